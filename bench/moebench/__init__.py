@@ -1,0 +1,26 @@
+"""Compare Mixture-of-Experts layers under one checked parameter budget.
+
+``run`` trains a suite, ``load_board`` reads its leaderboard, ``check`` holds a variant to the contract, and ``wrap``
+makes a variant of any module. They are imported when first used, so that ``import moebench`` costs nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+__all__ = ["__version__", "check", "load_board", "run", "wrap"]
+
+if TYPE_CHECKING:
+    from moebench.api import check, load_board, run
+    from moebench.contract.wrap import wrap
+
+_HOMES = {"run": "api", "check": "api", "load_board": "api", "wrap": "contract.wrap"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        from importlib import import_module
+
+        return getattr(import_module(f"moebench.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'moebench' has no attribute '{name}'")

@@ -1,0 +1,73 @@
+"""The settings of a variant that tuning may choose among."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+Value = bool | int | float | str | None
+Settings = Mapping[str, Value]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of a few values; the default is the first unless named."""
+
+    options: tuple[Value, ...]
+    default: Value = None
+
+    def __post_init__(self) -> None:
+        if not self.options:
+            raise ValueError("a Choice needs at least one option")
+        if self.default is None and None not in self.options:
+            object.__setattr__(self, "default", self.options[0])
+        if not self.holds(self.default):
+            raise ValueError(f"the default {self.default!r} is not among the options {self.options!r}")
+
+    def holds(self, value: Value) -> bool:
+        """Whether the value is one of the options; True is not 1."""
+        return any(type(value) is type(option) and value == option for option in self.options)
+
+    def at_edge(self, value: Value) -> bool:
+        """Whether a numeric value is the smallest or largest of at least three options."""
+        numbers = sorted(o for o in self.options if isinstance(o, int | float) and not isinstance(o, bool))
+        return len(numbers) >= 3 and value in (numbers[0], numbers[-1])
+
+
+@dataclass(frozen=True)
+class Uniform:
+    """A number between low and high, uniform, or uniform in its logarithm."""
+
+    low: float
+    high: float
+    default: float
+    log: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.low < self.high or (self.log and self.low <= 0):
+            raise ValueError(f"no range: low {self.low}, high {self.high}, log {self.log}")
+        if not self.holds(self.default):
+            raise ValueError(f"the default {self.default} is outside {self.low} to {self.high}")
+
+    def holds(self, value: Value) -> bool:
+        """Whether the value is a number inside the range."""
+        return isinstance(value, int | float) and not isinstance(value, bool) and self.low <= value <= self.high
+
+    def at_edge(self, value: Value) -> bool:
+        """Whether the value lies in the outer 5 % of the range, on the scale it is drawn on."""
+        if not isinstance(value, int | float):
+            return False
+        low, high, at = (math.log(v) if self.log else float(v) for v in (self.low, self.high, value))
+        return not 0.05 <= (at - low) / (high - low) <= 0.95
+
+
+Dimension = Choice | Uniform
+
+
+class Space(dict[str, Dimension]):
+    """Setting name -> its dimension. Names are lower case; the weight of an auxiliary loss is ``loss/<name>``."""
+
+    def defaults(self) -> dict[str, Value]:
+        """The settings of trial 0."""
+        return {name: dimension.default for name, dimension in self.items()}

@@ -1,0 +1,74 @@
+"""Any ``nn.Module`` as a variant, in one call."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from torch import Tensor, nn
+
+from moebench.contract.layer import Layer, Routing
+from moebench.contract.shape import LayerShape
+from moebench.contract.space import Choice, Settings, Space
+from moebench.contract.traits import Traits
+
+if TYPE_CHECKING:
+    from moebench.budgets import Budget
+
+Factory = Callable[[int, int], nn.Module]
+
+
+def wrap(factory: Factory, *, name: str | None = None, aux_weight: float = 0.01) -> WrappedVariant:
+    """Make a variant of ``factory(dim, hidden) -> module``, where the module returns y_BTO or (y_BTO, aux).
+
+    The harness solves for ``hidden``. The layer is trained, budgeted, timed and ranked; without a routing that the
+    harness can see, its specialization is n/a. ``aux`` is a scalar loss, added with weight ``aux_weight``.
+    """
+    if name is None:
+        words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", getattr(factory, "__name__", "wrapped"))
+        name = re.sub(r"\W+", "_", words).strip("_").lower()
+        name = "wrapped" if name == "lambda" else name
+    return WrappedVariant(name=name, factory=factory, aux_weight=aux_weight)
+
+
+@dataclasses.dataclass(frozen=True)
+class WrappedVariant:
+    """The variant that :func:`wrap` returns."""
+
+    name: str
+    factory: Factory
+    aux_weight: float = 0.01
+    traits: Traits = Traits(
+        experts="none", mass="none", single_expert="none", single_expert_reason="a wrapped module hides its experts"
+    )
+
+    def space(self, shape: LayerShape, budget: Budget) -> Space:
+        """Nothing to tune beside what all variants share."""
+        return Space({"loss/aux": Choice((self.aux_weight,))})
+
+    def build(self, shape: LayerShape, size: int, settings: Settings) -> Layer:
+        """Call the factory; ``size`` is its ``hidden``."""
+        if shape.dim != shape.out_dim:
+            raise ValueError(f"{self.name}: a wrapped module keeps its width, the host asks {shape.dim}->{shape.out_dim}")
+        return _WrappedLayer(self.factory(shape.dim, size))
+
+
+class _WrappedLayer(Layer):
+    """Runs the module in ``route``, where its loss becomes known; ``compute`` hands the output on."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def route(self, x_BTD: Tensor, token_mask_BT: Tensor | None = None) -> Routing:
+        out = self.module(x_BTD)
+        y_BTO, aux = out if isinstance(out, tuple) else (out, None)
+        return Routing(mass_BE=None, losses={} if aux is None else {"aux": aux}, state=y_BTO)
+
+    def compute(self, x_BTD: Tensor, routing: Routing, keep_BE: Tensor | None = None) -> Tensor:
+        if keep_BE is not None:
+            raise ValueError("a wrapped module has no experts to keep")
+        y_BTO: Tensor = routing.state
+        return y_BTO

@@ -1,0 +1,71 @@
+"""Every error a user can cause. The message is one sentence: the thing that is wrong, and what would be right.
+
+MoebenchError
+├── UsageError            wrong words on the command line or in a call
+│   ├── UnknownNameError  a name that nothing has; carries the nearest match
+│   └── DeviceError       a device that this machine does not have
+├── SuiteError            a suite file that cannot be read or does not validate
+├── PluginError           a variant that cannot be found, imported or accepted
+├── BudgetError           no size of this variant meets the budget; names the nearest that do
+├── DataError             a data set that is missing, truncated or not what it says
+└── ResultsError          a results directory that cannot be written, or a record that cannot be read
+
+The command line prints the message and exits with status 2; nothing that was written is lost.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class MoebenchError(Exception):
+    """Root of the tree; never raised itself."""
+
+
+class UsageError(MoebenchError):
+    """The call or command line asks for something that does not make sense."""
+
+
+class UnknownNameError(UsageError):
+    """A name that is not among those that exist."""
+
+    def __init__(self, what: str, name: str, known: Iterable[str], where: str = "") -> None:
+        known = sorted(known)
+        near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+        hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(known) or 'none'}."
+        super().__init__(f"unknown {what} '{name}'{f' in {where}' if where else ''}; {hint}")
+
+
+class DeviceError(UsageError):
+    """The device that was asked for is not on this machine."""
+
+
+class SuiteError(MoebenchError):
+    """A suite file that cannot be read, has an unknown key or a value of the wrong type."""
+
+
+class PluginError(MoebenchError):
+    """A variant that cannot be found, imported or accepted. In a suite it becomes a row with this reason."""
+
+
+class BudgetError(MoebenchError):
+    """No size of the variant comes within 1 % of the budget.
+
+    ``nearest`` holds the reachable amounts around the budget, smallest first, for the message and for tests.
+    """
+
+    def __init__(self, message: str, nearest: tuple[int, ...] = ()) -> None:
+        super().__init__(message)
+        self.nearest = nearest
+
+    def __reduce__(self) -> tuple[type[BudgetError], tuple[str, tuple[int, ...]]]:
+        return type(self), (str(self), self.nearest)
+
+
+class DataError(MoebenchError):
+    """A data set that is missing, truncated or of another format."""
+
+
+class ResultsError(MoebenchError):
+    """A results directory or record that cannot be used."""

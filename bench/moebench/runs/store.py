@@ -1,0 +1,149 @@
+"""The results directory: records as one JSON file a run, arrays and weights beside them."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from moebench.errors import ResultsError
+from moebench.runs.canonical import digest
+from moebench.runs.record import SCHEMA, Record
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+class Store:
+    """Records under ``root/records``, sidecars under ``root/sidecars``, weights under ``root/weights``.
+
+    Every write is whole or absent: a temporary file beside the target, flushed to disk, then renamed.
+    ``damaged`` lists, after reading, the files that were set aside because they could not be read.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = Path(root)
+        self.damaged: list[Path] = []
+
+    def prepare(self) -> None:
+        """Create the directory; :class:`ResultsError` if it cannot be written."""
+        try:
+            (self.root / "records").mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.root / "records"):
+                pass
+        except OSError as error:
+            raise ResultsError(
+                f"cannot write to the results directory '{self.root}' ({error.strerror}); "
+                "choose another with --results DIR."
+            ) from error
+
+    def record_path(self, identity: str) -> Path:
+        """Where the record of an identity lies."""
+        return self.root / "records" / identity[:2] / f"{identity}.json"
+
+    def sidecar_path(self, identity: str) -> Path:
+        """Where the arrays of a run lie (.npz)."""
+        return self.root / "sidecars" / identity[:2] / f"{identity}.npz"
+
+    def weights_path(self, identity: str) -> Path:
+        """Where the final weights of a run lie (.safetensors)."""
+        return self.root / "weights" / identity[:2] / f"{identity}.safetensors"
+
+    def get(self, identity: str) -> Record | None:
+        """The record, or None where there is none or it is damaged (then it is set aside and listed)."""
+        path = self.record_path(identity)
+        try:
+            text = path.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise ResultsError(f"cannot read the record '{path}' ({error.strerror}).") from error
+        try:
+            record = parse_record(text)
+            if record.identity != identity:
+                raise ValueError(f"holds identity {record.identity}")
+        except ValueError as error:
+            self._set_aside(path, error)
+            return None
+        return record
+
+    def put(self, record: Record) -> Path:
+        """Write a record; an existing one of the same identity is replaced (only unsettled ones are rerun)."""
+        path = self.record_path(record.identity)
+        write_atomic(path, (record.model_dump_json(indent=1) + "\n").encode())
+        return path
+
+    def put_arrays(self, identity: str, arrays: Mapping[str, np.ndarray]) -> Path:
+        """Write the sidecar of a run."""
+        import io
+
+        import numpy as np
+
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, **dict(arrays))
+        path = self.sidecar_path(identity)
+        write_atomic(path, buffer.getvalue())
+        return path
+
+    def arrays(self, identity: str) -> dict[str, np.ndarray]:
+        """The sidecar of a run; empty where there is none."""
+        import numpy as np
+
+        path = self.sidecar_path(identity)
+        if not path.exists():
+            return {}
+        with np.load(path, allow_pickle=False) as loaded:
+            return dict(loaded)
+
+    def records(self) -> Iterator[Record]:
+        """All readable records, in the order of their identities."""
+        for path in sorted((self.root / "records").glob("*/*.json")):
+            record = self.get(path.stem)
+            if record is not None:
+                yield record
+
+    def _set_aside(self, path: Path, error: ValueError) -> None:
+        aside = path.with_suffix(".damaged")
+        try:
+            path.replace(aside)
+        except OSError:
+            aside = path
+        self.damaged.append(aside)
+
+
+def parse_record(text: str) -> Record:
+    """A record from its JSON; ValueError if truncated, of another schema, or not what its identity says."""
+    try:
+        value: Any = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"not whole JSON ({error.msg} at {error.pos})") from error
+    if not isinstance(value, dict) or value.get("schema_version") != SCHEMA:
+        raise ValueError(f"not a record of schema {SCHEMA}")
+    try:
+        record = Record.model_validate(value)
+    except ValidationError as error:
+        raise ValueError(f"not a record: {error.errors()[0]['msg']}") from error
+    if digest(record.cell) != record.identity:
+        raise ValueError("its identity is not the digest of its cell")
+    return record
+
+
+def write_atomic(path: Path, content: bytes) -> None:
+    """Write, flush to disk and rename, so that a reader sees the whole file or none."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
