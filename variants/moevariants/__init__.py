@@ -1,1 +1,1 @@
-"""The built-in variants: plug-ins like anyone's, found through the entry-point group ``moebench.variants``."""
+"""The built-in variants: plug-ins like anyone's, found through the group ``moebench.variants``."""

@@ -1,0 +1,34 @@
+"""The statistics of the board: pure functions of numbers, no files and no state.
+
+The training seed is the only unit of replication, and it is paired across variants. The argument of nearly
+every function is a matrix of scores:
+
+    scores_SM   one variant's scores, (S seeds, M tasks); row s is the same seed in the same order for
+                every variant, column m is the same task
+
+Where the data cannot tell (one seed, or seeds that do not differ), an interval has no bounds (``None``) and a
+p-value is 1: the board never claims more than the seeds show. ``docs/statistics.md`` gives the formulas.
+"""
+
+from moebench.board.statistics.effort import expected_best, expected_best_curve
+from moebench.board.statistics.interval import Interval
+from moebench.board.statistics.means import PairedTest, mean_interval, paired_interval, paired_test
+from moebench.board.statistics.medians import median_interval, ratio_interval
+from moebench.board.statistics.pareto import pareto_front
+from moebench.board.statistics.ranks import clearly_better, holm, rank_intervals
+
+__all__ = [
+    "Interval",
+    "PairedTest",
+    "clearly_better",
+    "expected_best",
+    "expected_best_curve",
+    "holm",
+    "mean_interval",
+    "median_interval",
+    "paired_interval",
+    "paired_test",
+    "pareto_front",
+    "rank_intervals",
+    "ratio_interval",
+]

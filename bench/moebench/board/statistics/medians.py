@@ -1,0 +1,62 @@
+"""Medians of timings, with intervals that assume nothing of their distribution but independence."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from math import comb
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from moebench.board.statistics.interval import Interval, check_share
+
+
+def median_interval(samples: ArrayLike, level: float = 0.95) -> Interval:
+    """Median with the k-th smallest and k-th largest sample as bounds, k the largest that still covers.
+
+    The chance that they miss the median is 2 P(Binomial(n, 1/2) < k). With too few samples (five at 0.95) the
+    bounds are the range; ``coverage`` is what they reach, so ``reaches(level)`` tells. One sample: no bounds.
+    """
+    check_share(level, "level")
+    x = np.sort(_samples(samples, "samples"))
+    value = float(np.median(x))
+    if len(x) == 1:
+        return Interval(value)
+    k = _order(len(x), level)
+    return Interval(value, float(x[k - 1]), float(x[-k]), _coverage(len(x), k))
+
+
+def ratio_interval(a_rounds: ArrayLike, b_rounds: ArrayLike, level: float = 0.95) -> Interval:
+    """Median of a / b, each ratio taken inside one round, where the machine was the same for both.
+
+    ``a_rounds``, ``b_rounds``: positive times of two variants, one a round, rounds in the same order.
+    """
+    a, b = _samples(a_rounds, "a_rounds"), _samples(b_rounds, "b_rounds")
+    if a.shape != b.shape:
+        raise ValueError(f"a_rounds has {len(a)} rounds and b_rounds {len(b)}; ratios need the same rounds")
+    if min(a.min(), b.min()) <= 0:
+        raise ValueError("a_rounds and b_rounds must be positive: a ratio of times has no other meaning")
+    return median_interval(a / b, level)
+
+
+def _samples(samples: ArrayLike, name: str) -> NDArray[np.float64]:
+    x = np.asarray(samples, dtype=np.float64)
+    if x.ndim != 1 or x.size == 0:
+        raise ValueError(f"{name} has shape {x.shape}; it must be a list of at least one number")
+    if not np.isfinite(x).all():
+        raise ValueError(f"{name} holds NaN or infinity")
+    return x
+
+
+def _coverage(n: int, k: int) -> float:
+    """1 - 2 P(Binomial(n, 1/2) <= k - 1), exact until the last step."""
+    return float(1 - Fraction(2 * sum(comb(n, i) for i in range(k)), 2**n))
+
+
+def _order(n: int, level: float) -> int:
+    """The largest k >= 1 whose bounds cover with at least ``level``; 1 where none does."""
+    k, missed, allowed = 1, 1, (1 - Fraction(level)) * 2**n / 2
+    while missed + comb(n, k) <= allowed:
+        missed += comb(n, k)
+        k += 1
+    return k

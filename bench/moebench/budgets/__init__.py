@@ -1,0 +1,22 @@
+"""One checked budget for all: count what a layer is made of, and solve for the size that meets the budget."""
+
+from moebench.budgets.budget import AXES, TOLERANCE, Axis, Budget
+from moebench.budgets.count import Counts, count_layer, count_layers
+from moebench.budgets.flops import count_flops, dense_flops
+from moebench.budgets.rules import check_rules
+from moebench.budgets.solve import Solution, solve
+
+__all__ = [
+    "AXES",
+    "TOLERANCE",
+    "Axis",
+    "Budget",
+    "Counts",
+    "Solution",
+    "check_rules",
+    "count_flops",
+    "count_layer",
+    "count_layers",
+    "dense_flops",
+    "solve",
+]

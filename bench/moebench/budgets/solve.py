@@ -1,0 +1,120 @@
+"""Find the sizes whose layers together come closest to the budget."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+
+from moebench.budgets.budget import TOLERANCE, Budget
+from moebench.budgets.count import Counts, build_on_meta, count_layer
+from moebench.budgets.flops import count_flops
+from moebench.contract import LayerShape, Settings, Variant
+from moebench.errors import BudgetError
+
+LARGEST_SIZE = 2**26
+
+
+@dataclass(frozen=True)
+class Solution:
+    """One size per layer (they differ by at most one), the amount they reach, and the counts of all layers."""
+
+    sizes: tuple[int, ...]
+    amount: int
+    counts: Counts
+
+
+def solve(variant: Variant, budget: Budget, settings: Settings) -> Solution:
+    """The sizes closest to the budget, within 1 %; else :class:`BudgetError` with the nearest reachable amounts.
+
+    The amount must grow with size. The largest common size below the budget is found by doubling and bisection;
+    then one layer after the other is made one unit larger, and the nearest of these steps wins.
+    """
+    costs = _Costs(variant, budget, settings)
+    ladder = _steps_around(costs, budget)
+    best = min(ladder, key=lambda step: (abs(step[0] - budget.amount), step[0]))
+    if abs(best[0] - budget.amount) > TOLERANCE * budget.amount:
+        raise _unreachable(variant, budget, settings, tuple(amount for amount, _ in ladder))
+    counts = sum((costs.counts(i, size) for i, size in enumerate(best[1])), Counts(0, 0, 0, 0))
+    return Solution(sizes=best[1], amount=best[0], counts=counts)
+
+
+class _Costs:
+    """Amount of layer i at a size; layers of one shape are built once."""
+
+    def __init__(self, variant: Variant, budget: Budget, settings: Settings) -> None:
+        # Layers that differ only in their place cost the same.
+        self._alike = [dataclasses.replace(shape, index=0) for shape in budget.shapes]
+        self._count: Callable[[LayerShape, int], Counts] = lru_cache(maxsize=None)(
+            lambda shape, size: count_layer(build_on_meta(variant, shape, size, settings))
+        )
+        self._flops: Callable[[LayerShape, int], int] = lru_cache(maxsize=None)(
+            lambda shape, size: _flops_at(variant, shape, size, settings)
+        )
+        self._axis = budget.axis
+
+    def counts(self, index: int, size: int) -> Counts:
+        return self._count(self._alike[index], size)
+
+    def amount(self, index: int, size: int) -> int:
+        if self._axis == "flops":
+            return self._flops(self._alike[index], size)
+        counts = self.counts(index, size)
+        return counts.total if self._axis == "total" else counts.active
+
+    def all_at(self, size: int) -> int:
+        return sum(self.amount(i, size) for i in range(len(self._alike)))
+
+    def __len__(self) -> int:
+        return len(self._alike)
+
+
+def _flops_at(variant: Variant, shape: LayerShape, size: int, settings: Settings) -> int:
+    """Real tensors are needed; the global generator is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        return count_flops(variant.build(shape, size, settings), shape)
+
+
+def _steps_around(costs: _Costs, budget: Budget) -> list[tuple[int, tuple[int, ...]]]:
+    """(amount, sizes) from the largest common size below the budget to the next one, a layer at a time."""
+    base = _largest_below(costs, budget.amount)
+    if base == 0:
+        return [(costs.all_at(1), (1,) * len(costs))]
+    steps = [(base,) * (len(costs) - grown) for grown in range(len(costs) + 1)]
+    sizes = [(base + 1,) * (len(costs) - len(rest)) + rest for rest in steps]
+    return [(sum(costs.amount(i, size) for i, size in enumerate(each)), each) for each in sizes]
+
+
+def _largest_below(costs: _Costs, amount: int) -> int:
+    """The largest size whose amount is at most the budget; 0 if even size 1 is above it."""
+    if costs.all_at(1) > amount:
+        return 0
+    high = 2
+    while costs.all_at(high) <= amount:
+        if high >= LARGEST_SIZE:
+            raise BudgetError("the variant does not grow with size: build() must use it.")
+        high *= 2
+    low = high // 2
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if costs.all_at(middle) <= amount else (low, middle)
+    return low
+
+
+def _unreachable(
+    variant: Variant, budget: Budget, settings: Settings, reachable: tuple[int, ...]
+) -> BudgetError:
+    below = [amount for amount in reachable if amount <= budget.amount]
+    above = [amount for amount in reachable if amount > budget.amount]
+    nearest = (*below[-1:], *above[:1])
+    unit = "FLOPs per input" if budget.axis == "flops" else f"{budget.axis} parameters"
+    named = " and ".join(f"{amount:,}" for amount in nearest)
+    chosen = ", ".join(f"{name}={value}" for name, value in settings.items()) or "its defaults"
+    return BudgetError(
+        f"{variant.name} cannot meet {budget.amount:,} {unit} in {len(budget.shapes)} layers with {chosen}; "
+        f"the nearest it reaches: {named}.",
+        nearest,
+    )

@@ -1,0 +1,20 @@
+"""``moebench list``: what there is, read without importing any of it."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.command("list")
+@click.argument("what", required=False, type=click.Choice(["variants", "suites", "tasks", "hosts", "backends"]))
+@click.option("--load", is_flag=True, help="Import each variant, to see whether it really does.")
+def command(what: str | None, load: bool) -> None:
+    """List variants, suites, tasks, hosts and backends, or one of these."""
+    from rich.console import Console
+
+    from moebench.cli.listing import TABLES
+
+    console = Console()
+    for name, table in TABLES.items():
+        if what in (None, name):
+            console.print(table(load))

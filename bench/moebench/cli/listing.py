@@ -1,0 +1,122 @@
+"""The tables of ``moebench list``."""
+
+from __future__ import annotations
+
+import ast
+import tomllib
+from collections.abc import Callable, Mapping
+
+from rich.table import Table
+from rich.text import Text
+
+from moebench.errors import MoebenchError
+from moebench.hosts import HOSTS
+from moebench.plugins.find import Found, find_backends, find_variants
+from moebench.suites import find_suites
+from moebench.tasks import TASKS
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    for index, column in enumerate(columns):
+        table.add_column(column, style="bold" if index == 0 else None, overflow="fold")
+    return table
+
+
+def variants(load: bool) -> Table:
+    """Name, package, and what it is, or why it cannot be used."""
+    table = _table("variants", "name", "package", "what it is")
+    for found in find_variants().values():
+        problem = found.problem or _missing_import(found) or (_load_problem(found) if load else "")
+        about = Text(f"not usable: {problem}", style="red") if problem else Text(_summary(found))
+        table.add_row(Text(found.name), Text(found.package), about)
+    return table
+
+
+def suites(load: bool) -> Table:
+    """Name, title, tasks, rows and effort."""
+    table = _table("suites", "name", "what it compares", "tasks", "effort")
+    for name, path in find_suites().items():
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        effort = f"{values['tuning']['trials']} trials, {values.get('seeds', 3)} seeds"
+        table.add_row(name, values["title"], ", ".join(task["name"] for task in values["task"]), effort)
+    return table
+
+
+def tasks(load: bool) -> Table:
+    """Name, images, classes and where the data come from."""
+    table = _table("tasks", "name", "data", "images", "classes")
+    for name, task in TASKS.items():
+        info = task.info
+        table.add_row(name, info.label, " x ".join(map(str, info.image)), str(info.classes))
+    return table
+
+
+def hosts(load: bool) -> Table:
+    """Name and what it is."""
+    table = _table("hosts", "name", "what it is")
+    for name, settings in HOSTS.items():
+        table.add_row(name, (settings.__doc__ or "").strip().splitlines()[0])
+    return table
+
+
+def backends(load: bool) -> Table:
+    """Name, package, and what it is."""
+    table = _table("backends", "name", "package", "what it is")
+    for found in find_backends().values():
+        table.add_row(found.name, found.package, found.problem or _summary(found))
+    return table
+
+
+TABLES: Mapping[str, Callable[[bool], Table]] = {
+    "variants": variants,
+    "suites": suites,
+    "tasks": tasks,
+    "hosts": hosts,
+    "backends": backends,
+}
+
+
+def _tree(found: Found) -> ast.Module | None:
+    if found.source is None:
+        return None
+    try:
+        return ast.parse(found.source.read_text(encoding="utf-8"))
+    except (OSError, SyntaxError, UnicodeDecodeError):
+        return None
+
+
+def _summary(found: Found) -> str:
+    """The first line of the docstring of the class or function, read from the source."""
+    tree = _tree(found)
+    for node in tree.body if tree else ():
+        if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name == found.attribute:
+            return (ast.get_docstring(node) or "").partition("\n")[0]
+    return (ast.get_docstring(tree) or "").partition("\n")[0] if tree else ""
+
+
+def _missing_import(found: Found) -> str:
+    """A module that the source imports at its top and that is not installed; or a source that is not Python."""
+    from importlib.util import find_spec
+
+    tree = _tree(found)
+    if tree is None:
+        return f"'{found.source}' is not valid Python." if found.source else ""
+    for node in tree.body:
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom) and not node.level and node.module:
+            names = [node.module]
+        for name in names:
+            if find_spec(name.partition(".")[0]) is None:
+                return f"it imports '{name}', which is not installed."
+    return ""
+
+
+def _load_problem(found: Found) -> str:
+    from moebench.plugins.load import load_variant
+
+    try:
+        load_variant(found)
+    except MoebenchError as error:
+        return str(error)
+    return ""

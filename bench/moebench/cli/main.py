@@ -1,0 +1,76 @@
+"""``moebench``: commands are found by name and imported when called, so that ``--help`` costs nothing."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+import click
+
+from moebench import __version__
+from moebench.errors import MoebenchError
+
+COMMANDS = {
+    "run": "Train what is missing of a suite, then print its leaderboard.",
+    "plan": "Say what a run would do: what is cached, what is missing, how long it takes.",
+    "leaderboard": "Print the leaderboard of a suite that has run.",
+    "list": "List variants, suites, tasks, hosts and backends.",
+    "check": "Hold a variant to the contract.",
+    "new": "Write a working plug-in package.",
+    "sync": "Write finished runs to MLflow.",
+    "ui": "Open the MLflow UI on the results.",
+}
+
+
+class _Lazy(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = import_module(f"moebench.cli.{cmd_name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if name not in COMMANDS and not name.startswith("-"):
+            from moebench.errors import UnknownNameError
+
+            raise UnknownNameError("command", name, COMMANDS)
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="moebench")
+def cli() -> None:
+    """Which expert layer is better at this parameter budget, how sure are we, and what does it cost?"""
+
+
+def main() -> None:
+    """Run the command line; a user's mistake is one sentence and exit status 2."""
+    try:
+        code = cli.main(standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        code = 2
+    except click.ClickException as error:
+        _say(error.format_message())
+        code = 2
+    except MoebenchError as error:
+        _say(str(error))
+        code = 2
+    except (click.Abort, KeyboardInterrupt):
+        _say("stopped; finished runs are kept, and the same command goes on from here.")
+        code = 130
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _say(message: str) -> None:
+    click.echo(f"moebench: {message}", err=True)

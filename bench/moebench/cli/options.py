@@ -1,0 +1,44 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def results_option(command: F) -> F:
+    """``--results DIR``."""
+    return click.option(
+        "--results",
+        type=click.Path(file_okay=False, path_type=Path),
+        default=Path("results"),
+        show_default=True,
+        metavar="DIR",
+        help="Everything a run writes.",
+    )(command)
+
+
+def request_options(command: F) -> F:
+    """The options that say what is run; ``run`` and ``plan`` take the same."""
+    options = (
+        click.option("--variant", "variants", multiple=True, metavar="V", help="Run these rows only (and dense): a name, or path.py:Class. Repeatable."),
+        click.option("--seeds", type=int, metavar="N", help="Final seeds, instead of the suite's."),
+        click.option("--trials", type=int, metavar="N", help="Trials of each study, instead of the suite's."),
+        click.option("--micro-batch", type=int, metavar="N", help="Inputs a backward pass, for small cards."),
+        click.option("--device", metavar="D", help="cpu, cuda or cuda:N; by itself CUDA where there is one."),
+        click.option("--backend", metavar="B", help="How experts are computed; see `moebench list backends`."),
+        click.option(
+            "--data",
+            type=click.Path(file_okay=False, path_type=Path),
+            metavar="DIR",
+            help="Where data sets lie, or are downloaded to.",
+        ),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return results_option(command)

@@ -1,0 +1,41 @@
+"""``moebench run SUITE``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from moebench.cli.options import request_options
+
+
+@click.command("run")
+@click.argument("suite")
+@request_options
+@click.option("--executor", type=click.Choice(["local"]), default="local", show_default=True, help="Where runs go.")
+@click.option("--workers", type=click.IntRange(min=1), metavar="N", help="Runs at a time; by itself as many as fit.")
+@click.option("--timeout", type=float, metavar="SECONDS", help="The longest a single run may take.")
+@click.option("--weights/--no-weights", default=True, help="Keep the final weights of the winners.")
+@click.option("--mlflow/--no-mlflow", default=True, help="Write MLflow as runs finish.")
+@click.option("--quiet", is_flag=True, help="Print the leaderboard only.")
+def command(suite: str, results: Path, executor: str, quiet: bool, **options: Any) -> int:
+    """Train what is missing of SUITE (a name or a .toml file), then print its leaderboard.
+
+    Exit status: 0 when every planned run is done, 1 when some are not, 2 for wrong use.
+    """
+    from rich.console import Console
+
+    from moebench.cli.reporting import opening, print_session
+    from moebench.execution.progress import choose_progress
+    from moebench.planning.request import Request
+    from moebench.session import How, run_suite
+
+    how = How(results=results, **{name: options.pop(name) for name in ("workers", "timeout")},
+              save_weights=options.pop("weights"), mlflow=options.pop("mlflow"))
+    request = Request(suite=suite, **options)
+    console = Console(stderr=True)
+    progress = choose_progress(console, quiet=quiet)
+    said = None if quiet else opening(console)
+    session = run_suite(request, how, progress, on_plan=said)
+    return print_session(session, quiet=quiet)

@@ -1,0 +1,146 @@
+"""What goes in and what comes out."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from moebench.conformance.compare import same, where_apart
+from moebench.conformance.subject import Subject
+from moebench.contract import Layer, Routing
+
+SLOTS = ((1, 7), (3, 1), (2, 5), (2, 13))
+"""Pairs of batch and tokens: one input, one token, odd numbers of tokens."""
+
+FLOAT64 = 1e-3
+"""fp32 parts inside a float64 layer are allowed; a cast of its result is not."""
+
+
+def check_output_shape(subject: Subject) -> None:
+    """It keeps the batch and the tokens, for one input, one token and odd numbers of tokens, and fills its width."""
+    for batch, tokens in SLOTS:
+        layer = subject.build(tokens=tokens).eval()
+        x_BTD = subject.inputs(batch, tokens)
+        _expect_shape(subject, layer, x_BTD, subject.shape.out_dim)
+    _another_width(subject)
+
+
+def _expect_shape(subject: Subject, layer: Layer, x_BTD: Tensor, out_dim: int) -> None:
+    given, want = tuple(x_BTD.shape), (*x_BTD.shape[:2], out_dim)
+    try:
+        got = tuple(layer(x_BTD).shape)
+    except Exception as error:
+        raise subject.failed(f"raises {type(error).__name__} for an input of shape {given}: {error}") from None
+    if got != want:
+        raise subject.failed(f"turns {given} into {got}; the slot asks for {want}.")
+
+
+def _another_width(subject: Subject) -> None:
+    out_dim = subject.shape.dim + 8
+    try:
+        layer = subject.build(out_dim=out_dim).eval()
+    except ValueError as error:
+        subject.note(f"keeps its width: {error}")
+        return
+    _expect_shape(subject, layer, subject.inputs(), out_dim)
+
+
+def check_routing_is_a_routing(subject: Subject) -> None:
+    """route() returns a Routing, and E and K of the layer are numbers that agree with the traits."""
+    for built in subject.trials():
+        layer, experts = built.layer, subject.variant.traits.experts
+        routing = layer.route(subject.inputs())
+        if not isinstance(routing, Routing):
+            raise subject.failed(f"returns a {type(routing).__name__} from route(); it must be a Routing{built.words}.")
+        if not isinstance(layer.num_experts, int) or (layer.num_experts > 0) == (experts == "none"):
+            raise subject.failed(f"has num_experts={layer.num_experts!r} with experts={experts!r} in its traits.")
+        top = layer.experts_per_token
+        if top is not None and not 1 <= top <= layer.num_experts:
+            raise subject.failed(f"has experts_per_token={top!r} of {layer.num_experts} experts{built.words}.")
+        _expert_parameters(subject, layer)
+
+
+def _expert_parameters(subject: Subject, layer: Layer) -> None:
+    shapes = {name: tuple(parameter.shape) for name, parameter in layer.named_parameters()}
+    for name, axis in layer.expert_parameters().items():
+        if name not in shapes:
+            raise subject.failed(f"lists '{name}' in expert_parameters(), which is none of its parameters.")
+        if not -len(shapes[name]) <= axis < len(shapes[name]) or shapes[name][axis] != layer.num_experts:
+            raise subject.failed(
+                f"lists '{name}' of shape {shapes[name]} in expert_parameters() with the expert axis {axis}, where it "
+                f"does not have {layer.num_experts}."
+            )
+    if subject.variant.traits.experts == "separable" and not layer.expert_parameters():
+        raise subject.failed("claims separable experts, but expert_parameters() lists none.")
+
+
+def check_dtype_and_device(subject: Subject) -> None:
+    """Outputs, losses and masses stay on the input's device, in its dtype or, for routing, in a floating one."""
+    layer = subject.build().eval()
+    x_BTD = subject.inputs()
+    reference = layer(x_BTD)
+    _expect_kind(subject, layer, x_BTD)
+    layer.double()
+    _expect_kind(subject, layer, x_BTD.double())
+    wide = layer(x_BTD.double())
+    if not same(wide, reference, FLOAT64):
+        raise subject.failed(f"gives other outputs in float64, {where_apart(wide.float(), reference)}.")
+    if torch.cuda.is_available():
+        _expect_kind(subject, layer.float().cuda(), x_BTD.cuda())
+
+
+def _expect_kind(subject: Subject, layer: Layer, x_BTD: Tensor) -> None:
+    try:
+        routing = layer.route(x_BTD)
+        y_BTO = layer.compute(x_BTD, routing)
+    except Exception as error:
+        raise subject.failed(
+            f"raises {type(error).__name__} for {x_BTD.dtype} inputs on {x_BTD.device}: {error}"
+        ) from None
+    if y_BTO.dtype != x_BTD.dtype:
+        raise subject.failed(f"turns {x_BTD.dtype} into {y_BTO.dtype}.")
+    told = {f"the loss '{name}'": loss for name, loss in routing.losses.items()}
+    if routing.mass_BE is not None:
+        told["mass_BE"] = routing.mass_BE
+    for name, tensor in {"the output": y_BTO, **told}.items():
+        if tensor.device != x_BTD.device or not tensor.is_floating_point():
+            raise subject.failed(
+                f"gives {name} as {tensor.dtype} on {tensor.device} for {x_BTD.dtype} on {x_BTD.device}."
+            )
+
+
+def check_non_contiguous_input(subject: Subject) -> None:
+    """An input that is a transposed or expanded view gives what its contiguous copy gives."""
+    layer = subject.build().eval()
+    transposed = subject.inputs().transpose(0, 1).contiguous().transpose(0, 1)
+    expanded = subject.inputs(batch=1).expand(3, -1, -1)
+    sliced = torch.cat([subject.inputs(), subject.inputs(seed=1)], dim=2)[..., : subject.shape.dim]
+    for kind, x_BTD in {"transposed": transposed, "expanded": expanded, "sliced": sliced}.items():
+        try:
+            view, copy = layer(x_BTD), layer(x_BTD.contiguous())
+        except Exception as error:
+            raise subject.failed(f"raises {type(error).__name__} for a {kind} input: {error}") from None
+        if not same(view, copy):
+            raise subject.failed(f"treats a {kind} input unlike its contiguous copy, {where_apart(view, copy)}.")
+
+
+def check_input_is_left_alone(subject: Subject) -> None:
+    """It does not write into its input."""
+    for built in subject.trials():
+        x_BTD = subject.inputs()
+        built.layer(x_BTD)
+        if not torch.equal(x_BTD, subject.inputs()):
+            raise subject.failed(f"writes into its input, {where_apart(x_BTD, subject.inputs())}{built.words}.")
+
+
+def check_forward_is_route_and_compute(subject: Subject) -> None:
+    """forward(x) is compute(x, route(x))."""
+    for built in subject.trials():
+        x_BTD = subject.inputs()
+        whole, parts = built.layer(x_BTD), built.layer.compute(x_BTD, built.layer.route(x_BTD))
+        if not same(whole, parts):
+            raise subject.failed(
+                f"differs between forward(x) and compute(x, route(x)), {where_apart(whole, parts)}{built.words}."
+            )
+
+

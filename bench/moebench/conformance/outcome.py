@@ -1,0 +1,53 @@
+"""What a check can say, and the report of all of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Outcome = Literal["holds", "fails", "not applicable"]
+
+
+class CheckFailed(AssertionError):
+    """A property does not hold; the message says who, what, and the exact disagreement."""
+
+
+class NotApplicable(Exception):
+    """The property is not claimed, or there is nothing it could be asked of; the message says why."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One check on one variant. ``message`` is the failure or the reason; ``notes`` hold what is merely reported."""
+
+    name: str
+    outcome: Outcome
+    message: str = ""
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Report:
+    """All checks on one variant, named ``label``. ``problem`` says why it could not be loaded at all."""
+
+    label: str
+    rows: tuple[Row, ...] = ()
+    problem: str = ""
+
+    @property
+    def holds(self) -> bool:
+        """Whether it could be loaded and no check failed."""
+        return not self.problem and not self.failures
+
+    @property
+    def failures(self) -> tuple[Row, ...]:
+        """The rows that failed, in the order of the checks."""
+        return tuple(row for row in self.rows if row.outcome == "fails")
+
+    @property
+    def applicable(self) -> tuple[Row, ...]:
+        """The rows that had something to say."""
+        return tuple(row for row in self.rows if row.outcome != "not applicable")
+
+    def __getitem__(self, name: str) -> Row:
+        return next(row for row in self.rows if row.name == name)

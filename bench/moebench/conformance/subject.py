@@ -1,0 +1,130 @@
+"""The variant under test, and how a check builds its layers and inputs."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from moebench.budgets import Budget, solve
+from moebench.conformance.outcome import CheckFailed
+from moebench.conformance.sampling import sample_settings
+from moebench.contract import Layer, LayerShape, Settings, Space, Variant
+
+DIM, TOKENS, BATCH, DEPTH = 16, 7, 4, 2
+LADDER = (24_000, 48_000, 96_000)
+"""Parameters of two layers. Small, yet large enough that one unit of width of 64 experts is within 1 %."""
+
+
+@dataclass(frozen=True)
+class Built:
+    """A layer with its settings; ``words`` names those that are not defaults, for the end of a sentence."""
+
+    layer: Layer
+    settings: Settings
+    words: str = ""
+
+
+@dataclass
+class Subject:
+    """One variant in one kind of slot. ``notes`` collects what a check reports without failing.
+
+    Spaces and sizes that were worked out once are kept in ``memory``, which the subjects of one variant share.
+    """
+
+    variant: Variant
+    shape: LayerShape = LayerShape(dim=DIM, out_dim=DIM, tokens=TOKENS, depth=DEPTH)
+    notes: list[str] = field(default_factory=list)
+    memory: dict[Any, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The variant's own name."""
+        return self.variant.name
+
+    def failed(self, text: str) -> CheckFailed:
+        """The failure to raise; ``text`` continues the variant's name."""
+        return CheckFailed(f"{self.name} {text}")
+
+    def note(self, text: str) -> None:
+        """Report something that is no failure."""
+        self.notes.append(text)
+
+    def in_shape(self, **changes: Any) -> Subject:
+        """The same variant in another slot."""
+        return Subject(self.variant, dataclasses.replace(self.shape, **changes), self.notes, self.memory)
+
+    def budget(self, amount: int = LADDER[0]) -> Budget:
+        """A budget of total parameters over all layers of the slot's host."""
+        places = range(self.shape.depth)
+        return Budget("total", amount, tuple(dataclasses.replace(self.shape, index=i) for i in places))
+
+    def space(self, amount: int = LADDER[0]) -> Space:
+        """What the variant offers to tune at this budget."""
+        key = ("space", self.shape, amount)
+        if key not in self.memory:
+            self.memory[key] = self.variant.space(self.shape, self.budget(amount))
+        space: Space = self.memory[key]
+        return space
+
+    def defaults(self, amount: int = LADDER[0]) -> Settings:
+        """The settings of trial 0."""
+        return {name: dimension.default for name, dimension in self.space(amount).items()}
+
+    def sizes(self, settings: Settings, amount: int = LADDER[0]) -> tuple[int, ...]:
+        """The size of each layer that meets the budget; :class:`BudgetError` if none does."""
+        key = ("sizes", self.shape, amount, tuple(settings.items()))
+        if key not in self.memory:
+            self.memory[key] = solve(self.variant, self.budget(amount), settings).sizes
+        sizes: tuple[int, ...] = self.memory[key]
+        return sizes
+
+    def build(self, settings: Settings | None = None, seed: int = 0, **changes: Any) -> Layer:
+        """The first layer at the lowest budget, its weights drawn under ``seed``, in training mode.
+
+        ``changes`` alter the slot and not the size, so that layers of several slots can be compared.
+        """
+        settings = self.defaults() if settings is None else settings
+        size = self.sizes(settings)[0]
+        torch.manual_seed(seed)
+        return self.variant.build(dataclasses.replace(self.shape, **changes), size, settings)
+
+    def trials(self, samples: int = 2, *, stirred: bool = True, **changes: Any) -> Iterator[Built]:
+        """Layers in eval mode: of the default settings, then of sampled ones, each different from the others.
+
+        ``stirred`` adds noise to the weights, so that nothing hides behind zeros it starts from.
+        """
+        tried: list[Settings] = []
+        for settings in (self.defaults(), *sample_settings(self.space(), samples, seed=1)):
+            if settings not in tried:
+                tried.append(settings)
+                layer = self.build(settings, **changes).eval()
+                yield Built(stir(layer) if stirred else layer, settings, self.words(settings))
+
+    def words(self, settings: Settings) -> str:
+        """`` with experts=16``: the settings that are not defaults; empty if none."""
+        defaults = self.defaults()
+        other = [f"{name}={value}" for name, value in settings.items() if defaults.get(name) != value]
+        return f" with {', '.join(other)}" if other else ""
+
+    def inputs(self, batch: int = BATCH, tokens: int | None = None, seed: int = 0) -> Tensor:
+        """x_BTD, standard normal, drawn without touching the default generator."""
+        generator = torch.Generator().manual_seed(1000 + seed)
+        return torch.randn(batch, tokens or self.shape.tokens or TOKENS, self.shape.dim, generator=generator)
+
+
+@torch.no_grad()
+def stir(layer: Layer, seed: int = 0, deviation: float = 0.2) -> Layer:
+    """Add normal noise to every trainable parameter, in place; returns the layer."""
+    generator = torch.Generator().manual_seed(seed)
+    for parameter in layer.parameters():
+        if parameter.requires_grad and parameter.is_floating_point():
+            noise = torch.randn(parameter.shape, generator=generator) * deviation
+            parameter.add_(noise.to(parameter))
+    return layer
+
+

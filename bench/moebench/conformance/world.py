@@ -1,0 +1,137 @@
+"""What is global in a Python process that trains: read it, put it back, and name what has changed."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+
+@dataclass(frozen=True)
+class Global:
+    """One global thing. ``neutral`` is a value that hardly any code would set, or the library's default."""
+
+    name: str
+    read: Callable[[], Any]
+    write: Callable[[Any], Any]
+    neutral: Any
+
+
+def _set_environment(values: dict[str, str]) -> None:
+    for name in set(os.environ) - set(values):
+        del os.environ[name]
+    os.environ.update({name: value for name, value in values.items() if os.environ.get(name) != value})
+
+
+def _numpy_state() -> tuple[Any, ...]:
+    """NumPy's state with its array as bytes, so that two states can be compared."""
+    kind, keys, *rest = np.random.get_state(legacy=True)
+    return (str(kind), np.asarray(keys).tobytes(), *rest)
+
+
+def _set_numpy_state(state: tuple[Any, ...]) -> None:
+    kind, keys, *rest = state
+    np.random.set_state((kind, np.frombuffer(keys, dtype=np.uint32), *rest))
+
+
+def _set_default_device(device: torch.device) -> None:
+    # None takes torch's own way back to the CPU; "cpu" would leave a hook on every call that makes a tensor.
+    torch.set_default_device(None if device.type == "cpu" else device)
+
+
+def _attribute(owner: Any, name: str, label: str, neutral: Any) -> Global:
+    return Global(label, lambda: getattr(owner, name), lambda value: setattr(owner, name, value), neutral)
+
+
+def _autocast(device: str) -> Global:
+    return Global(
+        f"autocast on {device}",
+        lambda: torch.is_autocast_enabled(device),
+        lambda value: torch.set_autocast_enabled(device, value),
+        False,
+    )
+
+
+PYTHON_RANDOM = Global("Python's random state", random.getstate, random.setstate, random.Random(7919).getstate())
+NUMPY_RANDOM = Global(
+    "NumPy's random state",
+    _numpy_state,
+    _set_numpy_state,
+    (lambda s: (str(s[0]), s[1].tobytes(), *s[2:]))(np.random.RandomState(7919).get_state(legacy=True)),
+)
+ENVIRONMENT = Global("the environment", lambda: dict(os.environ), _set_environment, None)
+DIRECTORY = Global("the working directory", os.getcwd, os.chdir, None)
+TORCH_SETTINGS = (
+    Global("the default dtype", torch.get_default_dtype, torch.set_default_dtype, torch.float32),
+    Global("the default device", torch.get_default_device, _set_default_device, torch.device("cpu")),
+    Global("the grad mode", torch.is_grad_enabled, torch.set_grad_enabled, True),
+    Global("the number of threads", torch.get_num_threads, torch.set_num_threads, 3),
+    Global(
+        "the use of deterministic algorithms",
+        lambda: (torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()),
+        lambda value: torch.use_deterministic_algorithms(value[0], warn_only=value[1]),
+        (False, False),
+    ),
+    Global(
+        "the precision of fp32 products",
+        torch.get_float32_matmul_precision,
+        torch.set_float32_matmul_precision,
+        "highest",
+    ),
+    Global("anomaly detection", torch.is_anomaly_enabled, torch.autograd.set_detect_anomaly, False),
+    _autocast("cpu"),
+    _autocast("cuda"),
+    _attribute(torch.backends.cudnn, "benchmark", "cuDNN's benchmark switch", False),
+    _attribute(torch.backends.cudnn, "deterministic", "cuDNN's deterministic switch", False),
+)
+EVERYTHING = (PYTHON_RANDOM, NUMPY_RANDOM, ENVIRONMENT, DIRECTORY, *TORCH_SETTINGS)
+
+
+@contextmanager
+def untouched() -> Iterator[None]:
+    """Put everything global back at the end, torch's default generator included."""
+    before = [(thing, thing.read()) for thing in EVERYTHING]
+    generator = torch.get_rng_state()
+    try:
+        yield
+    finally:
+        for thing, value in before:
+            if thing.read() != value:
+                thing.write(value)
+        torch.set_rng_state(generator)
+
+
+def changed_value(thing: Global, before: Any) -> str:
+    """What a global thing has become, in words; empty if it is as it was."""
+    now = thing.read()
+    if now == before:
+        return ""
+    if isinstance(now, dict):
+        names = sorted(name for name in now.keys() | before.keys() if now.get(name) != before.get(name))
+        return f"{thing.name} ({', '.join(names)})"
+    if thing.name.endswith("random state"):
+        return thing.name
+    return f"{thing.name} (from {before} to {now})"
+
+
+@contextmanager
+def environment_writes() -> Iterator[set[str]]:
+    """Names of environment variables that are set meanwhile, even to the value they had."""
+    written: set[str] = set()
+    genuine = os.putenv
+
+    def putenv(name: Any, value: Any) -> None:
+        written.add(os.fsdecode(name))
+        genuine(name, value)
+
+    os.putenv = putenv
+    try:
+        yield written
+    finally:
+        os.putenv = genuine

@@ -1,0 +1,29 @@
+"""What a worker needs to run one cell; plain values, so that it travels to any process or machine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from moebench.runs import Cell
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """A cell and how to run it.
+
+    spec: where the variant is found; pickled: the variant itself (by cloudpickle), for one given as an object.
+    save_weights: keep the final weights of a final run.
+    """
+
+    cell: Cell
+    row: str
+    spec: str
+    label: str
+    suite: str
+    results: Path
+    data: Path | None
+    device: str
+    backend: str | None
+    save_weights: bool
+    pickled: bytes | None = None

@@ -1,0 +1,56 @@
+"""One finalist of a latency session, in a process of its own: builds its model, then measures when told."""
+
+from __future__ import annotations
+
+from multiprocessing.connection import Connection
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+
+from moebench.execution.job import Job
+from moebench.execution.memory import PeakMemory
+from moebench.execution.model import build
+from moebench.execution.statuses import status_of
+from moebench.hosts.host import Host
+from moebench.runs import Store
+from moebench.scores.timing import Stopwatch
+from moebench.tasks import Split, get_task
+
+
+def serve(job: Job, batch: int, repeats: int, pipe: Connection) -> None:
+    """Answer each "measure" with a round of medians, until the pipe closes. The first answer describes the model."""
+    try:
+        stopwatch, about = _prepare(job, batch, repeats)
+        pipe.send(about)
+        while pipe.recv() == "measure":
+            pipe.send(stopwatch.measure())
+    except EOFError:
+        return
+    except Exception as error:
+        pipe.send({"problem": status_of(error)[1]})
+
+
+def _prepare(job: Job, batch: int, repeats: int) -> tuple[Stopwatch, dict[str, Any]]:
+    device = torch.device(job.device)
+    torch.set_num_threads(job.cell.threads)
+    torch.manual_seed(0)
+    model = build(job, device).model
+    weights = _load_weights(model, job)
+    split = get_task(job.cell.task).load("validation", job.data)
+    data = Split(split.inputs[:batch].to(device), split.targets[:batch].to(device))
+    with PeakMemory(device) as memory:
+        with torch.inference_mode():
+            model.eval().logits(data.inputs)
+    stopwatch = Stopwatch(model, data, batch, job.cell.precision, repeats)
+    stopwatch.warm_up()
+    return stopwatch, {"row": job.row, "weights": weights, "peak_memory_mib": memory.mib}
+
+
+def _load_weights(model: Host, job: Job) -> str:
+    """Routing depends on the weights, so the trained ones are used where they were kept."""
+    path = Store(job.results).weights_path(job.cell.identity)
+    if not path.exists():
+        return "initial"
+    model.load_state_dict(load_file(path, device=job.device))
+    return "final"

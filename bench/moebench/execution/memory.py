@@ -1,0 +1,57 @@
+"""Peak memory of a stretch of work."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import torch
+
+MIB = 2**20
+
+
+class PeakMemory:
+    """``with PeakMemory(device) as peak: ...``; then ``peak.mib``: on CUDA what torch allocated, on the CPU by how
+    much the process grew. None where the system does not tell.
+    """
+
+    mib: float | None = None
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._before: int | None = None
+
+    def __enter__(self) -> PeakMemory:
+        if self._device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self._device)
+            self._before = 0
+        elif _reset_peak():
+            self._before = _status_bytes("VmRSS")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._before is None:
+            return
+        if self._device.type == "cuda":
+            self.mib = torch.cuda.max_memory_allocated(self._device) / MIB
+            return
+        peak = _status_bytes("VmHWM")
+        self.mib = None if peak is None else max(0, peak - self._before) / MIB
+
+
+def _reset_peak() -> bool:
+    """Let Linux forget the peak so far."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    except OSError:
+        return False
+    return True
+
+
+def _status_bytes(key: str) -> int | None:
+    try:
+        status = Path("/proc/self/status").read_text(encoding="ascii")
+    except OSError:
+        return None
+    match = re.search(rf"^{key}:\s+(\d+) kB", status, re.MULTILINE)
+    return int(match[1]) * 1024 if match else None

@@ -1,0 +1,58 @@
+"""Processes from a fork server that has torch and timm imported already: a run starts in milliseconds."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing.context import ForkServerContext, ForkServerProcess
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+
+def context() -> ForkServerContext:
+    """The context all workers come from; the server is started by the first process."""
+    server = multiprocessing.get_context("forkserver")
+    server.set_forkserver_preload(["moebench.execution.preload"])
+    return server
+
+
+def start(target: Callable[..., None], *args: Any, log: Path) -> ForkServerProcess:
+    """Start a worker whose standard output and error go to ``log``."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    process = context().Process(target=_redirected, args=(str(log), target, args), daemon=True)
+    with _no_main_module():
+        process.start()
+    return process
+
+
+def warm_up() -> None:
+    """Start the fork server now, so that it imports torch while the plan is made."""
+    from multiprocessing import forkserver
+
+    context()
+    forkserver.ensure_running()
+
+
+def _redirected(log: str, target: Callable[..., None], args: tuple[Any, ...]) -> None:
+    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+    os.dup2(file, 1)
+    os.dup2(file, 2)
+    os.close(file)
+    target(*args)
+
+
+@contextmanager
+def _no_main_module() -> Iterator[None]:
+    """Keep multiprocessing from importing the caller's script in every worker: a notebook has none, and a script
+    without a main guard would run the suite again.
+    """
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main

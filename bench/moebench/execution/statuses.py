@@ -1,0 +1,22 @@
+"""Which status an exception means for its cell."""
+
+from __future__ import annotations
+
+import torch
+
+from moebench.errors import BudgetError, PluginError
+from moebench.runs import Status
+
+CPU_OUT_OF_MEMORY = "DefaultCPUAllocator: can't allocate memory"
+
+
+def status_of(error: BaseException) -> tuple[Status, str]:
+    """(status, reason in one line)."""
+    reason = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, torch.OutOfMemoryError | MemoryError) or CPU_OUT_OF_MEMORY in reason:
+        return "oom", "out of memory; a smaller --micro-batch needs less."
+    if isinstance(error, BudgetError):
+        return "over_budget", reason
+    if isinstance(error, PluginError):
+        return "not_installed", reason
+    return "error", f"{type(error).__name__}: {reason}"[:500]

@@ -1,0 +1,59 @@
+"""The hosts by name: their settings, the shapes of the layers they ask for, and how to build them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from moebench.errors import SuiteError, UnknownNameError
+from moebench.hosts.settings import HostSettings, SingleLayerSettings, ViTSettings
+from moebench.tasks import TaskInfo
+
+if TYPE_CHECKING:
+    from moebench.contract import LayerShape
+
+HOSTS: Mapping[str, type[HostSettings]] = {"single_layer": SingleLayerSettings, "vit": ViTSettings}
+
+
+def host_settings(values: Mapping[str, Any]) -> HostSettings:
+    """Validated settings; :class:`UnknownNameError` or pydantic's ValidationError if they are wrong."""
+    name = str(values.get("name", ""))
+    if name not in HOSTS:
+        raise UnknownNameError("host", name, HOSTS)
+    return HOSTS[name].model_validate(dict(values))
+
+
+def layer_shapes(settings: HostSettings, task: TaskInfo) -> tuple[LayerShape, ...]:
+    """The shapes of the layers that the host asks for on this task, in order; arithmetic only, builds nothing."""
+    from moebench.contract import LayerShape
+
+    sites, dim, tokens = _geometry(settings, task)
+    return tuple(
+        LayerShape(
+            dim=dim,
+            out_dim=dim,
+            tokens=tokens,
+            activation=settings.activation,
+            bias=settings.bias,
+            index=index,
+            depth=sites,
+        )
+        for index in range(sites)
+    )
+
+
+def _geometry(settings: HostSettings, task: TaskInfo) -> tuple[int, int, int]:
+    """(number of layers, D, T)."""
+    channels, height, width = task.image
+    if isinstance(settings, ViTSettings):
+        _divides(settings.patch, "patch", task)
+        return len(settings.replaced), settings.dim, (height // settings.patch) * (width // settings.patch)
+    assert isinstance(settings, SingleLayerSettings)
+    _divides(settings.grid, "grid", task)
+    return 1, channels * (height // settings.grid) * (width // settings.grid), settings.grid**2
+
+
+def _divides(number: int, what: str, task: TaskInfo) -> None:
+    _, height, width = task.image
+    if height % number or width % number:
+        raise SuiteError(f"{what} {number} does not divide the {height} x {width} images of task '{task.name}'.")

@@ -1,0 +1,61 @@
+"""What a suite says about a host, validated; imports no torch, so that a plan can be read without it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Activation = Literal["gelu", "relu", "silu"]
+
+
+class HostSettings(BaseModel):
+    """Fields that every host has. ``activation`` and ``bias`` are those of the expert layers."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    activation: Activation = "gelu"
+    bias: bool = True
+
+
+class SingleLayerSettings(HostSettings):
+    """The paper's host: patches of the image as tokens, one layer, flatten, linear head.
+
+    grid: the image is cut into grid x grid patches. residual: whether the layer's input is added to its output.
+    """
+
+    name: Literal["single_layer"] = "single_layer"
+    activation: Activation = "relu"
+    grid: int = Field(2, ge=1)
+    residual: bool = False
+
+
+class ViTSettings(HostSettings):
+    """timm's VisionTransformer with the MLPs of chosen blocks replaced; tokens are averaged before the head.
+
+    replace: the blocks whose MLP is replaced (default all). residual: whether the layer keeps the block's residual
+    connection around it.
+    """
+
+    name: Literal["vit"] = "vit"
+    dim: int = Field(64, ge=2)
+    depth: int = Field(2, ge=1)
+    heads: int = Field(4, ge=1)
+    patch: int = Field(2, ge=1)
+    replace: tuple[int, ...] | None = None
+    residual: bool = True
+
+    @model_validator(mode="after")
+    def _blocks_exist(self) -> ViTSettings:
+        if self.dim % self.heads:
+            raise ValueError(f"dim {self.dim} must be a multiple of heads {self.heads}")
+        blocks = self.replaced
+        if not blocks or len(set(blocks)) != len(blocks) or not all(0 <= b < self.depth for b in blocks):
+            raise ValueError(f"replace {list(blocks)} must name different blocks from 0 to {self.depth - 1}")
+        return self
+
+    @property
+    def replaced(self) -> tuple[int, ...]:
+        """The blocks whose MLP is an expert layer, in order."""
+        return tuple(range(self.depth)) if self.replace is None else tuple(sorted(self.replace))

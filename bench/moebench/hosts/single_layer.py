@@ -1,0 +1,43 @@
+"""The paper's host (arXiv 2409.00879, section 4): image -> patches -> one layer -> flatten -> linear head."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from moebench.contract import Layer
+from moebench.hosts.host import Host, Site
+from moebench.hosts.settings import SingleLayerSettings
+from moebench.tasks import TaskInfo
+
+
+class SingleLayer(Host):
+    """(B, C, H, W) -> tokens (B, grid^2, C H W / grid^2) -> layer -> (B, classes)."""
+
+    def __init__(self, settings: SingleLayerSettings, task: TaskInfo) -> None:
+        super().__init__()
+        channels, height, width = task.image
+        self.grid = settings.grid
+        self.residual = settings.residual
+        self.head = nn.Linear(channels * height * width, task.classes)
+        self.site: nn.Module = nn.Identity()
+
+    def attach(self, layers: list[Layer]) -> None:
+        """Put the one layer in its place."""
+        (layer,) = layers
+        self.site = Site(layer)
+
+    def logits(self, x_NCHW: Tensor) -> Tensor:
+        """Class scores (B, C)."""
+        x_BTD = self.patches(x_NCHW)
+        y_BTD = self.site(x_BTD)
+        if self.residual:
+            y_BTD = x_BTD + y_BTD
+        scores: Tensor = self.head(y_BTD.flatten(1))
+        return scores
+
+    def patches(self, x_NCHW: Tensor) -> Tensor:
+        """Cut the image into grid x grid patches, row by row, each flattened as (channel, row, column)."""
+        n, c, h, w = x_NCHW.shape
+        g = self.grid
+        cut = x_NCHW.reshape(n, c, g, h // g, g, w // g)
+        return cut.permute(0, 2, 4, 1, 3, 5).reshape(n, g * g, -1)

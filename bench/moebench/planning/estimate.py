@@ -1,0 +1,96 @@
+"""How long the missing runs will take: from runs like them, else from a rule of thumb."""
+
+from __future__ import annotations
+
+import statistics
+from collections import defaultdict
+from dataclasses import dataclass
+
+from moebench.planning.latency import latency_cells
+from moebench.planning.plan import Group, Lookup, Plan
+from moebench.runs import Cell, Record
+
+# A rule of thumb from small models on a laptop's core, and on a GPU: seconds a step, and FLOP/s while training.
+OVERHEAD = {"cpu": 0.006, "cuda": 0.015}
+THROUGHPUT = {"cpu": 2.5e10, "cuda": 5e12}
+LATENCY_SECONDS = 20.0
+START_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class Tally:
+    """Of one group: runs in all and settled; seconds that the missing ones take on one worker; guessed or known."""
+
+    group: Group
+    trials: tuple[int, int]
+    finals: tuple[int, int]
+    seconds: float
+    guessed: bool
+
+
+def tally(plan: Plan, lookup: Lookup) -> list[Tally]:
+    """One tally for each group of the selected rows."""
+    known = _seen_seconds(plan, lookup)
+    return [_of_group(plan, group, lookup, known) for group in plan.selected_groups()]
+
+
+def missing_latency(plan: Plan, lookup: Lookup) -> int:
+    """Latency sessions still to come; those of undecided finals are counted, as they will be needed."""
+    tallies = tally(plan, lookup)
+    if any(t.trials[0] != t.trials[1] or t.finals[0] != t.finals[1] for t in tallies):
+        return len(plan.suite.task) * len(plan.suite.budgets)
+    return sum(not _settled(lookup(cell.identity)) for cell in latency_cells(plan, lookup))
+
+
+def missing_runs(plan: Plan, lookup: Lookup) -> int:
+    """Training runs and latency sessions still to come."""
+    groups = tally(plan, lookup)
+    return sum(t.trials[0] - t.trials[1] + t.finals[0] - t.finals[1] for t in groups) + missing_latency(plan, lookup)
+
+
+def _of_group(plan: Plan, group: Group, lookup: Lookup, known: dict[tuple[str, str], float]) -> Tally:
+    trials = (len(group.shared), sum(_settled(lookup(cell.identity)) for cell in group.trial_cells))
+    finals = (len(group.final_seeds), sum(_settled(lookup(cell.identity)) for cell in group.final_cells(lookup)))
+    guess = _guess(plan, group)
+    each = {kind: known.get((group.task, kind), guess) for kind in ("trial", "final")}
+    seconds = (trials[0] - trials[1]) * each["trial"] + (finals[0] - finals[1]) * each["final"]
+    guessed = not {(group.task, "trial"), (group.task, "final")} <= known.keys()
+    return Tally(group, trials, finals, seconds, guessed)
+
+
+def _seen_seconds(plan: Plan, lookup: Lookup) -> dict[tuple[str, str], float]:
+    """Median seconds of the runs there are, by (task, kind)."""
+    seen: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for group in plan.groups:
+        cells: tuple[Cell, ...] = (*group.trial_cells, *group.final_cells(lookup))
+        for cell in cells:
+            record = lookup(cell.identity)
+            if record is not None and record.settled:
+                seen[group.task, cell.kind].append(float(record.provenance["seconds"]))
+    return {key: statistics.median(values) for key, values in seen.items()}
+
+
+def _guess(plan: Plan, group: Group) -> float:
+    """Seconds of one run: a fixed cost a step and layer, and 3 x 2 FLOPs a parameter and token."""
+    device = "cuda" if plan.device["type"] == "cuda" else "cpu"
+    template = group.template
+    host = template["host"]
+    tokens = _tokens(host, group)
+    layers = host.get("depth", 1)
+    parameters = group.budget if template["axis"] != "flops" else group.budget / (2 * tokens)
+    flops = template["steps"] * template["batch"] * 6 * parameters * tokens
+    return START_SECONDS + template["steps"] * OVERHEAD[device] * layers + flops / THROUGHPUT[device]
+
+
+def _tokens(host: dict[str, object], group: Group) -> int:
+    from moebench.tasks import get_task
+
+    _, height, width = get_task(group.task).info.image
+    if host["name"] == "vit":
+        patch = int(str(host["patch"]))
+        return (height // patch) * (width // patch)
+    return int(str(host.get("grid", 1))) ** 2
+
+
+def _settled(record: Record | None) -> bool:
+    return record is not None and record.settled

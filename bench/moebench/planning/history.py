@@ -1,0 +1,77 @@
+"""What was last asked of each suite in a results directory, so that a board can be read without repeating it."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from moebench.errors import ResultsError, UsageError
+from moebench.planning.request import Request
+from moebench.planning.rows import find_spec
+from moebench.runs.store import write_atomic
+
+
+def remember(request: Request, results: Path) -> None:
+    """Keep the request; its variants from files and other packages become rows of later boards."""
+    suite = request.resolved()
+    own = {*suite.variants, *(reference.name for reference in suite.reference)}
+    values = {
+        "suite": request.suite,
+        "extras": sorted({*request.extras, *(find_spec(spec) for spec in request.variants if spec not in own)}),
+        "seeds": request.seeds,
+        "trials": request.trials,
+        "micro_batch": request.micro_batch,
+        "device": request.device,
+        "backend": request.backend,
+        "data": str(request.data.resolve()) if request.data else None,
+    }
+    write_atomic(_path(results, suite.name), (json.dumps(values, indent=1) + "\n").encode())
+
+
+def remembered_extras(results: Path, suite: str) -> tuple[str, ...]:
+    """Rows that earlier runs added to the suite's."""
+    return tuple(_read(_path(results, suite)).get("extras", ()))
+
+
+def known_suites(results: Path) -> list[str]:
+    """Names of the suites that have run here, the last one first."""
+    paths = sorted(results.glob("*/latest.json"), key=lambda path: path.stat().st_mtime, reverse=True)
+    return [path.parent.name for path in paths]
+
+
+def board_request(results: Path, suite: str | None, seeds: int | None = None, trials: int | None = None) -> Request:
+    """The request whose board is wanted: of the suite named, or of the last one that ran, as it last ran."""
+    if suite is None:
+        known = known_suites(results)
+        if not known:
+            raise ResultsError(f"no suite has run into '{results}' yet; run one with `moebench run quick`.")
+        suite = known[0]
+    values = _read(_path(results, Path(suite).stem))
+    if not values:
+        return Request(suite=suite, seeds=seeds, trials=trials)
+    data = values.pop("data")
+    extras = tuple(values.pop("extras"))
+    changed = {"seeds": seeds, "trials": trials} if seeds or trials else {}
+    return Request(**(values | changed), extras=extras, data=Path(data) if data else None)
+
+
+def board_directory(results: Path, suite: str, protocol: str) -> Path:
+    """Where the board's pages lie: the suite's folder, or one inside it for a changed protocol."""
+    changes = re.sub(r"[^a-z0-9=]+", "-", protocol.partition(" ")[2].lower()).strip("-")
+    return results / suite / changes if changes else results / suite
+
+
+def _path(results: Path, suite: str) -> Path:
+    return results / suite / "latest.json"
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError):
+        raise UsageError(f"'{path}' cannot be read; remove it and run the suite again, nothing else is lost.") from None
+    return dict(values)

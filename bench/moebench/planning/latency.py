@@ -1,0 +1,39 @@
+"""The latency session of a task: one cell that measures every finalist in turns, after all training has ended."""
+
+from __future__ import annotations
+
+from moebench import machine
+from moebench.planning.plan import Group, Lookup, Plan
+from moebench.runs import Cell
+
+
+def latency_cells(plan: Plan, lookup: Lookup) -> list[Cell]:
+    """One session per task and budget, of all rows whose finals are done; a new row makes a new session of all."""
+    cells = []
+    for task in plan.suite.task_names:
+        for budget in plan.suite.budgets:
+            groups = [group for group in plan.groups if (group.task, group.budget) == (task, budget)]
+            finalists = [identity for group in groups if (identity := finalist(group, lookup))]
+            if finalists:
+                cells.append(_session(plan, groups[0], budget, finalists))
+    return cells
+
+
+def finalist(group: Group, lookup: Lookup) -> str:
+    """The identity of the run whose weights are timed: the first final seed that is done; empty if none is."""
+    records = group.finals(lookup) or ()
+    return next((record.identity for record in records if record.status == "done"), "")
+
+
+def _session(plan: Plan, group: Group, budget: int, finalists: list[str]) -> Cell:
+    latency = plan.suite.latency
+    template = group.template | {"budget": budget, "variant": "", "code_digest": "", "batch": latency.batch}
+    session = {
+        "finalists": finalists,
+        "device": plan.device["name"],
+        "versions": machine.versions(),
+        "backend": plan.backend or "auto",
+        "rounds": latency.rounds,
+        "repeats": latency.repeats,
+    }
+    return Cell(kind="latency", settings={}, seed=0, session=session, **template)

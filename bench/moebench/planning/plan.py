@@ -1,0 +1,163 @@
+"""A plan: rows, groups of cells, and which of them are ready to run, given the records there are."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from moebench.planning.rows import Row
+from moebench.runs import Cell, Record
+from moebench.suites import Suite
+
+Lookup = Callable[[str], Record | None]
+"""Identity -> record, or None."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """One study: a row on a task at a budget. ``amount`` is the row's own budget, ``budget`` the suite's.
+
+    template: the cell of its runs but for kind, settings and seed. trials: the settings asked so far, in order.
+    final_seeds: the fresh seeds of the winner. space: the dimensions that are tuned, as plain values, those of the
+    training loop included. shared: the training loop's settings of every trial. problem: why none of it can run.
+    """
+
+    row: str
+    task: str
+    budget: int
+    amount: int
+    template: dict[str, Any]
+    trials: tuple[dict[str, Any], ...] = ()
+    trial_seeds: tuple[int, ...] = ()
+    final_seeds: tuple[int, ...] = ()
+    space: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
+    shared: tuple[dict[str, float], ...] = ()
+    problem: str = ""
+
+    @cached_property
+    def trial_cells(self) -> tuple[Cell, ...]:
+        """The cells of tuning, trial 0 first."""
+        return tuple(
+            self._cell("trial", settings, seed) for settings, seed in zip(self.trials, self.trial_seeds, strict=True)
+        )
+
+    def winner(self, lookup: Lookup) -> int | None:
+        """The trial of best validation accuracy, then of lowest loss, then the earlier; None until all are settled."""
+        records = [lookup(cell.identity) for cell in self.trial_cells]
+        if not records or len(records) < len(self.shared) or not all(map(_is_settled, records)):
+            return None
+        return min(range(len(records)), key=lambda index: (*_merit(records[index]), index))
+
+    def final_cells(self, lookup: Lookup) -> tuple[Cell, ...]:
+        """The cells of the winner on fresh seeds; empty until it is known."""
+        winner = self.winner(lookup)
+        if winner is None:
+            return ()
+        return tuple(self._cell("final", self.trials[winner], seed) for seed in self.final_seeds)
+
+    def finals(self, lookup: Lookup) -> tuple[Record, ...] | None:
+        """The records of the final runs, in the order of the seeds; None until all are settled."""
+        records = [lookup(cell.identity) for cell in self.final_cells(lookup)]
+        if not records or not all(map(_is_settled, records)):
+            return None
+        return tuple(record for record in records if record is not None)
+
+    def _cell(self, kind: str, settings: dict[str, Any], seed: int) -> Cell:
+        return Cell(kind=kind, settings=dict(settings), seed=seed, **self.template)  # type: ignore[arg-type] # a Kind
+
+
+def _is_settled(record: Record | None) -> bool:
+    return record is not None and record.settled
+
+
+def _merit(record: Record | None) -> tuple[float, float]:
+    """Sorts the best trial first; a diverged one last. Only validation scores are looked at."""
+    if record is None or record.status != "done":
+        return (1.0, float("inf"))
+    accuracy, loss = record.scores["validation_accuracy"], record.scores["validation_loss_nats"]
+    assert accuracy is not None
+    assert loss is not None
+    return (-accuracy, loss)
+
+
+@dataclass(frozen=True)
+class Work:
+    """A cell to run, and what running it takes beside what identifies it."""
+
+    cell: Cell
+    row: str
+    spec: str
+    index: int
+    label: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """Everything that a run of a suite is made of.
+
+    protocol: as printed, with what was changed from the suite's. device: type, name and index it runs on.
+    """
+
+    suite: Suite
+    protocol: str
+    device: dict[str, str]
+    backend: str | None
+    data: str | None
+    rows: tuple[Row, ...]
+    groups: tuple[Group, ...]
+
+    def row(self, name: str) -> Row:
+        """The row of that name."""
+        return next(row for row in self.rows if row.name == name)
+
+    def groups_of(self, row: str) -> tuple[Group, ...]:
+        """The row's groups, task by task and budget by budget."""
+        return tuple(group for group in self.groups if group.row == row)
+
+    def selected_groups(self) -> tuple[Group, ...]:
+        """The groups that this run works on and that can run."""
+        selected = {row.name for row in self.rows if row.selected and not row.problem}
+        return tuple(group for group in self.groups if group.row in selected and not group.problem)
+
+    def work(self, lookup: Lookup) -> Iterator[Work]:
+        """All training cells that are known by now: every trial, and the finals of decided studies."""
+        for group in self.selected_groups():
+            spec = self.row(group.row).spec
+            for kind, cells in (("trial", group.trial_cells), ("final", group.final_cells(lookup))):
+                for index, cell in enumerate(cells):
+                    yield Work(cell, group.row, spec, index, f"{group.row} {group.task} {kind} {index}")
+
+    def expected_runs(self) -> int:
+        """Trials and finals of the selected rows, the finals not yet known included."""
+        return sum(len(group.shared) + len(group.final_seeds) for group in self.selected_groups())
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, for the plan's file."""
+        return {
+            "suite": self.suite.model_dump(mode="json"),
+            "protocol": self.protocol,
+            "device": self.device,
+            "backend": self.backend,
+            "data": self.data,
+            "rows": [dataclasses.asdict(row) for row in self.rows],
+            "groups": [dataclasses.asdict(group) for group in self.groups],
+        }
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Plan:
+        """The inverse of :meth:`to_json`."""
+        return cls(
+            suite=Suite.model_validate(value["suite"]),
+            protocol=value["protocol"],
+            device=value["device"],
+            backend=value["backend"],
+            data=value["data"],
+            rows=tuple(Row(**row) for row in value["rows"]),
+            groups=tuple(
+                Group(**{k: tuple(v) if isinstance(v, list) else v for k, v in group.items()})
+                for group in value["groups"]
+            ),
+        )

@@ -1,0 +1,42 @@
+"""Backends of the expert computation: how the experts' products are done, chosen apart from the variant.
+
+A backend is ``run(experts, rows_ND, counts_E) -> rows_NO`` on rows sorted by expert. Parts that use one have a method
+``set_backend(run)``; ``None`` gives the part back its own choice.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor, nn
+
+from moebench.errors import PluginError, UnknownNameError
+from moebench.plugins.find import find_backends
+
+Backend = Callable[[Any, Tensor, Tensor], Tensor]
+
+
+def load_backend(name: str) -> Backend:
+    """The backend of that name; :class:`UnknownNameError` or :class:`PluginError` if it cannot be had."""
+    installed = find_backends()
+    if name not in installed:
+        raise UnknownNameError("backend", name, installed)
+    found = installed[name]
+    if found.problem:
+        raise PluginError(f"backend {name}: {found.problem}")
+    try:
+        backend: Backend = getattr(importlib.import_module(found.module), found.attribute)
+    except Exception as error:
+        raise PluginError(f"backend {name}: it fails to import ({type(error).__name__}: {error}).") from error
+    return backend
+
+
+def choose_backend(model: nn.Module, name: str | None) -> None:
+    """Let every part of the model that computes experts use this backend (None: its own choice)."""
+    backend = load_backend(name) if name else None
+    for module in model.modules():
+        set_backend = getattr(module, "set_backend", None)
+        if callable(set_backend):
+            set_backend(backend)

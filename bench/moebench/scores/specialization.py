@@ -1,0 +1,118 @@
+"""How far an input's own experts suffice for it: the headline and the accuracies it is made of.
+
+Specialization = mean over f in {1/8, 1/4, 1/2} of (A_sel - A_static) / (A_all - A_none), where A_sel keeps the
+k = f E experts of largest mass for that input, A_static the same k for every input (fitted on validation data), and
+A_none none. It is 0 for any choice that does not depend on the input, a collapsed router included.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from moebench.hosts.host import Host, Select
+from moebench.scores import selections
+from moebench.tasks import Split
+from moebench.training.evaluate import Answers, answer, correct
+
+SHARES = (1 / 8, 1 / 4, 1 / 2)
+RANDOM_DRAWS = 10
+LEAST_DEPENDENCE = 0.05
+LEAST_STANDARD_ERRORS = 5.0
+
+
+@dataclass(frozen=True)
+class Specialization:
+    """value: the headline, or None with its ``reason``. scores: the accuracies and ratios beside it, by name."""
+
+    value: float | None
+    reason: str
+    scores: dict[str, float] = field(default_factory=dict)
+
+
+def specialization(
+    model: Host, test: Split, all_experts: Answers, mean_mass: Sequence[Tensor] | None, *, precision: str = "fp32"
+) -> Specialization:
+    """Measure one trained model. ``mean_mass[layer]`` (E,) was fitted on validation data; None without experts."""
+    if mean_mass is None:
+        return Specialization(None, "no experts")
+    experts = {len(mass_E) for mass_E in mean_mass}
+    right = _Right(model, test, precision)
+    all_N = correct(all_experts.logits_NC, test.targets)
+    none_N = right(selections.nothing)
+    scores = {"accuracy_all_experts": float(all_N.mean()), "accuracy_no_experts": float(none_N.mean())}
+    if any(count < 8 or count % 8 for count in experts):
+        return Specialization(None, f"{_counts(experts)} experts; it needs at least 8, in multiples of 8", scores)
+    gaps = [_at_share(right, share, mean_mass, all_experts, scores) for share in SHARES]
+    scores["paper_gap"] = sum(scores[f"paper_gap_{_name(share)}"] for share in SHARES) / len(SHARES)
+    depends, error = _mean_and_error(all_N - none_N)
+    if depends < max(LEAST_DEPENDENCE, LEAST_STANDARD_ERRORS * error):
+        reason = f"the host does not depend on its experts (all {all_N.mean():.3f}, none {none_N.mean():.3f})"
+        return Specialization(None, reason, scores)
+    return Specialization(sum(gaps) / len(gaps) / depends, "", scores)
+
+
+def mean_mass(answers: Answers) -> tuple[Tensor, ...] | None:
+    """Mean mass of each expert over the inputs, per layer (E,); None if a layer has no experts."""
+    if not answers.masses or any(mass_NE is None for mass_NE in answers.masses):
+        return None
+    return tuple(mass_NE.double().mean(0) for mass_NE in answers.masses if mass_NE is not None)
+
+
+def _at_share(
+    right: _Right, share: float, mean_mass: Sequence[Tensor], everything: Answers, scores: dict[str, float]
+) -> float:
+    """Add the accuracies at one share to ``scores``; returns A_sel - A_static."""
+    name = _name(share)
+    chosen = float(right(selections.top_mass(share)).mean())
+    fixed = float(right(selections.static(share, mean_mass)).mean())
+    generator = torch.Generator().manual_seed(0)
+    draws = [float(right(selections.random(share, generator)).mean()) for _ in range(RANDOM_DRAWS)]
+    chance = sum(draws) / len(draws)
+    scores |= {
+        f"accuracy_selected_{name}": chosen,
+        f"accuracy_static_{name}": fixed,
+        f"accuracy_random_{name}": chance,
+        f"paper_gap_{name}": chosen - chance,
+        f"retained_{name}": chosen / scores["accuracy_all_experts"] if scores["accuracy_all_experts"] else 0.0,
+        f"mass_kept_{name}": _mass_kept(everything, share),
+    }
+    return chosen - fixed
+
+
+def _mass_kept(everything: Answers, share: float) -> float:
+    """Mean share of an input's mass that its subset holds, over inputs and layers, on the unmasked stream."""
+    kept = []
+    for mass_NE in everything.masses:
+        assert mass_NE is not None
+        keep_NE = selections.keep_largest(mass_NE, round(share * mass_NE.shape[1]))
+        total_N = mass_NE.sum(1)
+        kept.append(((mass_NE * keep_NE).sum(1) / total_N.clamp_min(1e-12))[total_N > 0].mean())
+    return float(torch.stack(kept).mean())
+
+
+class _Right:
+    """Which test inputs are classified right (N,) when ``select`` chooses the experts."""
+
+    def __init__(self, model: Host, test: Split, precision: str) -> None:
+        self._model, self._test, self._precision = model, test, precision
+
+    def __call__(self, select: Select) -> Tensor:
+        answers = answer(self._model, self._test, precision=self._precision, select=select)
+        return correct(answers.logits_NC, self._test.targets)
+
+
+def _mean_and_error(difference_N: Tensor) -> tuple[float, float]:
+    """Mean of paired differences and its standard error over inputs."""
+    return float(difference_N.mean()), float(difference_N.std(correction=1) / len(difference_N) ** 0.5)
+
+
+def _name(share: float) -> str:
+    return f"1_{round(1 / share)}"
+
+
+def _counts(experts: set[int]) -> str:
+    return " and ".join(str(count) for count in sorted(experts))

@@ -1,0 +1,10 @@
+"""Data sets as tasks: where the files are found, how they are split, and the tensors a run trains on.
+
+Importing this loads neither torch, NumPy nor scikit-learn; ``Task.load`` and ``Task.digest`` do.
+"""
+
+from moebench.tasks.augment import augment_batch
+from moebench.tasks.base import Part, Split, Task, TaskInfo
+from moebench.tasks.catalogue import TASKS, get_task
+
+__all__ = ["TASKS", "Part", "Split", "Task", "TaskInfo", "augment_batch", "get_task"]

@@ -1,0 +1,76 @@
+"""What a task is to the rest of moebench."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Protocol
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Part = Literal["train", "validation", "test"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskInfo:
+    """What can be known of a task without its data.
+
+    image: channels, height, width. metric, unit, higher_is_better: of the score that ranks.
+    floor: the score that a diverged run gets, which is chance. label: printed beside numbers.
+    """
+
+    name: str
+    image: tuple[int, int, int]
+    classes: int
+    metric: str = "accuracy"
+    unit: str = "share"
+    higher_is_better: bool = True
+    floor: float
+    label: str
+
+
+@dataclass(frozen=True)
+class Split:
+    """One part of a data set: ``inputs`` (N, C, H, W) float32, normalised; ``targets`` (N,) int64 classes."""
+
+    inputs: Tensor
+    targets: Tensor
+
+
+class Task(Protocol):
+    """A data set with its split. ``data_dir`` is the directory the user named; None is the usual places."""
+
+    @property
+    def info(self) -> TaskInfo:
+        """What can be known without the data."""
+        ...
+
+    @property
+    def split(self) -> str:
+        """How train, validation and test are told apart: part of a run's identity."""
+        ...
+
+    @property
+    def augment(self) -> str | None:
+        """The kind that ``augment_batch`` applies to training batches; None for none."""
+        ...
+
+    def load(self, part: Part, data_dir: Path | None = None) -> Split:
+        """One part, normalised per channel by the training part's statistics. Downloads if need be."""
+        ...
+
+    def digest(self, data_dir: Path | None = None) -> str:
+        """Twenty hexadecimal digits of all pixels and labels. Downloads if need be."""
+        ...
+
+    def fingerprint(self, data_dir: Path | None = None) -> str:
+        """A digest of path, size and time of the files: cheap, never downloads; constant for embedded data.
+
+        DataError if the data are not there.
+        """
+        ...
+
+    def label(self, data_dir: Path | None = None) -> str:
+        """As ``info.label``, but for the copy of the data that is there, such as one re-encoded as JPEG."""
+        ...

@@ -1,0 +1,84 @@
+"""The tasks that moebench knows, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+from moebench.errors import UnknownNameError
+from moebench.tasks.base import Task, TaskInfo
+from moebench.tasks.cifar import CifarSource
+from moebench.tasks.digits import DigitsSource
+from moebench.tasks.idx_source import IdxSource
+from moebench.tasks.image_task import ImageTask
+from moebench.tasks.partition import OfficialTest, ThreeWay
+
+TEN_CLASSES = 10
+
+_DIGITS = ImageTask(
+    TaskInfo(name="digits", image=(1, 8, 8), classes=TEN_CLASSES, floor=1 / TEN_CLASSES, label="digits"),
+    title="digits",
+    source=DigitsSource(),
+    partition=ThreeWay(seed=0),
+)
+
+_FASHION_MNIST = ImageTask(
+    TaskInfo(
+        name="fashion_mnist",
+        image=(1, 28, 28),
+        classes=TEN_CLASSES,
+        floor=1 / TEN_CLASSES,
+        label="Fashion-MNIST",
+    ),
+    title="Fashion-MNIST",
+    source=IdxSource(
+        title="Fashion-MNIST",
+        folders=("fashion-mnist", "fashion_mnist", "FashionMNIST/raw"),
+        torchvision="FashionMNIST",
+        image=(1, 28, 28),
+        classes=TEN_CLASSES,
+        packaged=(Path("/usr/share/datasets/fashion-mnist"),),
+        package="dataset-fashion-mnist",
+    ),
+    partition=OfficialTest(every=6),
+)
+
+_MNIST = ImageTask(
+    TaskInfo(name="mnist", image=(1, 28, 28), classes=TEN_CLASSES, floor=1 / TEN_CLASSES, label="MNIST"),
+    title="MNIST",
+    source=IdxSource(
+        title="MNIST",
+        folders=("mnist", "MNIST/raw"),
+        torchvision="MNIST",
+        image=(1, 28, 28),
+        classes=TEN_CLASSES,
+    ),
+    partition=OfficialTest(every=6),
+)
+
+_CIFAR10 = ImageTask(
+    TaskInfo(
+        name="cifar10",
+        image=(3, 32, 32),
+        classes=TEN_CLASSES,
+        floor=1 / TEN_CLASSES,
+        label="CIFAR-10 (JPEG)",
+    ),
+    title="CIFAR-10",
+    source=CifarSource(),
+    partition=OfficialTest(every=10),
+    augment="crop-flip",
+)
+
+TASKS: Mapping[str, Task] = MappingProxyType(
+    {task.info.name: task for task in (_DIGITS, _FASHION_MNIST, _MNIST, _CIFAR10)}
+)
+"""Task objects by name."""
+
+
+def get_task(name: str) -> Task:
+    """The task of this name; UnknownNameError with the nearest match if there is none."""
+    if name not in TASKS:
+        raise UnknownNameError("task", name, TASKS)
+    return TASKS[name]

@@ -1,0 +1,34 @@
+"""The 8 x 8 handwritten digits that come with scikit-learn: real data without a download."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from moebench.tasks.pixels import Pixels
+
+
+@dataclass(frozen=True)
+class DigitsSource:
+    """1,797 images of the UCI optical digits, pixels 0 to 16, in one pool."""
+
+    pools: tuple[str, ...] = ("all",)
+
+    def read(self, pool: str, data_dir: Path | None) -> Pixels:
+        """All images; ``data_dir`` is not used."""
+        from sklearn.datasets import load_digits
+
+        from moebench.tasks.pixels import Pixels
+
+        bunch = load_digits()
+        return Pixels(bunch.images.astype("uint8")[:, None], bunch.target.astype("int64"))
+
+    def fingerprint(self, data_dir: Path | None) -> str:
+        """A constant: nothing is read from where a user could change it."""
+        return "embedded"
+
+    def encoding(self, data_dir: Path | None) -> str:
+        """Empty: stored without loss."""
+        return ""

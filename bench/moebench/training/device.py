@@ -1,0 +1,38 @@
+"""Which device a run uses, and how it is named."""
+
+from __future__ import annotations
+
+import torch
+
+from moebench.errors import DeviceError
+from moebench.machine import cpu_model
+
+
+def choose_device(asked: str | None) -> torch.device:
+    """The device asked for, or CUDA where there is one, else the CPU; :class:`DeviceError` if it is not there."""
+    if asked is None or asked == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(asked)
+    except RuntimeError:
+        raise DeviceError(f"'{asked}' is not a device; use cpu, cuda or cuda:N.") from None
+    if device.type not in ("cpu", "cuda"):
+        raise DeviceError(f"'{asked}' is not supported; use cpu, cuda or cuda:N.")
+    if device.type == "cuda":
+        count = torch.cuda.device_count()
+        if (device.index or 0) >= count:
+            have = f"this machine has {count} CUDA device{'s' * (count > 1)}" if count else "this machine has no CUDA device"
+            raise DeviceError(f"there is no device '{asked}': {have}; use --device cpu or leave it out.")
+    return device
+
+
+def device_name(device: torch.device) -> str:
+    """The device as a person would name it, for provenance and for the latency session."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"cpu ({cpu_model()})"
+
+
+def default_precision(device: torch.device) -> str:
+    """bf16 autocast on CUDA, fp32 on the CPU."""
+    return "bf16" if device.type == "cuda" else "fp32"

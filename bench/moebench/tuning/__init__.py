@@ -1,0 +1,1 @@
+"""Tuning: Optuna asks, the same effort for every variant."""

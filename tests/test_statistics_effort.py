@@ -1,0 +1,61 @@
+"""expected_best against every subset, and every sequence of draws, counted out."""
+
+from itertools import combinations, product
+from statistics import fmean
+
+import pytest
+
+from moebench.board.statistics import expected_best, expected_best_curve
+
+SCORES = [0.7, 0.2, 0.9, 0.7, 0.4]
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize(("higher", "best"), [(True, max), (False, min)])
+def test_without_replacement_is_the_mean_over_all_subsets(n, higher, best):
+    expected = fmean(best(subset) for subset in combinations(SCORES, n))
+    assert expected_best(SCORES, n, higher_is_better=higher) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 6])
+@pytest.mark.parametrize(("higher", "best"), [(True, max), (False, min)])
+def test_with_replacement_is_the_mean_over_all_draws(n, higher, best):
+    expected = fmean(best(draws) for draws in product(SCORES, repeat=n))
+    assert expected_best(SCORES, n, higher_is_better=higher, replacement=True) == pytest.approx(expected)
+
+
+def test_expected_best_by_hand():
+    # Scores 1 2 3, two trials. Subsets 12 13 23: (2 + 3 + 3) / 3. Draws: 1 x 1/9 + 2 x 3/9 + 3 x 5/9.
+    assert expected_best([2, 3, 1], 2) == pytest.approx(8 / 3)
+    assert expected_best([2, 3, 1], 2, replacement=True) == pytest.approx(22 / 9)
+
+
+def test_curve_goes_from_the_mean_to_the_best_found():
+    curve = expected_best_curve(SCORES)
+    assert (curve[0], curve[-1]) == pytest.approx((fmean(SCORES), 0.9))
+    assert list(curve) == sorted(curve)
+    assert expected_best_curve(SCORES, higher_is_better=False)[-1] == pytest.approx(0.2)
+
+
+def test_with_replacement_stays_below_the_best_found():
+    assert expected_best_curve(SCORES, replacement=True)[-1] < 0.85
+
+
+def test_many_trials_do_not_overflow():
+    # Coefficients of 1100 exceed every float. Mean best of n of the numbers 1 ... N: n (N + 1) / (n + 1).
+    assert expected_best(range(1, 1101), 550) == pytest.approx(550 * 1101 / 551)
+
+
+@pytest.mark.parametrize(("scores", "n"), [(SCORES, 0), (SCORES, 6), ([], 1)])
+def test_more_trials_than_were_run_are_refused(scores, n):
+    with pytest.raises(ValueError, match=f"n is {n}; with {len(scores)} trials"):
+        expected_best(scores, n)
+
+
+def test_a_diverged_trial_is_not_dropped_in_silence():
+    with pytest.raises(ValueError, match="floor"):
+        expected_best([0.5, float("nan")], 1)
+
+
+def test_the_curve_of_no_trials_is_empty():
+    assert expected_best_curve([]) == ()

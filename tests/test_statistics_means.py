@@ -1,0 +1,193 @@
+"""mean_interval, paired_interval, paired_test: matrices worked by hand, and scipy where it has the test."""
+
+import json
+import subprocess
+import sys
+from dataclasses import asdict
+from math import sqrt
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from moebench.board.statistics import mean_interval, paired_interval, paired_test
+
+# Quantiles of Student's t with 2 degrees of freedom are closed: (2p - 1) / sqrt(2p (1 - p)).
+T2_975 = 0.95 / sqrt(2 * 0.975 * 0.025)  # 4.3027
+
+# Differences (1, 2, 3) on the first task and (0, 3, 6) on the second: means 2 and 3, variances 1 and 9.
+A_SM = np.array([[11.0, 20.0], [13.0, 24.0], [15.0, 28.0]])
+B_SM = np.array([[10.0, 20.0], [11.0, 21.0], [12.0, 22.0]])
+
+
+def test_one_task_by_hand():
+    # mean 2, variance 1, so the error is sqrt(1 / 3), t = 2 sqrt(3), df = 2 and p = 1 - t / sqrt(t^2 + 2).
+    difference, error, df, p = paired_test(A_SM[:, :1], B_SM[:, :1])
+    assert (difference, df) == (2, pytest.approx(2))
+    assert error == pytest.approx(sqrt(1 / 3))
+    assert p == pytest.approx(1 - sqrt(12 / 14))
+    interval = paired_interval(A_SM[:, :1], B_SM[:, :1])
+    assert (interval.low, interval.high) == pytest.approx((2 - T2_975 * error, 2 + T2_975 * error))
+    assert interval.coverage == 0.95
+
+
+def test_two_tasks_by_hand():
+    # mean (2 + 3) / 2; V = (1 + 9) / 3 / 2^2 = 10 / 12; df = (1 + 9)^2 / ((1 + 81) / 2) = 100 / 41.
+    difference, error, df, _ = paired_test(A_SM, B_SM)
+    assert (difference, error, df) == pytest.approx((2.5, sqrt(10 / 12), 100 / 41))
+
+
+def test_mean_by_hand():
+    # B: means 11 and 21, both variances 1; V = (1 + 1) / 3 / 4 = 1 / 6; df = 2^2 / (2 / 2) = 4.
+    interval = mean_interval(B_SM)
+    half = stats.t.ppf(0.975, 4) * sqrt(1 / 6)
+    assert (interval.value, interval.low, interval.high) == pytest.approx((16, 16 - half, 16 + half))
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 5, 8, 50])
+def test_one_task_is_scipys_paired_t_test(seeds):
+    rng = np.random.default_rng(seeds)
+    a, b = rng.normal(0.9, 0.02, (seeds, 1)), rng.normal(0.91, 0.03, (seeds, 1))
+    theirs = stats.ttest_rel(a[:, 0], b[:, 0])
+    ours, interval = paired_test(a, b), paired_interval(a, b, 0.9)
+    assert ours.p_value == pytest.approx(theirs.pvalue)
+    assert ours.df == pytest.approx(theirs.df)
+    assert (interval.low, interval.high) == pytest.approx(tuple(theirs.confidence_interval(0.9)))
+    mean = mean_interval(a)
+    assert (mean.low, mean.high) == pytest.approx(
+        stats.t.interval(0.95, seeds - 1, a.mean(), stats.sem(a[:, 0]))
+    )
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_two_tasks_are_welchs_t_test(seed):
+    # The sum of two tasks' means is the difference of the first and of minus the second: Welch's statistic.
+    rng = np.random.default_rng(seed)
+    a, b = rng.normal(size=(6, 2)), rng.normal(size=(6, 2)) * [1, 4]
+    theirs = stats.ttest_ind((a - b)[:, 0], -(a - b)[:, 1], equal_var=False)
+    ours = paired_test(a, b)
+    assert (ours.p_value, ours.df) == pytest.approx((theirs.pvalue, theirs.df))
+
+
+def test_df_lies_between_one_task_and_all_tasks():
+    equal = np.tile([[1.0], [2.0], [4.0]], 4)
+    assert paired_test(equal, np.zeros_like(equal)).df == pytest.approx(4 * 2)
+    one_task_varies = equal * [1, 0, 0, 0]
+    assert paired_test(one_task_varies, np.zeros_like(equal)).df == pytest.approx(2)
+
+
+def test_interval_and_test_agree_on_zero():
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        a, b = rng.normal(0.8, 1, (4, 2)), rng.normal(0, 1, (4, 2))
+        interval = paired_interval(a, b, 0.9)
+        assert (interval.low > 0 or interval.high < 0) == (paired_test(a, b).p_value < 0.1)
+
+
+def test_swapping_the_variants_turns_the_sign():
+    ab, ba = paired_interval(A_SM, B_SM), paired_interval(B_SM, A_SM)
+    assert (ab.value, ab.low, ab.high) == pytest.approx((-ba.value, -ba.high, -ba.low))
+
+
+def test_a_wider_level_is_a_wider_interval():
+    assert paired_interval(A_SM, B_SM, 0.99).low < paired_interval(A_SM, B_SM, 0.9).low
+
+
+def test_seed_effects_common_to_both_cancel():
+    common = np.array([[0.0], [50.0], [-70.0]])
+    assert paired_test(A_SM + common, B_SM + common) == pytest.approx(paired_test(A_SM, B_SM))
+
+
+def test_tiny_spread_does_not_underflow():
+    a = np.array([[1e-100], [2e-100], [3e-100]])
+    assert paired_test(a, np.zeros_like(a)).df == pytest.approx(2)
+
+
+def no_bounds(interval, value):
+    return asdict(interval) == {"value": pytest.approx(value), "low": None, "high": None, "coverage": None}
+
+
+def test_equal_scores_are_not_told_apart():
+    assert paired_test(A_SM, A_SM) == (0, None, None, 1)
+    assert no_bounds(paired_interval(A_SM, A_SM), 0)
+
+
+def test_a_constant_difference_is_no_certainty():
+    # Accuracies in 360ths at three seeds: every difference is 2 / 360, so no spread is measured at all.
+    b = np.array([[340], [344], [351]]) / 360
+    a = np.array([[342], [346], [353]]) / 360
+    assert paired_test(a, b) == (pytest.approx(2 / 360), None, None, 1)
+    assert no_bounds(paired_interval(a, b), 2 / 360)
+
+
+def test_rounding_is_not_spread():
+    a, b = np.array([[0.95], [0.96], [0.97]]), np.array([[0.93], [0.94], [0.95]])
+    assert (a - b).std() > 0, "the case needs differences that are equal only up to rounding"
+    assert paired_test(a, b).p_value == 1
+    assert no_bounds(paired_interval(a, b), 0.02)
+
+
+def test_rounding_is_measured_on_the_scores_not_on_their_difference():
+    b = np.array([[10.2], [1e6 + 0.4], [1e6 + 0.7]])
+    a = b + 0.1
+    assert (a - b).std() > 1e-11, "the case needs rounding that is large against the difference"
+    assert paired_test(a, b).p_value == 1
+
+
+def test_a_task_without_spread_leaves_the_error_to_the_others():
+    # Differences (1, 1, 1) and (1, 2, 3): mean 1.5, V = (0 + 1) / 3 / 4, df = 1 / (1 / 2).
+    d = np.array([[1.0, 1.0], [1.0, 2.0], [1.0, 3.0]])
+    assert paired_test(d, np.zeros_like(d))[:3] == pytest.approx((1.5, sqrt(1 / 12), 2))
+
+
+def test_one_seed_has_no_interval():
+    a, b = np.array([[0.9, 0.8]]), np.array([[0.5, 0.2]])
+    assert paired_test(a, b) == (pytest.approx(0.5), None, None, 1)
+    assert no_bounds(paired_interval(a, b), 0.5)
+    assert no_bounds(mean_interval(a), 0.85)
+
+
+def test_seeds_all_alike_give_a_mean_without_bounds():
+    assert no_bounds(mean_interval([[0.1], [0.1], [0.1]]), 0.1)
+
+
+@pytest.mark.parametrize("scores", [A_SM, A_SM[:1]])
+def test_results_are_plain_json(scores):
+    for result in (mean_interval(scores), paired_interval(scores, scores * 0.5)):
+        json.dumps(asdict(result), allow_nan=False)
+    test = paired_test(scores, scores * 0.5)
+    assert all(value is None or type(value) is float for value in test)
+
+
+def test_arguments_are_left_alone():
+    a, b = A_SM.copy(), B_SM.copy()
+    paired_interval(a, b)
+    assert np.array_equal(a, A_SM)
+    assert np.array_equal(b, B_SM)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "message"),
+    [
+        ([0.9, 0.8], [0.9, 0.8], r"a_SM has shape \(2,\); it must be \(seeds, tasks\)"),
+        (np.ones((3, 2)), np.ones((3, 1)), r"a_SM has shape \(3, 2\) and b_SM \(3, 1\); pairs need"),
+        (np.ones((0, 2)), np.ones((0, 2)), r"a_SM has shape \(0, 2\)"),
+        ([[0.9]], [[np.nan]], "b_SM holds NaN or infinity"),
+    ],
+)
+def test_a_wrong_matrix_is_named(a, b, message):
+    with pytest.raises(ValueError, match=message):
+        paired_test(a, b)
+
+
+@pytest.mark.parametrize("level", [0, 1, 95, float("nan")])
+def test_a_level_in_percent_is_refused(level):
+    with pytest.raises(ValueError, match="level is"):
+        mean_interval(A_SM, level)
+
+
+def test_importing_the_statistics_loads_no_heavy_library():
+    heavy = "{'scipy', 'torch', 'pandas', 'mlflow'}"
+    code = f"import sys, moebench.board.statistics; print(*({heavy} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []

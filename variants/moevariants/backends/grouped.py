@@ -1,0 +1,103 @@
+"""All experts in two grouped products over the sorted rows (``torch.nn.functional.grouped_mm``).
+
+What that function refuses is dealt with here, so that nobody else sees it: it takes no bias and no float64
+(which the loop computes), autocast passes it by, and operands and gradients need rows of 16-byte multiples
+and no stride of zero. Padding happens inside the call; stored parameters keep their logical size.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from moevariants.backends import flops, loop
+from moevariants.parts.experts import Experts
+
+flops.register()
+
+
+def run(experts: Experts, rows_ND: Tensor, counts_E: Tensor) -> Tensor:
+    """rows_NO; the same function as the loop's, which takes over where the grouped product does not work."""
+    device, dtype = rows_ND.device.type, rows_ND.dtype
+    if torch.is_autocast_enabled(device):
+        dtype = torch.get_autocast_dtype(device)
+    if why_not(device, dtype) is not None:
+        return loop.run(experts, rows_ND, counts_E)
+    ends_E = counts_E.cumsum(0, dtype=torch.int32)
+    expert_N = torch.arange(len(counts_E), device=rows_ND.device)
+    expert_N = expert_N.repeat_interleave(counts_E, output_size=len(rows_ND))
+    layers = ((experts.w_in_EDH, experts.b_in_EH), (experts.w_out_EHO, experts.b_out_EO))
+    (w_in, b_in), (w_out, b_out) = ((w.to(dtype), None if b is None else b.to(dtype)) for w, b in layers)
+    hidden_NH = experts.shape.activate(_affine(rows_ND.to(dtype), w_in, b_in, ends_E, expert_N))
+    return _affine(hidden_NH, w_out, b_out, ends_E, expert_N)
+
+
+def available() -> str | None:
+    """Why the grouped product cannot work in this installation, or None."""
+    return why_not("cpu", torch.float32)
+
+
+@cache
+def why_not(device: str, dtype: torch.dtype) -> str | None:
+    """Why the grouped product does not work with this device and type, found by trying, or None."""
+    if not hasattr(F, "grouped_mm"):
+        return f"torch {torch.__version__} has no torch.nn.functional.grouped_mm"
+    # No rows on the CPU, so that a FLOP counter that happens to be on sees none.
+    rows = 0 if device == "cpu" else 16
+    try:
+        with torch.inference_mode(False), torch.enable_grad():
+            a_ND = torch.ones(rows, 16, device=device, dtype=dtype, requires_grad=True)
+            b_EDH = torch.ones(2, 16, 16, device=device, dtype=dtype, requires_grad=True)
+            ends_E = torch.tensor([0, rows], device=device, dtype=torch.int32)
+            y_NH = F.grouped_mm(a_ND, b_EDH, offs=ends_E)
+            torch.autograd.grad(y_NH, (a_ND, b_EDH), torch.ones_like(y_NH))
+    except (RuntimeError, NotImplementedError) as error:
+        return f"grouped_mm refuses {dtype} on {device}: {str(error).splitlines()[0]}"
+    return None
+
+
+def _affine(
+    rows_ND: Tensor, weight_EDH: Tensor, bias_EH: Tensor | None, ends_E: Tensor, expert_N: Tensor
+) -> Tensor:
+    dim, hidden = weight_EDH.shape[1:]
+    lane = 16 // weight_EDH.element_size()
+    more_D, more_H = -dim % lane, -hidden % lane
+    if more_D or more_H:
+        rows_ND, weight_EDH = F.pad(rows_ND, (0, more_D)), F.pad(weight_EDH, (0, more_H, 0, more_D))
+    product_NH = F.grouped_mm(rows_ND.contiguous(), weight_EDH, offs=ends_E)
+    product_NH = product_NH[:, :hidden] if more_H else product_NH
+    rows_NH: Tensor = _AddBias.apply(product_NH, bias_EH, expert_N)
+    return rows_NH
+
+
+class _AddBias(torch.autograd.Function):
+    """product_NH + bias_EH[expert_N]; its gradient is deterministic, and contiguous for the product."""
+
+    @staticmethod
+    def forward(ctx: Any, product_NH: Tensor, bias_EH: Tensor | None, expert_N: Tensor) -> Tensor:
+        ctx.save_for_backward(expert_N)
+        ctx.num_experts = 0 if bias_EH is None else len(bias_EH)
+        if bias_EH is None:
+            return product_NH.view_as(product_NH)
+        return product_NH + bias_EH.index_select(0, expert_N)
+
+    @staticmethod
+    def backward(ctx: Any, grad_NH: Tensor) -> tuple[Tensor, Tensor | None, None]:
+        (expert_N,) = ctx.saved_tensors
+        grad_NH = grad_NH.contiguous()
+        return grad_NH, _sum_by_expert(grad_NH, expert_N, ctx.num_experts), None
+
+
+def _sum_by_expert(grad_NH: Tensor, expert_N: Tensor, num_experts: int) -> Tensor | None:
+    """grad_EH, summed in float32 at least; without index_add_ on a GPU, whose order of addition varies."""
+    if not num_experts:
+        return None
+    if grad_NH.device.type == "cpu":
+        wide = torch.promote_types(grad_NH.dtype, torch.float32)
+        grad_EH = grad_NH.new_zeros(num_experts, grad_NH.shape[1], dtype=wide)
+        return grad_EH.index_add_(0, expert_N, grad_NH.to(wide)).to(grad_NH.dtype)
+    return F.one_hot(expert_N, num_experts).to(grad_NH.dtype).t() @ grad_NH

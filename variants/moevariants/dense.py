@@ -1,0 +1,56 @@
+"""The dense MLP: the row every other row is compared with."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from torch import Tensor, nn
+
+from moebench.contract import Layer, LayerShape, Routing, Settings, Space, Traits
+from moevariants.parts.settings import Given
+
+if TYPE_CHECKING:
+    from moebench.budgets import Budget
+
+
+class Dense:
+    """Linear, the host's activation, Linear: y_BTO = act(x_BTD W_in + b_in) W_out + b_out.
+
+    Size is the hidden width. No experts, hence no mass and nothing to mask; one token at a time, hence causal
+    and token-equivariant. No settings of its own.
+    """
+
+    name = "dense"
+    traits = Traits(causal=True, experts="none", mass="none", single_expert="dense", token_equivariant=True)
+
+    def space(self, shape: LayerShape, budget: Budget) -> Space:
+        """Nothing to tune beside what all variants share."""
+        return Space()
+
+    def build(self, shape: LayerShape, size: int, settings: Settings) -> Layer:
+        """One MLP of hidden width ``size``."""
+        Given(self.name, (), settings)
+        return DenseLayer(shape, size)
+
+
+class DenseLayer(Layer):
+    """The MLP as a layer whose routing decides nothing."""
+
+    def __init__(self, shape: LayerShape, hidden: int) -> None:
+        super().__init__()
+        if hidden < 1:
+            raise ValueError(f"dense: the hidden width must be at least 1, not {hidden}")
+        self.shape = shape
+        self.linear_in = nn.Linear(shape.dim, hidden, bias=shape.bias)
+        self.linear_out = nn.Linear(hidden, shape.out_dim, bias=shape.bias)
+
+    def route(self, x_BTD: Tensor, token_mask_BT: Tensor | None = None) -> Routing:
+        """There is nothing to decide."""
+        return Routing(mass_BE=None)
+
+    def compute(self, x_BTD: Tensor, routing: Routing, keep_BE: Tensor | None = None) -> Tensor:
+        """The MLP, token by token, padding included."""
+        if keep_BE is not None:
+            raise ValueError("dense has no experts to keep")
+        y_BTO: Tensor = self.linear_out(self.shape.activate(self.linear_in(x_BTD)))
+        return y_BTO

@@ -1,0 +1,40 @@
+"""The parts that the built-in variants are composed of, for anyone to compose again.
+
+A router scores, a choice picks, a dispatch moves rows, experts compute, losses balance. Axis letters as in
+:mod:`moebench.contract`, and A = N K assignments of tokens to experts, M rows that experts work on, S = E P
+slots.
+"""
+
+from moevariants.parts.dispatch import Dispatch, combine_rows, place_in_capacity, plan_dispatch, take_rows
+from moevariants.parts.experts import Experts
+from moevariants.parts.losses import balance_loss, importance_loss, load_loss, z_loss
+from moevariants.parts.routers import (
+    LinearRouter,
+    SoftRouter,
+    choose_top_k,
+    gate_weights,
+    l2_normalise,
+    soft_weights,
+)
+from moevariants.parts.settings import Given, fitting
+
+__all__ = [
+    "Dispatch",
+    "Experts",
+    "Given",
+    "LinearRouter",
+    "SoftRouter",
+    "balance_loss",
+    "choose_top_k",
+    "combine_rows",
+    "fitting",
+    "gate_weights",
+    "importance_loss",
+    "l2_normalise",
+    "load_loss",
+    "place_in_capacity",
+    "plan_dispatch",
+    "soft_weights",
+    "take_rows",
+    "z_loss",
+]

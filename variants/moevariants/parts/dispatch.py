@@ -1,0 +1,126 @@
+"""From choices to rows sorted by expert and back, without atomic additions: every gradient is deterministic.
+
+An assignment a = n K + k is the k-th choice of token n; there are A = N K of them, and M <= A have a row.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+class Dispatch(NamedTuple):
+    """Which row an expert works on for which assignment.
+
+    order_M: the assignment of each row, rows sorted by expert. place_NK: the row of each assignment, M where
+    it has none. counts_E: rows of each expert, summing to M.
+    """
+
+    order_M: Tensor
+    place_NK: Tensor
+    counts_E: Tensor
+
+
+def plan_dispatch(chosen_NK: Tensor, num_experts: int, kept_NK: Tensor | None = None) -> Dispatch:
+    """Sort assignments by expert, within an expert by token; those not kept (None: all are) get no row."""
+    expert_A = chosen_NK.flatten() if kept_NK is None else chosen_NK.where(kept_NK, num_experts).flatten()
+    sorted_A, order_A = expert_A.sort(stable=True)
+    rows_A = torch.arange(len(order_A), device=order_A.device)
+    place_NK = torch.empty_like(order_A).scatter_(0, order_A, rows_A).view_as(chosen_NK)
+    experts_E = torch.arange(num_experts, device=order_A.device)
+    ends_E = torch.searchsorted(sorted_A, experts_E, right=True)
+    counts_E = ends_E.diff(prepend=ends_E.new_zeros(1))
+    if kept_NK is None:
+        return Dispatch(order_A, place_NK, counts_E)
+    rows = int(ends_E[-1])
+    return Dispatch(order_A[:rows], place_NK.clamp(max=rows), counts_E)
+
+
+def take_rows(x_ND: Tensor, dispatch: Dispatch) -> Tensor:
+    """rows_MD: a copy of its token for each row."""
+    rows_MD: Tensor = _TakeRows.apply(x_ND, dispatch.order_M, dispatch.place_NK)
+    return rows_MD
+
+
+def combine_rows(rows_MO: Tensor, weight_NK: Tensor, dispatch: Dispatch) -> Tensor:
+    """y_NO: for each token the weighted sum of its rows; 0 for an assignment without one."""
+    rows_NKO: Tensor = _ReturnRows.apply(rows_MO, dispatch.order_M, dispatch.place_NK)
+    return (rows_NKO * weight_NK.to(rows_MO.dtype).unsqueeze(-1)).sum(1)
+
+
+class _TakeRows(torch.autograd.Function):
+    """Tokens to rows. The gradient of a token is the sum over its K rows, read by place."""
+
+    @staticmethod
+    def forward(ctx: Any, x_ND: Tensor, order_M: Tensor, place_NK: Tensor) -> Tensor:
+        ctx.save_for_backward(place_NK)
+        return x_ND.index_select(0, order_M // place_NK.shape[1])
+
+    @staticmethod
+    def backward(ctx: Any, grad_MD: Tensor) -> tuple[Tensor, None, None]:
+        (place_NK,) = ctx.saved_tensors
+        return _read(grad_MD, place_NK).sum(1), None, None
+
+
+class _ReturnRows(torch.autograd.Function):
+    """Rows to assignments, 0 where there is no row. The gradient of a row is that of its one assignment."""
+
+    @staticmethod
+    def forward(ctx: Any, rows_MO: Tensor, order_M: Tensor, place_NK: Tensor) -> Tensor:
+        ctx.save_for_backward(order_M)
+        return _read(rows_MO, place_NK)
+
+    @staticmethod
+    def backward(ctx: Any, grad_NKO: Tensor) -> tuple[Tensor, None, None]:
+        (order_M,) = ctx.saved_tensors
+        return grad_NKO.flatten(0, 1).index_select(0, order_M), None, None
+
+
+def _read(rows_MD: Tensor, place_NK: Tensor) -> Tensor:
+    """rows_NKD by place; place M reads zeros."""
+    if len(rows_MD) < place_NK.numel():
+        rows_MD = torch.cat([rows_MD, rows_MD.new_zeros(1, rows_MD.shape[1])])
+    return rows_MD.index_select(0, place_NK.flatten()).view(*place_NK.shape, -1)
+
+
+def capacity(tokens: int, top_k: int, num_experts: int, factor: float) -> int:
+    """Places an expert has for one input of T tokens: min(T, ceil(T K factor / E))."""
+    # A hair less than the quotient, because 10 * 1.1 is 11.000000000000002 and has to be 11 places.
+    return min(tokens, math.ceil(tokens * top_k * factor / num_experts - 1e-9))
+
+
+def place_in_capacity(
+    chosen_BTK: Tensor,
+    num_experts: int,
+    factor: float,
+    *,
+    priority_BT: Tensor | None = None,
+    token_mask_BT: Tensor | None = None,
+) -> Tensor:
+    """kept_BTK: whether each choice finds room among its expert's places in that input, see :func:`capacity`.
+
+    All first choices are placed before any second choice; within a choice tokens come in their order, or by
+    descending priority (Riquelme et al., arXiv 2106.05974, section 4). Padding takes no place and is not in
+    T.
+    """
+    num_inputs, num_tokens, top_k = chosen_BTK.shape
+    queue_BT = torch.arange(num_tokens, device=chosen_BTK.device).expand(num_inputs, -1)
+    if priority_BT is not None:
+        queue_BT = priority_BT.sort(dim=1, descending=True, stable=True).indices
+    queue_BTK = queue_BT.unsqueeze(-1).expand_as(chosen_BTK)
+    # The order in which choices are placed: all first ones along the queue, then all second ones.
+    expert_BA = chosen_BTK.gather(1, queue_BTK).mT.flatten(1)
+    wants_BAE = F.one_hot(expert_BA, num_experts)
+    places: int | Tensor = capacity(num_tokens, top_k, num_experts, factor)
+    if token_mask_BT is not None:
+        wants_BAE = wants_BAE * token_mask_BT.gather(1, queue_BT).repeat(1, top_k).unsqueeze(-1)
+        by_length = [capacity(tokens, top_k, num_experts, factor) for tokens in range(num_tokens + 1)]
+        places = torch.tensor(by_length, device=chosen_BTK.device)[token_mask_BT.sum(1, keepdim=True)]
+    filled_BA = wants_BAE.cumsum(1).gather(2, expert_BA.unsqueeze(-1)).squeeze(-1)
+    kept_BTK = (filled_BA <= places).view(num_inputs, top_k, num_tokens).mT
+    kept_BTK = torch.empty_like(kept_BTK).scatter_(1, queue_BTK, kept_BTK)
+    return kept_BTK if token_mask_BT is None else kept_BTK & token_mask_BT.unsqueeze(-1)

@@ -1,0 +1,77 @@
+"""A bank of two-layer MLPs, computed by a backend that can be exchanged."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from moebench.contract import LayerShape
+from moevariants.backends import Backend, find_backend
+
+
+class Experts(nn.Module):
+    """E experts ``act(x W_in + b_in) W_out + b_out`` with the host's activation and its choice of bias.
+
+    w_in_EDH, b_in_EH, w_out_EHO, b_out_EO: stacked parameters of logical size, the biases None where the host
+    has none. The harness tells every submodule that has ``set_backend`` which backend computes; "auto" until
+    then.
+    """
+
+    b_in_EH: nn.Parameter | None
+    b_out_EO: nn.Parameter | None
+
+    def __init__(self, num_experts: int, dim: int, hidden: int, out_dim: int, shape: LayerShape) -> None:
+        super().__init__()
+        for name, value in {"experts": num_experts, "dim": dim, "hidden": hidden, "out_dim": out_dim}.items():
+            if value < 1:
+                raise ValueError(f"a bank of experts needs {name} of at least 1, not {value}")
+        self.num_experts, self.shape = num_experts, shape
+        self.w_in_EDH = nn.Parameter(torch.empty(num_experts, dim, hidden))
+        self.w_out_EHO = nn.Parameter(torch.empty(num_experts, hidden, out_dim))
+        self.b_in_EH = nn.Parameter(torch.empty(num_experts, hidden)) if shape.bias else None
+        self.b_out_EO = nn.Parameter(torch.empty(num_experts, out_dim)) if shape.bias else None
+        self.backend: str | Backend = "auto"
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw each expert as ``nn.Linear`` draws: uniform within 1/sqrt(fan in), the default generator."""
+        for weight, bias in ((self.w_in_EDH, self.b_in_EH), (self.w_out_EHO, self.b_out_EO)):
+            bound = weight.shape[1] ** -0.5
+            nn.init.uniform_(weight, -bound, bound)
+            if bias is not None:
+                nn.init.uniform_(bias, -bound, bound)
+
+    def set_backend(self, backend: str | Backend | None) -> None:
+        """Compute rows with a callable ``run(experts, rows_ND sorted by expert, counts_E) -> rows_NO``.
+
+        Or with the one of that name in the group ``moebench.backends``; None is "auto", the bank's own
+        choice.
+        """
+        if isinstance(backend, str):
+            find_backend(backend)  # An unknown name is reported here, not in the first step.
+        self.backend = "auto" if backend is None else backend
+
+    def forward_rows(self, rows_ND: Tensor, counts_E: Tensor) -> Tensor:
+        """rows_NO of rows sorted by expert; ``counts_E`` says how many belong to each and sums to N."""
+        run = find_backend(self.backend) if isinstance(self.backend, str) else self.backend
+        return run(self, rows_ND, counts_E)
+
+    def forward_slots(self, slots_END: Tensor) -> Tensor:
+        """slots_ENO of equally many rows for every expert: two batched products, no backend needed."""
+        hidden_ENH = self.shape.activate(_affine(slots_END, self.w_in_EDH, self.b_in_EH))
+        return _affine(hidden_ENH, self.w_out_EHO, self.b_out_EO)
+
+    def axes(self, prefix: str) -> dict[str, int]:
+        """Parameter name, as seen from a layer that holds this bank as ``prefix`` -> its expert axis, 0."""
+        return {f"{prefix}.{name}": 0 for name, _ in self.named_parameters()}
+
+    def extra_repr(self) -> str:
+        """The sizes, for ``print``."""
+        num_experts, dim, hidden = self.w_in_EDH.shape
+        return f"{num_experts} x ({dim} -> {hidden} -> {self.w_out_EHO.shape[2]}), {self.shape.activation}"
+
+
+def _affine(rows_END: Tensor, weight_EDH: Tensor, bias_EH: Tensor | None) -> Tensor:
+    if bias_EH is None:
+        return torch.bmm(rows_END, weight_EDH)
+    return torch.baddbmm(bias_EH.unsqueeze(1), rows_END, weight_EDH)
