@@ -79,7 +79,8 @@ def run_suite(
     remember(request, how.results)
     store = Store(how.results)
     missing = missing_runs(plan, Records(store))
-    progress.start(plan.expected_runs() + len(plan.suite.task) * len(plan.suite.budgets), missing)
+    total = plan.expected_runs() + len(plan.suite.task) * len(plan.suite.budgets)
+    progress.start(total, total - missing)
     follower = Follower(how.results, plan, enabled=how.mlflow and missing > 0)
     try:
         outcome = run_plan(plan, how.results, options, progress, follower.record, follower.settle)
@@ -96,7 +97,8 @@ def run_suite(
 
 def _plan(request: Request, results: Path, objects: Mapping[str, Variant] | None) -> Plan:
     if not objects:
-        return get_plan(request, results)
+        # While the plan is made, the fork server imports what the workers need.
+        return get_plan(request, results, on_miss=warm_up)
     from moebench.planning.make import make_plan
 
     return make_plan(request, objects)

@@ -13,7 +13,7 @@ from moebench.contract import Choice, Layer, LayerShape, Routing, Settings, Spac
 from moevariants.parts.dispatch import combine_rows, place_in_capacity, plan_dispatch, take_rows
 from moevariants.parts.experts import Experts
 from moevariants.parts.losses import balance_loss, importance_loss, load_loss, z_loss
-from moevariants.parts.routers import LinearRouter, choose_top_k, gate_weights
+from moevariants.parts.routers import LinearRouter, choose_top_k, gate_weights, softmax_over_experts
 from moevariants.parts.settings import Given, fitting
 
 if TYPE_CHECKING:
@@ -122,9 +122,10 @@ class SparseTopKLayer(Layer):
         if self.training and noise:
             noisy_BTE = logits_BTE + noise * torch.randn_like(logits_BTE)
         chosen_BTK = choose_top_k(noisy_BTE, self.gating.top_k)
-        probability_BTE = noisy_BTE.softmax(-1)
+        probability_BTE = softmax_over_experts(noisy_BTE)
         weight_BTK = gate_weights(probability_BTE, chosen_BTK, self.gating.renormalise)
-        losses = self._losses(logits_BTE, noisy_BTE, chosen_BTK, token_mask_BT) if self.training else {}
+        clean_BTE = probability_BTE if noisy_BTE is logits_BTE else softmax_over_experts(logits_BTE)
+        losses = self._losses(logits_BTE, clean_BTE, noisy_BTE, chosen_BTK, token_mask_BT)
         return self._routing(probability_BTE, chosen_BTK, weight_BTK, losses, token_mask_BT)
 
     def compute(self, x_BTD: Tensor, routing: Routing, keep_BE: Tensor | None = None) -> Tensor:
@@ -184,11 +185,15 @@ class SparseTopKLayer(Layer):
         )
 
     def _losses(
-        self, logits_BTE: Tensor, noisy_BTE: Tensor, chosen_BTK: Tensor, token_mask_BT: Tensor | None
+        self,
+        logits_BTE: Tensor,
+        clean_BTE: Tensor,
+        noisy_BTE: Tensor,
+        chosen_BTK: Tensor,
+        token_mask_BT: Tensor | None,
     ) -> dict[str, Tensor]:
-        """The losses that have a weight, on gates without noise."""
-        wanted, noise = self.gating.losses, self.gating.noise_std / self.num_experts
-        clean_BTE = logits_BTE.softmax(-1)
+        """In training, the losses that have a weight; probabilities are those without noise."""
+        wanted, noise = self.gating.losses if self.training else (), self.gating.noise_std / self.num_experts
         losses = {
             "balance": lambda: balance_loss(clean_BTE, chosen_BTK, token_mask_BT),
             "importance": lambda: importance_loss(clean_BTE, token_mask_BT),

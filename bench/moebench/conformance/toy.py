@@ -49,7 +49,7 @@ def train(layer: Layer, settings: Settings, x_BTD: Tensor, steps: int, lr: float
     for _ in range(steps):
         routing = layer.route(x_BTD)
         loss = toy.loss(layer.compute(x_BTD, routing))
-        seen.append(float(loss))
+        seen.append(float(loss.detach()))
         optimizer.zero_grad()
         (loss + auxiliary(routing, settings)).backward()
         optimizer.step()

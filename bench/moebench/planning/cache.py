@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,11 @@ from moebench.tasks import get_task
 KEPT_PLANS = 8
 
 
-def get_plan(request: Request, results: Path) -> Plan:
-    """The plan of a request: the kept one if nothing that it depends on has changed, else a new one."""
+def get_plan(request: Request, results: Path, on_miss: Callable[[], None] = lambda: None) -> Plan:
+    """The plan of a request: the kept one if nothing that it depends on has changed, else a new one.
+
+    ``on_miss`` is called before a new one is made, which takes seconds.
+    """
     suite = request.resolved()
     key = digest(_depends_on(request))
     path = results / suite.name / "plans" / f"{key}.json"
@@ -26,6 +30,7 @@ def get_plan(request: Request, results: Path) -> Plan:
         return Plan.from_json(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, KeyError, TypeError):
         pass  # none, or not readable: make it again
+    on_miss()
     from moebench.planning.make import make_plan
 
     plan = make_plan(request)

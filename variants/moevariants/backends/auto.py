@@ -7,12 +7,16 @@ from torch import Tensor
 from moevariants.backends import grouped, loop
 from moevariants.parts.experts import Experts
 
-FEWEST_EXPERTS = 4
-"""Below it the loop is as fast, and exact in every type."""
+FEWEST_EXPERTS = 8
+"""On a CPU, below it, the loop is as fast (2,048 rows, D 64, forward and backward, one thread, float32).
+
+Measured there: E = 4 8 ms either way; 8 5.2 against 4.7; 16 4.7 against 2.9; 64 6.7 against 2.5 for grouped.
+"""
 
 
 def run(experts: Experts, rows_ND: Tensor, counts_E: Tensor) -> Tensor:
     """rows_NO by whichever backend suits."""
-    if experts.num_experts < FEWEST_EXPERTS or grouped.available() is not None:
+    few = rows_ND.device.type == "cpu" and experts.num_experts < FEWEST_EXPERTS
+    if few or grouped.available() is not None:
         return loop.run(experts, rows_ND, counts_E)
     return grouped.run(experts, rows_ND, counts_E)

@@ -8,7 +8,7 @@ and no stride of zero. Padding happens inside the call; stored parameters keep t
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
+from typing import Any, overload
 
 import torch
 from torch import Tensor
@@ -27,13 +27,18 @@ def run(experts: Experts, rows_ND: Tensor, counts_E: Tensor) -> Tensor:
         dtype = torch.get_autocast_dtype(device)
     if why_not(device, dtype) is not None:
         return loop.run(experts, rows_ND, counts_E)
-    ends_E = counts_E.cumsum(0, dtype=torch.int32)
     expert_N = torch.arange(len(counts_E), device=rows_ND.device)
     expert_N = expert_N.repeat_interleave(counts_E, output_size=len(rows_ND))
-    layers = ((experts.w_in_EDH, experts.b_in_EH), (experts.w_out_EHO, experts.b_out_EO))
-    (w_in, b_in), (w_out, b_out) = ((w.to(dtype), None if b is None else b.to(dtype)) for w, b in layers)
-    hidden_NH = experts.shape.activate(_affine(rows_ND.to(dtype), w_in, b_in, ends_E, expert_N))
-    return _affine(hidden_NH, w_out, b_out, ends_E, expert_N)
+    ends_E = counts_E.cumsum(0, dtype=torch.int32)
+    lane = 16 // dtype.itemsize
+    (_, dim, hidden), out_dim = experts.w_in_EDH.shape, experts.w_out_EHO.shape[2]
+    more_D, more_H, more_O = -dim % lane, -hidden % lane, -out_dim % lane
+    w_in, b_in = _padded(experts.w_in_EDH, dtype, more_H, more_D), _padded(experts.b_in_EH, dtype, more_H)
+    w_out, b_out = _padded(experts.w_out_EHO, dtype, more_O, more_H), _padded(experts.b_out_EO, dtype, more_O)
+    # Padded hidden units meet rows of zeros in w_out, whatever the activation makes of them.
+    rows_NH = _affine(_padded(rows_ND, dtype, more_D), w_in, b_in, ends_E, expert_N)
+    rows_NO = _affine(experts.shape.activate(rows_NH), w_out, b_out, ends_E, expert_N)
+    return rows_NO[:, :out_dim] if more_O else rows_NO
 
 
 def available() -> str | None:
@@ -60,30 +65,35 @@ def why_not(device: str, dtype: torch.dtype) -> str | None:
     return None
 
 
+@overload
+def _padded(x: Tensor, dtype: torch.dtype, last: int, last_but_one: int = 0) -> Tensor: ...
+@overload
+def _padded(x: None, dtype: torch.dtype, last: int, last_but_one: int = 0) -> None: ...
+def _padded(x: Tensor | None, dtype: torch.dtype, last: int, last_but_one: int = 0) -> Tensor | None:
+    """x in the type of the product, with zeros added at the end of its last two axes."""
+    if x is None:
+        return None
+    x = x.to(dtype)
+    return F.pad(x, (0, last, 0, last_but_one)) if last or last_but_one else x
+
+
 def _affine(
     rows_ND: Tensor, weight_EDH: Tensor, bias_EH: Tensor | None, ends_E: Tensor, expert_N: Tensor
 ) -> Tensor:
-    dim, hidden = weight_EDH.shape[1:]
-    lane = 16 // weight_EDH.element_size()
-    more_D, more_H = -dim % lane, -hidden % lane
-    if more_D or more_H:
-        rows_ND, weight_EDH = F.pad(rows_ND, (0, more_D)), F.pad(weight_EDH, (0, more_H, 0, more_D))
     product_NH = F.grouped_mm(rows_ND.contiguous(), weight_EDH, offs=ends_E)
-    product_NH = product_NH[:, :hidden] if more_H else product_NH
     rows_NH: Tensor = _AddBias.apply(product_NH, bias_EH, expert_N)
     return rows_NH
 
 
 class _AddBias(torch.autograd.Function):
-    """product_NH + bias_EH[expert_N]; its gradient is deterministic, and contiguous for the product."""
+    """product_NH += bias_EH[expert_N]; its gradient is deterministic, and contiguous for the product."""
 
     @staticmethod
     def forward(ctx: Any, product_NH: Tensor, bias_EH: Tensor | None, expert_N: Tensor) -> Tensor:
         ctx.save_for_backward(expert_N)
         ctx.num_experts = 0 if bias_EH is None else len(bias_EH)
-        if bias_EH is None:
-            return product_NH.view_as(product_NH)
-        return product_NH + bias_EH.index_select(0, expert_N)
+        ctx.mark_dirty(product_NH)
+        return product_NH if bias_EH is None else product_NH.add_(bias_EH.index_select(0, expert_N))
 
     @staticmethod
     def backward(ctx: Any, grad_NH: Tensor) -> tuple[Tensor, Tensor | None, None]:

@@ -15,6 +15,7 @@ from moevariants.parts.routers import (
     gate_weights,
     l2_normalise,
     soft_weights,
+    softmax_over_experts,
 )
 from moevariants.parts.settings import Given, fitting
 
@@ -35,6 +36,7 @@ __all__ = [
     "place_in_capacity",
     "plan_dispatch",
     "soft_weights",
+    "softmax_over_experts",
     "take_rows",
     "z_loss",
 ]

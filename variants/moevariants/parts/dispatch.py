@@ -48,43 +48,51 @@ def take_rows(x_ND: Tensor, dispatch: Dispatch) -> Tensor:
 
 def combine_rows(rows_MO: Tensor, weight_NK: Tensor, dispatch: Dispatch) -> Tensor:
     """y_NO: for each token the weighted sum of its rows; 0 for an assignment without one."""
-    rows_NKO: Tensor = _ReturnRows.apply(rows_MO, dispatch.order_M, dispatch.place_NK)
-    return (rows_NKO * weight_NK.to(rows_MO.dtype).unsqueeze(-1)).sum(1)
+    weight_M = weight_NK.flatten().index_select(0, dispatch.order_M).to(rows_MO.dtype)
+    y_NO: Tensor = _SumRows.apply(rows_MO * weight_M.unsqueeze(-1), dispatch.order_M, dispatch.place_NK)
+    return y_NO
 
 
 class _TakeRows(torch.autograd.Function):
-    """Tokens to rows. The gradient of a token is the sum over its K rows, read by place."""
+    """Tokens to rows; the gradient goes the way of :class:`_SumRows`."""
 
     @staticmethod
     def forward(ctx: Any, x_ND: Tensor, order_M: Tensor, place_NK: Tensor) -> Tensor:
         ctx.save_for_backward(place_NK)
-        return x_ND.index_select(0, order_M // place_NK.shape[1])
+        return _spread(x_ND, order_M, place_NK.shape[1])
 
     @staticmethod
     def backward(ctx: Any, grad_MD: Tensor) -> tuple[Tensor, None, None]:
         (place_NK,) = ctx.saved_tensors
-        return _read(grad_MD, place_NK).sum(1), None, None
+        return _gather_sum(grad_MD, place_NK), None, None
 
 
-class _ReturnRows(torch.autograd.Function):
-    """Rows to assignments, 0 where there is no row. The gradient of a row is that of its one assignment."""
+class _SumRows(torch.autograd.Function):
+    """Rows to tokens, each the sum of its rows; the gradient goes the way of :class:`_TakeRows`."""
 
     @staticmethod
     def forward(ctx: Any, rows_MO: Tensor, order_M: Tensor, place_NK: Tensor) -> Tensor:
         ctx.save_for_backward(order_M)
-        return _read(rows_MO, place_NK)
+        ctx.top_k = place_NK.shape[1]
+        return _gather_sum(rows_MO, place_NK)
 
     @staticmethod
-    def backward(ctx: Any, grad_NKO: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, grad_NO: Tensor) -> tuple[Tensor, None, None]:
         (order_M,) = ctx.saved_tensors
-        return grad_NKO.flatten(0, 1).index_select(0, order_M), None, None
+        return _spread(grad_NO, order_M, ctx.top_k), None, None
 
 
-def _read(rows_MD: Tensor, place_NK: Tensor) -> Tensor:
-    """rows_NKD by place; place M reads zeros."""
+def _spread(x_ND: Tensor, order_M: Tensor, top_k: int) -> Tensor:
+    """rows_MD: the token that each row's assignment belongs to."""
+    return x_ND.index_select(0, order_M // top_k)
+
+
+def _gather_sum(rows_MD: Tensor, place_NK: Tensor) -> Tensor:
+    """x_ND: the rows of each token added up by place, in the order of its choices; place M reads zeros."""
     if len(rows_MD) < place_NK.numel():
         rows_MD = torch.cat([rows_MD, rows_MD.new_zeros(1, rows_MD.shape[1])])
-    return rows_MD.index_select(0, place_NK.flatten()).view(*place_NK.shape, -1)
+    choices = [rows_MD.index_select(0, place_N) for place_N in place_NK.unbind(1)]
+    return sum(choices[1:], start=choices[0])
 
 
 def capacity(tokens: int, top_k: int, num_experts: int, factor: float) -> int:

@@ -1,0 +1,68 @@
+"""A board from a plan and its records: nothing else is looked at, so equal records give an equal board."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+
+from moebench.board.entry import make_entry
+from moebench.board.evidence import Evidence
+from moebench.board.held_equal import task_notes, versions
+from moebench.board.latency import Clock
+from moebench.board.model import Board, Rung
+from moebench.board.ranking import in_order, on_front, ranks
+from moebench.board.reasons import unranked
+from moebench.planning.plan import Lookup, Plan
+from moebench.planning.rows import BASELINE
+from moebench.runs import Record
+
+
+def build_board(plan: Plan, lookup: Lookup) -> Board:
+    """The board of a plan. ``lookup`` (as ``Store.get``) is asked once for each run."""
+    seen = cache(lookup)
+    suite = plan.suite
+    gathered = {
+        budget: [Evidence.of(plan, row, budget, seen) for row in plan.rows] for budget in suite.budgets
+    }
+    return Board(
+        suite=suite.name,
+        title=suite.title,
+        protocol=plan.protocol,
+        axis=suite.axis,
+        device=plan.device["name"],
+        seeds=suite.seeds,
+        trials=suite.tuning.trials,
+        sampler=suite.tuning.sampler,
+        latency_batch=suite.latency.batch,
+        latency_rounds=suite.latency.rounds,
+        tasks=task_notes(plan),
+        rungs=tuple(_rung(plan, budget, evidences, seen) for budget, evidences in gathered.items()),
+        versions=versions(_records([e for evidences in gathered.values() for e in evidences])),
+    )
+
+
+def _rung(plan: Plan, budget: int, evidences: list[Evidence], lookup: Lookup) -> Rung:
+    clock = Clock.of(plan, budget, lookup)
+    reasons = {e.row.name: unranked(e, plan.suite.axis) for e in evidences}
+    places = ranks(evidences, reasons)
+    dense = next((e for e in evidences if e.row.name == BASELINE and not reasons[BASELINE]), None)
+    entries = [
+        make_entry(
+            plan,
+            budget,
+            evidence,
+            clock,
+            dense=dense,
+            rank=places.get(evidence.row.name),
+            reason=reasons[evidence.row.name],
+        )
+        for evidence in evidences
+    ]
+    higher = evidences[0].studies[0].info.higher_is_better
+    front = on_front(entries, higher)
+    return Rung(budget, in_order([replace(e, pareto=front.get(e.variant)) for e in entries], higher))
+
+
+def _records(evidences: list[Evidence]) -> list[Record]:
+    runs = [run for evidence in evidences for study in evidence.studies for run in study.runs]
+    return [run.record for run in runs if run.record is not None]

@@ -1,0 +1,53 @@
+"""What every row of a board shared: printed above the table, so that a reader need not take it on trust."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from moebench.board.model import TaskNote
+from moebench.planning.plan import Plan
+from moebench.runs import Record
+from moebench.suites import TaskEntry
+from moebench.suites.schema import Training
+from moebench.tasks import get_task
+
+SHOWN = ("data_digest", "split", "host", "steps", "batch", "micro_batch", "precision", "threads")
+
+
+def task_notes(plan: Plan) -> tuple[TaskNote, ...]:
+    """One note a task, in the suite's order."""
+    return tuple(_note(plan, entry) for entry in plan.suite.task)
+
+
+def versions(records: Iterable[Record]) -> dict[str, str]:
+    """Software that the records were made with, by package; several versions are all named."""
+    found: dict[str, set[str]] = {}
+    for record in records:
+        for package, version in record.provenance.get("versions", {}).items():
+            found.setdefault(package, set()).add(str(version))
+    return {package: ", ".join(sorted(found[package])) for package in sorted(found)}
+
+
+def _note(plan: Plan, entry: TaskEntry) -> TaskNote:
+    info = get_task(entry.name).info
+    return TaskNote(
+        name=info.name,
+        label=info.label,
+        metric=info.metric,
+        unit=info.unit,
+        higher_is_better=info.higher_is_better,
+        floor=info.floor,
+        held_equal=_held_equal(plan, entry),
+    )
+
+
+def _held_equal(plan: Plan, entry: TaskEntry) -> dict[str, Any]:
+    """From the plan's cells; from the suite where no row could be planned."""
+    training = Training.model_validate(plan.suite.training.model_dump() | entry.training)
+    values: dict[str, Any] = training.model_dump(mode="json") | {"host": plan.suite.host | entry.host}
+    for group in plan.groups:
+        if group.task == entry.name:
+            values |= group.template
+            break
+    return {name: values[name] for name in SHOWN if name in values}

@@ -1,0 +1,116 @@
+"""Latency of the rows, read from the sessions that measured all of them in turns on one device."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import isfinite
+from typing import Any
+
+from moebench.board.model import Measure, Timing
+from moebench.board.rules import LEVEL
+from moebench.board.statistics import median_interval, ratio_interval
+from moebench.planning.latency import finalist, latency_cells
+from moebench.planning.plan import Group, Lookup, Plan
+from moebench.planning.rows import BASELINE
+
+FORWARD = "forward_ms"
+
+Rounds = tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Session:
+    """One task's session: what was measured of each final run, by identity; empty with a ``reason``."""
+
+    task: str
+    finalists: dict[str, dict[str, Any]]
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Clock:
+    """All sessions of one budget, in the order of the tasks, and which run of a row each of them timed."""
+
+    sessions: tuple[Session, ...]
+    identities: dict[tuple[str, str], str]
+
+    @classmethod
+    def of(cls, plan: Plan, budget: int, lookup: Lookup) -> Clock:
+        """Find the sessions of a budget."""
+        cells = {cell.task: cell.identity for cell in latency_cells(plan, lookup) if cell.budget == budget}
+        sessions = tuple(_session(plan, task, cells.get(task), lookup) for task in plan.suite.task_names)
+        groups: list[Group] = [group for group in plan.groups if group.budget == budget]
+        return cls(sessions, {(group.row, group.task): finalist(group, lookup) for group in groups})
+
+    def only(self, task: str) -> Clock:
+        """The clock of one task."""
+        return Clock(tuple(s for s in self.sessions if s.task == task), self.identities)
+
+    def read(self, row: str, name: str = FORWARD) -> tuple[Timing | None, str]:
+        """Milliseconds of a row, or None with the reason; the mean over tasks is taken inside each round."""
+        reason = next((r for s in self.sessions if (r := self._why_not(s, row, name))), "")
+        if reason:
+            return None, reason
+        own = self._mean_rounds(row, name)
+        if own is None:
+            return None, "its sessions have different numbers of rounds"
+        interval = median_interval(own, LEVEL)
+        ratio = self._ratio(own, name)
+        return Timing(interval.value, interval.low, interval.high, "ms", ratio), ""
+
+    def untrained(self, row: str) -> bool:
+        """Whether the row was timed with the weights it started from, because none were kept."""
+        return any(self._result(session, row).get("weights") == "initial" for session in self.sessions)
+
+    def peak_memory_mib(self, row: str) -> float | None:
+        """The largest over the tasks; None if a session does not say."""
+        found = [self._result(session, row).get("peak_memory_mib") for session in self.sessions]
+        known = [float(value) for value in found if value is not None]
+        return max(known) if known and len(known) == len(found) else None
+
+    def _result(self, session: Session, row: str) -> dict[str, Any]:
+        return session.finalists.get(self.identities.get((row, session.task), ""), {})
+
+    def _why_not(self, session: Session, row: str, name: str) -> str:
+        where = f"{session.task}: " if len(self.sessions) > 1 else ""
+        if not self.identities.get((row, session.task)):
+            return f"{where}no final run is done, so there is nothing to time"
+        if session.reason and not session.finalists:
+            return where + session.reason
+        if not _rounds(self._result(session, row), name):
+            return f"{where}its session did not measure it{f' ({session.reason})' if session.reason else ''}"
+        return ""
+
+    def _mean_rounds(self, row: str, name: str) -> Rounds | None:
+        """Round by round, the mean over tasks; None if a task lacks rounds that another has."""
+        rounds_MR = [_rounds(self._result(session, row), name) for session in self.sessions]
+        if not rounds_MR or len({len(rounds) for rounds in rounds_MR}) != 1 or not rounds_MR[0]:
+            return None
+        return tuple(sum(times) / len(times) for times in zip(*rounds_MR, strict=True))
+
+    def _ratio(self, own: Rounds, name: str) -> Measure | None:
+        dense = self._mean_rounds(BASELINE, name)
+        if dense is None or len(dense) != len(own):
+            return None
+        interval = ratio_interval(own, dense, LEVEL)
+        return Measure(interval.value, interval.low, interval.high, "ratio")
+
+
+def _session(plan: Plan, task: str, identity: str | None, lookup: Lookup) -> Session:
+    record = lookup(identity) if identity else None
+    if record is None:
+        return Session(task, {}, f"not measured yet for these rows and versions on {plan.device['name']}")
+    device = record.provenance.get("device")
+    if device != plan.device["name"]:
+        return Session(task, {}, f"it was measured on {device}, not on {plan.device['name']}")
+    finalists = record.details.get("finalists", {})
+    reason = "" if record.status == "done" else record.reason.rstrip(".")
+    return Session(task, finalists, reason or ("" if finalists else "its session holds no measurement"))
+
+
+def _rounds(result: dict[str, Any], name: str) -> Rounds:
+    """One median per round; empty if there are none or one is no time."""
+    times: Sequence[Any] = result.get(name) or ()
+    good = all(isinstance(time, int | float) and isfinite(time) and time > 0 for time in times)
+    return tuple(float(time) for time in times) if good else ()

@@ -1,0 +1,189 @@
+"""What a board holds. Plain values; the JSON that ``formats.json`` writes has the same names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A number with its 95 % interval. ``low`` and ``high`` are None where the runs can set no bounds."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+    unit: str = ""
+
+
+@dataclass(frozen=True)
+class Timing(Measure):
+    """Milliseconds: the median over a session's rounds. ``ratio_to_dense`` was taken inside each round."""
+
+    ratio_to_dense: Measure | None = None
+
+
+@dataclass(frozen=True)
+class Score:
+    """A score that stands beside the headlines: its mean over seeds, or None with the reason."""
+
+    name: str
+    measure: Measure | None
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tuning:
+    """What tuning found on one task, and what it cost.
+
+    settings: the winner's. validation, default_validation: accuracy of the winner and of trial 0.
+    edges: settings of the winner at the edge of their range, as sentences. device_seconds: of all trials.
+    effort: expected best validation accuracy after 1, 2, ... random trials; empty with ``effort_reason``.
+    """
+
+    winner: int
+    settings: dict[str, Any]
+    validation: float
+    default_validation: float
+    device_seconds: float
+    edges: tuple[str, ...] = ()
+    effort: tuple[float, ...] = ()
+    effort_reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counts:
+    """Of the trained models: parameters of the expert layers and of the model, FLOPs per input.
+
+    budget_error: the largest signed share by which the expert layers miss their budget.
+    """
+
+    total_params: int
+    active_params: int
+    model_params: int
+    flops_per_input: int
+    budget_error: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskResult:
+    """One row on one task. ``score`` is None until every seed has a result; ``reason`` says what is missing.
+
+    status: done, diverged, or that of the first run without a result; not_run where it was never tried.
+    seeds: test score of each final run, a diverged one at the task's floor. records: their identities.
+    """
+
+    name: str
+    unit: str
+    higher_is_better: bool
+    status: str
+    reason: str = ""
+    score: Measure | None = None
+    seeds: tuple[float, ...] = ()
+    specialization: Measure | None = None
+    specialization_reason: str = ""
+    scores: tuple[Score, ...] = ()
+    tuning: Tuning | None = None
+    counts: Counts | None = None
+    latency: Timing | None = None
+    latency_reason: str = ""
+    train_inputs_per_second: float | None = None
+    peak_memory_mib: float | None = None
+    records: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One row of the board. Where a headline is None, the reason of that name says why.
+
+    budget: the row's own (a reference row may have another than the suite's). counts: means over tasks.
+    flags: sentences a reader should see. seeds, trials: how many have a result, the fewest of any task.
+    pareto: on the front of quality, latency and active parameters; None where one of them or the rank is missing.
+    """
+
+    variant: str
+    implementation: str
+    reference: bool
+    note: str
+    budget: int
+    rank: tuple[int, int] | None
+    reason: str
+    flags: tuple[str, ...]
+    seeds: int
+    trials: int
+    counts: Counts | None
+    tasks: tuple[TaskResult, ...]
+    representation: Measure | None
+    representation_reason: str
+    vs_dense: Measure | None
+    vs_dense_reason: str
+    specialization: Measure | None
+    specialization_reason: str
+    latency: Timing | None
+    latency_reason: str
+    latency_batch1: Timing | None = None
+    latency_layers: Timing | None = None
+    train_step: Timing | None = None
+    train_inputs_per_second: float | None = None
+    train_peak_memory_mib: float | None = None
+    forward_peak_memory_mib: float | None = None
+    pareto: bool | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskNote:
+    """What every row shared on a task. held_equal: data, split, host and training, by name."""
+
+    name: str
+    label: str
+    metric: str
+    unit: str
+    higher_is_better: bool
+    floor: float
+    held_equal: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Rung:
+    """The entries of one budget: ranked ones first, then those without a rank, then reference rows."""
+
+    budget: int
+    entries: tuple[Entry, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Board:
+    """A suite's leaderboard on one device; ``rungs`` has one for each budget of the suite."""
+
+    suite: str
+    title: str
+    protocol: str
+    axis: str
+    device: str
+    seeds: int
+    trials: int
+    sampler: str
+    latency_batch: int
+    latency_rounds: int
+    tasks: tuple[TaskNote, ...]
+    rungs: tuple[Rung, ...]
+    versions: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def budget(self) -> int:
+        """The first budget; ``entries`` belong to it."""
+        return self.rungs[0].budget
+
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        """The rows at the first budget."""
+        return self.rungs[0].entries
+
+    def entry(self, variant: str, budget: int | None = None) -> Entry:
+        """The row of that name, at the first budget if none is given; KeyError if there is none."""
+        for rung in self.rungs:
+            if rung.budget == (self.budget if budget is None else budget):
+                for entry in rung.entries:
+                    if entry.variant == variant:
+                        return entry
+        raise KeyError(variant)

@@ -1,0 +1,49 @@
+"""The rules of the board in words, printed with it, and the numbers in them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+LEVEL = 0.95
+"""Coverage of every interval."""
+
+ALPHA = 1 - LEVEL
+"""Adjusted p-value below which one row is clearly better than another."""
+
+BUDGET_TOLERANCE = 0.01
+"""A row further from its budget than this share is not ranked."""
+
+EDGE_SHARE = 0.05
+"""A best setting in the outer 5 % of its range is flagged."""
+
+PUBLISHED_SEEDS = 8
+"""Seeds of a published board."""
+
+AXIS_WORDS: Mapping[str, str] = MappingProxyType(
+    {"total": "parameters", "active": "active parameters", "flops": "FLOPs per input"}
+)
+"""What a budget counts, over all expert layers, by axis."""
+
+AXIS_COUNTS: Mapping[str, str] = MappingProxyType(
+    {"total": "total_params", "active": "active_params", "flops": "flops_per_input"}
+)
+"""The field of ``Counts`` that an axis holds equal."""
+
+RANK_RULE = (
+    "Rank is by representation alone: the mean over tasks of the test score of models trained on fresh seeds. "
+    "Rows are compared in pairs, seed by seed, with t tests adjusted by Holm's rule over all pairs. "
+    "The first number of a rank is 1 + how many rows are clearly better, the second is the number of ranked rows "
+    "less those clearly worse; rows whose ranks overlap are not told apart."
+)
+
+
+def seeds_note(seeds: int) -> str:
+    """What the number of seeds means for a reader."""
+    if seeds < PUBLISHED_SEEDS:
+        count = "1 seed" if seeds == 1 else f"{seeds} seeds"
+        return (
+            f"{count}: rows whose ranks overlap are not told apart; "
+            f"`moebench run --seeds {PUBLISHED_SEEDS}` for a published board."
+        )
+    return f"{seeds} seeds: rows whose ranks overlap are not told apart."

@@ -1,0 +1,71 @@
+"""A trial or a final run as a run in MLflow."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Mapping
+from typing import Any
+
+from moebench.planning.plan import Group, Plan
+from moebench.runs import Record, Store
+from moebench.tracking.content import Content, Entry, Point, finite, version_of
+from moebench.tracking.labels import (
+    provenance_params,
+    setting_params,
+    status_tags,
+    study_name,
+    study_params,
+    study_tags,
+    times,
+)
+
+
+def training_entry(plan: Plan, group: Group, label: str, record: Record, parent: str, store: Store) -> Entry:
+    """The run of a record. label: "trial 2" or "seed 0"; parent: the key of its study."""
+    return Entry(
+        key=f"{group.row}/{record.identity}",
+        version=version_of([label, record.model_dump(mode="json")]),
+        parent=parent,
+        content=lambda: _content(plan, group, label, record, store),
+    )
+
+
+def _content(plan: Plan, group: Group, label: str, record: Record, store: Store) -> Content:
+    started, ended = times(record)
+    fixed = study_params(group.row, record.cell) | {"seed": str(record.cell["seed"])} | provenance_params(record)
+    return Content(
+        name=f"{study_name(plan, group)} {label}",
+        status="FINISHED" if record.settled else "FAILED",
+        started=started,
+        ended=ended,
+        tags=study_tags(plan, group, record.cell["kind"], record.identity) | status_tags(record),
+        params=fixed | setting_params(record.cell["settings"], fixed),
+        metrics=finite({**record.scores, **run_numbers(record)}),
+        curves=_points(record, store, started, ended),
+        texts={"record.json": record.model_dump_json(indent=1) + "\n"},
+    )
+
+
+def run_numbers(record: Record) -> dict[str, float | None]:
+    """Counts and costs of a run that are single numbers: total_params, train_seconds, ..."""
+    named: Mapping[str, Any] = {
+        **record.counts,
+        **record.details,
+        "run_seconds": record.provenance.get("seconds"),
+    }
+    return {name: v for name, v in named.items() if isinstance(v, int | float) and not isinstance(v, bool)}
+
+
+def _points(record: Record, store: Store, started: int, ended: int) -> tuple[Point, ...]:
+    from moebench.tracking.curves import training_curves
+
+    try:
+        curves = training_curves(store.arrays(record.identity))
+    except (OSError, ValueError, zipfile.BadZipFile):
+        return ()  # a damaged sidecar costs the curves, not the run
+    last = max((curve[-1][0] for curve in curves.values()), default=1)
+    return tuple(
+        Point(name, step, value, started + (ended - started) * step // last)
+        for name, curve in curves.items()
+        for step, value in curve
+    )
