@@ -81,17 +81,16 @@ def run_suite(
     missing = missing_runs(plan, Records(store))
     total = plan.expected_runs() + len(plan.suite.task) * len(plan.suite.budgets)
     progress.start(total, total - missing)
-    follower = Follower(how.results, plan, enabled=how.mlflow and missing > 0)
-    try:
-        outcome = run_plan(plan, how.results, options, progress, follower.record, follower.settle)
-    finally:
-        progress.stop()
-        follower.close()
-    board = build_board(outcome.plan, Records(store))
-    pages = board_directory(how.results, plan.suite.name, plan.protocol)
-    write_board(board, pages)
-    if how.mlflow:
-        follower.finish(outcome.plan, store, pages)
+    with Follower(how.results, plan, enabled=how.mlflow and missing > 0) as follower:
+        try:
+            outcome = run_plan(plan, how.results, options, progress, follower.record, follower.settle)
+        finally:
+            progress.stop()
+        board = build_board(outcome.plan, Records(store))
+        pages = board_directory(how.results, plan.suite.name, plan.protocol)
+        write_board(board, pages)
+        if how.mlflow:
+            follower.finish(outcome.plan, store, pages)
     return Session(board, pages, (*outcome.unfinished, *_cannot_run(plan)), (*_damaged(store), *follower.problems))
 
 

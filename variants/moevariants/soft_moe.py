@@ -105,7 +105,7 @@ class SoftMoELayer(Layer):
         rows_ND = slots_BEPD[input_M, expert_M].flatten(0, 1)
         rows_NO = self.experts.forward_rows(rows_ND, keep_BE.sum(0) * self.slots)
         out_BEPO = rows_NO.new_zeros(*slots_BEPD.shape[:3], rows_NO.shape[-1])
-        return out_BEPO.index_put((input_M, expert_M), rows_NO.view(len(input_M), self.slots, -1))
+        return out_BEPO.index_put((input_M, expert_M), rows_NO.view(len(input_M), self.slots, rows_NO.shape[1]))
 
     def expert_parameters(self) -> Mapping[str, int]:
         """The experts' stacks; the columns of phi belong to the router."""

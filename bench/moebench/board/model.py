@@ -98,7 +98,7 @@ class Entry:
 
     budget: the row's own (a reference row may have another than the suite's). counts: means over tasks.
     flags: sentences a reader should see. seeds, trials: how many have a result, the fewest of any task.
-    pareto: on the front of quality, latency and active parameters; None where one of them or the rank is missing.
+    pareto: on the front of quality, latency and active parameters; None without one of these or a rank.
     """
 
     variant: str

@@ -25,25 +25,15 @@ AXIS_WORDS: Mapping[str, str] = MappingProxyType(
 )
 """What a budget counts, over all expert layers, by axis."""
 
-AXIS_COUNTS: Mapping[str, str] = MappingProxyType(
-    {"total": "total_params", "active": "active_params", "flops": "flops_per_input"}
-)
-"""The field of ``Counts`` that an axis holds equal."""
-
 RANK_RULE = (
-    "Rank is by representation alone: the mean over tasks of the test score of models trained on fresh seeds. "
-    "Rows are compared in pairs, seed by seed, with t tests adjusted by Holm's rule over all pairs. "
-    "The first number of a rank is 1 + how many rows are clearly better, the second is the number of ranked rows "
-    "less those clearly worse; rows whose ranks overlap are not told apart."
+    "Rank is by representation alone: the mean over tasks of the test score of models trained on fresh "
+    "seeds. Rows are compared in pairs, seed by seed, with t tests adjusted by Holm's rule over all pairs. "
+    "The first number of a rank is 1 + how many rows are clearly better, the second is the number of ranked "
+    "rows less those clearly worse; rows whose ranks overlap are not told apart."
 )
 
 
 def seeds_note(seeds: int) -> str:
     """What the number of seeds means for a reader."""
-    if seeds < PUBLISHED_SEEDS:
-        count = "1 seed" if seeds == 1 else f"{seeds} seeds"
-        return (
-            f"{count}: rows whose ranks overlap are not told apart; "
-            f"`moebench run --seeds {PUBLISHED_SEEDS}` for a published board."
-        )
-    return f"{seeds} seeds: rows whose ranks overlap are not told apart."
+    said = f"{seeds} seed{'' if seeds == 1 else 's'}: rows whose ranks overlap are not told apart"
+    return f"{said}; `--seeds {PUBLISHED_SEEDS}` for a published board." if seeds < PUBLISHED_SEEDS else f"{said}."

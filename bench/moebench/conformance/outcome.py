@@ -8,17 +8,17 @@ from typing import Literal
 Outcome = Literal["holds", "fails", "not applicable"]
 
 
-class CheckFailed(AssertionError):
+class CheckFailed(AssertionError):  # noqa: N818  # What a check says, not what went wrong in it.
     """A property does not hold; the message says who, what, and the exact disagreement."""
 
 
-class NotApplicable(Exception):
+class NotApplicable(Exception):  # noqa: N818  # Not an error at all.
     """The property is not claimed, or there is nothing it could be asked of; the message says why."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One check on one variant. ``message`` is the failure or the reason; ``notes`` hold what is merely reported."""
+    """One check on one variant. ``message`` is the failure or the reason; ``notes`` are merely reported."""
 
     name: str
     outcome: Outcome

@@ -50,12 +50,15 @@ class BoundCheck:
 
 
 def conformance(
-    variant: str | Variant | type[Any], *, known: Mapping[str, str] | None = None, only: Iterable[str] | None = None
+    variant: str | Variant | type[Any],
+    *,
+    known: Mapping[str, str] | None = None,
+    only: Iterable[str] | None = None,
 ) -> pytest.MarkDecorator:
     """Parametrise a test ``def test_it(check): check()`` over all checks, or over those in ``only``.
 
-    ``variant`` is a name, ``path.py:Class``, a class or an instance. ``known`` holds the checks that are known to
-    fail, each with its reason: they are expected to, and one that holds after all fails the test.
+    ``variant`` is a name, ``path.py:Class``, a class or an instance. ``known`` names checks that are known to
+    fail, each with its reason; they are expected to, and one that holds after all fails its test.
     """
     import pytest
 

@@ -10,7 +10,9 @@ from typing import Any
 
 from moebench.conformance.checks import (
     budget,
+    counting,
     determinism,
+    gates,
     gradients,
     isolation,
     learning,
@@ -21,6 +23,8 @@ from moebench.conformance.checks import (
     registration,
     routing,
     shapes,
+    single_expert,
+    skipping,
     state,
     structure,
 )
@@ -37,13 +41,17 @@ Check = Callable[[Subject], None]
 THEMES: tuple[ModuleType, ...] = (
     registration,
     budget,
+    counting,
     shapes,
     gradients,
     determinism,
     isolation,
     structure,
+    single_expert,
     routing,
+    gates,
     masks,
+    skipping,
     losses,
     state,
     process,
@@ -57,9 +65,10 @@ def all_checks() -> dict[str, Check]:
     """Every check by name (without ``check_``), in the order in which they are run."""
     checks: dict[str, Check] = {}
     for theme in THEMES:
-        for name, function in vars(theme).items():
-            if name.startswith("check_") and inspect.isfunction(function) and function.__module__ == theme.__name__:
-                checks[name.removeprefix("check_")] = function
+        own = [f for f in vars(theme).values() if getattr(f, "__module__", "") == theme.__name__]
+        for function in filter(inspect.isfunction, own):
+            if function.__name__.startswith("check_"):
+                checks[function.__name__.removeprefix("check_")] = function
     return checks
 
 
@@ -71,8 +80,8 @@ def run_checks(
 ) -> Report:
     """Hold a variant to the contract, by all checks or by those in ``only``.
 
-    ``variant`` is a name, ``path.py:Class``, a class or an instance. What cannot be found raises; what is found and
-    cannot be loaded is a report with a problem. ``on_start`` hears the name of each check before it runs.
+    ``variant`` is a name, ``path.py:Class``, a class or an instance. What cannot be found raises; what is
+    found and cannot be loaded is a report with a problem. ``on_start`` hears the name of each check first.
     """
     names = chosen_checks(only)
     label, load = _label(variant), loader(variant)
@@ -89,7 +98,7 @@ def run_checks(
 
 
 def chosen_checks(only: Iterable[str] | None) -> list[str]:
-    """The names in ``only`` in the order of the checks, or all; :class:`UnknownNameError` for a name of none."""
+    """The names in ``only`` in the order of the checks, or all; UnknownNameError for a name that none has."""
     known = all_checks()
     wanted = list(known if only is None else only)
     for name in wanted:
@@ -99,7 +108,7 @@ def chosen_checks(only: Iterable[str] | None) -> list[str]:
 
 
 def run_one(name: str, variant: Variant, memory: dict[Any, Any] | None = None) -> Row:
-    """The row of one check. Whatever a variant raises is its failure; whatever it does to the process is undone."""
+    """The row of one check. What a variant raises is its failure; what it does to the process is undone."""
     subject = Subject(variant, memory={} if memory is None else memory)
     try:
         with untouched():
@@ -146,4 +155,6 @@ def _accepted(variant: Variant | type[Any]) -> Variant:
 def _label(variant: str | Variant | type[Any]) -> str:
     if isinstance(variant, str):
         return variant
-    return variant.__name__ if isinstance(variant, type) else str(getattr(variant, "name", type(variant).__name__))
+    if isinstance(variant, type):
+        return variant.__name__
+    return str(getattr(variant, "name", type(variant).__name__))

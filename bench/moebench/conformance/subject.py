@@ -19,6 +19,9 @@ DIM, TOKENS, BATCH, DEPTH = 16, 7, 4, 2
 LADDER = (24_000, 48_000, 96_000)
 """Parameters of two layers. Small, yet large enough that one unit of width of 64 experts is within 1 %."""
 
+SLOT = LayerShape(dim=DIM, out_dim=DIM, tokens=TOKENS, depth=DEPTH)
+"""The standard slot of a check."""
+
 
 @dataclass(frozen=True)
 class Built:
@@ -33,11 +36,11 @@ class Built:
 class Subject:
     """One variant in one kind of slot. ``notes`` collects what a check reports without failing.
 
-    Spaces and sizes that were worked out once are kept in ``memory``, which the subjects of one variant share.
+    Spaces and sizes, once worked out, are kept in ``memory``, which the subjects of one variant share.
     """
 
     variant: Variant
-    shape: LayerShape = LayerShape(dim=DIM, out_dim=DIM, tokens=TOKENS, depth=DEPTH)
+    shape: LayerShape = SLOT
     notes: list[str] = field(default_factory=list)
     memory: dict[Any, Any] = field(default_factory=dict)
 
@@ -93,7 +96,7 @@ class Subject:
         torch.manual_seed(seed)
         return self.variant.build(dataclasses.replace(self.shape, **changes), size, settings)
 
-    def trials(self, samples: int = 2, *, stirred: bool = True, **changes: Any) -> Iterator[Built]:
+    def trials(self, samples: int = 3, *, stirred: bool = True, **changes: Any) -> Iterator[Built]:
         """Layers in eval mode: of the default settings, then of sampled ones, each different from the others.
 
         ``stirred`` adds noise to the weights, so that nothing hides behind zeros it starts from.
@@ -126,5 +129,3 @@ def stir(layer: Layer, seed: int = 0, deviation: float = 0.2) -> Layer:
             noise = torch.randn(parameter.shape, generator=generator) * deviation
             parameter.add_(noise.to(parameter))
     return layer
-
-

@@ -13,9 +13,8 @@ CLASSES = 4
 
 def loss_weights(settings: Settings) -> dict[str, float]:
     """The weights among the settings: ``loss/<name>`` without its prefix."""
-    return {
-        name.removeprefix("loss/"): float(value or 0) for name, value in settings.items() if name.startswith("loss/")
-    }
+    weights = {name: value for name, value in settings.items() if name.startswith("loss/")}
+    return {name.removeprefix("loss/"): float(value or 0) for name, value in weights.items()}
 
 
 def auxiliary(routing: Routing, settings: Settings) -> Tensor:
@@ -28,7 +27,7 @@ def auxiliary(routing: Routing, settings: Settings) -> Tensor:
 
 
 class Toy:
-    """Labels for inputs, read off by a fixed linear head on the mean token, so that only the layer can learn."""
+    """Labels for inputs, read off the mean token by a fixed linear head, so that only the layer can learn."""
 
     def __init__(self, inputs: int, out_dim: int, seed: int = 0) -> None:
         generator = torch.Generator().manual_seed(seed)
@@ -51,7 +50,7 @@ def train(layer: Layer, settings: Settings, x_BTD: Tensor, steps: int, lr: float
         loss = toy.loss(layer.compute(x_BTD, routing))
         seen.append(float(loss.detach()))
         optimizer.zero_grad()
-        (loss + auxiliary(routing, settings)).backward()
+        torch.autograd.backward(loss + auxiliary(routing, settings))
         optimizer.step()
         layer.after_step()
     layer.eval()

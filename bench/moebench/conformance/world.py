@@ -29,10 +29,10 @@ def _set_environment(values: dict[str, str]) -> None:
     os.environ.update({name: value for name, value in values.items() if os.environ.get(name) != value})
 
 
-def _numpy_state() -> tuple[Any, ...]:
-    """NumPy's state with its array as bytes, so that two states can be compared."""
-    kind, keys, *rest = np.random.get_state(legacy=True)
-    return (str(kind), np.asarray(keys).tobytes(), *rest)
+def _comparable(state: Any) -> tuple[Any, ...]:
+    """A state of NumPy's generator with its array as bytes, so that two states can be compared."""
+    kind, keys, *rest = state
+    return (str(kind), keys.tobytes(), *rest)
 
 
 def _set_numpy_state(state: tuple[Any, ...]) -> None:
@@ -58,12 +58,14 @@ def _autocast(device: str) -> Global:
     )
 
 
-PYTHON_RANDOM = Global("Python's random state", random.getstate, random.setstate, random.Random(7919).getstate())
+PYTHON_RANDOM = Global(
+    "Python's random state", random.getstate, random.setstate, random.Random(7919).getstate()
+)
 NUMPY_RANDOM = Global(
     "NumPy's random state",
-    _numpy_state,
+    lambda: _comparable(np.random.get_state(legacy=True)),
     _set_numpy_state,
-    (lambda s: (str(s[0]), s[1].tobytes(), *s[2:]))(np.random.RandomState(7919).get_state(legacy=True)),
+    _comparable(np.random.RandomState(7919).get_state(legacy=True)),
 )
 ENVIRONMENT = Global("the environment", lambda: dict(os.environ), _set_environment, None)
 DIRECTORY = Global("the working directory", os.getcwd, os.chdir, None)
@@ -74,9 +76,9 @@ TORCH_SETTINGS = (
     Global("the number of threads", torch.get_num_threads, torch.set_num_threads, 3),
     Global(
         "the use of deterministic algorithms",
-        lambda: (torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()),
-        lambda value: torch.use_deterministic_algorithms(value[0], warn_only=value[1]),
-        (False, False),
+        torch.get_deterministic_debug_mode,
+        torch.set_deterministic_debug_mode,
+        0,
     ),
     Global(
         "the precision of fp32 products",

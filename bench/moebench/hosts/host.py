@@ -58,14 +58,14 @@ class Site(nn.Module):
 
 @dataclass(frozen=True)
 class HostOutput:
-    """``outputs["logits"]`` is (B, C); ``routings`` has one entry a layer, in the order of the forward pass."""
+    """``outputs["logits"]`` is (B, C); ``routings`` has one entry a layer, in the order of the pass."""
 
     outputs: dict[str, Tensor]
     routings: tuple[Routing, ...]
 
 
 class Host(nn.Module, ABC):
-    """A network with expert layers. Subclasses build a body that maps images to logits and holds the sites."""
+    """A network with expert layers. A subclass builds a body that maps images to logits and holds the sites."""
 
     @abstractmethod
     def attach(self, layers: list[Layer]) -> None:

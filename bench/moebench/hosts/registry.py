@@ -24,7 +24,7 @@ def host_settings(values: Mapping[str, Any]) -> HostSettings:
 
 
 def layer_shapes(settings: HostSettings, task: TaskInfo) -> tuple[LayerShape, ...]:
-    """The shapes of the layers that the host asks for on this task, in order; arithmetic only, builds nothing."""
+    """The shapes of the layers that the host asks for on this task, in order; arithmetic only."""
     from moebench.contract import LayerShape
 
     sites, dim, tokens = _geometry(settings, task)
@@ -56,4 +56,6 @@ def _geometry(settings: HostSettings, task: TaskInfo) -> tuple[int, int, int]:
 def _divides(number: int, what: str, task: TaskInfo) -> None:
     _, height, width = task.image
     if height % number or width % number:
-        raise SuiteError(f"{what} {number} does not divide the {height} x {width} images of task '{task.name}'.")
+        raise SuiteError(
+            f"{what} {number} does not divide the {height} x {width} images of task '{task.name}'."
+        )

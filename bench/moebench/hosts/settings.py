@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StrictInt, model_validator
 
 Activation = Literal["gelu", "relu", "silu"]
 
@@ -12,7 +12,8 @@ Activation = Literal["gelu", "relu", "silu"]
 class HostSettings(BaseModel):
     """Fields that every host has. ``activation`` and ``bias`` are those of the expert layers."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # Strict: a number in quotes or a true where a number belongs is a mistake in the suite, not a number.
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     name: str
     activation: Activation = "gelu"
@@ -22,7 +23,8 @@ class HostSettings(BaseModel):
 class SingleLayerSettings(HostSettings):
     """The paper's host: patches of the image as tokens, one layer, flatten, linear head.
 
-    grid: the image is cut into grid x grid patches. residual: whether the layer's input is added to its output.
+    grid: the image is cut into grid x grid patches. residual: whether the layer's input is added to its
+    output.
     """
 
     name: Literal["single_layer"] = "single_layer"
@@ -34,8 +36,8 @@ class SingleLayerSettings(HostSettings):
 class ViTSettings(HostSettings):
     """timm's VisionTransformer with the MLPs of chosen blocks replaced; tokens are averaged before the head.
 
-    replace: the blocks whose MLP is replaced (default all). residual: whether the layer keeps the block's residual
-    connection around it.
+    replace: the blocks whose MLP is replaced (default all). residual: whether the layer keeps the block's
+    residual connection around it.
     """
 
     name: Literal["vit"] = "vit"
@@ -43,7 +45,7 @@ class ViTSettings(HostSettings):
     depth: int = Field(2, ge=1)
     heads: int = Field(4, ge=1)
     patch: int = Field(2, ge=1)
-    replace: tuple[int, ...] | None = None
+    replace: Annotated[tuple[StrictInt, ...] | None, Field(strict=False)] = None  # a list, in TOML and JSON
     residual: bool = True
 
     @model_validator(mode="after")

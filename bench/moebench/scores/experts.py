@@ -36,7 +36,9 @@ def _layer_cosines(layer: Layer, x_BTD: Tensor) -> Tensor:
     routing = layer.route(x_BTD)
     batch = len(x_BTD)
     one_hot = torch.eye(layer.num_experts, dtype=torch.bool, device=x_BTD.device)
-    flat_EBX = torch.stack([layer.compute(x_BTD, routing, keep.expand(batch, -1)).flatten(1) for keep in one_hot])
+    flat_EBX = torch.stack(
+        [layer.compute(x_BTD, routing, keep.expand(batch, -1)).flatten(1) for keep in one_hot]
+    )
     acts_EB = flat_EBX.norm(dim=2) > 0
     unit_BEX = F.normalize(flat_EBX.double(), dim=2).transpose(0, 1)
     cosine_BEE = unit_BEX @ unit_BEX.transpose(1, 2)

@@ -74,7 +74,9 @@ def _routing_scores(
     scores.put("max_violation", _mean([max_violation(mass_NE) for mass_NE in seen]))
     scores.put("output_cosine", output_cosine(model, test), "no two experts act on one token")
     scores.put(
-        "polysemanticity", polysemanticity(model, test, on_test.logits_NC, precision=precision), "no expert matters alone"
+        "polysemanticity",
+        polysemanticity(model, test, on_test.logits_NC, precision=precision),
+        "no expert matters alone",
     )
     scores.values |= routing_summary(model, validation)
     for index, mass_NE in enumerate(masses):

@@ -34,7 +34,12 @@ class Specialization:
 
 
 def specialization(
-    model: Host, test: Split, all_experts: Answers, mean_mass: Sequence[Tensor] | None, *, precision: str = "fp32"
+    model: Host,
+    test: Split,
+    all_experts: Answers,
+    mean_mass: Sequence[Tensor] | None,
+    *,
+    precision: str = "fp32",
 ) -> Specialization:
     """Measure one trained model. ``mean_mass[layer]`` (E,) was fitted on validation data; None without experts."""
     if mean_mass is None:
@@ -45,7 +50,9 @@ def specialization(
     none_N = right(selections.nothing)
     scores = {"accuracy_all_experts": float(all_N.mean()), "accuracy_no_experts": float(none_N.mean())}
     if any(count < 8 or count % 8 for count in experts):
-        return Specialization(None, f"{_counts(experts)} experts; it needs at least 8, in multiples of 8", scores)
+        return Specialization(
+            None, f"{_counts(experts)} experts; it needs at least 8, in multiples of 8", scores
+        )
     gaps = [_at_share(right, share, mean_mass, all_experts, scores) for share in SHARES]
     scores["paper_gap"] = sum(scores[f"paper_gap_{_name(share)}"] for share in SHARES) / len(SHARES)
     depends, error = _mean_and_error(all_N - none_N)
@@ -77,7 +84,9 @@ def _at_share(
         f"accuracy_static_{name}": fixed,
         f"accuracy_random_{name}": chance,
         f"paper_gap_{name}": chosen - chance,
-        f"retained_{name}": chosen / scores["accuracy_all_experts"] if scores["accuracy_all_experts"] else 0.0,
+        f"retained_{name}": chosen / scores["accuracy_all_experts"]
+        if scores["accuracy_all_experts"]
+        else 0.0,
         f"mass_kept_{name}": _mass_kept(everything, share),
     }
     return chosen - fixed

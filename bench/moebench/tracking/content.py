@@ -45,8 +45,8 @@ class Content:
 class Entry:
     """A run that MLflow should have.
 
-    key: names it within its experiment. version: changes whenever its content does. parent: the key of the run
-    above it. fixed: a new version is a new run in place of the old one; otherwise the run is brought up to date.
+    key: names it within its experiment. version: changes whenever its content does. parent: the key of the
+    run above it. fixed: a new version is a new run in place of the old one; else it is brought up to date.
     """
 
     key: str

@@ -15,7 +15,7 @@ Curve = list[tuple[int, float]]
 
 
 def training_curves(arrays: Mapping[str, NDArray[np.floating]]) -> dict[str, Curve]:
-    """Curves by name, from the loss_S and mass_SLE of a run's sidecar; values that are not finite are left out."""
+    """Curves by name, from loss_S and mass_SLE of a run's sidecar; what is not finite is left out."""
     curves: dict[str, Curve] = {}
     loss_S = arrays.get("loss_S")
     if loss_S is not None and len(loss_S):
@@ -33,7 +33,8 @@ def training_curves(arrays: Mapping[str, NDArray[np.floating]]) -> dict[str, Cur
 def balance(mass_WLE: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
     """How evenly the mass of each window lies on the experts: means over the layers that have any mass.
 
-    load entropy over log E; share of experts below 0.1 / E of the mass; largest over mean, less 1. NaN without mass.
+    load entropy over log E; share of experts below 0.1 / E of the mass; largest over mean, less 1. NaN
+    without mass. All layers have the same experts, for a setting is the same in all.
     """
     experts = mass_WLE.shape[2]
     total_WL1 = mass_WLE.sum(2, keepdims=True)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def writing(results: Path) -> Iterator[None]:
-    """Hold the right to write MLflow for a results directory; :class:`ResultsError` if another process has it."""
+    """Hold the right to write MLflow for a directory; :class:`ResultsError` if another process has it."""
     from filelock import FileLock, Timeout
 
     folder = results / ".mlflow"
@@ -29,7 +29,9 @@ def writing(results: Path) -> Iterator[None]:
         lock = FileLock(folder / "lock")
         lock.acquire(timeout=0)
     except Timeout:
-        raise ResultsError(f"another process is writing MLflow for '{results}'; it writes this too.") from None
+        raise ResultsError(
+            f"another process is writing MLflow for '{results}'; it writes this too."
+        ) from None
     except OSError as error:
         raise ResultsError(f"cannot write to '{folder}' ({error.strerror}).") from error
     try:
@@ -39,7 +41,25 @@ def writing(results: Path) -> Iterator[None]:
 
 
 def open_client(results: Path) -> MlflowClient:
-    """A client of the results directory's store, which is made if there is none; takes seconds."""
+    """A client of the results directory's store, which is made if there is none; takes seconds.
+
+    :class:`ResultsError` if the store cannot be reached or used.
+    """
+    try:
+        return _open(results)
+    except Exception as error:  # whatever a store, its driver or the network between may raise
+        raise ResultsError(could_not_write(error)) from error
+
+
+def could_not_write(error: BaseException | str) -> str:
+    """The sentence that says so."""
+    lines = str(error).strip().splitlines()
+    kind = "" if isinstance(error, str) else type(error).__name__
+    cause = ": ".join(part for part in (kind, lines[0][:200] if lines else "") if part)
+    return f"MLflow could not be written ({cause.rstrip('.')}); run `moebench sync` later."
+
+
+def _open(results: Path) -> MlflowClient:
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     logging.getLogger("alembic").setLevel(logging.WARNING)
     from mlflow import MlflowClient
@@ -68,7 +88,7 @@ def find_or_create_experiment(client: MlflowClient, name: str, tags: dict[str, s
 
 
 def _create(path: Path) -> None:
-    """Make the tables in a file beside ``path`` and rename it, so that whoever finds the database finds it whole."""
+    """Make the tables in a file beside ``path``, then rename it: who finds the database finds it whole."""
     from mlflow import MlflowClient
 
     path.parent.mkdir(parents=True, exist_ok=True)

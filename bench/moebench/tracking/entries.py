@@ -17,13 +17,9 @@ from moebench.tracking.training_run import training_entry
 
 def entries(plan: Plan, store: Store, lookup: Lookup, board: Path, *, live: bool = False) -> Iterator[Entry]:
     """Studies, each before its runs, then latency sessions, then the board in the directory ``board``."""
-    sessions = [(cell.identity, lookup(cell.identity)) for cell in latency_cells(plan, lookup)]
-    measured = {
-        identity: medians
-        for _, record in sessions
-        if record is not None
-        for identity, medians in timings(record).items()
-    }
+    found = [lookup(cell.identity) for cell in latency_cells(plan, lookup)]
+    sessions = [record for record in found if record is not None]
+    measured = {identity: medians for record in sessions for identity, medians in timings(record).items()}
     for group in plan.groups:
         runs = list(_runs(group, lookup))
         if runs:
@@ -32,9 +28,8 @@ def entries(plan: Plan, store: Store, lookup: Lookup, board: Path, *, live: bool
             yield study
             for label, record in runs:
                 yield training_entry(plan, group, label, record, study.key, store)
-    for _, record in sessions:
-        if record is not None:
-            yield latency_entry(plan, _suite_budget(plan, record, lookup), record)
+    for record in sessions:
+        yield latency_entry(plan, record)
     page = board_entry(plan, board)
     if page is not None:
         yield page
@@ -47,8 +42,3 @@ def _runs(group: Group, lookup: Lookup) -> Iterator[tuple[str, Record]]:
             record = lookup(cell.identity)
             if record is not None:
                 yield f"{label} {index}", record
-
-
-def _suite_budget(plan: Plan, record: Record, lookup: Lookup) -> int:
-    budget: int = record.cell["budget"]
-    return budget

@@ -72,11 +72,13 @@ def provenance_params(record: Record) -> dict[str, str]:
     """What a run ran on."""
     provenance = record.provenance
     own = {name: provenance.get(name) for name in ("device", "backend", "machine")}
-    return texts_of(own | {f"version/{name}": value for name, value in provenance.get("versions", {}).items()})
+    return texts_of(
+        own | {f"version/{name}": value for name, value in provenance.get("versions", {}).items()}
+    )
 
 
 def times(record: Record) -> tuple[int, int]:
-    """When a run started and ended, in milliseconds since 1970; now for one that was never started."""
+    """When a run started and ended, in milliseconds since 1970; now for one whose process left no times."""
     started = record.provenance.get("started")
     if started is None:
         now = round(time.time() * 1000)

@@ -12,19 +12,19 @@ from moebench.tracking.content import Content, Entry, Point, finite, texts_of, v
 from moebench.tracking.labels import budget_suffix, experiment_tags, provenance_params, status_tags, times
 
 
-def latency_entry(plan: Plan, budget: int, record: Record) -> Entry:
-    """The run of a session; ``budget`` is the suite's."""
+def latency_entry(plan: Plan, record: Record) -> Entry:
+    """The run of a session."""
     return Entry(
         key=f"latency/{record.identity}",
         version=version_of(record.model_dump(mode="json")),
-        content=lambda: _content(plan, budget, record),
+        content=lambda: _content(plan, record),
     )
 
 
 def timings(record: Record) -> dict[str, dict[str, float]]:
-    """Identity of a finalist -> its medians over the rounds (forward_ms, ...), and its ratio to dense, paired."""
+    """Identity of a finalist -> its medians over rounds (forward_ms, ...), and its paired ratio to dense."""
     finalists = record.details.get("finalists", {})
-    dense = next((each for each in finalists.values() if each["row"] == BASELINE), {}).get("forward_ms")
+    dense = next((each.get("forward_ms") for each in finalists.values() if each["row"] == BASELINE), None)
     return {identity: _medians(each, dense) for identity, each in finalists.items()}
 
 
@@ -44,20 +44,22 @@ def _rounds(finalist: dict[str, Any]) -> dict[str, list[float]]:
     return {name: values for name, values in finalist.items() if isinstance(values, list) and values}
 
 
-def _content(plan: Plan, budget: int, record: Record) -> Content:
+def _content(plan: Plan, record: Record) -> Content:
     started, ended = times(record)
     cell, finalists = record.cell, record.details.get("finalists", {})
     measured = timings(record)
     return Content(
-        name=f"latency {cell['task']}{budget_suffix(plan, budget)}",
+        name=f"latency {cell['task']}{budget_suffix(plan, cell['budget'])}",
         status="FINISHED" if record.settled else "FAILED",
         started=started,
         ended=ended,
         tags=experiment_tags(plan)
         | {"moebench.kind": "latency", "moebench.identity": record.identity, "moebench.task": cell["task"]}
-        | {"moebench.budget": str(budget)}
+        | {"moebench.budget": str(cell["budget"])}
         | status_tags(record),
-        params=texts_of({name: cell[name] for name in ("task", "axis", "budget", "batch", "precision", "threads")})
+        params=texts_of(
+            {name: cell[name] for name in ("task", "axis", "budget", "batch", "precision", "threads")}
+        )
         | texts_of({name: cell["session"].get(name) for name in ("rounds", "repeats")})
         | provenance_params(record),
         metrics={

@@ -1,4 +1,4 @@
-"""What was written to which MLflow store: a file that says, without importing mlflow, that nothing is missing."""
+"""What was written to which MLflow store: tells, without importing mlflow, that nothing is missing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from moebench.tracking.store_uri import store_stamp, tracking_uri
 
 
 class Known(NamedTuple):
-    """A run in MLflow. version: digest of what it was written from, empty if it was not finished. parent: run id."""
+    """A run in MLflow. version: digest of what it was written from, empty if cut short. parent: run id."""
 
     run_id: str
     version: str
@@ -21,9 +21,9 @@ class Known(NamedTuple):
 
 
 class Ledger:
-    """Runs by experiment and key. It is a memory of the store, never the truth: lost or outdated it counts as empty.
+    """Runs by experiment and key. A memory of the store, never the truth: lost or outdated it is empty.
 
-    ``certain``: whether it can tell that its store is still the one it was written for (a SQLite file can be asked).
+    ``certain``: whether it can tell that the store is still the one it was written for (SQLite can be asked).
     """
 
     def __init__(self, results: Path) -> None:

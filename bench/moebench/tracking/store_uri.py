@@ -33,7 +33,7 @@ def artifact_location(results: Path, uri: str) -> str | None:
 def store_stamp(uri: str) -> int | None:
     """A number that a SQLite store was given when it was first written to, 0 where there is none.
 
-    It tells a database from one that was made later at the same place. None for a store that is no SQLite file.
+    It tells a database from one made later at the same place. None for a store that is no SQLite file.
     """
     path = database_path(uri)
     if path is None:

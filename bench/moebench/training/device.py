@@ -21,7 +21,11 @@ def choose_device(asked: str | None) -> torch.device:
     if device.type == "cuda":
         count = torch.cuda.device_count()
         if (device.index or 0) >= count:
-            have = f"this machine has {count} CUDA device{'s' * (count > 1)}" if count else "this machine has no CUDA device"
+            have = (
+                f"this machine has {count} CUDA device{'s' * (count > 1)}"
+                if count
+                else "this machine has no CUDA device"
+            )
             raise DeviceError(f"there is no device '{asked}': {have}; use --device cpu or leave it out.")
     return device
 

@@ -27,8 +27,9 @@ def answer(
     logits, calls = [], []
     training = model.training
     model.eval()
-    with torch.inference_mode(), torch.autocast(
-        data.inputs.device.type, torch.bfloat16, enabled=precision == "bf16"
+    with (
+        torch.inference_mode(),
+        torch.autocast(data.inputs.device.type, torch.bfloat16, enabled=precision == "bf16"),
     ):
         for x_NCHW in data.inputs.split(batch):
             call = Call(select=select)

@@ -152,5 +152,6 @@ class _Recorder:
 
     def done(self) -> Curves:
         return Curves(
-            self._loss_S[: self._steps].float().cpu().numpy(), self._mass_SLE[: self._steps].float().cpu().numpy()
+            self._loss_S[: self._steps].float().cpu().numpy(),
+            self._mass_SLE[: self._steps].float().cpu().numpy(),
         )

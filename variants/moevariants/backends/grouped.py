@@ -21,11 +21,11 @@ flops.register()
 
 
 def run(experts: Experts, rows_ND: Tensor, counts_E: Tensor) -> Tensor:
-    """rows_NO; the same function as the loop's, which takes over where the grouped product does not work."""
+    """rows_NO; the same function as the loop's, which takes over where this one does not work or has no rows."""
     device, dtype = rows_ND.device.type, rows_ND.dtype
     if torch.is_autocast_enabled(device):
         dtype = torch.get_autocast_dtype(device)
-    if why_not(device, dtype) is not None:
+    if why_not(device, dtype) is not None or not len(rows_ND):
         return loop.run(experts, rows_ND, counts_E)
     expert_N = torch.arange(len(counts_E), device=rows_ND.device)
     expert_N = expert_N.repeat_interleave(counts_E, output_size=len(rows_ND))
@@ -42,8 +42,9 @@ def run(experts: Experts, rows_ND: Tensor, counts_E: Tensor) -> Tensor:
 
 
 def available() -> str | None:
-    """Why the grouped product cannot work in this installation, or None."""
-    return why_not("cpu", torch.float32)
+    """Why the grouped product cannot work on this machine, or None where some device and type have it."""
+    reason = why_not("cpu", torch.float32)
+    return why_not("cuda", torch.bfloat16) if reason and torch.cuda.is_available() else reason
 
 
 @cache

@@ -21,24 +21,25 @@ NEGLIGIBLE = 1e-5
 
 @dataclass
 class _Seen:
-    """The largest gradient of each parameter, and for those of experts of each expert; who was chosen at all."""
+    """The largest gradient of each parameter, and of each expert's slice of it; and who was chosen at all."""
 
     largest: dict[str, float] = field(default_factory=dict)
     by_expert: dict[str, Tensor] = field(default_factory=dict)
-    chosen_E: Tensor | None = None
+    chosen: Tensor | None = None
 
     def add(self, layer: Layer, mass_BE: Tensor | None) -> None:
         axes = layer.expert_parameters()
         for name, parameter in layer.named_parameters():
             if parameter.requires_grad:
-                gradient = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad.detach().abs()
+                given = parameter.grad
+                gradient = torch.zeros_like(parameter) if given is None else given.detach().abs()
                 self.largest[name] = max(self.largest.get(name, 0.0), float(gradient.max()))
                 if name in axes:
                     peak_E = gradient.movedim(axes[name], 0).flatten(1).amax(1)
                     self.by_expert[name] = torch.maximum(self.by_expert.get(name, peak_E), peak_E)
         if mass_BE is not None:
             chosen_E = (mass_BE > 0).any(0)
-            self.chosen_E = chosen_E if self.chosen_E is None else self.chosen_E | chosen_E
+            self.chosen = chosen_E if self.chosen is None else self.chosen | chosen_E
 
     def floor(self) -> float:
         """Below it a gradient is rounding."""
@@ -51,7 +52,8 @@ class _Seen:
 
     def silent_experts(self) -> dict[int, list[str]]:
         """Experts that have parameters without a gradient so far, and which."""
-        floor, silent = self.floor(), {}
+        floor = self.floor()
+        silent: dict[int, list[str]] = {}
         for name, peak_E in self.by_expert.items():
             for e in (peak_E <= floor).nonzero().flatten().tolist():
                 silent.setdefault(e, []).append(name)
@@ -70,12 +72,14 @@ def check_every_parameter_learns(subject: Subject) -> None:
         dead = _dead_experts(seen)
         if dead:
             never = f"{count(len(dead), 'expert')} ({listed(dead)})"
-            subject.note(f"{never} of {built.layer.num_experts} never chosen in {BATCHES} batches{built.words}.")
+            subject.note(
+                f"{never} of {built.layer.num_experts} never chosen in {BATCHES} batches{built.words}."
+            )
         _complain(subject, built, seen, dead)
 
 
 def _watch(subject: Subject, built: Built) -> _Seen:
-    """Train on random batches until all has been seen to learn; steps let layers that start at zero leave it."""
+    """Train on random batches until all has been seen to learn; layers that start at zero leave it so."""
     layer, seen = built.layer.train(), _Seen()
     toy = Toy(INPUTS, subject.shape.out_dim)
     optimizer = torch.optim.SGD([p for p in layer.parameters() if p.requires_grad], lr=0.01)
@@ -88,7 +92,7 @@ def _watch(subject: Subject, built: Built) -> _Seen:
         if not loss.requires_grad:
             raise subject.failed(f"gives an output that no parameter has a part in{built.words}.")
         optimizer.zero_grad()
-        loss.backward()
+        torch.autograd.backward(loss)
         seen.add(layer, routing.mass_BE)
         if seen.complete():
             break
@@ -98,23 +102,25 @@ def _watch(subject: Subject, built: Built) -> _Seen:
 
 
 def _dead_experts(seen: _Seen) -> list[int]:
-    return [] if seen.chosen_E is None else (~seen.chosen_E).nonzero().flatten().tolist()
+    return [] if seen.chosen is None else (~seen.chosen).nonzero().flatten().tolist()
 
 
 def _complain(subject: Subject, built: Built, seen: _Seen, dead: list[int]) -> None:
-    broken = [name for name, parameter in built.layer.named_parameters() if not bool(torch.isfinite(parameter).all())]
+    broken = [name for name, p in built.layer.named_parameters() if not bool(torch.isfinite(p).all())]
     if broken:
-        raise subject.failed(f"has NaN or infinity in {listed(broken)} after {BATCHES} steps of SGD{built.words}.")
+        raise subject.failed(
+            f"has NaN or infinity in {listed(broken)} after {BATCHES} steps of SGD{built.words}."
+        )
     if seen.silent():
         raise subject.failed(
-            f"trains {listed(seen.silent())} by no gradient from its output in {BATCHES} batches{built.words}; "
-            "detach nothing that is to learn, or set requires_grad to False."
+            f"trains {listed(seen.silent())} by no gradient from its output in {BATCHES} "
+            f"batches{built.words}; detach nothing that is to learn, or set requires_grad to False."
         )
     for expert, names in seen.silent_experts().items():
         if expert not in dead:
             raise subject.failed(
-                f"gives expert {expert} a mass, but no gradient to its slice of {listed(names)} in {BATCHES} batches"
-                f"{built.words}."
+                f"gives expert {expert} a mass, but no gradient to its slice of {listed(names)} in {BATCHES} "
+                f"batches{built.words}."
             )
 
 
@@ -130,6 +136,8 @@ def check_input_gets_gradient(subject: Subject) -> None:
             ) from None
         gradient = x_BTD.grad
         if gradient is None or not bool(gradient.any()):
-            raise subject.failed(f"hands no gradient on to its input{built.words}: layers below it would not learn.")
+            raise subject.failed(
+                f"hands no gradient on to its input{built.words}: layers below it would not learn."
+            )
         if not bool(torch.isfinite(gradient).all()):
             raise subject.failed(f"hands a gradient with NaN or infinity on to its input{built.words}.")

@@ -84,12 +84,14 @@ def _compare_padding(
             f"{where_apart(outputs[1], outputs[0])}{built.words}."
         )
     if masses[0] is not None and masses[1] is not None and not same(masses[0], masses[1]):
-        raise subject.failed(f"counts padding in its masses: other values at padded tokens change them{built.words}.")
+        raise subject.failed(
+            f"counts padding in its masses: other values at padded tokens change them{built.words}."
+        )
     for name, loss in losses[0].items():
         if not same(loss, losses[1][name]):
             raise subject.failed(
-                f"counts padding in its loss '{name}': other values at padded tokens change it from {float(loss):.6g} "
-                f"to {float(losses[1][name]):.6g}{built.words}."
+                f"counts padding in its loss '{name}': other values at padded tokens change it from "
+                f"{float(loss):.6g} to {float(losses[1][name]):.6g}{built.words}."
             )
 
 
@@ -103,8 +105,8 @@ def check_calls_share_no_state(subject: Subject) -> None:
         got = layer.compute(x_BTD, routing)
         if not same(got, want):
             raise subject.failed(
-                f"keeps its routing to itself: compute(x, routing) changes {where_apart(got, want)} when another "
-                f"input is routed in between{built.words}."
+                f"keeps its routing to itself: compute(x, routing) changes {where_apart(got, want)} when "
+                f"another input is routed in between{built.words}."
             )
 
 

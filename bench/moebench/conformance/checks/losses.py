@@ -28,18 +28,26 @@ def _losses(layer: Layer, x_BTD: Tensor, seed: int = 1) -> Mapping[str, Tensor]:
 def check_losses_are_scalars(subject: Subject) -> None:
     """Every loss that it gives is a finite scalar, and has a gradient while its weight is not zero."""
     given = False
-    for built in subject.trials(samples=3):
+    for built in subject.trials():
         weights = loss_weights(built.settings)
         for name, loss in _losses(built.layer, subject.inputs()).items():
             given = True
             if not isinstance(loss, Tensor) or loss.ndim or not loss.is_floating_point():
-                shape = f"of shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else f"of {type(loss).__name__}"
-                raise subject.failed(f"gives a loss '{name}' {shape}; it must be a scalar tensor{built.words}.")
+                shape = (
+                    f"of shape {tuple(loss.shape)}"
+                    if isinstance(loss, Tensor)
+                    else f"of {type(loss).__name__}"
+                )
+                raise subject.failed(
+                    f"gives a loss '{name}' {shape}; it must be a scalar tensor{built.words}."
+                )
             if not bool(torch.isfinite(loss)):
                 raise subject.failed(f"gives {float(loss)} as its loss '{name}'{built.words}.")
             trains = any(parameter.requires_grad for parameter in built.layer.parameters())
             if weights.get(name) and trains and not loss.requires_grad:
-                raise subject.failed(f"gives a loss '{name}' without a gradient: its weight does nothing{built.words}.")
+                raise subject.failed(
+                    f"gives a loss '{name}' without a gradient: its weight does nothing{built.words}."
+                )
     if not given:
         raise NotApplicable("its routing gives no auxiliary losses.")
 
@@ -83,13 +91,13 @@ def check_losses_do_not_accumulate(subject: Subject) -> None:
         for name, loss in first.items():
             if gap(again[name], loss) > 1e-5:
                 raise subject.failed(
-                    f"gives the loss '{name}' as {float(loss):.6g} at the first call and {float(again[name]):.6g} at "
-                    f"the fourth with the same input{built.words}."
+                    f"gives the loss '{name}' as {float(loss):.6g} at the first call and "
+                    f"{float(again[name]):.6g} at the fourth with the same input{built.words}."
                 )
 
 
 def check_losses_are_over_the_batch(subject: Subject) -> None:
-    """By default balance losses are taken over all tokens of the batch, not inside each input and then averaged."""
+    """By default balance losses are taken over all tokens of the batch, not inside each input."""
     _need_losses(subject)
     built = next(iter(subject.trials(samples=0)))
     x_BTD = subject.inputs()
@@ -106,8 +114,8 @@ def _expect_over_batch(subject: Subject, built: Built, name: str, whole: Tensor,
     spread = float(single.max() - single.min())
     if spread > 1e-4 * float(single.abs().max()) and gap(whole, single.mean()) < 1e-5:
         raise subject.failed(
-            f"takes its loss '{name}' inside each input: for {len(x_BTD)} inputs it is {float(whole):.6g}, the mean of "
-            f"what they give one by one. Over all tokens of the batch experts may specialise."
+            f"takes its loss '{name}' inside each input: for {len(x_BTD)} inputs it is {float(whole):.6g}, "
+            "the mean of what they give one by one. Over all tokens of the batch experts may specialise."
         )
 
 

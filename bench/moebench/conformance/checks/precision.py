@@ -25,15 +25,20 @@ def check_bf16_autocast(subject: Subject) -> None:
             ) from None
         if not bool(torch.isfinite(got).all()):
             raise subject.failed(f"gives NaN or infinity under bfloat16 autocast{built.words}.")
-        broken = [n for n, p in layer.named_parameters() if p.grad is not None and not bool(torch.isfinite(p.grad).all())]
+        gradients = {name: p.grad for name, p in layer.named_parameters() if p.grad is not None}
+        broken = [name for name, gradient in gradients.items() if not bool(torch.isfinite(gradient).all())]
         if broken:
-            raise subject.failed(f"gives {listed(broken)} a gradient with NaN or infinity under bfloat16 autocast.")
-        error_BT = (got - want).norm(dim=-1) / want.norm(dim=-1).clamp_min(0.1 * float(want.norm(dim=-1).mean()))
+            raise subject.failed(
+                f"gives {listed(broken)} a gradient with NaN or infinity under bfloat16 autocast."
+            )
+        error_BT = (got - want).norm(dim=-1) / want.norm(dim=-1).clamp_min(
+            0.1 * float(want.norm(dim=-1).mean())
+        )
         worst = float(error_BT.flatten().quantile(0.9))
         if worst > NEAR:
             raise subject.failed(
-                f"is off by {worst:.0%} or more for a tenth of the tokens under bfloat16 autocast{built.words}; "
-                "keep the router's product and softmax in fp32."
+                f"is off by {worst:.0%} or more for a tenth of the tokens under bfloat16 "
+                f"autocast{built.words}; keep the router's product and softmax in fp32."
             )
 
 
@@ -41,5 +46,6 @@ def _autocast(built: Built, x_BTD: Tensor) -> Tensor:
     """The output in eval mode, after a backward pass in training mode."""
     with torch.autocast("cpu", torch.bfloat16):
         loss = built.layer.train()(x_BTD).float().square().mean()
-        loss.backward()
-        return built.layer.eval()(x_BTD).detach().float()
+        torch.autograd.backward(loss)
+        y_BTO: Tensor = built.layer.eval()(x_BTD)
+    return y_BTO.detach().float()

@@ -25,7 +25,11 @@ TORCH_SEED = Global("the seed of torch's default generator", torch.initial_seed,
 
 def check_random_states(subject: Subject) -> None:
     """NumPy's and Python's random state are untouched, and torch's default generator is never seeded."""
-    _hold(subject, (world.PYTHON_RANDOM, world.NUMPY_RANDOM, TORCH_SEED), "draw from torch's default generator only")
+    _hold(
+        subject,
+        (world.PYTHON_RANDOM, world.NUMPY_RANDOM, TORCH_SEED),
+        "draw from torch's default generator only",
+    )
 
 
 def check_environment(subject: Subject) -> None:
@@ -42,7 +46,7 @@ def check_torch_settings(subject: Subject) -> None:
 
 def _hold(subject: Subject, things: tuple[Global, ...], remedy: str, written: set[str] | None = None) -> None:
     for phase, act in _life(subject):
-        # Set first to what hardly any code would choose, or else a second setting to the same would go unseen.
+        # Set to what hardly any code would choose, or else setting the same a second time would go unseen.
         for thing in things:
             if thing.neutral is not None:
                 thing.write(thing.neutral)
@@ -74,14 +78,14 @@ def _life(subject: Subject) -> Iterator[tuple[str, Callable[[], Any]]]:
     yield "space()", lambda: subject.variant.space(subject.shape, subject.budget())
     yield "build()", lambda: made.append(subject.variant.build(subject.shape, size, settings))
     yield "a forward pass in training mode", run
-    yield "a backward pass", lambda: seen[0].square().mean().backward()
+    yield "a backward pass", lambda: torch.autograd.backward(seen[0].square().mean())
     yield "after_step()", lambda: made[0].after_step()
     made[0].eval()
     yield "a forward pass in eval mode", run
 
 
 def _import_again(subject: Subject) -> None:
-    """Run the module's code once more in a module that nobody sees, so that an import long past can be watched."""
+    """Run the module's code once more, in a module that nobody sees, to watch an import that is long past."""
     spec = getattr(sys.modules.get(type(subject.variant).__module__), "__spec__", None)
     if spec is None or not str(spec.origin).endswith(".py"):
         return

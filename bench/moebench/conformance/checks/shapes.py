@@ -17,7 +17,7 @@ FLOAT64 = 1e-3
 
 
 def check_output_shape(subject: Subject) -> None:
-    """It keeps the batch and the tokens, for one input, one token and odd numbers of tokens, and fills its width."""
+    """It keeps batch and tokens, for one input, one token and odd numbers of tokens, and fills its width."""
     for batch, tokens in SLOTS:
         layer = subject.build(tokens=tokens).eval()
         x_BTD = subject.inputs(batch, tokens)
@@ -30,7 +30,9 @@ def _expect_shape(subject: Subject, layer: Layer, x_BTD: Tensor, out_dim: int) -
     try:
         got = tuple(layer(x_BTD).shape)
     except Exception as error:
-        raise subject.failed(f"raises {type(error).__name__} for an input of shape {given}: {error}") from None
+        raise subject.failed(
+            f"raises {type(error).__name__} for an input of shape {given}: {error}"
+        ) from None
     if got != want:
         raise subject.failed(f"turns {given} into {got}; the slot asks for {want}.")
 
@@ -51,12 +53,18 @@ def check_routing_is_a_routing(subject: Subject) -> None:
         layer, experts = built.layer, subject.variant.traits.experts
         routing = layer.route(subject.inputs())
         if not isinstance(routing, Routing):
-            raise subject.failed(f"returns a {type(routing).__name__} from route(); it must be a Routing{built.words}.")
+            raise subject.failed(
+                f"returns a {type(routing).__name__} from route(); it must be a Routing{built.words}."
+            )
         if not isinstance(layer.num_experts, int) or (layer.num_experts > 0) == (experts == "none"):
-            raise subject.failed(f"has num_experts={layer.num_experts!r} with experts={experts!r} in its traits.")
+            raise subject.failed(
+                f"has num_experts={layer.num_experts!r} with experts={experts!r} in its traits."
+            )
         top = layer.experts_per_token
         if top is not None and not 1 <= top <= layer.num_experts:
-            raise subject.failed(f"has experts_per_token={top!r} of {layer.num_experts} experts{built.words}.")
+            raise subject.failed(
+                f"has experts_per_token={top!r} of {layer.num_experts} experts{built.words}."
+            )
         _expert_parameters(subject, layer)
 
 
@@ -67,15 +75,15 @@ def _expert_parameters(subject: Subject, layer: Layer) -> None:
             raise subject.failed(f"lists '{name}' in expert_parameters(), which is none of its parameters.")
         if not -len(shapes[name]) <= axis < len(shapes[name]) or shapes[name][axis] != layer.num_experts:
             raise subject.failed(
-                f"lists '{name}' of shape {shapes[name]} in expert_parameters() with the expert axis {axis}, where it "
-                f"does not have {layer.num_experts}."
+                f"lists '{name}' of shape {shapes[name]} in expert_parameters() with the expert axis {axis}, "
+                f"where it does not have {layer.num_experts}."
             )
     if subject.variant.traits.experts == "separable" and not layer.expert_parameters():
         raise subject.failed("claims separable experts, but expert_parameters() lists none.")
 
 
 def check_dtype_and_device(subject: Subject) -> None:
-    """Outputs, losses and masses stay on the input's device, in its dtype or, for routing, in a floating one."""
+    """The output has the input's dtype and device; losses and masses are floating and on that device."""
     layer = subject.build().eval()
     x_BTD = subject.inputs()
     reference = layer(x_BTD)
@@ -121,7 +129,9 @@ def check_non_contiguous_input(subject: Subject) -> None:
         except Exception as error:
             raise subject.failed(f"raises {type(error).__name__} for a {kind} input: {error}") from None
         if not same(view, copy):
-            raise subject.failed(f"treats a {kind} input unlike its contiguous copy, {where_apart(view, copy)}.")
+            raise subject.failed(
+                f"treats a {kind} input unlike its contiguous copy, {where_apart(view, copy)}."
+            )
 
 
 def check_input_is_left_alone(subject: Subject) -> None:
@@ -130,7 +140,9 @@ def check_input_is_left_alone(subject: Subject) -> None:
         x_BTD = subject.inputs()
         built.layer(x_BTD)
         if not torch.equal(x_BTD, subject.inputs()):
-            raise subject.failed(f"writes into its input, {where_apart(x_BTD, subject.inputs())}{built.words}.")
+            raise subject.failed(
+                f"writes into its input, {where_apart(x_BTD, subject.inputs())}{built.words}."
+            )
 
 
 def check_forward_is_route_and_compute(subject: Subject) -> None:
@@ -140,7 +152,6 @@ def check_forward_is_route_and_compute(subject: Subject) -> None:
         whole, parts = built.layer(x_BTD), built.layer.compute(x_BTD, built.layer.route(x_BTD))
         if not same(whole, parts):
             raise subject.failed(
-                f"differs between forward(x) and compute(x, route(x)), {where_apart(whole, parts)}{built.words}."
+                "differs between forward(x) and compute(x, route(x)), "
+                f"{where_apart(whole, parts)}{built.words}."
             )
-
-

@@ -26,7 +26,9 @@ def check_state_dict_round_trip(subject: Subject) -> None:
             other.load_state_dict(built.layer.state_dict())
         except Exception as error:
             lines = str(error).splitlines()
-            raise subject.failed(f"cannot load its own state_dict{built.words}: {lines[-1].strip()}") from None
+            raise subject.failed(
+                f"cannot load its own state_dict{built.words}: {lines[-1].strip()}"
+            ) from None
         _expect_twin(subject, built, other, "loaded from its state_dict")
 
 
@@ -70,7 +72,7 @@ def _duplicate(subject: Subject, built: Built, make: Callable[[Layer], Layer], h
 def _backward(built: Built, x_BTD: Tensor) -> Tensor:
     routing = built.layer.train().route(x_BTD)
     loss = built.layer.compute(x_BTD, routing).square().mean() + auxiliary(routing, built.settings)
-    loss.backward(retain_graph=True)
+    torch.autograd.backward(loss, retain_graph=True)
     return loss
 
 
@@ -98,7 +100,9 @@ def check_eval_changes_nothing(subject: Subject) -> None:
             each.after_step()
         changed = _changed(quiet.state_dict(), disturbed.state_dict())
         if changed:
-            raise subject.failed(f"lets a pass in eval mode into what after_step() does to {listed(changed)}.")
+            raise subject.failed(
+                f"lets a pass in eval mode into what after_step() does to {listed(changed)}."
+            )
 
 
 def _changed(before: dict[str, Tensor], after: dict[str, Tensor]) -> list[str]:
@@ -106,7 +110,7 @@ def _changed(before: dict[str, Tensor], after: dict[str, Tensor]) -> list[str]:
 
 
 def check_after_step(subject: Subject) -> None:
-    """after_step() works after every step and before the first one, and leaves weights that are trained alone."""
+    """after_step() works after every step and before the first one, and leaves trained weights alone."""
     for built in subject.trials():
         layer = built.layer.train()
         before = {name: p.detach().clone() for name, p in layer.named_parameters() if p.requires_grad}
@@ -115,7 +119,11 @@ def check_after_step(subject: Subject) -> None:
             layer(subject.inputs())
             layer.after_step()
         except Exception as error:
-            raise subject.failed(f"raises {type(error).__name__} in after_step(){built.words}: {error}") from None
+            raise subject.failed(
+                f"raises {type(error).__name__} in after_step(){built.words}: {error}"
+            ) from None
         changed = [n for n, p in layer.named_parameters() if n in before and not torch.equal(p, before[n])]
         if changed:
-            raise subject.failed(f"changes {listed(changed)} in after_step(), which the optimiser trains{built.words}.")
+            raise subject.failed(
+                f"changes {listed(changed)} in after_step(), which the optimiser trains{built.words}."
+            )

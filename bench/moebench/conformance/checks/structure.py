@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator
-
 import torch
 from torch import Tensor
 
-from moebench.conformance.compare import gap, same, where_apart
+from moebench.conformance.compare import same, where_apart
 from moebench.conformance.outcome import NotApplicable
-from moebench.conformance.sampling import sample_settings
-from moebench.conformance.subject import Built, Subject, stir
-from moebench.contract import Layer, LayerShape, Settings
+from moebench.conformance.subject import Built, Subject
+from moebench.contract import Layer
 
 
 def check_token_equivariance(subject: Subject) -> None:
@@ -25,8 +21,8 @@ def check_token_equivariance(subject: Subject) -> None:
         got, want = built.layer(x_BTD[:, order_T]), built.layer(x_BTD)[:, order_T]
         if not same(got, want):
             raise subject.failed(
-                f"claims to be token-equivariant, but with the tokens in the order {order_T.tolist()} its outputs "
-                f"differ from the permuted ones {where_apart(got, want)}{built.words}."
+                f"claims to be token-equivariant, but with the tokens in the order {order_T.tolist()} its "
+                f"outputs differ from the permuted ones {where_apart(got, want)}{built.words}."
             )
 
 
@@ -60,106 +56,3 @@ def _seeded(layer: Layer, x_BTD: Tensor) -> Tensor:
     torch.manual_seed(2)
     y_BTO: Tensor = layer(x_BTD).detach()
     return y_BTO
-
-
-def check_single_expert(subject: Subject) -> None:
-    """With one expert it is what its trait says: the plain MLP, or the MLP of the pooled token."""
-    traits = subject.variant.traits
-    if traits.single_expert == "none":
-        raise NotApplicable(traits.single_expert_reason)
-    built = _with_one_expert(subject)
-    layer = built.layer
-    if traits.single_expert == "pooled":
-        _expect_one_output(subject, layer, subject.inputs())
-        alone = _sized_like_default(subject.in_shape(tokens=1), built.settings)
-        _expect_plain(subject, layer, alone, subject.inputs(tokens=1))
-    else:
-        _expect_plain(subject, layer, layer, subject.inputs())
-
-
-def _with_one_expert(subject: Subject) -> Built:
-    """Built with E = 1, and P = 1 where it has slots; other settings as first found to allow it."""
-    space = subject.space()
-    if "experts" not in space:
-        built = Built(stir(subject.build().eval()), subject.defaults())
-        if built.layer.num_experts > 1:
-            raise NotApplicable(f"it has {built.layer.num_experts} experts and no setting 'experts'.")
-        return built
-    one = {"experts": 1, **({"slots": 1} if "slots" in space else {})}
-    # Settings left out fall back to what build() takes as their defaults beside one expert.
-    tries: list[Settings] = [one, *({**s, **one} for s in (subject.defaults(), *sample_settings(space, 10)))]
-    refusals = []
-    for settings in tries:
-        try:
-            layer = _sized_like_default(subject, settings)
-        except (ValueError, KeyError) as error:
-            refusals.append(str(error))
-            continue
-        if layer.num_experts == 1:
-            return Built(stir(layer.eval()), settings)
-        refusals.append(f"it has {layer.num_experts} experts")
-    raise subject.failed(
-        f"promises single_expert={subject.variant.traits.single_expert!r}, but cannot be built with experts=1: "
-        f"{refusals[-1]}."
-    )
-
-
-def _sized_like_default(subject: Subject, settings: Settings) -> Layer:
-    size = subject.sizes(subject.defaults())[0]
-    # A hidden width unlike D, so that shapes tell which axis is which.
-    size = size + 1 if size == subject.shape.dim else size
-    torch.manual_seed(0)
-    return subject.variant.build(subject.shape, size, settings)
-
-
-def _expect_one_output(subject: Subject, layer: Layer, x_BTD: Tensor) -> None:
-    y_BTO = layer(x_BTD)
-    first = y_BTO[:, :1].expand_as(y_BTO)
-    if not same(y_BTO, first):
-        raise subject.failed(
-            f"promises one output for all tokens with a single expert, but token 0 differs {where_apart(y_BTO, first)}."
-        )
-
-
-def _expect_plain(subject: Subject, owner: Layer, layer: Layer, x_BTD: Tensor) -> None:
-    if layer is not owner:
-        layer.load_state_dict(owner.state_dict())
-        layer.eval()
-    got = layer(x_BTD)
-    candidates = list(_plain_mlps(owner, subject.shape, x_BTD))
-    if not candidates:
-        raise subject.failed(
-            f"promises the plain MLP with a single expert, but its parameters are not those of one: "
-            f"{_named_shapes(owner)}."
-        )
-    best = min(candidates, key=lambda want: gap(got, want))
-    if not same(got, best, 1e-4):
-        raise subject.failed(
-            f"promises the plain MLP with a single expert, but differs from it {where_apart(got, best)}."
-        )
-
-
-def _plain_mlps(layer: Layer, shape: LayerShape, x_BTD: Tensor) -> Iterator[Tensor]:
-    """The outputs of every MLP that the layer's (expert) parameters can be read as, by their shapes."""
-    axes = layer.expert_parameters()
-    parts = [p.detach().movedim(axes[n], 0)[0] if n in axes else p.detach() for n, p in layer.named_parameters()
-             if n in axes or not axes]  # fmt: skip
-    matrices, vectors = ([p for p in parts if p.ndim == n] for n in (2, 1))
-    if len(matrices) != 2 or len(vectors) != 2 * shape.bias or len(parts) != len(matrices) + len(vectors):
-        return
-    for w_in, w_out in itertools.permutations(matrices):
-        for biases in itertools.permutations(vectors) if shape.bias else [(None, None)]:
-            for a, b in itertools.product((w_in, w_in.T), (w_out, w_out.T)):
-                if _fits(shape, a, b, biases):
-                    hidden = shape.activate(x_BTD @ a + (0 if biases[0] is None else biases[0]))
-                    yield hidden @ b + (0 if biases[1] is None else biases[1])
-
-
-def _fits(shape: LayerShape, a: Tensor, b: Tensor, biases: tuple[Tensor | None, ...]) -> bool:
-    if a.shape[0] != shape.dim or b.shape[1] != shape.out_dim or a.shape[1] != b.shape[0]:
-        return False
-    return all(bias is None or len(bias) == m.shape[1] for bias, m in zip(biases, (a, b), strict=True))
-
-
-def _named_shapes(layer: Layer) -> str:
-    return ", ".join(f"{name} {tuple(p.shape)}" for name, p in layer.named_parameters())

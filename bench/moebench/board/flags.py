@@ -1,0 +1,29 @@
+"""What a reader should see before trusting a row's numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from moebench.board.evidence import Evidence
+from moebench.board.latency import Clock
+from moebench.board.model import TaskResult
+from moebench.planning.plan import Plan
+
+
+def flags(plan: Plan, evidence: Evidence, results: Sequence[TaskResult], clock: Clock) -> tuple[str, ...]:
+    """One sentence without a full stop for each thing that is unusual about the row."""
+    several = len(results) > 1
+    found = []
+    for study, result in zip(evidence.studies, results, strict=True):
+        where = f"{result.name}: " if several else ""
+        for index, record in enumerate(study.final_records):
+            if record.status == "diverged":
+                found.append(f"{where}seed {index} diverged and counts as the floor {study.info.floor:g}")
+        if result.tuning:
+            found += [where + edge for edge in result.tuning.edges]
+        devices = {record.provenance.get("device") for record in study.final_records}
+        if elsewhere := sorted(map(str, devices - {plan.device["name"], None})):
+            found.append(f"{where}trained on {', '.join(elsewhere)}")
+    if clock.untrained(evidence.row.name):
+        found.append("timed with untrained weights, for none were kept")
+    return tuple(found)

@@ -1,0 +1,83 @@
+"""The board as GitHub's Markdown: for a README, a pull request, or the note of an MLflow experiment."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+
+from moebench.board.formats import words
+from moebench.board.formats.numbers import latency, plain, rank, short, with_interval
+from moebench.board.model import Board, Entry, Rung
+from moebench.board.rules import RANK_RULE
+from moebench.planning.rows import BASELINE
+
+SPECIAL = "\\`*|[]~"
+
+
+def to_markdown(board: Board) -> str:
+    """A heading, what was held equal, and a table for each budget."""
+    lines = [f"# {escape(board.title)}", "", escape(words.how_ranked(board)).replace("  ", "; ") + ".", ""]
+    for rung in board.rungs:
+        lines += _rung(board, rung)
+    lines += [_paragraph(note) for note in words.footer(board)]
+    lines += [RANK_RULE, "", *_held_equal(board)]
+    return "\n".join(lines) + "\n"
+
+
+def escape(text: str) -> str:
+    """Text that Markdown shows as it is, on one line: no markup, no HTML, no end of a table's cell."""
+    marked = "".join(f"\\{char}" if char in SPECIAL else char for char in plain(text))
+    return html.escape(marked, quote=False)
+
+
+def _rung(board: Board, rung: Rung) -> list[str]:
+    parts = [board.suite, f"protocol {board.protocol}", words.amount(board, rung.budget), board.device]
+    lines = [f"## {', '.join(map(escape, parts))}", "", *_table(board, rung.entries), ""]
+    lines += [f"- **{escape(name)}**: {escape(sentence)}" for name, sentence in words.remarks(rung)]
+    lines += [""] if words.remarks(rung) else []
+    lines += [_paragraph(note) for note in (words.front(rung), words.latency_note(board, rung)) if note]
+    return lines
+
+
+def _table(board: Board, entries: Sequence[Entry]) -> list[str]:
+    tasks = [task.name for task in board.tasks] if len(board.tasks) > 1 else []
+    titles = ["rank", "variant", words.score_name(board), *tasks, "vs dense", "specialization"]
+    titles += ["latency", "active parameters", "FLOPs per input"]
+    rule = ["---:" if title in ("latency", "active parameters", "FLOPs per input") else "---" for title in titles]
+    return [_line(titles), _line(rule), *(_line(_cells(entry, tasks)) for entry in entries)]
+
+
+def _cells(entry: Entry, tasks: Sequence[str]) -> list[str]:
+    counts = entry.counts
+    special = entry.specialization_reason
+    return [
+        rank(entry.rank),
+        entry.variant,
+        with_interval(entry.representation),
+        *(with_interval(task.score) if task.score else task.status for task in entry.tasks[: len(tasks)]),
+        "-" if entry.variant == BASELINE else with_interval(entry.vs_dense, sign=True),
+        special if special == words.NO_EXPERTS else with_interval(entry.specialization, 2),
+        latency(entry.latency),
+        short(counts.active_params if counts else None),
+        short(counts.flops_per_input if counts else None),
+    ]
+
+
+def _held_equal(board: Board) -> list[str]:
+    lines = ["Held equal for every row:", ""]
+    lines.append(f"- {escape(f'{board.trials} trials ({board.sampler}) and {board.seeds} seeds')}")
+    for task in board.tasks:
+        shared = ", ".join(f"{name} {value}" for name, value in task.held_equal.items() if not isinstance(value, dict))
+        lines.append(f"- {escape(f'{task.label}: {shared}')}")
+    if board.versions:
+        lines.append(f"- {escape(', '.join(f'{name} {version}' for name, version in board.versions.items()))}")
+    return lines
+
+
+def _line(cells: Sequence[str]) -> str:
+    shown = cells if set("".join(cells)) <= set("-:") else [escape(cell) for cell in cells]
+    return f"| {' | '.join(shown)} |"
+
+
+def _paragraph(text: str) -> str:
+    return f"{escape(text).replace(chr(92) + '`', '`')}\n"

@@ -1,0 +1,81 @@
+"""Numbers and names as people read them. JSON and CSV keep full precision instead."""
+
+from __future__ import annotations
+
+from moebench.board.model import Measure, Timing
+
+MISSING = "-"
+UNITS = ("", "k", "M", "G", "T", "P")
+
+
+def plain(text: str) -> str:
+    """One line without control characters: names and reasons may come from anyone's code."""
+    return "".join(char if char.isprintable() else " " for char in text).strip()
+
+
+def fixed(value: float | None, places: int = 3, *, sign: bool = False) -> str:
+    """With so many decimals; a number that rounds to zero has no sign."""
+    if value is None:
+        return MISSING
+    text = f"{value:+.{places}f}" if sign else f"{value:.{places}f}"
+    return text.lstrip("+-") if float(text) == 0 else text
+
+
+def half_width(measure: Measure, places: int = 3) -> str:
+    """Half the interval, or nothing where there is none; t intervals lie evenly around their value."""
+    if measure.low is None or measure.high is None:
+        return ""
+    return f"{(measure.high - measure.low) / 2:.{places}f}"
+
+
+def with_interval(measure: Measure | None, places: int = 3, *, sign: bool = False) -> str:
+    """``0.972 ±0.007``."""
+    if measure is None:
+        return MISSING
+    half = half_width(measure, places)
+    return fixed(measure.value, places, sign=sign) + (f" ±{half}" if half else "")
+
+
+def bounds(measure: Measure | None, places: int = 3) -> str:
+    """``0.965 to 0.979``, or nothing where there is no interval."""
+    if measure is None or measure.low is None or measure.high is None:
+        return ""
+    return f"{fixed(measure.low, places)} to {fixed(measure.high, places)}"
+
+
+def short(amount: float | None) -> str:
+    """Three digits and a unit: 264000 is ``264k``."""
+    if amount is None:
+        return MISSING
+    value, unit = float(amount), 0
+    while abs(value) >= 999.5 and unit < len(UNITS) - 1:
+        value, unit = value / 1000, unit + 1
+    return f"{value:.3g}{UNITS[unit]}"
+
+
+def milliseconds(value: float) -> str:
+    """Three digits."""
+    return f"{value:,.0f} ms" if value >= 999.5 else f"{value:.3g} ms"
+
+
+def latency(timing: Timing | None) -> str:
+    """``1.31 ms (0.70x)``: milliseconds and their ratio to dense."""
+    if timing is None:
+        return MISSING
+    ratio = timing.ratio_to_dense
+    return milliseconds(timing.value) + (f" ({ratio.value:.2f}x)" if ratio else "")
+
+
+def rank(places: tuple[int, int] | None) -> str:
+    """``1-2``, or ``3`` where both ends agree."""
+    if places is None:
+        return MISSING
+    low, high = places
+    return str(low) if low == high else f"{low}-{high}"
+
+
+def setting(value: object) -> str:
+    """Numbers with four digits, other values as they are."""
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return plain(str(value))

@@ -1,0 +1,123 @@
+"""The board in a terminal: columns give way where it is narrow, and no number is broken over two lines."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from moebench.board.formats import words
+from moebench.board.formats.numbers import MISSING, latency, plain, rank, short, with_interval
+from moebench.board.model import Board, Entry, Measure, Rung
+from moebench.planning.rows import BASELINE
+
+GAP = 2
+NARROWEST_NAME = 8
+
+
+@dataclass(frozen=True)
+class Column:
+    """``gives_way``: columns with a higher number go first where there is no room; 0 stays."""
+
+    title: str
+    cell: Callable[[Entry], str]
+    justify: Literal["left", "right"] = "left"
+    gives_way: int = 0
+
+    def width(self, entries: Sequence[Entry]) -> int:
+        """Characters it takes without breaking."""
+        return max(len(self.title), *(len(self.cell(entry)) for entry in entries))
+
+
+def to_table(board: Board, width: int = 100) -> str:
+    """The table as text of at most ``width`` characters a line, without colours."""
+    buffer = io.StringIO()
+    print_board(board, Console(file=buffer, width=width, color_system=None, force_terminal=False))
+    return "".join(f"{line.rstrip()}\n" for line in buffer.getvalue().splitlines())
+
+
+def print_board(board: Board, console: Console) -> None:
+    """Print every budget's table with what a reader needs around it."""
+    for rung in board.rungs:
+        _say(console, Text(words.heading(board, rung.budget), style="bold"))
+        _say(console, words.how_ranked(board))
+        console.print(_table(words.score_name(board), rung.entries, console.width))
+        if len(board.tasks) > 1:
+            _print_tasks(board, rung, console)
+        for name, sentence in words.remarks(rung):
+            _say(console, Text.assemble((f"{name}  ", "bold"), sentence))
+        _say(console, words.latency_note(board, rung))
+    for note in words.footer(board):
+        _say(console, note)
+
+
+def _say(console: Console, text: str | Text) -> None:
+    console.print(text if isinstance(text, Text) else Text(text), highlight=False)
+
+
+def _table(score: str, entries: Sequence[Entry], width: int) -> Table:
+    columns = _columns(score, compact=False)
+    if _width(columns, entries) > width:
+        columns = _columns(score, compact=True)
+    while _width(columns, entries) > width and any(column.gives_way for column in columns):
+        columns.remove(max(columns, key=lambda column: column.gives_way))
+    return _filled(columns, entries, width)
+
+
+def _columns(score: str, *, compact: bool) -> list[Column]:
+    def interval(measure: Measure | None, places: int, *, sign: bool = False) -> str:
+        text = with_interval(measure, places, sign=sign)
+        return text.replace(" ±", "±") if compact else text
+
+    return [
+        Column("rank", lambda e: rank(e.rank)),
+        Column("variant", lambda e: plain(e.variant)),
+        Column(score, lambda e: interval(e.representation, 3)),
+        Column("vs dense", lambda e: MISSING if e.variant == BASELINE else interval(e.vs_dense, 3, sign=True)),
+        Column("specialization", lambda e: _no_experts(e) or interval(e.specialization, 2), gives_way=1),
+        Column("latency", lambda e: latency(e.latency), "right", gives_way=2),
+        Column("active", lambda e: short(e.counts.active_params if e.counts else None), "right", gives_way=3),
+        Column("FLOPs", lambda e: short(e.counts.flops_per_input if e.counts else None), "right", gives_way=4),
+    ]
+
+
+def _no_experts(entry: Entry) -> str:
+    return entry.specialization_reason if entry.specialization_reason == words.NO_EXPERTS else ""
+
+
+def _width(columns: Sequence[Column], entries: Sequence[Entry]) -> int:
+    return sum(column.width(entries) for column in columns) + GAP * (len(columns) - 1)
+
+
+def _filled(columns: Sequence[Column], entries: Sequence[Entry], width: int) -> Table:
+    """Every column as wide as it needs; only a long name is folded, into what is left."""
+    table = Table(box=None, padding=(0, GAP, 0, 0), pad_edge=False, header_style="bold")
+    spare = width - _width(columns, entries)
+    for column in columns:
+        wide = column.width(entries)
+        if column.title == "variant" and spare < 0:
+            wide = max(NARROWEST_NAME, wide + spare)
+        table.add_column(column.title, justify=column.justify, width=wide, overflow="fold")
+    for entry in entries:
+        table.add_row(*(Text(column.cell(entry)) for column in columns), style="" if entry.rank else "dim")
+    return table
+
+
+def _print_tasks(board: Board, rung: Rung, console: Console) -> None:
+    """Each task on its own, for a mean over tasks hides which one made it."""
+    columns = [Column("variant", lambda e: plain(e.variant))]
+    columns += [Column(task.name, partial(_on_task, index)) for index, task in enumerate(board.tasks)]
+    _say(console, "")
+    console.print(_filled(columns, rung.entries, console.width))
+    _say(console, "")
+
+
+def _on_task(index: int, entry: Entry) -> str:
+    result = entry.tasks[index]
+    return with_interval(result.score) if result.score else result.status

@@ -1,0 +1,84 @@
+"""``moebench check VARIANT ...``: is a variant what it says it is?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from moebench.conformance import Report
+
+
+@click.command("check")
+@click.argument("variants", metavar="VARIANT...", nargs=-1, required=True)
+@click.option("--only", multiple=True, metavar="NAME", help="Run this check alone; may be repeated.")
+@click.option("--verbose", "-v", is_flag=True, help="Also show the checks that hold or do not apply, and why.")
+@click.pass_context
+def command(context: click.Context, variants: tuple[str, ...], only: tuple[str, ...], verbose: bool) -> None:
+    """Hold each VARIANT, a name or path.py:Class, to the contract.
+
+    Exits with 0 if every check holds, with 1 if one does not.
+    """
+    from rich.console import Console
+
+    from moebench.conformance.run import chosen_checks, loader
+
+    # All words are read before the first check runs, so that a wrong one costs no time.
+    names = chosen_checks(only or None)
+    for variant in variants:
+        loader(variant)
+    console = Console(highlight=False)
+    reports = [_watched(variant, names) for variant in variants]
+    for report in reports:
+        _show(console, report, verbose=verbose)
+    context.exit(0 if all(report.holds for report in reports) else 1)
+
+
+def _watched(variant: str, names: list[str]) -> Report:
+    """Run the checks; on a terminal a line says which one is running."""
+    from rich.console import Console
+
+    from moebench.conformance.run import run_checks
+
+    with Console(stderr=True, highlight=False).status(f"{variant}  loading") as status:
+        return run_checks(
+            variant,
+            names,
+            on_start=lambda name: status.update(f"{variant}  {names.index(name) + 1}/{len(names)}  {name}"),
+        )
+
+
+def _show(console: Console, report: Report, *, verbose: bool) -> None:
+    """The heading, the failures, and what is worth a note."""
+    if report.problem:
+        console.print(f"{report.label}  cannot be checked", style="bold", markup=False)
+        _rows(console, [("import", report.problem)])
+        return
+    holding = len(report.applicable) - len(report.failures)
+    console.print(
+        f"{report.label}  {holding} of {len(report.applicable)} checks hold", style="bold", markup=False
+    )
+    _rows(console, [(row.name, row.message) for row in report.failures])
+    _rows(console, [(f"note: {row.name}", note) for row in report.rows for note in row.notes])
+    if verbose:
+        other = {"holds": "holds", "not applicable": "does not apply: "}
+        rest = [row for row in report.rows if row.outcome != "fails"]
+        _rows(console, [(row.name, other[row.outcome] + row.message) for row in rest])
+
+
+def _rows(console: Console, rows: list[tuple[str, str]]) -> None:
+    """Two columns, the second wrapped to the width of the terminal."""
+    from rich.padding import Padding
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table.grid(padding=(0, 2))
+    table.add_column(no_wrap=True)
+    table.add_column()
+    for name, text in rows:
+        table.add_row(Text(name), Text(text))
+    if rows:
+        console.print(Padding(table, (0, 0, 0, 2), expand=False))

@@ -1,0 +1,28 @@
+"""``moebench ui``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from moebench.cli.options import results_option
+
+
+@click.command("ui")
+@results_option
+@click.option("--port", type=click.IntRange(1, 65535), default=5000, show_default=True, metavar="N")
+@click.option("--host", default="127.0.0.1", show_default=True, help="0.0.0.0 lets other machines in.")
+def command(results: Path, port: int, host: str) -> int:
+    """Open the MLflow UI on the results, until Ctrl-C."""
+    from moebench.planning.history import known_suites
+    from moebench.tracking.serve import serve, server_address
+
+    pages = [page for name in known_suites(results) for page in sorted((results / name).rglob("board.html"))]
+    for page in pages:
+        click.echo(f"board   {page}")
+    elsewhere = server_address(results)
+    if elsewhere:
+        click.echo(f"MLflow  {elsewhere}")
+        return 0
+    return serve(results, host, port, lambda url: click.echo(f"MLflow  {url}  (Ctrl-C ends it)"))

@@ -1,0 +1,146 @@
+"""``python -m moebench.tracking.follow``: the process that writes MLflow while a suite runs.
+
+It is started by :class:`moebench.tracking.writer.Writer` and talks to it in lines of JSON. Standard input:
+first {"results", "plan"}; then, whenever there is something new, {"identity"} of a finished run, {"board"} with
+a directory, or {"flush": n}; its end means that the suite has ended. Standard output: {"flush": n} when all
+that came before is written, {"problem": sentence} after each attempt, empty when nothing is wrong.
+
+What a line names does not matter: each time, whatever MLflow lacks of the records there are is written.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from moebench.errors import MoebenchError
+from moebench.execution.run_plan import Records
+from moebench.planning.generations import grown
+from moebench.planning.plan import Plan
+from moebench.runs import Store
+from moebench.tracking.database import could_not_write, open_client, writing
+from moebench.tracking.ledger import Ledger
+from moebench.tracking.write import open_experiment, wanted, write_missing
+
+if TYPE_CHECKING:
+    from moebench.tracking.experiment import Experiment
+
+NICENESS = 10
+Line = dict[str, Any]
+Say = Callable[[Line], None]
+
+
+class Mirror:
+    """Brings an experiment up to date with the records of a plan, again and again."""
+
+    def __init__(self, results: Path, plan: Plan) -> None:
+        self._store = Store(results)
+        self._lookup = Records(self._store)
+        self._ledger = Ledger(results)
+        self._plan = plan
+        self._board: Path | None = None
+        self._experiment: Experiment = open_experiment(plan, self._store, open_client(results))
+
+    def take(self, line: Line) -> None:
+        """Note what a line says."""
+        if "board" in line:
+            self._board = Path(line["board"])
+
+    def write(self, *, live: bool) -> None:
+        """Write what is lacking."""
+        self._plan = grown(self._plan, self._lookup)
+        try:
+            write_missing(
+                self._experiment, wanted(self._plan, self._store, self._lookup, self._board, live=live)
+            )
+        finally:
+            self._ledger.save(self._experiment.name, self._experiment.known)
+
+
+def main() -> int:
+    """Follow a suite until standard input ends; 1 if something could not be written."""
+    os.nice(NICENESS)
+    say = _answers()
+    os.environ.setdefault(
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2"
+    )  # a suite waits for its end, not for a server
+    opening = json.loads(sys.stdin.readline())
+    results = Path(opening["results"])
+    try:
+        with writing(results):
+            return follow(Mirror(results, Plan.from_json(opening["plan"])), _lines(sys.stdin), say)
+    except MoebenchError as error:
+        say({"problem": str(error)})
+    except Exception as error:
+        say({"problem": could_not_write(error)})
+    return 1
+
+
+def follow(mirror: Mirror, lines: queue.SimpleQueue[Line | None], say: Say) -> int:
+    """Write after each bunch of lines; the None after the last one ends it."""
+    bunch: list[Line | None] = []
+    while True:
+        ended = None in bunch
+        problem = _attempt(mirror, live=not ended)
+        say({"problem": problem})
+        for line in bunch:
+            if line is not None and "flush" in line:
+                say({"flush": line["flush"]})
+        if ended:
+            return 1 if problem else 0
+        bunch = _bunch(lines)
+        for line in bunch:
+            if line is not None:
+                mirror.take(line)
+
+
+def _attempt(mirror: Mirror, *, live: bool) -> str:
+    try:
+        mirror.write(live=live)
+    except MoebenchError as error:
+        return str(error)
+    except Exception as error:
+        return could_not_write(error)
+    return ""
+
+
+def _bunch(lines: queue.SimpleQueue[Line | None]) -> list[Line | None]:
+    """The next line, waited for, and all that have come meanwhile."""
+    bunch = [lines.get()]
+    while not lines.empty():
+        bunch.append(lines.get())
+    return bunch
+
+
+def _lines(stream: IO[str]) -> queue.SimpleQueue[Line | None]:
+    """The lines of a stream as they come, then None."""
+    lines: queue.SimpleQueue[Line | None] = queue.SimpleQueue()
+
+    def read() -> None:
+        for text in stream:
+            lines.put(json.loads(text))
+        lines.put(None)
+
+    threading.Thread(target=read, daemon=True).start()
+    return lines
+
+
+def _answers() -> Say:
+    """Writes lines to standard output, from which everything that libraries print is turned away."""
+    stream = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+
+    def say(line: Line) -> None:
+        print(json.dumps(line), file=stream, flush=True)
+
+    return say
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,130 @@
+"""The other end of the process that writes MLflow while a suite runs. It never stops or fails the suite."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import queue
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+from moebench.planning.plan import Plan
+from moebench.tracking.database import could_not_write
+
+STOP_SECONDS = 5.0
+
+
+class Writer:
+    """Hands finished runs to a process of its own. No method raises or waits, but for flush and close.
+
+    ``problem``: one sentence if MLflow could not be written; empty if all is well so far.
+    """
+
+    def __init__(self, results: Path, plan: Plan) -> None:
+        self._results, self._plan = results.resolve(), plan
+        self._log = results / ".mlflow" / "writer.log"
+        self._process: subprocess.Popen[str] | None = None
+        self._outbox: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
+        self._answered = threading.Condition()
+        self._asked = self._flushed = 0
+        self._over = self._ended = False
+        self.problem = ""
+
+    def start(self) -> None:
+        """Start the process; it begins with what earlier runs left unwritten."""
+        try:
+            self._log.parent.mkdir(parents=True, exist_ok=True)
+            with self._log.open("w") as log:
+                self._process = subprocess.Popen(
+                    [sys.executable, "-P", "-m", "moebench.tracking.follow"],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=log,
+                    text=True,
+                    encoding="utf-8",
+                    start_new_session=True,  # Ctrl-C ends the suite, and this process once it has written
+                )
+        except OSError as error:
+            self.problem, self._ended = could_not_write(error), True
+            return
+        self._outbox.put({"results": str(self._results), "plan": self._plan.to_json()})
+        for target in (self._send, self._listen):
+            threading.Thread(target=target, args=(self._process,), daemon=True).start()
+
+    def record(self, identity: str) -> None:
+        """A run has finished and its record is on disk."""
+        self._outbox.put({"identity": identity})
+
+    def board(self, directory: Path) -> None:
+        """The board's pages have been made."""
+        self._outbox.put({"board": str(directory.resolve())})
+
+    def flush(self, timeout: float) -> bool:
+        """Wait until all that was handed over is written; False if that takes longer or cannot be."""
+        if self._process is None:
+            return False
+        self._asked += 1
+        asked = self._asked
+        self._outbox.put({"flush": asked})
+        with self._answered:
+            self._answered.wait_for(lambda: self._ended or self._flushed >= asked, timeout)
+            return self._flushed >= asked
+
+    def end(self) -> None:
+        """Nothing more comes. The process writes what it was told, and ends by itself."""
+        if not self._over:
+            self._over = True
+            self._outbox.put(None)
+
+    def close(self, timeout: float) -> None:
+        """End, and wait so many seconds; what is not written by then is left to ``moebench sync``."""
+        self.end()
+        if self._process is None:
+            return
+        try:
+            self._process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            self.problem = could_not_write(f"it took longer than {timeout:g} seconds")
+            _stop(self._process)
+        with self._answered:
+            self._answered.wait_for(lambda: self._ended, STOP_SECONDS)
+
+    def _send(self, process: subprocess.Popen[str]) -> None:
+        """The body of a thread, so that a full pipe keeps nobody waiting."""
+        assert process.stdin is not None
+        with contextlib.suppress(OSError), process.stdin as stream:  # a broken pipe: _listen says why
+            while (line := self._outbox.get()) is not None:
+                stream.write(json.dumps(line) + "\n")
+                stream.flush()
+
+    def _listen(self, process: subprocess.Popen[str]) -> None:
+        assert process.stdout is not None
+        with process.stdout as stream:
+            for text in stream:
+                self._hear(text)
+        code = process.wait()
+        with self._answered:
+            self._ended = True
+            if code and not self.problem:
+                self.problem = could_not_write(f"its process ended with status {code}; see '{self._log}'")
+            self._answered.notify_all()
+
+    def _hear(self, text: str) -> None:
+        with contextlib.suppress(ValueError), self._answered:  # a line that was cut short
+            line = json.loads(text)
+            self.problem = line.get("problem", self.problem)
+            self._flushed = max(self._flushed, line.get("flush", 0))
+            self._answered.notify_all()
+
+
+def _stop(process: subprocess.Popen[str]) -> None:
+    """End a process, if need be by force."""
+    process.terminate()
+    try:
+        process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()

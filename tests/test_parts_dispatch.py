@@ -1,0 +1,98 @@
+"""Dispatch and capacity on cases small enough to do by hand."""
+
+import pytest
+import torch
+
+from moevariants.parts import combine_rows, place_in_capacity, plan_dispatch, take_rows
+from moevariants.parts.dispatch import capacity
+
+# Four tokens, two choices each, of three experts.
+CHOSEN_BTK = torch.tensor([[[0, 1], [0, 2], [0, 1], [1, 0]]])
+
+
+def test_rows_are_sorted_by_expert_then_token():
+    x_ND = torch.arange(4.0).unsqueeze(1)
+    dispatch = plan_dispatch(CHOSEN_BTK[0], 3)
+    # Expert 0: tokens 0, 1, 2, 3; expert 1: tokens 0, 2, 3; expert 2: token 1.
+    assert take_rows(x_ND, dispatch).flatten().tolist() == [0, 1, 2, 3, 0, 2, 3, 1]
+    assert dispatch.counts_E.tolist() == [4, 3, 1]
+
+
+def test_choice_without_room_has_no_row_and_adds_nothing():
+    x_ND = torch.arange(1.0, 5.0).unsqueeze(1)
+    kept_NK = torch.tensor([[True, False], [True, True], [False, False], [False, True]])
+    dispatch = plan_dispatch(CHOSEN_BTK[0], 4, kept_NK)
+    rows_MD = take_rows(x_ND, dispatch)
+    # Expert 0: tokens 0, 1 and (second choice) 3; expert 2: token 1; experts 1 and 3 nothing.
+    assert rows_MD.flatten().tolist() == [1, 2, 4, 2]
+    assert dispatch.counts_E.tolist() == [3, 0, 1, 0]
+    weight_NK = torch.tensor([[0.5, 9.0], [0.25, 0.75], [9.0, 9.0], [9.0, 0.5]])
+    # Token 0: 0.5 * 1. Token 1: 0.25 * 2 + 0.75 * 2. Token 2: nothing. Token 3: 0.5 * 4.
+    assert combine_rows(rows_MD, weight_NK, dispatch).flatten().tolist() == [0.5, 2.0, 0.0, 2.0]
+
+
+@pytest.mark.parametrize("kept", [None, 0.6, 0.0])
+@pytest.mark.parametrize("top_k", [1, 2, 3])
+def test_dispatch_gradients_are_those_of_finite_differences(top_k, kept):
+    torch.manual_seed(0)
+    chosen_NK = torch.rand(7, 5).argsort(-1)[:, :top_k]
+    kept_NK = None if kept is None else torch.rand(7, top_k) < kept
+    dispatch = plan_dispatch(chosen_NK, 5, kept_NK)
+    x_ND = torch.randn(7, 3, dtype=torch.float64, requires_grad=True)
+    weight_NK = torch.rand(7, top_k, dtype=torch.float64, requires_grad=True)
+
+    def there_and_back(x_ND, weight_NK):
+        return combine_rows(take_rows(x_ND, dispatch).sin(), weight_NK, dispatch)
+
+    assert torch.autograd.gradcheck(there_and_back, (x_ND, weight_NK))
+    assert torch.autograd.gradgradcheck(there_and_back, (x_ND, weight_NK))
+
+
+def test_second_choices_wait_for_all_first_choices():
+    # Places: ceil(4 * 2 * 0.75 / 3) = 2. First choices: tokens 0 and 1 fill expert 0, token 2 finds it full, token 3
+    # takes one place of expert 1. Second: token 0 fills expert 1, token 1 takes expert 2, tokens 2 and 3 find none.
+    kept_BTK = place_in_capacity(CHOSEN_BTK, 3, 0.75)
+    assert kept_BTK.tolist() == [[[True, True], [True, True], [False, False], [True, False]]]
+
+
+def test_priority_goes_before_token_order():
+    # In the order 2, 3, 1, 0. First: 2 and 1 fill expert 0, 3 is in expert 1, 0 finds none. Second: 2 fills expert 1,
+    # 3 finds expert 0 full, 1 takes expert 2, 0 finds expert 1 full.
+    priority_BT = torch.tensor([[0.4, 0.5, 0.9, 0.6]])
+    kept_BTK = place_in_capacity(CHOSEN_BTK, 3, 0.75, priority_BT=priority_BT)
+    assert kept_BTK.tolist() == [[[False, False], [True, True], [True, True], [True, False]]]
+
+
+def test_equal_priorities_keep_token_order():
+    priority_BT = torch.full((1, 4), 0.5)
+    kept_BTK = place_in_capacity(CHOSEN_BTK, 3, 0.75, priority_BT=priority_BT)
+    assert torch.equal(kept_BTK, place_in_capacity(CHOSEN_BTK, 3, 0.75))
+
+
+@pytest.mark.parametrize("priority", [False, True])
+def test_padding_takes_no_place_and_counts_not_as_a_token(priority):
+    torch.manual_seed(0)
+    chosen_BTK = torch.rand(3, 9, 4).argsort(-1)[..., :2]
+    priority_BT = torch.rand(3, 9) if priority else None
+    mask_BT = torch.arange(9) < torch.tensor([[9], [5], [0]])
+    kept_BTK = place_in_capacity(chosen_BTK, 4, 0.7, priority_BT=priority_BT, token_mask_BT=mask_BT)
+    for b, length in enumerate((9, 5, 0)):
+        order = None if priority_BT is None else priority_BT[b : b + 1, :length]
+        alone_BTK = place_in_capacity(chosen_BTK[b : b + 1, :length], 4, 0.7, priority_BT=order)
+        assert torch.equal(kept_BTK[b, :length], alone_BTK[0])
+        assert not kept_BTK[b, length:].any()
+
+
+def test_group_is_one_input():
+    both_BTK = torch.cat([CHOSEN_BTK, CHOSEN_BTK.flip(1)])
+    kept_BTK = place_in_capacity(both_BTK, 3, 0.75)
+    assert torch.equal(kept_BTK[:1], place_in_capacity(both_BTK[:1], 3, 0.75))
+    assert torch.equal(kept_BTK[1:], place_in_capacity(both_BTK[1:], 3, 0.75))
+
+
+def test_capacity_is_the_stated_formula():
+    assert capacity(16, 2, 8, 1.0) == 4
+    assert capacity(16, 2, 8, 1.05) == 5  # 4.2 places are 5
+    assert capacity(20, 1, 2, 1.1) == 11  # and 11.000000000000002 are 11
+    assert capacity(16, 2, 2, 3.0) == 16  # never more than there are tokens
+    assert capacity(16, 1, 64, 0.1) == 1

@@ -1,0 +1,218 @@
+"""Every backend against the loop, and the bank of experts itself."""
+
+import copy
+import pickle
+
+import pytest
+import torch
+from moebench.contract import LayerShape
+from torch.utils.flop_counter import FlopCounterMode
+
+from moevariants.backends import auto, backend_names, find_backend, flops, grouped, loop
+from moevariants.parts import Experts
+
+# Rows per expert: uneven, with empty experts first, in the middle and last; one hot expert; none at all.
+COUNTS = [(0, 3, 0, 7, 1, 0), (11, 0, 0, 0, 0, 0), (0, 0, 0, 0, 0, 0), (2, 2, 2, 2, 2, 2)]
+BACKENDS = [grouped.run, auto.run]
+
+
+def bank(bias=True, activation="gelu", sizes=(6, 5, 7, 3), dtype=torch.float32):
+    torch.manual_seed(0)
+    num_experts, dim, hidden, out_dim = sizes
+    shape = LayerShape(dim=dim, out_dim=out_dim, tokens=None, bias=bias, activation=activation)
+    return Experts(num_experts, dim, hidden, out_dim, shape).to(dtype)
+
+
+def by_hand(experts, rows_ND, counts):
+    """One row at a time, straight from act(x W_in + b_in) W_out + b_out."""
+    expert_of_row = [e for e, count in enumerate(counts) for _ in range(count)]
+    outputs = []
+    for row_D, e in zip(rows_ND, expert_of_row, strict=True):
+        hidden_H = row_D @ experts.w_in_EDH[e]
+        hidden_H = experts.shape.activate(hidden_H if experts.b_in_EH is None else hidden_H + experts.b_in_EH[e])
+        out_O = hidden_H @ experts.w_out_EHO[e]
+        outputs.append(out_O if experts.b_out_EO is None else out_O + experts.b_out_EO[e])
+    return torch.stack(outputs) if outputs else rows_ND.new_zeros(0, experts.w_out_EHO.shape[2])
+
+
+def gradients(run, experts, counts, weigh):
+    """Output and every gradient of sum(weigh * output); weigh None is the plain sum, whose gradient has stride 0."""
+    torch.manual_seed(1)
+    rows_ND = torch.randn(sum(counts), experts.w_in_EDH.shape[1], dtype=experts.w_in_EDH.dtype).requires_grad_()
+    rows_NO = run(experts, rows_ND, torch.tensor(counts))
+    loss = (rows_NO * torch.randn_like(rows_NO)).sum() if weigh else rows_NO.sum()
+    wanted = (rows_ND, *experts.parameters())
+    grads = torch.autograd.grad(loss, wanted, allow_unused=True, materialize_grads=True)
+    return [rows_NO.detach(), *grads]
+
+
+@pytest.mark.parametrize("weigh", [True, False])
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("counts", COUNTS)
+def test_loop_is_the_equation_in_float64(counts, bias, weigh):
+    experts = bank(bias, dtype=torch.float64)
+    oracle = gradients(lambda e, rows, c: by_hand(e, rows, c.tolist()), experts, counts, weigh) if any(counts) else None
+    got = gradients(loop.run, experts, counts, weigh)
+    if oracle is None:
+        assert all(not g.any() for g in got)
+    else:
+        for mine, expected in zip(got, oracle, strict=True):
+            torch.testing.assert_close(mine, expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("weigh", [True, False])
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("counts", COUNTS)
+@pytest.mark.parametrize("run", BACKENDS, ids=["grouped", "auto"])
+def test_backend_equals_loop_in_value_and_every_gradient(run, counts, bias, weigh, dtype):
+    experts = bank(bias, dtype=dtype)
+    for mine, oracle in zip(
+        gradients(run, experts, counts, weigh), gradients(loop.run, experts, counts, weigh), strict=True
+    ):
+        torch.testing.assert_close(mine, oracle, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("activation", ["gelu", "relu", "silu"])
+@pytest.mark.parametrize("sizes", [(8, 1, 1, 1), (9, 4, 8, 12), (8, 13, 127, 6)])
+def test_backend_pads_any_width(sizes, activation):
+    experts = bank(activation=activation, sizes=sizes)
+    counts = tuple(range(sizes[0]))
+    for mine, oracle in zip(
+        gradients(grouped.run, experts, counts, True), gradients(loop.run, experts, counts, True), strict=True
+    ):
+        torch.testing.assert_close(mine, oracle, rtol=1e-4, atol=1e-5)
+
+
+def test_grouped_really_runs_here():
+    """The comparisons above would be empty if everything fell back to the loop."""
+    assert grouped.available() is None
+    assert grouped.why_not("cpu", torch.bfloat16) is None
+    assert "grouped_mm refuses torch.float64 on cpu" in grouped.why_not("cpu", torch.float64)
+
+
+def test_without_the_function_grouped_gives_its_reason_and_the_loop_works(monkeypatch):
+    monkeypatch.delattr(torch.nn.functional, "grouped_mm")
+    grouped.why_not.cache_clear()
+    find_backend.cache_clear()
+    try:
+        assert "has no torch.nn.functional.grouped_mm" in grouped.available()
+        with pytest.raises(ValueError, match="backend 'grouped' does not work here: torch .* has no"):
+            find_backend("grouped")
+        experts = bank(sizes=(8, 5, 7, 3))
+        rows_ND, counts_E = torch.randn(8, 5), torch.ones(8, dtype=torch.long)
+        for run in BACKENDS:
+            assert torch.equal(run(experts, rows_ND, counts_E), loop.run(experts, rows_ND, counts_E))
+    finally:
+        grouped.why_not.cache_clear()
+        find_backend.cache_clear()
+
+
+@pytest.mark.parametrize("run", [loop.run, grouped.run], ids=["loop", "grouped"])
+def test_autocast_computes_in_bfloat16_and_keeps_gradients_in_float32(run):
+    experts = bank(sizes=(3, 6, 10, 5))
+    rows_ND, counts_E = torch.randn(700, 6), torch.tensor([600, 0, 100])
+    exact_NO = loop.run(experts, rows_ND, counts_E)
+    exact = torch.autograd.grad(exact_NO.sum(), list(experts.parameters()))
+    with torch.autocast("cpu", torch.bfloat16):
+        rows_NO = run(experts, rows_ND, counts_E)
+    assert rows_NO.dtype == torch.bfloat16
+    torch.testing.assert_close(rows_NO.float(), exact_NO, rtol=0.05, atol=0.05)
+    # 600 ones added up in bfloat16 would stop at 256: sums of gradients need float32 inside.
+    for mine, oracle in zip(
+        torch.autograd.grad(rows_NO.float().sum(), list(experts.parameters())), exact, strict=True
+    ):
+        assert mine.dtype == torch.float32
+        torch.testing.assert_close(mine, oracle, rtol=0.05, atol=0.05 * float(oracle.abs().max()))
+
+
+def test_grouped_second_derivative_is_right():
+    experts = bank(sizes=(2, 4, 4, 4), activation="silu")
+    rows_ND, counts_E = torch.randn(5, 4, requires_grad=True), torch.tensor([2, 3])
+
+    def curvature(run):
+        (grad_ND,) = torch.autograd.grad(run(experts, rows_ND, counts_E).sum(), rows_ND, create_graph=True)
+        return torch.autograd.grad(grad_ND.square().sum(), [rows_ND, experts.w_in_EDH])
+
+    for mine, oracle in zip(curvature(grouped.run), curvature(loop.run), strict=True):
+        torch.testing.assert_close(mine, oracle, rtol=1e-4, atol=1e-5)
+
+
+def test_slots_equal_rows():
+    experts = bank(dtype=torch.float64)
+    slots_END = torch.randn(6, 4, 5, dtype=torch.float64)
+    rows_NO = loop.run(experts, slots_END.flatten(0, 1), torch.full((6,), 4))
+    torch.testing.assert_close(experts.forward_slots(slots_END).flatten(0, 1), rows_NO)
+
+
+def counted(run, experts, counts):
+    rows_ND = torch.randn(sum(counts), experts.w_in_EDH.shape[1], requires_grad=True)
+    with FlopCounterMode(display=False) as counter:
+        forward_NO = run(experts, rows_ND, torch.tensor(counts))
+        forward = counter.get_total_flops()
+        forward_NO.sum().backward()
+    return forward, counter.get_total_flops()
+
+
+@pytest.mark.parametrize("counts", COUNTS)
+def test_grouped_product_counts_as_nothing_or_twice(counts):
+    experts = bank(sizes=(6, 8, 12, 4))
+    grouped.why_not.cache_clear()  # Finding out what works must not be counted either.
+    # Two layers, two FLOPs a multiply-add; backward costs the same for the rows and again for the weights.
+    forward = 2 * sum(counts) * (8 * 12 + 12 * 4)
+    assert counted(grouped.run, experts, counts) == counted(loop.run, experts, counts) == (forward, 3 * forward)
+
+
+def test_flop_formula_covers_all_forms():
+    assert flops.grouped_mm_flops((10, 8), (3, 8, 12), (3,)) == 2 * 10 * 8 * 12
+    assert flops.grouped_mm_flops((8, 10), (10, 12), (3,)) == 2 * 8 * 10 * 12
+    assert flops.grouped_mm_flops((3, 8, 5), (5, 12), (3,)) == 2 * 8 * 5 * 12
+    assert flops.grouped_mm_flops((3, 8, 5), (3, 5, 12), None) == 3 * 2 * 8 * 5 * 12
+
+
+def test_experts_start_as_linear_layers_do():
+    experts = bank(sizes=(40, 16, 25, 9))
+    for weight, bias, fan_in in (
+        (experts.w_in_EDH, experts.b_in_EH, 16),
+        (experts.w_out_EHO, experts.b_out_EO, 25),
+    ):
+        for parameter in (weight, bias):
+            assert fan_in**-0.5 * 0.95 < parameter.abs().max() <= fan_in**-0.5
+            assert parameter.std().item() == pytest.approx(fan_in**-0.5 / 3**0.5, rel=0.1)
+
+
+def test_experts_follow_the_default_generator_only():
+    first, second = bank(), bank()
+    other = Experts(6, 5, 7, 3, first.shape)
+    assert torch.equal(first.w_in_EDH, second.w_in_EDH)
+    assert not torch.equal(first.w_in_EDH, other.w_in_EDH)
+
+
+def test_backend_is_chosen_by_name_or_callable_and_survives_copies():
+    experts, calls = bank(), []
+
+    def spy(bank, rows_ND, counts_E):
+        calls.append(bank)
+        return loop.run(bank, rows_ND, counts_E)
+
+    rows_ND, counts_E = torch.randn(6, 5), torch.ones(6, dtype=torch.long)
+    expected = experts.forward_rows(rows_ND, counts_E)
+    experts.set_backend(spy)
+    assert torch.equal(experts.forward_rows(rows_ND, counts_E), expected)
+    assert calls == [experts]
+    for name in (None, "auto", "loop", "grouped"):
+        experts.set_backend(name)
+        for twin in (experts, copy.deepcopy(experts), pickle.loads(pickle.dumps(experts))):
+            torch.testing.assert_close(twin.forward_rows(rows_ND, counts_E), expected)
+    assert {"auto", "grouped", "loop"} <= set(backend_names())
+
+
+def test_unknown_backend_is_named_at_once():
+    with pytest.raises(ValueError, match="unknown backend 'gruoped'; known: .*grouped, loop"):
+        bank().set_backend("gruoped")
+
+
+def test_impossible_sizes_are_named():
+    shape = LayerShape(dim=4, out_dim=4, tokens=None)
+    with pytest.raises(ValueError, match="needs hidden of at least 1, not 0"):
+        Experts(2, 4, 0, 4, shape)
