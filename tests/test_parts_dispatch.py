@@ -49,15 +49,16 @@ def test_dispatch_gradients_are_those_of_finite_differences(top_k, kept):
 
 
 def test_second_choices_wait_for_all_first_choices():
-    # Places: ceil(4 * 2 * 0.75 / 3) = 2. First choices: tokens 0 and 1 fill expert 0, token 2 finds it full, token 3
-    # takes one place of expert 1. Second: token 0 fills expert 1, token 1 takes expert 2, tokens 2 and 3 find none.
+    # Places: ceil(4 * 2 * 0.75 / 3) = 2. First choices: tokens 0 and 1 fill expert 0, token 2 finds it full,
+    # token 3 takes one place of expert 1. Second: token 0 fills expert 1, token 1 takes expert 2, tokens 2
+    # and 3 find none.
     kept_BTK = place_in_capacity(CHOSEN_BTK, 3, 0.75)
     assert kept_BTK.tolist() == [[[True, True], [True, True], [False, False], [True, False]]]
 
 
 def test_priority_goes_before_token_order():
-    # In the order 2, 3, 1, 0. First: 2 and 1 fill expert 0, 3 is in expert 1, 0 finds none. Second: 2 fills expert 1,
-    # 3 finds expert 0 full, 1 takes expert 2, 0 finds expert 1 full.
+    # In the order 2, 3, 1, 0. First: 2 and 1 fill expert 0, 3 is in expert 1, 0 finds none. Second: 2 fills
+    # expert 1, 3 finds expert 0 full, 1 takes expert 2, 0 finds expert 1 full.
     priority_BT = torch.tensor([[0.4, 0.5, 0.9, 0.6]])
     kept_BTK = place_in_capacity(CHOSEN_BTK, 3, 0.75, priority_BT=priority_BT)
     assert kept_BTK.tolist() == [[[False, False], [True, True], [True, True], [True, False]]]

@@ -5,9 +5,9 @@ import pickle
 
 import pytest
 import torch
-from moebench.contract import LayerShape
 from torch.utils.flop_counter import FlopCounterMode
 
+from moebench.contract import LayerShape
 from moevariants.backends import auto, backend_names, find_backend, flops, grouped, loop
 from moevariants.parts import Experts
 
@@ -29,16 +29,20 @@ def by_hand(experts, rows_ND, counts):
     outputs = []
     for row_D, e in zip(rows_ND, expert_of_row, strict=True):
         hidden_H = row_D @ experts.w_in_EDH[e]
-        hidden_H = experts.shape.activate(hidden_H if experts.b_in_EH is None else hidden_H + experts.b_in_EH[e])
+        hidden_H = experts.shape.activate(
+            hidden_H if experts.b_in_EH is None else hidden_H + experts.b_in_EH[e]
+        )
         out_O = hidden_H @ experts.w_out_EHO[e]
         outputs.append(out_O if experts.b_out_EO is None else out_O + experts.b_out_EO[e])
     return torch.stack(outputs) if outputs else rows_ND.new_zeros(0, experts.w_out_EHO.shape[2])
 
 
 def gradients(run, experts, counts, weigh):
-    """Output and every gradient of sum(weigh * output); weigh None is the plain sum, whose gradient has stride 0."""
+    """Output and every gradient of a sum of the outputs, weighed or plain; the plain one's has stride 0."""
     torch.manual_seed(1)
-    rows_ND = torch.randn(sum(counts), experts.w_in_EDH.shape[1], dtype=experts.w_in_EDH.dtype).requires_grad_()
+    rows_ND = torch.randn(
+        sum(counts), experts.w_in_EDH.shape[1], dtype=experts.w_in_EDH.dtype
+    ).requires_grad_()
     rows_NO = run(experts, rows_ND, torch.tensor(counts))
     loss = (rows_NO * torch.randn_like(rows_NO)).sum() if weigh else rows_NO.sum()
     wanted = (rows_ND, *experts.parameters())
@@ -51,7 +55,11 @@ def gradients(run, experts, counts, weigh):
 @pytest.mark.parametrize("counts", COUNTS)
 def test_loop_is_the_equation_in_float64(counts, bias, weigh):
     experts = bank(bias, dtype=torch.float64)
-    oracle = gradients(lambda e, rows, c: by_hand(e, rows, c.tolist()), experts, counts, weigh) if any(counts) else None
+    oracle = (
+        gradients(lambda e, rows, c: by_hand(e, rows, c.tolist()), experts, counts, weigh)
+        if any(counts)
+        else None
+    )
     got = gradients(loop.run, experts, counts, weigh)
     if oracle is None:
         assert all(not g.any() for g in got)
@@ -97,7 +105,7 @@ def test_without_the_function_grouped_gives_its_reason_and_the_loop_works(monkey
     find_backend.cache_clear()
     try:
         assert "has no torch.nn.functional.grouped_mm" in grouped.available()
-        with pytest.raises(ValueError, match="backend 'grouped' does not work here: torch .* has no"):
+        with pytest.raises(ValueError, match=r"backend 'grouped' does not work here: torch .* has no"):
             find_backend("grouped")
         experts = bank(sizes=(8, 5, 7, 3))
         rows_ND, counts_E = torch.randn(8, 5), torch.ones(8, dtype=torch.long)
@@ -160,7 +168,9 @@ def test_grouped_product_counts_as_nothing_or_twice(counts):
     grouped.why_not.cache_clear()  # Finding out what works must not be counted either.
     # Two layers, two FLOPs a multiply-add; backward costs the same for the rows and again for the weights.
     forward = 2 * sum(counts) * (8 * 12 + 12 * 4)
-    assert counted(grouped.run, experts, counts) == counted(loop.run, experts, counts) == (forward, 3 * forward)
+    assert (
+        counted(grouped.run, experts, counts) == counted(loop.run, experts, counts) == (forward, 3 * forward)
+    )
 
 
 def test_flop_formula_covers_all_forms():
@@ -208,7 +218,7 @@ def test_backend_is_chosen_by_name_or_callable_and_survives_copies():
 
 
 def test_unknown_backend_is_named_at_once():
-    with pytest.raises(ValueError, match="unknown backend 'gruoped'; known: .*grouped, loop"):
+    with pytest.raises(ValueError, match=r"unknown backend 'gruoped'; known: .*grouped, loop"):
         bank().set_backend("gruoped")
 
 

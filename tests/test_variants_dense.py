@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from moebench.contract import LayerShape
 from torch import nn
 
+from moebench.contract import LayerShape
 from moevariants.dense import Dense
 
 

@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from moebench.contract import LayerShape
 
+from moebench.contract import LayerShape
 from moevariants.soft_moe import SoftMoE
 
 
@@ -35,7 +35,9 @@ def reference(layer, x_TD, slots, normalise=False):
     logits = [[x_TD[t] @ phi_DS[:, s] for s in range(num_slots)] for t in range(tokens)]
     if normalise:
         scale = layer.router.scale
-        logits = [[unit(x_TD[t]) @ unit(phi_DS[:, s]) * scale for s in range(num_slots)] for t in range(tokens)]
+        logits = [
+            [unit(x_TD[t]) @ unit(phi_DS[:, s]) * scale for s in range(num_slots)] for t in range(tokens)
+        ]
     power = [[torch.exp(value) for value in row] for row in logits]
     outputs = []
     for s in range(num_slots):
@@ -46,7 +48,7 @@ def reference(layer, x_TD, slots, normalise=False):
         row = sum(power[t])
         y_TO.append(sum(power[t][s] / row * outputs[s] for s in range(num_slots)))
         for s in range(num_slots):
-            mass_E[s // slots] += float(power[t][s] / row)
+            mass_E[s // slots] += (power[t][s] / row).item()
     return torch.stack(y_TO), torch.tensor(mass_E, dtype=torch.float64)
 
 
@@ -104,7 +106,9 @@ def test_large_inputs_do_not_overflow():
 def test_single_expert_is_the_mlp_of_the_pooled_token(slots):
     layer = build(experts=1, slots=slots)
     x_BTD = torch.randn(2, 1, 4, dtype=torch.float64)
-    torch.testing.assert_close(layer(x_BTD)[:, 0], torch.stack([expert(layer, 0, x_D) for x_D in x_BTD[:, 0]]))
+    torch.testing.assert_close(
+        layer(x_BTD)[:, 0], torch.stack([expert(layer, 0, x_D) for x_D in x_BTD[:, 0]])
+    )
     if slots == 1:
         y_BTO = layer(torch.randn(2, 6, 4, dtype=torch.float64))
         torch.testing.assert_close(y_BTO, y_BTO[:, :1].expand_as(y_BTO))

@@ -76,7 +76,7 @@ def run_suite(
     options = _options(how, plan, objects)
     if on_plan:
         on_plan(plan, options.workers, how.results)
-    remember(request, how.results)
+    remember(request, how.results, objects or ())
     store = Store(how.results)
     missing = missing_runs(plan, Records(store))
     total = plan.expected_runs() + len(plan.suite.task) * len(plan.suite.budgets)

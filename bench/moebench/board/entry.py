@@ -86,7 +86,7 @@ def _task_result(plan: Plan, evidence: Evidence, study: Study, clock: Clock) -> 
 
 def _vs_dense(evidence: Evidence, dense: Evidence | None) -> tuple[Measure | None, str]:
     if not evidence.complete:
-        return None, "the row has no result on every seed and task yet"
+        return None, scores.INCOMPLETE
     if dense is None:
         return None, f"'{BASELINE}' has no ranked result to compare with"
     return scores.difference(evidence, dense), ""

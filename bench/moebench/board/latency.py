@@ -8,6 +8,7 @@ from math import isfinite
 from typing import Any
 
 from moebench.board.model import Measure, Timing
+from moebench.board.reasons import first_reason
 from moebench.board.rules import LEVEL
 from moebench.board.statistics import median_interval, ratio_interval
 from moebench.planning.latency import finalist, latency_cells
@@ -49,8 +50,7 @@ class Clock:
 
     def read(self, row: str, name: str = FORWARD) -> tuple[Timing | None, str]:
         """Milliseconds of a row, or None with the reason; the mean over tasks is taken inside each round."""
-        reason = next((r for s in self.sessions if (r := self._why_not(s, row, name))), "")
-        if reason:
+        if reason := first_reason({s.task: self._why_not(s, row, name) for s in self.sessions}):
             return None, reason
         own = self._mean_rounds(row, name)
         if own is None:
@@ -73,13 +73,12 @@ class Clock:
         return session.finalists.get(self.identities.get((row, session.task), ""), {})
 
     def _why_not(self, session: Session, row: str, name: str) -> str:
-        where = f"{session.task}: " if len(self.sessions) > 1 else ""
         if not self.identities.get((row, session.task)):
-            return f"{where}no final run is done, so there is nothing to time"
+            return "no final run is done, so there is nothing to time"
         if session.reason and not session.finalists:
-            return where + session.reason
+            return session.reason
         if not _rounds(self._result(session, row), name):
-            return f"{where}its session did not measure it{f' ({session.reason})' if session.reason else ''}"
+            return f"its session did not measure it{f' ({session.reason})' if session.reason else ''}"
         return ""
 
     def _mean_rounds(self, row: str, name: str) -> Rounds | None:

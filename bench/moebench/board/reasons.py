@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from moebench.board.evidence import Evidence, Run, Study
 from moebench.board.rules import AXIS_WORDS, BUDGET_TOLERANCE
@@ -78,6 +78,13 @@ def _off_budget(evidence: Evidence, axis: str) -> str:
                 f"a row is ranked within {BUDGET_TOLERANCE:.0%}"
             )
     return ""
+
+
+def first_reason(by_task: Mapping[str, str]) -> str:
+    """The first task's reason with its name, bare where all tasks have the same; empty if none has one."""
+    if len(set(by_task.values())) == 1:
+        return next(iter(by_task.values()))
+    return next((f"{task}: {reason}" for task, reason in by_task.items() if reason), "")
 
 
 def budget_error(study: Study) -> float | None:

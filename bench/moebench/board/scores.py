@@ -7,11 +7,13 @@ from collections.abc import Callable, Sequence
 
 from moebench.board.evidence import Evidence, Study
 from moebench.board.model import Measure, Score
+from moebench.board.reasons import first_reason
 from moebench.board.rules import LEVEL
 from moebench.board.statistics import Interval, mean_interval, paired_interval
 from moebench.runs import Record
 
 HEADLINE = "specialization"
+INCOMPLETE = "the row has no result on every seed and task yet"
 
 
 def representation(evidence: Evidence) -> Measure | None:
@@ -38,14 +40,12 @@ def difference(evidence: Evidence, dense: Evidence) -> Measure:
 
 def specialization(studies: Sequence[Study]) -> tuple[Measure | None, str]:
     """Mean over tasks and seeds, or None with the commonest reason of a run that has none."""
-    values: list[list[float]] = []
-    for study in studies:
-        if not study.complete:
-            return None, "the row has no result on every seed and task yet"
-        score = _mean(HEADLINE, study.final_records)
-        if score.measure is None:
-            return None, f"{study.info.name}: {score.reason}" if len(studies) > 1 else score.reason
-        values.append([record.scores[HEADLINE] or 0.0 for record in study.final_records])
+    if not all(study.complete for study in studies):
+        return None, INCOMPLETE
+    reasons = {study.info.name: _mean(HEADLINE, study.final_records).reason for study in studies}
+    if reason := first_reason(reasons):
+        return None, reason
+    values = [[record.scores[HEADLINE] or 0.0 for record in study.final_records] for study in studies]
     return measure(mean_interval(list(zip(*values, strict=True)), LEVEL), "ratio"), ""
 
 

@@ -17,7 +17,14 @@ FORMATS = ("table", "json", "md", "html", "csv")
 
 @click.command("leaderboard")
 @click.argument("suite", required=False)
-@click.option("--format", "form", type=click.Choice(FORMATS), default="table", show_default=True, help="How to print it.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(FORMATS),
+    default="table",
+    show_default=True,
+    help="How to print it.",
+)
 @click.option("--seeds", type=int, metavar="N", help="As of a run with so many seeds.")
 @click.option("--trials", type=int, metavar="N", help="As of a run with so many trials.")
 @results_option
@@ -48,5 +55,11 @@ def command(suite: str | None, form: str, seeds: int | None, trials: int | None,
 def _say_damaged(store: Store) -> None:
     if store.damaged:
         names = ", ".join(f"'{path}'" for path in store.damaged)
-        what = "1 damaged record was" if len(store.damaged) == 1 else f"{len(store.damaged)} damaged records were"
-        click.echo(f"moebench: {what} set aside ({names}); the next run of the suite makes it anew.", err=True)
+        what = (
+            "1 damaged record was"
+            if len(store.damaged) == 1
+            else f"{len(store.damaged)} damaged records were"
+        )
+        click.echo(
+            f"moebench: {what} set aside ({names}); the next run of the suite makes it anew.", err=True
+        )

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -105,10 +106,13 @@ def _of(counts: tuple[int, int]) -> str:
 
 def print_session(session: Session, *, quiet: bool) -> int:
     """Print the board, where the pages are, and what is not done; returns the exit status."""
-    from moebench.board.formats.table import print_board
+    from moebench.board.formats.table import print_board, to_table
 
     out, err = Console(), Console(stderr=True)
-    print_board(session.board, out)
+    if out.is_terminal:
+        print_board(session.board, out)
+    else:
+        click.echo(to_table(session.board), nl=False)
     for warning in session.warnings:
         err.print(Text(warning, style="yellow"), soft_wrap=True)
     unfinished = session.unfinished

@@ -19,6 +19,11 @@ def gap(a: Tensor, b: Tensor) -> float:
     return float((a - b).abs().max() / b.abs().max().clamp_min(1e-12))
 
 
+def number(scalar: Tensor) -> float:
+    """The number that a tensor of one element holds, whether or not it has a gradient."""
+    return float(scalar.detach())
+
+
 def same(a: Tensor, b: Tensor, tolerance: float = TOLERANCE) -> bool:
     """Whether the two agree up to the order of summation."""
     return gap(a, b) <= tolerance

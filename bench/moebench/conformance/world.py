@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -68,7 +69,7 @@ NUMPY_RANDOM = Global(
     _comparable(np.random.RandomState(7919).get_state(legacy=True)),
 )
 ENVIRONMENT = Global("the environment", lambda: dict(os.environ), _set_environment, None)
-DIRECTORY = Global("the working directory", os.getcwd, os.chdir, None)
+DIRECTORY = Global("the working directory", os.getcwd, os.chdir, tempfile.gettempdir())
 TORCH_SETTINGS = (
     Global("the default dtype", torch.get_default_dtype, torch.set_default_dtype, torch.float32),
     Global("the default device", torch.get_default_device, _set_default_device, torch.device("cpu")),

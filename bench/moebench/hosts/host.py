@@ -65,7 +65,7 @@ class HostOutput:
 
 
 class Host(nn.Module, ABC):
-    """A network with expert layers. A subclass builds a body that maps images to logits and holds the sites."""
+    """A network with expert layers. A subclass builds a body from images to logits that holds the sites."""
 
     @abstractmethod
     def attach(self, layers: list[Layer]) -> None:

@@ -20,8 +20,8 @@ class _WithoutResidual(nn.Module):
         super().__init__()
         self.norm1, self.attn, self.norm2, self.mlp = block.norm1, block.attn, block.norm2, block.mlp
 
-    def forward(self, x_BTD: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        x_BTD = x_BTD + self.attn(self.norm1(x_BTD))
+    def forward(self, x_BTD: Tensor, **masks: Any) -> Tensor:
+        x_BTD = x_BTD + self.attn(self.norm1(x_BTD), **masks)
         y_BTD: Tensor = self.mlp(self.norm2(x_BTD))
         return y_BTD
 
@@ -46,6 +46,7 @@ class ViT(Host):
         )
         for index in self.replaced:
             block = self.body.blocks[index]
+            assert isinstance(block, Block)
             block.mlp = nn.Identity()  # vacant until the layer comes
             if not settings.residual:
                 self.body.blocks[index] = _WithoutResidual(block)

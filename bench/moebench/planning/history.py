@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,13 @@ from moebench.planning.rows import find_spec
 from moebench.runs.store import write_atomic
 
 
-def remember(request: Request, results: Path) -> None:
-    """Keep the request; its variants from files and other packages become rows of later boards."""
+def remember(request: Request, results: Path, objects: Collection[str] = ()) -> None:
+    """Keep the request; its variants from files and other packages become rows of later boards.
+
+    ``objects`` are names of variants that were given as Python objects: nothing can find them again.
+    """
     suite = request.resolved()
-    own = {*suite.variants, *(reference.name for reference in suite.reference)}
+    own = {*suite.variants, *(reference.name for reference in suite.reference), *objects}
     values = {
         "suite": request.suite,
         "extras": sorted({*request.extras, *(find_spec(spec) for spec in request.variants if spec not in own)}),

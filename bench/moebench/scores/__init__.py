@@ -1,1 +1,1 @@
-"""What is measured on a trained model: representation, specialization, latency, and what stands beside them."""
+"""What is measured on a trained model: representation, specialization, latency, and what stands beside."""

@@ -10,56 +10,62 @@ from moebench.contract import Layer
 from moebench.hosts.host import Call, Host
 from moebench.scores.selections import all_but
 from moebench.tasks import Split
-from moebench.training.evaluate import answer, correct
+from moebench.training.evaluate import answer, asking, correct
 
 COSINE_INPUTS = 64
+POLYSEMANTICITY_INPUTS = 1000
 
 
 def output_cosine(model: Host, data: Split) -> float | None:
-    """Mean cosine between two experts' contributions to the same input, over pairs, inputs and layers.
+    """Mean cosine between what two experts contribute to one token, over pairs, tokens, inputs and layers.
 
-    Contributions come from single-expert masks; pairs in which one of them is zero are left out. None if no pair is
-    left.
+    Contributions come from single-expert masks, on the first 64 inputs; a pair counts where neither is zero.
+    None if no two experts meet on a token.
     """
     call = Call(keep_inputs=True)
-    with torch.inference_mode():
+    total, pairs = 0.0, 0.0
+    with asking(model):
         model.run(data.inputs[:COSINE_INPUTS], call)
-        values = [
-            cosines
-            for layer, x_BTD in zip(model.layers(), call.inputs, strict=True)
-            if (cosines := _layer_cosines(layer, x_BTD)).numel()
-        ]
-    return float(torch.cat(values).mean()) if values else None
+        for layer, x_BTD in zip(model.layers(), call.inputs, strict=True):
+            cosines, count = _sum_of_cosines(layer, x_BTD)
+            total, pairs = total + cosines, pairs + count
+    return total / pairs if pairs else None
 
 
-def _layer_cosines(layer: Layer, x_BTD: Tensor) -> Tensor:
+def _sum_of_cosines(layer: Layer, x_BTD: Tensor) -> tuple[float, float]:
+    """(Sum over tokens and pairs of experts, number of pairs), without keeping all contributions at once.
+
+    For n unit vectors u the sum over pairs of u_i . u_j is (|sum of u|^2 - n) / 2.
+    """
     routing = layer.route(x_BTD)
-    batch = len(x_BTD)
-    one_hot = torch.eye(layer.num_experts, dtype=torch.bool, device=x_BTD.device)
-    flat_EBX = torch.stack(
-        [layer.compute(x_BTD, routing, keep.expand(batch, -1)).flatten(1) for keep in one_hot]
-    )
-    acts_EB = flat_EBX.norm(dim=2) > 0
-    unit_BEX = F.normalize(flat_EBX.double(), dim=2).transpose(0, 1)
-    cosine_BEE = unit_BEX @ unit_BEX.transpose(1, 2)
-    both_BEE = acts_EB.T.unsqueeze(2) & acts_EB.T.unsqueeze(1)
-    pairs_BEE = both_BEE & torch.ones_like(both_BEE).triu(1)
-    return cosine_BEE[pairs_BEE]
+    sum_BTO, acting_BT = torch.zeros((), dtype=torch.double), torch.zeros((), dtype=torch.double)
+    for expert in range(layer.num_experts):
+        keep_BE = torch.zeros(len(x_BTD), layer.num_experts, dtype=torch.bool, device=x_BTD.device)
+        keep_BE[:, expert] = True
+        y_BTO = layer.compute(x_BTD, routing, keep_BE).double()
+        acts_BT = y_BTO.any(2)
+        sum_BTO = sum_BTO + F.normalize(y_BTO, dim=2, eps=1e-300)
+        acting_BT = acting_BT + acts_BT
+    sums_BT = sum_BTO.square().sum(-1) - acting_BT
+    return float(sums_BT.sum()) / 2, float((acting_BT * (acting_BT - 1)).sum()) / 2
 
 
 def polysemanticity(model: Host, data: Split, logits_NC: Tensor, *, precision: str = "fp32") -> float | None:
     """How many classes an expert serves (after arXiv 2402.12550): 0 if removing it hurts one class alone.
 
-    Remove expert n of one layer; d_c is the size of the relative change of the accuracy on class c, scaled to sum 1;
-    p_n = ||d - onehot(argmax d)||_2, averaged over the experts that change anything. None if none does.
+    Remove expert n of one layer; d_c is the size of the relative change of the accuracy on class c, scaled to
+    sum 1; p_n = ||d - onehot(argmax d)||_2, averaged over the experts that change anything; None: none does.
+    logits_NC are the whole model's on ``data``. Only the first 1,000 inputs are looked at, because it takes a
+    pass for each expert of each layer.
     """
+    data = Split(data.inputs[:POLYSEMANTICITY_INPUTS], data.targets[:POLYSEMANTICITY_INPUTS])
     classes = logits_NC.shape[1]
-    before_C = _class_accuracy(correct(logits_NC, data.targets), data.targets, classes)
+    before_C = _class_accuracy(logits_NC[:POLYSEMANTICITY_INPUTS], data.targets, classes)
     values = []
     for index, layer in enumerate(model.layers()):
         for expert in range(layer.num_experts):
             answers = answer(model, data, precision=precision, select=all_but(index, expert))
-            after_C = _class_accuracy(correct(answers.logits_NC, data.targets), data.targets, classes)
+            after_C = _class_accuracy(answers.logits_NC, data.targets, classes)
             change_C = ((before_C - after_C) / before_C.clamp_min(1e-12)).abs() * (before_C > 0)
             if change_C.sum() > 0:
                 values.append(_distance_to_one_class(change_C / change_C.sum()))
@@ -71,7 +77,8 @@ def _distance_to_one_class(share_C: Tensor) -> float:
     return float((share_C - one_hot_C).norm())
 
 
-def _class_accuracy(right_N: Tensor, target_N: Tensor, classes: int) -> Tensor:
+def _class_accuracy(logits_NC: Tensor, target_N: Tensor, classes: int) -> Tensor:
+    """Share classified right of each class (C,); 0 where a class has no inputs."""
     count_C = torch.bincount(target_N, minlength=classes).double()
-    right_C = torch.bincount(target_N, weights=right_N, minlength=classes)
+    right_C = torch.bincount(target_N, weights=correct(logits_NC, target_N), minlength=classes)
     return right_C / count_C.clamp_min(1)

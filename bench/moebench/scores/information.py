@@ -18,8 +18,8 @@ def shares(mass_NE: Tensor) -> Tensor:
 def class_information(mass_NE: Tensor, target_N: Tensor) -> float:
     """I(class; expert) / H(class), less its mean over 20 fixed permutations of the labels.
 
-    The permutations remove what finite samples give by chance: independent hard routing of 360 inputs to 64 experts
-    would score 0.36 without them.
+    The permutations remove what finite samples give by chance: independent hard routing of 360 inputs to 64
+    experts would score 0.36 without them.
     """
     p_NE = shares(mass_NE).cpu()
     target_N = target_N.cpu()

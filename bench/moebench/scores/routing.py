@@ -7,17 +7,18 @@ from torch import Tensor
 
 from moebench.hosts.host import Call, Host
 from moebench.tasks import Split
+from moebench.training.evaluate import asking
 
 
 def routing_summary(model: Host, data: Split, *, batch: int = 256) -> dict[str, float]:
-    """``drop_rate``: share of choices that found no room; ``token_coverage``: share of tokens that some expert took.
+    """``drop_rate``: share of choices without room; ``token_coverage``: share of tokens that an expert took.
 
-    Means over layers that route sparsely; empty where none does.
+    Means over the inputs and the layers that route sparsely; empty where none does.
     """
     drops: list[Tensor] = []
     covered: list[Tensor] = []
-    with torch.inference_mode():
-        for x_NCHW in data.inputs.split(batch):
+    with asking(model):
+        for x_NCHW in torch.split(data.inputs, batch):
             call = Call()
             model.run(x_NCHW, call)
             for routing in call.routings:

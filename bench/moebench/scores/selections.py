@@ -1,4 +1,4 @@
-"""Which experts act: functions from a layer's routing to ``keep_BE``, each chosen inside the layer, per input."""
+"""Which experts act: functions from a layer's routing to ``keep_BE``, chosen inside the layer, per input."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def all_but(layer: int, expert: int) -> Select:
 
 
 def keep_largest(score_BE: Tensor, k: int) -> Tensor:
-    """True for the k largest scores of each input; of equal scores the first expert's wins, on every device."""
+    """True for the k largest scores of each input; of equal scores the first expert's, on every device."""
     order_BE = score_BE.argsort(dim=1, descending=True, stable=True)
     keep_BE = torch.zeros_like(score_BE, dtype=torch.bool)
     return keep_BE.scatter_(1, order_BE[:, :k], True)

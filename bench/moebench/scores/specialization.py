@@ -1,8 +1,8 @@
 """How far an input's own experts suffice for it: the headline and the accuracies it is made of.
 
-Specialization = mean over f in {1/8, 1/4, 1/2} of (A_sel - A_static) / (A_all - A_none), where A_sel keeps the
-k = f E experts of largest mass for that input, A_static the same k for every input (fitted on validation data), and
-A_none none. It is 0 for any choice that does not depend on the input, a collapsed router included.
+Specialization = mean over f in {1/8, 1/4, 1/2} of (A_sel - A_static) / (A_all - A_none), where A_sel keeps
+the k = f E experts of largest mass for that input, A_static the same k for every input (fitted on validation
+data), and A_none none. It is 0 for any choice that does not depend on the input, a collapsed router included.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from moebench.hosts.host import Host, Select
 from moebench.scores import selections
+from moebench.scores.information import shares
 from moebench.tasks import Split
 from moebench.training.evaluate import Answers, answer, correct
 
@@ -26,7 +27,7 @@ LEAST_STANDARD_ERRORS = 5.0
 
 @dataclass(frozen=True)
 class Specialization:
-    """value: the headline, or None with its ``reason``. scores: the accuracies and ratios beside it, by name."""
+    """value: the headline, or None with its ``reason``. scores: accuracies and ratios beside it, by name."""
 
     value: float | None
     reason: str
@@ -41,7 +42,9 @@ def specialization(
     *,
     precision: str = "fp32",
 ) -> Specialization:
-    """Measure one trained model. ``mean_mass[layer]`` (E,) was fitted on validation data; None without experts."""
+    """Measure one trained model. ``all_experts`` are its answers on ``test`` without a mask;
+    ``mean_mass[layer]`` (E,) was fitted on validation data, and is None without experts.
+    """
     if mean_mass is None:
         return Specialization(None, "no experts")
     experts = {len(mass_E) for mass_E in mean_mass}
@@ -50,9 +53,8 @@ def specialization(
     none_N = right(selections.nothing)
     scores = {"accuracy_all_experts": float(all_N.mean()), "accuracy_no_experts": float(none_N.mean())}
     if any(count < 8 or count % 8 for count in experts):
-        return Specialization(
-            None, f"{_counts(experts)} experts; it needs at least 8, in multiples of 8", scores
-        )
+        reason = f"{_counts(experts)} experts; it needs at least 8, in multiples of 8"
+        return Specialization(None, reason, scores)
     gaps = [_at_share(right, share, mean_mass, all_experts, scores) for share in SHARES]
     scores["paper_gap"] = sum(scores[f"paper_gap_{_name(share)}"] for share in SHARES) / len(SHARES)
     depends, error = _mean_and_error(all_N - none_N)
@@ -79,14 +81,13 @@ def _at_share(
     generator = torch.Generator().manual_seed(0)
     draws = [float(right(selections.random(share, generator)).mean()) for _ in range(RANDOM_DRAWS)]
     chance = sum(draws) / len(draws)
+    everyone = scores["accuracy_all_experts"]
     scores |= {
         f"accuracy_selected_{name}": chosen,
         f"accuracy_static_{name}": fixed,
         f"accuracy_random_{name}": chance,
         f"paper_gap_{name}": chosen - chance,
-        f"retained_{name}": chosen / scores["accuracy_all_experts"]
-        if scores["accuracy_all_experts"]
-        else 0.0,
+        f"retained_{name}": chosen / everyone if everyone else 0.0,
         f"mass_kept_{name}": _mass_kept(everything, share),
     }
     return chosen - fixed
@@ -98,8 +99,7 @@ def _mass_kept(everything: Answers, share: float) -> float:
     for mass_NE in everything.masses:
         assert mass_NE is not None
         keep_NE = selections.keep_largest(mass_NE, round(share * mass_NE.shape[1]))
-        total_N = mass_NE.sum(1)
-        kept.append(((mass_NE * keep_NE).sum(1) / total_N.clamp_min(1e-12))[total_N > 0].mean())
+        kept.append((shares(mass_NE) * keep_NE).sum(1).mean())
     return float(torch.stack(kept).mean())
 
 

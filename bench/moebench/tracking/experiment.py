@@ -64,12 +64,19 @@ class Experiment:
             run = self._client.get_run(known.run_id)
             if not entry.fixed and _can_become(run, content):
                 return known.run_id, dict(run.data.metrics)
-            self._client.delete_run(known.run_id)
+            self._delete(known.run_id)
         tags = {KEY: entry.key, "mlflow.source.name": "moebench", **content.tags}
         if entry.parent:
             tags[PARENT] = self._parent(entry)
         run = self._client.create_run(self.id, start_time=content.started, tags=tags, run_name=content.name)
         return run.info.run_id, {}
+
+    def _delete(self, run_id: str) -> None:
+        """Take a run away, and all that are below it."""
+        for key, known in list(self.known.items()):
+            if run_id in (known.run_id, known.parent):
+                self._client.delete_run(known.run_id)
+                del self.known[key]
 
     def _log(self, run_id: str, content: Content, there: Mapping[str, float]) -> None:
         from mlflow.entities import Param, RunTag

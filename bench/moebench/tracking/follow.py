@@ -1,9 +1,9 @@
 """``python -m moebench.tracking.follow``: the process that writes MLflow while a suite runs.
 
 It is started by :class:`moebench.tracking.writer.Writer` and talks to it in lines of JSON. Standard input:
-first {"results", "plan"}; then, whenever there is something new, {"identity"} of a finished run, {"board"} with
-a directory, or {"flush": n}; its end means that the suite has ended. Standard output: {"flush": n} when all
-that came before is written, {"problem": sentence} after each attempt, empty when nothing is wrong.
+first {"results", "plan"}; then, whenever there is something new, {"identity"} of a finished run, {"board"}
+with a directory, or {"flush": n}; its end means that the suite has ended. Standard output: {"flush": n} when
+all that came before is written, {"problem": sentence} after each attempt, empty when nothing is wrong.
 
 What a line names does not matter: each time, whatever MLflow lacks of the records there are is written.
 """
@@ -64,17 +64,21 @@ class Mirror:
 
 
 def main() -> int:
-    """Follow a suite until standard input ends; 1 if something could not be written."""
+    """Follow a suite, out of the way of its training and of what libraries print."""
     os.nice(NICENESS)
-    say = _answers()
     os.environ.setdefault(
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2"
     )  # a suite waits for its end, not for a server
-    opening = json.loads(sys.stdin.readline())
+    return run(sys.stdin, _answers())
+
+
+def run(stream: IO[str], say: Say) -> int:
+    """Follow the suite that a stream tells of, to its end; 1 if something could not be written."""
+    opening = json.loads(stream.readline())
     results = Path(opening["results"])
     try:
         with writing(results):
-            return follow(Mirror(results, Plan.from_json(opening["plan"])), _lines(sys.stdin), say)
+            return follow(Mirror(results, Plan.from_json(opening["plan"])), _lines(stream), say)
     except MoebenchError as error:
         say({"problem": str(error)})
     except Exception as error:

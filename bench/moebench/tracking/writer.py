@@ -54,6 +54,11 @@ class Writer:
         for target in (self._send, self._listen):
             threading.Thread(target=target, args=(self._process,), daemon=True).start()
 
+    @property
+    def pid(self) -> int:
+        """The process, for whoever watches it; 0 if it was not started."""
+        return self._process.pid if self._process else 0
+
     def record(self, identity: str) -> None:
         """A run has finished and its record is on disk."""
         self._outbox.put({"identity": identity})

@@ -9,7 +9,7 @@ from moebench.machine import cpu_model
 
 
 def choose_device(asked: str | None) -> torch.device:
-    """The device asked for, or CUDA where there is one, else the CPU; :class:`DeviceError` if it is not there."""
+    """The one asked for, or CUDA where there is one, else the CPU; :class:`DeviceError` if it has none."""
     if asked is None or asked == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -21,12 +21,10 @@ def choose_device(asked: str | None) -> torch.device:
     if device.type == "cuda":
         count = torch.cuda.device_count()
         if (device.index or 0) >= count:
-            have = (
-                f"this machine has {count} CUDA device{'s' * (count > 1)}"
-                if count
-                else "this machine has no CUDA device"
+            have = f"{count or 'no'} CUDA device{'s' * (count > 1)}"
+            raise DeviceError(
+                f"there is no device '{asked}': this machine has {have}; use --device cpu or leave it out."
             )
-            raise DeviceError(f"there is no device '{asked}': {have}; use --device cpu or leave it out.")
     return device
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from moebench.hosts.host import Call, Host, Select
@@ -25,19 +27,25 @@ def answer(
 ) -> Answers:
     """All logits, and the masses each layer gave; ``select`` chooses the experts that act."""
     logits, calls = [], []
-    training = model.training
-    model.eval()
-    with (
-        torch.inference_mode(),
-        torch.autocast(data.inputs.device.type, torch.bfloat16, enabled=precision == "bf16"),
-    ):
-        for x_NCHW in data.inputs.split(batch):
+    with asking(model), torch.autocast(data.inputs.device.type, torch.bfloat16, enabled=precision == "bf16"):
+        for x_NCHW in torch.split(data.inputs, batch):
             call = Call(select=select)
             logits.append(model.run(x_NCHW, call).float())
             calls.append([routing.mass_BE for routing in call.routings])
-    model.train(training)
     masses = tuple(_cat(parts) for parts in zip(*calls, strict=True))
     return Answers(torch.cat(logits), masses)
+
+
+@contextmanager
+def asking(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode without gradients; the mode the model was in comes back, whatever happens."""
+    training = model.training
+    model.eval()
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        model.train(training)
 
 
 def _cat(parts: tuple[Tensor | None, ...]) -> Tensor | None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from moebench.board.formats.comma import to_csv
-from moebench.board.formats.markdown import to_markdown
 from moebench.board.formats.json_object import to_json
+from moebench.board.formats.markdown import to_markdown
 from moebench.board.formats.page import to_html
 from moebench.board.model import Board
 

@@ -12,11 +12,11 @@ from moebench.board.rules import LEVEL, RANK_RULE
 
 def to_json(board: Board) -> str:
     """Text of the object, ending in a newline; a number that is not finite becomes null."""
-    return json.dumps(_finite(to_object(board)), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    return json.dumps(_finite(to_object(board)), indent=1, allow_nan=False) + "\n"
 
 
 def to_object(board: Board) -> dict[str, Any]:
-    """Plain values. ``budget`` and ``entries`` are the suite's first budget; ``ladder`` holds further ones."""
+    """Plain values. ``budget`` and ``entries`` are the first budget's, ``ladder`` has the further ones."""
     first, *further = board.rungs
     return {
         "suite": board.suite,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Sequence
 
-from moebench.board.formats import words
+from moebench.board.formats import facts, words
 from moebench.board.formats.numbers import latency, plain, rank, short, with_interval
 from moebench.board.model import Board, Entry, Rung
 from moebench.board.rules import RANK_RULE
@@ -19,8 +19,9 @@ def to_markdown(board: Board) -> str:
     lines = [f"# {escape(board.title)}", "", escape(words.how_ranked(board)).replace("  ", "; ") + ".", ""]
     for rung in board.rungs:
         lines += _rung(board, rung)
-    lines += [_paragraph(note) for note in words.footer(board)]
-    lines += [RANK_RULE, "", *_held_equal(board)]
+    for note in (*words.footer(board), RANK_RULE):  # our own words: no name is in them
+        lines += [note, ""]
+    lines += _held_equal(board)
     return "\n".join(lines) + "\n"
 
 
@@ -35,7 +36,8 @@ def _rung(board: Board, rung: Rung) -> list[str]:
     lines = [f"## {', '.join(map(escape, parts))}", "", *_table(board, rung.entries), ""]
     lines += [f"- **{escape(name)}**: {escape(sentence)}" for name, sentence in words.remarks(rung)]
     lines += [""] if words.remarks(rung) else []
-    lines += [_paragraph(note) for note in (words.front(rung), words.latency_note(board, rung)) if note]
+    for note in filter(None, (words.front(rung), words.latency_note(board, rung))):
+        lines += [escape(note), ""]
     return lines
 
 
@@ -43,7 +45,9 @@ def _table(board: Board, entries: Sequence[Entry]) -> list[str]:
     tasks = [task.name for task in board.tasks] if len(board.tasks) > 1 else []
     titles = ["rank", "variant", words.score_name(board), *tasks, "vs dense", "specialization"]
     titles += ["latency", "active parameters", "FLOPs per input"]
-    rule = ["---:" if title in ("latency", "active parameters", "FLOPs per input") else "---" for title in titles]
+    rule = [
+        "---:" if title in ("latency", "active parameters", "FLOPs per input") else "---" for title in titles
+    ]
     return [_line(titles), _line(rule), *(_line(_cells(entry, tasks)) for entry in entries)]
 
 
@@ -64,20 +68,10 @@ def _cells(entry: Entry, tasks: Sequence[str]) -> list[str]:
 
 
 def _held_equal(board: Board) -> list[str]:
-    lines = ["Held equal for every row:", ""]
-    lines.append(f"- {escape(f'{board.trials} trials ({board.sampler}) and {board.seeds} seeds')}")
-    for task in board.tasks:
-        shared = ", ".join(f"{name} {value}" for name, value in task.held_equal.items() if not isinstance(value, dict))
-        lines.append(f"- {escape(f'{task.label}: {shared}')}")
-    if board.versions:
-        lines.append(f"- {escape(', '.join(f'{name} {version}' for name, version in board.versions.items()))}")
-    return lines
+    lines = [f"- {escape(name)}: {escape(value)}" for name, value in facts.held_equal(board)]
+    return ["Held equal for every row:", "", *lines]
 
 
 def _line(cells: Sequence[str]) -> str:
     shown = cells if set("".join(cells)) <= set("-:") else [escape(cell) for cell in cells]
     return f"| {' | '.join(shown)} |"
-
-
-def _paragraph(text: str) -> str:
-    return f"{escape(text).replace(chr(92) + '`', '`')}\n"

@@ -10,7 +10,12 @@ UNITS = ("", "k", "M", "G", "T", "P")
 
 def plain(text: str) -> str:
     """One line without control characters: names and reasons may come from anyone's code."""
-    return "".join(char if char.isprintable() else " " for char in text).strip()
+    return printable(text).strip()
+
+
+def printable(text: str) -> str:
+    """A space for every control character, a line's end among them."""
+    return "".join(char if char.isprintable() else " " for char in text)
 
 
 def fixed(value: float | None, places: int = 3, *, sign: bool = False) -> str:

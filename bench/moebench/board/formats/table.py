@@ -19,6 +19,8 @@ from moebench.planning.rows import BASELINE
 
 GAP = 2
 NARROWEST_NAME = 8
+LONG_NAME = 20
+"""A longer name is folded before a column gives way."""
 
 
 @dataclass(frozen=True)
@@ -44,10 +46,15 @@ def to_table(board: Board, width: int = 100) -> str:
 
 def print_board(board: Board, console: Console) -> None:
     """Print every budget's table with what a reader needs around it."""
-    for rung in board.rungs:
+    for index, rung in enumerate(board.rungs):
+        if index:
+            _say(console, "")
         _say(console, Text(words.heading(board, rung.budget), style="bold"))
         _say(console, words.how_ranked(board))
-        console.print(_table(words.score_name(board), rung.entries, console.width))
+        table, hidden = _table(words.score_name(board), rung.entries, console.width)
+        console.print(table)
+        if hidden:
+            _say(console, f"A wider terminal also shows: {', '.join(hidden)}.")
         if len(board.tasks) > 1:
             _print_tasks(board, rung, console)
         for name, sentence in words.remarks(rung):
@@ -61,13 +68,18 @@ def _say(console: Console, text: str | Text) -> None:
     console.print(text if isinstance(text, Text) else Text(text), highlight=False)
 
 
-def _table(score: str, entries: Sequence[Entry], width: int) -> Table:
+def _table(score: str, entries: Sequence[Entry], width: int) -> tuple[Table, list[str]]:
+    """The table, and the columns that there was no room for."""
     columns = _columns(score, compact=False)
     if _width(columns, entries) > width:
         columns = _columns(score, compact=True)
-    while _width(columns, entries) > width and any(column.gives_way for column in columns):
-        columns.remove(max(columns, key=lambda column: column.gives_way))
-    return _filled(columns, entries, width)
+    folds = max(0, columns[1].width(entries) - LONG_NAME)
+    hidden: list[str] = []
+    while _width(columns, entries) - folds > width and any(column.gives_way for column in columns):
+        first = max(columns, key=lambda column: column.gives_way)
+        columns.remove(first)
+        hidden.insert(0, first.title)
+    return _filled(columns, entries, width), hidden
 
 
 def _columns(score: str, *, compact: bool) -> list[Column]:
@@ -79,11 +91,15 @@ def _columns(score: str, *, compact: bool) -> list[Column]:
         Column("rank", lambda e: rank(e.rank)),
         Column("variant", lambda e: plain(e.variant)),
         Column(score, lambda e: interval(e.representation, 3)),
-        Column("vs dense", lambda e: MISSING if e.variant == BASELINE else interval(e.vs_dense, 3, sign=True)),
+        Column(
+            "vs dense", lambda e: MISSING if e.variant == BASELINE else interval(e.vs_dense, 3, sign=True)
+        ),
         Column("specialization", lambda e: _no_experts(e) or interval(e.specialization, 2), gives_way=1),
         Column("latency", lambda e: latency(e.latency), "right", gives_way=2),
         Column("active", lambda e: short(e.counts.active_params if e.counts else None), "right", gives_way=3),
-        Column("FLOPs", lambda e: short(e.counts.flops_per_input if e.counts else None), "right", gives_way=4),
+        Column(
+            "FLOPs", lambda e: short(e.counts.flops_per_input if e.counts else None), "right", gives_way=4
+        ),
     ]
 
 

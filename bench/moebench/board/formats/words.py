@@ -26,7 +26,7 @@ def heading(board: Board, budget: int) -> str:
 def how_ranked(board: Board) -> str:
     """Effort, what ranks, and what the intervals are."""
     effort = f"{_count(board.seeds, 'seed')}, {_count(board.trials, 'trial')} ({board.sampler})"
-    return f"{effort}  ranked by test {score_name(board)}  ± 95 % interval over training seeds"
+    return f"{effort}  ranked by test {score_name(board)}  ± 95% interval over training seeds"
 
 
 def score_name(board: Board) -> str:
@@ -41,10 +41,7 @@ def footer(board: Board) -> tuple[str, ...]:
     if board.seeds == 1:
         notes.append("One seed has no interval, so no row can be told from another.")
     if len(board.tasks) > 1:
-        notes.append(
-            "Scores are means over tasks; latency is, round by round, the mean over tasks; parameters and FLOPs "
-            "are means over tasks."
-        )
+        notes.append("Scores and counts are means over tasks; latency is the mean over tasks in each round.")
     return tuple(notes)
 
 
@@ -68,8 +65,8 @@ def latency_note(board: Board, rung: Rung) -> str:
     if common := _common_latency_reason(rung):
         return f"Latency: {plain(common)}."
     return (
-        f"Latency: whole-model forward pass at batch {board.latency_batch}, median over the rounds of a session in "
-        "which all rows took turns; the ratio to dense is taken inside each round."
+        f"Latency: whole-model forward pass at batch {board.latency_batch}, median over the rounds of a "
+        "session in which all rows took turns; the ratio to dense is taken inside each round."
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from moebench.conformance.compare import count, listed
+from moebench.conformance.compare import count, listed, number
 from moebench.conformance.outcome import NotApplicable
 from moebench.conformance.subject import Built, Subject
 from moebench.conformance.toy import Toy
@@ -88,7 +88,7 @@ def _watch(subject: Subject, built: Built) -> _Seen:
         routing = layer.route(x_BTD)
         loss = toy.loss(layer.compute(x_BTD, routing))
         if not bool(torch.isfinite(loss)):
-            raise subject.failed(f"gives the loss {float(loss)} at batch {step}{built.words}.")
+            raise subject.failed(f"gives the loss {number(loss)} at batch {step}{built.words}.")
         if not loss.requires_grad:
             raise subject.failed(f"gives an output that no parameter has a part in{built.words}.")
         optimizer.zero_grad()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from moebench.conformance.compare import same, where_apart
+from moebench.conformance.compare import number, same, where_apart
 from moebench.conformance.outcome import NotApplicable
 from moebench.conformance.subject import Built, Subject
 from moebench.contract import Layer
@@ -91,7 +91,7 @@ def _compare_padding(
         if not same(loss, losses[1][name]):
             raise subject.failed(
                 f"counts padding in its loss '{name}': other values at padded tokens change it from "
-                f"{float(loss):.6g} to {float(losses[1][name]):.6g}{built.words}."
+                f"{number(loss):.6g} to {number(losses[1][name]):.6g}{built.words}."
             )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from moebench.conformance.compare import gap, listed
+from moebench.conformance.compare import gap, listed, number
 from moebench.conformance.outcome import NotApplicable
 from moebench.conformance.subject import Built, Subject
 from moebench.conformance.toy import loss_weights
@@ -42,7 +42,7 @@ def check_losses_are_scalars(subject: Subject) -> None:
                     f"gives a loss '{name}' {shape}; it must be a scalar tensor{built.words}."
                 )
             if not bool(torch.isfinite(loss)):
-                raise subject.failed(f"gives {float(loss)} as its loss '{name}'{built.words}.")
+                raise subject.failed(f"gives {number(loss)} as its loss '{name}'{built.words}.")
             trains = any(parameter.requires_grad for parameter in built.layer.parameters())
             if weights.get(name) and trains and not loss.requires_grad:
                 raise subject.failed(
@@ -91,8 +91,8 @@ def check_losses_do_not_accumulate(subject: Subject) -> None:
         for name, loss in first.items():
             if gap(again[name], loss) > 1e-5:
                 raise subject.failed(
-                    f"gives the loss '{name}' as {float(loss):.6g} at the first call and "
-                    f"{float(again[name]):.6g} at the fourth with the same input{built.words}."
+                    f"gives the loss '{name}' as {number(loss):.6g} at the first call and "
+                    f"{number(again[name]):.6g} at the fourth with the same input{built.words}."
                 )
 
 
@@ -114,7 +114,7 @@ def _expect_over_batch(subject: Subject, built: Built, name: str, whole: Tensor,
     spread = float(single.max() - single.min())
     if spread > 1e-4 * float(single.abs().max()) and gap(whole, single.mean()) < 1e-5:
         raise subject.failed(
-            f"takes its loss '{name}' inside each input: for {len(x_BTD)} inputs it is {float(whole):.6g}, "
+            f"takes its loss '{name}' inside each input: for {len(x_BTD)} inputs it is {number(whole):.6g}, "
             "the mean of what they give one by one. Over all tokens of the batch experts may specialise."
         )
 

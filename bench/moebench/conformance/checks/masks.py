@@ -31,9 +31,10 @@ def check_mask_is_obeyed(subject: Subject) -> None:
     for built in subject.trials():
         layer, x_BTD = built.layer, subject.inputs()
         experts = experts_to_mask(subject, layer)
-        mass_BE, want = layer.route(x_BTD).mass_BE, layer(x_BTD)
+        mass_BE, want = layer.route(x_BTD).mass_BE, layer(x_BTD).detach()
         if mass_BE is None:
             raise NotApplicable("its routing tells no mass.")
+        mass_BE = mass_BE.detach()
         if bool(mass_BE.any()) and same(masked(layer, x_BTD, keep(len(x_BTD), experts, [])), want):
             raise subject.failed(
                 f"ignores the mask: with every expert masked its outputs are the same{built.words}."

@@ -91,8 +91,12 @@ def check_sampled_settings_build(subject: Subject) -> None:
     for i, settings in enumerate([subject.defaults(), *sample_settings(subject.space(), SAMPLES)]):
         which = "the default settings" if i == 0 else f"the settings {_named(settings)}"
         try:
-            sizes = solve(subject.variant, subject.budget(), settings).sizes
-            layer = subject.variant.build(subject.shape, sizes[0], settings)
+            layer = subject.variant.build(subject.shape, 4, settings)
+            _expect_layer(subject, layer)
+            size = solve(subject.variant, subject.budget(), settings).sizes[0]
+            layer = subject.variant.build(subject.shape, size, settings)
+        except CheckFailed:
+            raise
         except BudgetError as error:
             raise subject.failed(
                 f"offers {which} in space(), which cannot meet a budget of {LADDER[0]:,} parameters: {error}"
@@ -101,9 +105,12 @@ def check_sampled_settings_build(subject: Subject) -> None:
             raise subject.failed(
                 f"offers {which} in space(), but build() refuses them: {type(error).__name__}: {error}"
             ) from None
-        if not isinstance(layer, Layer):
-            raise subject.failed(f"builds a {type(layer).__name__}; it must be a moebench.contract.Layer.")
         _run(subject, layer, which)
+
+
+def _expect_layer(subject: Subject, layer: object) -> None:
+    if not isinstance(layer, Layer):
+        raise subject.failed(f"builds a {type(layer).__name__}; it must be a moebench.contract.Layer.")
 
 
 def _run(subject: Subject, layer: Layer, which: str) -> None:

@@ -26,7 +26,7 @@ def check_mass_is_as_claimed(subject: Subject) -> None:
             continue
         if mass_BE is None:
             raise subject.failed(f"claims mass={claim!r}, but route() gives none{built.words}.")
-        _expect_mass(subject, built, mass_BE, subject.shape.tokens or 0)
+        _expect_mass(subject, built, mass_BE.detach(), subject.shape.tokens or 0)
 
 
 def _expect_mass(subject: Subject, built: Built, mass_BE: Tensor, tokens: int) -> None:
@@ -60,7 +60,7 @@ def check_choices_make_the_mass(subject: Subject) -> None:
         _expect_choices(subject, built, chosen, weight, kept)
         gate_BTE = torch.zeros(*chosen.shape[:2], built.layer.num_experts, dtype=weight.dtype)
         summed_BE = gate_BTE.scatter_add(2, chosen, weight.detach() * kept).sum(1)
-        mass_BE = routing.mass_BE
+        mass_BE = None if routing.mass_BE is None else routing.mass_BE.detach()
         if mass_BE is None or not same(mass_BE, summed_BE, SLACK):
             b, e = divmod(
                 int((summed_BE - (0 if mass_BE is None else mass_BE)).abs().argmax()), summed_BE.shape[1]

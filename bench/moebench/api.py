@@ -1,0 +1,78 @@
+"""The Python API: what the command line does, for notebooks and scripts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from moebench.board.load import load_board
+from moebench.conformance.run import Report, run_checks
+
+if TYPE_CHECKING:
+    from moebench.board.model import Board
+    from moebench.contract import Variant
+
+__all__ = ["check", "load_board", "run"]
+
+
+def run(
+    suite: str,
+    variants: Sequence[str | Variant | type] = (),
+    *,
+    seeds: int | None = None,
+    trials: int | None = None,
+    micro_batch: int | None = None,
+    device: str | None = None,
+    backend: str | None = None,
+    data: str | Path | None = None,
+    results: str | Path = "results",
+    workers: int | None = None,
+    mlflow: bool = True,
+    save_weights: bool = True,
+    quiet: bool = False,
+) -> Board:
+    """Train what is missing of a suite and return its board, as ``moebench run`` does.
+
+    variants: rows to run, dense beside them; names, ``path.py:Class``, or variants themselves (of :func:`wrap`, or
+    a class of your own); empty means all of the suite. A row that could not be run is on the board with its reason.
+    Raises a :class:`moebench.errors.MoebenchError` for wrong use.
+    """
+    from rich.console import Console
+
+    from moebench.execution.progress import choose_progress
+    from moebench.planning.request import Request
+    from moebench.session import How, run_suite
+
+    objects = _objects(variants)
+    request = Request(
+        suite=suite,
+        variants=(*(spec for spec in variants if isinstance(spec, str)), *objects),
+        seeds=seeds,
+        trials=trials,
+        micro_batch=micro_batch,
+        device=device,
+        backend=backend,
+        data=Path(data) if data else None,
+    )
+    how = How(results=Path(results), workers=workers, mlflow=mlflow, save_weights=save_weights)
+    progress = choose_progress(Console(stderr=True), quiet=quiet)
+    return run_suite(request, how, progress, objects=objects).board
+
+
+def check(*variants: str | Variant | type) -> list[Report]:
+    """Hold variants to the contract, as ``moebench check`` does; one report each."""
+    return [run_checks(variant) for variant in variants]
+
+
+def _objects(variants: Sequence[str | Variant | type]) -> dict[str, Variant]:
+    """The variants given as objects, by name; a class stands for its instance."""
+    from moebench.plugins.load import verify
+
+    objects: dict[str, Variant] = {}
+    for given in variants:
+        if not isinstance(given, str):
+            variant = given() if isinstance(given, type) else given
+            verify(type(variant).__name__, variant)
+            objects[variant.name] = variant
+    return objects

@@ -1,0 +1,118 @@
+"""The board as one page that needs nothing else: no script and no network."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from moebench.board.formats import bars, facts, numbers, words
+from moebench.board.model import Board, Entry, Measure, Rung, TaskResult
+from moebench.board.rules import RANK_RULE
+from moebench.planning.rows import BASELINE
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+    from markupsafe import Markup
+
+SHARES = {"1_8": "1/8", "1_4": "1/4", "1_2": "1/2"}
+PER_SHARE = {
+    "accuracy_selected": "own experts",
+    "accuracy_static": "same experts for all",
+    "accuracy_random": "random experts",
+    "retained": "retained",
+    "mass_kept": "mass kept",
+}
+"""Scores that exist once for each share of the experts, and their columns on the page."""
+
+
+def to_html(board: Board) -> str:
+    """The page's text. Names are escaped wherever they stand."""
+    page = _environment().get_template("page.html.j2")
+    return page.render(
+        board=board,
+        words=words,
+        rank_rule=RANK_RULE,
+        held_equal=facts.held_equal(board),
+        baseline=BASELINE,
+        parts=[_parts(rung) for rung in board.rungs],
+        no_experts=words.NO_EXPERTS,
+    )
+
+
+@cache
+def _environment() -> Environment:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("moebench.board.formats", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        finalize=_printable,
+    )
+    environment.filters |= {
+        "fixed": numbers.fixed,
+        "bounds": numbers.bounds,
+        "short": numbers.short,
+        "rank": numbers.rank,
+        "milliseconds": numbers.milliseconds,
+        "setting": facts.fact,
+        "breakable": breakable,
+        "curve": bars.curve,
+    }
+    environment.globals |= {
+        "shares": SHARES,
+        "per_share": PER_SHARE,
+        "score_of": score_of,
+        "other_scores": other_scores,
+    }
+    return environment
+
+
+def _printable(value: Any) -> Any:
+    """No control characters; what is already HTML stays as it is."""
+    return numbers.printable(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
+
+
+def _parts(rung: Rung) -> dict[str, Any]:
+    """A budget's rows in groups, and the scales that its drawings share."""
+    entries = rung.entries
+    groups = {
+        "Ranked": [entry for entry in entries if entry.rank],
+        "Not ranked": [entry for entry in entries if not entry.rank and not entry.reference],
+        "Reference rows, not ranked": [entry for entry in entries if not entry.rank and entry.reference],
+    }
+    return {
+        "rung": rung,
+        "groups": {title: rows for title, rows in groups.items() if rows},
+        "scales": {
+            "representation": bars.Scale.over(e.representation for e in entries),
+            "vs_dense": bars.Scale.over((e.vs_dense for e in entries), mark=0),
+            "specialization": bars.Scale.over((e.specialization for e in entries), mark=0),
+            "ratio": bars.Scale.over((_ratio(e) for e in entries), mark=1),
+        },
+    }
+
+
+def _ratio(entry: Entry) -> Measure | None:
+    return entry.latency.ratio_to_dense if entry.latency else None
+
+
+def breakable(name: str) -> Markup:
+    """A name that may break after an underscore and nowhere else, if it has one."""
+    from markupsafe import Markup, escape
+
+    return escape(numbers.plain(name)).replace("_", Markup("_<wbr>"))
+
+
+def score_of(task: TaskResult, name: str) -> Measure | None:
+    """A score beside the headlines, by name."""
+    return next((score.measure for score in task.scores if score.name == name), None)
+
+
+def other_scores(task: TaskResult) -> list[tuple[str, Measure | None, str]]:
+    """(name in words, mean over seeds, reason) of the scores that have no column of their own."""
+    columns = {f"{name}_{share}" for name in PER_SHARE for share in SHARES}
+    return [(s.name.replace("_", " "), s.measure, s.reason) for s in task.scores if s.name not in columns]

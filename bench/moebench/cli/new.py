@@ -1,0 +1,27 @@
+"""``moebench new NAME``: a plug-in package to start from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command("new")
+@click.argument("name")
+@click.option(
+    "--directory",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Where to write it: a new or empty directory.  [default: ./NAME]",
+)
+def command(name: str, directory: Path | None) -> None:
+    """Write a small package with a variant NAME that works as it is: install it, check it, change it."""
+    from moebench.scaffold import class_name, write_package
+
+    files = write_package(name, directory)
+    where = directory or Path(name)
+    for path in files:
+        click.echo(f"wrote {path}")
+    click.echo(f"\nNext:\n  python -m pip install -e {where}\n  moebench check {name}")
+    click.echo(f"or, without installing:\n  moebench check {where}/src/{name}/layer.py:{class_name(name)}")

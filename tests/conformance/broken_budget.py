@@ -1,0 +1,128 @@
+"""Layers that have more than they show."""
+
+from __future__ import annotations
+
+import torch
+from cases import caught_by
+from good import Good, GoodLayer
+from torch import nn
+
+
+@caught_by("nothing_is_hidden", "keeps a Linear", "'extra'", "nn.ModuleList")
+class ModulesInAList(GoodLayer):
+    def __init__(self, shape, *sizes):
+        super().__init__(shape, *sizes)
+        self.extra = [nn.Linear(shape.dim, shape.out_dim)]
+
+
+@caught_by("nothing_is_hidden", "keeps 4,096 numbers", "'table'", "parameter or a buffer")
+class TensorInAnAttribute(GoodLayer):
+    def __init__(self, *sizes):
+        super().__init__(*sizes)
+        self.table = torch.randn(64, 64)
+
+
+@caught_by("nothing_is_hidden", "before its first forward pass", "after it")
+class ParametersMadeLate(GoodLayer):
+    def compute(self, x, routing, keep=None):
+        if not hasattr(self, "late"):
+            self.late = nn.Parameter(torch.randn(x.shape[-1], self.shape.out_dim))
+        return super().compute(x, routing, keep) + x @ self.late
+
+
+@caught_by("rules_of_the_budget", "floating-point buffers", "0.1 %")
+class WeightsInABuffer(GoodLayer):
+    def __init__(self, *sizes):
+        super().__init__(*sizes)
+        self.register_buffer("table", torch.randn(64, 64))
+
+
+@caught_by("rules_of_the_budget", "FLOPs per input", "1.1 times")
+class RepeatedPasses(GoodLayer):
+    def expert(self, e, rows):
+        for _ in range(4):
+            rows = super().expert(e, rows)
+        return rows
+
+
+@caught_by("nominal_routing_is_honest", "nominal_routing()", "random tokens")
+class CheapWhenAsked(GoodLayer):
+    def nominal_routing(self, x):
+        routing = self.route(x)
+        routing.kept_BTK[:, :, 1:] = False
+        return routing
+
+
+@caught_by("active_parameters_are_counted", "counts 100 active parameters", "at least")
+class CountsFewActive(GoodLayer):
+    def active_parameters(self):
+        return 100
+
+
+@caught_by("active_parameters_are_counted", "active of")
+class CountsTooManyActive(GoodLayer):
+    def active_parameters(self):
+        return 10**9
+
+
+@caught_by("every_parameter_learns", "trains gate by no gradient")
+class DetachedRouter(GoodLayer):
+    def logits(self, x):
+        return super().logits(x).detach()
+
+
+@caught_by("every_parameter_learns", "trains gate by no gradient", "top_k=1")
+class RenormalisedSingleChoice(Good):
+    def space(self, shape, budget):
+        from moebench.contract import Choice, Space
+
+        return Space({**super().space(shape, budget), "top_k": Choice((2, 1))})
+
+
+@caught_by("every_parameter_learns", "trains spare by no gradient")
+class UnusedParameter(GoodLayer):
+    def __init__(self, *sizes):
+        super().__init__(*sizes)
+        self.spare = nn.Parameter(torch.zeros(3))
+
+
+@caught_by("every_parameter_learns", "gives expert 2 a mass", "w_in")
+class OneExpertFrozenByHand(GoodLayer):
+    def expert(self, e, rows):
+        rows = super().expert(e, rows)
+        return rows.detach() if e == 2 else rows
+
+
+@caught_by("every_parameter_learns", "the loss nan")
+class NanLoss(GoodLayer):
+    def compute(self, x, routing, keep=None):
+        y = super().compute(x, routing, keep)
+        return y / (y.sum() - y.sum()) if self.training else y
+
+
+@caught_by("input_gets_gradient", "no gradient on to its input")
+class DetachedInput(GoodLayer):
+    def compute(self, x, routing, keep=None):
+        return super().compute(x.detach(), routing, keep)
+
+    def weights(self, logits, chosen):
+        return super().weights(logits.detach(), chosen)
+
+
+@caught_by("learns_toy_set", "does not learn 32 inputs", "150 steps")
+class HardlyLearns(GoodLayer):
+    def compute(self, x, routing, keep=None):
+        y = super().compute(x, routing, keep)
+        return y.detach() + 0.0 * y
+
+
+@caught_by("learns_toy_set", "diverges", "nan")
+class DivergesInTime(GoodLayer):
+    steps = 0
+
+    def after_step(self):
+        self.steps += 1
+
+    def compute(self, x, routing, keep=None):
+        y = super().compute(x, routing, keep)
+        return y * torch.nan if self.steps > 100 else y

@@ -1,0 +1,166 @@
+"""Variants that promise wrongly, or cannot be built as they offer."""
+
+from __future__ import annotations
+
+import random
+
+import torch
+from cases import caught_by, traits
+from good import Good, GoodLayer
+from moebench.contract import Choice, Routing, Space, Uniform
+from torch import nn
+
+
+@caught_by("name_and_traits", "experts='separable'", "mass='none'", traits=traits(mass="none"))
+class ExpertsWithoutMass(Good): ...
+
+
+@caught_by("name_and_traits", "single_expert_reason", traits=traits(single_expert="none"))
+class NoReason(Good): ...
+
+
+@caught_by("name_and_traits", "mass='about'", "exact", traits=traits(mass="about"))
+class NoSuchMass(Good): ...
+
+
+@caught_by("name_and_traits", "hosts", "'images'", traits=traits(hosts=("images",)))
+class NoSuchHost(Good): ...
+
+
+@caught_by("space", "'Experts'", "lower-case")
+class LoudSetting(Good):
+    def space(self, shape, budget):
+        return Space({"Experts": Choice((4, 8))})
+
+
+@caught_by("space", "raises ValueError", "outside 0.001 to 0.1")
+class DefaultOutside(Good):
+    def space(self, shape, budget):
+        return Space({"loss/balance": Uniform(1e-3, 1e-1, 0.5)})
+
+
+@caught_by("space", "when asked twice", "experts")
+class FickleSpace(Good):
+    def space(self, shape, budget):
+        return Space({"experts": Choice(tuple(random.SystemRandom().sample(range(1, 10**9), 4)))})
+
+
+@caught_by("space", "returns a dict")
+class PlainSpace(Good):
+    def space(self, shape, budget):
+        return dict(super().space(shape, budget))
+
+
+@caught_by("sampled_settings_build", "experts=2048", "cannot meet", "nearest")
+class UnreachableOption(Good):
+    def space(self, shape, budget):
+        return Space({"experts": Choice((4, 2048))})
+
+
+@caught_by("sampled_settings_build", "top_k=0", "refuses", "ValueError: top_k is 0")
+class OptionItRefuses(Good):
+    def space(self, shape, budget):
+        return Space({"top_k": Choice((2, 0))})
+
+    def build(self, shape, size, settings):
+        if not settings["top_k"]:
+            raise ValueError("top_k is 0")
+        return super().build(shape, size, settings)
+
+
+@caught_by("sampled_settings_build", "builds a Linear", "moebench.contract.Layer")
+class NoLayer(Good):
+    def build(self, shape, size, settings):
+        return nn.Linear(shape.dim, size)
+
+
+@caught_by("budget_is_met", "holds 47,776", "budget is 24,000", "meta device", "24,016")
+class MoreThanItCounted(Good):
+    def build(self, shape, size, settings):
+        on_meta = torch.empty(0).device.type == "meta"
+        return super().build(shape, size if on_meta else 2 * size, settings)
+
+
+@caught_by("budget_is_met", "budget is 24,000", "in 2 layers")
+class SecondLayerLarger(Good):
+    def build(self, shape, size, settings):
+        return super().build(shape, size * (1 + shape.index), settings)
+
+
+@caught_by("parameters_grow_with_size", "at size 1 and", "at size 2", "must grow")
+class SizeIgnored(Good):
+    def build(self, shape, size, settings):
+        return super().build(shape, 90, settings)
+
+
+@caught_by("impossible_budget_is_refused", "raises ValueError", "at least one option", "budget of 10")
+class EmptyChoice(Good):
+    def space(self, shape, budget):
+        return Space({"experts": Choice(tuple(e for e in (4, 8) if budget.fits(self, {"experts": e})))})
+
+
+@caught_by("routing_is_a_routing", "returns a tuple", "Routing")
+class TupleRouting(GoodLayer):
+    def route(self, x, token_mask=None):
+        return tuple(vars(super().route(x, token_mask)).values())
+
+
+@caught_by("routing_is_a_routing", "'gate'", "(16, 4)", "expert axis 0")
+class WrongExpertAxis(GoodLayer):
+    def expert_parameters(self):
+        return {**super().expert_parameters(), "gate": 0}
+
+
+@caught_by("routing_is_a_routing", "'experts.w'", "none of its parameters")
+class NoSuchParameter(GoodLayer):
+    def expert_parameters(self):
+        return {"experts.w": 0}
+
+
+@caught_by("single_expert", "plain MLP", "differs from it")
+class SigmoidGate(GoodLayer):
+    def weights(self, logits, chosen):
+        return logits.gather(-1, chosen).sigmoid()
+
+
+@caught_by("single_expert", "cannot be built with experts=1", "at least 2")
+class NeverOneExpert(Good):
+    def build(self, shape, size, settings):
+        if settings.get("experts") == 1:
+            raise ValueError("experts must be at least 2")
+        return super().build(shape, size, settings)
+
+
+@caught_by(
+    "single_expert",
+    "one output for all tokens",
+    "token 0 differs",
+    traits=traits(single_expert="pooled", causal=False),
+)
+class NotPooled(Good): ...
+
+
+@caught_by("mass_is_as_claimed", "sum to the 7 tokens", "they sum to 1")
+class MassIsAMean(GoodLayer):
+    def mass(self, weight, chosen, kept):
+        return super().mass(weight, chosen, kept) / weight.shape[1]
+
+
+@caught_by("mass_is_as_claimed", "at most the 7 tokens", "14", traits=traits(mass="at_most"))
+class TooMuchMass(GoodLayer):
+    def mass(self, weight, chosen, kept):
+        return 2 * super().mass(weight, chosen, kept)
+
+
+@caught_by("mass_is_as_claimed", "(4, 7, 4)", "(inputs, experts) is (4, 4)")
+class MassPerToken(GoodLayer):
+    def mass(self, weight, chosen, kept):
+        gate = weight.new_zeros(*weight.shape[:2], self.num_experts)
+        return gate.scatter(-1, chosen, weight * kept).detach()
+
+
+@caught_by("mass_is_as_claimed", "gives none")
+class MassKeptBack(GoodLayer):
+    def route(self, x, token_mask=None):
+        routing = super().route(x, token_mask)
+        return Routing(None, routing.losses, routing.chosen_BTK, routing.weight_BTK, routing.kept_BTK)

@@ -1,0 +1,116 @@
+"""Layers whose routing is not what they say, and losses that are not what they seem."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+from cases import caught_by, traits
+from good import Good, GoodLayer
+from moebench.contract import Choice, Space
+
+
+@caught_by("choices_make_the_mass", "the mass", "kept choices sum to")
+class MassFromAllExperts(GoodLayer):
+    def route(self, x, token_mask=None):
+        return dataclasses.replace(
+            super().route(x, token_mask), mass_BE=self.logits(x).softmax(-1).sum(1).detach()
+        )
+
+
+@caught_by("choices_make_the_mass", "one expert twice")
+class ChoosesTwice(GoodLayer):
+    def route(self, x, token_mask=None):
+        routing = super().route(x, token_mask)
+        routing.chosen_BTK[..., 1] = routing.chosen_BTK[..., 0]
+        return routing
+
+
+@caught_by("choices_make_the_mass", "only some of")
+class KeepsWeightsToItself(GoodLayer):
+    def route(self, x, token_mask=None):
+        routing = super().route(x, token_mask)
+        return dataclasses.replace(routing, weight_BTK=None, state=routing)
+
+    def compute(self, x, routing, keep=None):
+        return super().compute(x, routing.state, keep)
+
+
+@caught_by("choices_make_the_mass", "experts_per_token", "(4, 7, 3)")
+class MiscountsChoices(GoodLayer):
+    def __init__(self, *sizes):
+        super().__init__(*sizes)
+        self.experts_per_token += 1
+
+    def route(self, x, token_mask=None):
+        self.experts_per_token -= 1
+        routing = super().route(x, token_mask)
+        self.experts_per_token += 1
+        return routing
+
+
+@caught_by("weights_are_those_applied", "other weights than weight_BTK")
+class WeighsTwice(GoodLayer):
+    def compute(self, x, routing, keep=None):
+        weight = routing.weight_BTK**2
+        return super().compute(x, dataclasses.replace(routing, weight_BTK=weight), keep)
+
+
+@caught_by("gate_is_one_softmax", "second softmax over 2", "0.731")
+class DoubleSoftmaxOverChosen(GoodLayer):
+    def weights(self, logits, chosen):
+        return super().weights(logits, chosen).softmax(-1)
+
+
+@caught_by("gate_is_one_softmax", "second softmax over 4", "0.475", traits=traits(mass="at_most"))
+class DoubleSoftmaxOverAll(GoodLayer):
+    def weights(self, logits, chosen):
+        return logits.softmax(-1).softmax(-1).gather(-1, chosen)
+
+
+@caught_by("route_does_no_expert_work", "in route()", "w_in")
+class RoutesByExperts(GoodLayer):
+    def logits(self, x):
+        return super().logits(x) + self.w_in.norm(dim=(1, 2))
+
+
+@caught_by("losses_are_scalars", "'balance'", "(4, 7)", "scalar")
+class LossPerToken(GoodLayer):
+    def losses(self, logits, chosen, real):
+        return {"balance": logits.logsumexp(-1)}
+
+
+@caught_by("losses_are_scalars", "gives nan as its loss 'balance'")
+class LossIsNan(GoodLayer):
+    def losses(self, logits, chosen, real):
+        return {"balance": (logits.sum() - logits.sum()).log() * 0}
+
+
+@caught_by("losses_are_scalars", "without a gradient")
+class LossWithoutGradient(GoodLayer):
+    def losses(self, logits, chosen, real):
+        return {name: loss.detach() for name, loss in super().losses(logits, chosen, real).items()}
+
+
+@caught_by("loss_weights_have_losses", "'loss/z'", "gives balance")
+class WeightWithoutLoss(Good):
+    def space(self, shape, budget):
+        return Space({**super().space(shape, budget), "loss/z": Choice((0.0, 1e-3))})
+
+
+HISTORY = []
+
+
+@caught_by("losses_do_not_accumulate", "at the first call", "at the fourth")
+class LossesInAGlobal(GoodLayer):
+    def losses(self, logits, chosen, real):
+        HISTORY.append(super().losses(logits, chosen, real)["balance"])
+        return {"balance": torch.stack(HISTORY[-50:]).sum()}
+
+
+@caught_by("losses_are_over_the_batch", "inside each input", "'balance'")
+class BalancesEachInput(GoodLayer):
+    def losses(self, logits, chosen, real):
+        each = zip(logits.split(1), chosen.split(1), real.split(1), strict=True)
+        of_one = super().losses
+        return {"balance": torch.stack([of_one(*parts)["balance"] for parts in each]).mean()}

@@ -1,0 +1,161 @@
+"""Layers that cannot be kept, and variants that do not keep to themselves."""
+
+from __future__ import annotations
+
+import os
+import random
+
+import numpy as np
+import torch
+from cases import caught_by
+from good import Good, GoodLayer
+
+
+@caught_by("state_dict_round_trip", "when loaded from its state_dict")
+class StateInAFloat(GoodLayer):
+    gain = 1.0
+
+    def after_step(self):
+        self.gain *= 0.9
+
+    def compute(self, x, routing, keep=None):
+        return super().compute(x, routing, keep) * self.gain
+
+
+@caught_by("state_dict_round_trip", "cannot load its own state_dict", "size mismatch")
+class BufferThatGrows(GoodLayer):
+    def __init__(self, *sizes):
+        super().__init__(*sizes)
+        self.register_buffer("steps", torch.zeros(0))
+
+    def after_step(self):
+        self.steps = torch.cat([self.steps, torch.ones(1)])
+
+
+@caught_by("deepcopy", "cannot be deepcopied", "graph leaves")
+class KeepsItsLastOutput(GoodLayer):
+    def compute(self, x, routing, keep=None):
+        self.last = super().compute(x, routing, keep)
+        return self.last
+
+
+@caught_by("deepcopy", "shares weights with its deep copy")
+class SharesItsCopies(GoodLayer):
+    def __deepcopy__(self, memo):
+        return self
+
+
+@caught_by("pickle", "cannot be pickled", "lambda")
+class LambdaAttribute(GoodLayer):
+    def __init__(self, *sizes):
+        super().__init__(*sizes)
+        self.scale = lambda y: 2 * y
+
+
+@caught_by("eval_changes_nothing", "changes seen in a pass in eval mode")
+class CountsInEval(GoodLayer):
+    def __init__(self, *sizes):
+        super().__init__(*sizes)
+        self.register_buffer("seen", torch.zeros((), dtype=torch.int64))
+
+    def compute(self, x, routing, keep=None):
+        self.seen += len(x)
+        return super().compute(x, routing, keep)
+
+
+@caught_by("eval_changes_nothing", "into what after_step() does to bias")
+class BalancesByEvalToo(GoodLayer):
+    def __init__(self, *sizes):
+        super().__init__(*sizes)
+        self.register_buffer("bias", torch.zeros(self.num_experts))
+        self.pending = 0
+
+    def compute(self, x, routing, keep=None):
+        self.pending += len(x)
+        return super().compute(x, routing, keep)
+
+    def after_step(self):
+        self.bias += self.pending
+        self.pending = 0
+
+
+@caught_by("after_step", "raises AttributeError in after_step()")
+class NeedsAForwardFirst(GoodLayer):
+    def compute(self, x, routing, keep=None):
+        self.seen = len(x)
+        return super().compute(x, routing, keep)
+
+    def after_step(self):
+        self.seen += 1
+
+
+@caught_by("after_step", "changes gate in after_step()")
+class TrainsOnItsOwn(GoodLayer):
+    @torch.no_grad()
+    def after_step(self):
+        self.gate.mul_(0.99)
+
+
+@caught_by("random_states", "the seed of torch's default generator (from 1234567 to 42)", "build()")
+class SeedsEverything(Good):
+    def build(self, shape, size, settings):
+        torch.manual_seed(42)
+        return super().build(shape, size, settings)
+
+
+@caught_by("random_states", "NumPy's random state", "forward pass")
+class SeedsNumpy(GoodLayer):
+    def logits(self, x):
+        np.random.seed(0)
+        return super().logits(x)
+
+
+@caught_by("random_states", "Python's random state", "space()")
+class DrawsFromPython(Good):
+    def space(self, shape, budget):
+        random.random()
+        return super().space(shape, budget)
+
+
+@caught_by("environment", "the environment (OMP_NUM_THREADS)", "build()")
+class SetsTheEnvironment(Good):
+    def build(self, shape, size, settings):
+        os.environ["OMP_NUM_THREADS"] = os.environ.get("OMP_NUM_THREADS", "1")
+        return super().build(shape, size, settings)
+
+
+@caught_by("environment", "the working directory", "build()")
+class MovesElsewhere(Good):
+    def build(self, shape, size, settings):
+        os.chdir("/")
+        return super().build(shape, size, settings)
+
+
+@caught_by("torch_settings", "the number of threads (from 3 to 1)", "build()")
+class SetsThreads(Good):
+    def build(self, shape, size, settings):
+        torch.set_num_threads(1)
+        return super().build(shape, size, settings)
+
+
+@caught_by("torch_settings", "the grad mode", "forward pass in training mode")
+class LeavesGradOff(GoodLayer):
+    def compute(self, x, routing, keep=None):
+        y = super().compute(x, routing, keep)
+        torch.set_grad_enabled(False)
+        return y
+
+
+@caught_by("torch_settings", "the use of deterministic algorithms", "after_step()")
+class WantsDeterminism(GoodLayer):
+    def after_step(self):
+        torch.use_deterministic_algorithms(True)
+
+
+@caught_by("torch_settings", "the default dtype", "a backward pass")
+class DtypeInBackward(GoodLayer):
+    def compute(self, x, routing, keep=None):
+        y = super().compute(x, routing, keep)
+        if y.requires_grad:
+            y.register_hook(lambda gradient: torch.set_default_dtype(torch.float64))
+        return y

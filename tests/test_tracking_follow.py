@@ -1,0 +1,187 @@
+import io
+import json
+import os
+import re
+import signal
+import sys
+import time
+
+import pytest
+from tracking_world import (
+    MLFLOW_WARNINGS,
+    make_plan,
+    put_board,
+    put_finals,
+    put_latency,
+    put_trials,
+    ready_results,
+)
+
+from moebench.errors import ResultsError
+from moebench.runs import Store
+from moebench.tracking import writer as writer_module
+from moebench.tracking.database import open_client, writing
+from moebench.tracking.follow import run
+from moebench.tracking.follower import Follower
+from moebench.tracking.ledger import Ledger
+from moebench.tracking.write import needs_sync
+from moebench.tracking.writer import Writer
+
+pytestmark = MLFLOW_WARNINGS
+LATER = r"MLflow could not be written \(.+\); run `moebench sync` later\."
+
+
+@pytest.fixture(autouse=True)
+def _own_store(monkeypatch, tmp_path):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+def runs_of(results):
+    client = open_client(results)
+    experiment = client.get_experiment_by_name("moebench/tiny/protocol 1")
+    return {run.info.run_name: run for run in client.search_runs([experiment.experiment_id])}, experiment
+
+
+def test_a_suite_that_is_stopped_and_run_again_can_be_watched(tmp_path):
+    results, plan = ready_results(tmp_path / "results"), make_plan()
+    store = Store(results)
+    first, second = plan.groups
+    put_trials(store, first)  # an earlier run's, which was never written
+    with pytest.raises(KeyboardInterrupt), Follower(results, plan, enabled=True) as follower:
+        for record in put_trials(store, second):
+            follower.record(None, record)
+        follower.settle()
+        seen, _ = runs_of(results)
+        assert {"dense digits trial 1", "soft_moe digits trial 1"} <= set(seen)
+        assert seen["soft_moe digits"].info.status == "RUNNING"
+        put_finals(store, second)
+        raise KeyboardInterrupt
+    until(lambda: not needs_sync(plan, store, Ledger(results)))
+    seen, _ = runs_of(results)
+    assert "soft_moe digits seed 1" in seen, "a run that finished just before the end is missing"
+    assert seen["dense digits"].info.status == "KILLED", "a study that nobody works on is shown as running"
+
+    until(lambda: is_free(results))
+    with Follower(results, plan, enabled=True) as follower:
+        for record in (*put_finals(store, first), *put_latency(store, plan)):
+            follower.record(None, record)
+        put_board(results / "tiny")
+        follower.finish(plan, store, results / "tiny")
+    assert follower.problems == ()
+    seen, experiment = runs_of(results)
+    assert len(seen) == 12
+    assert {run.info.status for run in seen.values()} == {"FINISHED"}
+    assert experiment.tags["mlflow.note.content"] == "| rank |\n"
+    assert not needs_sync(plan, store, Ledger(results))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["results"], (
+        "the working directory was written to"
+    )
+
+
+def test_finish_starts_a_process_only_if_something_is_missing(tmp_path, monkeypatch):
+    plan, store = make_plan(), Store(tmp_path)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "no such program"))
+    follower = Follower(tmp_path, plan, enabled=False)
+    follower.finish(plan, store, tmp_path / "tiny")
+    assert follower.problems == ()
+    put_trials(store, plan.groups[0])
+    follower.finish(plan, store, tmp_path / "tiny")
+    assert_matches(LATER, follower.problems[0])
+
+
+def test_each_flush_is_answered_after_what_came_before_it(tmp_path):
+    results, plan = ready_results(tmp_path / "results"), make_plan()
+    put_trials(Store(results), plan.groups[0])
+    status, answers = follow_here(results, plan, {"identity": "i"}, {"flush": 1}, {"flush": 2})
+    assert status == 0
+    assert [answer["flush"] for answer in answers if "flush" in answer] == [1, 2]
+    assert [answer["problem"] for answer in answers if "problem" in answer][-1] == ""
+    assert set(runs_of(results)[0]) == {"dense digits", "dense digits trial 0", "dense digits trial 1"}
+
+
+def test_a_store_out_of_reach_is_one_sentence(tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    plan = make_plan()
+    put_trials(Store(tmp_path), plan.groups[0])
+    status, answers = follow_here(tmp_path, plan, {"identity": "i"}, {"flush": 1})
+    assert status == 1
+    assert len(answers) == 1
+    assert_matches(LATER, answers[0]["problem"])
+
+
+def follow_here(results, plan, *lines):
+    """What the process does, done in this one: its exit status and its answers."""
+    answers = []
+    sent = [{"results": str(results), "plan": plan.to_json()}, *lines]
+    status = run(io.StringIO("".join(json.dumps(line) + "\n" for line in sent)), answers.append)
+    return status, answers
+
+
+def until(holds):
+    deadline = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def is_free(results):
+    try:
+        with writing(results):
+            return True
+    except ResultsError:
+        return False
+
+
+def test_a_second_writer_leaves_the_first_alone(tmp_path):
+    plan = make_plan()
+    writer = Writer(tmp_path, plan)
+    with writing(tmp_path):
+        writer.start()
+        assert not writer.flush(60)
+        writer.close(60)
+    assert_matches("another process is writing MLflow for '.*'; it writes this too.", writer.problem)
+
+
+def test_a_process_that_does_not_listen_keeps_nobody_waiting(tmp_path, monkeypatch):
+    monkeypatch.setattr(writer_module, "STOP_SECONDS", 0.1)
+    writer = Writer(tmp_path, make_plan())
+    writer.start()
+    os.kill(writer.pid, signal.SIGSTOP)
+    began = time.monotonic()
+    for _ in range(20_000):
+        writer.record("0123456789abcdef0123")
+    assert not writer.flush(0.1)
+    writer.close(0.1)
+    assert time.monotonic() - began < 5
+    assert_matches(LATER, writer.problem)
+    with pytest.raises(ProcessLookupError):
+        os.kill(writer.pid, 0)
+
+
+def test_a_process_that_dies_says_where_its_words_are(tmp_path):
+    writer = Writer(tmp_path, make_plan())
+    writer.start()
+    os.kill(writer.pid, signal.SIGKILL)
+    assert not writer.flush(60)
+    writer.record("0123456789abcdef0123")
+    writer.close(60)
+    assert_matches(
+        r"MLflow could not be written \(its process ended with status -9; see '.*writer\.log'\)",
+        writer.problem,
+    )
+
+
+def test_a_directory_that_cannot_be_written_to_is_one_sentence(tmp_path):
+    (tmp_path / ".mlflow").write_text("a file where a folder should be", encoding="utf-8")
+    writer = Writer(tmp_path, make_plan())
+    writer.start()
+    writer.record("0123456789abcdef0123")
+    assert not writer.flush(1)
+    writer.close(1)
+    assert_matches(LATER, writer.problem)
+
+
+def assert_matches(pattern, text):
+    assert re.match(pattern, text), text

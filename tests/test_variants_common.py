@@ -1,0 +1,286 @@
+"""What holds for every built-in variant: masks, padding, copies, types, determinism, spaces, FLOPs."""
+
+import copy
+import io
+import pickle
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from moebench.budgets import Budget
+from moebench.contract import Choice, LayerShape, Variant
+from moevariants.dense import Dense
+from moevariants.random_router import RandomRouter
+from moevariants.soft_moe import SoftMoE
+from moevariants.sparse_topk import SparseTopK
+
+SHAPE = LayerShape(dim=8, out_dim=6, tokens=None)
+ROUTED = [
+    (SoftMoE, {}),
+    (SoftMoE, {"slots": 2, "normalise": True}),
+    (SoftMoE, {"normalise": True, "slots_from_normalised_tokens": True}),
+    (SparseTopK, {}),
+    (SparseTopK, {"top_k": 1, "renormalise": False}),
+    (SparseTopK, {"top_k": 3, "renormalise": False, "noise_std": 0.5, "loss/load": 0.1, "loss/z": 0.1}),
+    (SparseTopK, {"capacity": 0.8}),
+    (SparseTopK, {"capacity": 0.8, "batch_priority": True, "loss/importance": 0.1}),
+    (RandomRouter, {}),
+]
+ALL = [(Dense, {}), *ROUTED]
+routed = pytest.mark.parametrize(("variant", "settings"), ROUTED, ids=str)
+every = pytest.mark.parametrize(("variant", "settings"), ALL, ids=str)
+
+
+def build(variant, settings, seed=0, size=5):
+    torch.manual_seed(seed)
+    return variant().build(SHAPE, size, settings)
+
+
+def tokens(inputs=3, length=7, seed=1):
+    return torch.randn(inputs, length, 8, generator=torch.Generator().manual_seed(seed))
+
+
+def padded(layer, x_BTD, mask_BT):
+    routing = layer.route(x_BTD, mask_BT)
+    return routing, layer.compute(x_BTD, routing)
+
+
+@routed
+def test_single_expert_contributions_add_up_to_the_layer(variant, settings):
+    layer, x_BTD = build(variant, settings).double().eval(), tokens().double()
+    routing = layer.route(x_BTD)
+    whole_BTO = layer.compute(x_BTD, routing)
+    alone = []
+    for e in range(8):
+        keep_BE = torch.zeros(3, 8, dtype=torch.bool)
+        keep_BE[:, e] = True
+        alone.append(layer.compute(x_BTD, routing, keep_BE))
+    torch.testing.assert_close(sum(alone), whole_BTO)
+    torch.testing.assert_close(layer.compute(x_BTD, routing, torch.ones(3, 8, dtype=torch.bool)), whole_BTO)
+    assert not layer.compute(x_BTD, routing, torch.zeros(3, 8, dtype=torch.bool)).any()
+
+
+@pytest.mark.parametrize("backend", ["loop", "grouped"])
+@routed
+def test_masked_experts_are_skipped_and_not_multiplied_by_zero(variant, settings, backend):
+    layer, x_BTD = build(variant, settings).eval(), tokens()
+    layer.experts.set_backend(backend)
+    keep_BE = torch.rand(3, 8, generator=torch.Generator().manual_seed(2)) < 0.5
+    keep_BE[:, 0], keep_BE[:, 1] = False, True
+    routing = layer.route(x_BTD)
+    before_BTO = layer.compute(x_BTD, routing, keep_BE)
+    sick = copy.deepcopy(layer)
+    with torch.no_grad():
+        for name, axis in layer.expert_parameters().items():
+            sick.get_parameter(name).select(axis, 0).fill_(torch.nan)
+    assert torch.equal(sick.compute(x_BTD, sick.route(x_BTD), keep_BE), before_BTO)
+    # One input may keep what another must not see.
+    keep_BE[0, 0] = True
+    after_BTO = sick.compute(x_BTD, sick.route(x_BTD), keep_BE)
+    assert torch.equal(after_BTO[1:], before_BTO[1:])
+
+
+@routed
+def test_mask_has_gradients_of_kept_experts_alone(variant, settings):
+    layer, x_BTD = build(variant, settings).eval(), tokens()
+    keep_BE = torch.tensor([True, False] * 4).expand(3, -1)
+    layer.compute(x_BTD, layer.route(x_BTD), keep_BE).sum().backward()
+    for name in layer.expert_parameters():
+        gradient = layer.get_parameter(name).grad
+        assert not gradient[1::2].any()
+        assert gradient[::2].any()
+
+
+@routed
+def test_padding_changes_nothing_for_other_tokens(variant, settings):
+    layer = build(variant, settings).double()
+    if "noise_std" in settings:
+        layer.eval()
+    mask_BT = torch.arange(7) < torch.tensor([[7], [4], [1]])
+    x_BTD, other_BTD = tokens().double(), 9 * tokens(seed=5).double()
+    first, y_BTO = padded(layer, x_BTD, mask_BT)
+    second, z_BTO = padded(layer, x_BTD.where(mask_BT.unsqueeze(-1), other_BTD), mask_BT)
+    torch.testing.assert_close(y_BTO, z_BTO)
+    torch.testing.assert_close(first.mass_BE, second.mass_BE)
+    assert first.losses.keys() == second.losses.keys()
+    for name in first.losses:
+        torch.testing.assert_close(first.losses[name], second.losses[name])
+    assert not y_BTO[~mask_BT].any()
+    for b, length in enumerate((7, 4, 1)):
+        short_BTD = x_BTD[b : b + 1, :length]
+        alone = layer.route(short_BTD)
+        torch.testing.assert_close(layer.compute(short_BTD, alone)[0], y_BTO[b, :length])
+        torch.testing.assert_close(alone.mass_BE[0], first.mass_BE[b])
+
+
+@every
+def test_forward_is_compute_of_route_for_any_batch(variant, settings):
+    layer = build(variant, settings).eval()
+    for x_BTD in (tokens(1, 1), tokens(1, 5), tokens(2, 9).flip(1), tokens(8, 7).transpose(0, 1)[:, ::2]):
+        y_BTO = layer(x_BTD)
+        assert y_BTO.shape == (*x_BTD.shape[:2], 6)
+        assert y_BTO.dtype == x_BTD.dtype
+        torch.testing.assert_close(y_BTO, layer.compute(x_BTD, layer.route(x_BTD)))
+        torch.testing.assert_close(y_BTO, layer(x_BTD.contiguous()))
+
+
+@every
+def test_layer_copies_pickles_and_loads(variant, settings):
+    layer, x_BTD = build(variant, settings).eval(), tokens()
+    layer(x_BTD)
+    stored = io.BytesIO()
+    torch.save(layer.state_dict(), stored)
+    stored.seek(0)
+    loaded = build(variant, settings, seed=9).eval()
+    loaded.load_state_dict(torch.load(stored))
+    for twin in (copy.deepcopy(layer), pickle.loads(pickle.dumps(layer)), loaded):
+        assert torch.equal(twin(x_BTD), layer(x_BTD))
+
+
+@every
+def test_eval_draws_nothing_and_inputs_do_not_leak(variant, settings):
+    layer, x_BTD = build(variant, settings).eval(), tokens()
+    state = torch.get_rng_state()
+    y_BTO = layer(x_BTD)
+    assert torch.equal(layer(x_BTD), y_BTO)
+    assert torch.equal(torch.get_rng_state(), state)
+    changed_BTD = torch.cat([x_BTD[:1], tokens(2, seed=7)])
+    torch.testing.assert_close(layer(changed_BTD)[:1], y_BTO[:1])
+
+
+@every
+def test_autocast_is_near_float32_and_float64_is_kept(variant, settings):
+    layer, x_BTD = build(variant, settings).eval(), tokens()
+    y_BTO = layer(x_BTD)
+    with torch.autocast("cpu", torch.bfloat16):
+        low_BTO = layer(x_BTD)
+    assert low_BTO.dtype == torch.bfloat16
+    torch.testing.assert_close(low_BTO.float(), y_BTO, rtol=0.05, atol=0.03)
+    wide_BTO = layer.double()(x_BTD.double())
+    assert wide_BTO.dtype == torch.float64
+    torch.testing.assert_close(wide_BTO.float(), y_BTO, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("backend", ["loop", "grouped"])
+@every
+def test_training_is_the_same_bit_for_bit(variant, settings, backend):
+    def train():
+        layer = build(variant, settings)
+        for module in layer.modules():
+            if hasattr(module, "set_backend"):
+                module.set_backend(backend)
+        optimizer = torch.optim.AdamW([p for p in layer.parameters() if p.requires_grad], lr=1e-2)
+        for step in range(2):
+            x_BTD = tokens(seed=step)
+            routing = layer.route(x_BTD)
+            y_BTO = layer.compute(x_BTD, routing)
+            (y_BTO.square().mean() + sum(routing.losses.values())).backward()
+            optimizer.step()
+            optimizer.zero_grad()
+        return layer.state_dict()
+
+    first, second, start = train(), train(), build(variant, settings).state_dict()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    frozen = {"router.weight_DE"} if variant is RandomRouter else set()
+    assert {name for name in first if torch.equal(first[name], start[name])} == frozen
+
+
+@routed
+def test_mass_is_at_most_the_number_of_tokens_and_carries_no_graph(variant, settings):
+    routing = build(variant, settings).route(tokens())
+    assert routing.mass_BE.shape == (3, 8)
+    assert not routing.mass_BE.requires_grad
+    total_B = routing.mass_BE.sum(1)
+    assert (total_B <= 7 + 1e-4).all()
+    if variant().traits.mass == "exact":
+        torch.testing.assert_close(total_B, torch.full((3,), 7.0))
+
+
+@pytest.mark.parametrize("variant", [Dense, SoftMoE, SparseTopK, RandomRouter])
+def test_traits_hold_at_the_defaults(variant):
+    layer, x_BTD = build(variant, {}).eval(), tokens()
+    traits, y_BTO = variant().traits, layer(tokens())
+    order = torch.tensor([3, 0, 6, 1, 5, 2, 4])
+    assert traits.token_equivariant
+    torch.testing.assert_close(layer(x_BTD[:, order]), y_BTO[:, order])
+    later_BTD = torch.cat([x_BTD[:, :4], tokens(seed=8)[:, 4:]], 1)
+    assert traits.causal == torch.allclose(layer(later_BTD)[:, :4], y_BTO[:, :4], atol=1e-6)
+
+
+@pytest.mark.parametrize("variant", [SparseTopK, RandomRouter])
+def test_one_expert_is_the_plain_mlp(variant):
+    layer, x_BTD = build(variant, {"experts": 1}), tokens()
+    bank = layer.experts
+    hidden_BTH = SHAPE.activate(x_BTD @ bank.w_in_EDH[0] + bank.b_in_EH[0])
+    torch.testing.assert_close(layer(x_BTD), hidden_BTH @ bank.w_out_EHO[0] + bank.b_out_EO[0])
+
+
+@routed
+def test_all_backends_count_the_same_flops(variant, settings):
+    layer, x_BTD = variant().build(LayerShape(dim=8, out_dim=8, tokens=None), 4, settings).eval(), tokens()
+    keep_BE = torch.tensor([True, False] * 4).expand(3, -1)
+
+    def counted(backend, keep):
+        layer.experts.set_backend(backend)
+        with FlopCounterMode(display=False) as counter:
+            layer.compute(x_BTD, layer.nominal_routing(x_BTD), keep)
+        return counter.get_total_flops()
+
+    assert counted("loop", None) == counted("grouped", None) > 0
+    assert counted("loop", keep_BE) == counted("grouped", keep_BE) < counted("loop", None)
+
+
+def test_nominal_flops_are_those_of_the_mathematics():
+    # 21 tokens, router 8 x 8, K = 2 of width 5 in 8 -> 5 -> 6: two FLOPs a multiply-add.
+    layer, x_BTD = build(SparseTopK, {}).eval(), tokens()
+    layer.experts.set_backend("loop")
+    with FlopCounterMode(display=False) as counter:
+        layer.compute(x_BTD, layer.nominal_routing(x_BTD))
+    assert counter.get_total_flops() == 2 * 21 * (8 * 8 + 2 * (8 * 5 + 5 * 6))
+
+
+def space_of(variant):
+    shape = LayerShape(dim=64, out_dim=64, tokens=16, depth=2)
+    return shape, variant().space(shape, Budget("total", 264_000, (shape, shape)))
+
+
+@pytest.mark.parametrize("variant", [SoftMoE, SparseTopK, RandomRouter])
+def test_space_builds_at_its_defaults_and_at_every_option(variant):
+    assert isinstance(variant(), Variant)
+    shape, space = space_of(variant)
+    defaults = space.defaults()
+    assert defaults["experts"] == variant().build(shape, 3, defaults).num_experts == 8
+    assert set(space["experts"].options) >= {8, 16}
+    for name, dimension in space.items():
+        ends = dimension.options if isinstance(dimension, Choice) else (dimension.low, dimension.high)
+        for value in ends:
+            variant().build(shape, 3, {**defaults, name: value})
+
+
+def test_tuning_never_picks_the_ports_layer():
+    _, space = space_of(SoftMoE)
+    assert space["slots_from_normalised_tokens"] == Choice((False,))
+    assert space["normalise"] == Choice((False, True))
+
+
+def test_dense_has_nothing_to_tune():
+    assert space_of(Dense)[1] == {}
+
+
+@pytest.mark.parametrize("variant", [SparseTopK, RandomRouter])
+def test_space_never_renormalises_one_choice(variant):
+    _, space = space_of(variant)
+    assert min(space["top_k"].options) > 1
+    assert space["capacity"].options == (None,)
+
+
+@routed
+def test_active_parameters_leave_out_idle_experts(variant, settings):
+    layer = build(variant, settings)
+    each = 8 * 5 + 5 + 5 * 6 + 6
+    total = sum(p.numel() for p in layer.parameters())
+    assert set(layer.expert_parameters().values()) == {0}
+    assert sum(layer.get_parameter(name).numel() for name in layer.expert_parameters()) == 8 * each
+    idle = 0 if variant is SoftMoE else 8 - settings.get("top_k", 2)
+    assert layer.active_parameters() == total - idle * each
