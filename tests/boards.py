@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from moebench.board.build import build_board
+from moebench.board.model import Board
 from moebench.planning.latency import latency_cells
 from moebench.planning.plan import Group, Plan
 from moebench.planning.rows import Row
@@ -32,67 +34,75 @@ ACTIVE = {"dense": 264_000, "soft_moe": 264_000, "sparse_topk": 66_000}
 Change = Callable[[dict[str, Any]], dict[str, Any]]
 
 
+def hand_plan(
+    *,
+    variants: Sequence[str] = ("dense", "soft_moe", "sparse_topk"),
+    references: Sequence[tuple[str, str]] = (),
+    tasks: Sequence[str] = ("digits",),
+    budgets: Sequence[int] = (BUDGET,),
+    seeds: int = 3,
+    trials: int = 4,
+    axis: str = "total",
+    sampler: str = "random",
+    problems: dict[str, str] | None = None,
+    group_problems: dict[tuple[str, str], str] | None = None,
+) -> Plan:
+    """A plan as ``make_plan`` gives it. ``problems`` by row, ``group_problems`` by row and task."""
+    suite = parse_suite(
+        {
+            "name": "tiny",
+            "title": "A board made by hand",
+            "axis": axis,
+            "budgets": list(budgets),
+            "seeds": seeds,
+            "variants": list(variants),
+            "reference": [{"name": name, "variant": name, "note": note} for name, note in references],
+            "task": [{"name": task} for task in tasks],
+            "host": {"name": "vit", "dim": 64, "depth": 2, "heads": 4, "patch": 2},
+            "training": {"steps": 400, "batch": 64},
+            "tuning": {
+                "trials": trials,
+                "sampler": sampler,
+                "lr": {"low": 1e-3, "high": 1e-2, "default": 3e-3},
+                "weight_decay": {"low": 1e-3, "high": 0.3, "default": 0.05},
+            },
+        },
+        "tiny.toml",
+    )
+    broken, unreachable = problems or {}, group_problems or {}
+    rows = [Row(name, name, name, "c0de", problem=broken.get(name, "")) for name in variants]
+    rows += [
+        Row(name, name, name, "c0de", reference=True, note=note, problem=broken.get(name, ""))
+        for name, note in references
+    ]
+    return Plan(
+        suite=suite,
+        protocol="1",
+        device={"type": "cpu", "name": DEVICE, "torch": "cpu"},
+        backend=None,
+        data=None,
+        rows=tuple(rows),
+        groups=tuple(
+            _group(row, task, budget, seeds, trials, axis, unreachable.get((row.name, task), ""))
+            for row in rows
+            if not row.problem
+            for task in tasks
+            for budget in budgets
+        ),
+    )
+
+
 class Bench:
     """A suite with its plan, and a store to put records into."""
 
-    def __init__(
-        self,
-        root: Path,
-        *,
-        variants: Sequence[str] = ("dense", "soft_moe", "sparse_topk"),
-        references: Sequence[tuple[str, str]] = (),
-        tasks: Sequence[str] = ("digits",),
-        budgets: Sequence[int] = (BUDGET,),
-        seeds: int = 3,
-        trials: int = 4,
-        axis: str = "total",
-        sampler: str = "random",
-        problems: dict[str, str] | None = None,
-        group_problems: dict[tuple[str, str], str] | None = None,
-    ) -> None:
+    def __init__(self, root: Path, plan: Plan | None = None, **options: Any) -> None:
+        self.plan = plan or hand_plan(**options)
         self.store = Store(root)
         self.store.prepare()
-        suite = parse_suite(
-            {
-                "name": "tiny",
-                "title": "A board made by hand",
-                "axis": axis,
-                "budgets": list(budgets),
-                "seeds": seeds,
-                "variants": list(variants),
-                "reference": [{"name": name, "variant": name, "note": note} for name, note in references],
-                "task": [{"name": task} for task in tasks],
-                "host": {"name": "vit", "dim": 64, "depth": 2, "heads": 4, "patch": 2},
-                "training": {"steps": 400, "batch": 64},
-                "tuning": {
-                    "trials": trials,
-                    "sampler": sampler,
-                    "lr": {"low": 1e-3, "high": 1e-2, "default": 3e-3},
-                    "weight_decay": {"low": 1e-3, "high": 0.3, "default": 0.05},
-                },
-            },
-            "tiny.toml",
-        )
-        problems = problems or {}
-        rows = [Row(name, name, name, "c0de", problem=problems.get(name, "")) for name in variants]
-        rows += [Row(name, name, name, "c0de", reference=True, note=note) for name, note in references]
-        self.plan = Plan(
-            suite=suite,
-            protocol="1",
-            device={"type": "cpu", "name": DEVICE, "torch": "cpu"},
-            backend=None,
-            data=None,
-            rows=tuple(rows),
-            groups=tuple(
-                _group(
-                    row, task, budget, seeds, trials, axis, (group_problems or {}).get((row.name, task), "")
-                )
-                for row in rows
-                if not row.problem
-                for task in tasks
-                for budget in budgets
-            ),
-        )
+
+    def board(self) -> Board:
+        """The board of the records there are."""
+        return build_board(self.plan, self.store.get)
 
     def group(self, row: str, task: str = "digits", budget: int | None = None) -> Group:
         """The study of a row."""
@@ -102,9 +112,7 @@ class Bench:
     def tune(self, row: str, validation: Sequence[float] = (0.90, 0.95, 0.93, 0.94), **where: Any) -> None:
         """Write every trial; the second wins unless said otherwise."""
         for cell, accuracy in zip(self.group(row, **where).trial_cells, validation, strict=False):
-            self.put(
-                cell, row, scores={"validation_accuracy": accuracy, "validation_loss_nats": 1 - accuracy}
-            )
+            self.put(cell, row, scores={"validation_accuracy": accuracy, "validation_loss_nats": 1 - accuracy})
 
     def finish(
         self,
@@ -137,7 +145,7 @@ class Bench:
     def put(self, cell: Cell, row: str, *, status: str = "done", **fields: Any) -> Record:
         """Write one record."""
         provenance = {
-            "device": DEVICE,
+            "device": self.plan.device["name"],
             "device_type": "cpu",
             "versions": VERSIONS,
             "backend": "auto",
@@ -148,9 +156,7 @@ class Bench:
             "machine": "a test's processor",
         }
         provenance |= fields.pop("provenance", {})
-        record = Record(
-            identity=cell.identity, cell=cell.to_json(), status=status, provenance=provenance, **fields
-        )
+        record = Record(identity=cell.identity, cell=cell.to_json(), status=status, provenance=provenance, **fields)
         self.store.put(record)
         return record
 
@@ -159,6 +165,7 @@ class Bench:
         forward: dict[str, float],
         *,
         task: str = "digits",
+        budget: int | None = None,
         change: Callable[[str, dict[str, Any]], dict[str, Any]] = lambda row, result: result,
         **fields: Any,
     ) -> None:
@@ -166,12 +173,12 @@ class Bench:
 
         Machine noise is shared by the rows of a round, so ratios are steadier than times.
         """
-        (cell,) = [cell for cell in latency_cells(self.plan, self.store.get) if cell.task == task]
-        rows = {f"{self._row_of(identity)}": identity for identity in cell.session["finalists"]}
+        amount = budget or self.plan.suite.budgets[0]
+        cells = latency_cells(self.plan, self.store.get)
+        (cell,) = [cell for cell in cells if (cell.task, cell.budget) == (task, amount)]
+        rows = {self._row_of(identity): identity for identity in cell.session["finalists"]}
         finalists = {
-            identity: change(row, _timed(row, forward[row]))
-            for row, identity in rows.items()
-            if row in forward
+            identity: change(row, _timed(row, forward[row])) for row, identity in rows.items() if row in forward
         }
         self.put(cell, "", **{"details": {"finalists": finalists}, **fields})
 

@@ -32,9 +32,7 @@ def home(tmp_path, monkeypatch):
 def pixels(n, seed=0, size=32):
     """Smooth images, which JPEG keeps nearly as they are."""
     rng = np.random.default_rng(seed)
-    return np.repeat(np.repeat(rng.integers(0, 256, (n, size // 16, size // 16, 3)), 16, 1), 16, 2).astype(
-        "uint8"
-    )
+    return np.repeat(np.repeat(rng.integers(0, 256, (n, size // 16, size // 16, 3)), 16, 1), 16, 2).astype("uint8")
 
 
 def encode(image, kind="PNG"):
@@ -55,9 +53,7 @@ def write_set(folder, kind="PNG"):
     """40 training and 10 test images, all different; returns the training pixels (N, H, W, C)."""
     images = pixels(50)
     for name, part in ((TRAIN, images[:40]), (TEST, images[40:])):
-        write_parquet(
-            folder / name, [encode(image, kind) for image in part], [i % 10 for i in range(len(part))]
-        )
+        write_parquet(folder / name, [encode(image, kind) for image in part], [i % 10 for i in range(len(part))])
     return images[:40]
 
 
@@ -158,6 +154,13 @@ def test_a_cut_parquet_file_is_named_and_kept(tmp_path, keep):
     assert path.read_bytes() == content
 
 
+def broken_png():
+    """A PNG whose pixels end too early: what follows is no chunk."""
+    content = bytearray(encode(pixels(1)[0]))
+    content[content.index(b"IDAT") - 1] = 0
+    return bytes(content)
+
+
 def bad_row(content):
     """Forty images, the one at row 33 being this."""
     contents = [encode(image) for image in pixels(40)]
@@ -170,10 +173,12 @@ def bad_row(content):
     [
         (encode(pixels(1)[0], "JPEG")[:-30], "truncated"),
         (encode(pixels(1)[0])[:-30], ""),
+        (broken_png(), "broken PNG"),
         (b"not an image", "cannot identify"),
         (None, "it is empty"),
         (encode(pixels(1, size=16)[0]), "it is 16 x 16, not 32 x 32"),
     ],
+    ids=["cut JPEG", "cut PNG", "broken PNG", "text", "nothing", "small"],
 )
 def test_an_image_that_does_not_decode_is_named_with_its_row(tmp_path, content, says):
     write_set(tmp_path)

@@ -132,6 +132,15 @@ def test_a_download_that_fails_keeps_what_the_user_has(tmp_path, monkeypatch):
     assert kept.read_bytes() == b"mine"
 
 
+def test_a_download_completes_a_set_without_replacing_a_file_that_is_there(tmp_path, monkeypatch, serve):
+    files = fashion_files()
+    use_fashion(monkeypatch, serve(files), files)
+    mine = tmp_path / "FashionMNIST/raw/t10k-labels-idx1-ubyte"
+    mine.parent.mkdir(parents=True)
+    mine.write_bytes(struct.pack(">2I", 0x0801, 12) + bytes([7] * 12))
+    assert get_task("fashion_mnist").load("test", tmp_path).targets.tolist() == [7] * 12
+
+
 def test_a_server_that_never_answers_does_not_hold_the_run(tmp_path, monkeypatch):
     before = socket.getdefaulttimeout()
     with socket.create_server(("127.0.0.1", 0)) as silent:
@@ -165,9 +174,7 @@ def use_cifar(monkeypatch, address, archive, members):
     sums = {name: md5(content) for name, content in members.items()}
     monkeypatch.setattr(CIFAR10, "url", f"{address}cifar-10-python.tar.gz")
     monkeypatch.setattr(CIFAR10, "tgz_md5", md5(archive))
-    monkeypatch.setattr(
-        CIFAR10, "train_list", [[f"data_batch_{i}", sums[f"data_batch_{i}"]] for i in range(1, 6)]
-    )
+    monkeypatch.setattr(CIFAR10, "train_list", [[f"data_batch_{i}", sums[f"data_batch_{i}"]] for i in range(1, 6)])
     monkeypatch.setattr(CIFAR10, "test_list", [["test_batch", sums["test_batch"]]])
     monkeypatch.setattr(CIFAR10, "meta", CIFAR10.meta | {"md5": sums["batches.meta"]})
 

@@ -7,15 +7,6 @@ import sys
 import time
 
 import pytest
-from tracking_world import (
-    MLFLOW_WARNINGS,
-    make_plan,
-    put_board,
-    put_finals,
-    put_latency,
-    put_trials,
-    ready_results,
-)
 
 from moebench.errors import ResultsError
 from moebench.runs import Store
@@ -26,6 +17,15 @@ from moebench.tracking.follower import Follower
 from moebench.tracking.ledger import Ledger
 from moebench.tracking.write import needs_sync
 from moebench.tracking.writer import Writer
+from tracking_world import (
+    MLFLOW_WARNINGS,
+    make_plan,
+    put_board,
+    put_finals,
+    put_latency,
+    put_trials,
+    ready_results,
+)
 
 pytestmark = MLFLOW_WARNINGS
 LATER = r"MLflow could not be written \(.+\); run `moebench sync` later\."
@@ -48,15 +48,20 @@ def test_a_suite_that_is_stopped_and_run_again_can_be_watched(tmp_path):
     store = Store(results)
     first, second = plan.groups
     put_trials(store, first)  # an earlier run's, which was never written
-    with pytest.raises(KeyboardInterrupt), Follower(results, plan, enabled=True) as follower:
-        for record in put_trials(store, second):
-            follower.record(None, record)
-        follower.settle()
-        seen, _ = runs_of(results)
-        assert {"dense digits trial 1", "soft_moe digits trial 1"} <= set(seen)
-        assert seen["soft_moe digits"].info.status == "RUNNING"
-        put_finals(store, second)
-        raise KeyboardInterrupt
+
+    def interrupted():
+        with Follower(results, plan, enabled=True) as follower:
+            for record in put_trials(store, second):
+                follower.record(None, record)
+            follower.settle()
+            seen, _ = runs_of(results)
+            assert {"dense digits trial 1", "soft_moe digits trial 1"} <= set(seen)
+            assert seen["soft_moe digits"].info.status == "RUNNING"
+            put_finals(store, second)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     until(lambda: not needs_sync(plan, store, Ledger(results)))
     seen, _ = runs_of(results)
     assert "soft_moe digits seed 1" in seen, "a run that finished just before the end is missing"

@@ -5,6 +5,12 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+
+from moebench.errors import ResultsError
+from moebench.runs import Store
+from moebench.tracking.database import open_client
+from moebench.tracking.ledger import Ledger
+from moebench.tracking.write import needs_sync, sync
 from tracking_world import (
     MLFLOW_WARNINGS,
     START,
@@ -18,12 +24,6 @@ from tracking_world import (
     ready_results,
     record_of,
 )
-
-from moebench.errors import ResultsError
-from moebench.runs import Store
-from moebench.tracking.database import open_client
-from moebench.tracking.ledger import Ledger
-from moebench.tracking.write import needs_sync, sync
 
 pytestmark = MLFLOW_WARNINGS
 EXPERIMENT = "moebench/tiny/protocol 1"

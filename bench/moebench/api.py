@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from moebench.board.load import load_board
-from moebench.conformance.run import Report, run_checks
+from moebench.conformance.outcome import Report
+from moebench.conformance.run import run_checks
 
 if TYPE_CHECKING:
     from moebench.board.model import Board

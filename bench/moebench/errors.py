@@ -1,4 +1,4 @@
-"""Every error a user can cause. The message is one sentence: the thing that is wrong, and what would be right.
+"""Every error a user can cause. The message is one sentence: what is wrong, and what would be right.
 
 MoebenchError
 ├── UsageError            wrong words on the command line or in a call
@@ -32,9 +32,13 @@ class UnknownNameError(UsageError):
 
     def __init__(self, what: str, name: str, known: Iterable[str], where: str = "") -> None:
         known = sorted(known)
+        self._parts = (what, name, tuple(known), where)
         near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
         hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(known) or 'none'}."
         super().__init__(f"unknown {what} '{name}'{f' in {where}' if where else ''}; {hint}")
+
+    def __reduce__(self) -> tuple[type[UnknownNameError], tuple[str, str, tuple[str, ...], str]]:
+        return type(self), self._parts
 
 
 class DeviceError(UsageError):

@@ -23,9 +23,25 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def may_have_cuda() -> bool:
-    """Whether an NVIDIA device file is there: enough to tell one machine from another."""
-    return Path("/dev/nvidia0").exists() and os.environ.get("CUDA_VISIBLE_DEVICES") != ""
+def cuda_signs() -> list[str]:
+    """What tells one set of CUDA devices from another: device files, the driver's names, the variable."""
+    files = [*Path("/dev").glob("nvidia[0-9]*"), *Path("/dev").glob("dxg")]
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    signs = [*map(str, files), *_driver_models()]
+    return sorted(signs) + ([] if visible is None else [f"visible: {visible}"])
+
+
+def _driver_models() -> list[str]:
+    """The GPUs as NVIDIA's driver names them, each after its place on the bus."""
+    found = []
+    for path in Path("/proc/driver/nvidia/gpus").glob("*/information"):
+        try:
+            lines = path.read_text(encoding="utf-8").splitlines()
+        except OSError:
+            continue
+        models = [line.partition(":")[2].strip() for line in lines if line.startswith("Model")]
+        found += [f"{path.parent.name} {model}" for model in models]
+    return found
 
 
 def versions() -> dict[str, str]:

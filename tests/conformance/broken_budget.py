@@ -34,7 +34,7 @@ class ParametersMadeLate(GoodLayer):
 class WeightsInABuffer(GoodLayer):
     def __init__(self, *sizes):
         super().__init__(*sizes)
-        self.register_buffer("table", torch.randn(64, 64))
+        self.register_buffer("table", torch.randn(64, 64), persistent=False)
 
 
 @caught_by("rules_of_the_budget", "FLOPs per input", "1.1 times")

@@ -7,8 +7,9 @@ import random
 import torch
 from cases import caught_by, traits
 from good import Good, GoodLayer
-from moebench.contract import Choice, Routing, Space, Uniform
 from torch import nn
+
+from moebench.contract import Choice, Routing, Space, Uniform
 
 
 @caught_by("name_and_traits", "experts='separable'", "mass='none'", traits=traits(mass="none"))

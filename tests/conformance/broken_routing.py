@@ -7,15 +7,14 @@ import dataclasses
 import torch
 from cases import caught_by, traits
 from good import Good, GoodLayer
+
 from moebench.contract import Choice, Space
 
 
 @caught_by("choices_make_the_mass", "the mass", "kept choices sum to")
 class MassFromAllExperts(GoodLayer):
     def route(self, x, token_mask=None):
-        return dataclasses.replace(
-            super().route(x, token_mask), mass_BE=self.logits(x).softmax(-1).sum(1).detach()
-        )
+        return dataclasses.replace(super().route(x, token_mask), mass_BE=self.logits(x).softmax(-1).sum(1).detach())
 
 
 @caught_by("choices_make_the_mass", "one expert twice")

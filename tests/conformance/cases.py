@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 from good import Good
+
 from moebench.contract import Layer
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import torch
-from moebench.contract import Choice, Layer, Routing, Space, Traits, Uniform
 from torch import nn
+
+from moebench.contract import Choice, Layer, Routing, Space, Traits, Uniform
 
 
 class GoodLayer(Layer):
@@ -31,9 +32,7 @@ class GoodLayer(Layer):
         picked = torch.zeros_like(logits).scatter(-1, chosen, 1 / chosen.shape[-1]) * real
         tokens = real.sum().clamp(min=1)
         share = picked.sum((0, 1)) / tokens
-        return {
-            "balance": self.num_experts * (share * (logits.softmax(-1) * real).sum((0, 1)) / tokens).sum()
-        }
+        return {"balance": self.num_experts * (share * (logits.softmax(-1) * real).sum((0, 1)) / tokens).sum()}
 
     def mass(self, weight, chosen, kept):
         gate = weight.new_zeros(*weight.shape[:2], self.num_experts)
@@ -72,9 +71,7 @@ class Good:
     """Its factory."""
 
     name = "good"
-    traits = Traits(
-        causal=True, experts="separable", mass="exact", single_expert="dense", token_equivariant=True
-    )
+    traits = Traits(causal=True, experts="separable", mass="exact", single_expert="dense", token_equivariant=True)
     layer = GoodLayer
 
     def space(self, shape, budget):

@@ -11,6 +11,7 @@ import broken_state
 import pytest
 from cases import CASES
 from good import Good, GoodLayer
+
 from moebench.conformance import all_checks, run_checks
 
 MODULES = (

@@ -4,6 +4,7 @@ from moebench.budgets.budget import AXES, TOLERANCE, Axis, Budget
 from moebench.budgets.count import Counts, count_layer, count_layers
 from moebench.budgets.flops import count_flops, dense_flops
 from moebench.budgets.rules import check_rules
+from moebench.budgets.settle import settle
 from moebench.budgets.solve import Solution, solve
 
 __all__ = [
@@ -18,5 +19,6 @@ __all__ = [
     "count_layer",
     "count_layers",
     "dense_flops",
+    "settle",
     "solve",
 ]

@@ -17,7 +17,7 @@ TOLERANCE = 0.01
 
 @dataclass(frozen=True)
 class Budget:
-    """``amount`` parameters (or FLOPs per input, on the axis ``flops``) over the layers that fill ``shapes``."""
+    """``amount`` parameters, or FLOPs per input on the axis ``flops``, over the layers that fill ``shapes``."""
 
     axis: Axis
     amount: int

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from moebench.contract import Layer, LayerShape, Settings, Variant
 
@@ -39,7 +42,7 @@ def count_layer(layer: Layer) -> Counts:
         total=sum(p.numel() for p in parameters),
         active=int(layer.active_parameters()),
         trainable=sum(p.numel() for p in parameters if p.requires_grad),
-        float_buffers=sum(b.numel() for b in layer.buffers() if b.is_floating_point()),
+        float_buffers=sum(b.numel() for b in layer.buffers() if b.is_floating_point() or b.is_complex()),
     )
 
 
@@ -49,6 +52,24 @@ def count_layers(layers: Sequence[Layer]) -> Counts:
 
 
 def build_on_meta(variant: Variant, shape: LayerShape, size: int, settings: Settings) -> Layer:
-    """Build without memory or random numbers."""
-    with torch.device("meta"):
+    """Build without memory; torch's generator is left as it was."""
+    with torch.random.fork_rng(devices=[]), torch.device("meta"), _NothingDrawn():
         return variant.build(shape, size, settings)
+
+
+class _NothingDrawn(TorchFunctionMode):
+    """Leaves out filling meta tensors with random numbers: torch would import seconds of compiler for it."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        kwargs = kwargs or {}
+        filled = args[0] if args else kwargs.get("tensor")
+        if getattr(func, "__name__", "") in ("uniform_", "normal_") and isinstance(filled, Tensor):
+            if filled.is_meta:
+                return filled
+        return func(*args, **kwargs)

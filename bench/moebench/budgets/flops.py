@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -13,35 +14,25 @@ from moebench.plugins.backends import choose_backend
 
 
 def count_flops(layer: Layer, shape: LayerShape) -> int:
-    """FLOPs of one forward pass for one input of ``shape.tokens`` tokens (1 where the host does not fix them).
+    """FLOPs of one forward pass for one input of ``shape.tokens`` tokens (1 if the host does not fix them).
 
-    Multiply and add count as two, as torch counts them. The input is drawn without touching the global generator.
+    Multiply and add count as two, as torch counts them. The layer's modes and torch's generator are left as
+    they were; its backend becomes its own choice.
     """
-    tokens = shape.tokens or 1
-    weight = next(iter(layer.parameters()), torch.empty(0))
+    weight = next((p for p in layer.parameters() if p.is_floating_point()), torch.empty(0))
     generator = torch.Generator().manual_seed(0)
-    x_BTD = torch.randn(1, tokens, shape.dim, generator=generator).to(weight.device)
-    training = layer.training
-    layer.eval()
-    choose_backend(layer, "loop")
-    try:
-        return _counted(layer, x_BTD)
-    finally:
-        choose_backend(layer, None)
-        layer.train(training)
-
-
-def _counted(layer: Layer, x_BTD: Tensor) -> int:
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        layer.compute(x_BTD, layer.nominal_routing(x_BTD))
+    x_BTD = torch.randn(1, shape.tokens or 1, shape.dim, generator=generator).to(weight)
+    with torch.random.fork_rng(devices=[]), _in_eval(layer), _on_the_loop(layer):
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            layer.compute(x_BTD, layer.nominal_routing(x_BTD))
     return int(counter.get_total_flops())
 
 
 def dense_flops(shapes: Sequence[LayerShape], parameters: int) -> int:
     """FLOPs per input of plain two-layer MLPs with ``parameters`` parameters spread over the layers.
 
-    The yardstick of the total axis: a layer that needs more than 1.1 times as much passes its tokens repeatedly
-    through shared weights.
+    The yardstick of the total axis: a layer that needs more than 1.1 times as much passes its tokens
+    repeatedly through shared weights.
     """
     share = parameters / len(shapes)
     return int(sum(2 * (shape.tokens or 1) * _mlp_weights(shape, share) for shape in shapes))
@@ -56,10 +47,27 @@ def _mlp_weights(shape: LayerShape, parameters: float) -> float:
 
 def model_flops(model: nn.Module, x_NCHW: Tensor) -> int:
     """FLOPs of one whole-model forward pass for one input, at the routing that comes, on the loop backend."""
+    with _on_the_loop(model), torch.no_grad(), FlopCounterMode(display=False) as counter:
+        model(x_NCHW[:1])
+    return int(counter.get_total_flops())
+
+
+@contextmanager
+def _on_the_loop(model: nn.Module) -> Iterator[None]:
     choose_backend(model, "loop")
     try:
-        with torch.no_grad(), FlopCounterMode(display=False) as counter:
-            model(x_NCHW[:1])
+        yield
     finally:
         choose_backend(model, None)
-    return int(counter.get_total_flops())
+
+
+@contextmanager
+def _in_eval(model: nn.Module) -> Iterator[None]:
+    """Every module has its own mode back afterwards: a part may have been put into eval on purpose."""
+    training = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in training:
+            module.training = mode

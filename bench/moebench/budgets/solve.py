@@ -15,12 +15,15 @@ from moebench.budgets.flops import count_flops
 from moebench.contract import LayerShape, Settings, Variant
 from moebench.errors import BudgetError
 
+PLATEAU = 1024
+"""A layer that costs the same at a size and at this many times it does not grow; steps may be shorter."""
+
 LARGEST_SIZE = 2**26
 
 
 @dataclass(frozen=True)
 class Solution:
-    """One size per layer (they differ by at most one), the amount they reach, and the counts of all layers."""
+    """A size for each layer (at most one apart), the amount they reach, and the counts of all layers."""
 
     sizes: tuple[int, ...]
     amount: int
@@ -28,10 +31,10 @@ class Solution:
 
 
 def solve(variant: Variant, budget: Budget, settings: Settings) -> Solution:
-    """The sizes closest to the budget, within 1 %; else :class:`BudgetError` with the nearest reachable amounts.
+    """The sizes closest to the budget, within 1 %; else :class:`BudgetError` with the nearest that it reaches.
 
-    The amount must grow with size. The largest common size below the budget is found by doubling and bisection;
-    then one layer after the other is made one unit larger, and the nearest of these steps wins.
+    The amount must grow with size. The largest common size below the budget is found by doubling and
+    bisection; then one layer after the other is made one unit larger, and the nearest of these steps wins.
     """
     costs = _Costs(variant, budget, settings)
     ladder = _steps_around(costs, budget)
@@ -46,13 +49,14 @@ class _Costs:
     """Amount of layer i at a size; layers of one shape are built once."""
 
     def __init__(self, variant: Variant, budget: Budget, settings: Settings) -> None:
+        self.variant = variant
         # Layers that differ only in their place cost the same.
         self._alike = [dataclasses.replace(shape, index=0) for shape in budget.shapes]
         self._count: Callable[[LayerShape, int], Counts] = lru_cache(maxsize=None)(
             lambda shape, size: count_layer(build_on_meta(variant, shape, size, settings))
         )
         self._flops: Callable[[LayerShape, int], int] = lru_cache(maxsize=None)(
-            lambda shape, size: _flops_at(variant, shape, size, settings)
+            lambda shape, size: flops_at(variant, shape, size, settings)
         )
         self._axis = budget.axis
 
@@ -72,8 +76,8 @@ class _Costs:
         return len(self._alike)
 
 
-def _flops_at(variant: Variant, shape: LayerShape, size: int, settings: Settings) -> int:
-    """Real tensors are needed; the global generator is left as it was."""
+def flops_at(variant: Variant, shape: LayerShape, size: int, settings: Settings) -> int:
+    """FLOPs per input of one layer, built for it of real tensors; torch's generator is left as it was."""
     with torch.random.fork_rng(devices=[]):
         return count_flops(variant.build(shape, size, settings), shape)
 
@@ -83,9 +87,8 @@ def _steps_around(costs: _Costs, budget: Budget) -> list[tuple[int, tuple[int, .
     base = _largest_below(costs, budget.amount)
     if base == 0:
         return [(costs.all_at(1), (1,) * len(costs))]
-    steps = [(base,) * (len(costs) - grown) for grown in range(len(costs) + 1)]
-    sizes = [(base + 1,) * (len(costs) - len(rest)) + rest for rest in steps]
-    return [(sum(costs.amount(i, size) for i, size in enumerate(each)), each) for each in sizes]
+    steps = [(base + 1,) * grown + (base,) * (len(costs) - grown) for grown in range(len(costs) + 1)]
+    return [(sum(costs.amount(i, size) for i, size in enumerate(sizes)), sizes) for sizes in steps]
 
 
 def _largest_below(costs: _Costs, amount: int) -> int:
@@ -93,9 +96,13 @@ def _largest_below(costs: _Costs, amount: int) -> int:
     if costs.all_at(1) > amount:
         return 0
     high = 2
-    while costs.all_at(high) <= amount:
-        if high >= LARGEST_SIZE:
-            raise BudgetError("the variant does not grow with size: build() must use it.")
+    while (reached := costs.all_at(high)) <= amount:
+        if high >= LARGEST_SIZE or (high >= PLATEAU and reached == costs.all_at(high // PLATEAU)):
+            raise BudgetError(
+                f"{costs.variant.name} does not grow with size: it reaches {reached:,} of {amount:,} at size "
+                f"{high:,} and must use the size that build() is given.",
+                (reached,),
+            )
         high *= 2
     low = high // 2
     while high - low > 1:
@@ -111,10 +118,11 @@ def _unreachable(
     above = [amount for amount in reachable if amount > budget.amount]
     nearest = (*below[-1:], *above[:1])
     unit = "FLOPs per input" if budget.axis == "flops" else f"{budget.axis} parameters"
+    layers = "1 layer" if len(budget.shapes) == 1 else f"{len(budget.shapes)} layers"
     named = " and ".join(f"{amount:,}" for amount in nearest)
     chosen = ", ".join(f"{name}={value}" for name, value in settings.items()) or "its defaults"
     return BudgetError(
-        f"{variant.name} cannot meet {budget.amount:,} {unit} in {len(budget.shapes)} layers with {chosen}; "
+        f"{variant.name} cannot meet {budget.amount:,} {unit} in {layers} with {chosen}; "
         f"the nearest it reaches: {named}.",
         nearest,
     )

@@ -26,7 +26,13 @@ def results_option(command: F) -> F:
 def request_options(command: F) -> F:
     """The options that say what is run; ``run`` and ``plan`` take the same."""
     options = (
-        click.option("--variant", "variants", multiple=True, metavar="V", help="Run these rows only (and dense): a name, or path.py:Class. Repeatable."),
+        click.option(
+            "--variant",
+            "variants",
+            multiple=True,
+            metavar="V",
+            help="Run these rows only (and dense): a name, or path.py:Class. Repeatable.",
+        ),
         click.option("--seeds", type=int, metavar="N", help="Final seeds, instead of the suite's."),
         click.option("--trials", type=int, metavar="N", help="Trials of each study, instead of the suite's."),
         click.option("--micro-batch", type=int, metavar="N", help="Inputs a backward pass, for small cards."),

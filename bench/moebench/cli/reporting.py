@@ -20,7 +20,11 @@ from moebench.runs import Store
 if TYPE_CHECKING:
     from moebench.session import Session
 
-UNITS = {"total": "parameters in the expert layers (total)", "active": "active parameters in the expert layers", "flops": "FLOPs per input in the expert layers"}
+UNITS = {
+    "total": "parameters in the expert layers (total)",
+    "active": "active parameters in the expert layers",
+    "flops": "FLOPs per input in the expert layers",
+}
 
 
 def heading(plan: Plan, workers: int) -> str:
@@ -46,9 +50,10 @@ def amounts(plan: Plan, results: Path, workers: int) -> str:
     rough = " (a rough guess)" if any(t.guessed and t.seconds for t in groups) else ""
     time = f", about {duration(seconds)}{rough}" if missing else ""
     references = sum(row.reference for row in plan.rows)
+    cached = trials + finals + sessions - missing
     return (
         f"{len(plan.rows) - references} variants + {references} references: {trials} trials, {finals} finals, "
-        f"{sessions} latency session{'s' * (sessions > 1)}   {trials + finals + sessions - missing} cached, {missing} to run{time}"
+        f"{sessions} latency session{'s' * (sessions > 1)}   {cached} cached, {missing} to run{time}"
     )
 
 
@@ -76,13 +81,13 @@ def plan_table(plan: Plan, results: Path) -> RenderableType:
     lookup = Records(Store(results))
     workers = local_workers(None, plan.suite.training.threads, plan.device["torch"])
     table = Table(box=None, pad_edge=False)
-    for name, justify in (("row", "left"), ("task", "left"), ("budget", "right"), ("trials", "right"), ("finals", "right"), ("time on one worker", "right")):
-        table.add_column(name, justify=justify)  # type: ignore[arg-type] # a literal in rich
+    for name in ("row", "task"):
+        table.add_column(name)
+    for name in ("budget", "trials", "finals", "time on one worker"):
+        table.add_column(name, justify="right")
     for t in tally(plan, lookup):
         time = duration(t.seconds) if t.seconds else "-"
-        table.add_row(
-            Text(t.group.row), t.group.task, f"{t.group.amount:,}", _of(t.trials), _of(t.finals), time
-        )
+        table.add_row(Text(t.group.row), t.group.task, f"{t.group.amount:,}", _of(t.trials), _of(t.finals), time)
     for row, reason in problems(plan):
         table.add_row(Text(row), Text(reason, style="red"))
     return Group(Text(heading(plan, workers), style="bold"), Text(amounts(plan, results, workers)), table)

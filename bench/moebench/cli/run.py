@@ -31,8 +31,12 @@ def command(suite: str, results: Path, executor: str, quiet: bool, **options: An
     from moebench.planning.request import Request
     from moebench.session import How, run_suite
 
-    how = How(results=results, **{name: options.pop(name) for name in ("workers", "timeout")},
-              save_weights=options.pop("weights"), mlflow=options.pop("mlflow"))
+    how = How(
+        results=results,
+        **{name: options.pop(name) for name in ("workers", "timeout")},
+        save_weights=options.pop("weights"),
+        mlflow=options.pop("mlflow"),
+    )
     request = Request(suite=suite, **options)
     console = Console(stderr=True)
     progress = choose_progress(console, quiet=quiet)

@@ -25,16 +25,30 @@ def command(suite: str | None, results: Path) -> None:
     What is there already is left alone. The store is results/mlflow.db, or what MLFLOW_TRACKING_URI names.
     """
     from moebench.planning.cache import get_plan
-    from moebench.planning.history import board_request, known_suites
+    from moebench.planning.history import board_request
 
-    names = [suite] if suite else known_suites(results)
-    # Without a name it takes the last suite, or says that none has run.
-    requests = [board_request(results, name) for name in names] or [board_request(results, None)]
+    requests = [board_request(results, name) for name in _suites(suite, results)]
     for plan in [get_plan(request, results) for request in requests]:
         written = _sync(plan, results)
         done = f"{written} run{'s' * (written != 1)} written" if written else "nothing to write"
         click.echo(f"{plan.suite.name}  protocol {plan.protocol}  {done}")
     click.echo("MLflow: moebench ui")
+
+
+def _suites(suite: str | None, results: Path) -> list[str]:
+    """The suite that was named, or all that have run; :class:`ResultsError` if there is nothing of it."""
+    from moebench.errors import ResultsError
+    from moebench.planning.history import known_suites
+    from moebench.suites import load_suite
+
+    known = known_suites(results)
+    if suite is None and known:
+        return known
+    if suite is not None and Path(suite).stem in known:
+        return [suite]
+    what, name = ("no suite", "quick") if suite is None else (f"suite '{load_suite(suite).name}'", suite)
+    has = "has" if suite is None else "has not"
+    raise ResultsError(f"{what} {has} run into '{results}' yet; run one with `moebench run {name}`.")
 
 
 def _sync(plan: Plan, results: Path) -> int:

@@ -13,8 +13,8 @@ from moebench.cli.options import results_option
 @results_option
 @click.option("--port", type=click.IntRange(1, 65535), default=5000, show_default=True, metavar="N")
 @click.option("--host", default="127.0.0.1", show_default=True, help="0.0.0.0 lets other machines in.")
-def command(results: Path, port: int, host: str) -> int:
-    """Open the MLflow UI on the results, until Ctrl-C."""
+def command(results: Path, port: int, host: str) -> None:
+    """Run the MLflow UI on the results, until Ctrl-C, and say where the boards are."""
     from moebench.planning.history import known_suites
     from moebench.tracking.serve import serve, server_address
 
@@ -24,5 +24,5 @@ def command(results: Path, port: int, host: str) -> int:
     elsewhere = server_address(results)
     if elsewhere:
         click.echo(f"MLflow  {elsewhere}")
-        return 0
-    return serve(results, host, port, lambda url: click.echo(f"MLflow  {url}  (Ctrl-C ends it)"))
+    else:
+        serve(results, host, port, lambda url: click.echo(f"MLflow  {url}  (Ctrl-C ends it)"))

@@ -54,8 +54,9 @@ class Subject:
         return CheckFailed(f"{self.name} {text}")
 
     def note(self, text: str) -> None:
-        """Report something that is no failure."""
-        self.notes.append(text)
+        """Report something that is no failure, once."""
+        if text not in self.notes:
+            self.notes.append(text)
 
     def in_shape(self, **changes: Any) -> Subject:
         """The same variant in another slot."""
@@ -108,9 +109,9 @@ class Subject:
                 layer = self.build(settings, **changes).eval()
                 yield Built(stir(layer) if stirred else layer, settings, self.words(settings))
 
-    def words(self, settings: Settings) -> str:
+    def words(self, settings: Settings, amount: int = LADDER[0]) -> str:
         """`` with experts=16``: the settings that are not defaults; empty if none."""
-        defaults = self.defaults()
+        defaults = self.defaults(amount)
         other = [f"{name}={value}" for name, value in settings.items() if defaults.get(name) != value]
         return f" with {', '.join(other)}" if other else ""
 

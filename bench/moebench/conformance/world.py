@@ -59,9 +59,7 @@ def _autocast(device: str) -> Global:
     )
 
 
-PYTHON_RANDOM = Global(
-    "Python's random state", random.getstate, random.setstate, random.Random(7919).getstate()
-)
+PYTHON_RANDOM = Global("Python's random state", random.getstate, random.setstate, random.Random(7919).getstate())
 NUMPY_RANDOM = Global(
     "NumPy's random state",
     lambda: _comparable(np.random.get_state(legacy=True)),

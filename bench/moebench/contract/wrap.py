@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
 Factory = Callable[[int, int], nn.Module]
 
+HIDDEN = Traits(
+    experts="none", mass="none", single_expert="none", single_expert_reason="a wrapped module hides its experts"
+)
+
 
 def wrap(factory: Factory, *, name: str | None = None, aux_weight: float = 0.01) -> WrappedVariant:
     """Make a variant of ``factory(dim, hidden) -> module``, where the module returns y_BTO or (y_BTO, aux).
@@ -40,9 +44,7 @@ class WrappedVariant:
     name: str
     factory: Factory
     aux_weight: float = 0.01
-    traits: Traits = Traits(
-        experts="none", mass="none", single_expert="none", single_expert_reason="a wrapped module hides its experts"
-    )
+    traits: Traits = HIDDEN
 
     def space(self, shape: LayerShape, budget: Budget) -> Space:
         """Nothing to tune beside what all variants share."""
@@ -51,7 +53,9 @@ class WrappedVariant:
     def build(self, shape: LayerShape, size: int, settings: Settings) -> Layer:
         """Call the factory; ``size`` is its ``hidden``."""
         if shape.dim != shape.out_dim:
-            raise ValueError(f"{self.name}: a wrapped module keeps its width, the host asks {shape.dim}->{shape.out_dim}")
+            raise ValueError(
+                f"{self.name}: a wrapped module keeps its width, the host asks {shape.dim}->{shape.out_dim}"
+            )
         return _WrappedLayer(self.factory(shape.dim, size))
 
 

@@ -39,9 +39,8 @@ def _prepare(job: Job, batch: int, repeats: int) -> tuple[Stopwatch, dict[str, A
     weights = _load_weights(model, job)
     split = get_task(job.cell.task).load("validation", job.data)
     data = Split(split.inputs[:batch].to(device), split.targets[:batch].to(device))
-    with PeakMemory(device) as memory:
-        with torch.inference_mode():
-            model.eval().logits(data.inputs)
+    with PeakMemory(device) as memory, torch.inference_mode():
+        model.eval().logits(data.inputs)
     stopwatch = Stopwatch(model, data, batch, job.cell.precision, repeats)
     stopwatch.warm_up()
     return stopwatch, {"row": job.row, "weights": weights, "peak_memory_mib": memory.mib}

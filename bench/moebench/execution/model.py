@@ -60,7 +60,9 @@ def build(job: Job, device: torch.device) -> Built:
     layers = model.layers()
     counted = count_layers(layers)
     if counted != solution.counts:
-        raise BudgetError(f"{variant.name} builds {counted.total:,} parameters where it was counted with {solution.counts.total:,}.")
+        raise BudgetError(
+            f"{variant.name} builds {counted.total:,} parameters where it was counted with {solution.counts.total:,}."
+        )
     flops = sum(count_flops(layer, shape) for layer, shape in zip(layers, shapes, strict=True))
     broken = check_rules(cell.axis, shapes, counted, flops, experts=max(layer.num_experts for layer in layers))
     if broken:

@@ -66,7 +66,10 @@ class Plain:
         self._done += 1
         left = self._clock.left(self._total - self._done)
         self._console.print(
-            f"[{self._done}/{self._total}] {label}  {outcome_words(record)}  {left}", markup=False, highlight=False, soft_wrap=True
+            f"[{self._done}/{self._total}] {label}  {outcome_words(record)}  {left}",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
         )
 
     def stop(self) -> None:
@@ -102,7 +105,9 @@ class Live:
         """Name what runs, and how the last one came out."""
         text = ", ".join(labels) or "finishing"
         last = f"   last: {self._last}" if self._last else ""
-        self._bar.update(self._task, description=Text(f"{text}{last}").plain, left=self._clock.left(self._total - self._done))
+        self._bar.update(
+            self._task, description=Text(f"{text}{last}").plain, left=self._clock.left(self._total - self._done)
+        )
 
     def finished(self, label: str, record: Record) -> None:
         """Advance the bar."""

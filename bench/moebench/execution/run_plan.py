@@ -60,7 +60,12 @@ class Records:
 
 
 def run_plan(
-    plan: Plan, results: Path, options: Options, progress: Progress, on_record: OnRecord, before_latency: Callable[[], None]
+    plan: Plan,
+    results: Path,
+    options: Options,
+    progress: Progress,
+    on_record: OnRecord,
+    before_latency: Callable[[], None],
 ) -> Outcome:
     """Run what is missing. Every finished run is on disk before the next one starts in its place."""
     lookup = Records(Store(results))
@@ -132,9 +137,7 @@ class _Jobs:
         record = lookup(identity)
         assert record is not None
         row = next(
-            group.row
-            for group in plan.groups
-            if any(cell.identity == identity for cell in group.final_cells(lookup))
+            group.row for group in plan.groups if any(cell.identity == identity for cell in group.final_cells(lookup))
         )
         return self._job(Cell.from_json(record.cell), row, plan.row(row).spec, f"latency {row}")
 

@@ -56,6 +56,4 @@ def _geometry(settings: HostSettings, task: TaskInfo) -> tuple[int, int, int]:
 def _divides(number: int, what: str, task: TaskInfo) -> None:
     _, height, width = task.image
     if height % number or width % number:
-        raise SuiteError(
-            f"{what} {number} does not divide the {height} x {width} images of task '{task.name}'."
-        )
+        raise SuiteError(f"{what} {number} does not divide the {height} x {width} images of task '{task.name}'.")

@@ -1,6 +1,7 @@
 """Backends of the expert computation: how the experts' products are done, chosen apart from the variant.
 
-A backend is ``run(experts, rows_ND, counts_E) -> rows_NO`` on rows sorted by expert. Parts that use one have a method
+A backend is ``run(experts, rows_ND, counts_E) -> rows_NO`` on rows sorted by expert. Its module may define
+``available() -> str | None``, the reason why it does not work here. Parts that use a backend have a method
 ``set_backend(run)``; ``None`` gives the part back its own choice.
 """
 
@@ -27,9 +28,13 @@ def load_backend(name: str) -> Backend:
     if found.problem:
         raise PluginError(f"backend {name}: {found.problem}")
     try:
-        backend: Backend = getattr(importlib.import_module(found.module), found.attribute)
-    except Exception as error:
+        module = importlib.import_module(found.module)
+        backend: Backend = getattr(module, found.attribute)
+        reason = module.available() if hasattr(module, "available") else None
+    except (Exception, SystemExit) as error:
         raise PluginError(f"backend {name}: it fails to import ({type(error).__name__}: {error}).") from error
+    if reason:
+        raise PluginError(f"backend {name}: it does not work here: {reason}.")
     return backend
 
 

@@ -1,75 +1,117 @@
 """The digest of a variant's code: what it does, not how it is written down.
 
 Read from the syntax trees without comments and docstrings, of the file that defines the variant and of every module
-that it imports, directly or not, from its own package or from the public parts of another variant's package.
+that it imports, directly or not, from its own package (for a single file: from beside it) or from ``moevariants``.
 """
 
 from __future__ import annotations
 
 import ast
 import hashlib
-import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
 
 from moebench.errors import PluginError
-from moebench.plugins.find import Found
+from moebench.plugins.find import Found, locate
 
 SHARED_PARTS = "moevariants"
 """Parts that strangers compose: a change in them changes the stranger's layer."""
 
+HARNESS = "moebench"
+"""Covered by the protocol."""
+
+SILENT = frozenset({"ctx", "kind", "type_comment", "type_ignores"})
+"""Fields of a syntax tree that say nothing about what the code does."""
+
 
 def code_digest(found: Found) -> str:
-    """Twenty hexadecimal digits that change when the variant's code does."""
+    """Twenty hexadecimal digits that change when the variant's code does; the same wherever its file lies."""
     if found.source is None:
         raise PluginError(f"{found.spec}: its source is not a Python file, so its results cannot be identified.")
-    trees = dict(sorted(_reachable(found.module, found.source)))
-    total = hashlib.sha256()
-    for module, tree in trees.items():
-        total.update(f"{module}\n{ast.dump(tree)}\n".encode())
+    beside = found.source.parent if found.in_file else None
+    total = _digest_of(found.module, found.source, "" if found.in_file else found.module, beside)
     total.update(found.attribute.encode())
     return total.hexdigest()[:20]
 
 
-def object_digest(variant: object) -> str:
-    """The digest of a variant that is an object in memory: of its pickle, which carries its classes with it."""
-    import cloudpickle
-
-    return hashlib.sha256(cloudpickle.dumps(variant)).hexdigest()[:20]
+def module_digest(module: str, source: Path) -> str:
+    """The digest of a module and of what it imports from its own package."""
+    return _digest_of(module, source, module, None).hexdigest()[:20]
 
 
-def _reachable(module: str, source: Path) -> Iterator[tuple[str, ast.Module]]:
-    own = {module.partition(".")[0], SHARED_PARTS}
-    waiting, seen = [(module, source)], set()
+def _digest_of(module: str, source: Path, called: str, beside: Path | None) -> hashlib._Hash:
+    trees = dict(_reachable(module, source, beside))
+    trees[called] = trees.pop(module)
+    total = hashlib.sha256()
+    for name, tree in sorted(trees.items()):
+        total.update(f"{name}\n{spelling(tree)}\n".encode())
+    return total
+
+
+def _reachable(module: str, source: Path, beside: Path | None) -> Iterator[tuple[str, ast.Module]]:
+    """Every module that counts, with its tree. A file's own modules are those that lie ``beside`` it."""
+    waiting, seen = [(module, source)], {module}
     while waiting:
         name, path = waiting.pop()
-        if name in seen:
-            continue
-        seen.add(name)
-        tree = strip(parse(path))
+        tree = parse(path)
         yield name, tree
         package = name if path.name == "__init__.py" else name.rpartition(".")[0]
         for imported in _imports(tree, package):
-            if imported.partition(".")[0] in own and (found := _file_of(imported)):
+            if imported not in seen and _counts(imported, module, beside) and (found := _file_of(imported)):
+                seen.add(imported)
                 waiting.append((imported, found))
+
+
+def _counts(imported: str, module: str, beside: Path | None) -> bool:
+    top = imported.partition(".")[0]
+    if top == SHARED_PARTS or beside is None:
+        return top in (SHARED_PARTS, module.partition(".")[0])
+    own = (beside / f"{top}.py", beside / top / "__init__.py")
+    return top != HARNESS and _file_of(top) in own
 
 
 def parse(path: Path) -> ast.Module:
     """The syntax tree of a file; :class:`PluginError` if it is not Python."""
     try:
-        return ast.parse(path.read_text(encoding="utf-8"))
-    except (SyntaxError, UnicodeDecodeError) as error:
-        line = f" in line {error.lineno}" if isinstance(error, SyntaxError) else ""
-        raise PluginError(f"'{path}' is not valid Python{line} ({error.args[0]}).") from error
+        return ast.parse(path.read_bytes())
+    except SyntaxError as error:
+        line = f" in line {error.lineno}" if error.lineno else ""
+        raise PluginError(f"'{path}' is not valid Python{line} ({error.msg}).") from error
+    except (ValueError, RecursionError) as error:
+        raise PluginError(f"'{path}' is not valid Python ({error}).") from error
+    except OSError as error:
+        raise PluginError(f"'{path}' cannot be read ({error.strerror}).") from error
 
 
-def strip(tree: ast.Module) -> ast.Module:
-    """The tree without docstrings (comments are not in it anyway)."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            if ast.get_docstring(node, clean=False) is not None:
-                node.body = node.body[1:] or [ast.Pass()]
-    return tree
+def spelling(node: object) -> str:
+    """A syntax tree as text, the same under every version of Python that can read it.
+
+    Left out: strings that stand alone (docstrings), ``pass``, and fields that are empty, for which versions differ.
+    """
+    if isinstance(node, ast.Constant):
+        return repr(node.value)
+    if isinstance(node, ast.AST):
+        fields = (
+            (name, _without_silence(value)) for name, value in ast.iter_fields(node) if name not in SILENT
+        )
+        told = ",".join(f"{name}={spelling(value)}" for name, value in fields if value not in (None, []))
+        return f"{type(node).__name__}({told})"
+    if isinstance(node, list):
+        return f"[{','.join(map(spelling, node))}]"
+    return repr(node)
+
+
+def _without_silence(value: object) -> object:
+    """A list of statements without those that do nothing."""
+    if not isinstance(value, list):
+        return value
+    return [item for item in value if not isinstance(item, ast.Pass) and not _is_docstring(item)]
+
+
+def _is_docstring(node: object) -> bool:
+    return (
+        isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+    )
 
 
 def _imports(tree: ast.Module, package: str) -> Iterator[str]:
@@ -86,7 +128,7 @@ def _imports(tree: ast.Module, package: str) -> Iterator[str]:
 
 def _file_of(module: str) -> Path | None:
     try:
-        spec = importlib.util.find_spec(module)
-    except (ImportError, AttributeError, ValueError):
+        spec = locate(module)
+    except Exception:
         return None
     return Path(spec.origin) if spec and spec.origin and spec.origin.endswith(".py") else None

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import sys
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.machinery import ModuleSpec
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from moebench.errors import PluginError, UnknownNameError
 
 VARIANTS = "moebench.variants"
 BACKENDS = "moebench.backends"
+PLACE = re.compile(r"(?P<module>[\w.]+)\s*:\s*(?P<attribute>[\w.]+)(\s*\[.*\])?")
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,11 @@ class Found:
     source: Path | None
     problem: str = ""
 
+    @property
+    def in_file(self) -> bool:
+        """Whether it was named as ``path.py:Class`` rather than by an entry point."""
+        return self.spec != self.name
+
 
 def find_variants() -> dict[str, Found]:
     """Every installed variant by name; one that two packages bring has a problem naming both."""
@@ -45,7 +53,7 @@ def find_backends() -> dict[str, Found]:
 
 def find_variant(spec: str, installed: Mapping[str, Found] | None = None) -> Found:
     """What a name or ``path.py:Class`` refers to; :class:`UnknownNameError` for a name that nothing has."""
-    if ".py" in spec or ":" in spec:
+    if is_place(spec):
         return _in_file(spec)
     installed = find_variants() if installed is None else installed
     if spec not in installed:
@@ -53,24 +61,53 @@ def find_variant(spec: str, installed: Mapping[str, Found] | None = None) -> Fou
     return installed[spec]
 
 
+def is_place(spec: str) -> bool:
+    """Whether a variant is named by a file rather than by its name."""
+    return ".py" in spec or ":" in spec
+
+
+def locate(module: str) -> ModuleSpec | None:
+    """Where a module lies, asked of the import system's finders; runs none of the packages above it."""
+    try:
+        return _ask_finders(module)
+    except Exception:  # a finder that needs the parents imported, as for nested namespace packages
+        return importlib.util.find_spec(module)
+
+
+def _ask_finders(module: str) -> ModuleSpec | None:
+    spec, places, name = None, None, ""
+    for part in module.split("."):
+        if spec is not None and places is None:
+            return None  # a module that is no package has nothing below it
+        name = f"{name}.{part}" if name else part
+        finders = (finder.find_spec for finder in sys.meta_path if hasattr(finder, "find_spec"))
+        spec = next(filter(None, (find_spec(name, places) for find_spec in finders)), None)
+        if spec is None:
+            return None
+        places = spec.submodule_search_locations
+    return spec
+
+
 def _installed(group: str) -> dict[str, Found]:
     by_name: dict[str, list[EntryPoint]] = defaultdict(list)
-    for point in set(entry_points(group=group)):
+    for point in entry_points(group=group):
         by_name[point.name].append(point)
     return {name: _from_entry_points(name, points) for name, points in sorted(by_name.items())}
 
 
 def _from_entry_points(name: str, points: list[EntryPoint]) -> Found:
     packages = sorted({_package(point) for point in points})
-    point = min(points, key=_package)
-    module, _, attribute = point.value.partition(":")
-    problem = ""
-    if len({(p.value, _package(p)) for p in points}) > 1:
+    point = min(points, key=lambda point: (_package(point), point.value))
+    place = PLACE.fullmatch(point.value)
+    if place is None:
+        problem = f"its entry point is '{point.value}', not of the form module:Class."
+        return Found(name, name, ", ".join(packages), "", "", None, problem)
+    source, problem = _source_of(place["module"])
+    if len(packages) > 1:
         problem = f"the packages {' and '.join(packages)} both bring a '{name}'; uninstall one of them."
-    source = None
-    if not problem:
-        source, problem = _source_of(module)
-    return Found(name, name, ", ".join(packages), module, attribute, source, problem)
+    elif len({p.value for p in points}) > 1:
+        problem = f"the package {packages[0]} brings two variants called '{name}'."
+    return Found(name, name, ", ".join(packages), place["module"], place["attribute"], source, problem)
 
 
 def _package(point: EntryPoint) -> str:
@@ -78,9 +115,9 @@ def _package(point: EntryPoint) -> str:
 
 
 def _source_of(module: str) -> tuple[Path | None, str]:
-    """The file of a module, found without running it (its parent packages are imported)."""
+    """The file of a module, or why there is none."""
     try:
-        spec = importlib.util.find_spec(module)
+        spec = locate(module)
     except Exception as error:
         return None, f"its package does not import ({type(error).__name__}: {error})."
     if spec is None:
@@ -95,5 +132,5 @@ def _in_file(spec: str) -> Found:
     path = Path(match["path"]).expanduser()
     if not path.is_file():
         raise PluginError(f"there is no file '{path}' for '{spec}'.")
-    path = path.resolve()
-    return Found(match["attribute"], f"{path}:{match['attribute']}", str(path), path.stem, match["attribute"], path)
+    path, attribute = path.resolve(), match["attribute"]
+    return Found(attribute, f"{path}:{attribute}", str(path), path.stem, attribute, path)

@@ -10,7 +10,7 @@ from moebench.contract import Layer
 from moebench.hosts.host import Call, Host
 from moebench.scores.selections import all_but
 from moebench.tasks import Split
-from moebench.training.evaluate import answer, asking, correct
+from moebench.training.evaluate import Answers, answer, asking, correct
 
 COSINE_INPUTS = 64
 POLYSEMANTICITY_INPUTS = 1000
@@ -50,23 +50,27 @@ def _sum_of_cosines(layer: Layer, x_BTD: Tensor) -> tuple[float, float]:
     return float(sums_BT.sum()) / 2, float((acting_BT * (acting_BT - 1)).sum()) / 2
 
 
-def polysemanticity(model: Host, data: Split, logits_NC: Tensor, *, precision: str = "fp32") -> float | None:
+def polysemanticity(model: Host, data: Split, whole: Answers, *, precision: str = "fp32") -> float | None:
     """How many classes an expert serves (after arXiv 2402.12550): 0 if removing it hurts one class alone.
 
     Remove expert n of one layer; d_c is the size of the relative change of the accuracy on class c, scaled to
     sum 1; p_n = ||d - onehot(argmax d)||_2, averaged over the experts that change anything; None: none does.
-    logits_NC are the whole model's on ``data``. Only the first 1,000 inputs are looked at, because it takes a
-    pass for each expert of each layer.
+    ``whole`` are the whole model's answers on ``data``. Only the first 1,000 inputs are looked at, because it
+    takes a pass for each expert of each layer.
     """
     data = Split(data.inputs[:POLYSEMANTICITY_INPUTS], data.targets[:POLYSEMANTICITY_INPUTS])
-    classes = logits_NC.shape[1]
-    before_C = _class_accuracy(logits_NC[:POLYSEMANTICITY_INPUTS], data.targets, classes)
+    before_NC = whole.logits_NC[:POLYSEMANTICITY_INPUTS]
+    before_C = _class_accuracy(before_NC, data.targets)
     values = []
-    for index, layer in enumerate(model.layers()):
-        for expert in range(layer.num_experts):
-            answers = answer(model, data, precision=precision, select=all_but(index, expert))
-            after_C = _class_accuracy(answers.logits_NC, data.targets, classes)
-            change_C = ((before_C - after_C) / before_C.clamp_min(1e-12)).abs() * (before_C > 0)
+    for layer, mass_NE in enumerate(whole.masses):
+        for expert, mass_N in enumerate(() if mass_NE is None else mass_NE[:POLYSEMANTICITY_INPUTS].T):
+            after_NC = before_NC.clone()
+            met = mass_N > 0  # the others' answers cannot change
+            if met.any():
+                part = Split(data.inputs[met], data.targets[met])
+                select = all_but(layer, expert)
+                after_NC[met] = answer(model, part, precision=precision, select=select).logits_NC
+            change_C = (_class_accuracy(after_NC, data.targets) / before_C - 1).abs()[before_C > 0]
             if change_C.sum() > 0:
                 values.append(_distance_to_one_class(change_C / change_C.sum()))
     return sum(values) / len(values) if values else None
@@ -77,8 +81,9 @@ def _distance_to_one_class(share_C: Tensor) -> float:
     return float((share_C - one_hot_C).norm())
 
 
-def _class_accuracy(logits_NC: Tensor, target_N: Tensor, classes: int) -> Tensor:
+def _class_accuracy(logits_NC: Tensor, target_N: Tensor) -> Tensor:
     """Share classified right of each class (C,); 0 where a class has no inputs."""
+    classes = logits_NC.shape[1]
     count_C = torch.bincount(target_N, minlength=classes).double()
     right_C = torch.bincount(target_N, weights=correct(logits_NC, target_N), minlength=classes)
     return right_C / count_C.clamp_min(1)

@@ -75,7 +75,7 @@ def _routing_scores(
     scores.put("output_cosine", output_cosine(model, test), "no two experts act on one token")
     scores.put(
         "polysemanticity",
-        polysemanticity(model, test, on_test.logits_NC, precision=precision),
+        polysemanticity(model, test, on_test, precision=precision),
         "no expert matters alone",
     )
     scores.values |= routing_summary(model, validation)

@@ -1,7 +1,8 @@
-"""Find and read suite files; every mistake becomes one sentence with the file, the key and what would be right."""
+"""Find and read suite files; every mistake becomes one sentence: file, key, and what would be right."""
 
 from __future__ import annotations
 
+import json
 import tomllib
 from importlib.resources import files
 from pathlib import Path
@@ -11,7 +12,8 @@ from pydantic import ValidationError
 
 from moebench.errors import SuiteError, UnknownNameError
 from moebench.hosts import HOSTS, host_settings
-from moebench.suites.schema import Suite, Training
+from moebench.suites.mistakes import sentence
+from moebench.suites.schema import Suite, TaskEntry, Training
 from moebench.tasks import get_task
 
 
@@ -32,56 +34,39 @@ def load_suite(name_or_path: str) -> Suite:
         if name_or_path not in known:
             raise UnknownNameError("suite", name_or_path, known)
         path = known[name_or_path]
+    return parse_suite({"name": path.stem, **_read(path)}, str(path))
+
+
+def _read(path: Path) -> dict[str, Any]:
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SuiteError(f"'{path}' is not valid TOML: {error}.") from error
     except OSError as error:
         raise SuiteError(f"cannot read the suite file '{path}' ({error.strerror}).") from error
-    return parse_suite({"name": path.stem, **values}, str(path))
 
 
 def parse_suite(values: dict[str, Any], where: str) -> Suite:
     """Validate what a file says, down to the settings of its host on each task."""
+    key = ""
     try:
         suite = Suite.model_validate(values)
-        for entry in suite.task:
+        for index, entry in enumerate(suite.task):
+            key = ""
             get_task(entry.name)
-            host_settings(suite.host | entry.host)
+            key = f"task.{index}.host" if entry.host else "host"
+            _check_host(suite, entry)
+            key = f"task.{index}.training"
             Training.model_validate(suite.training.model_dump() | entry.training)
     except ValidationError as error:
-        raise SuiteError(f"suite '{where}': {first_problem(error)}") from error
+        raise SuiteError(f"suite '{where}': {sentence(error, key)}") from error
     except UnknownNameError as error:
         raise SuiteError(f"suite '{where}': {error}") from error
     return suite
 
 
-def first_problem(error: ValidationError) -> str:
-    """The first of pydantic's findings as one sentence: where, what, and what would be right."""
-    import difflib
-
-    finding = error.errors()[0]
-    where = ".".join(str(part) for part in finding["loc"])
-    if finding["type"] == "extra_forbidden":
-        known = _siblings(error.title, finding["loc"])
-        near = difflib.get_close_matches(str(finding["loc"][-1]), known, n=1, cutoff=0.5)
-        hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(known)}."
-        return f"unknown key '{where}'; {hint}"
-    message = finding["msg"].removeprefix("Value error, ")
-    if finding["type"] == "missing":
-        return f"the key '{where}' is missing."
-    got = finding.get("input")
-    shown = f", not {got!r}" if isinstance(got, str | int | float | bool) else ""
-    return f"{where + ': ' if where else ''}{message[0].lower() + message[1:]}{shown}."
-
-
-def _siblings(title: str, loc: tuple[Any, ...]) -> list[str]:
-    """The keys that exist beside an unknown one."""
-    model: Any = {"Suite": Suite, "Training": Training, **{m.__name__: m for m in HOSTS.values()}}.get(title)
-    for part in loc[:-1]:
-        field = model.model_fields.get(part) if model is not None and isinstance(part, str) else None
-        if field is None:
-            continue
-        candidates = [field.annotation, *getattr(field.annotation, "__args__", ())]
-        model = next((c for c in candidates if hasattr(c, "model_fields")), model)
-    return sorted(model.model_fields) if model is not None else []
+def _check_host(suite: Suite, entry: TaskEntry) -> None:
+    """Its settings on a task, and no value of another type that would be made to fit."""
+    values = suite.host | entry.host
+    host_settings(values)
+    HOSTS[values["name"]].model_validate_json(json.dumps(values, default=str), strict=True)

@@ -101,9 +101,7 @@ class IdxSource:
         apt = f" or install Debian's package {self.package}" if self.package and data_dir is None else ""
         return f"put {names} (or the same without .gz) into '{roots(data_dir)[0] / self.folders[0]}'{apt}"
 
-    def _check(
-        self, images: Path, labels: Path, images_NHW: NDArray[np.uint8], labels_N: NDArray[np.uint8]
-    ) -> None:
+    def _check(self, images: Path, labels: Path, images_NHW: NDArray[np.uint8], labels_N: NDArray[np.uint8]) -> None:
         if len(images_NHW) != len(labels_N):
             raise DataError(
                 f"'{images}' holds {len(images_NHW):,} images and '{labels}' {len(labels_N):,} labels; "
@@ -111,9 +109,7 @@ class IdxSource:
             )
         if images_NHW.shape[1:] != self.image[1:]:
             size = " x ".join(map(str, images_NHW.shape[1:]))
-            raise DataError(
-                f"the images in '{images}' are {size}; {self.title} has {self.image[1]} x {self.image[2]}."
-            )
+            raise DataError(f"the images in '{images}' are {size}; {self.title} has {self.image[1]} x {self.image[2]}.")
         if len(labels_N) == 0 or labels_N.max() >= self.classes:
             raise DataError(f"'{labels}' should hold labels from 0 to {self.classes - 1}, and at least one.")
 

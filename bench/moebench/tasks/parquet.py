@@ -82,8 +82,7 @@ def _columns(path: Path) -> tuple[list[bytes | None], NDArray[Any]]:
 def _damaged(path: Path, error: Exception) -> DataError:
     reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
     return DataError(
-        f"'{path}' is not a whole parquet file with columns img {{bytes, path}} and label ({reason}); "
-        "fetch it again."
+        f"'{path}' is not a whole parquet file with columns img {{bytes, path}} and label ({reason}); fetch it again."
     )
 
 
@@ -111,7 +110,7 @@ def _decode_one(path: Path, row: int, content: bytes | None, image: Image) -> ND
             if picture.size != (image[2], image[1]):
                 raise ValueError(f"it is {picture.width} x {picture.height}, not {image[2]} x {image[1]}")
             return np.asarray(picture.convert("RGB"))
-    # Pillow raises SyntaxError for a broken PNG.
-    except (OSError, ValueError, SyntaxError) as error:
+    # Pillow raises what its decoders stumble over: OSError, SyntaxError, struct.error, zlib.error and more.
+    except Exception as error:
         reason = str(error) if content else "it is empty"
         raise DataError(f"image {row} of '{path}' does not decode ({reason}); fetch it again.") from error

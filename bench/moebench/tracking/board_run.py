@@ -16,9 +16,7 @@ NOTE_LENGTH = 5000
 
 def board_entry(plan: Plan, directory: Path) -> Entry | None:
     """The run of the board in a directory; None where there is none, or one of another protocol."""
-    files = tuple(
-        path for suffix in ("json", "md", "html") if (path := directory / f"board.{suffix}").is_file()
-    )
+    files = tuple(path for suffix in ("json", "md", "html") if (path := directory / f"board.{suffix}").is_file())
     if not _is_of(plan, directory / "board.json"):
         return None
     texts = [path.read_text(encoding="utf-8") for path in files]
@@ -44,8 +42,7 @@ def _content(plan: Plan, files: tuple[Path, ...]) -> Content:
         status="FINISHED",
         started=min(made),
         ended=max(made),
-        tags=experiment_tags(plan)
-        | {"moebench.kind": "board", "moebench.identity": digest(experiment_tags(plan))},
+        tags=experiment_tags(plan) | {"moebench.kind": "board", "moebench.identity": digest(experiment_tags(plan))},
         files=files,
         note=None if markdown is None else shortened(markdown, NOTE_LENGTH),
     )

@@ -29,9 +29,7 @@ def writing(results: Path) -> Iterator[None]:
         lock = FileLock(folder / "lock")
         lock.acquire(timeout=0)
     except Timeout:
-        raise ResultsError(
-            f"another process is writing MLflow for '{results}'; it writes this too."
-        ) from None
+        raise ResultsError(f"another process is writing MLflow for '{results}'; it writes this too.") from None
     except OSError as error:
         raise ResultsError(f"cannot write to '{folder}' ({error.strerror}).") from error
     try:

@@ -56,9 +56,7 @@ class Mirror:
         """Write what is lacking."""
         self._plan = grown(self._plan, self._lookup)
         try:
-            write_missing(
-                self._experiment, wanted(self._plan, self._store, self._lookup, self._board, live=live)
-            )
+            write_missing(self._experiment, wanted(self._plan, self._store, self._lookup, self._board, live=live))
         finally:
             self._ledger.save(self._experiment.name, self._experiment.known)
 
@@ -66,9 +64,7 @@ class Mirror:
 def main() -> int:
     """Follow a suite, out of the way of its training and of what libraries print."""
     os.nice(NICENESS)
-    os.environ.setdefault(
-        "MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2"
-    )  # a suite waits for its end, not for a server
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # a suite waits for its end, not for a server
     return run(sys.stdin, _answers())
 
 

@@ -72,9 +72,7 @@ def provenance_params(record: Record) -> dict[str, str]:
     """What a run ran on."""
     provenance = record.provenance
     own = {name: provenance.get(name) for name in ("device", "backend", "machine")}
-    return texts_of(
-        own | {f"version/{name}": value for name, value in provenance.get("versions", {}).items()}
-    )
+    return texts_of(own | {f"version/{name}": value for name, value in provenance.get("versions", {}).items()})
 
 
 def times(record: Record) -> tuple[int, int]:

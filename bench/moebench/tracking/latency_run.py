@@ -57,9 +57,7 @@ def _content(plan: Plan, record: Record) -> Content:
         | {"moebench.kind": "latency", "moebench.identity": record.identity, "moebench.task": cell["task"]}
         | {"moebench.budget": str(cell["budget"])}
         | status_tags(record),
-        params=texts_of(
-            {name: cell[name] for name in ("task", "axis", "budget", "batch", "precision", "threads")}
-        )
+        params=texts_of({name: cell[name] for name in ("task", "axis", "budget", "batch", "precision", "threads")})
         | texts_of({name: cell["session"].get(name) for name in ("rounds", "repeats")})
         | provenance_params(record),
         metrics={

@@ -27,7 +27,7 @@ def server_address(results: Path) -> str | None:
     return uri if urlsplit(uri).scheme in ("http", "https") else None
 
 
-def serve(results: Path, host: str, port: int, on_ready: Callable[[str], None]) -> int:
+def serve(results: Path, host: str, port: int, on_ready: Callable[[str], None]) -> None:
     """Run the UI until it is interrupted; ``on_ready`` is told its address once it answers."""
     uri = tracking_uri(results)
     path = database_path(uri)
@@ -35,15 +35,12 @@ def serve(results: Path, host: str, port: int, on_ready: Callable[[str], None]) 
         raise ResultsError(f"there is no MLflow database '{path}' yet; run a suite, or `moebench sync`.")
     _check_port(host, port)
     url = f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"
-    with _server(results, uri, host, port) as process:
-        try:
-            if not _answers(url, process):
-                raise UsageError("the MLflow UI did not start; its last lines above say why.")
+    log = results / ".mlflow" / "ui.log"
+    with contextlib.suppress(KeyboardInterrupt), _server(results, uri, host, port, log) as process:
+        if _answers(url, process):
             on_ready(url)
             process.wait()
-        except KeyboardInterrupt:
-            return 0
-    return 0
+        raise UsageError(f"the MLflow UI ended by itself; '{log}' says why.")
 
 
 def _check_port(host: str, port: int) -> None:
@@ -59,19 +56,23 @@ def _check_port(host: str, port: int) -> None:
 
 
 @contextlib.contextmanager
-def _server(results: Path, uri: str, host: str, port: int) -> Iterator[subprocess.Popen[bytes]]:
-    """The server's process; ended, with its workers, whenever the block is left."""
+def _server(results: Path, uri: str, host: str, port: int, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """The server's process; ended, with its workers, whenever the block is left. What it prints goes to ``log``."""
     options = ["--backend-store-uri", uri, "--host", host, "--port", str(port), "--workers", "1"]
     artifacts = artifact_location(results, uri)
     if artifacts:
         options += ["--default-artifact-root", artifacts]
     quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    process = subprocess.Popen(
-        [sys.executable, "-P", "-m", "mlflow", "ui", *options],
-        env={**quiet, **os.environ},
-        stdout=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "mlflow", "ui", *options],
+            env={**quiet, **os.environ},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield process

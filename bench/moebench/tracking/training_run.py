@@ -31,9 +31,7 @@ def training_entry(plan: Plan, group: Group, label: str, record: Record, parent:
 
 def _content(plan: Plan, group: Group, label: str, record: Record, store: Store) -> Content:
     started, ended = times(record)
-    fixed = (
-        study_params(group.row, record.cell) | {"seed": str(record.cell["seed"])} | provenance_params(record)
-    )
+    fixed = study_params(group.row, record.cell) | {"seed": str(record.cell["seed"])} | provenance_params(record)
     return Content(
         name=f"{study_name(plan, group)} {label}",
         status="FINISHED" if record.settled else "FAILED",

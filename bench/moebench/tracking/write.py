@@ -38,9 +38,7 @@ def needs_sync(plan: Plan, store: Store, ledger: Ledger) -> bool:
     )
 
 
-def sync(
-    plan: Plan, store: Store, client: MlflowClient, ledger: Ledger, progress: Progress | None = None
-) -> int:
+def sync(plan: Plan, store: Store, client: MlflowClient, ledger: Ledger, progress: Progress | None = None) -> int:
     """Write what MLflow lacks; returns how many runs that were. The caller holds ``database.writing``."""
     runs = wanted(plan, store, Records(store))
     if not runs:
@@ -59,9 +57,7 @@ def open_experiment(plan: Plan, store: Store, client: MlflowClient) -> Experimen
     return Experiment(client, experiment_name(plan), experiment_tags(plan), store.root)
 
 
-def wanted(
-    plan: Plan, store: Store, lookup: Lookup, board: Path | None = None, *, live: bool = False
-) -> list[Entry]:
+def wanted(plan: Plan, store: Store, lookup: Lookup, board: Path | None = None, *, live: bool = False) -> list[Entry]:
     """All runs that MLflow should have of a plan. board: the directory of its pages, if not the usual one."""
     directory = board or board_directory(store.root, plan.suite.name, plan.protocol)
     return list(entries(grown(plan, lookup), store, lookup, directory, live=live))

@@ -115,9 +115,7 @@ def auxiliary(routings: list[Routing], weights: Mapping[str, float]) -> Tensor |
     return total
 
 
-def _batches(
-    inputs: int, recipe: Recipe, generator: torch.Generator, device: torch.device
-) -> tuple[Tensor, ...]:
+def _batches(inputs: int, recipe: Recipe, generator: torch.Generator, device: torch.device) -> tuple[Tensor, ...]:
     """Indices of each step's batch: one permutation of the data after the other, cut into whole batches."""
     needed = recipe.steps * recipe.batch
     order = [torch.randperm(inputs, generator=generator) for _ in range(math.ceil(needed / inputs))]

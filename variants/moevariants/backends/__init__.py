@@ -14,13 +14,14 @@ from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING
 
-from torch import Tensor
-
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from moevariants.parts.experts import Experts
 
 GROUP = "moebench.backends"
-Backend = Callable[["Experts", Tensor, Tensor], Tensor]
+# In quotes, so that listing the backends does not import torch.
+Backend = Callable[["Experts", "Tensor", "Tensor"], "Tensor"]
 
 # Loaded by name, like all others: which backend computes is no part of what a variant is.
 _AUTO = EntryPoint("auto", "moevariants.backends.auto:run", GROUP)

@@ -97,7 +97,7 @@ def _gather_sum(rows_MD: Tensor, place_NK: Tensor) -> Tensor:
 
 def capacity(tokens: int, top_k: int, num_experts: int, factor: float) -> int:
     """Places an expert has for one input of T tokens: min(T, ceil(T K factor / E))."""
-    # A hair less than the quotient, because 10 * 1.1 is 11.000000000000002 and has to be 11 places.
+    # A hair less than the quotient, because 100 * 1.1 / 2 is 55.00000000000001 and has to be 55 places.
     return min(tokens, math.ceil(tokens * top_k * factor / num_experts - 1e-9))
 
 

@@ -71,9 +71,7 @@ def check_active_parameters_are_counted(subject: Subject) -> None:
         layer, counts = built.layer, count_layer(built.layer)
         least = Layer.active_parameters(layer)
         if counts.active > counts.total:
-            raise subject.failed(
-                f"counts {counts.active:,} active of {counts.total:,} parameters{built.words}."
-            )
+            raise subject.failed(f"counts {counts.active:,} active of {counts.total:,} parameters{built.words}.")
         if counts.active < least:
             raise subject.failed(
                 f"counts {counts.active:,} active parameters{built.words}, but at least {least:,} act on a "

@@ -27,9 +27,7 @@ def check_same_seed_same_results(subject: Subject) -> None:
         torch.manual_seed(6)
         losses.append(train(layer, subject.defaults(), subject.inputs(), STEPS))
     if losses[0] != losses[1]:
-        raise subject.failed(
-            f"trained three steps twice under one seed, goes through the losses {_both(losses)}."
-        )
+        raise subject.failed(f"trained three steps twice under one seed, goes through the losses {_both(losses)}.")
 
 
 def _both(losses: list[list[float]]) -> str:
@@ -49,9 +47,7 @@ def check_another_seed_other_weights(subject: Subject) -> None:
     if not drawn:
         raise NotApplicable("it has no weights.")
     if not set(_unequal(one, two)) & set(drawn):
-        raise subject.failed(
-            f"draws the same weights under seeds 5 and 6, in {listed(drawn)}: leave seeding alone."
-        )
+        raise subject.failed(f"draws the same weights under seeds 5 and 6, in {listed(drawn)}: leave seeding alone.")
     size = subject.sizes(subject.defaults())[0]
     torch.manual_seed(5)
     stream = [subject.variant.build(subject.shape, size, subject.defaults()) for _ in range(2)]
@@ -74,8 +70,7 @@ def check_eval_draws_nothing(subject: Subject) -> None:
         second, again = layer(x_BTD), layer.route(x_BTD).mass_BE
         if not torch.equal(first, second):
             raise subject.failed(
-                "gives other outputs when called twice in eval mode, "
-                f"{where_apart(first, second)}{built.words}."
+                f"gives other outputs when called twice in eval mode, {where_apart(first, second)}{built.words}."
             )
         if mass is not None and again is not None and not torch.equal(mass, again):
             raise subject.failed(f"gives other masses when called twice in eval mode{built.words}.")

@@ -62,9 +62,7 @@ def _gate(routing: Routing, expert: int) -> Tensor:
 
 def _contribution(layer: Layer, x_BTD: Tensor, expert: int) -> Tensor:
     routing, shape = layer.route(x_BTD), (len(x_BTD), layer.num_experts)
-    return layer.compute(x_BTD, routing, keep(*shape, [expert])) - layer.compute(
-        x_BTD, routing, keep(*shape, [])
-    )
+    return layer.compute(x_BTD, routing, keep(*shape, [expert])) - layer.compute(x_BTD, routing, keep(*shape, []))
 
 
 def check_gate_is_one_softmax(subject: Subject) -> None:

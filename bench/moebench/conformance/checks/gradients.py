@@ -72,9 +72,7 @@ def check_every_parameter_learns(subject: Subject) -> None:
         dead = _dead_experts(seen)
         if dead:
             never = f"{count(len(dead), 'expert')} ({listed(dead)})"
-            subject.note(
-                f"{never} of {built.layer.num_experts} never chosen in {BATCHES} batches{built.words}."
-            )
+            subject.note(f"{never} of {built.layer.num_experts} never chosen in {BATCHES} batches{built.words}.")
         _complain(subject, built, seen, dead)
 
 
@@ -108,9 +106,7 @@ def _dead_experts(seen: _Seen) -> list[int]:
 def _complain(subject: Subject, built: Built, seen: _Seen, dead: list[int]) -> None:
     broken = [name for name, p in built.layer.named_parameters() if not bool(torch.isfinite(p).all())]
     if broken:
-        raise subject.failed(
-            f"has NaN or infinity in {listed(broken)} after {BATCHES} steps of SGD{built.words}."
-        )
+        raise subject.failed(f"has NaN or infinity in {listed(broken)} after {BATCHES} steps of SGD{built.words}.")
     if seen.silent():
         raise subject.failed(
             f"trains {listed(seen.silent())} by no gradient from its output in {BATCHES} "
@@ -136,8 +132,6 @@ def check_input_gets_gradient(subject: Subject) -> None:
             ) from None
         gradient = x_BTD.grad
         if gradient is None or not bool(gradient.any()):
-            raise subject.failed(
-                f"hands no gradient on to its input{built.words}: layers below it would not learn."
-            )
+            raise subject.failed(f"hands no gradient on to its input{built.words}: layers below it would not learn.")
         if not bool(torch.isfinite(gradient).all()):
             raise subject.failed(f"hands a gradient with NaN or infinity on to its input{built.words}.")

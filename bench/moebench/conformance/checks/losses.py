@@ -33,21 +33,13 @@ def check_losses_are_scalars(subject: Subject) -> None:
         for name, loss in _losses(built.layer, subject.inputs()).items():
             given = True
             if not isinstance(loss, Tensor) or loss.ndim or not loss.is_floating_point():
-                shape = (
-                    f"of shape {tuple(loss.shape)}"
-                    if isinstance(loss, Tensor)
-                    else f"of {type(loss).__name__}"
-                )
-                raise subject.failed(
-                    f"gives a loss '{name}' {shape}; it must be a scalar tensor{built.words}."
-                )
+                shape = f"of shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else f"of {type(loss).__name__}"
+                raise subject.failed(f"gives a loss '{name}' {shape}; it must be a scalar tensor{built.words}.")
             if not bool(torch.isfinite(loss)):
                 raise subject.failed(f"gives {number(loss)} as its loss '{name}'{built.words}.")
             trains = any(parameter.requires_grad for parameter in built.layer.parameters())
             if weights.get(name) and trains and not loss.requires_grad:
-                raise subject.failed(
-                    f"gives a loss '{name}' without a gradient: its weight does nothing{built.words}."
-                )
+                raise subject.failed(f"gives a loss '{name}' without a gradient: its weight does nothing{built.words}.")
     if not given:
         raise NotApplicable("its routing gives no auxiliary losses.")
 

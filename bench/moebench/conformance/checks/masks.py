@@ -21,9 +21,7 @@ def check_keep_all_is_no_mask(subject: Subject) -> None:
             built.layer(x_BTD),
         )
         if not same(got, want):
-            raise subject.failed(
-                f"differs with every expert kept from no mask, {where_apart(got, want)}{built.words}."
-            )
+            raise subject.failed(f"differs with every expert kept from no mask, {where_apart(got, want)}{built.words}.")
 
 
 def check_mask_is_obeyed(subject: Subject) -> None:
@@ -36,14 +34,10 @@ def check_mask_is_obeyed(subject: Subject) -> None:
             raise NotApplicable("its routing tells no mass.")
         mass_BE = mass_BE.detach()
         if bool(mass_BE.any()) and same(masked(layer, x_BTD, keep(len(x_BTD), experts, [])), want):
-            raise subject.failed(
-                f"ignores the mask: with every expert masked its outputs are the same{built.words}."
-            )
+            raise subject.failed(f"ignores the mask: with every expert masked its outputs are the same{built.words}.")
         for e in range(experts):
             keep_BE = keep(len(x_BTD), experts, [i for i in range(experts) if i != e])
-            _expect_who(
-                subject, built, e, mass_BE[:, e], (masked(layer, x_BTD, keep_BE) - want).abs().amax((1, 2))
-            )
+            _expect_who(subject, built, e, mass_BE[:, e], (masked(layer, x_BTD, keep_BE) - want).abs().amax((1, 2)))
 
 
 def _expect_who(subject: Subject, built: Built, expert: int, mass_B: Tensor, change_B: Tensor) -> None:
@@ -110,9 +104,7 @@ def check_mask_leaves_the_routing(subject: Subject) -> None:
         with torch.no_grad():
             routing = layer.route(x_BTD)
             want = layer.compute(x_BTD, routing)
-            told = [
-                t.clone() for t in (routing.mass_BE, routing.weight_BTK, routing.kept_BTK) if t is not None
-            ]
+            told = [t.clone() for t in (routing.mass_BE, routing.weight_BTK, routing.kept_BTK) if t is not None]
             layer.compute(x_BTD, routing, keep(len(x_BTD), experts))
             now = [t for t in (routing.mass_BE, routing.weight_BTK, routing.kept_BTK) if t is not None]
             later = layer.compute(x_BTD, routing)

@@ -30,13 +30,11 @@ def check_bf16_autocast(subject: Subject) -> None:
         worst = _relative_error(got, want)
         if worst > NEAR:
             raise subject.failed(
-                f"is off by {worst:.0%} or more for a tenth of the tokens under bfloat16 "
-                f"autocast{built.words}."
+                f"is off by {worst:.0%} or more for a tenth of the tokens under bfloat16 autocast{built.words}."
             )
         if mass_BE is not None and moved_BE is not None and (moves := gap(moved_BE, mass_BE)) > MASS:
             subject.note(
-                f"its masses move by {moves:.1%} under bfloat16 autocast{built.words}: keep the router in "
-                "fp32."
+                f"its masses move by {moves:.1%} under bfloat16 autocast{built.words}: keep the router in fp32."
             )
 
 

@@ -30,9 +30,7 @@ def check_name_and_traits(subject: Subject) -> None:
     for name, allowed in _allowed().items():
         value = getattr(traits, name)
         if value not in allowed:
-            raise subject.failed(
-                f"has {name}={value!r} in its traits; it must be one of {', '.join(allowed)}."
-            )
+            raise subject.failed(f"has {name}={value!r} in its traits; it must be one of {', '.join(allowed)}.")
     disagreement = _disagreement(traits)
     if disagreement:
         raise subject.failed(disagreement)
@@ -65,9 +63,7 @@ def check_space(subject: Subject) -> None:
     """Its space has lower-case names, known dimensions and defaults inside them, the same at every call."""
     space = subject.variant.space(subject.shape, subject.budget())
     if not isinstance(space, Space):
-        raise subject.failed(
-            f"returns a {type(space).__name__} from space(); it must be a moebench.contract.Space."
-        )
+        raise subject.failed(f"returns a {type(space).__name__} from space(); it must be a moebench.contract.Space.")
     for name, dimension in space.items():
         if not isinstance(name, str) or not SETTING.fullmatch(name):
             raise subject.failed(
@@ -75,9 +71,7 @@ def check_space(subject: Subject) -> None:
                 "and only 'loss/<name>' has a slash."
             )
         if not isinstance(dimension, Choice | Uniform):
-            raise subject.failed(
-                f"offers a {type(dimension).__name__} for '{name}'; it must be a Choice or Uniform."
-            )
+            raise subject.failed(f"offers a {type(dimension).__name__} for '{name}'; it must be a Choice or Uniform.")
         if not dimension.holds(dimension.default):
             raise subject.failed(f"has the default {dimension.default!r} for '{name}', outside {dimension}.")
     again = subject.variant.space(subject.shape, subject.budget())
@@ -117,9 +111,7 @@ def _run(subject: Subject, layer: Layer, which: str) -> None:
     try:
         layer(subject.inputs())
     except Exception as error:
-        raise subject.failed(
-            f"builds with {which}, but forward() raises {type(error).__name__}: {error}"
-        ) from None
+        raise subject.failed(f"builds with {which}, but forward() raises {type(error).__name__}: {error}") from None
 
 
 def _named(settings: Settings) -> str:

@@ -20,9 +20,7 @@ def check_mass_is_as_claimed(subject: Subject) -> None:
         mass_BE = built.layer.route(subject.inputs()).mass_BE
         if claim == "none":
             if mass_BE is not None:
-                raise subject.failed(
-                    f"claims no mass, but route() gives one of shape {tuple(mass_BE.shape)}."
-                )
+                raise subject.failed(f"claims no mass, but route() gives one of shape {tuple(mass_BE.shape)}.")
             continue
         if mass_BE is None:
             raise subject.failed(f"claims mass={claim!r}, but route() gives none{built.words}.")
@@ -32,9 +30,7 @@ def check_mass_is_as_claimed(subject: Subject) -> None:
 def _expect_mass(subject: Subject, built: Built, mass_BE: Tensor, tokens: int) -> None:
     want, claim = (len(subject.inputs()), built.layer.num_experts), subject.variant.traits.mass
     if tuple(mass_BE.shape) != want:
-        raise subject.failed(
-            f"gives masses of shape {tuple(mass_BE.shape)}; (inputs, experts) is {want}{built.words}."
-        )
+        raise subject.failed(f"gives masses of shape {tuple(mass_BE.shape)}; (inputs, experts) is {want}{built.words}.")
     if not bool(torch.isfinite(mass_BE).all()) or float(mass_BE.min()) < 0:
         raise subject.failed(f"gives the mass {float(mass_BE.min()):.4g} to an expert{built.words}.")
     sums_B = mass_BE.double().sum(1)
@@ -42,13 +38,11 @@ def _expect_mass(subject: Subject, built: Built, mass_BE: Tensor, tokens: int) -
     total = float(sums_B[worst])
     if claim == "exact" and abs(total - tokens) > SLACK * tokens:
         raise subject.failed(
-            f"claims masses that sum to the {tokens} tokens of an input; they sum to "
-            f"{total:.6g}{built.words}."
+            f"claims masses that sum to the {tokens} tokens of an input; they sum to {total:.6g}{built.words}."
         )
     if claim == "at_most" and total > tokens * (1 + SLACK):
         raise subject.failed(
-            f"claims masses that sum to at most the {tokens} tokens of an input; they sum to "
-            f"{total:.6g}{built.words}."
+            f"claims masses that sum to at most the {tokens} tokens of an input; they sum to {total:.6g}{built.words}."
         )
 
 
@@ -62,9 +56,7 @@ def check_choices_make_the_mass(subject: Subject) -> None:
         summed_BE = gate_BTE.scatter_add(2, chosen, weight.detach() * kept).sum(1)
         mass_BE = None if routing.mass_BE is None else routing.mass_BE.detach()
         if mass_BE is None or not same(mass_BE, summed_BE, SLACK):
-            b, e = divmod(
-                int((summed_BE - (0 if mass_BE is None else mass_BE)).abs().argmax()), summed_BE.shape[1]
-            )
+            b, e = divmod(int((summed_BE - (0 if mass_BE is None else mass_BE)).abs().argmax()), summed_BE.shape[1])
             told = "none" if mass_BE is None else f"{float(mass_BE[b, e]):.5g}"
             raise subject.failed(
                 f"gives expert {e} the mass {told} for input {b}, but the weights of its kept choices sum to "
@@ -93,9 +85,7 @@ def _expect_choices(subject: Subject, built: Built, chosen: Tensor, weight: Tens
             f"{tuple(kept.shape)}; (inputs, tokens, experts_per_token) is {want}{built.words}."
         )
     if kept.dtype != torch.bool or chosen.is_floating_point():
-        raise subject.failed(
-            f"gives kept_BTK as {kept.dtype} and chosen_BTK as {chosen.dtype}: bool and int64."
-        )
+        raise subject.failed(f"gives kept_BTK as {kept.dtype} and chosen_BTK as {chosen.dtype}: bool and int64.")
     if int(chosen.min()) < 0 or int(chosen.max()) >= layer.num_experts:
         raise subject.failed(f"chooses expert {int(chosen.max())} of {layer.num_experts}{built.words}.")
     ordered = chosen.sort(-1).values

@@ -30,9 +30,7 @@ def _expect_shape(subject: Subject, layer: Layer, x_BTD: Tensor, out_dim: int) -
     try:
         got = tuple(layer(x_BTD).shape)
     except Exception as error:
-        raise subject.failed(
-            f"raises {type(error).__name__} for an input of shape {given}: {error}"
-        ) from None
+        raise subject.failed(f"raises {type(error).__name__} for an input of shape {given}: {error}") from None
     if got != want:
         raise subject.failed(f"turns {given} into {got}; the slot asks for {want}.")
 
@@ -53,18 +51,12 @@ def check_routing_is_a_routing(subject: Subject) -> None:
         layer, experts = built.layer, subject.variant.traits.experts
         routing = layer.route(subject.inputs())
         if not isinstance(routing, Routing):
-            raise subject.failed(
-                f"returns a {type(routing).__name__} from route(); it must be a Routing{built.words}."
-            )
+            raise subject.failed(f"returns a {type(routing).__name__} from route(); it must be a Routing{built.words}.")
         if not isinstance(layer.num_experts, int) or (layer.num_experts > 0) == (experts == "none"):
-            raise subject.failed(
-                f"has num_experts={layer.num_experts!r} with experts={experts!r} in its traits."
-            )
+            raise subject.failed(f"has num_experts={layer.num_experts!r} with experts={experts!r} in its traits.")
         top = layer.experts_per_token
         if top is not None and not 1 <= top <= layer.num_experts:
-            raise subject.failed(
-                f"has experts_per_token={top!r} of {layer.num_experts} experts{built.words}."
-            )
+            raise subject.failed(f"has experts_per_token={top!r} of {layer.num_experts} experts{built.words}.")
         _expert_parameters(subject, layer)
 
 
@@ -129,9 +121,7 @@ def check_non_contiguous_input(subject: Subject) -> None:
         except Exception as error:
             raise subject.failed(f"raises {type(error).__name__} for a {kind} input: {error}") from None
         if not same(view, copy):
-            raise subject.failed(
-                f"treats a {kind} input unlike its contiguous copy, {where_apart(view, copy)}."
-            )
+            raise subject.failed(f"treats a {kind} input unlike its contiguous copy, {where_apart(view, copy)}.")
 
 
 def check_input_is_left_alone(subject: Subject) -> None:
@@ -140,9 +130,7 @@ def check_input_is_left_alone(subject: Subject) -> None:
         x_BTD = subject.inputs()
         built.layer(x_BTD)
         if not torch.equal(x_BTD, subject.inputs()):
-            raise subject.failed(
-                f"writes into its input, {where_apart(x_BTD, subject.inputs())}{built.words}."
-            )
+            raise subject.failed(f"writes into its input, {where_apart(x_BTD, subject.inputs())}{built.words}.")
 
 
 def check_forward_is_route_and_compute(subject: Subject) -> None:
@@ -152,6 +140,5 @@ def check_forward_is_route_and_compute(subject: Subject) -> None:
         whole, parts = built.layer(x_BTD), built.layer.compute(x_BTD, built.layer.route(x_BTD))
         if not same(whole, parts):
             raise subject.failed(
-                "differs between forward(x) and compute(x, route(x)), "
-                f"{where_apart(whole, parts)}{built.words}."
+                f"differs between forward(x) and compute(x, route(x)), {where_apart(whole, parts)}{built.words}."
             )

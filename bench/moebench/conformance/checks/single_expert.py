@@ -70,8 +70,7 @@ def _expect_one_output(subject: Subject, layer: Layer, x_BTD: Tensor) -> None:
     first = y_BTO[:, :1].expand_as(y_BTO)
     if not same(y_BTO, first):
         raise subject.failed(
-            "promises one output for all tokens with a single expert, but token 0 differs "
-            f"{where_apart(y_BTO, first)}."
+            f"promises one output for all tokens with a single expert, but token 0 differs {where_apart(y_BTO, first)}."
         )
 
 

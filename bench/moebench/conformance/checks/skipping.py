@@ -39,9 +39,7 @@ def _expect_no_nan(subject: Subject, built: Built, experts: int) -> None:
     if not bool(torch.isfinite(got).all()):
         raise subject.failed(f"computes masked experts: {text} became NaN{built.words}. {remedy}")
     if not same(got, want):
-        raise subject.failed(
-            f"computes masked experts: {text} changed {where_apart(got, want)}{built.words}."
-        )
+        raise subject.failed(f"computes masked experts: {text} changed {where_apart(got, want)}{built.words}.")
 
 
 def _expect_less_work(subject: Subject, built: Built, experts: int) -> None:

@@ -26,9 +26,7 @@ def check_state_dict_round_trip(subject: Subject) -> None:
             other.load_state_dict(built.layer.state_dict())
         except Exception as error:
             lines = str(error).splitlines()
-            raise subject.failed(
-                f"cannot load its own state_dict{built.words}: {lines[-1].strip()}"
-            ) from None
+            raise subject.failed(f"cannot load its own state_dict{built.words}: {lines[-1].strip()}") from None
         _expect_twin(subject, built, other, "loaded from its state_dict")
 
 
@@ -93,6 +91,7 @@ def check_eval_changes_nothing(subject: Subject) -> None:
             raise subject.failed(f"changes {listed(changed)} in a pass in eval mode{built.words}.")
         quiet, disturbed = copy.deepcopy(layer), copy.deepcopy(layer)
         for each in (quiet, disturbed):
+            torch.manual_seed(1)
             each.train()(subject.inputs())
             if each is disturbed:
                 each.eval()(subject.inputs(seed=5))
@@ -100,9 +99,7 @@ def check_eval_changes_nothing(subject: Subject) -> None:
             each.after_step()
         changed = _changed(quiet.state_dict(), disturbed.state_dict())
         if changed:
-            raise subject.failed(
-                f"lets a pass in eval mode into what after_step() does to {listed(changed)}."
-            )
+            raise subject.failed(f"lets a pass in eval mode into what after_step() does to {listed(changed)}.")
 
 
 def _changed(before: dict[str, Tensor], after: dict[str, Tensor]) -> list[str]:
@@ -119,11 +116,7 @@ def check_after_step(subject: Subject) -> None:
             layer(subject.inputs())
             layer.after_step()
         except Exception as error:
-            raise subject.failed(
-                f"raises {type(error).__name__} in after_step(){built.words}: {error}"
-            ) from None
+            raise subject.failed(f"raises {type(error).__name__} in after_step(){built.words}: {error}") from None
         changed = [n for n, p in layer.named_parameters() if n in before and not torch.equal(p, before[n])]
         if changed:
-            raise subject.failed(
-                f"changes {listed(changed)} in after_step(), which the optimiser trains{built.words}."
-            )
+            raise subject.failed(f"changes {listed(changed)} in after_step(), which the optimiser trains{built.words}.")

@@ -1,0 +1,128 @@
+"""Small models and layers whose behaviour is known by hand."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import nn
+
+from moebench.budgets import Budget, solve
+from moebench.contract import Layer, Routing, Space, Traits
+from moebench.hosts import host_settings, layer_shapes
+from moebench.hosts.build import build_host, build_model
+from moebench.plugins.find import find_variant
+from moebench.plugins.load import load_variant
+from moebench.tasks import Split, TaskInfo, get_task
+from moebench.training.loop import Recipe
+
+QUICK_HOST = {"name": "vit", "dim": 64, "depth": 2, "heads": 4, "patch": 2}
+QUICK_BUDGET = 264_000
+SMALL_HOST = {"name": "vit", "dim": 16, "depth": 2, "heads": 2, "patch": 4}
+SMALL_BUDGET = 9_000
+
+
+def toy_task(image, classes):
+    return TaskInfo(name="toy", image=image, classes=classes, floor=1 / classes, label="toy")
+
+
+def recipe(**changes):
+    usual = {
+        "steps": 4,
+        "batch": 16,
+        "micro_batch": None,
+        "lr": 1e-3,
+        "weight_decay": 0.0,
+        "loss_weights": {},
+        "precision": "fp32",
+        "augment": None,
+        "seed": 5,
+    }
+    return Recipe(**{**usual, **changes})
+
+
+def installed(name):
+    return load_variant(find_variant(name))
+
+
+def model_of(name, *, host=None, budget=SMALL_BUDGET, seed=1, task="digits", **settings):
+    """An untrained model of an installed variant, its sizes solved for the budget."""
+    chosen, info, variant = host_settings(host or SMALL_HOST), get_task(task).info, installed(name)
+    shapes = layer_shapes(chosen, info)
+    sizes = solve(variant, Budget("total", budget, shapes), settings).sizes
+    return build_model(chosen, info, variant, sizes, settings, seed)
+
+
+def digits(part, count=None):
+    whole = get_task("digits").load(part)
+    return Split(whole.inputs[:count], whole.targets[:count])
+
+
+def single_layer(layer, *, image, classes, head=None, **settings):
+    """The paper's host around one layer, with a head given as its weight (classes, pixels) and no bias."""
+    host = build_host(host_settings({"name": "single_layer", **settings}), toy_task(image, classes))
+    host.attach([layer])
+    if head is not None:
+        with torch.no_grad():
+            host.head.weight.copy_(head)
+            host.head.bias.zero_()
+    return host.eval()
+
+
+def one_hots(targets_N, classes):
+    """Images (N, 1, 1, classes) with a one at the input's class."""
+    x_NC = nn.functional.one_hot(torch.as_tensor(targets_N), classes).float()
+    return Split(x_NC.view(len(x_NC), 1, 1, classes), torch.as_tensor(targets_N))
+
+
+class Table(Layer):
+    """mass_BE = mass_of(x_BTD); every token gets the sum over kept experts of mass x row e of ``value_EO``."""
+
+    def __init__(self, mass_of: Callable, value_EO):
+        super().__init__()
+        self.mass_of, self.num_experts = mass_of, len(value_EO)
+        self.value_EO = nn.Parameter(torch.as_tensor(value_EO, dtype=torch.float32))
+
+    def route(self, x_BTD, token_mask_BT=None):
+        return Routing(mass_BE=self.mass_of(x_BTD))
+
+    def compute(self, x_BTD, routing, keep_BE=None):
+        gate_BE = routing.mass_BE if keep_BE is None else routing.mass_BE * keep_BE
+        return (gate_BE @ self.value_EO).unsqueeze(1).expand(-1, x_BTD.shape[1], -1)
+
+
+class Plain(Layer):
+    """y = x + a learned scalar that starts at 0, without experts; reports a raw loss equal to ``level``."""
+
+    def __init__(self, loss_name="level"):
+        super().__init__()
+        self.loss_name = loss_name
+        self.level = nn.Parameter(torch.tensor(1.0))
+        self.seen, self.after_steps, self.modes = [], [], []
+
+    def route(self, x_BTD, token_mask_BT=None):
+        self.seen.append(x_BTD.detach().clone())
+        self.modes.append(self.training)
+        return Routing(mass_BE=None, losses={self.loss_name: self.level.clone()})
+
+    def compute(self, x_BTD, routing, keep_BE=None):
+        return x_BTD
+
+    def after_step(self):
+        self.after_steps.append(float(self.level))
+
+
+@dataclass
+class Built:
+    """A variant that hands out what ``make(shape)`` makes, and remembers the shapes it was asked for."""
+
+    make: Callable
+    name: str = "built"
+    traits: Traits = field(default_factory=lambda: Traits(experts="none", mass="none", single_expert="none"))
+    shapes: list = field(default_factory=list)
+
+    def space(self, shape, budget):
+        return Space()
+
+    def build(self, shape, size, settings):
+        self.shapes.append(shape)
+        return self.make(shape)

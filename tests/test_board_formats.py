@@ -1,0 +1,327 @@
+"""The same board as table, JSON, Markdown, CSV and page."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from boards import BUDGET, Bench, renamed, small_board
+from moebench.board.build import build_board
+from moebench.board.formats import TEXTS
+from moebench.board.formats.numbers import fixed, milliseconds, short
+from moebench.board.formats.table import to_table
+from moebench.board.model import Board, Measure
+from moebench.runs import Record
+
+WIDE = """\
+tiny  protocol 1  digits  264,000 parameters in the expert layers (total)  cpu (a test's processor)
+3 seeds, 4 trials (random)  ranked by test accuracy  ± 95% interval over training seeds
+rank  variant        accuracy      vs dense       specialization          latency  active  FLOPs
+1     soft_moe       0.976 ±0.011  +0.011 ±0.004  0.22 ±0.06      1.32 ms (0.69x)    264k  8.45M
+2     dense          0.966 ±0.014  -              no experts      1.92 ms (1.00x)    264k  8.45M
+3     sparse_topk    0.943 ±0.020  -0.023 ±0.007  0.32 ±0.07      2.46 ms (1.28x)     66k  2.11M
+-     random_router  0.913 ±0.021  -0.053 ±0.007  0.11 ±0.02      2.43 ms (1.26x)     66k  2.11M
+random_router  reference row: frozen random router.
+Latency: whole-model forward pass at batch 64, median over the rounds of a session in which all rows
+took turns; the ratio to dense is taken inside each round.
+3 seeds: rows whose ranks overlap are not told apart; `--seeds 8` for a published board.
+"""
+NARROW = """\
+tiny  protocol 1  digits  264,000 parameters in the expert layers (total)  cpu
+(a test's processor)
+3 seeds, 4 trials (random)  ranked by test accuracy  ± 95% interval over
+training seeds
+rank  variant        accuracy     vs dense      specialization          latency
+1     soft_moe       0.976±0.011  +0.011±0.004  0.22±0.06       1.32 ms (0.69x)
+2     dense          0.966±0.014  -             no experts      1.92 ms (1.00x)
+3     sparse_topk    0.943±0.020  -0.023±0.007  0.32±0.07       2.46 ms (1.28x)
+-     random_router  0.913±0.021  -0.053±0.007  0.11±0.02       2.43 ms (1.26x)
+A wider terminal also shows: active, FLOPs.
+random_router  reference row: frozen random router.
+Latency: whole-model forward pass at batch 64, median over the rounds of a
+session in which all rows took turns; the ratio to dense is taken inside each
+round.
+3 seeds: rows whose ranks overlap are not told apart; `--seeds 8` for a
+published board.
+"""
+TOP = {"suite", "protocol", "axis", "budget", "device", "entries"}
+ENTRY = {
+    *("variant", "total_params", "model_params", "active_params", "flops_per_input", "seeds", "trials", "rank"),
+    *("vs_dense", "tasks", "representation", "specialization", "latency"),
+}
+HOSTILE = "<script>alert(1)</script>|`rm`[x](javascript:y)\x1b[31m\n# big"
+
+
+@pytest.fixture
+def board(tmp_path: Path) -> Board:
+    return small_board(tmp_path).board()
+
+
+def hostile_board(root: Path) -> Board:
+    """Every text that a stranger can choose holds markup."""
+    bench = small_board(root)
+    for cell in bench.group("sparse_topk").final_cells(bench.store.get)[:1]:
+        bench.put(cell, "sparse_topk", status="error", reason=HOSTILE)
+    plan = renamed(bench, "soft_moe", HOSTILE)
+    rows = tuple(dataclasses.replace(row, note=HOSTILE) if row.reference else row for row in plan.rows)
+    suite = plan.suite.model_copy(update={"title": HOSTILE})
+    return build_board(dataclasses.replace(plan, rows=rows, suite=suite), bench.store.get)
+
+
+def test_the_table_at_100_columns(board: Board) -> None:
+    assert to_table(board, 100) == WIDE
+
+
+def test_the_table_at_80_columns_drops_columns_and_breaks_no_number(board: Board) -> None:
+    assert to_table(board, 80) == NARROW
+
+
+@pytest.mark.parametrize("width", range(45, 121, 5))
+def test_the_table_fits_and_keeps_its_numbers_whole_at_any_width(board: Board, width: int) -> None:
+    lines = to_table(board, width).splitlines()
+    assert max(map(len, lines)) <= width
+    assert any(re.match(r"1 +soft_moe +0\.976 ?±0\.011 +\+0\.011 ?±0\.004", line) for line in lines)
+
+
+def test_a_long_name_is_folded_before_a_column_is_lost(tmp_path: Path) -> None:
+    bench = small_board(tmp_path)
+    name = "a_variant_with_quite_a_long_name_indeed"
+    text = to_table(build_board(renamed(bench, "soft_moe", name), bench.store.get), 100)
+    assert "active" in text
+    assert max(map(len, text.splitlines())) <= 100
+    first, second = [line[6:].split()[0] for line in text.splitlines()[3:5]]
+    assert first + second == name
+
+
+def test_the_table_shows_each_task_beside_their_mean(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, variants=["dense"], tasks=["digits", "fashion_mnist"])
+    bench.fill("dense", (0.90, 0.92, 0.94))
+    bench.fill("dense", (0.70, 0.72, 0.74), task="fashion_mnist")
+    text = to_table(bench.board())
+    assert "1     dense    0.820 ±0.023" in text
+    assert "dense    0.920 ±0.050  0.720 ±0.050" in text
+    assert "Scores and counts are means over tasks" in text
+
+
+def test_the_table_of_a_ladder_has_a_part_for_each_budget(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, variants=["dense"], budgets=[BUDGET, 4 * BUDGET])
+    bench.fill("dense", (0.90, 0.92, 0.94))
+    text = to_table(bench.board())
+    assert "264,000 parameters" in text
+    assert "1,056,000 parameters" in text
+    assert "dense  not run yet." in text
+
+
+def test_the_table_says_that_one_seed_has_no_interval(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, variants=["dense"], seeds=1)
+    bench.fill("dense", (0.90,))
+    text = to_table(bench.board())
+    assert "1     dense    0.900     -" in text
+    assert "One seed has no interval" in text
+
+
+def test_json_has_the_shape_that_scripts_rely_on(board: Board) -> None:
+    value = json.loads(TEXTS["json"](board))
+    assert set(value) >= TOP
+    assert (value["suite"], value["protocol"], value["axis"], value["budget"]) == ("tiny", "1", "total", BUDGET)
+    for entry in value["entries"]:
+        assert set(entry) >= ENTRY
+        for name in ("representation", "specialization", "latency", "vs_dense"):
+            _is_measure(entry[name], entry[f"{name}_reason"], unit=True)
+        assert set(entry["latency"]["ratio_to_dense"]) >= {"value", "low", "high"}
+        assert (entry["rank"] is None) == (entry["reason"] is not None)
+        for task in entry["tasks"].values():
+            assert set(task) >= {"value", "low", "high", "unit", "higher_is_better", "status"}
+    first = value["entries"][0]
+    assert (first["variant"], first["rank"], first["seeds"], first["trials"]) == ("soft_moe", [1, 1], 3, 4)
+    assert first["latency"]["unit"] == "ms"
+    assert 0 < first["representation"]["value"] < 1
+    assert value["entries"][-1]["reason"] == "reference row: frozen random router."
+
+
+def _is_measure(value: Any, reason: str | None, *, unit: bool) -> None:
+    if value is None:
+        assert reason
+    else:
+        assert reason is None
+        assert set(value) >= {"value", "low", "high"} | ({"unit"} if unit else set())
+
+
+def test_json_keeps_full_precision(board: Board) -> None:
+    value = json.loads(TEXTS["json"](board))["entries"][0]
+    assert value["representation"]["value"] == (0.972 + 0.981 + 0.976) / 3
+
+
+def test_json_puts_further_budgets_under_ladder(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, variants=["dense"], budgets=[BUDGET, 4 * BUDGET, 16 * BUDGET])
+    value = json.loads(TEXTS["json"](bench.board()))
+    assert value["budget"] == BUDGET
+    assert [rung["budget"] for rung in value["ladder"]] == [4 * BUDGET, 16 * BUDGET]
+    assert all(rung["entries"][0]["variant"] == "dense" for rung in value["ladder"])
+
+
+def test_json_has_no_nan(board: Board) -> None:
+    entry = dataclasses.replace(board.entries[0], representation=Measure(float("nan"), float("-inf"), 1.0, "share"))
+    broken = dataclasses.replace(board, rungs=(dataclasses.replace(board.rungs[0], entries=(entry,)),))
+    value = json.loads(TEXTS["json"](broken), parse_constant=pytest.fail)
+    assert value["entries"][0]["representation"] == {"value": None, "low": None, "high": 1.0, "unit": "share"}
+
+
+def test_csv_has_a_line_for_each_row_of_each_budget(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, variants=["dense", "soft_moe"], budgets=[BUDGET, 4 * BUDGET])
+    bench.fill("dense", (0.90, 0.92, 0.94))
+    lines = list(csv.DictReader(io.StringIO(TEXTS["csv"](bench.board()))))
+    assert [(line["budget"], line["variant"]) for line in lines] == [
+        ("264000", "dense"),
+        ("264000", "soft_moe"),
+        ("1056000", "dense"),
+        ("1056000", "soft_moe"),
+    ]
+    assert float(lines[0]["representation"]) == pytest.approx(0.92)
+    assert (lines[0]["rank_low"], lines[0]["digits_status"]) == ("1", "done")
+    assert (lines[1]["rank_low"], lines[1]["reason"]) == ("", "not run yet.")
+
+
+def test_markdown_is_a_table_with_the_rule_and_what_was_held_equal(board: Board) -> None:
+    text = TEXTS["md"](board)
+    assert "| 1 | soft_moe | 0.976 ±0.011 | +0.011 ±0.004 | 0.22 ±0.06 | 1.32 ms (0.69x) | 264k | 8.45M |" in text
+    assert "Rank is by representation alone" in text
+    assert "- training: 400 steps of batch 64" in text
+    assert "- **random_router**: reference row: frozen random router." in text
+
+
+def test_markdown_shows_hostile_names_as_they_are(tmp_path: Path) -> None:
+    text = TEXTS["md"](hostile_board(tmp_path))
+    assert "<script" not in text
+    assert "\x1b" not in text
+    rows = [line for line in text.splitlines() if line.startswith("| ") and "alert" in line]
+    assert rows
+    for row in rows:
+        assert len(re.findall(r"(?<!\\)\|", row)) == 9
+        assert not re.search(r"(?<!\\)[`\[\]]", row)
+    assert not [line for line in text.splitlines() if line.startswith("# big")]
+
+
+def test_the_table_shows_hostile_names_without_their_control_characters(tmp_path: Path) -> None:
+    text = to_table(hostile_board(tmp_path))
+    assert "\x1b" not in text
+    assert "<script>alert(1)</script>" in text.replace("\n      ", "")
+
+
+class Page(HTMLParser):
+    """Tags with their attributes, and the text of the page."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+def test_the_page_cannot_be_injected_into(tmp_path: Path) -> None:
+    page = Page(TEXTS["html"](hostile_board(tmp_path)))
+    assert not page.all("script")
+    assert "alert(1)" in page.text
+    assert "\x1b" not in page.text
+    assert not [name for _, attributes in page.tags for name in attributes if name.startswith("on")]
+
+
+def test_the_page_needs_nothing_from_anywhere(board: Board) -> None:
+    text = TEXTS["html"](board)
+    page = Page(text)
+    assert not page.all("link")
+    assert not page.all("img")
+    assert "http:" not in text
+    assert "https:" not in text
+    assert "url(" not in text
+    assert all(str(a["href"]).startswith("#") for a in page.all("a"))
+    policy = next(m["content"] for m in page.all("meta") if m.get("http-equiv") == "Content-Security-Policy")
+    assert policy == "default-src 'none'; style-src 'unsafe-inline'"
+
+
+def test_the_pages_table_can_be_read_by_ear(board: Board) -> None:
+    page = Page(TEXTS["html"](board))
+    assert page.all("caption")
+    assert all(th.get("scope") in {"col", "row", "rowgroup"} for th in page.all("th"))
+    assert all(svg.get("aria-hidden") == "true" for svg in page.all("svg"))
+    assert page.all("html")[0]["lang"] == "en"
+
+
+def test_the_page_says_what_is_equal_then_the_rule_then_the_table(board: Board) -> None:
+    text = Page(TEXTS["html"](board)).text
+    places = [
+        text.index(part) for part in ("400 steps of batch 64", "Rank is by representation alone", "0.965 to 0.988")
+    ]
+    assert places == sorted(places)
+    for part in ("Reference rows, not ranked", "frozen random router", "no experts", "0.940, 0.947, 0.950", "0.69x"):
+        assert part in text
+
+
+def test_every_row_of_the_page_links_to_its_own_details(tmp_path: Path) -> None:
+    bench = small_board(tmp_path, budgets=[BUDGET, 4 * BUDGET])
+    page = Page(TEXTS["html"](bench.board()))
+    targets = [details["id"] for details in page.all("details")]
+    assert len(targets) == len(set(targets)) == 8
+    assert [f"#{target}" for target in targets if target] == [a["href"] for a in page.all("a")]
+
+
+def test_the_page_gives_the_reason_of_a_row_without_results(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, problems={"soft_moe": "variant 'soft_moe' cannot be imported."})
+    bench.fill("dense", (0.95, 0.97, 0.96))
+    text = Page(TEXTS["html"](bench.board())).text
+    assert "Not ranked" in text
+    assert "variant 'soft_moe' cannot be imported." in text
+
+
+@pytest.mark.parametrize("form", [*TEXTS, "table"])
+def test_the_same_records_give_the_same_bytes(tmp_path: Path, form: str) -> None:
+    """Scores, settings and versions in another order, other times and another order of asking: nothing changes."""
+    render = to_table if form == "table" else TEXTS[form]
+    bench = small_board(tmp_path)
+    expected = render(bench.board())
+
+    def shuffled(identity: str) -> Record | None:
+        record = bench.store.get(identity)
+        if record is None:
+            return None
+        provenance = record.provenance | {"started": "2031-01-01T00:00:00+00:00", "machine": "another"}
+        provenance["versions"] = dict(reversed(provenance["versions"].items()))
+        return record.model_copy(update={"scores": dict(reversed(record.scores.items())), "provenance": provenance})
+
+    assert render(build_board(bench.plan, shuffled)) == expected
+
+
+@pytest.mark.parametrize(
+    ("shown", "expected"),
+    [
+        (fixed(-0.0001), "0.000"),
+        (fixed(0.0001, sign=True), "0.000"),
+        (fixed(-0.0006), "-0.001"),
+        (fixed(None), "-"),
+        (short(999), "999"),
+        (short(999_900), "1M"),
+        (short(264_320), "264k"),
+        (short(8_448_000), "8.45M"),
+        (milliseconds(0.01234), "0.0123 ms"),
+        (milliseconds(1234.4), "1,234 ms"),
+    ],
+)
+def test_numbers_are_rounded_for_people(shown: str, expected: str) -> None:
+    assert shown == expected

@@ -1,0 +1,158 @@
+"""Latency comes from one session of everything on one device, or not at all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from boards import BUDGET, DEVICE, Bench, small_board
+
+ROWS = {"dense": 2.0, "soft_moe": 1.0, "sparse_topk": 4.0}
+
+
+def filled(root: Path, **options: Any) -> Bench:
+    bench = Bench(root, **options)
+    for row in ROWS:
+        for task in bench.plan.suite.task_names:
+            bench.fill(row, (0.95, 0.97, 0.96), task=task)
+    return bench
+
+
+def test_the_headline_is_the_median_with_order_statistics(tmp_path: Path) -> None:
+    """Twelve rounds: the 3rd smallest and the 3rd largest are the 95 % bounds."""
+    bench = filled(tmp_path)
+    times = [5.0, 1.0, 2.0, 3.0, 4.0, 6.0, 7.0, 8.0, 9.0, 10.0, 11.0, 50.0]
+    bench.time(ROWS, change=lambda row, result: result | {"forward_ms": times} if row == "soft_moe" else result)
+    latency = bench.board().entry("soft_moe").latency
+    assert latency is not None
+    assert (latency.value, latency.low, latency.high, latency.unit) == (6.5, 3.0, 10.0, "ms")
+
+
+def test_the_ratio_is_taken_inside_each_round(tmp_path: Path) -> None:
+    """The machine is ten times slower in every other round; the ratio does not notice."""
+    bench = filled(tmp_path)
+    slow = [1.0, 10.0] * 6
+
+    def throttled(row: str, result: dict) -> dict:
+        return result | {"forward_ms": [ROWS[row] * factor for factor in slow]}
+
+    bench.time(ROWS, change=throttled)
+    latency = bench.board().entry("soft_moe").latency
+    assert latency is not None
+    ratio = latency.ratio_to_dense
+    assert ratio is not None
+    assert (ratio.value, ratio.low, ratio.high) == (0.5, 0.5, 0.5)
+    assert latency.high == pytest.approx(10.0)
+
+
+def test_over_tasks_the_mean_is_taken_inside_each_round(tmp_path: Path) -> None:
+    bench = filled(tmp_path, tasks=["digits", "fashion_mnist"])
+    rounds = {"digits": [1.0, 3.0] * 6, "fashion_mnist": [7.0, 5.0] * 6}
+    for task, times in rounds.items():
+
+        def as_given(row: str, result: dict, times: list[float] = times) -> dict:
+            return result | {"forward_ms": [time * (2 if row == "dense" else 1) for time in times]}
+
+        bench.time(ROWS, task=task, change=as_given)
+    entry = bench.board().entry("soft_moe")
+    assert entry.latency is not None
+    assert (entry.latency.value, entry.latency.low, entry.latency.high) == (4.0, 4.0, 4.0)
+    assert entry.latency.ratio_to_dense is not None
+    assert entry.latency.ratio_to_dense.value == 0.5
+    assert [task.latency.value for task in entry.tasks if task.latency] == [2.0, 6.0]
+
+
+def test_a_task_that_was_not_measured_is_named(tmp_path: Path) -> None:
+    bench = filled(tmp_path, tasks=["digits", "fashion_mnist"])
+    bench.time(ROWS)
+    entry = bench.board().entry("soft_moe")
+    assert entry.latency is None
+    assert entry.latency_reason == f"fashion_mnist: not measured yet for these rows and versions on {DEVICE}"
+    assert entry.tasks[0].latency is not None
+
+
+def test_without_a_session_there_is_a_reason_and_still_a_rank(tmp_path: Path) -> None:
+    entry = filled(tmp_path).board().entry("soft_moe")
+    assert (entry.latency, entry.rank) == (None, (1, 3))
+    assert entry.latency_reason == f"not measured yet for these rows and versions on {DEVICE}"
+
+
+def test_latency_of_another_device_is_not_shown(tmp_path: Path) -> None:
+    bench = filled(tmp_path)
+    bench.time(ROWS, provenance={"device": "NVIDIA H200"})
+    entry = bench.board().entry("soft_moe")
+    assert entry.latency is None
+    assert entry.latency_reason == f"it was measured on NVIDIA H200, not on {DEVICE}"
+
+
+def test_a_new_row_makes_the_old_session_void(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.fill("dense", (0.95, 0.97, 0.96))
+    bench.time({"dense": 2.0})
+    assert bench.board().entry("dense").latency is not None
+    bench.fill("soft_moe", (0.95, 0.97, 0.96))
+    assert bench.board().entry("dense").latency is None
+
+
+def test_a_row_without_a_done_run_has_nothing_to_time(tmp_path: Path) -> None:
+    bench = filled(tmp_path, variants=[*ROWS, "extra"])
+    bench.time(ROWS)
+    entry = bench.board().entry("extra")
+    assert entry.latency_reason == "no final run is done, so there is nothing to time"
+
+
+def test_one_finalist_that_failed_does_not_take_the_others_along(tmp_path: Path) -> None:
+    bench = filled(tmp_path)
+
+    def died(row: str, result: dict) -> dict:
+        return {"row": row, "weights": None, "peak_memory_mib": None} if row == "soft_moe" else result
+
+    bench.time(ROWS, change=died, status="error", reason="soft_moe: its process ended.")
+    board = bench.board()
+    assert board.entry("soft_moe").latency_reason == "its session did not measure it (soft_moe: its process ended)"
+    assert board.entry("sparse_topk").latency is not None
+
+
+def test_without_dense_in_the_session_there_is_no_ratio(tmp_path: Path) -> None:
+    bench = filled(tmp_path)
+    bench.time({row: ROWS[row] for row in ("soft_moe", "sparse_topk")})
+    latency = bench.board().entry("soft_moe").latency
+    assert latency is not None
+    assert latency.ratio_to_dense is None
+
+
+@pytest.mark.parametrize("bad", [None, 0.0, -1.0])
+def test_a_time_that_is_none_is_no_measurement(tmp_path: Path, bad: float | None) -> None:
+    bench = filled(tmp_path)
+    bench.time(ROWS, change=lambda row, result: result | {"forward_ms": [1.0, bad, 2.0]})
+    assert bench.board().entry("soft_moe").latency_reason == "its session did not measure it"
+
+
+def test_batch_one_training_step_layers_and_memory_stand_beside(tmp_path: Path) -> None:
+    entry = small_board(tmp_path).board().entry("soft_moe")
+    assert entry.latency is not None
+    for timing, share in ((entry.latency_batch1, 1 / 8), (entry.train_step, 3), (entry.latency_layers, 1 / 2)):
+        assert timing is not None
+        assert timing.value == pytest.approx(entry.latency.value * share)
+        assert timing.ratio_to_dense is not None
+    assert entry.forward_peak_memory_mib == 10.25
+
+
+def test_untrained_weights_are_flagged(tmp_path: Path) -> None:
+    bench = filled(tmp_path)
+    bench.time(ROWS, change=lambda row, result: result | {"weights": "initial" if row == "dense" else "final"})
+    board = bench.board()
+    assert board.entry("dense").flags == ("timed with untrained weights, for none were kept",)
+    assert board.entry("soft_moe").flags == ()
+
+
+def test_each_budget_has_its_own_session(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, variants=["dense"], budgets=[BUDGET, 4 * BUDGET])
+    for budget in (BUDGET, 4 * BUDGET):
+        bench.fill("dense", (0.95, 0.97, 0.96), budget=budget)
+    bench.time({"dense": 8.0}, budget=4 * BUDGET)
+    board = bench.board()
+    assert board.entry("dense").latency is None
+    assert board.entry("dense", 4 * BUDGET).latency is not None

@@ -1,0 +1,272 @@
+"""Who is ranked, where, and the one reason of everyone else."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from boards import BUDGET, Bench, small_board
+from moebench.board.model import Board
+from moebench.board.rules import BUDGET_TOLERANCE, EDGE_SHARE
+
+
+def ranks(board: Board) -> dict[str, tuple[int, int] | None]:
+    return {entry.variant: entry.rank for entry in board.entries}
+
+
+def test_clearly_different_rows_have_ranks_of_their_own(tmp_path: Path) -> None:
+    board = small_board(tmp_path).board()
+    assert ranks(board) == {"soft_moe": (1, 1), "dense": (2, 2), "sparse_topk": (3, 3), "random_router": None}
+
+
+def test_the_better_row_is_first_whatever_the_suite_says(tmp_path: Path) -> None:
+    board = small_board(tmp_path).board()
+    assert [entry.variant for entry in board.entries] == ["soft_moe", "dense", "sparse_topk", "random_router"]
+
+
+def test_rows_that_the_seeds_cannot_tell_apart_share_their_ranks(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, variants=["dense", "soft_moe"])
+    bench.fill("dense", (0.95, 0.97, 0.96))
+    bench.fill("soft_moe", (0.97, 0.96, 0.96))
+    assert ranks(bench.board()) == {"soft_moe": (1, 2), "dense": (1, 2)}
+
+
+def test_holm_is_taken_over_ranked_rows_only(tmp_path: Path) -> None:
+    """p = 0.012 for the one pair: clear alone (0.05), not among the ten pairs of five rows (0.005)."""
+    rows = ["dense", "soft_moe", "sparse_topk", "a", "b"]
+    bench = Bench(tmp_path, variants=rows[:2], references=[(name, "a reference") for name in rows[2:]])
+    bench.fill("dense", (0.950, 0.952, 0.954))
+    bench.fill("soft_moe", (0.960, 0.965, 0.963))
+    for name in rows[2:]:
+        bench.fill(name, (0.951, 0.953, 0.952))
+    assert ranks(bench.board())["soft_moe"] == (1, 1)
+
+    everyone = Bench(tmp_path / "all", variants=rows)
+    for name in rows:
+        scores = {"dense": (0.950, 0.952, 0.954), "soft_moe": (0.960, 0.965, 0.963)}
+        everyone.fill(name, scores.get(name, (0.951, 0.953, 0.952)))
+    assert ranks(everyone.board())["soft_moe"] != (1, 1)
+
+
+def test_seeds_are_paired_and_not_pooled(tmp_path: Path) -> None:
+    """The rows' spreads overlap widely, but every seed agrees on the difference."""
+    bench = Bench(tmp_path, variants=["dense", "soft_moe"])
+    bench.fill("dense", (0.90, 0.95, 0.92))
+    bench.fill("soft_moe", (0.911, 0.960, 0.930))
+    assert ranks(bench.board()) == {"soft_moe": (1, 1), "dense": (2, 2)}
+
+
+def test_a_reference_row_never_takes_a_rank_even_when_it_is_best(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, variants=["dense"], references=[("random_router", "frozen random router")])
+    bench.fill("dense", (0.90, 0.91, 0.92))
+    bench.fill("random_router", (0.97, 0.981, 0.99))
+    board = bench.board()
+    assert ranks(board) == {"dense": (1, 1), "random_router": None}
+    assert board.entry("random_router").reason == "reference row: frozen random router."
+    assert board.entry("random_router").vs_dense is not None
+
+
+def test_specialization_and_latency_do_not_touch_the_ranks(tmp_path: Path) -> None:
+    slow = small_board(tmp_path / "a")
+    before = ranks(slow.board())
+    other = Bench(tmp_path / "b", references=[("random_router", "frozen random router")])
+    other.fill("dense", (0.961, 0.972, 0.964), specialization=None)
+    other.fill("soft_moe", (0.972, 0.981, 0.976), specialization=0.01)
+    other.fill("sparse_topk", (0.935, 0.951, 0.942), specialization=0.99)
+    assert {**ranks(other.board()), "random_router": None} == before
+
+
+def test_a_row_that_never_ran_says_so(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.fill("dense", (0.95, 0.97, 0.96))
+    entry = bench.board().entry("soft_moe")
+    assert (entry.rank, entry.reason, entry.seeds, entry.trials) == (None, "not run yet.", 0, 0)
+    assert entry.representation is None
+    assert entry.representation_reason == "not run yet."
+    assert entry.tasks[0].status == "not_run"
+
+
+def test_a_failed_trial_is_named_with_its_reason(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.fill("dense", (0.95, 0.97, 0.96))
+    bench.tune("soft_moe", (0.9, 0.95))
+    trial = bench.group("soft_moe").trial_cells[2]
+    bench.put(trial, "soft_moe", status="error", reason="ValueError: heads must divide\n  the width.")
+    entry = bench.board().entry("soft_moe")
+    assert entry.reason == (
+        "incomplete, 5 of 7 runs have no result: trial 2: error: ValueError: heads must divide the width; "
+        "not run yet: trial 3, final 0, final 1, final 2."
+    )
+    assert entry.rank is None
+    assert entry.trials == 2
+    assert entry.tasks[0].status == "error"
+
+
+def test_a_missing_seed_keeps_a_row_from_its_rank_and_its_mean(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.fill("dense", (0.95, 0.97, 0.96))
+    bench.fill("soft_moe", (0.99, 0.99, 0.98))
+    cell = bench.group("soft_moe").final_cells(bench.store.get)[2]
+    bench.put(cell, "soft_moe", status="timeout", reason="it ran longer than 60 seconds.")
+    entry = bench.board().entry("soft_moe")
+    assert entry.rank is None
+    assert entry.representation is None
+    assert entry.seeds == 2
+    assert entry.reason == ("incomplete, 1 of 7 runs have no result: final 2: timeout: it ran longer than 60 seconds.")
+
+
+def test_more_failures_than_a_sentence_can_hold_are_counted(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, seeds=8)
+    bench.tune("soft_moe")
+    for cell in bench.group("soft_moe").final_cells(bench.store.get)[:6]:
+        bench.put(cell, "soft_moe", status="oom", reason="out of memory.")
+    assert bench.board().entry("soft_moe").reason == (
+        "incomplete, 8 of 12 runs have no result: final 0: oom: out of memory; final 1: oom; final 2: oom; "
+        "final 3: oom; 2 more failed; not run yet: final 6, final 7."
+    )
+
+
+def test_a_done_run_without_the_score_does_not_count(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.fill("dense", (0.95, 0.97, 0.96))
+
+    def lacking(fields: dict) -> dict:
+        return {**fields, "scores": {**fields["scores"], "test_accuracy": None}}
+
+    bench.fill("soft_moe", (0.9, 0.9, 0.9), change=lacking)
+    entry = bench.board().entry("soft_moe")
+    assert entry.reason.startswith("incomplete, 3 of 7 runs have no result: final 0: error: its record lacks")
+    assert entry.tasks[0].status == "error"
+
+
+def test_a_plugin_that_cannot_be_used_is_a_row_with_its_problem(tmp_path: Path) -> None:
+    problem = "variant 'soft_moe' cannot be imported: No module named 'tutel'."
+    entry = Bench(tmp_path, problems={"soft_moe": problem}).board().entry("soft_moe")
+    assert entry.reason == problem
+    assert entry.rank is None
+    assert entry.tasks[0].status == "not_installed"
+
+
+def test_a_task_that_cannot_be_planned_leaves_the_row_without_a_rank(tmp_path: Path) -> None:
+    problem = "soft_moe: no size is within 1 % of 264,000"
+    bench = Bench(tmp_path, tasks=["digits", "fashion_mnist"], group_problems={("soft_moe", "fashion_mnist"): problem})
+    for task in ("digits", "fashion_mnist"):
+        bench.fill("dense", (0.95, 0.97, 0.96), task=task)
+    bench.fill("soft_moe", (0.97, 0.98, 0.96))
+    entry = bench.board().entry("soft_moe")
+    assert entry.reason == f"fashion_mnist: {problem}."
+    assert (entry.rank, entry.representation, entry.vs_dense) == (None, None, None)
+    assert [task.status for task in entry.tasks] == ["done", "over_budget"]
+    assert entry.tasks[0].score is not None
+
+
+def test_a_missing_task_names_the_task_of_each_missing_run(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, tasks=["digits", "fashion_mnist"], trials=1, seeds=1)
+    bench.fill("dense", (0.95,))
+    reason = bench.board().entry("dense").reason
+    assert reason == (
+        "incomplete, 2 of 4 runs have no result: not run yet: fashion_mnist trial 0, fashion_mnist final 0."
+    )
+
+
+@pytest.mark.parametrize(("error", "ranked"), [(0.0099, True), (-0.0099, True), (0.023, False), (-0.011, False)])
+def test_a_row_off_its_budget_is_shown_without_a_rank(tmp_path: Path, error: float, ranked: bool) -> None:
+    bench = Bench(tmp_path)
+    bench.fill("dense", (0.95, 0.97, 0.96))
+
+    def off(fields: dict) -> dict:
+        return {**fields, "counts": {**fields["counts"], "budget_error": error}}
+
+    bench.fill("soft_moe", (0.97, 0.98, 0.96), change=off)
+    entry = bench.board().entry("soft_moe")
+    assert (entry.rank is not None) == ranked
+    assert entry.representation is not None
+    if not ranked:
+        side = "2.3% over" if error > 0 else "1.1% under"
+        assert entry.reason == (
+            f"its expert layers are {side} the budget of {BUDGET:,} parameters; a row is ranked within 1%."
+        )
+
+
+def test_a_row_that_hides_its_size_is_not_ranked(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.fill("soft_moe", (0.97, 0.98, 0.96), change=lambda fields: {**fields, "counts": {}})
+    entry = bench.board().entry("soft_moe")
+    assert (entry.rank, entry.counts) == (None, None)
+    assert entry.reason == "its records do not say how large its layers are."
+
+
+def test_the_board_and_the_solver_mean_the_same_one_percent() -> None:
+    from moebench.budgets import TOLERANCE
+
+    assert BUDGET_TOLERANCE == TOLERANCE
+
+
+def test_a_diverged_seed_counts_as_the_floor_and_is_flagged(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.fill("dense", (0.95, 0.97, 0.96))
+    bench.fill("soft_moe", (0.97, 0.98, 0.96))
+    cell = bench.group("soft_moe").final_cells(bench.store.get)[1]
+    counts = {"counts": {"budget_error": 0.0, "total_params": 1}}
+    bench.put(cell, "soft_moe", status="diverged", reason="the loss was not finite.", **counts)
+    entry = bench.board().entry("soft_moe")
+    assert entry.rank is not None
+    assert entry.reason == ""
+    assert entry.tasks[0].status == "diverged"
+    assert entry.tasks[0].seeds == (0.97, 0.1, 0.96)
+    assert entry.representation is not None
+    assert entry.representation.value == pytest.approx((0.97 + 0.1 + 0.96) / 3)
+    assert entry.flags == ("seed 1 diverged and counts as the floor 0.1",)
+
+
+def test_another_protocol_finds_none_of_these_records(tmp_path: Path) -> None:
+    bench = small_board(tmp_path)
+    groups = [dataclasses.replace(g, template=g.template | {"protocol": "2"}) for g in bench.plan.groups]
+    bench.plan = dataclasses.replace(bench.plan, protocol="2", groups=tuple(groups))
+    board = bench.board()
+    assert board.protocol == "2"
+    assert {entry.reason for entry in board.entries} == {"not run yet."}
+
+
+def test_a_row_trained_on_another_device_is_flagged(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, variants=["dense"])
+    bench.fill("dense", (0.95, 0.97, 0.96), change=lambda f: {**f, "provenance": {"device": "NVIDIA H200"}})
+    assert bench.board().entry("dense").flags == ("trained on NVIDIA H200",)
+
+
+def test_a_best_setting_at_the_edge_of_its_range_is_flagged(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, variants=["dense"])
+    edge = 1e-3 * 10 ** (EDGE_SHARE * 0.9)
+    group = bench.plan.groups[0]
+    trials = tuple({**trial, "lr": edge if index == 1 else trial["lr"]} for index, trial in enumerate(group.trials))
+    bench.plan = dataclasses.replace(bench.plan, groups=(dataclasses.replace(group, trials=trials),))
+    bench.fill("dense", (0.95, 0.97, 0.96))
+    assert bench.board().entry("dense").flags == ("best lr = 0.001109 is at the edge of its range 0.001 to 0.01",)
+
+
+@pytest.mark.parametrize(
+    ("options", "flagged"), [((8, 16), False), ((2, 4, 8), True), ((4, 8, 16), False), (("a", "b", "c"), False)]
+)
+def test_the_end_of_a_list_is_an_edge_only_if_the_list_has_an_inside(
+    tmp_path: Path, options: tuple, flagged: bool
+) -> None:
+    bench = Bench(tmp_path, variants=["soft_moe"])
+    group = bench.plan.groups[0]
+    space = {**group.space, "experts": {"options": options, "default": options[0]}}
+    bench.plan = dataclasses.replace(bench.plan, groups=(dataclasses.replace(group, space=space),))
+    bench.fill("soft_moe", (0.95, 0.97, 0.96))
+    assert bool(bench.board().entry("soft_moe").flags) == flagged
+
+
+def test_each_budget_of_a_ladder_is_ranked_on_its_own(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, variants=["dense", "soft_moe"], budgets=[BUDGET, 4 * BUDGET])
+    bench.fill("dense", (0.950, 0.951, 0.953))
+    bench.fill("soft_moe", (0.960, 0.9615, 0.963))
+    bench.fill("dense", (0.970, 0.971, 0.973), budget=4 * BUDGET)
+    board = bench.board()
+    assert [rung.budget for rung in board.rungs] == [BUDGET, 4 * BUDGET]
+    assert board.entry("soft_moe").rank == (1, 1)
+    assert board.entry("soft_moe", 4 * BUDGET).reason == "not run yet."
+    assert board.entry("dense", 4 * BUDGET).rank == (1, 1)

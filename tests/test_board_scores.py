@@ -1,0 +1,231 @@
+"""The headlines of a row and what stands beside them."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from boards import BUDGET, SHARED, Bench, small_board
+from moebench.board.model import Measure
+
+TWO = ["digits", "fashion_mnist"]
+
+
+def test_representation_is_the_mean_over_tasks_of_the_mean_over_seeds(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, variants=["dense"], tasks=TWO)
+    bench.fill("dense", (0.90, 0.92, 0.94))
+    bench.fill("dense", (0.70, 0.72, 0.74), task="fashion_mnist")
+    entry = bench.board().entry("dense")
+    assert entry.representation is not None
+    assert entry.representation.value == pytest.approx(0.82)
+    assert entry.representation.unit == "share"
+    assert [task.score.value for task in entry.tasks if task.score] == pytest.approx([0.92, 0.72])
+
+
+def test_one_seed_sets_no_bounds_and_claims_no_rank(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, variants=["dense", "soft_moe"], seeds=1)
+    bench.fill("dense", (0.90,))
+    bench.fill("soft_moe", (0.99,))
+    entry = bench.board().entry("soft_moe")
+    assert entry.representation == Measure(0.99, None, None, "share")
+    assert entry.rank == (1, 2)
+
+
+def test_the_difference_to_dense_is_paired_by_seed(tmp_path: Path) -> None:
+    versus = small_board(tmp_path).board().entry("soft_moe").vs_dense
+    assert versus is not None
+    assert versus.value == pytest.approx((0.011 + 0.009 + 0.012) / 3)
+    # sd 0.001528, SE 0.000882, t(2, 97.5 %) = 4.303
+    assert versus.low == pytest.approx(0.010667 - 4.303 * 0.000882, abs=1e-5)
+
+
+def test_dense_differs_from_itself_by_nothing(tmp_path: Path) -> None:
+    assert small_board(tmp_path).board().entry("dense").vs_dense == Measure(0.0, 0.0, 0.0, "share")
+
+
+def test_without_dense_there_is_no_difference_but_still_a_rank(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, variants=["soft_moe", "sparse_topk"])
+    bench.fill("soft_moe", (0.95, 0.97, 0.96))
+    bench.fill("sparse_topk", (0.95, 0.96, 0.96))
+    entry = bench.board().entry("soft_moe")
+    assert entry.rank == (1, 2)
+    assert (entry.vs_dense, entry.vs_dense_reason) == (None, "'dense' has no ranked result to compare with")
+
+
+def test_specialization_has_its_interval_over_seeds(tmp_path: Path) -> None:
+    special = small_board(tmp_path).board().entry("soft_moe").specialization
+    assert special is not None
+    assert special.value == pytest.approx((0.22 + 0.20 + 0.25) / 3)
+    assert special.low is not None
+    assert special.low < 0.20 < 0.25 < (special.high or 0)
+
+
+def test_a_specialization_of_zero_is_a_number_and_not_missing(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.fill("soft_moe", (0.95, 0.97, 0.96), specialization=(0.0, 0.0, 0.1))
+    special = bench.board().entry("soft_moe").specialization
+    assert special is not None
+    assert special.value == pytest.approx(0.1 / 3)
+
+
+def test_one_null_seed_makes_specialization_null_with_its_reason(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    reason = "the host does not depend on its experts (all 0.960, none 0.951)"
+    bench.fill("soft_moe", (0.95, 0.97, 0.96), specialization=(0.2, None, 0.2), reason=reason)
+    entry = bench.board().entry("soft_moe")
+    assert entry.specialization is None
+    assert entry.specialization_reason == f"{reason}, on 1 of 3 seeds"
+
+
+def test_the_commonest_reason_stands_for_the_row(tmp_path: Path) -> None:
+    """Two runs give the same reason with other numbers in it; one gives another reason, and comes first."""
+    bench = Bench(tmp_path)
+    bench.fill("soft_moe", (0.95, 0.97, 0.96), specialization=None)
+    reasons = ("rare", "common (all 0.97, none 0.95)", "common (all 0.96, none 0.95)")
+    for cell, reason in zip(bench.group("soft_moe").final_cells(bench.store.get), reasons, strict=True):
+        record = bench.store.get(cell.identity)
+        assert record is not None
+        bench.store.put(record.model_copy(update={"reasons": {"specialization": reason}}))
+    assert bench.board().entry("soft_moe").specialization_reason == reasons[1]
+
+
+def test_a_task_without_specialization_is_named(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, variants=["soft_moe"], tasks=TWO)
+    bench.fill("soft_moe", (0.95, 0.97, 0.96))
+    bench.fill("soft_moe", (0.85, 0.87, 0.86), task="fashion_mnist", specialization=None, reason="too few")
+    entry = bench.board().entry("soft_moe")
+    assert entry.specialization_reason == "fashion_mnist: too few"
+    assert entry.tasks[0].specialization is not None
+    assert entry.tasks[1].specialization_reason == "too few"
+
+
+def test_a_reason_that_all_tasks_share_names_none(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, variants=["dense"], tasks=TWO)
+    for task in TWO:
+        bench.fill("dense", (0.95, 0.97, 0.96), task=task, specialization=None)
+    assert bench.board().entry("dense").specialization_reason == "no experts"
+
+
+def test_a_diverged_seed_has_no_specialization(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.fill("soft_moe", (0.97, 0.98, 0.96))
+    cell = bench.group("soft_moe").final_cells(bench.store.get)[1]
+    bench.put(cell, "soft_moe", status="diverged", counts={"budget_error": 0.0})
+    entry = bench.board().entry("soft_moe")
+    assert entry.specialization_reason == "the run diverged, on 1 of 3 seeds"
+    kept = {score.name: score for score in entry.tasks[0].scores}
+    assert kept["retained_1_4"].measure is None
+    assert kept["retained_1_4"].reason == "the run diverged, on 1 of 3 seeds"
+
+
+def test_the_accuracies_beside_specialization_are_kept(tmp_path: Path) -> None:
+    scores = {s.name: s.measure for s in small_board(tmp_path).board().entry("soft_moe").tasks[0].scores}
+    retained = scores["retained_1_8"]
+    assert retained is not None
+    assert retained.value == pytest.approx(0.6)
+    assert {"accuracy_selected_1_2", "accuracy_static_1_2", "accuracy_random_1_2", "mass_kept_1_2"} <= set(scores)
+    assert not {"specialization", "test_accuracy"} & set(scores)
+
+
+def test_tuning_shows_the_winner_the_default_and_the_cost(tmp_path: Path) -> None:
+    tuning = small_board(tmp_path).board().entry("soft_moe").tasks[0].tuning
+    assert tuning is not None
+    assert tuning.winner == 1
+    assert tuning.settings == {"experts": 8, **SHARED[1]}
+    assert (tuning.validation, tuning.default_validation) == (0.95, 0.90)
+    assert tuning.device_seconds == pytest.approx(4 * 2.5)
+
+
+def test_the_effort_curve_leaves_out_the_default_which_nobody_drew(tmp_path: Path) -> None:
+    """Random trials 0.95, 0.93, 0.94: their mean, the mean best of two, the best."""
+    tuning = small_board(tmp_path).board().entry("soft_moe").tasks[0].tuning
+    assert tuning is not None
+    assert tuning.effort == pytest.approx((0.94, (0.95 + 0.95 + 0.94) / 3, 0.95))
+
+
+def test_there_is_no_effort_curve_over_trials_that_depend_on_each_other(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, variants=["dense"], sampler="tpe")
+    bench.fill("dense", (0.95, 0.97, 0.96))
+    tuning = bench.board().entry("dense").tasks[0].tuning
+    assert tuning is not None
+    assert tuning.effort == ()
+    assert "tpe" in tuning.effort_reason
+
+
+def test_a_diverged_trial_counts_as_the_floor_in_the_effort_curve(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, variants=["dense"])
+    bench.tune("dense")
+    bench.put(bench.group("dense").trial_cells[3], "dense", status="diverged")
+    bench.finish("dense", (0.95, 0.97, 0.96))
+    tuning = bench.board().entry("dense").tasks[0].tuning
+    assert tuning is not None
+    assert tuning.effort[0] == pytest.approx((0.95 + 0.93 + 0.1) / 3)
+
+
+def test_test_scores_never_choose_the_winner(tmp_path: Path) -> None:
+    bench = small_board(tmp_path)
+    trial = bench.group("soft_moe").trial_cells[0]
+    scores = {"validation_accuracy": 0.5, "validation_loss_nats": 1.0, "test_accuracy": 1.0}
+    bench.put(trial, "soft_moe", scores=scores)
+    tuning = bench.board().entry("soft_moe").tasks[0].tuning
+    assert tuning is not None
+    assert tuning.winner == 1
+
+
+def test_counts_are_means_over_tasks_and_the_worst_budget_error_is_shown(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, variants=["dense"], tasks=TWO)
+    for task, flops, error in (("digits", 100, 0.004), ("fashion_mnist", 301, -0.009)):
+
+        def counted(fields: dict, flops: int = flops, error: float = error) -> dict:
+            return {**fields, "counts": fields["counts"] | {"flops_per_input": flops, "budget_error": error}}
+
+        bench.fill("dense", (0.95, 0.97, 0.96), task=task, change=counted)
+    counts = bench.board().entry("dense").counts
+    assert counts is not None
+    assert (counts.total_params, counts.flops_per_input, counts.budget_error) == (BUDGET, 200, -0.009)
+
+
+def test_training_speed_and_memory_come_from_the_final_runs(tmp_path: Path) -> None:
+    entry = small_board(tmp_path).board().entry("soft_moe")
+    assert entry.train_inputs_per_second == 12_800
+    assert entry.train_peak_memory_mib == 120.5
+
+
+def test_what_was_held_equal_comes_from_the_cells_that_ran(tmp_path: Path) -> None:
+    (note,) = small_board(tmp_path).board().tasks
+    assert note.held_equal["split"] == "1078/359/360 by seed 0"
+    assert (note.held_equal["steps"], note.held_equal["batch"], note.held_equal["precision"]) == (400, 64, "fp32")
+
+
+def test_a_board_of_broken_rows_still_says_what_the_suite_holds_equal(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, variants=["dense"], problems={"dense": "it is broken."})
+    board = bench.board()
+    assert board.tasks[0].held_equal["host"]["dim"] == 64
+    assert board.entry("dense").reason == "it is broken."
+
+
+def test_several_versions_of_a_package_are_all_named(tmp_path: Path) -> None:
+    bench = small_board(tmp_path)
+    for row, torch in (("dense", "2.13.0"), ("soft_moe", "2.14.1")):
+        cell = bench.group(row).final_cells(bench.store.get)[0]
+        record = bench.store.get(cell.identity)
+        assert record is not None
+        provenance = record.provenance | {"versions": {"torch": torch}}
+        bench.store.put(record.model_copy(update={"provenance": provenance}))
+    assert bench.board().versions["torch"] == "2.13.0, 2.14.1"
+
+
+def test_the_front_holds_what_nothing_beats_in_quality_latency_and_active_parameters(tmp_path: Path) -> None:
+    """dense is worse and slower than soft_moe at the same active parameters; sparse_topk needs fewer of them."""
+    board = small_board(tmp_path).board()
+    front = {entry.variant: entry.pareto for entry in board.entries}
+    assert front == {"soft_moe": True, "dense": False, "sparse_topk": True, "random_router": None}
+
+
+def test_a_plan_of_reordered_rows_gives_the_same_entries(tmp_path: Path) -> None:
+    bench = small_board(tmp_path)
+    before = {entry.variant: entry for entry in bench.board().entries}
+    bench.plan = dataclasses.replace(bench.plan, rows=tuple(reversed(bench.plan.rows)))
+    assert {entry.variant: entry for entry in bench.board().entries} == before
