@@ -75,23 +75,28 @@ def one_hots(targets_N, classes):
 
 
 class Table(Layer):
-    """mass_BE = mass_of(x_BTD); every token gets the sum over kept experts of mass x row e of ``value_EO``."""
+    """Expert e answers every token with row e of ``value_EO``, or with echo_E[e] times the token, or their sum.
 
-    def __init__(self, mass_of: Callable, value_EO):
+    mass_BE = mass_of(x_BTD); y_BTO = sum over kept experts of mass x answer. Counts the inputs it met.
+    """
+
+    def __init__(self, mass_of: Callable, value_EO, echo=0.0):
         super().__init__()
-        self.mass_of, self.num_experts = mass_of, len(value_EO)
+        self.mass_of, self.num_experts, self.inputs_met = mass_of, len(value_EO), 0
         self.value_EO = nn.Parameter(torch.as_tensor(value_EO, dtype=torch.float32))
+        self.echo_E = torch.as_tensor(echo, dtype=torch.float32).expand(self.num_experts)
 
     def route(self, x_BTD, token_mask_BT=None):
+        self.inputs_met += len(x_BTD)
         return Routing(mass_BE=self.mass_of(x_BTD))
 
     def compute(self, x_BTD, routing, keep_BE=None):
         gate_BE = routing.mass_BE if keep_BE is None else routing.mass_BE * keep_BE
-        return (gate_BE @ self.value_EO).unsqueeze(1).expand(-1, x_BTD.shape[1], -1)
+        return (gate_BE @ self.value_EO).unsqueeze(1) + (gate_BE @ self.echo_E)[:, None, None] * x_BTD
 
 
 class Plain(Layer):
-    """y = x + a learned scalar that starts at 0, without experts; reports a raw loss equal to ``level``."""
+    """y = x, without experts; its raw loss is its parameter ``level``. Remembers what it met."""
 
     def __init__(self, loss_name="level"):
         super().__init__()
@@ -108,7 +113,7 @@ class Plain(Layer):
         return x_BTD
 
     def after_step(self):
-        self.after_steps.append(float(self.level))
+        self.after_steps.append(float(self.level.detach()))
 
 
 @dataclass
@@ -126,3 +131,13 @@ class Built:
     def build(self, shape, size, settings):
         self.shapes.append(shape)
         return self.make(shape)
+
+
+def always(*mass):
+    """A mass_of that gives every input the same masses."""
+    return lambda x_BTD: torch.tensor(mass, dtype=torch.float32).expand(len(x_BTD), -1)
+
+
+def own_expert(x_BTD):
+    """A mass_of that sends a one-hot image to the expert of its class."""
+    return x_BTD[:, 0].clone()

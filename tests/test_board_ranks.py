@@ -29,8 +29,10 @@ def test_the_better_row_is_first_whatever_the_suite_says(tmp_path: Path) -> None
 def test_rows_that_the_seeds_cannot_tell_apart_share_their_ranks(tmp_path: Path) -> None:
     bench = Bench(tmp_path, variants=["dense", "soft_moe"])
     bench.fill("dense", (0.95, 0.97, 0.96))
-    bench.fill("soft_moe", (0.97, 0.96, 0.96))
-    assert ranks(bench.board()) == {"soft_moe": (1, 2), "dense": (1, 2)}
+    bench.fill("soft_moe", (0.97, 0.96, 0.961))
+    board = bench.board()
+    assert ranks(board) == {"soft_moe": (1, 2), "dense": (1, 2)}
+    assert [entry.variant for entry in board.entries] == ["soft_moe", "dense"]
 
 
 def test_holm_is_taken_over_ranked_rows_only(tmp_path: Path) -> None:
@@ -66,6 +68,13 @@ def test_a_reference_row_never_takes_a_rank_even_when_it_is_best(tmp_path: Path)
     assert ranks(board) == {"dense": (1, 1), "random_router": None}
     assert board.entry("random_router").reason == "reference row: frozen random router."
     assert board.entry("random_router").vs_dense is not None
+
+
+def test_reference_rows_come_last_even_before_rows_that_a_person_added(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, variants=["dense", "mine"], references=[("random_router", "frozen random router")])
+    bench.plan = dataclasses.replace(bench.plan, rows=tuple(reversed(bench.plan.rows)))
+    bench.fill("dense", (0.90, 0.91, 0.92))
+    assert [entry.variant for entry in bench.board().entries] == ["dense", "mine", "random_router"]
 
 
 def test_specialization_and_latency_do_not_touch_the_ranks(tmp_path: Path) -> None:
@@ -196,6 +205,14 @@ def test_a_row_that_hides_its_size_is_not_ranked(tmp_path: Path) -> None:
     entry = bench.board().entry("soft_moe")
     assert (entry.rank, entry.counts) == (None, None)
     assert entry.reason == "its records do not say how large its layers are."
+
+
+def test_one_record_that_hides_its_size_is_enough(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.fill("soft_moe", (0.97, 0.98, 0.96))
+    cell = bench.group("soft_moe").final_cells(bench.store.get)[2]
+    bench.put(cell, "soft_moe", scores={"test_accuracy": 0.96})
+    assert bench.board().entry("soft_moe").reason == "its records do not say how large its layers are."
 
 
 def test_the_board_and_the_solver_mean_the_same_one_percent() -> None:

@@ -67,9 +67,7 @@ def test_patches_are_those_cut_by_hand():
     x_NCHW = torch.arange(2 * 2 * 4 * 6.0).view(2, 2, 4, 6)
     host = single_layer(Plain(), image=(2, 4, 6), classes=3, grid=2)
     for n in range(2):
-        cut = [
-            x_NCHW[n, :, 2 * i : 2 * i + 2, 3 * j : 3 * j + 3].flatten() for i in range(2) for j in range(2)
-        ]
+        cut = [x_NCHW[n, :, 2 * i : 2 * i + 2, 3 * j : 3 * j + 3].flatten() for i in range(2) for j in range(2)]
         assert torch.equal(host.patches(x_NCHW)[n], torch.stack(cut))
 
 
@@ -156,9 +154,7 @@ def test_too_few_layers_for_the_host_are_refused():
 
 
 def host_weights(model):
-    return {
-        name: value for name, value in model.state_dict().items() if ".layer." not in name and "site" not in name
-    }
+    return {name: value for name, value in model.state_dict().items() if ".layer." not in name and "site" not in name}
 
 
 @pytest.mark.parametrize("host", [SMALL_HOST, {"name": "single_layer"}])

@@ -29,9 +29,7 @@ def by_hand(experts, rows_ND, counts):
     outputs = []
     for row_D, e in zip(rows_ND, expert_of_row, strict=True):
         hidden_H = row_D @ experts.w_in_EDH[e]
-        hidden_H = experts.shape.activate(
-            hidden_H if experts.b_in_EH is None else hidden_H + experts.b_in_EH[e]
-        )
+        hidden_H = experts.shape.activate(hidden_H if experts.b_in_EH is None else hidden_H + experts.b_in_EH[e])
         out_O = hidden_H @ experts.w_out_EHO[e]
         outputs.append(out_O if experts.b_out_EO is None else out_O + experts.b_out_EO[e])
     return torch.stack(outputs) if outputs else rows_ND.new_zeros(0, experts.w_out_EHO.shape[2])
@@ -40,9 +38,7 @@ def by_hand(experts, rows_ND, counts):
 def gradients(run, experts, counts, weigh):
     """Output and every gradient of a sum of the outputs, weighed or plain; the plain one's has stride 0."""
     torch.manual_seed(1)
-    rows_ND = torch.randn(
-        sum(counts), experts.w_in_EDH.shape[1], dtype=experts.w_in_EDH.dtype
-    ).requires_grad_()
+    rows_ND = torch.randn(sum(counts), experts.w_in_EDH.shape[1], dtype=experts.w_in_EDH.dtype).requires_grad_()
     rows_NO = run(experts, rows_ND, torch.tensor(counts))
     loss = (rows_NO * torch.randn_like(rows_NO)).sum() if weigh else rows_NO.sum()
     wanted = (rows_ND, *experts.parameters())
@@ -55,11 +51,7 @@ def gradients(run, experts, counts, weigh):
 @pytest.mark.parametrize("counts", COUNTS)
 def test_loop_is_the_equation_in_float64(counts, bias, weigh):
     experts = bank(bias, dtype=torch.float64)
-    oracle = (
-        gradients(lambda e, rows, c: by_hand(e, rows, c.tolist()), experts, counts, weigh)
-        if any(counts)
-        else None
-    )
+    oracle = gradients(lambda e, rows, c: by_hand(e, rows, c.tolist()), experts, counts, weigh) if any(counts) else None
     got = gradients(loop.run, experts, counts, weigh)
     if oracle is None:
         assert all(not g.any() for g in got)
@@ -82,12 +74,13 @@ def test_backend_equals_loop_in_value_and_every_gradient(run, counts, bias, weig
 
 
 @pytest.mark.parametrize("activation", ["gelu", "relu", "silu"])
+@pytest.mark.parametrize("weigh", [True, False])
 @pytest.mark.parametrize("sizes", [(8, 1, 1, 1), (9, 4, 8, 12), (8, 13, 127, 6)])
-def test_backend_pads_any_width(sizes, activation):
+def test_backend_takes_any_width_and_any_gradient(sizes, weigh, activation):
     experts = bank(activation=activation, sizes=sizes)
     counts = tuple(range(sizes[0]))
     for mine, oracle in zip(
-        gradients(grouped.run, experts, counts, True), gradients(loop.run, experts, counts, True), strict=True
+        gradients(grouped.run, experts, counts, weigh), gradients(loop.run, experts, counts, weigh), strict=True
     ):
         torch.testing.assert_close(mine, oracle, rtol=1e-4, atol=1e-5)
 
@@ -127,9 +120,7 @@ def test_autocast_computes_in_bfloat16_and_keeps_gradients_in_float32(run):
     assert rows_NO.dtype == torch.bfloat16
     torch.testing.assert_close(rows_NO.float(), exact_NO, rtol=0.05, atol=0.05)
     # 600 ones added up in bfloat16 would stop at 256: sums of gradients need float32 inside.
-    for mine, oracle in zip(
-        torch.autograd.grad(rows_NO.float().sum(), list(experts.parameters())), exact, strict=True
-    ):
+    for mine, oracle in zip(torch.autograd.grad(rows_NO.float().sum(), list(experts.parameters())), exact, strict=True):
         assert mine.dtype == torch.float32
         torch.testing.assert_close(mine, oracle, rtol=0.05, atol=0.05 * float(oracle.abs().max()))
 
@@ -168,9 +159,7 @@ def test_grouped_product_counts_as_nothing_or_twice(counts):
     grouped.why_not.cache_clear()  # Finding out what works must not be counted either.
     # Two layers, two FLOPs a multiply-add; backward costs the same for the rows and again for the weights.
     forward = 2 * sum(counts) * (8 * 12 + 12 * 4)
-    assert (
-        counted(grouped.run, experts, counts) == counted(loop.run, experts, counts) == (forward, 3 * forward)
-    )
+    assert counted(grouped.run, experts, counts) == counted(loop.run, experts, counts) == (forward, 3 * forward)
 
 
 def test_flop_formula_covers_all_forms():

@@ -60,9 +60,7 @@ def test_load_is_the_chance_under_fresh_noise():
     chosen_BTK = torch.zeros(1, 2, 1, dtype=torch.long)
     assert load_loss(logits_BTE, noisy_BTE, chosen_BTK, 0.5).item() == pytest.approx(0.175313, abs=1e-5)
     only_first = torch.tensor([[True, False]])
-    assert load_loss(logits_BTE, noisy_BTE, chosen_BTK, 0.5, only_first).item() == pytest.approx(
-        0.0, abs=1e-7
-    )
+    assert load_loss(logits_BTE, noisy_BTE, chosen_BTK, 0.5, only_first).item() == pytest.approx(0.0, abs=1e-7)
 
 
 def test_load_threshold_is_the_last_choice():

@@ -15,9 +15,7 @@ from moevariants.parts import (
 
 
 def test_ties_go_to_the_lower_expert_at_every_rank():
-    logits_BTE = torch.tensor(
-        [[[1.0, 3.0, 3.0, 0.0, 3.0], [0.0, 0.0, 0.0, 0.0, 0.0], [2.0, 1.0, 2.0, 1.0, 0.0]]]
-    )
+    logits_BTE = torch.tensor([[[1.0, 3.0, 3.0, 0.0, 3.0], [0.0, 0.0, 0.0, 0.0, 0.0], [2.0, 1.0, 2.0, 1.0, 0.0]]])
     assert choose_top_k(logits_BTE, 3).tolist() == [[[1, 2, 4], [0, 1, 2], [0, 2, 1]]]
 
 
@@ -52,9 +50,7 @@ def test_renormalising_one_choice_is_refused():
 def test_weights_are_renormalised_only_when_asked():
     probability_BTE = torch.tensor([[[0.5, 0.3, 0.2]]])
     chosen_BTK = torch.tensor([[[0, 1]]])
-    assert gate_weights(probability_BTE, chosen_BTK, renormalise=False).tolist() == [
-        [[0.5, pytest.approx(0.3)]]
-    ]
+    assert gate_weights(probability_BTE, chosen_BTK, renormalise=False).tolist() == [[[0.5, pytest.approx(0.3)]]]
     assert gate_weights(probability_BTE, chosen_BTK, renormalise=True).tolist() == [
         [[pytest.approx(0.625), pytest.approx(0.375)]]
     ]

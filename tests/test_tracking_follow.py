@@ -1,3 +1,4 @@
+import contextlib
 import io
 import json
 import os
@@ -8,8 +9,8 @@ import time
 
 import pytest
 
-from moebench.errors import ResultsError
 from moebench.runs import Store
+from moebench.tracking import follower as follower_module
 from moebench.tracking import writer as writer_module
 from moebench.tracking.database import open_client, writing
 from moebench.tracking.follow import run
@@ -43,33 +44,21 @@ def runs_of(results):
     return {run.info.run_name: run for run in client.search_runs([experiment.experiment_id])}, experiment
 
 
-def test_a_suite_that_is_stopped_and_run_again_can_be_watched(tmp_path):
+def test_a_suite_can_be_watched_while_it_runs(tmp_path, monkeypatch):
+    for name in ("SETTLE_SECONDS", "FINISH_SECONDS"):  # the process gives way to whatever else runs here
+        monkeypatch.setattr(follower_module, name, 300.0)
     results, plan = ready_results(tmp_path / "results"), make_plan()
     store = Store(results)
     first, second = plan.groups
     put_trials(store, first)  # an earlier run's, which was never written
-
-    def interrupted():
-        with Follower(results, plan, enabled=True) as follower:
-            for record in put_trials(store, second):
-                follower.record(None, record)
-            follower.settle()
-            seen, _ = runs_of(results)
-            assert {"dense digits trial 1", "soft_moe digits trial 1"} <= set(seen)
-            assert seen["soft_moe digits"].info.status == "RUNNING"
-            put_finals(store, second)
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        interrupted()
-    until(lambda: not needs_sync(plan, store, Ledger(results)))
-    seen, _ = runs_of(results)
-    assert "soft_moe digits seed 1" in seen, "a run that finished just before the end is missing"
-    assert seen["dense digits"].info.status == "KILLED", "a study that nobody works on is shown as running"
-
-    until(lambda: is_free(results))
     with Follower(results, plan, enabled=True) as follower:
-        for record in (*put_finals(store, first), *put_latency(store, plan)):
+        for record in put_trials(store, second):
+            follower.record(None, record)
+        follower.settle()
+        seen, _ = runs_of(results)
+        assert {"dense digits trial 1", "soft_moe digits trial 1"} <= set(seen)
+        assert seen["soft_moe digits"].info.status == "RUNNING"
+        for record in (*put_finals(store, first), *put_finals(store, second), *put_latency(store, plan)):
             follower.record(None, record)
         put_board(results / "tiny")
         follower.finish(plan, store, results / "tiny")
@@ -79,9 +68,30 @@ def test_a_suite_that_is_stopped_and_run_again_can_be_watched(tmp_path):
     assert {run.info.status for run in seen.values()} == {"FINISHED"}
     assert experiment.tags["mlflow.note.content"] == "| rank |\n"
     assert not needs_sync(plan, store, Ledger(results))
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["results"], (
-        "the working directory was written to"
-    )
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["results"], "the working directory was written to"
+
+
+def test_a_suite_that_is_stopped_lets_the_process_finish_what_it_was_told(tmp_path, monkeypatch):
+    program = tmp_path / "program"
+    program.write_text(f"#!/bin/sh\ncat > {tmp_path}/heard; touch {tmp_path}/ended\n", encoding="utf-8")
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(program))
+    plan = make_plan()
+    record = put_trials(Store(tmp_path), plan.groups[0])[0]
+    with contextlib.suppress(KeyboardInterrupt), Follower(tmp_path, plan, enabled=True) as follower:
+        follower.record(None, record)
+        raise KeyboardInterrupt
+    until((tmp_path / "ended").exists)
+    lines = [json.loads(line) for line in (tmp_path / "heard").read_text(encoding="utf-8").splitlines()]
+    as_sent = json.loads(json.dumps(plan.to_json()))
+    assert lines == [{"results": str(tmp_path), "plan": as_sent}, {"identity": record.identity}]
+
+
+def test_a_study_that_nobody_works_on_any_more_is_not_shown_as_running(tmp_path):
+    results, plan = ready_results(tmp_path / "results"), make_plan()
+    put_trials(Store(results), plan.groups[0])
+    assert follow_here(results, plan) == (0, [{"problem": ""}, {"problem": ""}])
+    assert runs_of(results)[0]["dense digits"].info.status == "KILLED"
 
 
 def test_finish_starts_a_process_only_if_something_is_missing(tmp_path, monkeypatch):
@@ -129,14 +139,6 @@ def until(holds):
     while not holds():
         assert time.monotonic() < deadline
         time.sleep(0.1)
-
-
-def is_free(results):
-    try:
-        with writing(results):
-            return True
-    except ResultsError:
-        return False
 
 
 def test_a_second_writer_leaves_the_first_alone(tmp_path):

@@ -4,6 +4,7 @@ import sys
 from datetime import timedelta
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from moebench.errors import ResultsError
@@ -23,6 +24,7 @@ from tracking_world import (
     put_trials,
     ready_results,
     record_of,
+    sidecar,
 )
 
 pytestmark = MLFLOW_WARNINGS
@@ -92,9 +94,7 @@ def test_every_run_is_there_once_under_its_study(full):
     for row in ("dense", "soft_moe"):
         parent = full.run(f"{row} digits").info.run_id
         below = full.runs(f"tags.`mlflow.parentRunId` = '{parent}'")
-        assert {run.info.run_name for run in below} == {
-            name for name in children if name.startswith(f"{row} digits ")
-        }
+        assert {run.info.run_name for run in below} == {name for name in children if name.startswith(f"{row} digits ")}
 
 
 def test_a_final_run_carries_its_settings_scores_costs_and_record(full):
@@ -249,15 +249,17 @@ def test_a_study_that_goes_on_stays_one_run(world):
 def test_a_diverged_seed_counts_with_the_floor_and_has_no_infinite_numbers(world):
     group = world.plan.groups[0]
     put_trials(world.store, group)
-    put_finals(world.store, group)
-    bad = record_of(
-        group.final_cells(world.store.get)[0], {}, status="diverged", details={"train_seconds": float("inf")}
-    )
-    world.store.put(bad)
+    bad = put_finals(world.store, group)[0]
+    world.store.put(bad.model_copy(update={"status": "diverged", "scores": {}}))
+    arrays = sidecar()
+    arrays["loss_S"][150:200], arrays["loss_S"][200:] = np.inf, np.nan
+    world.store.put_arrays(bad.identity, arrays)
     world.sync()
     run = world.run("dense digits seed 0")
     assert (run.info.status, run.data.tags["moebench.status"]) == ("FINISHED", "diverged")
-    assert "train_seconds" not in run.data.metrics
+    loss = world.client.get_metric_history(run.info.run_id, "train_loss_nats")
+    assert max(point.step for point in loss) == 150
+    assert max(point.value for point in loss) < 250, "an infinity became a number"
     study = world.run("dense digits").data.metrics
     assert study["test_accuracy"] == pytest.approx((0.1 + 0.9) / 2)
     assert study["finals_done"] == 1
@@ -333,14 +335,10 @@ def test_a_board_of_another_protocol_is_not_taken(world):
     assert "mlflow.note.content" not in world.experiment().tags
 
 
-@pytest.mark.filterwarnings(
-    "ignore:Exception ignored in. <_io.FileIO:pytest.PytestUnraisableExceptionWarning"
-)
+@pytest.mark.filterwarnings("ignore:Exception ignored in. <_io.FileIO:pytest.PytestUnraisableExceptionWarning")
 def test_a_damaged_sidecar_costs_the_curves_not_the_run(world):
     put_trials(world.store, world.plan.groups[0])
-    cut, changed = (
-        world.store.sidecar_path(r.identity) for r in put_finals(world.store, world.plan.groups[0])
-    )
+    cut, changed = (world.store.sidecar_path(r.identity) for r in put_finals(world.store, world.plan.groups[0]))
     cut.write_bytes(cut.read_bytes()[:200])
     changed.write_bytes(changed.read_bytes().replace(changed.read_bytes()[100:140], bytes(40)))
     world.sync()
@@ -354,9 +352,7 @@ def test_one_run_that_mlflow_refuses_does_not_cost_the_others(world):
     put_all(world.store, world.plan)
     trial = world.plan.groups[0].trial_cells[0]
     world.store.put(record_of(trial, {"validation_accuracy": 0.1, "validation_loss_nats": 1.0, "a*b": 1.0}))
-    with pytest.raises(
-        ResultsError, match=r"MLflow could not be written \(.*a\*b.*run `moebench sync` later"
-    ):
+    with pytest.raises(ResultsError, match=r"MLflow could not be written \(.*a\*b.*run `moebench sync` later"):
         world.sync()
     assert world.run("soft_moe digits").info.status == "FINISHED"
     assert world.needs_sync()

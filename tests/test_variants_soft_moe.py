@@ -35,9 +35,7 @@ def reference(layer, x_TD, slots, normalise=False):
     logits = [[x_TD[t] @ phi_DS[:, s] for s in range(num_slots)] for t in range(tokens)]
     if normalise:
         scale = layer.router.scale
-        logits = [
-            [unit(x_TD[t]) @ unit(phi_DS[:, s]) * scale for s in range(num_slots)] for t in range(tokens)
-        ]
+        logits = [[unit(x_TD[t]) @ unit(phi_DS[:, s]) * scale for s in range(num_slots)] for t in range(tokens)]
     power = [[torch.exp(value) for value in row] for row in logits]
     outputs = []
     for s in range(num_slots):
@@ -88,9 +86,7 @@ def test_slots_mix_raw_tokens_and_not_normalised_ones():
 
 
 def test_port_switch_mixes_normalised_tokens():
-    layer = build(
-        size=8, out_dim=4, activation="relu", bias=False, normalise=True, slots_from_normalised_tokens=True
-    )
+    layer = build(size=8, out_dim=4, activation="relu", bias=False, normalise=True, slots_from_normalised_tokens=True)
     identity_experts(layer)
     x_BTD = 5 * torch.randn(2, 7, 4, dtype=torch.float64)
     units_BTD = torch.stack([torch.stack([unit(x_D) for x_D in x_TD]) for x_TD in x_BTD])
@@ -106,9 +102,7 @@ def test_large_inputs_do_not_overflow():
 def test_single_expert_is_the_mlp_of_the_pooled_token(slots):
     layer = build(experts=1, slots=slots)
     x_BTD = torch.randn(2, 1, 4, dtype=torch.float64)
-    torch.testing.assert_close(
-        layer(x_BTD)[:, 0], torch.stack([expert(layer, 0, x_D) for x_D in x_BTD[:, 0]])
-    )
+    torch.testing.assert_close(layer(x_BTD)[:, 0], torch.stack([expert(layer, 0, x_D) for x_D in x_BTD[:, 0]]))
     if slots == 1:
         y_BTO = layer(torch.randn(2, 6, 4, dtype=torch.float64))
         torch.testing.assert_close(y_BTO, y_BTO[:, :1].expand_as(y_BTO))

@@ -26,19 +26,11 @@ def expert(layer, e, z_D):
 def reference(layer, x_TD, top_k, renormalise, capacity=None, batch_priority=False):
     """y_TO and mass_E of one input, choice after choice, with explicit queues."""
     tokens, num_experts = len(x_TD), layer.num_experts
-    power = [
-        [torch.exp(x_TD[t] @ layer.router.weight_DE[:, e]) for e in range(num_experts)] for t in range(tokens)
-    ]
+    power = [[torch.exp(x_TD[t] @ layer.router.weight_DE[:, e]) for e in range(num_experts)] for t in range(tokens)]
     p = [[value / sum(row) for value in row] for row in power]
     ranked = [sorted(range(num_experts), key=lambda e: (-row[e].item(), e))[:top_k] for row in p]
-    places = (
-        tokens * top_k
-        if capacity is None
-        else min(tokens, math.ceil(tokens * top_k * capacity / num_experts))
-    )
-    queue = (
-        sorted(range(tokens), key=lambda t: -p[t][ranked[t][0]].item()) if batch_priority else range(tokens)
-    )
+    places = tokens * top_k if capacity is None else min(tokens, math.ceil(tokens * top_k * capacity / num_experts))
+    queue = sorted(range(tokens), key=lambda t: -p[t][ranked[t][0]].item()) if batch_priority else range(tokens)
     taken, mass_E = [0] * num_experts, [0.0] * num_experts
     y_TO = [torch.zeros(layer.experts.w_out_EHO.shape[2], dtype=torch.float64) for _ in range(tokens)]
     for k in range(top_k):
@@ -88,9 +80,7 @@ def test_layer_is_the_equation_in_value_gradient_and_mass(settings, backend):
 
 def test_dropless_is_the_default_and_keeps_everything():
     layer = build(experts=8)
-    routing = layer.route(
-        torch.ones(2, 6, 4, dtype=torch.float64)
-    )  # every token alike, all to the same experts
+    routing = layer.route(torch.ones(2, 6, 4, dtype=torch.float64))  # every token alike, all to the same experts
     assert routing.kept_BTK.all()
     torch.testing.assert_close(routing.mass_BE.sum(1), torch.full((2,), 6.0, dtype=torch.float64))
 
@@ -98,9 +88,7 @@ def test_dropless_is_the_default_and_keeps_everything():
 def test_dropped_choices_give_zero_and_kept_weights_stay():
     layer = build(experts=5, top_k=2, capacity=0.2)
     x_BTD = torch.randn(1, 6, 4, dtype=torch.float64)
-    x_BTD = x_BTD[:, :1].expand(
-        1, 6, 4
-    )  # six equal tokens, ceil(6 * 2 * 0.2 / 5) = 1 place: only the first is kept
+    x_BTD = x_BTD[:, :1].expand(1, 6, 4)  # six equal tokens, ceil(6 * 2 * 0.2 / 5) = 1 place: only the first is kept
     routing = layer.route(x_BTD)
     assert routing.kept_BTK.sum(1).tolist() == [[1, 1]]
     y_BTO = layer.compute(x_BTD, routing)

@@ -145,11 +145,7 @@ def put_latency(store: Store, plan: Plan) -> list[Record]:
     """A session in which the second finalist takes twice as long as the first in each round."""
     records = []
     for cell in latency_cells(plan, store.get):
-        rows = {
-            g.final_cells(store.get)[0].identity: g.row
-            for g in plan.groups
-            if g.winner(store.get) is not None
-        }
+        rows = {g.final_cells(store.get)[0].identity: g.row for g in plan.groups if g.winner(store.get) is not None}
         finalists = {
             identity: {
                 "row": rows[identity],

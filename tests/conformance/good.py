@@ -15,10 +15,10 @@ class GoodLayer(Layer):
         super().__init__()
         self.shape = shape
         self.num_experts, self.experts_per_token = experts, min(top_k, experts)
-        self.gate = nn.Parameter(torch.randn(shape.dim, experts) * shape.dim**-0.5)
-        self.w_in = nn.Parameter(torch.randn(experts, shape.dim, hidden) * shape.dim**-0.5)
+        self.gate = nn.Parameter(torch.empty(shape.dim, experts).normal_(std=shape.dim**-0.5))
+        self.w_in = nn.Parameter(torch.empty(experts, shape.dim, hidden).normal_(std=shape.dim**-0.5))
         self.b_in = nn.Parameter(torch.zeros(experts, hidden))
-        self.w_out = nn.Parameter(torch.randn(experts, hidden, shape.out_dim) * hidden**-0.5)
+        self.w_out = nn.Parameter(torch.empty(experts, hidden, shape.out_dim).normal_(std=hidden**-0.5))
         self.b_out = nn.Parameter(torch.zeros(experts, shape.out_dim))
 
     def logits(self, x):

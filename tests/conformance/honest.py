@@ -173,4 +173,16 @@ class Fused:
         return FusedLayer(shape, size)
 
 
-HONEST = (Shared, Capacity, Balanced, PositionHash, Fused)
+class OnMaps(Good):
+    """Takes square maps and nothing else."""
+
+    name = "on_maps"
+    traits = traits(hosts=("map",))
+
+    def build(self, shape, size, settings):
+        if shape.kind != "map" or int(shape.tokens**0.5) ** 2 != shape.tokens:
+            raise ValueError(f"on_maps: {shape.tokens} tokens of kind {shape.kind} are no square map")
+        return super().build(shape, size, settings)
+
+
+HONEST = (Shared, Capacity, Balanced, PositionHash, Fused, OnMaps)

@@ -53,9 +53,7 @@ class SparseTopK:
     """
 
     name = "sparse_topk"
-    traits = Traits(
-        causal=True, experts="separable", mass="at_most", single_expert="dense", token_equivariant=True
-    )
+    traits = Traits(causal=True, experts="separable", mass="at_most", single_expert="dense", token_equivariant=True)
     default_balance = 0.01
     """The weight of the balance loss where none is given."""
 

@@ -69,7 +69,7 @@ class _NothingDrawn(TorchFunctionMode):
     ) -> Any:
         kwargs = kwargs or {}
         filled = args[0] if args else kwargs.get("tensor")
-        if getattr(func, "__name__", "") in ("uniform_", "normal_") and isinstance(filled, Tensor):
-            if filled.is_meta:
-                return filled
+        draws = getattr(func, "__name__", "") in ("uniform_", "normal_")
+        if draws and isinstance(filled, Tensor) and filled.is_meta:
+            return filled
         return func(*args, **kwargs)

@@ -22,9 +22,9 @@ def count_flops(layer: Layer, shape: LayerShape) -> int:
     weight = next((p for p in layer.parameters() if p.is_floating_point()), torch.empty(0))
     generator = torch.Generator().manual_seed(0)
     x_BTD = torch.randn(1, shape.tokens or 1, shape.dim, generator=generator).to(weight)
-    with torch.random.fork_rng(devices=[]), _in_eval(layer), _on_the_loop(layer):
-        with torch.no_grad(), FlopCounterMode(display=False) as counter:
-            layer.compute(x_BTD, layer.nominal_routing(x_BTD))
+    counter = FlopCounterMode(display=False)
+    with torch.random.fork_rng(devices=[]), _in_eval(layer), _on_the_loop(layer), torch.no_grad(), counter:
+        layer.compute(x_BTD, layer.nominal_routing(x_BTD))
     return int(counter.get_total_flops())
 
 

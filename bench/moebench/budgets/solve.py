@@ -111,9 +111,7 @@ def _largest_below(costs: _Costs, amount: int) -> int:
     return low
 
 
-def _unreachable(
-    variant: Variant, budget: Budget, settings: Settings, reachable: tuple[int, ...]
-) -> BudgetError:
+def _unreachable(variant: Variant, budget: Budget, settings: Settings, reachable: tuple[int, ...]) -> BudgetError:
     below = [amount for amount in reachable if amount <= budget.amount]
     above = [amount for amount in reachable if amount > budget.amount]
     nearest = (*below[-1:], *above[:1])

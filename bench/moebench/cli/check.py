@@ -15,9 +15,7 @@ if TYPE_CHECKING:
 @click.command("check")
 @click.argument("variants", metavar="VARIANT...", nargs=-1, required=True)
 @click.option("--only", multiple=True, metavar="NAME", help="Run this check alone; may be repeated.")
-@click.option(
-    "--verbose", "-v", is_flag=True, help="Also show the checks that hold or do not apply, and why."
-)
+@click.option("--verbose", "-v", is_flag=True, help="Also show the checks that hold or do not apply, and why.")
 @click.pass_context
 def command(context: click.Context, variants: tuple[str, ...], only: tuple[str, ...], verbose: bool) -> None:
     """Hold each VARIANT, a name or path.py:Class, to the contract.
@@ -33,10 +31,12 @@ def command(context: click.Context, variants: tuple[str, ...], only: tuple[str, 
     for variant in variants:
         loader(variant)
     console = Console(highlight=False)
-    reports = [_watched(variant, names) for variant in variants]
-    for report in reports:
+    status = 0
+    for variant in variants:
+        report = _watched(variant, names)
         _show(console, report, verbose=verbose)
-    context.exit(0 if all(report.holds for report in reports) else 1)
+        status = status if report.holds else 1
+    context.exit(status)
 
 
 def _watched(variant: str, names: list[str]) -> Report:
@@ -60,9 +60,7 @@ def _show(console: Console, report: Report, *, verbose: bool) -> None:
         _rows(console, [("import", report.problem)])
         return
     holding = len(report.applicable) - len(report.failures)
-    console.print(
-        f"{report.label}  {holding} of {len(report.applicable)} checks hold", style="bold", markup=False
-    )
+    console.print(f"{report.label}  {holding} of {len(report.applicable)} checks hold", style="bold", markup=False)
     _rows(console, [(row.name, row.message) for row in report.failures])
     _rows(console, [(f"note: {row.name}", note) for row in report.rows for note in row.notes])
     if verbose:

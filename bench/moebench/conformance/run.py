@@ -29,7 +29,7 @@ from moebench.conformance.checks import (
     structure,
 )
 from moebench.conformance.outcome import CheckFailed, NotApplicable, Report, Row
-from moebench.conformance.subject import Subject
+from moebench.conformance.subject import Subject, slot_of
 from moebench.conformance.world import untouched
 from moebench.contract import Variant
 from moebench.errors import PluginError, UnknownNameError
@@ -109,7 +109,7 @@ def chosen_checks(only: Iterable[str] | None) -> list[str]:
 
 def run_one(name: str, variant: Variant, memory: dict[Any, Any] | None = None) -> Row:
     """The row of one check. What a variant raises is its failure; what it does to the process is undone."""
-    subject = Subject(variant, memory={} if memory is None else memory)
+    subject = Subject(variant, slot_of(variant), memory={} if memory is None else memory)
     try:
         with untouched():
             all_checks()[name](subject)

@@ -23,6 +23,11 @@ SLOT = LayerShape(dim=DIM, out_dim=DIM, tokens=TOKENS, depth=DEPTH)
 """The standard slot of a check."""
 
 
+def slot_of(variant: Variant) -> LayerShape:
+    """The standard slot, or one with a square map for a variant that takes nothing else."""
+    return dataclasses.replace(SLOT, kind="map", tokens=9) if variant.traits.hosts == ("map",) else SLOT
+
+
 @dataclass(frozen=True)
 class Built:
     """A layer with its settings; ``words`` names those that are not defaults, for the end of a sentence."""

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from moebench import machine
+from moebench.errors import DataError
 from moebench.planning.plan import Plan
 from moebench.planning.request import Request
-from moebench.planning.rows import resolve_rows
+from moebench.planning.rows import Row, resolve_rows
 from moebench.runs.canonical import digest
 from moebench.runs.store import write_atomic
 from moebench.tasks import get_task
@@ -24,18 +27,16 @@ def get_plan(request: Request, results: Path, on_miss: Callable[[], None] = lamb
     ``on_miss`` is called before a new one is made, which takes seconds.
     """
     suite = request.resolved()
-    key = digest(_depends_on(request))
-    path = results / suite.name / "plans" / f"{key}.json"
-    try:
-        return Plan.from_json(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, KeyError, TypeError):
-        pass  # none, or not readable: make it again
+    rows = resolve_rows(suite, request.variants, request.extras)
+    kept = _read(_path(request, rows, results))
+    if kept is not None:
+        return _selected(kept, rows)
     on_miss()
     from moebench.planning.make import make_plan
 
     plan = make_plan(request)
-    # A problem may be cured from outside (a package installed, say), so such a plan is made anew each time.
-    if not any(row.problem for row in plan.rows) and not any(group.problem for group in plan.groups):
+    path = _path(request, rows, results)  # again: the data may have come only now
+    if path is not None and not _curable(plan, rows):
         write_plan(plan, path)
     return plan
 
@@ -51,19 +52,49 @@ def write_plan(plan: Plan, path: Path) -> None:
         return
 
 
-def _depends_on(request: Request) -> dict[str, Any]:
+def _read(path: Path | None) -> Plan | None:
+    if path is None:
+        return None
+    try:
+        return Plan.from_json(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None  # none, or not readable: it is made again
+
+
+def _selected(plan: Plan, rows: tuple[Row, ...]) -> Plan:
+    """Which rows are worked on is the request's, not the plan's."""
+    chosen = {row.name: row.selected for row in rows}
+    return dataclasses.replace(
+        plan, rows=tuple(dataclasses.replace(row, selected=chosen[row.name]) for row in plan.rows)
+    )
+
+
+def _curable(plan: Plan, rows: tuple[Row, ...]) -> bool:
+    """Whether a problem may be cured without a change that the key knows, by installing a package, say."""
+    known = {row.name: row.problem for row in rows}
+    unforeseen = any(row.problem != known[row.name] for row in plan.rows)
+    return unforeseen or any(group.broken for group in plan.groups)
+
+
+def _path(request: Request, rows: tuple[Row, ...], results: Path) -> Path | None:
+    """Where the plan lies; None while the data are not there."""
+    try:
+        key = digest(_depends_on(request, rows))
+    except DataError:
+        return None
+    return results / request.resolved().name / "plans" / f"{key}.json"
+
+
+def _depends_on(request: Request, rows: tuple[Row, ...]) -> dict[str, Any]:
     suite = request.resolved()
-    rows = resolve_rows(suite, request.variants, request.extras)
     return {
         "suite": suite.model_dump(mode="json"),
         "protocol": request.protocol(),
-        "rows": [[row.name, row.spec, row.variant, row.code_digest, row.selected, row.problem] for row in rows],
+        "rows": [[row.name, row.spec, row.variant, row.code_digest, row.problem] for row in rows],
         "data": {name: get_task(name).fingerprint(request.data) for name in suite.task_names},
-        "where": str(request.data),
+        "where": str(request.data.resolve()) if request.data else None,
         "device": request.device,
         "backend": request.backend,
-        "machine": [machine.cpu_model(), machine.may_have_cuda()],
-        "versions": machine.versions(),
+        "machine": [machine.cpu_model(), *machine.cuda_signs()],
+        "versions": {**machine.versions(), "optuna": version("optuna")},
     }
-
-

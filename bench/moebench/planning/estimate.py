@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from collections import defaultdict
 from dataclasses import dataclass
+from typing import Any
 
 from moebench.planning.latency import latency_cells
 from moebench.planning.plan import Group, Lookup, Plan
@@ -15,6 +16,8 @@ OVERHEAD = {"cpu": 0.006, "cuda": 0.015}
 THROUGHPUT = {"cpu": 2.5e10, "cuda": 5e12}
 LATENCY_SECONDS = 20.0
 START_SECONDS = 2.0
+
+Seen = dict[tuple[str, int, str], float]
 
 
 @dataclass(frozen=True)
@@ -48,25 +51,26 @@ def missing_runs(plan: Plan, lookup: Lookup) -> int:
     return sum(t.trials[0] - t.trials[1] + t.finals[0] - t.finals[1] for t in groups) + missing_latency(plan, lookup)
 
 
-def _of_group(plan: Plan, group: Group, lookup: Lookup, known: dict[tuple[str, str], float]) -> Tally:
+def _of_group(plan: Plan, group: Group, lookup: Lookup, known: Seen) -> Tally:
     trials = (len(group.shared), sum(_settled(lookup(cell.identity)) for cell in group.trial_cells))
     finals = (len(group.final_seeds), sum(_settled(lookup(cell.identity)) for cell in group.final_cells(lookup)))
+    trial = known.get((group.task, group.budget, "trial"))
+    final = known.get((group.task, group.budget, "final"), trial)  # trained alike, and scored a little longer
     guess = _guess(plan, group)
-    each = {kind: known.get((group.task, kind), guess) for kind in ("trial", "final")}
-    seconds = (trials[0] - trials[1]) * each["trial"] + (finals[0] - finals[1]) * each["final"]
-    guessed = not {(group.task, "trial"), (group.task, "final")} <= known.keys()
-    return Tally(group, trials, finals, seconds, guessed)
+    each = (guess if trial is None else trial, guess if final is None else final)
+    seconds = (trials[0] - trials[1]) * each[0] + (finals[0] - finals[1]) * each[1]
+    return Tally(group, trials, finals, seconds, guessed=trial is None)
 
 
-def _seen_seconds(plan: Plan, lookup: Lookup) -> dict[tuple[str, str], float]:
-    """Median seconds of the runs there are, by (task, kind)."""
-    seen: dict[tuple[str, str], list[float]] = defaultdict(list)
+def _seen_seconds(plan: Plan, lookup: Lookup) -> Seen:
+    """Median seconds of the runs there are, by (task, budget, kind)."""
+    seen: dict[tuple[str, int, str], list[float]] = defaultdict(list)
     for group in plan.groups:
         cells: tuple[Cell, ...] = (*group.trial_cells, *group.final_cells(lookup))
         for cell in cells:
             record = lookup(cell.identity)
-            if record is not None and record.settled:
-                seen[group.task, cell.kind].append(float(record.provenance["seconds"]))
+            if record is not None and record.settled and "seconds" in record.provenance:
+                seen[group.task, group.budget, cell.kind].append(float(record.provenance["seconds"]))
     return {key: statistics.median(values) for key, values in seen.items()}
 
 
@@ -77,19 +81,20 @@ def _guess(plan: Plan, group: Group) -> float:
     host = template["host"]
     tokens = _tokens(host, group)
     layers = host.get("depth", 1)
-    parameters = group.budget if template["axis"] != "flops" else group.budget / (2 * tokens)
-    flops = template["steps"] * template["batch"] * 6 * parameters * tokens
-    return START_SECONDS + template["steps"] * OVERHEAD[device] * layers + flops / THROUGHPUT[device]
+    parameters = group.amount if template["axis"] != "flops" else group.amount / (2 * tokens)
+    flops = float(template["steps"] * template["batch"] * 6 * parameters * tokens)
+    steps = float(template["steps"] * layers)
+    return START_SECONDS + steps * OVERHEAD[device] + flops / THROUGHPUT[device]
 
 
-def _tokens(host: dict[str, object], group: Group) -> int:
+def _tokens(host: dict[str, Any], group: Group) -> int:
     from moebench.tasks import get_task
 
     _, height, width = get_task(group.task).info.image
     if host["name"] == "vit":
-        patch = int(str(host["patch"]))
+        patch = int(host["patch"])
         return (height // patch) * (width // patch)
-    return int(str(host.get("grid", 1))) ** 2
+    return int(host.get("grid", 1)) ** 2
 
 
 def _settled(record: Record | None) -> bool:

@@ -1,12 +1,15 @@
-"""The next generation of a TPE study, once every earlier trial is settled; told in order, so it is the same anywhere."""
+"""The next generation of a TPE study, once all before it is settled; told in order, so it is the same anywhere."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any
 
 from moebench.planning.plan import Group, Lookup, Plan
 from moebench.tasks import get_task
 from moebench.training.seeds import derive_seed
+from moebench.tuning.ask import SHARED, ask
 
 
 def grown(plan: Plan, lookup: Lookup) -> Plan:
@@ -14,34 +17,49 @@ def grown(plan: Plan, lookup: Lookup) -> Plan:
     if plan.suite.tuning.sampler == "random":
         return plan
     groups = tuple(_grown_group(plan, group, lookup) for group in plan.groups)
-    return plan if groups == plan.groups else grown(dataclasses.replace(plan, groups=groups), lookup)
+    if all(new is old for new, old in zip(groups, plan.groups, strict=True)):
+        return plan
+    return grown(dataclasses.replace(plan, groups=groups), lookup)
 
 
 def _grown_group(plan: Plan, group: Group, lookup: Lookup) -> Group:
     missing = len(group.shared) - len(group.trials)
-    values = [_value(group, lookup, cell.identity) for cell in group.trial_cells]
-    if group.problem or missing <= 0 or any(value is None for value in values):
+    if group.problem or missing <= 0:
         return group
-    from moebench.planning.space import from_plain  # imports torch; the random sampler never comes here
-    from moebench.tuning.ask import SHARED, ask
+    values = [_value(group, lookup, cell.identity) for cell in group.trial_cells]
+    if any(value is None for value in values):
+        return group
+    own = _next_generation(group, values, min(plan.suite.tuning.generation, missing))
+    start = len(group.trials)
+    if not own:
+        return group
+    return dataclasses.replace(
+        group,
+        trials=(*group.trials, *({**settings, **group.shared[start + i]} for i, settings in enumerate(own))),
+        trial_seeds=(
+            *group.trial_seeds,
+            *(derive_seed(group.task, "trial", start + i) for i in range(len(own))),
+        ),
+    )
 
-    space = {name: from_plain(value) for name, value in group.space.items() if name not in SHARED}
+
+def _next_generation(group: Group, values: list[float | None], count: int) -> list[dict[str, Any]]:
+    space = {name: value for name, value in group.space.items() if name not in SHARED}
     told = [
         ({name: settings[name] for name in space}, value)
         for settings, value in zip(group.trials, values, strict=True)
         if value is not None
     ]
-    count = min(plan.suite.tuning.generation, missing)
-    own = ask(space, count, sampler="tpe", seed=derive_seed(group.task, "sampler", 0), told=told)
-    start = len(group.trials)
-    return dataclasses.replace(
-        group,
-        trials=(*group.trials, *({**s, **group.shared[start + i]} for i, s in enumerate(own))),
-        trial_seeds=(*group.trial_seeds, *(derive_seed(group.task, "trial", start + i) for i in range(count))),
-    )
+    seed = derive_seed(group.task, "sampler", 0)
+    return ask(space, count, sampler="tpe", seed=seed, told=told, fits=lambda drawn: _fits(group, drawn))
+
+
+def _fits(group: Group, settings: Mapping[str, Any]) -> bool:
+    return not any(chosen.items() <= settings.items() for chosen in group.unfit)
 
 
 def _value(group: Group, lookup: Lookup, identity: str) -> float | None:
+    """What a trial is told as: its validation accuracy, the floor if it diverged; None until it is settled."""
     record = lookup(identity)
     if record is None or not record.settled:
         return None

@@ -8,17 +8,18 @@ from typing import Any
 
 import torch
 
-from moebench.budgets import Budget, solve
-from moebench.contract import Uniform, Variant
-from moebench.errors import BudgetError, MoebenchError, PluginError
+from moebench.budgets import Axis, Budget, solve
+from moebench.contract import LayerShape, Uniform, Variant
+from moebench.errors import BudgetError, MoebenchError, PluginError, SuiteError, UnknownNameError
 from moebench.hosts import host_settings, layer_shapes
 from moebench.planning.plan import Group, Plan
 from moebench.planning.request import Request
 from moebench.planning.rows import Row, resolve_rows
-from moebench.planning.space import to_plain, tuned_space
-from moebench.plugins.digest import object_digest
+from moebench.planning.space import fitting, to_plain, tuned_space, unfit
+from moebench.plugins.backends import load_backend
 from moebench.plugins.find import find_variant
 from moebench.plugins.load import load_variant
+from moebench.plugins.objects import object_digest
 from moebench.protocol import PROTOCOL
 from moebench.suites import Suite, TaskEntry
 from moebench.suites.schema import Range, Training
@@ -32,9 +33,12 @@ def make_plan(request: Request, objects: Mapping[str, Variant] | None = None) ->
     """The plan of a request. ``objects`` are variants given as Python objects, by name."""
     suite = request.resolved()
     device = choose_device(request.device)
+    if request.backend:
+        load_backend(request.backend)
     digests = {name: object_digest(variant) for name, variant in (objects or {}).items()}
     rows = resolve_rows(suite, request.variants, request.extras, digests)
     variants, rows = _load(rows, objects or {})
+    _check_space(suite, rows)
     settings = [_TaskSettings.of(suite, entry, device, request) for entry in suite.task]
     groups = [
         _group(suite, row, variants, task, budget)
@@ -62,12 +66,21 @@ def _load(rows: tuple[Row, ...], objects: Mapping[str, Variant]) -> tuple[dict[s
         problem = row.problem
         if not problem:
             try:
-                variants[row.name] = objects.get(row.name) or load_variant(find_variant(row.spec))
+                given = row.name in objects
+                variants[row.name] = objects[row.name] if given else load_variant(find_variant(row.spec))
             except PluginError as error:
                 problem = str(error)
         name = variants[row.name].name if row.name in variants else row.variant
         checked.append(replace(row, problem=problem, variant=name))
     return variants, tuple(checked)
+
+
+def _check_space(suite: Suite, rows: tuple[Row, ...]) -> None:
+    """A variant from a file is known by name only now."""
+    known = {row.variant for row in rows}
+    for name in suite.space:
+        if name not in known:
+            raise UnknownNameError("variant", name, known, f"[space] of suite '{suite.name}'")
 
 
 @dataclass(frozen=True)
@@ -76,13 +89,17 @@ class _TaskSettings:
 
     name: str
     template: dict[str, Any]
-    budget_shapes: tuple[Any, ...]
+    budget_shapes: tuple[LayerShape, ...]
     trials: tuple[dict[str, float], ...]
 
     @classmethod
     def of(cls, suite: Suite, entry: TaskEntry, device: torch.device, request: Request) -> _TaskSettings:
         task = get_task(entry.name)
         host = host_settings(suite.host | entry.host)
+        try:
+            shapes = layer_shapes(host, task.info)
+        except SuiteError as error:
+            raise SuiteError(f"suite '{suite.name}': {error}") from None
         training = Training.model_validate(suite.training.model_dump() | entry.training)
         precision = default_precision(device) if training.precision == "auto" else training.precision
         template = {
@@ -100,7 +117,7 @@ class _TaskSettings:
         }
         ranges = {"lr": _triple(suite.tuning.lr), "weight_decay": _triple(suite.tuning.weight_decay)}
         draws = shared_draws(ranges, suite.tuning.trials, derive_seed(entry.name, "shared", 0))
-        return cls(entry.name, template, layer_shapes(host, task.info), tuple(draws))
+        return cls(entry.name, template, shapes, tuple(draws))
 
 
 def _triple(values: Range) -> tuple[float, float, float]:
@@ -109,60 +126,70 @@ def _triple(values: Range) -> tuple[float, float, float]:
 
 def _group(suite: Suite, row: Row, variants: dict[str, Variant], task: _TaskSettings, budget: int) -> Group:
     """One study; a budget or setting that cannot be met is its problem, not a crash."""
-    variant = variants[row.name]
-    template = task.template | {"variant": variant.name, "code_digest": row.code_digest, "budget": budget}
-    blank = Group(row.name, task.name, budget, budget, template)
+    variant, axis = variants[row.name], _axis(suite, row)
+    template = task.template | {"variant": variant.name, "code_digest": row.code_digest, "axis": axis}
+    blank = Group(row.name, task.name, budget, budget, template | {"budget": budget})
     try:
         amount = _amount(suite, row, variants, task, budget)
-        return _asked(suite, row, variant, task, blank, Budget(suite.axis, amount, task.budget_shapes))
+        return _asked(suite, variant, task, blank, Budget(axis, amount, task.budget_shapes))
     except BudgetError as error:
-        return Group(row.name, task.name, budget, budget, template, problem=str(error))
+        return replace(blank, problem=str(error))
     except MoebenchError:
         raise
     except Exception as error:
-        problem = f"{variant.name}: its space() or build() raised {type(error).__name__}: {error}"
-        return Group(row.name, task.name, budget, budget, template, problem=problem)
+        return replace(blank, problem=_raised(variant, error), broken=True)
+
+
+def _raised(variant: Variant, error: Exception) -> str:
+    return f"{variant.name}: its space() or build() raised {type(error).__name__}: {error}"
+
+
+def _axis(suite: Suite, row: Row) -> Axis:
+    """The suite's; a row with the parameters of another is sized by parameters where the suite counts FLOPs."""
+    return "total" if row.active_of is not None and suite.axis == "flops" else suite.axis
 
 
 def _amount(suite: Suite, row: Row, variants: dict[str, Variant], task: _TaskSettings, budget: int) -> int:
     """The suite's budget, or for a reference row the active parameters of another row's default."""
     if row.active_of is None:
         return budget
-    if row.active_of not in variants:
-        raise BudgetError(f"it needs the active parameters of '{row.active_of}', which cannot be built.")
-    other = variants[row.active_of]
+    other = variants.get(row.active_of)
+    if other is None:
+        raise BudgetError(f"it needs the active parameters of '{row.active_of}', which cannot be used.")
     whole = Budget(suite.axis, budget, task.budget_shapes)
-    return solve(other, whole, tuned_space(suite, other, whole).defaults()).counts.active
+    try:
+        return solve(other, whole, tuned_space(suite, other, whole).defaults()).counts.active
+    except BudgetError as error:
+        raise BudgetError(f"it needs the active parameters of '{row.active_of}': {error}") from error
+    except MoebenchError:
+        raise
+    except Exception as error:
+        raise BudgetError(f"it needs the active parameters of '{row.active_of}': {_raised(other, error)}") from error
 
 
-def _asked(
-    suite: Suite, row: Row, variant: Variant, task: _TaskSettings, blank: Group, budget: Budget
-) -> Group:
-    space = tuned_space(suite, variant, budget)
-    trials = suite.tuning.trials
-    first = trials if suite.tuning.sampler == "random" else min(suite.tuning.generation, trials)
-    own = ask(
-        space,
-        first,
-        sampler=suite.tuning.sampler,
-        seed=derive_seed(task.name, "sampler", 0),
-        fits=lambda settings: budget.fits(variant, settings),
-    )
+def _asked(suite: Suite, variant: Variant, task: _TaskSettings, blank: Group, budget: Budget) -> Group:
+    fits = fitting(variant, budget)
+    space = tuned_space(suite, variant, budget, fits)
+    plain = {name: to_plain(dimension) for name, dimension in space.items()}
+    tuning, later = suite.tuning, suite.tuning.sampler == "tpe"
+    first = min(tuning.generation, tuning.trials) if later else tuning.trials
+    own = ask(plain, first, sampler=tuning.sampler, seed=derive_seed(task.name, "sampler", 0), fits=fits)
     if len(own) < first:
         raise BudgetError(f"{variant.name}: hardly any of its settings meets {budget.amount:,}; found {len(own)}.")
-    shared = {
-        name: Uniform(values.low, values.high, values.default, log=True)
-        for name, values in (("lr", suite.tuning.lr), ("weight_decay", suite.tuning.weight_decay))
-    }
-    return Group(
-        row=row.name,
-        task=task.name,
-        budget=blank.budget,
+    return replace(
+        blank,
         amount=budget.amount,
         template=blank.template | {"budget": budget.amount},
         trials=tuple({**settings, **task.trials[index]} for index, settings in enumerate(own)),
         trial_seeds=tuple(derive_seed(task.name, "trial", index) for index in range(first)),
         final_seeds=tuple(derive_seed(task.name, "final", index) for index in range(suite.seeds)),
-        space={name: to_plain(dimension) for name, dimension in {**space, **shared}.items()},
+        space=plain | {name: to_plain(dimension) for name, dimension in _shared(suite).items()},
         shared=task.trials,
+        unfit=tuple(unfit(space, fits)) if later else (),
     )
+
+
+def _shared(suite: Suite) -> dict[str, Uniform]:
+    """The dimensions of the training loop."""
+    ranges = (("lr", suite.tuning.lr), ("weight_decay", suite.tuning.weight_decay))
+    return {name: Uniform(values.low, values.high, values.default, log=True) for name, values in ranges}

@@ -23,6 +23,8 @@ class Group:
     template: the cell of its runs but for kind, settings and seed. trials: the settings asked so far, in order.
     final_seeds: the fresh seeds of the winner. space: the dimensions that are tuned, as plain values, those of the
     training loop included. shared: the training loop's settings of every trial. problem: why none of it can run.
+    unfit: combinations of choices that cannot meet the budget, for a sampler that asks later. broken: whether the
+    problem is an exception of the plug-in's own, which may be cured outside the plan.
     """
 
     row: str
@@ -36,6 +38,14 @@ class Group:
     space: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
     shared: tuple[dict[str, float], ...] = ()
     problem: str = ""
+    unfit: tuple[dict[str, Any], ...] = ()
+    broken: bool = False
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Group:
+        """The inverse of ``dataclasses.asdict`` after a journey through JSON."""
+        fields: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in value.items()}
+        return cls(**fields)
 
     @cached_property
     def trial_cells(self) -> tuple[Cell, ...]:
@@ -156,8 +166,5 @@ class Plan:
             backend=value["backend"],
             data=value["data"],
             rows=tuple(Row(**row) for row in value["rows"]),
-            groups=tuple(
-                Group(**{k: tuple(v) if isinstance(v, list) else v for k, v in group.items()})
-                for group in value["groups"]
-            ),
+            groups=tuple(Group.from_json(group) for group in value["groups"]),
         )

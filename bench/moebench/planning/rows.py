@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import ast
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from moebench.errors import PluginError, UnknownNameError, UsageError
-from moebench.plugins.digest import code_digest
-from moebench.plugins.find import Found, find_variant, find_variants
+from moebench.plugins.digest import code_digest, parse
+from moebench.plugins.find import Found, find_variant, find_variants, is_place
 from moebench.suites import Suite
 
 OBJECT = "object"
@@ -41,48 +42,76 @@ class Row:
 def resolve_rows(
     suite: Suite, chosen: Sequence[str], extras: Sequence[str] = (), objects: Mapping[str, str] = EMPTY
 ) -> tuple[Row, ...]:
-    """The suite's rows, then what was added; ``chosen`` (names or ``path.py:Class``) selects among them, or adds.
+    """The suite's rows, then what was added, by name; ``chosen`` (names or ``path.py:Class``) selects or adds rows.
 
-    ``objects`` are variants given as Python objects: name -> code digest.
+    ``objects`` are variants given as Python objects: name -> code digest. ``extras`` are remembered from earlier
+    runs: they are shown, and run only if they are chosen.
 
     A misspelt name is an error; a plug-in that is there but broken is a row with its problem.
     """
     installed = find_variants()
-    rows = [_row(name, name, installed, f"suite '{suite.name}'") for name in suite.variants]
-    for reference in suite.reference:
-        row = _row(reference.name, reference.variant, installed, f"suite '{suite.name}'")
-        rows.append(replace(row, reference=True, note=reference.note, active_of=reference.active_of))
-    names = {row.name for row in rows}
-    for name, digest in objects.items():
-        if name in names:
-            raise UsageError(f"a variant calls itself '{name}', which the suite already has; rename it.")
-        names.add(name)
-        rows.append(Row(name, OBJECT, name, digest))
-    for spec in dict.fromkeys([*extras, *chosen]):
-        if spec in names:
+    rows = _suite_rows(suite, installed) + _object_rows(suite, objects)
+    own = {row.name for row in rows}
+    own_files = {row.spec for row in rows if is_place(row.spec)}
+    wanted = {find_spec(spec) for spec in chosen}
+    added: dict[str, Row] = {}
+    for spec in [*chosen, *extras]:
+        whole = find_spec(spec, quiet=True)
+        if spec in own or whole in own_files or whole in {row.spec for row in added.values()}:
             continue
-        row = _extra(spec, installed, quiet=spec not in chosen)
-        if row.name in names:
-            raise UsageError(f"'{spec}' calls itself '{row.name}', which the suite already has; rename one.")
-        names.add(row.name)
-        rows.append(row)
-    if not chosen:
-        return tuple(replace(row, selected=row.spec not in extras) for row in rows)
-    return tuple(replace(row, selected=_is_chosen(row, chosen)) for row in rows)
+        asked_for = spec in chosen
+        row = _extra(spec, installed, own, quiet=not asked_for)
+        if row.name in own or row.name in added:
+            if asked_for:
+                raise UsageError(f"'{spec}' calls itself '{row.name}', which the suite already has; rename one.")
+            continue  # what was remembered gives way
+        added[row.name] = row
+    own_rows = [replace(row, selected=not chosen or _is_chosen(row, chosen)) for row in rows]
+    return (*own_rows, *(replace(row, selected=row.spec in wanted) for _, row in sorted(added.items())))
+
+
+def _suite_rows(suite: Suite, installed: dict[str, Found]) -> list[Row]:
+    where = f"suite '{suite.name}'"
+    rows = [_row(name, name, installed, where) for name in suite.variants]
+    for reference in suite.reference:
+        row = _row(reference.name, reference.variant, installed, where)
+        rows.append(
+            replace(row, name=reference.name, reference=True, note=reference.note, active_of=reference.active_of)
+        )
+    return rows
+
+
+def _object_rows(suite: Suite, objects: Mapping[str, str]) -> list[Row]:
+    taken = {*suite.variants, *(reference.name for reference in suite.reference)}
+    for name in objects:
+        if name in taken:
+            raise UsageError(f"a variant calls itself '{name}', which the suite already has; rename it.")
+    return [Row(name, OBJECT, name, digest) for name, digest in objects.items()]
 
 
 def _is_chosen(row: Row, chosen: Sequence[str]) -> bool:
-    return row.name == BASELINE or row.name in chosen or any(find_spec(c) == row.spec for c in chosen)
+    """Whether a row of the suite is worked on: by its name, by its file, or because all is compared with it."""
+    by_file = is_place(row.spec) and any(find_spec(each) == row.spec for each in chosen)
+    return row.name in (BASELINE, *chosen) or row.spec == OBJECT or by_file
 
 
-def find_spec(spec: str) -> str:
-    """The spelling under which a row remembers its variant: files by their whole path."""
-    return find_variant(spec).spec if ".py" in spec or ":" in spec else spec
+def find_spec(spec: str, *, quiet: bool = False) -> str:
+    """The spelling under which a row remembers its variant: files by their whole path. quiet: it may be gone."""
+    if not is_place(spec):
+        return spec
+    try:
+        return find_variant(spec).spec
+    except PluginError:
+        if not quiet:
+            raise
+        return spec
 
 
-def _extra(spec: str, installed: dict[str, Found], *, quiet: bool) -> Row:
+def _extra(spec: str, installed: Mapping[str, Found], own: Collection[str], *, quiet: bool) -> Row:
     """A row that a person added; one remembered from earlier must not stop a run when its file is gone."""
     try:
+        if not is_place(spec) and spec not in installed:
+            raise UnknownNameError("variant", spec, {*installed, *own})
         found = find_variant(spec, installed)
     except (PluginError, UnknownNameError) as error:
         if not quiet:
@@ -91,8 +120,8 @@ def _extra(spec: str, installed: dict[str, Found], *, quiet: bool) -> Row:
     return _from_found(found, _declared_name(found))
 
 
-def _row(name: str, variant: str, installed: dict[str, Found], where: str) -> Row:
-    if ".py" in variant or ":" in variant:
+def _row(name: str, variant: str, installed: Mapping[str, Found], where: str) -> Row:
+    if is_place(variant):
         found = find_variant(variant)
         return _from_found(found, _declared_name(found))
     if variant not in installed:
@@ -112,33 +141,25 @@ def _from_found(found: Found, name: str) -> Row:
 
 def _declared_name(found: Found) -> str:
     """The name that the class in a file gives itself, read without importing it; else the class's own name."""
-    import ast
-
-    if found.spec == found.name or found.source is None:
+    if not found.in_file or found.source is None:
         return found.name
     try:
-        tree = ast.parse(found.source.read_text(encoding="utf-8"))
-    except (SyntaxError, UnicodeDecodeError):
+        tree = parse(found.source)
+    except PluginError:
         return found.name
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ClassDef) and node.name == found.attribute:
-            for statement in node.body:
-                name = _assigned_name(statement)
-                if name:
-                    return name
-    return found.name
+    classes = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == found.attribute]
+    names = (_assigned_name(statement) for node in classes for statement in node.body)
+    return next(filter(None, names), found.name)
 
 
-def _assigned_name(statement: object) -> str:
-    import ast
-
-    if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
-        target = statement.targets[0].id
-    elif isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
-        target = statement.target.id
+def _assigned_name(statement: ast.stmt) -> str:
+    """The string of ``name = "..."``."""
+    if isinstance(statement, ast.Assign):
+        target = statement.targets[0]
+    elif isinstance(statement, ast.AnnAssign):
+        target = statement.target
     else:
         return ""
     value = statement.value
-    if target == "name" and isinstance(value, ast.Constant) and isinstance(value.value, str):
-        return value.value
-    return ""
+    named = isinstance(target, ast.Name) and target.id == "name"
+    return value.value if named and isinstance(value, ast.Constant) and isinstance(value.value, str) else ""

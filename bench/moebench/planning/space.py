@@ -3,57 +3,84 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from moebench.budgets import Budget, solve
+from moebench.budgets import Budget, settle
 from moebench.contract import Choice, Dimension, Settings, Space, Uniform, Variant
-from moebench.errors import SuiteError, UnknownNameError
+from moebench.errors import BudgetError, UnknownNameError
 from moebench.suites import Suite
 
+Fits = Callable[[Settings], bool]
 
-def tuned_space(suite: Suite, variant: Variant, budget: Budget) -> Space:
+
+def fitting(variant: Variant, budget: Budget) -> Fits:
+    """Whether settings meet the budget by the rules; the answer is kept, for the weights of losses change nothing."""
+    known: dict[tuple[tuple[str, Any], ...], bool] = {}
+
+    def fits(settings: Settings) -> bool:
+        key = tuple((name, repr(value)) for name, value in settings.items() if not name.startswith("loss/"))
+        if key not in known:
+            known[key] = _settles(variant, budget, settings)
+        return known[key]
+
+    return fits
+
+
+def _settles(variant: Variant, budget: Budget, settings: Settings) -> bool:
+    try:
+        settle(variant, budget, settings)
+    except BudgetError:
+        return False
+    return True
+
+
+def tuned_space(suite: Suite, variant: Variant, budget: Budget, fits: Fits | None = None) -> Space:
     """The variant's space with the suite's choices; options that cannot meet the budget are left out.
 
     :class:`BudgetError` if the defaults have no neighbour that meets it, :class:`UnknownNameError` for a setting
     that the variant does not have.
     """
-    own = variant.space(budget.shapes[0], budget)
+    own = Space(variant.space(budget.shapes[0], budget))
     for name, options in suite.space.get(variant.name, {}).items():
         if name not in own:
             raise UnknownNameError("setting", name, own, f"space.{variant.name} of suite '{suite.name}'")
-        own = Space({**own, name: _narrowed(own[name], options)})
-    return _reachable(variant, budget, own)
+        own[name] = _narrowed(own[name], options)
+    narrowed = _reachable(fits or fitting(variant, budget), own)
+    settle(variant, budget, narrowed.defaults())
+    return narrowed
 
 
 def _narrowed(dimension: Dimension, options: Sequence[Any]) -> Choice:
-    kept = tuple(options)
-    if not kept:
-        raise SuiteError("a setting in [space] needs at least one value.")
-    default = dimension.default if dimension.default in kept else kept[0]
-    return Choice(kept, default)
+    """The suite's options; the variant's default stays the default where it is among them."""
+    choice = Choice(tuple(options))
+    return Choice(choice.options, dimension.default) if choice.holds(dimension.default) else choice
 
 
-def _reachable(variant: Variant, budget: Budget, space: Space) -> Space:
+def _reachable(fits: Fits, space: Space) -> Space:
     """Leave out options that, beside the defaults, cannot meet the budget."""
     narrowed = Space(space)
     for name, dimension in space.items():
         if isinstance(dimension, Choice) and len(dimension.options) > 1:
-            fitting = tuple(
-                option for option in dimension.options if budget.fits(variant, {**narrowed.defaults(), name: option})
+            kept = Choice(
+                tuple(o for o in dimension.options if fits({**narrowed.defaults(), name: o})) or dimension.options
             )
-            if fitting:
-                default = dimension.default if dimension.default in fitting else fitting[0]
-                narrowed[name] = Choice(fitting, default)
-    solve(variant, budget, narrowed.defaults())
+            narrowed[name] = _narrowed(dimension, kept.options)
     return narrowed
 
 
+def unfit(space: Space, fits: Fits) -> list[dict[str, Any]]:
+    """The combinations of choices that, beside the other defaults, cannot meet the budget."""
+    choices = {n: d.options for n, d in space.items() if isinstance(d, Choice) and len(d.options) > 1}
+    combinations = (dict(zip(choices, values, strict=True)) for values in itertools.product(*choices.values()))
+    return [chosen for chosen in combinations if not fits({**space.defaults(), **chosen})]
 
 
 def to_plain(dimension: Dimension) -> dict[str, Any]:
-    """A dimension as JSON."""
-    return dataclasses.asdict(dimension)
+    """A dimension as JSON has it."""
+    plain = dataclasses.asdict(dimension)
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in plain.items()}
 
 
 def from_plain(value: Mapping[str, Any]) -> Dimension:

@@ -91,9 +91,7 @@ def spelling(node: object) -> str:
     if isinstance(node, ast.Constant):
         return repr(node.value)
     if isinstance(node, ast.AST):
-        fields = (
-            (name, _without_silence(value)) for name, value in ast.iter_fields(node) if name not in SILENT
-        )
+        fields = ((name, _without_silence(value)) for name, value in ast.iter_fields(node) if name not in SILENT)
         told = ",".join(f"{name}={spelling(value)}" for name, value in fields if value not in (None, []))
         return f"{type(node).__name__}({told})"
     if isinstance(node, list):
@@ -109,9 +107,7 @@ def _without_silence(value: object) -> object:
 
 
 def _is_docstring(node: object) -> bool:
-    return (
-        isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
-    )
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
 
 
 def _imports(tree: ast.Module, package: str) -> Iterator[str]:

@@ -34,7 +34,7 @@ def load_variant(found: Found) -> Variant:
         thing = functools.reduce(getattr, found.attribute.split("."), module)
     except AttributeError:
         raise PluginError(f"{found.spec}: '{module.__file__}' has no '{found.attribute}'.") from None
-    variant = _instance(found.spec, thing)
+    variant: Variant = _instance(found.spec, thing)
     verify(found.spec, variant)
     if not found.in_file and variant.name != found.name:
         raise PluginError(f"{found.spec}: it calls itself '{variant.name}', its entry point '{found.name}'.")
@@ -47,9 +47,7 @@ def verify(spec: str, variant: Any) -> None:
         _verify_method(spec, variant, method, words)
     name = getattr(variant, "name", None)
     if not isinstance(name, str) or not NAME.fullmatch(name):
-        raise PluginError(
-            f"{spec}: its name {name!r} must be lower-case letters, digits and underscores, at most 40."
-        )
+        raise PluginError(f"{spec}: its name {name!r} must be lower-case letters, digits and underscores, at most 40.")
     if not isinstance(getattr(variant, "traits", None), Traits):
         raise PluginError(f"{spec}: its traits must be a moebench.contract.Traits.")
 

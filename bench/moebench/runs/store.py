@@ -23,7 +23,7 @@ class Store:
     """Records under ``root/records``, sidecars under ``root/sidecars``, weights under ``root/weights``.
 
     Every write is whole or absent: a temporary file beside the target, flushed to disk, then renamed.
-    ``damaged`` lists, after reading, the files that were set aside because they could not be read.
+    ``damaged`` lists, after reading, the files that were set aside because they are not what was written.
     """
 
     def __init__(self, root: Path) -> None:
@@ -58,47 +58,60 @@ class Store:
         """The record, or None where there is none or it is damaged (then it is set aside and listed)."""
         path = self.record_path(identity)
         try:
-            text = path.read_text(encoding="utf-8")
+            content = path.read_bytes()
         except FileNotFoundError:
             return None
         except OSError as error:
             raise ResultsError(f"cannot read the record '{path}' ({error.strerror}).") from error
         try:
-            record = parse_record(text)
+            record = parse_record(content.decode())
             if record.identity != identity:
                 raise ValueError(f"holds identity {record.identity}")
-        except ValueError as error:
-            self._set_aside(path, error)
+        except ValueError:
+            self._set_aside(path)
             return None
         return record
 
     def put(self, record: Record) -> Path:
         """Write a record; an existing one of the same identity is replaced (only unsettled ones are rerun)."""
         path = self.record_path(record.identity)
-        write_atomic(path, (record.model_dump_json(indent=1) + "\n").encode())
+        self._write(path, (record.model_dump_json(indent=1) + "\n").encode())
         return path
 
     def put_arrays(self, identity: str, arrays: Mapping[str, np.ndarray]) -> Path:
-        """Write the sidecar of a run."""
+        """Write the sidecar of a run: numbers, booleans or text, never pickled objects."""
         import io
 
         import numpy as np
 
+        for name, array in arrays.items():
+            if np.asarray(array).dtype.hasobject:
+                raise TypeError(f"the array '{name}' holds objects; a sidecar holds numbers, booleans or text")
         buffer = io.BytesIO()
-        np.savez_compressed(buffer, **dict(arrays))
+        fields: dict[str, Any] = dict(arrays)
+        np.savez_compressed(buffer, **fields)
         path = self.sidecar_path(identity)
-        write_atomic(path, buffer.getvalue())
+        self._write(path, buffer.getvalue())
         return path
 
     def arrays(self, identity: str) -> dict[str, np.ndarray]:
-        """The sidecar of a run; empty where there is none."""
+        """The sidecar of a run; empty where there is none or it is damaged (then it is set aside and listed)."""
+        import zipfile
+        import zlib
+
         import numpy as np
 
         path = self.sidecar_path(identity)
-        if not path.exists():
+        try:
+            with np.load(path, allow_pickle=False) as loaded:
+                return dict(loaded)
+        except FileNotFoundError:
             return {}
-        with np.load(path, allow_pickle=False) as loaded:
-            return dict(loaded)
+        except (ValueError, AttributeError, TypeError, EOFError, zipfile.BadZipFile, zlib.error):
+            self._set_aside(path)
+            return {}
+        except OSError as error:
+            raise ResultsError(f"cannot read the sidecar '{path}' ({error.strerror}).") from error
 
     def records(self) -> Iterator[Record]:
         """All readable records, in the order of their identities."""
@@ -107,7 +120,13 @@ class Store:
             if record is not None:
                 yield record
 
-    def _set_aside(self, path: Path, error: ValueError) -> None:
+    def _write(self, path: Path, content: bytes) -> None:
+        try:
+            write_atomic(path, content)
+        except OSError as error:
+            raise ResultsError(f"cannot write '{path}' ({error.strerror}).") from error
+
+    def _set_aside(self, path: Path) -> None:
         aside = path.with_suffix(".damaged")
         try:
             path.replace(aside)

@@ -13,8 +13,8 @@ NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 """The rule that a variant's name is held to when it is loaded, known here without importing torch."""
 
 USED_IN_TEMPLATE = frozenset(
-    {"Any", "Budget", "Choice", "Experts", "Layer", "LayerShape", "LinearRouter", "Mapping", "Routing"}
-    | {"Settings", "Space", "Tensor", "Traits"}
+    {"Budget", "Experts", "Layer", "LayerShape", "LinearRouter", "Mapping", "Routing", "Settings", "Space"}
+    | {"Tensor", "Traits", "Uniform"}
 )
 
 
@@ -35,9 +35,7 @@ def refuse_name(name: str) -> None:
             f"'{name}' is taken: the package {find_variants()[name].package} brings a variant of that name."
         )
     if importlib.util.find_spec(name) is not None:
-        raise UsageError(
-            f"'{name}' is taken: a Python module of that name can be imported already; choose another."
-        )
+        raise UsageError(f"'{name}' is taken: a Python module of that name can be imported already; choose another.")
 
 
 def class_name(name: str) -> str:

@@ -49,6 +49,4 @@ def _render(template: str, name: str) -> str:
         keep_trailing_newline=True,
         autoescape=False,  # Python and TOML, not HTML.
     )
-    return environment.get_template(template).render(
-        name=name, class_name=class_name(name), version=__version__
-    )
+    return environment.get_template(template).render(name=name, class_name=class_name(name), version=__version__)

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from moebench.errors import SuiteError, UnknownNameError
 from moebench.hosts import HOSTS, host_settings
 from moebench.suites.mistakes import sentence
-from moebench.suites.schema import Suite, TaskEntry, Training
+from moebench.suites.schema import Suite, Training
 from moebench.tasks import get_task
 
 
@@ -55,7 +55,7 @@ def parse_suite(values: dict[str, Any], where: str) -> Suite:
             key = ""
             get_task(entry.name)
             key = f"task.{index}.host" if entry.host else "host"
-            _check_host(suite, entry)
+            _check_host(suite.host | entry.host)
             key = f"task.{index}.training"
             Training.model_validate(suite.training.model_dump() | entry.training)
     except ValidationError as error:
@@ -65,8 +65,7 @@ def parse_suite(values: dict[str, Any], where: str) -> Suite:
     return suite
 
 
-def _check_host(suite: Suite, entry: TaskEntry) -> None:
-    """Its settings on a task, and no value of another type that would be made to fit."""
-    values = suite.host | entry.host
+def _check_host(values: dict[str, Any]) -> None:
+    """The settings of a host on one task; no value of another type is made to fit."""
     host_settings(values)
     HOSTS[values["name"]].model_validate_json(json.dumps(values, default=str), strict=True)

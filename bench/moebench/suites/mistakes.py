@@ -17,6 +17,19 @@ MODELS: dict[str, type[BaseModel]] = {
 }
 """The models that are validated on their own, by the title that pydantic gives their errors."""
 
+WORDS = {
+    "int_type": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_type": "must be a number",
+    "string_type": "must be a string",
+    "list_type": "must be a list",
+    "tuple_type": "must be a list",
+    "dict_type": "must be a table",
+    "model_type": "must be a table",
+    "too_short": "must not be empty",
+}
+"""What would be right, by pydantic's kind of finding; the others say it well enough."""
+
 
 def sentence(error: ValidationError, key: str = "") -> str:
     """The likeliest of pydantic's findings. ``key`` is where the validated table lies in the file."""
@@ -30,7 +43,8 @@ def sentence(error: ValidationError, key: str = "") -> str:
         return f"the key '{where}' is missing."
     got = finding.get("input")
     shown = f", not {got!r}" if isinstance(got, str | int | float | bool) else ""
-    return f"{where + ': ' if where else ''}{_expectation(finding, findings)}{shown}."
+    said = f"{where + ': ' if where else ''}{_expectation(finding, findings)}{shown}"
+    return said if said.endswith("?") else f"{said}."
 
 
 def _hint(name: str, known: list[str]) -> str:
@@ -41,6 +55,8 @@ def _hint(name: str, known: list[str]) -> str:
 def _expectation(finding: Any, findings: list[Any]) -> str:
     if _of_union(finding, findings):
         return "must be a number, a string, true or false"
+    if finding["type"] in WORDS:
+        return WORDS[finding["type"]]
     message = str(finding["msg"]).removeprefix("Value error, ").replace("Input should be", "must be")
     return message[0].lower() + message[1:]
 

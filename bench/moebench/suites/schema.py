@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
+import difflib
+import re
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, StrictStr, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictFloat,
+    StrictInt,
+    StrictStr,
+    field_validator,
+    model_validator,
+)
 
 SettingValue = StrictBool | StrictInt | StrictFloat | StrictStr
 Positive = Annotated[int, Field(strict=True, ge=1)]
+Number = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
+
+SUITE_NAME = re.compile(r"[a-z][a-z0-9-]*")
+ROW_NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
 class _Table(BaseModel):
@@ -17,13 +34,15 @@ class _Table(BaseModel):
 class Range(_Table):
     """A tuned number, drawn log-uniformly between low and high; trial 0 has the default."""
 
-    low: float = Field(gt=0)
-    high: float = Field(gt=0)
-    default: float = Field(gt=0)
+    low: Number
+    high: Number
+    default: Number
 
     @model_validator(mode="after")
     def _ordered(self) -> Range:
-        if not self.low < self.high or not self.low <= self.default <= self.high:
+        if not self.low < self.high:
+            raise ValueError(f"low {self.low} must be below high {self.high}")
+        if not self.low <= self.default <= self.high:
             raise ValueError(f"default {self.default} must lie between low {self.low} and high {self.high}")
         return self
 
@@ -75,6 +94,13 @@ class Reference(_Table):
     note: StrictStr
     active_of: StrictStr | None = None
 
+    @field_validator("name")
+    @classmethod
+    def _well_formed(cls, name: str) -> str:
+        if not ROW_NAME.fullmatch(name):
+            raise ValueError("a row's name must be lower-case letters, digits and underscores")
+        return name
+
 
 class Suite(_Table):
     """One comparison: variants x tasks x budgets, under one protocol.
@@ -83,7 +109,7 @@ class Suite(_Table):
     of a setting that tuning may choose among instead of the variant's own.
     """
 
-    name: StrictStr = Field(pattern=r"^[a-z][a-z0-9-]*$")
+    name: StrictStr
     title: StrictStr
     axis: Literal["total", "active", "flops"] = "total"
     budgets: Annotated[list[Positive], Field(min_length=1)]
@@ -95,23 +121,44 @@ class Suite(_Table):
     training: Training
     tuning: Tuning
     latency: Latency = Field(default_factory=Latency)
-    space: dict[str, dict[str, list[SettingValue]]] = Field(default_factory=dict)
+    space: dict[str, dict[str, Annotated[list[SettingValue], Field(min_length=1)]]] = Field(default_factory=dict)
 
     @property
     def task_names(self) -> list[str]:
         """The tasks, in the order of the file."""
         return [entry.name for entry in self.task]
 
+    @field_validator("name")
+    @classmethod
+    def _well_formed(cls, name: str) -> str:
+        if not SUITE_NAME.fullmatch(name):
+            raise ValueError("a suite's name (or its file's) must be lower-case letters, digits and hyphens")
+        return name
+
     @model_validator(mode="after")
-    def _names_are_unique(self) -> Suite:
-        for what, names in (
-            ("task", self.task_names),
-            ("row", [*self.variants, *(reference.name for reference in self.reference)]),
-        ):
-            twice = sorted({name for name in names if names.count(name) > 1})
-            if twice:
-                raise ValueError(f"{what} '{twice[0]}' is named twice")
-        for row in self.space:
-            if row not in [*self.variants, *(reference.variant for reference in self.reference)]:
-                raise ValueError(f"space.{row} is for a variant that the suite does not have")
+    def _names_agree(self) -> Suite:
+        problem = next(self._problems(), "")
+        if problem:
+            raise ValueError(problem)
         return self
+
+    def _problems(self) -> Iterator[str]:
+        """Names that are given twice, or that nothing has."""
+        rows = [*self.variants, *(reference.name for reference in self.reference)]
+        budgets = [str(budget) for budget in self.budgets]
+        for what, names in (("task", self.task_names), ("row", rows), ("budget", budgets)):
+            yield from (f"{what} '{name}' is named twice" for name in names if names.count(name) > 1)
+        for reference in self.reference:
+            if reference.active_of is not None and reference.active_of not in self.variants:
+                place = f"active_of of the reference '{reference.name}'"
+                yield f"{place} is '{reference.active_of}'; {_one_of(reference.active_of, self.variants)}"
+        variants = sorted({*self.variants, *(reference.variant for reference in self.reference)})
+        by_file = any(":" in variant for variant in variants)  # whose name is known when it is imported
+        for name in self.space:
+            if name not in variants and not by_file:
+                yield f"space.{name} is for a variant that the suite does not have; {_one_of(name, variants)}"
+
+
+def _one_of(name: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f"did you mean '{near[0]}'?" if near else f"it has: {', '.join(known)}"

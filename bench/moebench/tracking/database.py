@@ -87,17 +87,21 @@ def find_or_create_experiment(client: MlflowClient, name: str, tags: dict[str, s
 
 def _create(path: Path) -> None:
     """Make the tables in a file beside ``path``, then rename it: who finds the database finds it whole."""
+    from filelock import FileLock
     from mlflow import MlflowClient
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f"{path.name}.new")
-    for leftover in path.parent.glob(f"{unfinished.name}*"):
-        leftover.unlink()
-    MlflowClient(tracking_uri=f"sqlite:///{unfinished}").search_experiments(max_results=1)
-    unfinished.replace(path)
-    with closing(sqlite3.connect(path)) as connection:
-        # Readers (the UI) and the writer do not wait for each other, and a run is written in half the time.
-        connection.execute("PRAGMA journal_mode = WAL")
+    with FileLock(path.with_name(f".{path.name}.lock")):  # two results directories may name one database
+        if path.exists():
+            return
+        unfinished = path.with_name(f"{path.name}.new")
+        for leftover in path.parent.glob(f"{unfinished.name}*"):
+            leftover.unlink()
+        MlflowClient(tracking_uri=f"sqlite:///{unfinished}").search_experiments(max_results=1)
+        unfinished.replace(path)
+        with closing(sqlite3.connect(path)) as connection:
+            # Readers (the UI) and the writer do not wait for each other, and a run is written in half the time.
+            connection.execute("PRAGMA journal_mode = WAL")
 
 
 def _stamp(path: Path) -> None:

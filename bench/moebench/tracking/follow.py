@@ -31,7 +31,8 @@ from moebench.tracking.write import open_experiment, wanted, write_missing
 if TYPE_CHECKING:
     from moebench.tracking.experiment import Experiment
 
-NICENESS = 10
+NICENESS = 5
+"""Beside one training worker a core it gets about a quarter of one."""
 Line = dict[str, Any]
 Say = Callable[[Line], None]
 

@@ -16,15 +16,16 @@ def choose_device(asked: str | None) -> torch.device:
         device = torch.device(asked)
     except RuntimeError:
         raise DeviceError(f"'{asked}' is not a device; use cpu, cuda or cuda:N.") from None
-    if device.type not in ("cpu", "cuda"):
+    if device.type == "cpu":
+        return torch.device("cpu")
+    if device.type != "cuda":
         raise DeviceError(f"'{asked}' is not supported; use cpu, cuda or cuda:N.")
-    if device.type == "cuda":
-        count = torch.cuda.device_count()
-        if (device.index or 0) >= count:
-            have = f"{count or 'no'} CUDA device{'s' * (count > 1)}"
-            raise DeviceError(
-                f"there is no device '{asked}': this machine has {have}; use --device cpu or leave it out."
-            )
+    count = torch.cuda.device_count()
+    if (device.index or 0) >= count:
+        have = f"{count or 'no'} CUDA device{'s' * (count > 1)}"
+        raise DeviceError(
+            f"there is no device '{asked}': this machine has {have}; use --device cpu or leave it out."
+        )
     return device
 
 

@@ -1,11 +1,16 @@
-"""The settings of each trial, asked of a seeded Optuna study; the same every time, whoever runs them."""
+"""The settings of each trial, asked of a seeded Optuna study; the same every time, whoever runs them.
+
+A dimension is given as plain values, as a plan keeps it, so that asking imports no torch: ``{"options": [...],
+"default": ...}``, or ``{"low": ..., "high": ..., "default": ..., "log": ...}``.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
-from moebench.contract.space import Choice, Dimension, Value
+Value = bool | int | float | str | None
+Plain = Mapping[str, Any]
 
 SHARED = ("lr", "weight_decay")
 """Settings of the training loop: drawn once per task and trial, and enqueued for every variant."""
@@ -33,7 +38,7 @@ def shared_draws(ranges: Mapping[str, tuple[float, float, float]], trials: int, 
 
 
 def ask(
-    space: Mapping[str, Dimension],
+    space: Mapping[str, Plain],
     count: int,
     *,
     sampler: Literal["random", "tpe"],
@@ -45,25 +50,29 @@ def ask(
 
     ``told`` are the earlier trials in order, with their validation scores (higher is better); the random sampler
     needs none. A draw that cannot meet the budget is drawn again before it becomes a trial, so that every variant
-    trains the same number of trials.
+    trains the same number of trials; fewer than ``count`` come back where hardly any draw does.
     """
+    import optuna
+
     dimensions = {name: _distribution(dimension) for name, dimension in space.items()}
     study = _study(sampler, seed + len(told))
     for settings, value in told:
         study.add_trial(_told_trial(space, dimensions, settings, value))
-    asked: list[dict[str, Value]] = [] if told else [{n: d.default for n, d in space.items()}]
+    asked = [] if told else [{name: dimension["default"] for name, dimension in space.items()}]
     for _ in range(DRAWS_PER_TRIAL * count):
         if len(asked) >= count:
             break
-        params = study.ask(dimensions).params
-        drawn = {name: _decode(dimension, params[name]) for name, dimension in space.items()}
+        trial = study.ask(dimensions)
+        drawn = {name: _decode(dimension, trial.params[name]) for name, dimension in space.items()}
         if fits(drawn):
             asked.append(drawn)
+        else:
+            study.tell(trial, state=optuna.trial.TrialState.FAIL)
     return asked[:count]
 
 
 def _told_trial(
-    space: Mapping[str, Dimension], dimensions: Mapping[str, Any], settings: Mapping[str, Value], value: float
+    space: Mapping[str, Plain], dimensions: Mapping[str, Any], settings: Mapping[str, Value], value: float
 ) -> Any:
     import optuna
 
@@ -71,32 +80,34 @@ def _told_trial(
     return optuna.trial.create_trial(params=params, distributions=dict(dimensions), value=value)
 
 
-def _study(sampler: str, seed: int) -> Any:
+def _study(sampler: Literal["random", "tpe"], seed: int) -> Any:
     """A maximising study; sampler and pruner are named because their defaults differ between Optuna's versions."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    samplers = {
-        "random": lambda: optuna.samplers.RandomSampler(seed=seed),
-        "tpe": lambda: optuna.samplers.TPESampler(seed=seed, multivariate=True, constant_liar=True),
-    }
-    return optuna.create_study(
-        direction="maximize", sampler=samplers[sampler](), pruner=optuna.pruners.NopPruner()
-    )
+    chosen: optuna.samplers.BaseSampler = optuna.samplers.RandomSampler(seed=seed)
+    if sampler == "tpe":
+        chosen = optuna.samplers.TPESampler(seed=seed, multivariate=True, constant_liar=True)
+    return optuna.create_study(direction="maximize", sampler=chosen, pruner=optuna.pruners.NopPruner())
 
 
-def _distribution(dimension: Dimension) -> Any:
+def _distribution(dimension: Plain) -> Any:
     import optuna
 
-    if isinstance(dimension, Choice):
-        return optuna.distributions.IntDistribution(0, len(dimension.options) - 1)
-    return optuna.distributions.FloatDistribution(dimension.low, dimension.high, log=dimension.log)
+    if "options" in dimension:
+        return optuna.distributions.IntDistribution(0, len(dimension["options"]) - 1)
+    return optuna.distributions.FloatDistribution(dimension["low"], dimension["high"], log=dimension.get("log", False))
 
 
-def _encode(dimension: Dimension, value: Value) -> Any:
-    """A choice is asked for by its place, so that options of any type survive."""
-    return dimension.options.index(value) if isinstance(dimension, Choice) else value
+def _encode(dimension: Plain, value: Value) -> Any:
+    """A choice is asked for by its place, so that options of any type survive; True is not 1."""
+    if "options" not in dimension:
+        return value
+    places = (
+        place for place, option in enumerate(dimension["options"]) if type(option) is type(value) and option == value
+    )
+    return next(places)
 
 
-def _decode(dimension: Dimension, value: Any) -> Value:
-    return dimension.options[value] if isinstance(dimension, Choice) else value
+def _decode(dimension: Plain, value: Any) -> Any:
+    return dimension["options"][value] if "options" in dimension else value

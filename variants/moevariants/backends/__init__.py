@@ -48,9 +48,7 @@ def find_backend(name: str) -> Backend:
     if not found:
         raise ValueError(f"unknown backend '{name}'; known: {', '.join(backend_names())}")
     if len(found) > 1:
-        raise ValueError(
-            f"backend '{name}' is ambiguous: {' and '.join(sorted(e.value for e in found))} claim it"
-        )
+        raise ValueError(f"backend '{name}' is ambiguous: {' and '.join(sorted(e.value for e in found))} claim it")
     try:
         backend: Backend = found[0].load()
     except Exception as error:  # Whatever a stranger's module raises becomes its reason.

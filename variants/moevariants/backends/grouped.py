@@ -78,9 +78,7 @@ def _padded(x: Tensor | None, dtype: torch.dtype, last: int, last_but_one: int =
     return F.pad(x, (0, last, 0, last_but_one)) if last or last_but_one else x
 
 
-def _affine(
-    rows_ND: Tensor, weight_EDH: Tensor, bias_EH: Tensor | None, ends_E: Tensor, expert_N: Tensor
-) -> Tensor:
+def _affine(rows_ND: Tensor, weight_EDH: Tensor, bias_EH: Tensor | None, ends_E: Tensor, expert_N: Tensor) -> Tensor:
     product_NH = F.grouped_mm(rows_ND.contiguous(), weight_EDH, offs=ends_E)
     rows_NH: Tensor = _AddBias.apply(product_NH, bias_EH, expert_N)
     return rows_NH
@@ -104,11 +102,9 @@ class _AddBias(torch.autograd.Function):
 
 
 def _sum_by_expert(grad_NH: Tensor, expert_N: Tensor, num_experts: int) -> Tensor | None:
-    """grad_EH, summed in float32 at least; without index_add_ on a GPU, whose order of addition varies."""
+    """grad_EH; without index_add_ on a GPU, whose order of addition varies."""
     if not num_experts:
         return None
     if grad_NH.device.type == "cpu":
-        wide = torch.promote_types(grad_NH.dtype, torch.float32)
-        grad_EH = grad_NH.new_zeros(num_experts, grad_NH.shape[1], dtype=wide)
-        return grad_EH.index_add_(0, expert_N, grad_NH.to(wide)).to(grad_NH.dtype)
+        return grad_NH.new_zeros(num_experts, grad_NH.shape[1]).index_add_(0, expert_N, grad_NH)
     return F.one_hot(expert_N, num_experts).to(grad_NH.dtype).t() @ grad_NH

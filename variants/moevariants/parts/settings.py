@@ -22,9 +22,7 @@ class Given:
         for name in settings:
             if name not in known:
                 near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-                hint = (
-                    f"did you mean '{near[0]}'?" if near else f"it has: {', '.join(sorted(known)) or 'none'}"
-                )
+                hint = f"did you mean '{near[0]}'?" if near else f"it has: {', '.join(sorted(known)) or 'none'}"
                 raise ValueError(f"{variant} has no setting '{name}'; {hint}")
 
     def whole(self, name: str, default: int, most: int | None = None, why: str = "") -> int:

@@ -9,8 +9,8 @@ from moebench.conformance.compare import same, where_apart
 from moebench.conformance.subject import Subject
 from moebench.contract import Layer, Routing
 
-SLOTS = ((1, 7), (3, 1), (2, 5), (2, 13))
-"""Pairs of batch and tokens: one input, one token, odd numbers of tokens."""
+SLOTS = {"tokens": ((1, 7), (3, 1), (2, 5), (2, 13)), "map": ((1, 9), (3, 1), (2, 25))}
+"""Pairs of batch and tokens: one input, one token, odd numbers of tokens; square ones for maps."""
 
 FLOAT64 = 1e-3
 """fp32 parts inside a float64 layer are allowed; a cast of its result is not."""
@@ -18,7 +18,7 @@ FLOAT64 = 1e-3
 
 def check_output_shape(subject: Subject) -> None:
     """It keeps batch and tokens, for one input, one token and odd numbers of tokens, and fills its width."""
-    for batch, tokens in SLOTS:
+    for batch, tokens in SLOTS[subject.shape.kind]:
         layer = subject.build(tokens=tokens).eval()
         x_BTD = subject.inputs(batch, tokens)
         _expect_shape(subject, layer, x_BTD, subject.shape.out_dim)

@@ -1,0 +1,143 @@
+"""The command line as a person meets it: what it prints, how fast, and its exit status."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from tiny import write_plugin, write_suite
+
+from moebench.cli.main import COMMANDS
+
+
+def moebench(*words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run the command in a process of its own."""
+    code = "import sys; from moebench.cli.main import main; sys.argv[0] = 'moebench'; main()"
+    return subprocess.run(
+        [sys.executable, "-c", code, *words], capture_output=True, text=True, cwd=cwd, timeout=300, check=False
+    )
+
+
+def only_sentence(result: subprocess.CompletedProcess[str]) -> str:
+    """The one line that a mistake prints; exit status 2, nothing on standard output, no traceback."""
+    assert result.returncode == 2, result.stderr
+    assert result.stdout == ""
+    lines = result.stderr.strip().splitlines()
+    assert len(lines) == 1, result.stderr
+    assert lines[0].startswith("moebench: ")
+    return lines[0]
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["rum", "quick"], "unknown command 'rum'; did you mean 'run'?"),
+        (["run", "quik"], "unknown suite 'quik'; did you mean 'quick'?"),
+        (["run", "quick", "--variant", "sfot"], "unknown variant 'sfot'"),
+        (["run", "quick", "--variant", "sfot_moe"], "did you mean 'soft_moe'?"),
+        (["run", "quick", "--variant", "nothing.py:Mine"], "there is no file 'nothing.py'"),
+        (["run", "quick", "--device", "cuda:9"], "there is no device 'cuda:9'"),
+        (["run", "quick", "--device", "tpu"], "use cpu, cuda or cuda:N"),
+        (["run", "quick", "--seeds", "0"], "--seeds must be at least 1"),
+        (["run", "quick", "--seeds", "many"], "'many' is not a valid integer"),
+        (["run", "quick", "--backend", "loup"], "unknown backend 'loup'; did you mean 'loop'?"),
+        (["run", "quick", "--results", "/proc/nothing"], "cannot write to the results directory '/proc/nothing'"),
+        (["run", "missing.toml"], "there is no suite file 'missing.toml'"),
+        (["leaderboard"], "no suite has run into 'results' yet"),
+        (["check", "sfot_moe"], "unknown variant 'sfot_moe'; did you mean 'soft_moe'?"),
+        (["list", "wariants"], "'wariants' is not one of"),
+    ],
+)
+def test_a_mistake_is_one_sentence(words: list[str], expected: str, tmp_path: Path) -> None:
+    assert expected in only_sentence(moebench(*words, cwd=tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ('variants = ["dense", "soft_moe"]', 'variants = ["dense", "sfot_moe"]', "unknown variant 'sfot_moe'"),
+        ('name = "digits"', 'name = "digit"', "unknown task 'digit'; did you mean 'digits'?"),
+        ("experts = [8]", "expets = [8]", "unknown setting 'expets'"),
+        ("steps = 12", 'steps = "many"', "training.steps"),
+        ("steps = 12", "stepz = 12", "did you mean 'steps'?"),
+        ("depth = 1", "dept = 1", "did you mean 'depth'?"),
+        ('name = "vit"', 'name = "vti"', "unknown host 'vti'; did you mean 'vit'?"),
+        ("budgets = [20_000]", "budgets = [20]", "nearest"),
+        ("[training]", "[training", "is not valid TOML"),
+    ],
+)
+def test_a_mistake_in_a_suite_is_one_sentence(old: str, new: str, expected: str, tmp_path: Path) -> None:
+    path = Path(write_suite(tmp_path))
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new))
+    result = moebench("run", str(path), "--no-mlflow", cwd=tmp_path)
+    if old.startswith("budgets"):  # every row gets its reason, and nothing is ranked
+        assert result.returncode == 1
+        assert expected in result.stderr
+    else:
+        assert expected in only_sentence(result)
+
+
+def test_missing_data_say_where_to_put_which_file(tmp_path: Path) -> None:
+    suite = write_suite(tmp_path, task="cifar10", patch=8)
+    sentence = only_sentence(moebench("run", suite, "--data", str(tmp_path / "data"), cwd=tmp_path))
+    assert str(tmp_path / "data") in sentence
+
+
+def test_run_prints_a_board_and_exits_by_what_is_done(tmp_path: Path) -> None:
+    suite = write_suite(tmp_path, steps=2)
+    good = moebench("run", suite, "--no-mlflow", "--trials", "1", "--seeds", "2", cwd=tmp_path)
+    assert good.returncode == 0, good.stderr
+    assert "soft_moe" in good.stdout
+    assert "protocol 1 (trials=1)" in good.stdout
+    board = json.loads(moebench("leaderboard", suite, "--format", "json", cwd=tmp_path).stdout)
+    assert board["suite"] == "tiny"
+    assert {entry["variant"] for entry in board["entries"]} == {"dense", "soft_moe"}
+
+    plugin = write_plugin(tmp_path, "dies", in_training="raise RuntimeError('my layer broke')")
+    bad = moebench(
+        "run", suite, "--no-mlflow", "--trials", "1", "--seeds", "2", "--variant", plugin, "--quiet", cwd=tmp_path
+    )
+    assert bad.returncode == 1
+    assert "my layer broke" in bad.stderr
+    assert "Traceback" not in bad.stderr
+
+
+def test_plan_says_what_is_cached_and_what_is_missing(tmp_path: Path) -> None:
+    suite = write_suite(tmp_path, steps=2)
+    before = moebench("plan", suite, cwd=tmp_path).stdout
+    assert "0 cached, 9 to run" in before
+    moebench("run", suite, "--no-mlflow", "--variant", "dense", cwd=tmp_path)
+    after = moebench("plan", suite, cwd=tmp_path).stdout
+    assert "4 cached, 5 to run" in after
+
+
+def test_help_names_every_command() -> None:
+    text = moebench("--help").stdout
+    assert all(f"\n  {name} " in text for name in COMMANDS)
+    for name in COMMANDS:
+        assert moebench(name, "--help").returncode == 0
+
+
+@pytest.mark.parametrize("words", [["--help"], ["list"], ["run", "--help"]])
+def test_light_commands_import_neither_torch_nor_mlflow(words: list[str]) -> None:
+    code = f"""
+import sys
+from moebench.cli.main import cli
+cli.main({words!r}, standalone_mode=False)
+heavy = [name for name in ("torch", "mlflow", "timm", "optuna", "sklearn") if name in sys.modules]
+assert not heavy, heavy
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_help_is_fast() -> None:
+    """Half a second on a quiet machine; the processor's time is what a busy one leaves comparable."""
+    moebench("--help")
+    start = time.perf_counter()
+    moebench("--help")
+    assert time.perf_counter() - start < 2

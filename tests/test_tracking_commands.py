@@ -1,0 +1,130 @@
+import json
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+
+import pytest
+from click.testing import CliRunner
+
+from moebench.cli.main import cli
+from moebench.errors import ResultsError, UsageError
+from moebench.runs import Store
+from moebench.tracking.database import writing
+from moebench.tracking.serve import serve
+from tracking_world import MLFLOW_WARNINGS, make_plan, put_all, put_board, ready_results
+
+pytestmark = MLFLOW_WARNINGS
+MOEBENCH = "from moebench.cli.main import main; main()"
+
+
+@pytest.fixture(autouse=True)
+def _own_store(monkeypatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+
+
+@pytest.fixture
+def ran(tmp_path, monkeypatch):
+    """A results directory into which the suite 'tiny' has run; what the planner would plan is given."""
+    results, plan = ready_results(tmp_path / "results"), make_plan()
+    put_all(Store(results), plan)
+    (results / "tiny").mkdir()
+    (results / "tiny" / "latest.json").write_text('{"suite": "tiny", "extras": [], "data": null}', encoding="utf-8")
+    monkeypatch.setattr("moebench.planning.cache.get_plan", lambda request, results: plan)
+    return results
+
+
+def moebench(*words):
+    return CliRunner().invoke(cli, [str(word) for word in words])
+
+
+def test_sync_says_what_it_wrote_and_then_that_nothing_is_left(ran):
+    first = moebench("sync", "--results", ran)
+    assert first.output.splitlines()[0] == "tiny  protocol 1  11 runs written"
+    again = moebench("sync", "tiny", "--results", ran)
+    assert again.output.splitlines()[0] == "tiny  protocol 1  nothing to write"
+    assert (first.exit_code, again.exit_code) == (0, 0)
+
+
+def test_sync_of_what_never_ran_is_one_sentence(tmp_path, ran):
+    nothing = moebench("sync", "--results", tmp_path / "none")
+    assert isinstance(nothing.exception, ResultsError)
+    assert "no suite has run into" in str(nothing.exception)
+    other = moebench("sync", "quick", "--results", ran)
+    assert isinstance(other.exception, ResultsError)
+    assert "suite 'quick' has not run into" in str(other.exception)
+    misspelt = moebench("sync", "quik", "--results", ran)
+    assert isinstance(misspelt.exception, UsageError)
+    assert "did you mean 'quick'?" in str(misspelt.exception)
+
+
+def test_sync_beside_a_running_writer_is_one_sentence(ran):
+    with writing(ran):
+        result = moebench("sync", "--results", ran)
+    assert isinstance(result.exception, ResultsError)
+    assert "another process is writing MLflow" in str(result.exception)
+
+
+def test_sync_to_a_store_out_of_reach_is_one_sentence(ran, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    result = moebench("sync", "--results", ran)
+    assert isinstance(result.exception, ResultsError)
+    assert str(result.exception).startswith("MLflow could not be written (MlflowException: ")
+
+
+def test_ui_without_a_database_is_one_sentence(tmp_path):
+    with pytest.raises(ResultsError, match=r"there is no MLflow database '.*mlflow.db' yet; run a suite"):
+        serve(tmp_path, "127.0.0.1", 5000, print)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_ui_of_a_tracking_server_names_it_and_starts_nothing(tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://mlflow.example:5000")
+    put_board(tmp_path / "tiny")
+    (tmp_path / "tiny" / "latest.json").write_text("{}", encoding="utf-8")
+    result = moebench("ui", "--results", tmp_path)
+    assert result.output.split() == [
+        "board",
+        str(tmp_path / "tiny" / "board.html"),
+        "MLflow",
+        "http://mlflow.example:5000",
+    ]
+
+
+def test_ui_serves_the_results_until_it_is_stopped(ran):
+    assert moebench("sync", "--results", ran).exit_code == 0
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "from moebench.cli.main import main; main()",
+            "ui",
+            "--results",
+            ran,
+            "--port",
+            str(port),
+        ],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        assert line == f"MLflow  http://127.0.0.1:{port}  (Ctrl-C ends it)\n"
+        address = f"http://127.0.0.1:{port}/ajax-api/2.0/mlflow/experiments/get-by-name?experiment_name=moebench/tiny/protocol%201"
+        with urllib.request.urlopen(address) as answer:
+            assert json.load(answer)["experiment"]["lifecycle_stage"] == "active"
+        with pytest.raises(UsageError, match=rf"cannot listen on .*:{port} \(.*\); choose another with --port N"):
+            serve(ran, "127.0.0.1", port, print)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        with process:
+            assert process.wait(30) == 0
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(("127.0.0.1", port))  # fails if a worker of the server was left behind

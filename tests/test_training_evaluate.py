@@ -1,0 +1,92 @@
+"""A trained model's answers, and what asking leaves behind."""
+
+import math
+
+import pytest
+import torch
+from hand_made import Plain, Table, digits, model_of, one_hots, single_layer
+from torch.nn import functional as F
+
+from moebench.contract import Routing
+from moebench.tasks import Split
+from moebench.training.evaluate import accuracy, answer, correct, cross_entropy
+
+NAMES = ["dense", "soft_moe", "sparse_topk"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_batches_do_not_change_the_answers(name):
+    model, data = model_of(name), digits("test", 50)
+    whole, parts = answer(model, data), answer(model, data, batch=7)
+    assert whole.logits_NC.shape == (50, 10)
+    assert torch.allclose(whole.logits_NC, parts.logits_NC, atol=1e-5)
+    for mass_NE, other_NE in zip(whole.masses, parts.masses, strict=True):
+        assert (mass_NE is None) == (name == "dense")
+        if mass_NE is not None:
+            assert mass_NE.shape == (50, 8)
+            assert torch.allclose(mass_NE, other_NE, atol=1e-5)
+
+
+class Random(Plain):
+    """Noise in training only, as dropout."""
+
+    def compute(self, x_BTD, routing, keep_BE=None):
+        return x_BTD + torch.rand(1) if self.training else x_BTD
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_asking_changes_neither_mode_nor_random_numbers_nor_weights(training):
+    layer = Random()
+    model = single_layer(layer, image=(1, 1, 2), classes=2, grid=1).train(training)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    state = torch.get_rng_state()
+    answer(model, Split(torch.zeros(9, 1, 1, 2), torch.zeros(9, dtype=torch.long)), batch=4)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert [module.training for module in model.modules()] == [training] * len(list(model.modules()))
+    assert layer.modes == [False] * 3
+    assert layer.after_steps == []
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+class Broken(Plain):
+    def route(self, x_BTD, token_mask_BT=None):
+        raise RuntimeError("broken")
+
+
+def test_a_layer_that_fails_leaves_the_model_in_its_mode():
+    model = single_layer(Broken(), image=(1, 1, 2), classes=2, grid=1).train()
+    with pytest.raises(RuntimeError, match="broken"):
+        answer(model, one_hots([0, 1], 2))
+    assert model.training
+
+
+def test_select_reaches_every_batch():
+    layer = Table(lambda x_BTD: torch.ones(len(x_BTD), 2), torch.eye(2))
+    model = single_layer(layer, image=(1, 1, 2), classes=2, head=torch.eye(2), grid=1)
+    data = one_hots([0, 1, 0, 1, 0], 2)
+    answers = answer(model, data, batch=2, select=lambda _, routing: _only_first(routing))
+    assert torch.equal(answers.logits_NC, torch.tensor([[1.0, 0.0]] * 5))
+
+
+def _only_first(routing: Routing):
+    return torch.arange(2).expand_as(routing.mass_BE) == 0
+
+
+def test_bf16_answers_are_given_in_fp32_and_near():
+    model, data = model_of("soft_moe"), digits("test", 50)
+    exact, rounded = answer(model, data), answer(model, data, precision="bf16")
+    assert rounded.logits_NC.dtype == torch.float32
+    assert rounded.masses[0].dtype == torch.float32
+    assert not torch.equal(exact.logits_NC, rounded.logits_NC)
+    assert torch.allclose(exact.logits_NC, rounded.logits_NC, atol=0.05)
+
+
+def test_accuracy_and_loss_by_hand():
+    logits_NC = torch.tensor([[2.0, 0.0], [0.0, 1.0], [3.0, 1.0], [0.0, 0.0]])
+    target_N = torch.tensor([0, 0, 0, 0])
+    assert correct(logits_NC, target_N).tolist() == [1, 0, 1, 1]
+    assert accuracy(logits_NC, target_N) == 0.75
+    by_hand = sum(math.log(1 + math.exp(gap)) for gap in (-2, 1, -2, 0)) / 4
+    assert cross_entropy(logits_NC, target_N) == pytest.approx(by_hand)
+    assert cross_entropy(logits_NC, target_N) == pytest.approx(float(F.cross_entropy(logits_NC, target_N)))

@@ -1,0 +1,99 @@
+"""A suite that runs for real in seconds, and plug-ins that behave badly in a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from moebench.execution.progress import Quiet
+from moebench.planning.request import Request
+from moebench.session import How, Session, run_suite
+
+SUITE = """
+title = "A few steps"
+axis = "total"
+budgets = [20_000]
+seeds = 2
+variants = ["dense", "soft_moe"]
+
+[[task]]
+name = "{task}"
+
+[host]
+name = "vit"
+dim = 16
+depth = 1
+heads = 2
+patch = {patch}
+
+[training]
+steps = {steps}
+batch = 32
+
+[tuning]
+trials = 2
+lr = {{ low = 1e-3, high = 1e-2, default = 3e-3 }}
+weight_decay = {{ low = 1e-3, high = 0.3, default = 0.05 }}
+
+[latency]
+batch = 8
+rounds = 6
+repeats = 1
+
+[space.soft_moe]
+experts = [8]
+"""
+
+PLUGIN = '''
+from moebench.contract import Choice, Layer, Routing, Space, Traits
+from torch import nn
+import os, time
+
+
+class {name}:
+    """A plain layer that {does}."""
+
+    name = "{row}"
+    traits = Traits(experts="none", mass="none", single_expert="none", single_expert_reason="plain")
+
+    def space(self, shape, budget):
+        return Space()
+
+    def build(self, shape, size, settings):
+        return Plain(shape, size)
+
+
+class Plain(Layer):
+    def __init__(self, shape, hidden):
+        super().__init__()
+        self.a, self.b = nn.Linear(shape.dim, hidden), nn.Linear(hidden, shape.out_dim)
+
+    def route(self, x_BTD, token_mask_BT=None):
+        return Routing(mass_BE=None)
+
+    def compute(self, x_BTD, routing, keep_BE=None):
+        if self.training:
+            {in_training}
+        return self.b(self.a(x_BTD).relu())
+'''
+
+
+def write_suite(folder: Path, *, steps: int = 12, task: str = "digits", patch: int = 4, name: str = "tiny") -> str:
+    """The path of the suite's file."""
+    path = folder / f"{name}.toml"
+    path.write_text(SUITE.format(steps=steps, task=task, patch=patch))
+    return str(path)
+
+
+def write_plugin(folder: Path, row: str, *, in_training: str = "pass", does: str = "works") -> str:
+    """``path.py:Class`` of a plug-in that runs ``in_training`` in every training step."""
+    path = folder / f"{row}.py"
+    path.write_text(PLUGIN.format(name="Mine", row=row, does=does, in_training=in_training))
+    return f"{path}:Mine"
+
+
+def run_tiny(
+    suite: str, results: Path, *, workers: int = 2, mlflow: bool = False, timeout: float | None = None, **request: object
+) -> Session:
+    """Run a suite without MLflow."""
+    how = How(results=results, workers=workers, mlflow=mlflow, timeout=timeout)
+    return run_suite(Request(suite=suite, **request), how, Quiet())  # type: ignore[arg-type]
