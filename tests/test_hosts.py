@@ -10,11 +10,11 @@ import weakref
 
 import pytest
 import torch
-from hand_made import SMALL_HOST, Built, Plain, Table, installed, model_of, single_layer, toy_task
 from pydantic import ValidationError
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
+from hand_made import SMALL_HOST, Built, Plain, Table, installed, model_of, single_layer, toy_task
 from moebench.contract import Layer, Routing
 from moebench.errors import SuiteError, UnknownNameError
 from moebench.hosts import HOSTS, host_settings, layer_shapes

@@ -4,10 +4,10 @@ import math
 
 import pytest
 import torch
-from hand_made import Plain, Table, always, digits, model_of, one_hots, own_expert, single_layer
 from torch import nn
 from torch.nn import functional as F
 
+from hand_made import Plain, Table, always, digits, model_of, one_hots, own_expert, single_layer
 from moebench.contract import Routing
 from moebench.hosts.host import Call
 from moebench.scores.experts import POLYSEMANTICITY_INPUTS, output_cosine, polysemanticity

@@ -6,8 +6,8 @@ import math
 import numpy as np
 import pytest
 import torch
-from hand_made import SMALL_BUDGET, SMALL_HOST, digits, model_of, recipe
 
+from hand_made import SMALL_BUDGET, SMALL_HOST, digits, model_of, recipe
 from moebench.execution.job import Job
 from moebench.execution.train_cell import run_training
 from moebench.plugins.digest import code_digest

@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from hand_made import Plain, Table, always, digits, model_of, one_hots, own_expert, recipe, single_layer
 from torch import nn
 
+from hand_made import Plain, Table, always, digits, model_of, one_hots, own_expert, recipe, single_layer
 from moebench.scores.final import final_scores
 from moebench.scores.specialization import LEAST_DEPENDENCE, SHARES, mean_mass, specialization
 from moebench.tasks import Split

@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from hand_made import Plain, Split, digits, model_of, single_layer
 
+from hand_made import Plain, Split, digits, model_of, single_layer
 from moebench.scores.timing import WARM_UP, Stopwatch
 
 PARTS = {"forward_ms", "forward_batch1_ms", "layers_ms", "train_step_ms"}

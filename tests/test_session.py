@@ -134,13 +134,13 @@ def test_a_damaged_record_is_set_aside_and_run_again(finished: tuple[str, Path],
         ("os.kill(os.getpid(), 11)", "error", "signal 11"),
         ("raise RuntimeError('my layer broke')", "error", "RuntimeError: my layer broke"),
         ("raise MemoryError()", "oom", "micro-batch"),
-        ("time.sleep(1000)", "timeout", "longer than 20 seconds"),
+        ("time.sleep(1000)", "timeout", "longer than 6 seconds"),
     ],
 )
 def test_a_plugin_that_dies_ends_its_own_row_only(tmp_path: Path, in_training: str, status: str, words: str) -> None:
     suite = write_suite(tmp_path, steps=2)
     plugin = write_plugin(tmp_path, "dies", in_training=in_training)
-    session = run_tiny(suite, tmp_path / "results", variants=(plugin,), trials=1, seeds=1, timeout=20)
+    session = run_tiny(suite, tmp_path / "results", variants=(plugin,), trials=1, seeds=1, timeout=6)
     assert [(label, found) for label, found, _ in session.unfinished] == [("dies digits trial 0", status)]
     assert words in session.unfinished[0][2]
     entries = {entry.variant: entry for entry in session.board.entries}
@@ -211,3 +211,20 @@ def test_test_labels_reach_neither_the_trials_nor_the_choice_of_the_winner(tmp_p
         outcomes.append((sorted(trials, key=str), sorted(finals, key=str), tested))
     assert outcomes[0][:2] == outcomes[1][:2]
     assert outcomes[0][2] != outcomes[1][2]
+
+
+def test_a_worker_starts_with_everything_imported(tmp_path: Path) -> None:
+    """A run that imported torch or timm itself would pay seconds for it, every time."""
+    from moebench.execution.processes import start
+
+    log = tmp_path / "log"
+    process = start(_print_modules, log=log)
+    process.join()
+    assert log.read_text().split() == ["True"] * 5
+
+
+def _print_modules() -> None:
+    import sys
+
+    for name in ("torch", "torch._dynamo", "timm", "sklearn.datasets", "moebench.execution.train_cell"):
+        print(name in sys.modules)

@@ -130,13 +130,15 @@ def test_curves_are_thinned_to_window_means(full):
     assert loss[-1].step == 250
     assert loss[-1].timestamp == full.run("dense digits seed 0").info.end_time
     assert loss[0].value == pytest.approx(250 - (loss[0].step - 1) / 2)
-    # Layer 0 sends all to one of four experts (0, 3/4, 3), layer 1 is even (1, 0, 0).
+    # Layer 0: entropy 0, three of four experts dead, the largest share 4 x the mean. Layer 1: -(0.9 ln 0.3 +
+    # 0.1 ln 0.1) / ln 4 = 0.94773, none dead, 1.2 x the mean.
     for name, mean in (
-        ("train_load_entropy", 0.5),
+        ("train_load_entropy", 0.473866),
         ("train_dead_share", 0.375),
-        ("train_max_violation", 1.5),
+        ("train_max_violation", 1.6),
     ):
-        assert {point.value for point in full.client.get_metric_history(run_id, name)} == {mean}, name
+        history = full.client.get_metric_history(run_id, name)
+        assert [point.value for point in history] == pytest.approx([mean] * 100, abs=1e-5), name
 
 
 def test_a_study_has_the_winners_settings_mean_scores_and_timings(full):
@@ -352,10 +354,12 @@ def test_one_run_that_mlflow_refuses_does_not_cost_the_others(world):
     put_all(world.store, world.plan)
     trial = world.plan.groups[0].trial_cells[0]
     world.store.put(record_of(trial, {"validation_accuracy": 0.1, "validation_loss_nats": 1.0, "a*b": 1.0}))
-    with pytest.raises(ResultsError, match=r"MLflow could not be written \(.*a\*b.*run `moebench sync` later"):
-        world.sync()
-    assert world.run("soft_moe digits").info.status == "FINISHED"
-    assert world.needs_sync()
+    for _ in range(2):  # the second time the run is found half written, and is not taken for whole
+        with pytest.raises(ResultsError, match=r"MLflow could not be written \(.*a\*b.*run `moebench sync` later"):
+            world.sync()
+        assert len(world.runs()) == 11
+        assert world.run("soft_moe digits").info.status == "FINISHED"
+        assert world.needs_sync()
 
 
 def test_a_deleted_experiment_comes_back(world):

@@ -4,9 +4,9 @@ import math
 
 import pytest
 import torch
-from hand_made import Plain, Table, digits, model_of, one_hots, single_layer
 from torch.nn import functional as F
 
+from hand_made import Plain, Table, digits, model_of, one_hots, single_layer
 from moebench.contract import Routing
 from moebench.tasks import Split
 from moebench.training.evaluate import accuracy, answer, correct, cross_entropy

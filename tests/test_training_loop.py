@@ -6,6 +6,9 @@ import random
 import numpy as np
 import pytest
 import torch
+from torch import nn
+from torch.optim.optimizer import register_optimizer_step_pre_hook
+
 from hand_made import (
     QUICK_BUDGET,
     QUICK_HOST,
@@ -17,9 +20,6 @@ from hand_made import (
     recipe,
     single_layer,
 )
-from torch import nn
-from torch.optim.optimizer import register_optimizer_step_pre_hook
-
 from moebench.contract import Routing
 from moebench.execution.train_cell import recipe as recipe_of
 from moebench.hosts import host_settings

@@ -177,10 +177,12 @@ def put_board(directory: Path, *, protocol: str = "1", markdown: str = "| rank |
 
 
 def sidecar() -> dict[str, np.ndarray]:
-    """Loss falls from 250 to 1, one a step; in layer 0 all mass on one of four experts, in layer 1 even."""
+    """Loss falls from 250 to 1, one a step; layer 0 has all mass on one of four experts, layer 1 three tenths each
+    on three and one tenth on the last.
+    """
     mass_SLE = np.zeros((STEPS, 2, 4), dtype=np.float32)
     mass_SLE[:, 0, 0] = 4
-    mass_SLE[:, 1] = 1
+    mass_SLE[:, 1] = [3, 3, 3, 1]
     return {"loss_S": np.arange(STEPS, 0, -1, dtype=np.float32), "mass_SLE": mass_SLE}
 
 

@@ -126,3 +126,17 @@ class DivergesInTime(GoodLayer):
     def compute(self, x, routing, keep=None):
         y = super().compute(x, routing, keep)
         return y * torch.nan if self.steps > 100 else y
+
+
+@caught_by("input_gets_gradient", "in the backward pass of y.sum()", "raises RuntimeError")
+class BackwardRaises(GoodLayer):
+    def compute(self, x, routing, keep=None):
+        y = super().compute(x, routing, keep)
+        y.register_hook(lambda gradient: gradient.view(-1))
+        return y
+
+
+@caught_by("input_gets_gradient", "NaN or infinity on to its input")
+class RootOfZero(GoodLayer):
+    def compute(self, x, routing, keep=None):
+        return super().compute(x, routing, keep) + (x - x).abs().sqrt()

@@ -165,3 +165,79 @@ class MassKeptBack(GoodLayer):
     def route(self, x, token_mask=None):
         routing = super().route(x, token_mask)
         return Routing(None, routing.losses, routing.chosen_BTK, routing.weight_BTK, routing.kept_BTK)
+
+
+@caught_by("name_and_traits", "causal", "pooling looks ahead", traits=traits(single_expert="pooled"))
+class CausalAndPooled(Good): ...
+
+
+@caught_by("space", "offers a tuple for 'experts'", "Choice or Uniform")
+class BareOptions(Good):
+    def space(self, shape, budget):
+        return Space({"experts": (4, 8)})
+
+
+@caught_by("sampled_settings_build", "forward() raises IndexError")
+class ForwardRaises(GoodLayer):
+    def compute(self, x, routing, keep=None):
+        return x[:, :, 99]
+
+
+@caught_by("impossible_budget_is_refused", "for a budget of 10", "fewer than one layer needs")
+class ShrinksToFit(Good):
+    def build(self, shape, size, settings):
+        layer = super().build(shape, size, settings)
+        if size < 8:
+            for name, parameter in list(layer.named_parameters()):
+                setattr(layer, name, nn.Parameter(parameter.flatten()[:1]))
+        return layer
+
+
+@caught_by("routing_is_a_routing", "num_experts=0", "experts='separable'")
+class NoExperts(GoodLayer):
+    def route(self, x, token_mask=None):
+        routing = super().route(x, token_mask)
+        self.num_experts = 0
+        return routing
+
+
+@caught_by("routing_is_a_routing", "experts_per_token=9 of 4")
+class MoreChoicesThanExperts(GoodLayer):
+    def route(self, x, token_mask=None):
+        routing = super().route(x, token_mask)
+        self.experts_per_token = 9
+        return routing
+
+
+@caught_by("routing_is_a_routing", "expert_parameters() lists none")
+class ListsNoExpertParameters(GoodLayer):
+    def expert_parameters(self):
+        return {}
+
+
+@caught_by("single_expert", "not those of one", "extra (1, 16, 16)")
+class ThreeMatrices(GoodLayer):
+    def __init__(self, shape, hidden, experts, top_k):
+        super().__init__(shape, hidden, experts, top_k)
+        self.extra = nn.Parameter(torch.randn(experts, shape.dim, shape.out_dim))
+
+    def expert(self, e, rows):
+        return super().expert(e, rows) + rows @ self.extra[e]
+
+    def expert_parameters(self):
+        return {**super().expert_parameters(), "extra": 0}
+
+
+@caught_by("mass_is_as_claimed", "gives the mass -1")
+class NegativeMass(GoodLayer):
+    def mass(self, weight, chosen, kept):
+        return super().mass(weight, chosen, kept).index_fill(1, torch.tensor([0]), -1.0)
+
+
+@caught_by(
+    "mass_is_as_claimed",
+    "claims no mass",
+    "(4, 4)",
+    traits=traits(experts="none", mass="none"),
+)
+class MassWithoutExperts(Good): ...

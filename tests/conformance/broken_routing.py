@@ -113,3 +113,13 @@ class BalancesEachInput(GoodLayer):
         each = zip(logits.split(1), chosen.split(1), real.split(1), strict=True)
         of_one = super().losses
         return {"balance": torch.stack([of_one(*parts)["balance"] for parts in each]).mean()}
+
+
+@caught_by("choices_make_the_mass", "kept_BTK as torch.float32")
+class KeptAsNumbers(GoodLayer):
+    def route(self, x, token_mask=None):
+        routing = super().route(x, token_mask)
+        return dataclasses.replace(routing, kept_BTK=routing.kept_BTK.float(), state=routing)
+
+    def compute(self, x, routing, keep=None):
+        return super().compute(x, routing.state, keep)

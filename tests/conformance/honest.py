@@ -10,6 +10,7 @@ from good import Good, GoodLayer
 from torch import nn
 
 from moebench.contract import Layer, Routing, Space, Traits
+from moebench.errors import BudgetError
 
 
 class SharedLayer(GoodLayer):
@@ -173,11 +174,26 @@ class Fused:
         return FusedLayer(shape, size)
 
 
+class UnpaddedLayer(GoodLayer):
+    def route(self, x, token_mask=None):
+        if token_mask is not None:
+            raise ValueError("on_maps: a map has no padding")
+        return super().route(x)
+
+
 class OnMaps(Good):
-    """Takes square maps and nothing else."""
+    """Takes square maps and nothing else, no padding, and says itself that a budget is out of reach."""
 
     name = "on_maps"
     traits = traits(hosts=("map",))
+
+    layer = UnpaddedLayer
+
+    def space(self, shape, budget):
+        space = super().space(shape, budget)
+        if not budget.fits(self, space.defaults()):
+            raise BudgetError("on_maps: no setting meets the budget")
+        return space
 
     def build(self, shape, size, settings):
         if shape.kind != "map" or int(shape.tokens**0.5) ** 2 != shape.tokens:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
-from torch import Tensor
-from torch.overrides import TorchFunctionMode
 
 from moebench.contract import Layer, LayerShape, Settings, Variant
 
@@ -53,23 +50,5 @@ def count_layers(layers: Sequence[Layer]) -> Counts:
 
 def build_on_meta(variant: Variant, shape: LayerShape, size: int, settings: Settings) -> Layer:
     """Build without memory; torch's generator is left as it was."""
-    with torch.random.fork_rng(devices=[]), torch.device("meta"), _NothingDrawn():
+    with torch.random.fork_rng(devices=[]), torch.device("meta"):
         return variant.build(shape, size, settings)
-
-
-class _NothingDrawn(TorchFunctionMode):
-    """Leaves out filling meta tensors with random numbers: torch would import seconds of compiler for it."""
-
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Sequence[type],
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
-        kwargs = kwargs or {}
-        filled = args[0] if args else kwargs.get("tensor")
-        draws = getattr(func, "__name__", "") in ("uniform_", "normal_")
-        if draws and isinstance(filled, Tensor) and filled.is_meta:
-            return filled
-        return func(*args, **kwargs)

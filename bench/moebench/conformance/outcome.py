@@ -50,4 +50,4 @@ class Report:
         return tuple(row for row in self.rows if row.outcome != "not applicable")
 
     def __getitem__(self, name: str) -> Row:
-        return next(row for row in self.rows if row.name == name)
+        return {row.name: row for row in self.rows}[name]

@@ -24,11 +24,12 @@ HIDDEN = Traits(
 )
 
 
-def wrap(factory: Factory, *, name: str | None = None, aux_weight: float = 0.01) -> WrappedVariant:
+def wrap(factory: Factory, *, name: str | None = None, aux_weight: float | None = None) -> WrappedVariant:
     """Make a variant of ``factory(dim, hidden) -> module``, where the module returns y_BTO or (y_BTO, aux).
 
     The harness solves for ``hidden``. The layer is trained, budgeted, timed and ranked; without a routing that the
-    harness can see, its specialization is n/a. ``aux`` is a scalar loss, added with weight ``aux_weight``.
+    harness can see, its specialization is n/a. ``aux`` is a scalar loss, added with weight ``aux_weight``,
+    which such a module needs.
     """
     if name is None:
         words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", getattr(factory, "__name__", "wrapped"))
@@ -43,12 +44,12 @@ class WrappedVariant:
 
     name: str
     factory: Factory
-    aux_weight: float = 0.01
+    aux_weight: float | None = None
     traits: Traits = HIDDEN
 
     def space(self, shape: LayerShape, budget: Budget) -> Space:
         """Nothing to tune beside what all variants share."""
-        return Space({"loss/aux": Choice((self.aux_weight,))})
+        return Space() if self.aux_weight is None else Space({"loss/aux": Choice((self.aux_weight,))})
 
     def build(self, shape: LayerShape, size: int, settings: Settings) -> Layer:
         """Call the factory; ``size`` is its ``hidden``."""
@@ -56,19 +57,23 @@ class WrappedVariant:
             raise ValueError(
                 f"{self.name}: a wrapped module keeps its width, the host asks {shape.dim}->{shape.out_dim}"
             )
-        return _WrappedLayer(self.factory(shape.dim, size))
+        return _WrappedLayer(self.name, self.factory(shape.dim, size), self.aux_weight is not None)
 
 
 class _WrappedLayer(Layer):
     """Runs the module in ``route``, where its loss becomes known; ``compute`` hands the output on."""
 
-    def __init__(self, module: nn.Module) -> None:
+    def __init__(self, name: str, module: nn.Module, weighted: bool) -> None:
         super().__init__()
-        self.module = module
+        self.name, self.module, self.weighted = name, module, weighted
 
     def route(self, x_BTD: Tensor, token_mask_BT: Tensor | None = None) -> Routing:
+        if token_mask_BT is not None:
+            raise ValueError(f"{self.name}: a wrapped module takes no token mask")
         out = self.module(x_BTD)
         y_BTO, aux = out if isinstance(out, tuple) else (out, None)
+        if aux is not None and not self.weighted:
+            raise ValueError(f"{self.name}: it returns a loss; give its weight, wrap(..., aux_weight=0.01)")
         return Routing(mass_BE=None, losses={} if aux is None else {"aux": aux}, state=y_BTO)
 
     def compute(self, x_BTD: Tensor, routing: Routing, keep_BE: Tensor | None = None) -> Tensor:

@@ -148,11 +148,11 @@ class _Recorder:
 
     def add(self, step: int, loss: Tensor, routings: list[Routing]) -> None:
         self._steps = step + 1
-        self._loss_S[step] += loss
+        self._loss_S[step].add_(loss)
         for index, routing in enumerate(routings):
             if routing.mass_BE is not None:
                 mass_E = routing.mass_BE.detach().sum(0)
-                self._mass_SLE[step, index, : len(mass_E)] += mass_E
+                self._mass_SLE[step, index, : len(mass_E)].add_(mass_E)
 
     def finite_at(self, step: int) -> bool:
         return bool(self._loss_S[step].isfinite())

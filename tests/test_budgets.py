@@ -1,0 +1,226 @@
+"""The solver: within 1 % on every axis, the nearest where nothing is, and no trace of having solved."""
+
+import random
+
+import numpy as np
+import pytest
+import torch
+
+from layers import Dropping, Fixed, InSteps, Like, Seeding, repeated, slots, with_buffer
+from moebench.budgets import TOLERANCE, Budget, Counts, count_flops, count_layer, count_layers, settle, solve
+from moebench.budgets.count import build_on_meta
+from moebench.contract import wrap
+from moebench.errors import BudgetError
+from moevariants.dense import Dense
+from moevariants.random_router import RandomRouter
+from moevariants.soft_moe import SoftMoE
+from moevariants.sparse_topk import SparseTopK
+
+VARIANTS = {
+    "dense": (Dense(), {}),
+    "soft_moe": (SoftMoE(), {"experts": 16}),
+    "sparse_topk": (SparseTopK(), {"experts": 8, "top_k": 2}),
+    "random_router": (RandomRouter(), {"experts": 16}),
+}
+
+
+def built(variant, shapes, sizes, settings):
+    return [variant.build(shape, size, settings) for shape, size in zip(shapes, sizes, strict=True)]
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize("layers", [1, 2, 5])
+@pytest.mark.parametrize("amount", [131_072, 264_320, 1_000_003])
+def test_total_is_met_within_one_percent_as_counted_on_real_layers(name, layers, amount):
+    variant, settings = VARIANTS[name]
+    shapes = slots(layers)
+    solution = solve(variant, Budget("total", amount, shapes), settings)
+    real = built(variant, shapes, solution.sizes, settings)
+    total = sum(p.numel() for layer in real for p in layer.parameters())
+    assert total == solution.amount == solution.counts.total
+    assert abs(total - amount) <= TOLERANCE * amount
+    assert len(solution.sizes) == layers
+    assert max(solution.sizes) - min(solution.sizes) <= 1
+
+
+@pytest.mark.parametrize("layers", [1, 3])
+@pytest.mark.parametrize("amount", [50_000, 264_320])
+@pytest.mark.parametrize(("experts", "top_k"), [(8, 1), (8, 2), (16, 4)])
+def test_active_is_what_acts_on_one_token_by_hand(layers, amount, experts, top_k):
+    settings = {"experts": experts, "top_k": top_k, "renormalise": top_k > 1}
+    solution = solve(SparseTopK(), Budget("active", amount, slots(layers)), settings)
+    router = 64 * experts
+    one_expert = [2 * 64 * hidden + hidden + 64 for hidden in solution.sizes]
+    active = sum(router + top_k * expert for expert in one_expert)
+    assert active == solution.amount == solution.counts.active
+    assert solution.counts.total == sum(router + experts * expert for expert in one_expert)
+    assert abs(active - amount) <= TOLERANCE * amount
+    assert max(solution.sizes) - min(solution.sizes) <= 1
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize(("layers", "amount"), [(1, 1_500_000), (3, 3_000_000)])
+def test_flops_are_met_as_counted_on_real_layers(name, layers, amount):
+    variant, settings = VARIANTS[name]
+    shapes = slots(layers)
+    solution = solve(variant, Budget("flops", amount, shapes), settings)
+    real = built(variant, shapes, solution.sizes, settings)
+    flops = sum(count_flops(layer, shape) for layer, shape in zip(real, shapes, strict=True))
+    assert flops == solution.amount
+    assert abs(flops - amount) <= TOLERANCE * amount
+    assert max(solution.sizes) - min(solution.sizes) <= 1
+    assert solution.counts == count_layers(real)
+
+
+def test_one_layer_more_a_unit_comes_closer_than_a_common_size_can():
+    """Dense, D = 64: 8,321 parameters at width 64, 129 more for each unit."""
+    shapes = slots(4)
+    at = [sum(count_layer(Dense().build(shape, 64, {})).total for shape in shapes) + 129 * k for k in range(5)]
+    for grown, amount in enumerate(at):
+        solution = solve(Dense(), Budget("total", amount + 60, shapes), {})
+        assert solution.amount == amount
+        assert sorted(solution.sizes) == [64] * (4 - grown) + [65] * grown
+
+
+def nearest_by_hand(variant, layers, settings, amount, largest):
+    """Every amount that sizes at most one apart reach, by building them all."""
+    reached = set()
+    for size in range(1, largest):
+        for grown in range(layers):
+            sizes = [size + 1] * grown + [size] * (layers - grown)
+            reached.add(count_layers(built(variant, slots(layers), sizes, settings)).total)
+    below, above = [r for r in reached if r <= amount], [r for r in reached if r > amount]
+    return (*sorted(below)[-1:], *sorted(above)[:1])
+
+
+@pytest.mark.parametrize(
+    ("layers", "experts", "amount", "count"), [(1, 16, 20_000, 2), (2, 16, 33_500, 2), (1, 64, 9_000, 1)]
+)
+def test_an_impossible_budget_names_the_nearest_that_can_be_built(layers, experts, amount, count):
+    settings = {"experts": experts}
+    with pytest.raises(BudgetError) as caught:
+        solve(SoftMoE(), Budget("total", amount, slots(layers)), settings)
+    assert caught.value.nearest == nearest_by_hand(SoftMoE(), layers, settings, amount, 25)
+    assert len(caught.value.nearest) == count
+    place = "1 layer" if layers == 1 else f"{layers} layers"
+    named = " and ".join(f"{each:,}" for each in caught.value.nearest)
+    assert str(caught.value) == (
+        f"soft_moe cannot meet {amount:,} total parameters in {place} with experts={experts}; "
+        f"the nearest it reaches: {named}."
+    )
+
+
+def test_the_nearest_are_reachable_indeed():
+    budget = Budget("total", 20_000, slots())
+    with pytest.raises(BudgetError) as caught:
+        solve(SoftMoE(), budget, {"experts": 16})
+    for amount in caught.value.nearest:
+        assert solve(SoftMoE(), Budget("total", amount, slots()), {"experts": 16}).amount == amount
+    assert not budget.fits(SoftMoE(), {"experts": 16})
+    assert budget.fits(SoftMoE(), {"experts": 2})
+
+
+@pytest.mark.parametrize("axis", ["total", "active", "flops"])
+def test_a_layer_that_ignores_its_size_is_refused_by_name_before_it_fills_the_memory(axis):
+    with pytest.raises(BudgetError, match=r"^fixed does not grow with size: it reaches [\d,]+ of 1,000,000 at"):
+        solve(Fixed(), Budget(axis, 1_000_000, slots()), {})
+
+
+def test_a_layer_that_grows_in_steps_is_no_layer_that_does_not_grow():
+    solution = solve(InSteps(), Budget("total", 264_320, slots()), {})
+    assert abs(solution.amount - 264_320) <= TOLERANCE * 264_320
+
+
+def test_frozen_parameters_count():
+    settings = {"experts": 8}
+    frozen = count_layer(RandomRouter().build(slots()[0], 9, settings))
+    free = count_layer(SparseTopK().build(slots()[0], 9, settings))
+    assert (frozen.total, frozen.active) == (free.total, free.active)
+    assert frozen.trainable == free.trainable - 64 * 8
+
+
+def test_counts_add_up_over_layers():
+    assert Counts(1, 2, 3, 4) + Counts(10, 20, 30, 40) == Counts(11, 22, 33, 44)
+    layer = Dense().build(slots()[0], 3, {})
+    assert count_layers([layer, layer]).total == 2 * count_layer(layer).total
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.complex64])
+def test_weights_hidden_in_buffers_are_refused(dtype):
+    budget = Budget("total", 100_000, slots())
+    assert settle(with_buffer(99, dtype), budget, {})
+    with pytest.raises(BudgetError, match="mine: its layers hold 110 elements in floating-point buffers"):
+        settle(with_buffer(110, dtype), budget, {})
+
+
+def test_buffers_without_a_fraction_may_be_of_any_size():
+    assert settle(with_buffer(50_000, torch.int64), Budget("total", 100_000, slots()), {})
+
+
+def test_repeated_passes_through_shared_weights_are_refused_where_parameters_are_equal():
+    budget = Budget("total", 100_000, slots(2))
+    assert settle(repeated(1), budget, {})
+    with pytest.raises(BudgetError, match=r"mine: its layers need [\d,]+ FLOPs per input, over 1.1 times the"):
+        settle(repeated(2), budget, {})
+    assert settle(repeated(2), Budget("flops", 3_000_000, slots(2)), {})
+
+
+def test_many_slots_are_refused_as_repeated_passes_are():
+    budget = Budget("total", 100_000, slots())
+    assert settle(SoftMoE(), budget, {"experts": 8})
+    with pytest.raises(BudgetError, match="soft_moe: its layers need"):
+        settle(SoftMoE(), budget, {"experts": 8, "slots": 32})
+
+
+def test_on_the_active_axis_only_dense_may_use_all_its_parameters():
+    budget = Budget("active", 100_000, slots())
+    assert settle(Dense(), budget, {})
+    assert settle(SparseTopK(), budget, {"experts": 8})
+    for variant, settings in ((SoftMoE(), {"experts": 8}), (SparseTopK(), {"experts": 4, "top_k": 4})):
+        with pytest.raises(BudgetError, match=f"{variant.name}: all its parameters are active"):
+            settle(variant, budget, settings)
+        assert settle(variant, Budget("total", 100_000, slots()), settings)
+
+
+@pytest.mark.parametrize("axis", ["total", "active", "flops"])
+@pytest.mark.parametrize("variant", [Dense(), SparseTopK(), Seeding()], ids=lambda variant: variant.name)
+def test_solving_leaves_every_generator_as_it_was(axis, variant):
+    torch.manual_seed(7)
+    random.seed(7)
+    np.random.seed(7)
+    settle(variant, Budget(axis, 500_000, slots(2)), {})
+    after = torch.rand(3), random.random(), np.random.rand()
+    torch.manual_seed(7)
+    random.seed(7)
+    np.random.seed(7)
+    assert torch.equal(after[0], torch.rand(3))
+    assert after[1:] == (random.random(), np.random.rand())
+
+
+def test_counting_flops_leaves_modes_and_generator_as_they_were():
+    layer = Dropping(slots()[0]).train()
+    layer.norm.eval()
+    before = torch.get_rng_state()
+    assert count_flops(layer, slots()[0]) == 2 * 16 * 64 * 64
+    assert torch.equal(torch.get_rng_state(), before)
+    assert (layer.training, layer.linear.training, layer.norm.training) == (True, True, False)
+
+
+def test_flops_are_counted_in_the_type_of_the_weights():
+    layer = Dense().build(slots()[0], 8, {})
+    assert count_flops(layer.double(), slots()[0]) == 2 * 2 * 16 * 64 * 8
+
+
+def test_a_wrapped_module_is_sized_by_its_width():
+    def factory(dim, hidden):
+        return torch.nn.Sequential(torch.nn.Linear(dim, hidden), torch.nn.ReLU(), torch.nn.Linear(hidden, dim))
+
+    solution = settle(wrap(factory, name="mlp"), Budget("total", 100_000, slots(2)), {"loss/aux": 0.01})
+    assert solution == solve(Dense(), Budget("total", 100_000, slots(2)), {})
+
+
+def test_building_on_meta_has_no_memory_and_the_shapes_of_the_real_layer():
+    layer = build_on_meta(SparseTopK(), slots()[0], 2**20, {"experts": 64})
+    assert {parameter.device.type for parameter in layer.parameters()} == {"meta"}
+    assert count_layer(layer).total == 64 * 64 + 64 * (129 * 2**20 + 64)
+    assert count_layer(build_on_meta(Like(lambda *_: None), slots()[0], 4, {})).total == 4 * 129 + 64

@@ -1,0 +1,84 @@
+"""FLOPs against numbers worked by hand: multiply and add are two, biases and activations are nothing."""
+
+import pytest
+
+from layers import slots
+from moebench.budgets import check_rules, count_flops, count_layer, dense_flops
+from moebench.budgets.count import Counts
+from moebench.budgets.flops import model_flops
+from moebench.plugins.backends import choose_backend, load_backend
+from moevariants.dense import Dense
+from moevariants.soft_moe import SoftMoE
+from moevariants.sparse_topk import SparseTopK
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_an_mlp(bias):
+    """T = 3, D = 4, H = 6, O = 5: 3 tokens, each 4 x 6 and 6 x 5 products, two FLOPs a product."""
+    (slot,) = slots(dim=4, out_dim=5, tokens=3, bias=bias)
+    assert count_flops(Dense().build(slot, 6, {}), slot) == 2 * 3 * (24 + 30) == 324
+
+
+def test_an_mlp_where_the_host_does_not_fix_the_tokens_counts_one():
+    (slot,) = slots(dim=4, tokens=None)
+    assert count_flops(Dense().build(slot, 6, {}), slot) == 2 * (24 + 24)
+
+
+def test_soft_moe():
+    """T = 5, D = O = 4, E = 2, P = 3, S = 6, H = 7: logits, slots, experts, combination."""
+    (slot,) = slots(dim=4, tokens=5)
+    logits, mix, combine = 2 * 5 * 4 * 6, 2 * 6 * 5 * 4, 2 * 5 * 6 * 4
+    experts = 6 * 2 * (4 * 7 + 7 * 4)
+    layer = SoftMoE().build(slot, 7, {"experts": 2, "slots": 3})
+    assert count_flops(layer, slot) == logits + mix + experts + combine == 1392
+
+
+@pytest.mark.parametrize(("capacity", "rows"), [(None, 12), (1.0, 12), (0.5, 8)])
+def test_sparse_topk(capacity, rows):
+    """T = 6, D = 4, E = 4, K = 2, H = 3. At capacity 0.5 an expert takes ceil(6 x 2 x 0.5 / 4) = 2 rows."""
+    (slot,) = slots(dim=4, tokens=6)
+    layer = SparseTopK().build(slot, 3, {"experts": 4, "top_k": 2, "capacity": capacity})
+    router, each_row = 2 * 6 * 4 * 4, 2 * (4 * 3 + 3 * 4)
+    assert count_flops(layer, slot) == router + rows * each_row
+
+
+def test_the_count_does_not_depend_on_the_weights_or_the_mode():
+    (slot,) = slots()
+    layers = [SparseTopK().build(slot, 16, {"experts": 8, "noise_std": 1.0}) for _ in range(3)]
+    assert len({count_flops(layer.train(mode), slot) for layer in layers for mode in (True, False)}) == 1
+
+
+def test_the_loop_counts_what_a_grouped_product_hides():
+    (slot,) = slots()
+    layer = SparseTopK().build(slot, 16, {"experts": 8})
+    loop = count_flops(layer, slot)
+    choose_backend(layer, "grouped")
+    assert count_flops(layer, slot) == loop > 0
+    assert layer.experts.backend == "auto"
+    layer.experts.set_backend(load_backend("loop"))
+    assert model_flops(layer, layer.router.weight_DE.new_ones(1, 16, 64)) == loop
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize(("layers", "dim", "out_dim", "tokens"), [(1, 64, 64, 16), (3, 24, 24, 7), (2, 10, 6, 4)])
+@pytest.mark.parametrize("width", [1, 37, 512])
+def test_the_yardstick_is_what_dense_itself_needs(bias, layers, dim, out_dim, tokens, width):
+    shapes = slots(layers, dim=dim, out_dim=out_dim, tokens=tokens, bias=bias)
+    built = [Dense().build(shape, width, {}) for shape in shapes]
+    counted = sum(count_flops(layer, shape) for layer, shape in zip(built, shapes, strict=True))
+    parameters = sum(count_layer(layer).total for layer in built)
+    assert abs(dense_flops(shapes, parameters) - counted) <= 1
+
+
+def test_the_limit_is_eleven_tenths_of_dense():
+    shapes = slots(2)
+    parameters = 2 * (129 * 1024 + 64)
+    dense = 2 * 2 * 16 * 128 * 1024
+    counts = Counts(parameters, parameters, parameters, 0)
+    assert dense_flops(shapes, parameters) == dense
+    assert check_rules("total", shapes, counts, int(1.1 * dense), experts=8) == ""
+    assert check_rules("total", shapes, counts, int(1.1 * dense) + 2, experts=8) == (
+        f"its layers need {int(1.1 * dense) + 2:,} FLOPs per input, over 1.1 times the {dense:,} of dense layers "
+        "with the same parameters."
+    )
+    assert check_rules("active", shapes, counts, 10 * dense, experts=0) == ""
