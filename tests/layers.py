@@ -94,3 +94,15 @@ class Dropping(Layer):
 
     def compute(self, x_BTD, routing, keep_BE=None):
         return self.linear(self.norm(x_BTD)) * torch.rand(())
+
+
+class Curved(Dense):
+    """Its width is a power of its size."""
+
+    name = "curved"
+
+    def __init__(self, power):
+        self.power = power
+
+    def build(self, shape, size, settings):
+        return DenseLayer(shape, max(1, int(size**self.power)))

@@ -39,13 +39,15 @@ def a_suite(**changes):
     return parse_suite(values | changes, "mine.toml")
 
 
-def a_request(variants=(), *, suite=None, **changes):
-    asked = {name: changes.pop(name) for name in tuple(changes) if name in Request.__dataclass_fields__}
-    return Request(suite="mine", variants=tuple(variants), suite_definition=suite or a_suite(**changes), **asked)
+def a_request(chosen=(), /, *, suite=None, **changes):
+    """``chosen`` are the rows to run; ``changes`` those of the request, else those of the suite."""
+    fields = set(Request.__dataclass_fields__) - {"variants", "suite"}
+    asked = {name: changes.pop(name) for name in tuple(changes) if name in fields}
+    return Request(suite="mine", variants=tuple(chosen), suite_definition=suite or a_suite(**changes), **asked)
 
 
-def a_plan(variants=(), objects=None, **changes):
-    return make_plan(a_request(variants, **changes), objects)
+def a_plan(chosen=(), /, objects=None, **changes):
+    return make_plan(a_request(chosen, **changes), objects)
 
 
 def group_of(plan, row, budget=None):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from layers import Dropping, Fixed, InSteps, Like, Seeding, repeated, slots, with_buffer
+from layers import Curved, Dropping, Fixed, InSteps, Like, Seeding, repeated, slots, with_buffer
 from moebench.budgets import TOLERANCE, Budget, Counts, count_flops, count_layer, count_layers, settle, solve
 from moebench.budgets.count import build_on_meta
 from moebench.contract import wrap
@@ -129,6 +129,24 @@ def test_a_layer_that_ignores_its_size_is_refused_by_name_before_it_fills_the_me
 def test_a_layer_that_grows_in_steps_is_no_layer_that_does_not_grow():
     solution = solve(InSteps(), Budget("total", 264_320, slots()), {})
     assert abs(solution.amount - 264_320) <= TOLERANCE * 264_320
+
+
+@pytest.mark.parametrize("power", [0.5, 1.0, 1.5, 2.0])
+def test_any_growth_is_solved_as_trying_every_size_would(power):
+    variant, slot = Curved(power), slots()[0]
+    amounts = [count_layer(build_on_meta(variant, slot, size, {})).total for size in range(1, 700)]
+    for amount in (amounts[11], amounts[11] + 1, amounts[150] - 1, amounts[600], 65_000):
+        nearest = min(amounts, key=lambda each: (abs(each - amount), each))
+        if abs(nearest - amount) <= TOLERANCE * amount:
+            assert solve(Curved(power), Budget("total", amount, slots()), {}).amount == nearest
+
+
+def test_a_size_is_found_with_few_layers_built():
+    built_sizes = []
+    counting = Like(lambda layer, shape, size: built_sizes.append(size))
+    solve(counting, Budget("total", 1_500_000, slots()), {})
+    assert len(built_sizes) <= 8
+    assert max(built_sizes) <= 1_510_000 // 129
 
 
 def test_frozen_parameters_count():

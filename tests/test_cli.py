@@ -9,9 +9,9 @@ import time
 from pathlib import Path
 
 import pytest
-from tiny import write_plugin, write_suite
 
 from moebench.cli.main import COMMANDS
+from tiny import write_plugin, write_suite
 
 
 def moebench(*words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from tiny import run_tiny, write_plugin, write_suite
 
 from moebench.runs import Record, Store
+from tiny import run_tiny, write_plugin, write_suite
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,11 @@ def of_kind(results: Path, kind: str) -> list[Record]:
 
 def test_every_planned_run_has_a_record(finished: tuple[str, Path]) -> None:
     _, results = finished
-    assert (len(of_kind(results, "trial")), len(of_kind(results, "final")), len(of_kind(results, "latency"))) == (4, 4, 1)
+    assert (len(of_kind(results, "trial")), len(of_kind(results, "final")), len(of_kind(results, "latency"))) == (
+        4,
+        4,
+        1,
+    )
     assert {record.status for record in Store(results).records()} == {"done"}
 
 

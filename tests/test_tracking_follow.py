@@ -58,7 +58,12 @@ def test_a_suite_can_be_watched_while_it_runs(tmp_path, monkeypatch):
         seen, _ = runs_of(results)
         assert {"dense digits trial 1", "soft_moe digits trial 1"} <= set(seen)
         assert seen["soft_moe digits"].info.status == "RUNNING"
-        for record in (*put_finals(store, first), *put_finals(store, second), *put_latency(store, plan)):
+        for record in put_finals(store, second):
+            follower.record(None, record)
+        follower.settle()
+        seen, _ = runs_of(results)
+        assert seen["soft_moe digits seed 1"].info.status == "FINISHED", "what came last was not waited for"
+        for record in (*put_finals(store, first), *put_latency(store, plan)):
             follower.record(None, record)
         put_board(results / "tiny")
         follower.finish(plan, store, results / "tiny")

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny import write_suite
 from torch import nn
 
 from moebench import check, load_board, run, wrap
 from moebench.contract import LayerShape
+from tiny import write_suite
 
 SHAPE = LayerShape(dim=8, out_dim=8, tokens=5)
 

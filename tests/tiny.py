@@ -92,7 +92,13 @@ def write_plugin(folder: Path, row: str, *, in_training: str = "pass", does: str
 
 
 def run_tiny(
-    suite: str, results: Path, *, workers: int = 2, mlflow: bool = False, timeout: float | None = None, **request: object
+    suite: str,
+    results: Path,
+    *,
+    workers: int = 2,
+    mlflow: bool = False,
+    timeout: float | None = None,
+    **request: object,
 ) -> Session:
     """Run a suite without MLflow."""
     how = How(results=results, workers=workers, mlflow=mlflow, timeout=timeout)

@@ -80,7 +80,7 @@ def run_suite(
     store = Store(how.results)
     missing = missing_runs(plan, Records(store))
     total = plan.expected_runs() + len(plan.suite.task) * len(plan.suite.budgets)
-    progress.start(total, total - missing)
+    progress.start(total, total - missing, options.workers)
     with Follower(how.results, plan, enabled=how.mlflow and missing > 0) as follower:
         try:
             outcome = run_plan(plan, how.results, options, progress, follower.record, follower.settle)

@@ -22,8 +22,8 @@ from moebench.tasks import get_task
 from moebench.training.loop import Recipe, train
 
 ALLOWED = 1.03
-PAIRS = 51  # of few steps each, so that both of a pair meet the same machine
-STEPS = 8
+PAIRS = 31  # of few steps each, so that both of a pair meet the same machine
+STEPS = 12
 BATCH = 64
 LR = 3e-3
 

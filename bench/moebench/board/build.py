@@ -21,9 +21,7 @@ def build_board(plan: Plan, lookup: Lookup) -> Board:
     """The board of a plan. ``lookup`` (as ``Store.get``) is asked once for each run."""
     seen = cache(lookup)
     suite = plan.suite
-    gathered = {
-        budget: [Evidence.of(plan, row, budget, seen) for row in plan.rows] for budget in suite.budgets
-    }
+    gathered = {budget: [Evidence.of(plan, row, budget, seen) for row in plan.rows] for budget in suite.budgets}
     return Board(
         suite=suite.name,
         title=suite.title,

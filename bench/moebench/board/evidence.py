@@ -36,9 +36,7 @@ class Run:
             return "not run yet"
         if self.status in SETTLED:
             return ""
-        return self.record.reason or (
-            f"its record lacks {self.metric}" if self.record.settled else "no reason kept"
-        )
+        return self.record.reason or (f"its record lacks {self.metric}" if self.record.settled else "no reason kept")
 
 
 @dataclass(frozen=True)

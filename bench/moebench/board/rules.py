@@ -36,8 +36,4 @@ RANK_RULE = (
 def seeds_note(seeds: int) -> str:
     """What the number of seeds means for a reader."""
     said = f"{seeds} seed{'' if seeds == 1 else 's'}: rows whose ranks overlap are not told apart"
-    return (
-        f"{said}; `--seeds {PUBLISHED_SEEDS}` for a published board."
-        if seeds < PUBLISHED_SEEDS
-        else f"{said}."
-    )
+    return f"{said}; `--seeds {PUBLISHED_SEEDS}` for a published board." if seeds < PUBLISHED_SEEDS else f"{said}."

@@ -27,9 +27,7 @@ def tuning(study: Study, sampler: str) -> Tuning | None:
         validation=values[study.winner],
         default_validation=values[0],
         device_seconds=round(sum(float(record.provenance.get("seconds", 0)) for record in records), 3),
-        edges=tuple(
-            filter(None, (_edge(name, settings[name], group.space.get(name, {})) for name in settings))
-        ),
+        edges=tuple(filter(None, (_edge(name, settings[name], group.space.get(name, {})) for name in settings))),
         effort=curve,
         effort_reason=reason,
     )

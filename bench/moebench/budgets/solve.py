@@ -20,6 +20,9 @@ PLATEAU = 1024
 
 LARGEST_SIZE = 2**26
 
+STRIDE = 15
+"""How many times its own size a step to the next may be, lest a wrong guess fill the memory."""
+
 
 @dataclass(frozen=True)
 class Solution:
@@ -33,8 +36,8 @@ class Solution:
 def solve(variant: Variant, budget: Budget, settings: Settings) -> Solution:
     """The sizes closest to the budget, within 1 %; else :class:`BudgetError` with the nearest that it reaches.
 
-    The amount must grow with size. The largest common size below the budget is found by doubling and
-    bisection; then one layer after the other is made one unit larger, and the nearest of these steps wins.
+    The amount must grow with size. The largest common size below the budget is looked for; then one layer after
+    the other is made one unit larger, and the nearest of these steps wins.
     """
     costs = _Costs(variant, budget, settings)
     ladder = _steps_around(costs, budget)
@@ -95,7 +98,20 @@ def _largest_below(costs: _Costs, amount: int) -> int:
     """The largest size whose amount is at most the budget; 0 if even size 1 is above it."""
     if costs.all_at(1) > amount:
         return 0
-    high = 2
+    low, high = _bracket(costs, amount)
+    tries = 0
+    while high - low > 1:
+        # Amounts are nearly always linear in size, and then this ends at once; if not, halving does.
+        share = (amount - costs.all_at(low)) / (costs.all_at(high) - costs.all_at(low)) if tries < 4 else 0.5
+        middle = min(max(low + int(share * (high - low)), low + 1), high - 1)
+        low, high = (middle, high) if costs.all_at(middle) <= amount else (low, middle)
+        tries += 1
+    return low
+
+
+def _bracket(costs: _Costs, amount: int) -> tuple[int, int]:
+    """A size that is within the budget and one that is not, the latter not far above it."""
+    low, high = 1, 2
     while (reached := costs.all_at(high)) <= amount:
         if high >= LARGEST_SIZE or (high >= PLATEAU and reached == costs.all_at(high // PLATEAU)):
             raise BudgetError(
@@ -103,12 +119,10 @@ def _largest_below(costs: _Costs, amount: int) -> int:
                 f"{high:,} and must use the size that build() is given.",
                 (reached,),
             )
-        high *= 2
-    low = high // 2
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if costs.all_at(middle) <= amount else (low, middle)
-    return low
+        growth = (reached - costs.all_at(1)) / (high - 1)
+        expected = int((amount - reached) / growth) + 1 if growth else high
+        low, high = high, high + min(expected, STRIDE * high)
+    return low, high
 
 
 def _unreachable(variant: Variant, budget: Budget, settings: Settings, reachable: tuple[int, ...]) -> BudgetError:

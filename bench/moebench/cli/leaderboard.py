@@ -55,11 +55,5 @@ def command(suite: str | None, form: str, seeds: int | None, trials: int | None,
 def _say_damaged(store: Store) -> None:
     if store.damaged:
         names = ", ".join(f"'{path}'" for path in store.damaged)
-        what = (
-            "1 damaged record was"
-            if len(store.damaged) == 1
-            else f"{len(store.damaged)} damaged records were"
-        )
-        click.echo(
-            f"moebench: {what} set aside ({names}); the next run of the suite makes it anew.", err=True
-        )
+        what = "1 damaged record was" if len(store.damaged) == 1 else f"{len(store.damaged)} damaged records were"
+        click.echo(f"moebench: {what} set aside ({names}); the next run of the suite makes it anew.", err=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Protocol
 
 from rich.console import Console
@@ -16,8 +15,8 @@ from moebench.runs import Record
 class Progress(Protocol):
     """Told of what starts and what ends."""
 
-    def start(self, total: int, cached: int) -> None:
-        """So many runs in all, so many of them found again."""
+    def start(self, total: int, cached: int, workers: int) -> None:
+        """So many runs in all, so many of them found again, so many at a time."""
 
     def running(self, labels: list[str]) -> None:
         """These are under way now."""
@@ -32,7 +31,7 @@ class Progress(Protocol):
 class Quiet:
     """Says nothing."""
 
-    def start(self, total: int, cached: int) -> None:
+    def start(self, total: int, cached: int, workers: int) -> None:
         """Nothing."""
 
     def running(self, labels: list[str]) -> None:
@@ -53,10 +52,10 @@ class Plain:
         self._total = self._done = 0
         self._clock = _Clock()
 
-    def start(self, total: int, cached: int) -> None:
+    def start(self, total: int, cached: int, workers: int) -> None:
         """Start the clock."""
         self._total, self._done = total, cached
-        self._clock.start(total - cached)
+        self._clock.workers = workers
 
     def running(self, labels: list[str]) -> None:
         """Nothing: a log shows what has ended."""
@@ -64,6 +63,7 @@ class Plain:
     def finished(self, label: str, record: Record) -> None:
         """One line: how many of how many, what, how it came out, and the time left."""
         self._done += 1
+        self._clock.add(record)
         left = self._clock.left(self._total - self._done)
         self._console.print(
             f"[{self._done}/{self._total}] {label}  {outcome_words(record)}  {left}",
@@ -94,10 +94,10 @@ class Live:
         self._total = self._done = 0
         self._last = ""
 
-    def start(self, total: int, cached: int) -> None:
+    def start(self, total: int, cached: int, workers: int) -> None:
         """Show the bar."""
         self._total, self._done = total, cached
-        self._clock.start(total - cached)
+        self._clock.workers = workers
         self._bar.update(self._task, total=total, completed=cached)
         self._bar.start()
 
@@ -112,6 +112,7 @@ class Live:
     def finished(self, label: str, record: Record) -> None:
         """Advance the bar."""
         self._done += 1
+        self._clock.add(record)
         self._last = f"{label} {outcome_words(record)}"
         self._bar.update(self._task, completed=self._done)
         if record.status != "done":
@@ -142,15 +143,19 @@ def outcome_words(record: Record) -> str:
 
 
 class _Clock:
-    """Time to go, from the pace so far."""
+    """Time to go, from how long the runs so far took."""
 
-    def start(self, left: int) -> None:
-        self._left_at_start = left
-        self._since = time.monotonic()
+    def __init__(self) -> None:
+        self.workers = 1
+        self._seconds: list[float] = []
+
+    def add(self, record: Record) -> None:
+        """A run has ended."""
+        self._seconds.append(float(record.provenance.get("seconds", 0.0)))
 
     def left(self, left: int) -> str:
-        done = self._left_at_start - left
-        if done <= 0 or left <= 0:
+        """The time that so many more runs take, in words; empty while nothing is known."""
+        if not self._seconds or left <= 0:
             return ""
-        seconds = (time.monotonic() - self._since) / done * left
+        seconds = sum(self._seconds) / len(self._seconds) * left / self.workers
         return f"{int(seconds // 60)}:{int(seconds % 60):02d} left"

@@ -29,9 +29,7 @@ def held_equal(board: Board) -> list[tuple[str, str]]:
 def fact(value: object) -> str:
     """A setting, or several of them: ``vit, dim 64``."""
     if isinstance(value, Mapping):
-        return ", ".join(
-            fact(item) if name == "name" else f"{name} {fact(item)}" for name, item in value.items()
-        )
+        return ", ".join(fact(item) if name == "name" else f"{name} {fact(item)}" for name, item in value.items())
     if isinstance(value, list | tuple):
         return " ".join(map(fact, value))
     if isinstance(value, bool):

@@ -45,9 +45,7 @@ def _table(board: Board, entries: Sequence[Entry]) -> list[str]:
     tasks = [task.name for task in board.tasks] if len(board.tasks) > 1 else []
     titles = ["rank", "variant", words.score_name(board), *tasks, "vs dense", "specialization"]
     titles += ["latency", "active parameters", "FLOPs per input"]
-    rule = [
-        "---:" if title in ("latency", "active parameters", "FLOPs per input") else "---" for title in titles
-    ]
+    rule = ["---:" if title in ("latency", "active parameters", "FLOPs per input") else "---" for title in titles]
     return [_line(titles), _line(rule), *(_line(_cells(entry, tasks)) for entry in entries)]
 
 

@@ -91,15 +91,11 @@ def _columns(score: str, *, compact: bool) -> list[Column]:
         Column("rank", lambda e: rank(e.rank)),
         Column("variant", lambda e: plain(e.variant)),
         Column(score, lambda e: interval(e.representation, 3)),
-        Column(
-            "vs dense", lambda e: MISSING if e.variant == BASELINE else interval(e.vs_dense, 3, sign=True)
-        ),
+        Column("vs dense", lambda e: MISSING if e.variant == BASELINE else interval(e.vs_dense, 3, sign=True)),
         Column("specialization", lambda e: _no_experts(e) or interval(e.specialization, 2), gives_way=1),
         Column("latency", lambda e: latency(e.latency), "right", gives_way=2),
         Column("active", lambda e: short(e.counts.active_params if e.counts else None), "right", gives_way=3),
-        Column(
-            "FLOPs", lambda e: short(e.counts.flops_per_input if e.counts else None), "right", gives_way=4
-        ),
+        Column("FLOPs", lambda e: short(e.counts.flops_per_input if e.counts else None), "right", gives_way=4),
     ]
 
 
