@@ -32,6 +32,10 @@ VALUES = {
 }
 
 
+ALONE = {"variants": ["dense"], "reference": [], "space": {}}
+"""Dense alone: the least that makes a plan."""
+
+
 def a_suite(**changes):
     """The small suite; changes replace its tables, those of tuning are merged."""
     values = copy.deepcopy(VALUES)

@@ -59,7 +59,7 @@ def test_a_mistake_is_one_sentence(words: list[str], expected: str, tmp_path: Pa
 @pytest.mark.parametrize(
     ("old", "new", "expected"),
     [
-        ('variants = ["dense", "soft_moe"]', 'variants = ["dense", "sfot_moe"]', "unknown variant 'sfot_moe'"),
+        ('"soft_moe"]', '"soft_moe", "sfot"]', "unknown variant 'sfot'"),
         ('name = "digits"', 'name = "digit"', "unknown task 'digit'; did you mean 'digits'?"),
         ("experts = [8]", "expets = [8]", "unknown setting 'expets'"),
         ("steps = 12", 'steps = "many"', "training.steps"),

@@ -19,7 +19,7 @@ from moebench.training.seeds import derive_seed
 from moevariants.dense import Dense
 from moevariants.sparse_topk import SparseTopK
 from packages import VARIANT, Site, variant
-from plans import BUDGET, a_plan, a_request, a_suite, group_of
+from plans import ALONE, BUDGET, a_plan, a_request, a_suite, group_of
 
 SHAPES = layer_shapes(host_settings(a_suite().host), get_task("digits").info)
 
@@ -85,7 +85,7 @@ def test_seeds_vary_within_a_variant_and_agree_between_variants(plan):
 
 
 def test_more_seeds_keep_the_first_ones(plan):
-    more = a_plan(seeds=5)
+    more = a_plan(seeds=5, **ALONE)
     assert more.groups[0].final_seeds[:2] == plan.groups[0].final_seeds
     assert more.groups[0].trials == plan.groups[0].trials
 
@@ -129,7 +129,7 @@ def test_an_option_that_cannot_meet_the_budget_is_never_a_trial():
 
 def test_an_option_that_breaks_a_rule_is_never_a_trial():
     """32 slots an expert make the experts work on 256 rows where the input has 4 tokens."""
-    plan = a_plan(space={"soft_moe": {"experts": [8], "slots": [32, 1]}})
+    plan = a_plan(variants=["soft_moe"], reference=[], space={"soft_moe": {"experts": [8], "slots": [32, 1]}})
     assert group_of(plan, "soft_moe").space["slots"] == {"options": [1], "default": 1}
     assert group_of(plan, "soft_moe").problem == ""
 
@@ -149,7 +149,7 @@ class Joint(Dense):
 
 @pytest.mark.parametrize("sampler", ["random", "tpe"])
 def test_a_combination_that_cannot_meet_the_budget_is_drawn_again(sampler):
-    plan = a_plan(objects={"joint": Joint()}, tuning={"sampler": sampler, "trials": 12, "generation": 12})
+    plan = a_plan(objects={"joint": Joint()}, **ALONE, tuning={"sampler": sampler, "trials": 12, "generation": 12})
     group = group_of(plan, "joint")
     assert len(group.trials) == 12
     combinations = {(trial["a"], trial["b"]) for trial in group.trials}
@@ -170,7 +170,7 @@ def test_a_budget_that_a_variant_cannot_meet_is_the_problem_of_its_group_alone()
 
 def test_a_layer_that_breaks_a_rule_whatever_its_settings_is_told_so():
     twice = Like(lambda layer, shape, size: Repeated(layer, 2))
-    group = group_of(a_plan(objects={"mine": twice}), "mine")
+    group = group_of(a_plan(objects={"mine": twice}, **ALONE), "mine")
     assert group.problem.startswith("mine: its layers need ")
     assert group.trials == group.trial_cells == ()
 
@@ -180,7 +180,7 @@ def test_a_plug_in_that_raises_while_it_is_planned_is_a_row_with_its_reason(tmp_
     path = tmp_path / "mine.py"
     first = {"space": "return Space()", "build": "from moevariants"}[method]
     path.write_text(VARIANT.replace(first, f"raise OSError('no card')\n        {first}"))
-    plan = a_plan([f"{path}:Mine"])
+    plan = a_plan([f"{path}:Mine"], **ALONE)
     group = group_of(plan, "mine")
     assert group.problem == "mine: its space() or build() raised OSError: no card"
     assert group.broken
@@ -202,14 +202,14 @@ def test_an_installed_plug_in_takes_part_by_its_name(tmp_path, monkeypatch, plan
     site = Site(tmp_path / "site", monkeypatch)
     site.write("part_package/variant.py", VARIANT)
     site.install("part", {"mine": "part_package.variant:Mine"})
-    more = a_plan(["mine"])
+    more = a_plan(["mine"], **ALONE)
     assert group_of(more, "mine").problem == ""
     assert [t["lr"] for t in group_of(more, "mine").trials] == [t["lr"] for t in plan.groups[0].trials]
     assert {row.name for row in more.rows if row.selected} == {"dense", "mine"}
 
 
 def test_an_object_is_a_row_of_its_own():
-    plan = a_plan(objects={"mine": Like(lambda *_: None)})
+    plan = a_plan(objects={"mine": Like(lambda *_: None)}, **ALONE)
     row = plan.row("mine")
     assert (row.spec, row.selected, len(row.code_digest)) == ("object", True, 20)
     assert group_of(plan, "mine").trial_cells[0].code_digest == row.code_digest
@@ -227,7 +227,7 @@ class Empty(Dense):
 
 
 def test_an_object_that_counts_as_false_is_an_object_all_the_same():
-    assert group_of(a_plan(objects={"empty": Empty()}), "empty").problem == ""
+    assert group_of(a_plan(objects={"empty": Empty()}, **ALONE), "empty").problem == ""
 
 
 @pytest.mark.parametrize("axis", ["total", "active", "flops"])
@@ -266,7 +266,7 @@ def test_a_misspelt_setting_is_answered_with_the_nearest():
 
 
 def test_a_setting_of_the_wrong_type_is_the_variants_to_refuse():
-    plan = a_plan(space={"soft_moe": {"experts": ["eight"]}, "sparse_topk": {"renormalise": [1]}})
+    plan = a_plan(reference=[], space={"soft_moe": {"experts": ["eight"]}, "sparse_topk": {"renormalise": [1]}})
     assert "experts must be a whole number of at least 1, not 'eight'" in group_of(plan, "soft_moe").problem
     assert "renormalise must be true or false, not 1" in group_of(plan, "sparse_topk").problem
 
@@ -295,7 +295,7 @@ def test_a_backend_or_a_device_that_is_not_there_is_known_before_anything_runs()
 
 
 def test_a_micro_batch_is_part_of_the_cell_and_of_the_protocol(plan):
-    small = a_plan(micro_batch=4)
+    small = a_plan(micro_batch=4, **ALONE)
     assert (small.protocol, plan.protocol) == ("1 (micro_batch=4)", "1")
     assert group_of(small, "dense").trial_cells[0].micro_batch == 4
     assert group_of(small, "dense").trial_cells[0].identity != group_of(plan, "dense").trial_cells[0].identity

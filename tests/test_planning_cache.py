@@ -16,16 +16,12 @@ from moebench.planning.estimate import missing_runs
 from moebench.planning.request import Request
 from moebench.runs import Store
 from packages import VARIANT
-from plans import Records, a_request, a_suite
+from plans import ALONE, Records, a_request, a_suite
 
 FASHION = {
     "task": [{"name": "fashion_mnist"}],
     "host": {"name": "vit", "dim": 16, "depth": 2, "heads": 2, "patch": 14},
-    "variants": ["dense"],
-    "reference": [],
-    "space": {},
 }
-SMALL = {"variants": ["dense"], "reference": [], "space": {}}
 
 
 class Asked:
@@ -38,7 +34,7 @@ class Asked:
         def on_miss():
             self.made += 1
 
-        request = a_request(chosen, **{**SMALL, **changes})
+        request = a_request(chosen, **{**ALONE, **changes})
         return get_plan(request, self.results, on_miss)
 
     def files(self):
@@ -217,7 +213,7 @@ def test_a_kept_plan_is_read_without_torch(tmp_path):
 
 def test_a_later_generation_is_asked_without_torch(tmp_path):
     """So that the board of a suite with a TPE study is read as fast as any."""
-    suite = a_suite(**SMALL, tuning={"sampler": "tpe", "generation": 2})
+    suite = a_suite(**ALONE, tuning={"sampler": "tpe", "generation": 2})
     plan = get_plan(Request(suite="mine", suite_definition=suite), tmp_path)
     store = Store(tmp_path)
     for record in Records().settle_all(plan).values():

@@ -81,7 +81,7 @@ def test_the_order_of_settings_does_not_matter_and_their_type_does():
 
 
 def test_the_identity_is_the_same_on_every_machine():
-    assert Cell(**VALUES).identity == "PINNED"
+    assert Cell(**VALUES).identity == "6f2abe7ebde3edab5000"
     assert Cell.from_json(json.loads(json.dumps(Cell(**VALUES).to_json()))).identity == Cell(**VALUES).identity
     assert pickle.loads(pickle.dumps(Cell(**VALUES))) == Cell(**VALUES)
 
@@ -174,7 +174,7 @@ def test_files_that_are_no_records_are_left_alone(store):
 
 @pytest.mark.parametrize("text", ["", "{", '{"schema_version": 1}', '{"schema_version": 0}'])
 def test_reading_a_record_says_why_it_is_none(text):
-    with pytest.raises(ValueError, match="not whole JSON|not a record"):
+    with pytest.raises(ValueError, match=r"^not (whole JSON|a record)"):
         parse_record(text)
 
 

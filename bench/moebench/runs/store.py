@@ -103,7 +103,7 @@ class Store:
 
         path = self.sidecar_path(identity)
         try:
-            with np.load(path, allow_pickle=False) as loaded:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as loaded:
                 return dict(loaded)
         except FileNotFoundError:
             return {}
