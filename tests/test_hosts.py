@@ -11,6 +11,7 @@ import weakref
 import pytest
 import torch
 from pydantic import ValidationError
+from timm.layers import Mlp
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
@@ -122,11 +123,12 @@ def test_without_the_residual_attention_keeps_its_own():
 
 
 def test_only_the_chosen_blocks_are_replaced_first_block_first():
-    variant = Built(make=lambda shape: Plain())
+    made = []
+    variant = Built(make=lambda shape: made.append(Plain()) or made[-1])
     host = host_settings({**SMALL_HOST, "depth": 4, "replace": [3, 1]})
     model = build_model(host, DIGITS, variant, (1, 1), {}, seed=0)
-    assert [isinstance(block.mlp, Site) for block in model.body.blocks] == [False, True, False, True]
-    assert [model.body.blocks[1].mlp.layer, model.body.blocks[3].mlp.layer] == model.layers()
+    assert [type(block.mlp) for block in model.body.blocks] == [Mlp, Site, Mlp, Site]
+    assert [model.body.blocks[1].mlp.layer, model.body.blocks[3].mlp.layer] == made == model.layers()
     assert [(shape.index, shape.depth) for shape in variant.shapes] == [(0, 2), (1, 2)]
 
 
@@ -317,6 +319,8 @@ def test_patches_that_do_not_fill_the_image_are_refused(host):
         layer_shapes(host_settings(host), DIGITS)
     with pytest.raises(SuiteError, match="does not divide"):
         layer_shapes(host_settings(host), toy_task((1, 9, 8), 2))
+    with pytest.raises(SuiteError, match="does not divide"):
+        layer_shapes(host_settings(host), toy_task((1, 8, 9), 2))
 
 
 @pytest.mark.parametrize("name", HOSTS)

@@ -155,15 +155,17 @@ class Dropping(Plain):
         self.kept_TK = torch.tensor(kept_TK)
 
     def route(self, x_BTD, token_mask_BT=None):
+        self.modes.append(self.training)
         kept_BTK = self.kept_TK.expand(len(x_BTD), -1, -1)
         return Routing(mass_BE=None, kept_BTK=kept_BTK)
 
 
 def test_drop_rate_and_coverage_by_hand():
     layer = Dropping([[True, True], [True, False], [False, False], [True, False]])
-    model = single_layer(layer, image=(1, 4, 2), classes=2, grid=2)
+    model = single_layer(layer, image=(1, 4, 2), classes=2, grid=2).train()
     data = Split(torch.zeros(7, 1, 4, 2), torch.zeros(7, dtype=torch.long))
     assert routing_summary(model, data, batch=3) == {"drop_rate": 4 / 8, "token_coverage": 3 / 4}
+    assert layer.modes == [False] * 3
 
 
 def test_drops_of_a_collapsed_router_with_room_for_one_token_an_expert():

@@ -108,6 +108,12 @@ def test_a_misspelt_name(path, value, said):
     assert complaint(path, value) == said
 
 
+def test_a_misspelt_variant_is_named_before_the_space_that_it_leaves_behind():
+    for wrong, right in (("sfot_moe", "soft_moe"), ("sparse_topkk", "sparse_topk")):
+        variants = [wrong if name == right else name for name in QUICK["variants"]]
+        assert complaint("variants", variants) == f"unknown variant '{wrong}'; did you mean '{right}'?"
+
+
 @pytest.mark.parametrize(
     ("path", "value", "said"),
     [

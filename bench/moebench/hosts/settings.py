@@ -55,6 +55,8 @@ class ViTSettings(HostSettings):
         blocks = self.replaced
         if not blocks or len(set(blocks)) != len(blocks) or not all(0 <= b < self.depth for b in blocks):
             raise ValueError(f"replace {list(blocks)} must name different blocks from 0 to {self.depth - 1}")
+        # Spelled out, so that "all" and the list of all are one host with one identity.
+        object.__setattr__(self, "replace", blocks)
         return self
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
+from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ from pydantic import ValidationError
 
 from moebench.errors import SuiteError, UnknownNameError
 from moebench.hosts import HOSTS, host_settings
-from moebench.suites.mistakes import sentence
+from moebench.plugins.find import find_variants, is_place
+from moebench.suites.mistakes import hint, sentence
 from moebench.suites.schema import Suite, Training
 from moebench.tasks import get_task
 
@@ -51,6 +53,7 @@ def parse_suite(values: dict[str, Any], where: str) -> Suite:
     key = ""
     try:
         suite = Suite.model_validate(values)
+        _check_names(suite, where)
         for index, entry in enumerate(suite.task):
             key = ""
             get_task(entry.name)
@@ -63,6 +66,30 @@ def parse_suite(values: dict[str, Any], where: str) -> Suite:
     except UnknownNameError as error:
         raise SuiteError(f"suite '{where}': {error}") from error
     return suite
+
+
+def _check_names(suite: Suite, where: str) -> None:
+    """What refers to variants refers to the suite's. If not, it may be the variant that is misspelt."""
+    variants = sorted({*suite.variants, *(reference.variant for reference in suite.reference)})
+    if any(map(is_place, variants)):
+        return  # the name that a file gives itself is known when it is imported
+    problem = next(_stray_names(suite, variants), "")
+    if problem:
+        installed = find_variants()
+        for variant in variants:
+            if variant not in installed:
+                raise UnknownNameError("variant", variant, installed)
+        raise SuiteError(f"suite '{where}': {problem}")
+
+
+def _stray_names(suite: Suite, variants: list[str]) -> Iterator[str]:
+    for reference in suite.reference:
+        name = reference.active_of
+        if name is not None and name not in suite.variants:
+            yield f"active_of of the reference '{reference.name}' is '{name}'; {hint(name, suite.variants)}"
+    for name in suite.space:
+        if name not in variants:
+            yield f"space.{name} is for a variant that the suite does not have; {hint(name, variants)}"
 
 
 def _check_host(values: dict[str, Any]) -> None:

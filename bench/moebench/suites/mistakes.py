@@ -38,7 +38,7 @@ def sentence(error: ValidationError, key: str = "") -> str:
     finding = next((each for each in findings if each["type"] == "extra_forbidden"), findings[0])
     where = ".".join(filter(None, (key, *map(str, _place(finding["loc"], findings)))))
     if finding["type"] == "extra_forbidden":
-        return f"unknown key '{where}'; {_hint(str(finding['loc'][-1]), _siblings(error.title, finding['loc']))}"
+        return f"unknown key '{where}'; {hint(str(finding['loc'][-1]), _siblings(error.title, finding['loc']))}"
     if finding["type"] == "missing":
         return f"the key '{where}' is missing."
     got = finding.get("input")
@@ -47,7 +47,8 @@ def sentence(error: ValidationError, key: str = "") -> str:
     return said if said.endswith("?") else f"{said}."
 
 
-def _hint(name: str, known: list[str]) -> str:
+def hint(name: str, known: list[str]) -> str:
+    """What a misspelt name might have meant, or all that there is."""
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     return f"did you mean '{near[0]}'?" if near else f"known: {', '.join(known)}."
 

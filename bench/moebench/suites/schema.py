@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
@@ -136,29 +135,15 @@ class Suite(_Table):
         return name
 
     @model_validator(mode="after")
-    def _names_agree(self) -> Suite:
+    def _names_are_unique(self) -> Suite:
         problem = next(self._problems(), "")
         if problem:
             raise ValueError(problem)
         return self
 
     def _problems(self) -> Iterator[str]:
-        """Names that are given twice, or that nothing has."""
+        """Names that are given twice."""
         rows = [*self.variants, *(reference.name for reference in self.reference)]
         budgets = [str(budget) for budget in self.budgets]
         for what, names in (("task", self.task_names), ("row", rows), ("budget", budgets)):
             yield from (f"{what} '{name}' is named twice" for name in names if names.count(name) > 1)
-        for reference in self.reference:
-            if reference.active_of is not None and reference.active_of not in self.variants:
-                place = f"active_of of the reference '{reference.name}'"
-                yield f"{place} is '{reference.active_of}'; {_one_of(reference.active_of, self.variants)}"
-        variants = sorted({*self.variants, *(reference.variant for reference in self.reference)})
-        by_file = any(":" in variant for variant in variants)  # whose name is known when it is imported
-        for name in self.space:
-            if name not in variants and not by_file:
-                yield f"space.{name} is for a variant that the suite does not have; {_one_of(name, variants)}"
-
-
-def _one_of(name: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    return f"did you mean '{near[0]}'?" if near else f"it has: {', '.join(known)}"
