@@ -54,9 +54,7 @@ def test_one_task_is_scipys_paired_t_test(seeds):
     assert ours.df == pytest.approx(theirs.df)
     assert (interval.low, interval.high) == pytest.approx(tuple(theirs.confidence_interval(0.9)))
     mean = mean_interval(a)
-    assert (mean.low, mean.high) == pytest.approx(
-        stats.t.interval(0.95, seeds - 1, a.mean(), stats.sem(a[:, 0]))
-    )
+    assert (mean.low, mean.high) == pytest.approx(stats.t.interval(0.95, seeds - 1, a.mean(), stats.sem(a[:, 0])))
 
 
 @pytest.mark.parametrize("seed", range(5))

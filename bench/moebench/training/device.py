@@ -23,9 +23,7 @@ def choose_device(asked: str | None) -> torch.device:
     count = torch.cuda.device_count()
     if (device.index or 0) >= count:
         have = f"{count or 'no'} CUDA device{'s' * (count > 1)}"
-        raise DeviceError(
-            f"there is no device '{asked}': this machine has {have}; use --device cpu or leave it out."
-        )
+        raise DeviceError(f"there is no device '{asked}': this machine has {have}; use --device cpu or leave it out.")
     return device
 
 
