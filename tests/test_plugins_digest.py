@@ -89,7 +89,9 @@ def test_a_changed_line_changes_it(tmp_path, was, now):
     assert digest_of(tmp_path / "mine.py", VARIANT.replace(was, now)) != before
 
 
-@pytest.mark.parametrize(("was", "now"), [("1", "True"), ("1", "1.0"), ("'a'", "b'a'"), ("x", "not x"), ("[]", "()")])
+@pytest.mark.parametrize(
+    ("was", "now"), [("1", "True"), ("1", "'1'"), ("1", "1.0"), ("'a'", "b'a'"), ("x", "not x"), ("[]", "()")]
+)
 def test_values_that_are_equal_but_not_the_same_are_told_apart(was, now):
     assert spelling(ast.parse(f"y = {was}")) != spelling(ast.parse(f"y = {now}"))
 
@@ -213,7 +215,7 @@ print(object_digest(Wrapped(lambda dim, hidden: helper_of_objects.work(Module(di
 
 def object_digest_of(folder, seed="0", **changes):
     source = OBJECT.format(**{"scale": 2, "doc": "said", "plus": "+ 1", "weight": 0.1} | changes)
-    environment = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(folder)}
+    environment = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": os.pathsep.join([str(folder), *sys.path])}
     run = subprocess.run([sys.executable, "-c", source], env=environment, capture_output=True, text=True, check=True)
     return run.stdout.strip()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tomllib
 from collections.abc import Iterator
 from importlib.resources import files
@@ -12,7 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from moebench.errors import SuiteError, UnknownNameError
-from moebench.hosts import HOSTS, host_settings
+from moebench.hosts import host_settings
 from moebench.plugins.find import find_variants, is_place
 from moebench.suites.mistakes import hint, sentence
 from moebench.suites.schema import Suite, Training
@@ -58,7 +57,7 @@ def parse_suite(values: dict[str, Any], where: str) -> Suite:
             key = ""
             get_task(entry.name)
             key = f"task.{index}.host" if entry.host else "host"
-            _check_host(suite.host | entry.host)
+            host_settings(suite.host | entry.host)
             key = f"task.{index}.training"
             Training.model_validate(suite.training.model_dump() | entry.training)
     except ValidationError as error:
@@ -90,9 +89,3 @@ def _stray_names(suite: Suite, variants: list[str]) -> Iterator[str]:
     for name in suite.space:
         if name not in variants:
             yield f"space.{name} is for a variant that the suite does not have; {hint(name, variants)}"
-
-
-def _check_host(values: dict[str, Any]) -> None:
-    """The settings of a host on one task; no value of another type is made to fit."""
-    host_settings(values)
-    HOSTS[values["name"]].model_validate_json(json.dumps(values, default=str), strict=True)
