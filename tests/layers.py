@@ -106,3 +106,12 @@ class Curved(Dense):
 
     def build(self, shape, size, settings):
         return DenseLayer(shape, max(1, int(size**self.power)))
+
+
+class Cliff(Dense):
+    """Its width is its size, and from 3,000 on a thousand times that."""
+
+    name = "cliff"
+
+    def build(self, shape, size, settings):
+        return DenseLayer(shape, size if size < 3_000 else 1_000 * size)

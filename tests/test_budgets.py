@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from layers import Curved, Dropping, Fixed, InSteps, Like, Seeding, repeated, slots, with_buffer
+from layers import Cliff, Curved, Dropping, Fixed, InSteps, Like, Seeding, repeated, slots, with_buffer
 from moebench.budgets import TOLERANCE, Budget, Counts, count_flops, count_layer, count_layers, settle, solve
 from moebench.budgets.count import build_on_meta
 from moebench.contract import wrap
@@ -120,7 +120,9 @@ def test_the_nearest_are_reachable_indeed():
 
 @pytest.mark.parametrize("axis", ["total", "active", "flops"])
 def test_a_layer_that_ignores_its_size_is_refused_by_name_before_it_fills_the_memory(axis):
-    with pytest.raises(BudgetError, match=r"^fixed does not grow with size: it reaches [\d,]+ of 1,000,000 at"):
+    with pytest.raises(
+        BudgetError, match=r"^fixed does not grow with size: it reaches [\d,]+ of 1,000,000 at size 1,024"
+    ):
         solve(Fixed(), Budget(axis, 1_000_000, slots()), {})
 
 
@@ -139,12 +141,29 @@ def test_any_growth_is_solved_as_trying_every_size_would(power):
             assert solve(Curved(power), Budget("total", amount, slots()), {}).amount == nearest
 
 
-def test_a_size_is_found_with_few_layers_built():
-    built_sizes = []
-    counting = Like(lambda layer, shape, size: built_sizes.append(size))
-    solve(counting, Budget("total", 1_500_000, slots()), {})
-    assert len(built_sizes) <= 8
-    assert max(built_sizes) <= 1_510_000 // 129
+def sizes_built(variant, amount):
+    """The sizes at which solving built a layer, whether or not it met the budget."""
+    sizes = []
+    build = variant.build
+    variant.build = lambda shape, size, settings: (sizes.append(size), build(shape, size, settings))[1]
+    Budget("total", amount, slots()).fits(variant, {})
+    return sizes
+
+
+def test_a_size_is_found_with_few_layers_built_and_none_much_too_large():
+    """FLOPs are counted on real layers, which cost time and memory."""
+    sizes = sizes_built(Dense(), 1_500_000)
+    assert len(sizes) <= 10
+    assert max(sizes) <= 1.5 * 1_500_000 / 129
+
+
+@pytest.mark.parametrize("power", [0.5, 2.0, 3.0])
+def test_even_a_crooked_growth_is_followed_in_few_steps(power):
+    assert len(sizes_built(Curved(power), 1_000_003)) <= 40
+
+
+def test_a_cliff_does_not_make_it_try_every_size():
+    assert len(sizes_built(Cliff(), 500_000)) <= 30
 
 
 def test_frozen_parameters_count():

@@ -48,10 +48,12 @@ def test_the_count_does_not_depend_on_the_weights_or_the_mode():
     assert len({count_flops(layer.train(mode), slot) for layer in layers for mode in (True, False)}) == 1
 
 
-def test_the_loop_counts_what_a_grouped_product_hides():
+def test_the_padding_of_a_grouped_product_is_not_counted():
+    """T = 16, D = 64, E = 8, K = 2, H = 13, which the product pads to 16."""
     (slot,) = slots()
-    layer = SparseTopK().build(slot, 16, {"experts": 8})
+    layer = SparseTopK().build(slot, 13, {"experts": 8})
     loop = count_flops(layer, slot)
+    assert loop == 2 * 16 * 64 * 8 + 2 * 32 * 2 * 64 * 13
     choose_backend(layer, "grouped")
     assert count_flops(layer, slot) == loop > 0
     assert layer.experts.backend == "auto"

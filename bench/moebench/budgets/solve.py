@@ -121,7 +121,7 @@ def _bracket(costs: _Costs, amount: int) -> tuple[int, int]:
             )
         growth = (reached - costs.all_at(1)) / (high - 1)
         expected = int((amount - reached) / growth) + 1 if growth else high
-        low, high = high, high + min(expected, STRIDE * high)
+        low, high = high, high + min(max(expected, high // 2), STRIDE * high)
     return low, high
 
 

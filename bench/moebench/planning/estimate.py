@@ -12,8 +12,8 @@ from moebench.planning.plan import Group, Lookup, Plan
 from moebench.runs import Cell, Record
 
 # A rule of thumb from small models on a laptop's core, and on a GPU: seconds a step, and FLOP/s while training.
-OVERHEAD = {"cpu": 0.006, "cuda": 0.015}
-THROUGHPUT = {"cpu": 2.5e10, "cuda": 5e12}
+OVERHEAD = {"cpu": 0.004, "cuda": 0.015}
+THROUGHPUT = {"cpu": 8e10, "cuda": 5e12}
 LATENCY_SECONDS = 20.0
 START_SECONDS = 2.0
 
