@@ -36,6 +36,8 @@ DETERMINING = (
     "planning/make.py",
     "planning/space.py",
     "scores/*.py",
+    "subset/scores.py",
+    "subset/select.py",
     "tasks/augment.py",
     "tasks/catalogue.py",
     "tasks/image_task.py",
@@ -96,7 +98,7 @@ def digits() -> dict[str, list[float]]:
 
 def _run(name: str, settings: dict[str, Any]) -> list[float]:
     from moebench.execution.job import Job
-    from moebench.execution.train_cell import run_training
+    from moebench.execution.run_cell import run_cell
     from moebench.runs import Cell, Store
     from moebench.tasks import get_task
 
@@ -132,7 +134,7 @@ def _run(name: str, settings: dict[str, Any]) -> list[float]:
             backend="loop",
             save_weights=False,
         )
-        record = run_training(job)
+        record = run_cell(job)
         if record.status != "done":
             raise RuntimeError(f"the golden run of {name} ended as {record.status}: {record.reason}")
         loss_S = Store(Path(folder)).arrays(cell.identity)["loss_S"]

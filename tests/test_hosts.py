@@ -177,32 +177,81 @@ def test_the_layers_weights_depend_on_the_seed_and_differ_between_layers():
     assert not torch.equal(weights[0][0], next(one.layers()[1].parameters()))
 
 
-def test_select_reaches_each_layer_with_its_index_and_its_routing_on_the_masked_stream():
+def test_select_visits_each_layer_with_its_routing_on_the_masked_stream():
     model, asked = model_of("soft_moe").eval(), []
 
-    def only_first_expert(index, routing):
-        asked.append((index, routing))
-        keep_BE = torch.zeros_like(routing.mass_BE, dtype=torch.bool)
+    def only_first_expert(visit):
+        asked.append(visit)
+        keep_BE = torch.zeros_like(visit.routing.mass_BE, dtype=torch.bool)
         keep_BE[:, 0] = True
         return keep_BE
 
     call = Call(select=only_first_expert, keep_inputs=True)
     model.run(images(), call)
-    assert [index for index, _ in asked] == [0, 1]
-    assert [routing for _, routing in asked] == call.routings
+    assert [visit.index for visit in asked] == [0, 1]
+    assert [visit.layer for visit in asked] == model.layers()
+    assert [visit.routing for visit in asked] == call.routings
+    assert all(visit.x_BTD is x_BTD for visit, x_BTD in zip(asked, call.inputs, strict=True))
     for layer, x_BTD, routing in zip(model.layers(), call.inputs, call.routings, strict=True):
         assert torch.equal(layer.route(x_BTD).mass_BE, routing.mass_BE)
     whole = model(images())
-    assert torch.equal(whole.routings[0].mass_BE, asked[0][1].mass_BE)
-    assert not torch.allclose(whole.routings[1].mass_BE, asked[1][1].mass_BE)
+    assert torch.equal(whole.routings[0].mass_BE, asked[0].routing.mass_BE)
+    assert not torch.allclose(whole.routings[1].mass_BE, asked[1].routing.mass_BE)
 
 
 def test_select_decides_which_experts_act():
     layer = Table(lambda x_BTD: torch.ones(len(x_BTD), 3), torch.eye(3))
     host = single_layer(layer, image=(1, 1, 3), classes=3, head=torch.eye(3), grid=1)
     keep_BE = torch.tensor([[True, False, True], [False, False, False]])
-    assert torch.equal(host(torch.zeros(2, 1, 1, 3), select=lambda *_: keep_BE).outputs["logits"], keep_BE.float())
-    assert torch.equal(host(torch.zeros(2, 1, 1, 3), select=lambda *_: None).outputs["logits"], torch.ones(2, 3))
+    assert torch.equal(host(torch.zeros(2, 1, 1, 3), select=lambda visit: keep_BE).outputs["logits"], keep_BE.float())
+    assert torch.equal(host(torch.zeros(2, 1, 1, 3), select=lambda visit: None).outputs["logits"], torch.ones(2, 3))
+
+
+class Doubling(Table):
+    """Its rule "double" doubles the weights of the kept experts; remembers what it was asked."""
+
+    def restrict(self, x_BTD, routing, keep_BE, rule):
+        self.asked = (rule, keep_BE)
+        return Routing(mass_BE=2 * routing.mass_BE)
+
+
+def test_another_rule_asks_the_layer_to_restrict_its_routing_and_the_call_keeps_the_full_one():
+    layer = Doubling(lambda x_BTD: torch.ones(len(x_BTD), 3), torch.eye(3))
+    host = single_layer(layer, image=(1, 1, 3), classes=3, head=torch.eye(3), grid=1)
+    x_NCHW, keep_BE = torch.zeros(2, 1, 1, 3), torch.tensor([[True, False, True], [False, True, False]])
+    out = host(x_NCHW, select=lambda visit: keep_BE, rule="double")
+    assert torch.equal(out.outputs["logits"], 2 * keep_BE.float())
+    assert layer.asked == ("double", keep_BE)
+    assert torch.equal(out.routings[0].mass_BE, torch.ones(2, 3))
+
+
+@pytest.mark.parametrize(("select", "rule"), [(None, "double"), (lambda visit: None, "double")])
+def test_a_rule_without_a_subset_changes_nothing(select, rule):
+    layer = Doubling(lambda x_BTD: torch.ones(len(x_BTD), 3), torch.eye(3))
+    host = single_layer(layer, image=(1, 1, 3), classes=3, head=torch.eye(3), grid=1)
+    assert torch.equal(host(torch.zeros(2, 1, 1, 3), select=select, rule=rule).outputs["logits"], torch.ones(2, 3))
+    assert not hasattr(layer, "asked")
+
+
+def test_the_layers_alone_do_what_they_did_in_the_whole_pass():
+    model = model_of("sparse_topk").eval()
+
+    def only_first_half(visit):
+        return torch.arange(8).expand_as(visit.routing.mass_BE) < 4
+
+    whole, given = Call(select=only_first_half, keep_inputs=True), []
+    handles = [site.register_forward_hook(lambda *args: given.append(args[2])) for site in model._sites()]
+    model.run(images(), whole)
+    [handle.remove() for handle in handles]
+    again = Call(select=only_first_half, keep_inputs=True)
+    outputs = model.run_layers(whole.inputs, again)
+    assert len(outputs) == 2
+    assert all(map(torch.equal, outputs, given))
+    assert all(map(torch.equal, again.inputs, whole.inputs))
+    assert not torch.equal(outputs[0], model.run_layers(whole.inputs, Call())[0])
+    assert _CALL.get() is None
+    with pytest.raises(ValueError, match="zip"):
+        model.run_layers(whole.inputs[:1], Call())
 
 
 def test_a_pass_without_a_call_gives_the_same_logits():
@@ -219,7 +268,7 @@ def test_a_call_leaves_nothing_in_the_model():
     model = model_of("sparse_topk").eval()
     before = pickle.dumps(model)
     weights, things = copy.deepcopy(model.state_dict()), things_in(model)
-    output = model(images(), select=lambda index, routing: None)
+    output = model(images(), select=lambda visit: None)
     assert things_in(model).keys() == things.keys()
     assert pickle.dumps(model) == before
     assert all(torch.equal(weights[name], value) for name, value in model.state_dict().items())
@@ -247,7 +296,7 @@ def test_an_exception_in_a_call_does_not_reach_the_next_one():
     model = model_of("soft_moe").eval()
     expected = model(images()).outputs["logits"]
 
-    def fails(index, routing):
+    def fails(visit):
         raise RuntimeError("no")
 
     with pytest.raises(RuntimeError, match="no"):
@@ -309,7 +358,7 @@ def test_a_wrong_setting_is_refused_by_name(values, words):
 def test_a_misspelt_host_is_answered_with_the_nearest():
     with pytest.raises(UnknownNameError, match="unknown host 'vti'; did you mean 'vit'"):
         host_settings({"name": "vti"})
-    with pytest.raises(UnknownNameError, match="known: single_layer, vit"):
+    with pytest.raises(UnknownNameError, match="known: bare, single_layer, token_sum, vit"):
         host_settings({})
 
 
@@ -325,7 +374,7 @@ def test_patches_that_do_not_fill_the_image_are_refused(host):
 
 @pytest.mark.parametrize("name", HOSTS)
 def test_settings_survive_json(name):
-    settings = host_settings({"name": name} | ({"replace": [1]} if name == "vit" else {}))
+    settings = host_settings({"name": name} | {"vit": {"replace": [1]}, "token_sum": {"tokens": 2}}.get(name, {}))
     assert host_settings(settings.model_dump(mode="json")) == settings
 
 
@@ -337,8 +386,8 @@ def test_settings_are_read_without_torch():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_installed_variants_fit_both_hosts():
-    for host in HOSTS:
-        model = model_of("sparse_topk", host={"name": host} | (SMALL_HOST if host == "vit" else {}))
+def test_installed_variants_fit_both_hosts_of_images():
+    for host in (SMALL_HOST, {"name": "single_layer"}):
+        model = model_of("sparse_topk", host=host)
         assert model(images()).outputs["logits"].shape == (3, 10)
     assert installed("dense").name == "dense"

@@ -9,7 +9,7 @@ import torch
 
 from hand_made import SMALL_BUDGET, SMALL_HOST, digits, model_of, recipe
 from moebench.execution.job import Job
-from moebench.execution.train_cell import run_training
+from moebench.execution.run_cell import run_cell
 from moebench.plugins.digest import code_digest
 from moebench.plugins.find import find_variant
 from moebench.runs import Cell
@@ -146,7 +146,7 @@ def test_only_a_final_run_ever_loads_test_data(kind, parts, tmp_path, monkeypatc
         return load(task, part, data_dir)
 
     monkeypatch.setattr(ImageTask, "load", load_and_tell)
-    record = run_training(_job(kind, tmp_path))
+    record = run_cell(_job(kind, tmp_path))
     assert (record.status, record.reason) == ("done", "")
     assert loaded == parts
     assert any(name.startswith("test") for name in record.scores) == (kind == "final")

@@ -6,7 +6,8 @@ from torch import nn
 
 from hand_made import Plain, Table, always, digits, model_of, one_hots, own_expert, recipe, single_layer
 from moebench.scores.final import final_scores
-from moebench.scores.specialization import LEAST_DEPENDENCE, SHARES, mean_mass, specialization
+from moebench.scores.specialization import LEAST_DEPENDENCE, SHARES, specialization
+from moebench.subset.scores import mean_mass
 from moebench.tasks import Split
 from moebench.training.evaluate import answer
 from moebench.training.loop import train

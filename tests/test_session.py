@@ -230,5 +230,5 @@ def test_a_worker_starts_with_everything_imported(tmp_path: Path) -> None:
 def _print_modules() -> None:
     import sys
 
-    for name in ("torch", "torch._dynamo", "timm", "sklearn.datasets", "moebench.execution.train_cell"):
+    for name in ("torch", "torch._dynamo", "timm", "sklearn.datasets", "moebench.execution.run_cell"):
         print(name in sys.modules)

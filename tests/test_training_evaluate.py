@@ -66,7 +66,7 @@ def test_select_reaches_every_batch():
     layer = Table(lambda x_BTD: torch.ones(len(x_BTD), 2), torch.eye(2))
     model = single_layer(layer, image=(1, 1, 2), classes=2, head=torch.eye(2), grid=1)
     data = one_hots([0, 1, 0, 1, 0], 2)
-    answers = answer(model, data, batch=2, select=lambda _, routing: _only_first(routing))
+    answers = answer(model, data, batch=2, select=lambda visit: _only_first(visit.routing))
     assert torch.equal(answers.logits_NC, torch.tensor([[1.0, 0.0]] * 5))
 
 

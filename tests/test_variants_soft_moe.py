@@ -115,7 +115,7 @@ def test_router_stays_in_float32_under_autocast():
     with torch.autocast("cpu", torch.bfloat16):
         under = layer.route(x_BTD)
     plain = layer.route(x_BTD)
-    assert torch.equal(under.state.combine_BTS, plain.state.combine_BTS)
+    assert torch.equal(under.state.weights.combine_BTS, plain.state.weights.combine_BTS)
     assert torch.equal(under.mass_BE, plain.mass_BE)
 
 

@@ -8,6 +8,7 @@ import broken_masks
 import broken_registration
 import broken_routing
 import broken_state
+import broken_subsets
 import pytest
 from cases import CASES
 from good import Good, GoodLayer
@@ -21,6 +22,7 @@ MODULES = (
     broken_registration,
     broken_routing,
     broken_state,
+    broken_subsets,
 )
 
 

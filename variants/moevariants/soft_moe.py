@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
+import torch
 from torch import Tensor
 
 from moebench.contract import Choice, Layer, LayerShape, Routing, Settings, Space, Traits
 from moevariants.parts.experts import Experts
+from moevariants.parts.mixing import SoftWeights, all_slots, mix_all, mix_kept
 from moevariants.parts.routers import SoftRouter, l2_normalise, soft_weights
 from moevariants.parts.settings import Given, fitting
 
 if TYPE_CHECKING:
     from moebench.budgets import Budget
+
+RULES = ("renormalise", "mask_logits")
 
 
 class SoftMoE:
@@ -32,7 +36,7 @@ class SoftMoE:
     """
 
     name = "soft_moe"
-    traits = Traits(experts="separable", mass="exact", single_expert="pooled", token_equivariant=True)
+    traits = Traits(experts="separable", mass="exact", single_expert="pooled", token_equivariant=True, rules=RULES)
 
     def space(self, shape: LayerShape, budget: Budget) -> Space:
         """Tunes the number of experts and the router's normalisation; a suite may offer more slots."""
@@ -57,11 +61,10 @@ class SoftMoE:
         return layer
 
 
-class _Weights(NamedTuple):
+class _State(NamedTuple):
     """What ``compute`` needs: both weights, and the tokens to mix where they are not x itself."""
 
-    dispatch_BTS: Tensor
-    combine_BTS: Tensor
+    weights: SoftWeights
     tokens_BTD: Tensor | None
 
 
@@ -69,6 +72,7 @@ class SoftMoELayer(Layer):
     """E experts with P slots each. Slot s belongs to expert s // P."""
 
     mix_normalised = False
+    rules = RULES
 
     def __init__(self, shape: LayerShape, num_experts: int, hidden: int, slots: int, normalise: bool) -> None:
         super().__init__()
@@ -78,34 +82,81 @@ class SoftMoELayer(Layer):
 
     def route(self, x_BTD: Tensor, token_mask_BT: Tensor | None = None) -> Routing:
         """Dispatch and combine weights; the mass has no gradient."""
-        dispatch_BTS, combine_BTS = soft_weights(self.router(x_BTD), token_mask_BT)
-        mass_BS = combine_BTS.detach().sum(1)
-        mass_BE = mass_BS.view(-1, self.num_experts, self.slots).sum(2) if self.slots > 1 else mass_BS
+        weights = SoftWeights(*soft_weights(self.router(x_BTD), token_mask_BT))
         tokens_BTD = l2_normalise(x_BTD, axis=-1).to(x_BTD.dtype) if self.mix_normalised else None
-        return Routing(mass_BE=mass_BE, state=_Weights(dispatch_BTS, combine_BTS, tokens_BTD))
+        return self._routing(weights, tokens_BTD)
 
     def compute(self, x_BTD: Tensor, routing: Routing, keep_BE: Tensor | None = None) -> Tensor:
-        """Mix, compute every slot (or only those of kept experts), and mix back."""
-        weights: _Weights = routing.state
-        tokens_BTD = x_BTD if weights.tokens_BTD is None else weights.tokens_BTD
-        slots_BSD = weights.dispatch_BTS.mT.to(tokens_BTD.dtype) @ tokens_BTD
-        slots_BEPD = slots_BSD.view(len(slots_BSD), self.num_experts, self.slots, -1)
-        out_BEPO = self._all(slots_BEPD) if keep_BE is None else self._kept(slots_BEPD, keep_BE)
-        y_BTO: Tensor = weights.combine_BTS.to(out_BEPO.dtype) @ out_BEPO.flatten(1, 2)
-        return y_BTO
+        """Mix, compute every slot (or mix and compute only those of kept experts), and mix back."""
+        weights, tokens_BTD = self._unpack(x_BTD, routing)
+        if keep_BE is None:
+            return mix_all(self.experts, tokens_BTD, weights)
+        return mix_kept(self.experts, tokens_BTD, weights, keep_BE)
 
-    def _all(self, slots_BEPD: Tensor) -> Tensor:
-        slots_END = slots_BEPD.transpose(0, 1).flatten(1, 2)
-        out_ENO = self.experts.forward_slots(slots_END)
-        return out_ENO.view(self.num_experts, len(slots_BEPD), self.slots, -1).transpose(0, 1)
+    def restrict(self, x_BTD: Tensor, routing: Routing, keep_BE: Tensor, rule: str) -> Routing:
+        """Combine weights as if only the kept experts were there; dispatch weights stay, a slot's being its own.
 
-    def _kept(self, slots_BEPD: Tensor, keep_BE: Tensor) -> Tensor:
-        """Work for the kept (expert, input) pairs alone; zeros elsewhere."""
-        expert_M, input_M = keep_BE.t().nonzero(as_tuple=True)
-        rows_ND = slots_BEPD[input_M, expert_M].flatten(0, 1)
-        rows_NO = self.experts.forward_rows(rows_ND, keep_BE.sum(0) * self.slots)
-        out_BEPO = rows_NO.new_zeros(*slots_BEPD.shape[:3], rows_NO.shape[-1])
-        return out_BEPO.index_put((input_M, expert_M), rows_NO.view(len(input_M), self.slots, rows_NO.shape[1]))
+        ``renormalise``: combine_BTS over its sum over the subset's slots. ``mask_logits``: a softmax over the
+        logits of the subset's slots. For a softmax over all slots the two are the same function, exp(l_s) over
+        the sum of exp(l) in the subset; they differ only where all of the subset's weights are too small for
+        their type: then ``renormalise`` leaves the token 0.
+        """
+        if rule not in self.rules:
+            return super().restrict(x_BTD, routing, keep_BE, rule)
+        state: _State = routing.state
+        dispatch_BTS, combine_BTS = state.weights
+        keep_B1S = keep_BE.repeat_interleave(self.slots, dim=1).unsqueeze(1)
+        if rule == "mask_logits":
+            logits_BTS = self.router(x_BTD)
+            lowest = torch.finfo(logits_BTS.dtype).min
+            # Padding has no combine weights, and gets none.
+            real_BT1 = combine_BTS.detach().any(2, keepdim=True)
+            combine_BTS = logits_BTS.masked_fill(~keep_B1S, lowest).softmax(2) * (keep_B1S & real_BT1)
+        else:
+            combine_BTS = combine_BTS * keep_B1S
+            total_BT1 = combine_BTS.sum(2, keepdim=True)
+            combine_BTS = combine_BTS / total_BT1.where(total_BT1 > 0, 1.0)
+        return self._routing(SoftWeights(dispatch_BTS, combine_BTS), state.tokens_BTD)
+
+    def combine_weights(self, routing: Routing) -> Tensor:
+        """combine_BTE: the sum over the expert's slots."""
+        state: _State = routing.state
+        return self._by_expert(state.weights.combine_BTS).sum(3)
+
+    def dispatch_weights(self, routing: Routing) -> Tensor:
+        """dispatch_BTE: the largest over the expert's slots."""
+        state: _State = routing.state
+        return self._by_expert(state.weights.dispatch_BTS).amax(3)
+
+    @torch.no_grad()
+    def contribution_norms(self, x_BTD: Tensor, routing: Routing) -> Tensor:
+        """norm_BE from one pass: of an expert with one slot, mass times the norm of what the slot gave.
+
+        With more, the norm of a token's weighted sum of them, by their inner products in float64.
+        """
+        weights, tokens_BTD = self._unpack(x_BTD, routing)
+        out_BSO = all_slots(self.experts, tokens_BTD, weights)
+        if self.slots == 1:
+            assert routing.mass_BE is not None
+            norm_BE: Tensor = torch.linalg.vector_norm(out_BSO, dim=2)
+            return routing.mass_BE * norm_BE
+        out_BEPO = out_BSO.double().view(len(out_BSO), self.num_experts, self.slots, -1)
+        combine_BETP = self._by_expert(weights.combine_BTS.double()).transpose(1, 2)
+        squares_BET: Tensor = ((combine_BETP @ (out_BEPO @ out_BEPO.mT)) * combine_BETP).sum(3)
+        return squares_BET.clamp(min=0).sqrt().sum(2).to(out_BSO.dtype)
+
+    def _routing(self, weights: SoftWeights, tokens_BTD: Tensor | None) -> Routing:
+        mass_BS = weights.combine_BTS.detach().sum(1)
+        mass_BE = mass_BS.view(-1, self.num_experts, self.slots).sum(2) if self.slots > 1 else mass_BS
+        return Routing(mass_BE=mass_BE, state=_State(weights, tokens_BTD))
+
+    def _by_expert(self, weight_BTS: Tensor) -> Tensor:
+        """weight_BTEP."""
+        return weight_BTS.view(*weight_BTS.shape[:2], self.num_experts, self.slots)
+
+    def _unpack(self, x_BTD: Tensor, routing: Routing) -> tuple[SoftWeights, Tensor]:
+        state: _State = routing.state
+        return state.weights, x_BTD if state.tokens_BTD is None else state.tokens_BTD
 
     def expert_parameters(self) -> Mapping[str, int]:
         """The experts' stacks; the columns of phi belong to the router."""

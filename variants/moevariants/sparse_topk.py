@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
@@ -19,6 +19,7 @@ from moevariants.parts.settings import Given, fitting
 if TYPE_CHECKING:
     from moebench.budgets import Budget
 
+RULES = ("renormalise", "mask_logits")
 LOSSES = ("balance", "importance", "load", "z")
 
 
@@ -53,7 +54,14 @@ class SparseTopK:
     """
 
     name = "sparse_topk"
-    traits = Traits(causal=True, experts="separable", mass="at_most", single_expert="dense", token_equivariant=True)
+    traits = Traits(
+        causal=True,
+        experts="separable",
+        mass="at_most",
+        single_expert="dense",
+        token_equivariant=True,
+        rules=RULES,
+    )
     default_balance = 0.01
     """The weight of the balance loss where none is given."""
 
@@ -104,8 +112,17 @@ class SparseTopK:
         )
 
 
+class _State(NamedTuple):
+    """Whether every choice is sure to be kept, and which tokens are no padding (None: all)."""
+
+    all_kept: bool
+    token_mask_BT: Tensor | None
+
+
 class SparseTopKLayer(Layer):
-    """Router, choice, capacity, experts. ``Routing.state`` is True where every choice is sure to be kept."""
+    """Router, choice, capacity, experts."""
+
+    rules = RULES
 
     def __init__(self, shape: LayerShape, num_experts: int, hidden: int, gating: Gating) -> None:
         super().__init__()
@@ -124,22 +141,48 @@ class SparseTopKLayer(Layer):
         weight_BTK = gate_weights(probability_BTE, chosen_BTK, self.gating.renormalise)
         clean_BTE = probability_BTE if noisy_BTE is logits_BTE else softmax_over_experts(logits_BTE)
         losses = self._losses(logits_BTE, clean_BTE, noisy_BTE, chosen_BTK, token_mask_BT)
-        return self._routing(probability_BTE, chosen_BTK, weight_BTK, losses, token_mask_BT)
+        kept_BTK = self._places(probability_BTE, chosen_BTK, token_mask_BT)
+        state = _State(self.gating.capacity is None and token_mask_BT is None, token_mask_BT)
+        return self._routing(chosen_BTK, weight_BTK, kept_BTK, losses, state)
 
     def compute(self, x_BTD: Tensor, routing: Routing, keep_BE: Tensor | None = None) -> Tensor:
         """Send each kept choice of a kept expert to its expert and add up what comes back."""
-        chosen_BTK, weight_BTK, kept_BTK = routing.chosen_BTK, routing.weight_BTK, routing.kept_BTK
-        assert chosen_BTK is not None
-        assert weight_BTK is not None
-        assert kept_BTK is not None
+        chosen_BTK, weight_BTK, kept_BTK = _choices(routing)
         if keep_BE is not None:
-            kept_BTK = kept_BTK & keep_BE.unsqueeze(1).expand(-1, x_BTD.shape[1], -1).gather(2, chosen_BTK)
-        everything = routing.state and keep_BE is None
-        kept_NK = None if everything else kept_BTK.flatten(0, 1)
+            kept_BTK = kept_BTK & _is_kept(keep_BE, chosen_BTK)
+        state: _State = routing.state
+        kept_NK = None if state.all_kept and keep_BE is None else kept_BTK.flatten(0, 1)
         dispatch = plan_dispatch(chosen_BTK.flatten(0, 1), self.num_experts, kept_NK)
         rows_MD = take_rows(x_BTD.flatten(0, 1), dispatch)
         rows_MO = self.experts.forward_rows(rows_MD, dispatch.counts_E)
         return combine_rows(rows_MO, weight_BTK.flatten(0, 1), dispatch).view(*x_BTD.shape[:2], -1)
+
+    def restrict(self, x_BTD: Tensor, routing: Routing, keep_BE: Tensor, rule: str) -> Routing:
+        """The routing among the kept experts.
+
+        ``renormalise``: choices stay; of each token those of kept experts that found room share a weight of 1 in
+        their old proportions. ``mask_logits``: softmax, choice, gates and places anew with the kept experts' clean
+        logits alone, so that a token chooses K of them, or all where there are fewer. The two differ wherever a
+        token chose an expert that is not kept.
+        """
+        if rule not in self.rules:
+            return super().restrict(x_BTD, routing, keep_BE, rule)
+        state = routing.state._replace(all_kept=False)
+        if rule == "mask_logits":
+            logits_BTE = self.router(x_BTD)
+            logits_BTE = logits_BTE.masked_fill(~keep_BE.unsqueeze(1), torch.finfo(logits_BTE.dtype).min)
+            chosen_BTK, probability_BTE = choose_top_k(logits_BTE, self.gating.top_k), softmax_over_experts(logits_BTE)
+            weight_BTK = gate_weights(probability_BTE, chosen_BTK, self.gating.renormalise)
+            places_BTK = self._places(probability_BTE, chosen_BTK, state.token_mask_BT)
+            # Where fewer than K are kept, a token's last choices are of experts that are not.
+            kept_BTK = places_BTK & _is_kept(keep_BE, chosen_BTK)
+            return self._routing(chosen_BTK, weight_BTK * kept_BTK, kept_BTK, routing.losses, state)
+        chosen_BTK, weight_BTK, kept_BTK = _choices(routing)
+        kept_BTK = kept_BTK & _is_kept(keep_BE, chosen_BTK)
+        weight_BTK = weight_BTK * kept_BTK
+        total_BT1 = weight_BTK.sum(-1, keepdim=True)
+        weight_BTK = weight_BTK / total_BT1.where(total_BT1 > 0, 1.0)
+        return self._routing(chosen_BTK, weight_BTK, kept_BTK, routing.losses, state)
 
     def nominal_routing(self, x_BTD: Tensor) -> Routing:
         """The router at work, but choices dealt out in turn: an even load, drops only where capacity asks."""
@@ -148,39 +191,36 @@ class SparseTopKLayer(Layer):
         turn_TK = torch.arange(num_tokens * top_k, device=x_BTD.device).view(num_tokens, top_k)
         chosen_BTK = (turn_TK % self.num_experts).repeat(num_inputs, 1, 1)
         weight_BTK = x_BTD.new_full(chosen_BTK.shape, 1 / top_k)
-        return self._routing(weight_BTK, chosen_BTK, weight_BTK, routing.losses, None)
+        kept_BTK = self._places(weight_BTK, chosen_BTK, None)
+        return self._routing(chosen_BTK, weight_BTK, kept_BTK, routing.losses, routing.state)
 
     def expert_parameters(self) -> Mapping[str, int]:
         """The experts' stacks; the columns of the router are not theirs."""
         return self.experts.axes("experts")
 
-    def _routing(
-        self,
-        probability_BTE: Tensor,
-        chosen_BTK: Tensor,
-        weight_BTK: Tensor,
-        losses: Mapping[str, Tensor],
-        token_mask_BT: Tensor | None,
-    ) -> Routing:
-        """Find places, and add up the mass without duplicate writes."""
+    def _places(self, probability_BTE: Tensor, chosen_BTK: Tensor, token_mask_BT: Tensor | None) -> Tensor:
+        """kept_BTK: whether each choice finds a place; padding takes none."""
         factor, kept_BTK = self.gating.capacity, torch.ones_like(chosen_BTK, dtype=torch.bool)
         if factor is not None:
             priority_BT = probability_BTE.detach().amax(-1) if self.gating.batch_priority else None
-            kept_BTK = place_in_capacity(
+            return place_in_capacity(
                 chosen_BTK, self.num_experts, factor, priority_BT=priority_BT, token_mask_BT=token_mask_BT
             )
-        elif token_mask_BT is not None:
-            kept_BTK = kept_BTK & token_mask_BT.unsqueeze(-1)
+        return kept_BTK if token_mask_BT is None else kept_BTK & token_mask_BT.unsqueeze(-1)
+
+    def _routing(
+        self,
+        chosen_BTK: Tensor,
+        weight_BTK: Tensor,
+        kept_BTK: Tensor,
+        losses: Mapping[str, Tensor],
+        state: _State,
+    ) -> Routing:
+        """Add up the mass, without duplicate writes."""
         given_BTK = weight_BTK.detach() * kept_BTK
         gate_BTE = given_BTK.new_zeros(*chosen_BTK.shape[:2], self.num_experts)
-        return Routing(
-            mass_BE=gate_BTE.scatter_(-1, chosen_BTK, given_BTK).sum(1),
-            losses=losses,
-            chosen_BTK=chosen_BTK,
-            weight_BTK=weight_BTK,
-            kept_BTK=kept_BTK,
-            state=factor is None and token_mask_BT is None,
-        )
+        mass_BE = gate_BTE.scatter_(-1, chosen_BTK, given_BTK).sum(1)
+        return Routing(mass_BE, losses, chosen_BTK, weight_BTK, kept_BTK, state)
 
     def _losses(
         self,
@@ -199,3 +239,16 @@ class SparseTopKLayer(Layer):
             "z": lambda: z_loss(logits_BTE, token_mask_BT),
         }
         return {name: losses[name]() for name in wanted}
+
+
+def _choices(routing: Routing) -> tuple[Tensor, Tensor, Tensor]:
+    """chosen_BTK, weight_BTK and kept_BTK of a sparse routing, which has all three."""
+    assert routing.chosen_BTK is not None
+    assert routing.weight_BTK is not None
+    assert routing.kept_BTK is not None
+    return routing.chosen_BTK, routing.weight_BTK, routing.kept_BTK
+
+
+def _is_kept(keep_BE: Tensor, chosen_BTK: Tensor) -> Tensor:
+    """Whether each choice is of an expert that acts."""
+    return keep_BE.unsqueeze(1).expand(-1, chosen_BTK.shape[1], -1).gather(2, chosen_BTK)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -47,8 +47,14 @@ def _mlp_weights(shape: LayerShape, parameters: float) -> float:
 
 def model_flops(model: nn.Module, x_NCHW: Tensor) -> int:
     """FLOPs of one whole-model forward pass for one input, at the routing that comes, on the loop backend."""
-    with _on_the_loop(model), torch.no_grad(), FlopCounterMode(display=False) as counter:
-        model(x_NCHW[:1])
+    with torch.no_grad():
+        return flops_of(model, lambda: model(x_NCHW[:1]))
+
+
+def flops_of(model: nn.Module, work: Callable[[], object]) -> int:
+    """FLOPs of ``work()``, which is done with the model's experts on the loop backend; it becomes its own choice."""
+    with _on_the_loop(model), FlopCounterMode(display=False) as counter:
+        work()
     return int(counter.get_total_flops())
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import tomllib
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from rich.table import Table
 from rich.text import Text
@@ -38,9 +39,19 @@ def suites(load: bool) -> Table:
     table = _table("suites", "name", "what it compares", "tasks", "effort")
     for name, path in find_suites().items():
         values = tomllib.loads(path.read_text(encoding="utf-8"))
-        effort = f"{values['tuning']['trials']} trials, {values.get('seeds', 3)} seeds"
-        table.add_row(name, values["title"], ", ".join(task["name"] for task in values["task"]), effort)
+        table.add_row(name, values["title"], *_tasks_and_effort(values))
     return table
+
+
+def _tasks_and_effort(values: dict[str, Any]) -> tuple[str, str]:
+    """Of a suite that ranks, of a sweep, or of a series of sweeps."""
+    if "parts" in values:
+        return "", f"runs {', '.join(values['parts'])}"
+    if "arm" in values:
+        tasks = dict.fromkeys(arm["task"] for arm in values["arm"])
+        return ", ".join(tasks), f"no tuning, {values['seeds']} seeds ({values['full_seeds']} with --full)"
+    tasks = dict.fromkeys(task["name"] for task in values["task"])
+    return ", ".join(tasks), f"{values['tuning']['trials']} trials, {values.get('seeds', 3)} seeds"
 
 
 def tasks(load: bool) -> Table:

@@ -16,6 +16,7 @@ COMMANDS = {
     "leaderboard": "Print the leaderboard of a suite that has run.",
     "list": "List variants, suites, tasks, hosts and backends.",
     "check": "Hold a variant to the contract.",
+    "subset": "Use a few experts of a trained model for each input: what it keeps, and what it costs.",
     "new": "Write a working plug-in package.",
     "sync": "Write finished runs to MLflow.",
     "ui": "Open the MLflow UI on the results.",

@@ -23,6 +23,23 @@ def results_option(command: F) -> F:
     )(command)
 
 
+def device_option(command: F) -> F:
+    """``--device D``."""
+    return click.option("--device", metavar="D", help="cpu, cuda or cuda:N; by itself CUDA where there is one.")(
+        command
+    )
+
+
+def data_option(command: F) -> F:
+    """``--data DIR``."""
+    return click.option(
+        "--data",
+        type=click.Path(file_okay=False, path_type=Path),
+        metavar="DIR",
+        help="Where data sets lie, or are downloaded to.",
+    )(command)
+
+
 def request_options(command: F) -> F:
     """The options that say what is run; ``run`` and ``plan`` take the same."""
     options = (
@@ -36,15 +53,24 @@ def request_options(command: F) -> F:
         click.option("--seeds", type=int, metavar="N", help="Final seeds, instead of the suite's."),
         click.option("--trials", type=int, metavar="N", help="Trials of each study, instead of the suite's."),
         click.option("--micro-batch", type=int, metavar="N", help="Inputs a backward pass, for small cards."),
-        click.option("--device", metavar="D", help="cpu, cuda or cuda:N; by itself CUDA where there is one."),
+        device_option,
         click.option("--backend", metavar="B", help="How experts are computed; see `moebench list backends`."),
-        click.option(
-            "--data",
-            type=click.Path(file_okay=False, path_type=Path),
-            metavar="DIR",
-            help="Where data sets lie, or are downloaded to.",
-        ),
+        data_option,
     )
     for option in reversed(options):
         command = option(command)
     return results_option(command)
+
+
+def full_option(command: F) -> F:
+    """``--full``."""
+    help = "The full form of a suite that has a reduced one: more seeds, more values."
+    return click.option("--full", is_flag=True, help=help)(command)
+
+
+def check_full(suite: str, full: bool) -> None:
+    """:class:`UsageError` where a suite that ranks is asked for its full form."""
+    if full:
+        from moebench.errors import UsageError
+
+        raise UsageError(f"suite '{suite}' has one form only; leave --full out.")

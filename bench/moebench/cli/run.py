@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from moebench.cli.options import request_options
+from moebench.cli.options import check_full, full_option, request_options
 
 
 @click.command("run")
@@ -18,9 +18,12 @@ from moebench.cli.options import request_options
 @click.option("--timeout", type=float, metavar="SECONDS", help="The longest a single run may take.")
 @click.option("--weights/--no-weights", default=True, help="Keep the final weights of the winners.")
 @click.option("--mlflow/--no-mlflow", default=True, help="Write MLflow as runs finish.")
+@full_option
 @click.option("--quiet", is_flag=True, help="Print the leaderboard only.")
-def command(suite: str, results: Path, executor: str, quiet: bool, **options: Any) -> int:
+def command(suite: str, results: Path, executor: str, quiet: bool, full: bool, **options: Any) -> int:
     """Train what is missing of SUITE (a name or a .toml file), then print its leaderboard.
+
+    A suite that ranks nothing, such as paper, is trained and measured, and its report is written.
 
     Exit status: 0 when every planned run is done, 1 when some are not, 2 for wrong use.
     """
@@ -30,6 +33,8 @@ def command(suite: str, results: Path, executor: str, quiet: bool, **options: An
     from moebench.execution.progress import choose_progress
     from moebench.planning.request import Request
     from moebench.session import How, run_suite
+    from moebench.suites import Suite
+    from moebench.sweeps.load import load_any
 
     how = How(
         results=results,
@@ -40,6 +45,11 @@ def command(suite: str, results: Path, executor: str, quiet: bool, **options: An
     request = Request(suite=suite, **options)
     console = Console(stderr=True)
     progress = choose_progress(console, quiet=quiet)
+    if not isinstance(load_any(suite), Suite):
+        from moebench.cli.sweeping import run_and_print
+
+        return run_and_print(request, how, progress, console, full=full, quiet=quiet)
+    check_full(suite, full)
     said = None if quiet else opening(console)
     session = run_suite(request, how, progress, on_plan=said)
     return print_session(session, quiet=quiet)

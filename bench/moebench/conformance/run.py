@@ -27,6 +27,7 @@ from moebench.conformance.checks import (
     skipping,
     state,
     structure,
+    subsets,
 )
 from moebench.conformance.outcome import CheckFailed, NotApplicable, Report, Row
 from moebench.conformance.subject import Subject, slot_of
@@ -52,6 +53,7 @@ THEMES: tuple[ModuleType, ...] = (
     gates,
     masks,
     skipping,
+    subsets,
     losses,
     state,
     process,

@@ -6,7 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor, nn
+
+from moebench.errors import UnknownNameError
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,9 @@ class Layer(nn.Module):
     experts_per_token: int | None = None
     """K of a sparse layer; None where every expert acts."""
 
+    rules: tuple[str, ...] = ()
+    """The combination rules that :meth:`restrict` knows."""
+
     def route(self, x_BTD: Tensor, token_mask_BT: Tensor | None = None) -> Routing:
         """Decide for a batch, without expert work. ``token_mask_BT`` is False at padding, which takes no part."""
         raise TypeError(f"{type(self).__name__} must define route()")
@@ -53,6 +59,57 @@ class Layer(nn.Module):
     def forward(self, x_BTD: Tensor) -> Tensor:
         """Route and compute; returns y_BTO."""
         return self.compute(x_BTD, self.route(x_BTD))
+
+    def restrict(self, x_BTD: Tensor, routing: Routing, keep_BE: Tensor, rule: str) -> Routing:
+        """The routing of the subset ``keep_BE`` (at least its mass, and no weight outside) under a ``rule``.
+
+        Algorithm 1 of arXiv 2409.00879 leaves the weights of the kept experts as they are: what a mask in
+        :meth:`compute` does, and no rule is needed for. A layer may offer others, named in ``rules`` and in its
+        variant's :class:`Traits`:
+
+        ``renormalise``: the weights of each token are divided by their sum over the subset; a token with nothing
+        left stays 0. ``mask_logits``: softmax and choice over the logits of the subset alone.
+
+        ``routing`` is that of :meth:`route` for the same x_BTD, and is left as it is. The result goes to
+        ``compute(x_BTD, restricted, keep_BE)``. :class:`UnknownNameError` for a rule that the layer does not have.
+        """
+        raise UnknownNameError("combination rule", rule, self.rules, where=type(self).__name__)
+
+    def combine_weights(self, routing: Routing) -> Tensor | None:
+        """combine_BTE: the weight with which the output of expert e reaches token t; None where there is no such.
+
+        Summed over tokens it is ``mass_BE``. Of a sparse routing it is made here from the kept choices; a layer
+        with soft weights gives the sum over the expert's slots (C of arXiv 2308.00951, equation 2).
+        """
+        if routing.chosen_BTK is None or routing.weight_BTK is None or routing.kept_BTK is None:
+            return None
+        given_BTK = routing.weight_BTK * routing.kept_BTK
+        none_BTE = given_BTK.new_zeros(*given_BTK.shape[:2], self.num_experts)
+        return none_BTE.scatter_add(2, routing.chosen_BTK, given_BTK)
+
+    def dispatch_weights(self, routing: Routing) -> Tensor | None:
+        """dispatch_BTE: the share of token t in what expert e works on; None where experts work on single tokens.
+
+        The largest over the expert's slots (D of arXiv 2308.00951, equation 1).
+        """
+        return None
+
+    @torch.no_grad()
+    def contribution_norms(self, x_BTD: Tensor, routing: Routing) -> Tensor | None:
+        """norm_BE: the l2 norm of what expert e adds to a token's output, summed over tokens; None without experts.
+
+        Here by one masked pass an expert, less what shared parts give without any; a layer may know a shorter way.
+        Without a gradient.
+        """
+        if not self.num_experts:
+            return None
+        nobody_BE = torch.zeros(len(x_BTD), self.num_experts, dtype=torch.bool, device=x_BTD.device)
+        base_BTO = self.compute(x_BTD, routing, nobody_BE)
+        norms = []
+        for expert in range(self.num_experts):
+            alone_BE = nobody_BE.index_fill(1, torch.tensor(expert, device=x_BTD.device), True)
+            norms.append((self.compute(x_BTD, routing, alone_BE) - base_BTO).norm(dim=2).sum(1))
+        return torch.stack(norms, 1)
 
     def nominal_routing(self, x_BTD: Tensor) -> Routing:
         """The routing whose cost is quoted as the layer's FLOPs: balanced load, nothing dropped beyond capacity."""

@@ -6,13 +6,11 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 
 from moebench.execution.job import Job
-from moebench.execution.memory import PeakMemory
-from moebench.execution.model import build
+from moebench.execution.model import build, load_weights
 from moebench.execution.statuses import status_of
-from moebench.hosts.host import Host
+from moebench.measure.memory import PeakMemory
 from moebench.runs import Store
 from moebench.scores.timing import Stopwatch
 from moebench.tasks import Split, get_task
@@ -36,7 +34,8 @@ def _prepare(job: Job, batch: int, repeats: int) -> tuple[Stopwatch, dict[str, A
     torch.set_num_threads(job.cell.threads)
     torch.manual_seed(0)
     model = build(job, device).model
-    weights = _load_weights(model, job)
+    # Routing depends on the weights, so the trained ones are used where they were kept.
+    weights = "final" if load_weights(model, Store(job.results), job.cell.identity, device) else "initial"
     split = get_task(job.cell.task).load("validation", job.data)
     data = Split(split.inputs[:batch].to(device), split.targets[:batch].to(device))
     with PeakMemory(device) as memory, torch.inference_mode():
@@ -44,12 +43,3 @@ def _prepare(job: Job, batch: int, repeats: int) -> tuple[Stopwatch, dict[str, A
     stopwatch = Stopwatch(model, data, batch, job.cell.precision, repeats)
     stopwatch.warm_up()
     return stopwatch, {"row": job.row, "weights": weights, "peak_memory_mib": memory.mib}
-
-
-def _load_weights(model: Host, job: Job) -> str:
-    """Routing depends on the weights, so the trained ones are used where they were kept."""
-    path = Store(job.results).weights_path(job.cell.identity)
-    if not path.exists():
-        return "initial"
-    model.load_state_dict(load_file(path, device=job.device))
-    return "final"

@@ -95,9 +95,9 @@ def local_workers(asked: int | None, threads: int, device: str) -> int:
 
 def _work(job: Job) -> None:
     """The body of a worker process."""
-    from moebench.execution.train_cell import run_training
+    from moebench.execution.run_cell import run_cell
 
-    run_training(job)
+    run_cell(job)
 
 
 def _death(exitcode: int | None, log: Path) -> tuple[Status, str]:

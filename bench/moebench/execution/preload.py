@@ -15,7 +15,7 @@ for name in (
     "sklearn.datasets",
     "sklearn.model_selection",
     "safetensors.torch",
-    "moebench.execution.train_cell",
+    "moebench.execution.run_cell",
     "moebench.execution.latency_worker",
     "moebench.hosts.vit",
     "moebench.hosts.single_layer",

@@ -1,9 +1,8 @@
-"""The scheduler: hand out every cell that is ready, until none is left; then measure latency, alone."""
+"""Run a plan: every cell that is ready, until none is left; then measure latency, alone."""
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,12 +10,11 @@ from moebench.execution.job import Job
 from moebench.execution.latency_session import run_session
 from moebench.execution.local import LocalExecutor
 from moebench.execution.progress import Progress
+from moebench.execution.schedule import drain, settled
 from moebench.planning.generations import grown
 from moebench.planning.latency import latency_cells
 from moebench.planning.plan import Plan, Work
 from moebench.runs import Cell, Record, Store
-
-POLL_SECONDS = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,32 +81,21 @@ def run_plan(
 def _train(
     outcome: Outcome, lookup: Records, executor: LocalExecutor, jobs: _Jobs, progress: Progress, on_record: OnRecord
 ) -> None:
-    attempted: dict[str, Work] = {}
-    queue: deque[Work] = deque()
-    while True:
+    def ready() -> Iterable[Work]:
         outcome.plan = grown(outcome.plan, lookup)
-        for work in outcome.plan.work(lookup):
-            identity = work.cell.identity
-            if identity not in attempted and not _settled(lookup(identity)):
-                attempted[identity] = work
-                queue.append(work)
-        while queue and executor.has_room():
-            executor.submit(jobs.of(queue.popleft()))
-        progress.running([job.label for job in executor.running])
-        if not executor.running:
-            return
-        for job, record in executor.wait(POLL_SECONDS):
-            work = attempted[job.cell.identity]
-            outcome.ran += 1
-            if not record.settled:
-                outcome.unfinished.append((work.label, record.status, record.reason))
-            progress.finished(work.label, record)
-            on_record(work, record)
+        return outcome.plan.work(lookup)
+
+    for work, record in drain(ready, jobs.of, lookup, executor, progress):
+        outcome.ran += 1
+        if not record.settled:
+            outcome.unfinished.append((work.label, record.status, record.reason))
+        progress.finished(work.label, record)
+        on_record(work, record)
 
 
 def _measure(outcome: Outcome, lookup: Records, jobs: _Jobs, progress: Progress, on_record: OnRecord) -> None:
     for cell in latency_cells(outcome.plan, lookup):
-        if _settled(lookup(cell.identity)):
+        if settled(lookup(cell.identity)):
             continue
         finalists = [jobs.of_finalist(outcome.plan, identity, lookup) for identity in cell.session["finalists"]]
         label = f"latency {cell.task}"
@@ -118,10 +105,6 @@ def _measure(outcome: Outcome, lookup: Records, jobs: _Jobs, progress: Progress,
             outcome.unfinished.append((label, record.status, record.reason))
         progress.finished(label, record)
         on_record(None, record)
-
-
-def _settled(record: Record | None) -> bool:
-    return record is not None and record.settled
 
 
 class _Jobs:

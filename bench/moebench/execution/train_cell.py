@@ -1,74 +1,36 @@
-"""Run one trial or final: build, train, score, and write the record."""
+"""One trial or final run: build, train, score, and keep what its record does not hold."""
 
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import torch
 from safetensors.torch import save
 
-from moebench import machine
 from moebench.execution.job import Job
-from moebench.execution.memory import PeakMemory
 from moebench.execution.model import build
-from moebench.execution.statuses import status_of
 from moebench.hosts.host import Host
-from moebench.runs import Cell, Record, Status, Store
+from moebench.measure.memory import PeakMemory
+from moebench.runs import Cell, Status, Store
 from moebench.runs.store import write_atomic
 from moebench.scores.final import Scores, final_scores, validation_scores
-from moebench.tasks import Split, get_task
-from moebench.training.device import device_name
+from moebench.scores.regression import regression_scores
+from moebench.tasks import Split, Stream, Task, get_task
 from moebench.training.loop import Curves, Recipe, train
 
 
-def run_training(job: Job) -> Record:
-    """The record of a trial or final, whatever happens in it; written to the job's results before it returns."""
-    started, clock = datetime.now(UTC), time.perf_counter()
-    device = torch.device(job.device)
-    torch.set_num_threads(job.cell.threads)
-    store = Store(job.results)
-    try:
-        body = _train_and_score(job, device, store)
-    except Exception as error:
-        status, reason = status_of(error)
-        body = {"status": status, "reason": reason}
-    record = Record(
-        identity=job.cell.identity,
-        cell=job.cell.to_json(),
-        provenance=provenance(job, device_name(device), started, time.perf_counter() - clock),
-        **body,
-    )
-    store.put(record)
-    return record
-
-
-def provenance(job: Job, device: str, started: datetime, seconds: float) -> dict[str, Any]:
-    """What may differ between two runs of one cell."""
-    return {
-        "device": device,
-        "device_type": torch.device(job.device).type,
-        "versions": machine.versions(),
-        "backend": job.backend or "auto",
-        "suite": job.suite,
-        "row": job.row,
-        "started": started.isoformat(timespec="seconds"),
-        "seconds": round(seconds, 3),
-        "machine": machine.cpu_model(),
-    }
-
-
-def _train_and_score(job: Job, device: torch.device, store: Store) -> dict[str, Any]:
+def train_and_score(job: Job, device: torch.device, store: Store) -> dict[str, Any]:
+    """The body of the record of a trial or a final run."""
     cell = job.cell
     task = get_task(cell.task)
     with PeakMemory(device) as memory:
         built = build(job, device)
-        # Only a final run ever loads test data: what tunes cannot see it.
-        data = {part: _on(task.load(part, job.data), device) for part in ("train", "validation")}
+        train_data = on_device(task.load("train", job.data), device)
+        validation = on_device(task.load("validation", job.data), device)
         clock = time.perf_counter()
-        curves = train(built.model, data["train"], recipe(cell, task.augment))
+        curves = train(built.model, train_data, recipe(cell, task))
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         seconds = time.perf_counter() - clock
@@ -79,7 +41,7 @@ def _train_and_score(job: Job, device: torch.device, store: Store) -> dict[str, 
         "peak_memory_mib": None if memory.mib is None else round(memory.mib, 1),
     }
     arrays = {"loss_S": curves.loss_S, "mass_SLE": curves.mass_SLE}
-    status, scores = _scored(job, built.model, data, curves, device)
+    status, scores = _scored(job, built.model, validation, curves, device)
     store.put_arrays(cell.identity, arrays | scores.arrays)
     if job.save_weights and cell.kind == "final":
         _save_weights(built.model, store, cell)
@@ -94,23 +56,24 @@ def _train_and_score(job: Job, device: torch.device, store: Store) -> dict[str, 
     }
 
 
-def _scored(
-    job: Job, model: Host, data: dict[str, Split], curves: Curves, device: torch.device
-) -> tuple[Status, Scores]:
+def _scored(job: Job, model: Host, validation: Split, curves: Curves, device: torch.device) -> tuple[Status, Scores]:
     if not curves.finite:
         return "diverged", Scores()
-    precision = job.cell.precision
-    if job.cell.kind == "trial":
-        scores, _ = validation_scores(model, data["validation"], precision)
+    task, precision = get_task(job.cell.task), job.cell.precision
+    # Only a final run ever loads test data: what tunes cannot see it.
+    test = on_device(task.load("test", job.data), device) if job.cell.kind == "final" else None
+    if task.info.objective == "regression":
+        scores = regression_scores(model, validation, test, precision)
+    elif test is None:
+        scores, _ = validation_scores(model, validation, precision)
     else:
-        test = _on(get_task(job.cell.task).load("test", job.data), device)
-        scores = final_scores(model, data["validation"], test, precision)
+        scores = final_scores(model, validation, test, precision)
     if not all(np.isfinite(value) for value in scores.values.values() if value is not None):
         return "diverged", Scores()
     return "done", scores
 
 
-def recipe(cell: Cell, augment: str | None) -> Recipe:
+def recipe(cell: Cell, task: Task) -> Recipe:
     """How the cell is trained."""
     return Recipe(
         steps=cell.steps,
@@ -122,13 +85,20 @@ def recipe(cell: Cell, augment: str | None) -> Recipe:
             name.removeprefix("loss/"): weight for name, weight in cell.settings.items() if name.startswith("loss/")
         },
         precision=cell.precision,
-        augment=augment,
+        augment=task.augment,
         seed=cell.seed,
+        objective=task.info.objective,
+        optimiser=cell.optimiser,
     )
 
 
-def _on(split: Split, device: torch.device) -> Split:
-    return Split(split.inputs.to(device), split.targets.to(device))
+@overload
+def on_device(data: Split, device: torch.device) -> Split: ...
+@overload
+def on_device(data: Split | Stream, device: torch.device) -> Split | Stream: ...
+def on_device(data: Split | Stream, device: torch.device) -> Split | Stream:
+    """The data there; a stream's batches are moved as they come."""
+    return data if isinstance(data, Stream) else Split(data.inputs.to(device), data.targets.to(device))
 
 
 def _save_weights(model: Host, store: Store, cell: Cell) -> None:

@@ -9,7 +9,7 @@ import torch
 from moebench.contract import Settings, Variant
 from moebench.hosts.host import Host
 from moebench.hosts.registry import layer_shapes
-from moebench.hosts.settings import HostSettings, SingleLayerSettings, ViTSettings
+from moebench.hosts.settings import BareSettings, HostSettings, SingleLayerSettings, TokenSumSettings, ViTSettings
 from moebench.tasks import TaskInfo
 
 
@@ -32,6 +32,14 @@ def build_host(host: HostSettings, task: TaskInfo) -> Host:
         from moebench.hosts.vit import ViT  # timm takes seconds to import
 
         return ViT(host, task)
+    if isinstance(host, BareSettings):
+        from moebench.hosts.bare import Bare
+
+        return Bare()
+    if isinstance(host, TokenSumSettings):
+        from moebench.hosts.token_sum import TokenSum
+
+        return TokenSum(host, task)
     assert isinstance(host, SingleLayerSettings)
     from moebench.hosts.single_layer import SingleLayer
 

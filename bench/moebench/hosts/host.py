@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -12,18 +12,38 @@ from torch import Tensor, nn
 
 from moebench.contract import Layer, Routing
 
-Select = Callable[[int, Routing], Tensor | None]
-"""(index of the layer, its routing) -> keep_BE, or None for all experts."""
+AS_IS = "as_is"
+"""The rule of combination that every layer has: the weights of the experts that act do not change."""
+
+
+@dataclass(frozen=True)
+class Visit:
+    """One layer in one pass, after it has routed and before its experts work: what a selection sees.
+
+    index: of the layer, in the order of the pass. routing: that of ``x_BTD``, of the full layer.
+    """
+
+    index: int
+    layer: Layer
+    x_BTD: Tensor
+    routing: Routing
+
+
+Select = Callable[[Visit], Tensor | None]
+"""A visit -> keep_BE, or None for all experts."""
 
 
 @dataclass
 class Call:
     """One forward pass: what was asked of the layers, and what they said, in order.
 
-    inputs: x_BTD of each layer, kept only when asked for. nominal: route at nominal load, to count FLOPs.
+    rule: how the experts that were selected are combined, one of the variant's ``traits.rules`` or "as_is".
+    nominal: route at nominal load, to count FLOPs. routings: those of the full layers, whatever acts.
+    inputs: x_BTD of each layer, kept only when asked for.
     """
 
     select: Select | None = None
+    rule: str = AS_IS
     nominal: bool = False
     keep_inputs: bool = False
     routings: list[Routing] = field(default_factory=list)
@@ -48,11 +68,13 @@ class Site(nn.Module):
             y_BTO: Tensor = self.layer(x_BTD)
             return y_BTO
         routing = self.layer.nominal_routing(x_BTD) if call.nominal else self.layer.route(x_BTD)
-        index = len(call.routings)
+        visit = Visit(len(call.routings), self.layer, x_BTD, routing)
         call.routings.append(routing)
         if call.keep_inputs:
             call.inputs.append(x_BTD)
-        keep_BE = call.select(index, routing) if call.select else None
+        keep_BE = call.select(visit) if call.select else None
+        if keep_BE is not None and call.rule != AS_IS:
+            routing = self.layer.restrict(x_BTD, routing, keep_BE, call.rule)
         return self.layer.compute(x_BTD, routing, keep_BE)
 
 
@@ -75,9 +97,9 @@ class Host(nn.Module, ABC):
     def logits(self, x_NCHW: Tensor) -> Tensor:
         """Class scores (B, C) of a batch of images."""
 
-    def forward(self, x_NCHW: Tensor, select: Select | None = None) -> HostOutput:
-        """One pass; ``select`` maps each layer's routing to the experts that act."""
-        call = Call(select=select)
+    def forward(self, x_NCHW: Tensor, select: Select | None = None, rule: str = AS_IS) -> HostOutput:
+        """One pass; ``select`` says which experts of each layer act, ``rule`` how they are combined."""
+        call = Call(select=select, rule=rule)
         return HostOutput({"logits": self.run(x_NCHW, call)}, tuple(call.routings))
 
     def run(self, x_NCHW: Tensor, call: Call) -> Tensor:
@@ -85,9 +107,17 @@ class Host(nn.Module, ABC):
         with _during(call):
             return self.logits(x_NCHW)
 
+    def run_layers(self, inputs: Sequence[Tensor], call: Call) -> list[Tensor]:
+        """The expert layers alone, each on its own x_BTD, as in a pass under ``call``; y_BTO of each."""
+        with _during(call):
+            return [site(x_BTD) for site, x_BTD in zip(self._sites(), inputs, strict=True)]
+
     def layers(self) -> list[Layer]:
         """The expert layers, in the order of the forward pass."""
-        return [module.layer for module in self.modules() if isinstance(module, Site)]
+        return [site.layer for site in self._sites()]
+
+    def _sites(self) -> list[Site]:
+        return [module for module in self.modules() if isinstance(module, Site)]
 
 
 @contextmanager

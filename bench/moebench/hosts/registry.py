@@ -6,13 +6,18 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from moebench.errors import SuiteError, UnknownNameError
-from moebench.hosts.settings import HostSettings, SingleLayerSettings, ViTSettings
+from moebench.hosts.settings import BareSettings, HostSettings, SingleLayerSettings, TokenSumSettings, ViTSettings
 from moebench.tasks import TaskInfo
 
 if TYPE_CHECKING:
     from moebench.contract import LayerShape
 
-HOSTS: Mapping[str, type[HostSettings]] = {"single_layer": SingleLayerSettings, "vit": ViTSettings}
+HOSTS: Mapping[str, type[HostSettings]] = {
+    "single_layer": SingleLayerSettings,
+    "vit": ViTSettings,
+    "token_sum": TokenSumSettings,
+    "bare": BareSettings,
+}
 
 
 def host_settings(values: Mapping[str, Any]) -> HostSettings:
@@ -48,6 +53,18 @@ def _geometry(settings: HostSettings, task: TaskInfo) -> tuple[int, int, int]:
     if isinstance(settings, ViTSettings):
         _divides(settings.patch, "patch", task)
         return len(settings.replaced), settings.dim, (height // settings.patch) * (width // settings.patch)
+    if isinstance(settings, BareSettings):
+        if channels != 1:
+            raise SuiteError(f"the host 'bare' takes one channel of tokens; task '{task.name}' has {channels}.")
+        return 1, width, height
+    if isinstance(settings, TokenSumSettings):
+        entries = channels * height * width
+        if task.classes != 1 or entries % settings.tokens:
+            raise SuiteError(
+                f"the host 'token_sum' gives one number from {settings.tokens} equal tokens; task '{task.name}' has "
+                f"{entries} entries and asks for {task.classes}."
+            )
+        return 1, entries // settings.tokens, settings.tokens
     assert isinstance(settings, SingleLayerSettings)
     _divides(settings.grid, "grid", task)
     return 1, channels * (height // settings.grid) * (width // settings.grid), settings.grid**2

@@ -23,14 +23,35 @@ class HostSettings(BaseModel):
 class SingleLayerSettings(HostSettings):
     """The paper's host: patches of the image as tokens, one layer, flatten, linear head.
 
-    grid: the image is cut into grid x grid patches. residual: whether the layer's input is added to its
-    output.
+    grid: the image is cut into grid x grid patches. residual: whether the patches are added to the layer's
+    output. layer_norm: whether the layer sees normalised patches, with a learned scale and shift.
     """
 
     name: Literal["single_layer"] = "single_layer"
     activation: Activation = "relu"
     grid: int = Field(2, ge=1)
     residual: bool = False
+    layer_norm: bool = False
+
+
+class TokenSumSettings(HostSettings):
+    """A vector cut into tokens, one layer, and the fixed sum of all its outputs (arXiv 2409.00879, appendix C).
+
+    tokens: T; the vector's entries are shared among them evenly. residual: whether the layer's input is added
+    to its output before the sum.
+    """
+
+    name: Literal["token_sum"] = "token_sum"
+    activation: Activation = "relu"
+    bias: bool = False
+    tokens: int = Field(ge=1)
+    residual: bool = False
+
+
+class BareSettings(HostSettings):
+    """One layer and nothing else, each row of the input a token: to measure what a layer costs."""
+
+    name: Literal["bare"] = "bare"
 
 
 class ViTSettings(HostSettings):

@@ -19,6 +19,8 @@ class SingleLayer(Host):
         self.grid = settings.grid
         self.residual = settings.residual
         self.head = nn.Linear(channels * height * width, task.classes)
+        width_D = channels * (height // settings.grid) * (width // settings.grid)
+        self.norm = nn.LayerNorm(width_D) if settings.layer_norm else nn.Identity()
         self.site: nn.Module = nn.Identity()
 
     def attach(self, layers: list[Layer]) -> None:
@@ -29,7 +31,7 @@ class SingleLayer(Host):
     def logits(self, x_NCHW: Tensor) -> Tensor:
         """Class scores (B, C)."""
         x_BTD = self.patches(x_NCHW)
-        y_BTD = self.site(x_BTD)
+        y_BTD = self.site(self.norm(x_BTD))
         if self.residual:
             y_BTD = x_BTD + y_BTD
         scores: Tensor = self.head(y_BTD.flatten(1))

@@ -18,7 +18,8 @@ class Cell:
 
     Suite name, row name, backend, device and software versions are not in it: they are provenance. A latency cell
     is the exception that design calls for: one session compares ``finalists`` (identities of final cells) on one
-    device, software and backend, which it carries in ``session``.
+    device, software and backend, which it carries in ``session``. A derived cell measures a trained model once more:
+    ``session`` names the measure, what it takes, and the identity of the run that it is derived ``of``.
     """
 
     kind: Kind
@@ -38,6 +39,7 @@ class Cell:
     micro_batch: int | None
     precision: str
     threads: int
+    optimiser: str = "adamw_cosine"
     session: dict[str, Any] = field(default_factory=dict)
 
     @cached_property

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from moebench.contract import Layer
 from moebench.hosts.host import Call, Host
-from moebench.scores.selections import all_but
+from moebench.subset.select import all_but
 from moebench.tasks import Split
 from moebench.training.evaluate import Answers, answer, asking, correct
 

@@ -12,7 +12,8 @@ from moebench.hosts.host import Host
 from moebench.scores.experts import output_cosine, polysemanticity
 from moebench.scores.information import class_information, dead_share, load_entropy, max_violation
 from moebench.scores.routing import routing_summary
-from moebench.scores.specialization import mean_mass, specialization
+from moebench.scores.specialization import specialization
+from moebench.subset.scores import mean_mass
 from moebench.tasks import Split
 from moebench.training.evaluate import Answers, accuracy, answer, cross_entropy
 

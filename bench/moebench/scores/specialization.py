@@ -14,13 +14,16 @@ import torch
 from torch import Tensor
 
 from moebench.hosts.host import Host, Select
-from moebench.scores import selections
 from moebench.scores.information import shares
+from moebench.subset.scores import RANDOM_DRAWS, score_named
+from moebench.subset.select import keep_largest, largest, nothing
 from moebench.tasks import Split
 from moebench.training.evaluate import Answers, answer, correct
 
 SHARES = (1 / 8, 1 / 4, 1 / 2)
-RANDOM_DRAWS = 10
+NO_EXPERTS = "no experts"
+"""The reason of a model whose layers show no routing."""
+
 LEAST_DEPENDENCE = 0.05
 LEAST_STANDARD_ERRORS = 5.0
 
@@ -46,11 +49,11 @@ def specialization(
     ``mean_mass[layer]`` (E,) was fitted on validation data, and is None without experts.
     """
     if mean_mass is None:
-        return Specialization(None, "no experts")
+        return Specialization(None, NO_EXPERTS)
     experts = {len(mass_E) for mass_E in mean_mass}
     right = _Right(model, test, precision)
     all_N = correct(all_experts.logits_NC, test.targets)
-    none_N = right(selections.nothing)
+    none_N = right(nothing)
     scores = {"accuracy_all_experts": float(all_N.mean()), "accuracy_no_experts": float(none_N.mean())}
     if any(count < 8 or count % 8 for count in experts):
         reason = f"{_counts(experts)} experts; it needs at least 8, in multiples of 8"
@@ -64,22 +67,15 @@ def specialization(
     return Specialization(sum(gaps) / len(gaps) / depends, "", scores)
 
 
-def mean_mass(answers: Answers) -> tuple[Tensor, ...] | None:
-    """Mean mass of each expert over the inputs, per layer (E,); None if a layer has no experts."""
-    if not answers.masses or any(mass_NE is None for mass_NE in answers.masses):
-        return None
-    return tuple(mass_NE.double().mean(0) for mass_NE in answers.masses if mass_NE is not None)
-
-
 def _at_share(
     right: _Right, share: float, mean_mass: Sequence[Tensor], everything: Answers, scores: dict[str, float]
 ) -> float:
     """Add the accuracies at one share to ``scores``; returns A_sel - A_static."""
     name = _name(share)
-    chosen = float(right(selections.top_mass(share)).mean())
-    fixed = float(right(selections.static(share, mean_mass)).mean())
-    generator = torch.Generator().manual_seed(0)
-    draws = [float(right(selections.random(share, generator)).mean()) for _ in range(RANDOM_DRAWS)]
+    chosen = float(right(largest(score_named("combine_sum"), share)).mean())
+    fixed = float(right(largest(score_named("static", fitted=mean_mass), share)).mean())
+    random = largest(score_named("random", generator=torch.Generator().manual_seed(0)), share)
+    draws = [float(right(random).mean()) for _ in range(RANDOM_DRAWS)]
     chance = sum(draws) / len(draws)
     everyone = scores["accuracy_all_experts"]
     scores |= {
@@ -98,7 +94,7 @@ def _mass_kept(everything: Answers, share: float) -> float:
     kept = []
     for mass_NE in everything.masses:
         assert mass_NE is not None
-        keep_NE = selections.keep_largest(mass_NE, round(share * mass_NE.shape[1]))
+        keep_NE = keep_largest(mass_NE, round(share * mass_NE.shape[1]))
         kept.append((shares(mass_NE) * keep_NE).sum(1).mean())
     return float(torch.stack(kept).mean())
 

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import copy
-import statistics
-import time
-from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from moebench.hosts.host import Call, Host
+from moebench.measure.batch import repeat_to
+from moebench.measure.clock import WARM_UP, Part, median_ms
 from moebench.tasks import Split
-from moebench.training.loop import BETAS, CLIP, auxiliary
-
-WARM_UP = 3
+from moebench.training.loop import auxiliary
+from moebench.training.optimiser import RANKED
 
 
 class Stopwatch:
@@ -29,14 +27,14 @@ class Stopwatch:
         self._repeats = repeats
         self._precision = precision
         self._model = model.eval()
-        self._x, self._target = _repeat_to(data.inputs, batch), _repeat_to(data.targets, batch)
+        self._x, self._target = repeat_to(data.inputs, batch), repeat_to(data.targets, batch)
         # A training step changes weights, so it has a copy of its own.
         self._trained = copy.deepcopy(model).train()
         parameters = [p for p in self._trained.parameters() if p.requires_grad]
-        self._optimizer = torch.optim.AdamW(parameters, lr=1e-4, betas=BETAS, fused=True)
+        self._optimizer = torch.optim.AdamW(parameters, lr=1e-4, betas=RANKED.betas, fused=True)
         self._layer_inputs = self._inputs_of_layers()
 
-    def parts(self) -> dict[str, Callable[[], None]]:
+    def parts(self) -> dict[str, Part]:
         """What is measured, by the name under which the record keeps it."""
         return {
             "forward_ms": lambda: self._forward(self._x),
@@ -53,21 +51,7 @@ class Stopwatch:
 
     def measure(self) -> dict[str, float]:
         """One round: the median of each part."""
-        return {name: self._median_ms(part) for name, part in self.parts().items()}
-
-    def _median_ms(self, part: Callable[[], None]) -> float:
-        times = []
-        for _ in range(self._repeats):
-            self._synchronise()
-            start = time.perf_counter()
-            part()
-            self._synchronise()
-            times.append((time.perf_counter() - start) * 1e3)
-        return statistics.median(times)
-
-    def _synchronise(self) -> None:
-        if self._device.type == "cuda":
-            torch.cuda.synchronize(self._device)
+        return {name: median_ms(part, self._device, self._repeats) for name, part in self.parts().items()}
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self._device.type, torch.bfloat16, enabled=self._precision == "bf16")
@@ -88,7 +72,8 @@ class Stopwatch:
             loss = F.cross_entropy(self._trained.run(self._x, call).float(), self._target)
         weights = {name: 0.01 for routing in call.routings for name in routing.losses}
         torch.autograd.backward(loss + auxiliary(call.routings, weights))
-        nn.utils.clip_grad_norm_(self._trained.parameters(), CLIP)
+        assert RANKED.clip is not None
+        nn.utils.clip_grad_norm_(self._trained.parameters(), RANKED.clip)
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)
         for layer in self._trained.layers():
@@ -99,8 +84,3 @@ class Stopwatch:
         with torch.inference_mode(), self._autocast():
             self._model.run(self._x, call)
         return call.inputs
-
-
-def _repeat_to(tensor: Tensor, count: int) -> Tensor:
-    """The first ``count`` entries, from the beginning again where there are fewer."""
-    return tensor[torch.arange(count, device=tensor.device) % len(tensor)]

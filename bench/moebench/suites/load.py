@@ -25,7 +25,18 @@ def find_suites() -> dict[str, Path]:
 
 
 def load_suite(name_or_path: str) -> Suite:
-    """A validated suite from its name or from a user's own file."""
+    """A validated suite from its name or from a user's own file; one that ranks variants."""
+    values, where = read_values(name_or_path)
+    if not is_ranked(values):
+        raise SuiteError(
+            f"suite '{values['name']}' sweeps fixed settings and ranks nothing: it has a report, not a leaderboard; "
+            f"use `moebench run {name_or_path}` and `moebench report {name_or_path}`."
+        )
+    return parse_suite(values, where)
+
+
+def read_values(name_or_path: str) -> tuple[dict[str, Any], str]:
+    """What the file of a suite says, its name included, and where it lies."""
     if name_or_path.endswith(".toml"):
         path = Path(name_or_path).expanduser()
         if not path.is_file():
@@ -35,7 +46,12 @@ def load_suite(name_or_path: str) -> Suite:
         if name_or_path not in known:
             raise UnknownNameError("suite", name_or_path, known)
         path = known[name_or_path]
-    return parse_suite({"name": path.stem, **_read(path)}, str(path))
+    return {"name": path.stem, **_read(path)}, str(path)
+
+
+def is_ranked(values: dict[str, Any]) -> bool:
+    """Whether a file describes a suite that ranks, rather than a sweep or a series of them."""
+    return "arm" not in values and "parts" not in values
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -8,11 +8,15 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from moebench.hosts import HOSTS
+from moebench.suites import sweep
 from moebench.suites.schema import Suite, Training
 
 MODELS: dict[str, type[BaseModel]] = {
     "Suite": Suite,
     "Training": Training,
+    "Sweep": sweep.Sweep,
+    "SweepTraining": sweep.SweepTraining,
+    "Series": sweep.Series,
     **{model.__name__: model for model in HOSTS.values()},
 }
 """The models that are validated on their own, by the title that pydantic gives their errors."""

@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, overload
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Generator, Tensor
 
 Part = Literal["train", "validation", "test"]
+Objective = Literal["classification", "regression", "nothing"]
+"""What is learnt: classes, by cross-entropy; one number, by the squared error; or nothing: inputs to time layers on."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TaskInfo:
     """What can be known of a task without its data.
 
-    image: channels, height, width. metric, unit, higher_is_better: of the score that ranks.
-    floor: the score that a diverged run gets, which is chance. label: printed beside numbers.
+    image: channels, height, width. classes: outputs of the model, 1 for a number. metric, unit,
+    higher_is_better: of the score that ranks. floor: the score that a diverged run gets, which is that of a
+    constant answer. label: printed beside numbers.
     """
 
     name: str
     image: tuple[int, int, int]
     classes: int
+    objective: Objective = "classification"
     metric: str = "accuracy"
     unit: str = "share"
     higher_is_better: bool = True
@@ -32,10 +37,19 @@ class TaskInfo:
 
 @dataclass(frozen=True)
 class Split:
-    """One part of a data set: ``inputs`` (N, C, H, W) float32, normalised; ``targets`` (N,) int64 classes."""
+    """One part of a data set: ``inputs`` (N, C, H, W) float32, normalised; ``targets`` (N,) int64 classes, or
+    float32 numbers.
+    """
 
     inputs: Tensor
     targets: Tensor
+
+
+@dataclass(frozen=True)
+class Stream:
+    """Training data without an end: ``draw(count, generator)`` gives a fresh batch, on the CPU."""
+
+    draw: Callable[[int, Generator], Split]
 
 
 class Task(Protocol):
@@ -56,8 +70,15 @@ class Task(Protocol):
         """The kind that ``augment_batch`` applies to training batches; None for none."""
         ...
 
-    def load(self, part: Part, data_dir: Path | None = None) -> Split:
-        """One part, normalised per channel by the training part's statistics. Downloads if need be."""
+    @overload
+    def load(self, part: Literal["train"], data_dir: Path | None = None) -> Split | Stream: ...
+    @overload
+    def load(self, part: Literal["validation", "test"], data_dir: Path | None = None) -> Split: ...
+    def load(self, part: Part, data_dir: Path | None = None) -> Split | Stream:
+        """One part, normalised per channel by the training part's statistics. Downloads if need be.
+
+        Only a training part may be a stream.
+        """
         ...
 
     def digest(self, data_dir: Path | None = None) -> str:

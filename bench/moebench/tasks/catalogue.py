@@ -12,6 +12,8 @@ from moebench.tasks.cifar import CifarSource
 from moebench.tasks.digits import DigitsSource
 from moebench.tasks.idx_source import IdxSource
 from moebench.tasks.image_task import ImageTask
+from moebench.tasks.noise import NoiseTask
+from moebench.tasks.norm import NormTask
 from moebench.tasks.partition import OfficialTest, ThreeWay
 
 TEN_CLASSES = 10
@@ -72,7 +74,7 @@ _CIFAR10 = ImageTask(
 )
 
 TASKS: Mapping[str, Task] = MappingProxyType(
-    {task.info.name: task for task in (_DIGITS, _FASHION_MNIST, _MNIST, _CIFAR10)}
+    {task.info.name: task for task in (_DIGITS, _FASHION_MNIST, _MNIST, _CIFAR10, NormTask(), NoiseTask())}
 )
 """Task objects by name."""
 

@@ -40,7 +40,7 @@ def _content(plan: Plan, group: Group, label: str, record: Record, store: Store)
         tags=study_tags(plan, group, record.cell["kind"], record.identity) | status_tags(record),
         params=fixed | setting_params(record.cell["settings"], fixed),
         metrics=finite({**record.scores, **run_numbers(record)}),
-        curves=_points(record, store, started, ended),
+        curves=curve_points(record, store, started, ended),
         texts={"record.json": record.model_dump_json(indent=1) + "\n"},
     )
 
@@ -55,7 +55,7 @@ def run_numbers(record: Record) -> dict[str, float | None]:
     return {name: v for name, v in named.items() if isinstance(v, int | float) and not isinstance(v, bool)}
 
 
-def _points(record: Record, store: Store, started: int, ended: int) -> tuple[Point, ...]:
+def curve_points(record: Record, store: Store, started: int, ended: int) -> tuple[Point, ...]:
     """The curves, spread over the time of the run; a damaged sidecar costs the curves, not the run."""
     from moebench.tracking.curves import training_curves
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from moebench.hosts.host import Call, Host, Select
+from moebench.hosts.host import AS_IS, Call, Host, Select
 from moebench.tasks import Split
 
 
@@ -23,13 +23,19 @@ class Answers:
 
 
 def answer(
-    model: Host, data: Split, *, batch: int = 256, precision: str = "fp32", select: Select | None = None
+    model: Host,
+    data: Split,
+    *,
+    batch: int = 256,
+    precision: str = "fp32",
+    select: Select | None = None,
+    rule: str = AS_IS,
 ) -> Answers:
-    """All logits, and the masses each layer gave; ``select`` chooses the experts that act."""
+    """All logits, and the masses each layer gave; ``select`` chooses the experts that act, ``rule`` combines them."""
     logits, calls = [], []
     with asking(model), torch.autocast(data.inputs.device.type, torch.bfloat16, enabled=precision == "bf16"):
         for x_NCHW in torch.split(data.inputs, batch):
-            call = Call(select=select)
+            call = Call(select=select, rule=rule)
             logits.append(model.run(x_NCHW, call).float())
             calls.append([routing.mass_BE for routing in call.routings])
     masses = tuple(_cat(parts) for parts in zip(*calls, strict=True))

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from moebench.contract import Layer, Routing
 from moebench.hosts.host import Call, Host
-from moebench.tasks import Split, augment_batch
-
-# Part of the protocol, the same for everyone: not tuned, not a suite's choice.
-WARMUP = 0.1  # share of the steps in which the learning rate rises linearly
-BETAS = (0.9, 0.95)
-CLIP = 1.0  # largest norm of the gradient
+from moebench.tasks import Objective, Split, Stream, augment_batch
+from moebench.training.objectives import loss_of
+from moebench.training.optimiser import OPTIMISERS
 
 LOOK_EVERY = 50
 """Steps between two looks at whether the loss is still a number; on a GPU each look waits for the device."""
@@ -31,7 +27,7 @@ class Recipe:
     steps: optimiser steps, the budget of training. batch: inputs a step. micro_batch: inputs a backward pass,
     for small cards (None: the whole batch); auxiliary losses are then per micro-batch. loss_weights: name ->
     weight of a layer's auxiliary loss. augment: see ``tasks.augment_batch``. seed: of the order of the data,
-    the augmentation and the layers' noise.
+    the augmentation and the layers' noise. optimiser: see ``training.optimiser``.
     """
 
     steps: int
@@ -43,11 +39,13 @@ class Recipe:
     precision: str
     augment: str | None
     seed: int
+    objective: Objective = "classification"
+    optimiser: str = "adamw_cosine"
 
 
 @dataclass(frozen=True)
 class Curves:
-    """What was seen at each step: loss_S of the task in nats, and mass_SLE summed over the batch, per layer.
+    """What was seen at each step: loss_S of the task (nats, or squared units), and mass_SLE summed over the batch.
 
     S ends early where training did; E is 0 where no layer has experts.
     """
@@ -61,32 +59,33 @@ class Curves:
         return bool(np.isfinite(self.loss_S).all())
 
 
-def train(model: Host, data: Split, recipe: Recipe) -> Curves:
-    """Train in place, where the model and the data are; stops early only if the loss is not finite."""
-    device = data.inputs.device
+def train(model: Host, data: Split | Stream, recipe: Recipe) -> Curves:
+    """Train in place, where the model is; stops early only if the loss is not finite."""
+    device = next(model.parameters()).device
     # Two streams, apart from those of the initial weights (seed and seed + 1, see hosts.build): the layers'
     # noise, and the order of the data, drawn on the CPU so that it is the same on every device.
     torch.manual_seed(recipe.seed + 2)
     generator = torch.Generator().manual_seed(recipe.seed + 3)
     layers = model.layers()
     curves = _Recorder(recipe.steps, layers, device)
-    optimizer = torch.optim.AdamW(_groups(model, recipe.weight_decay), lr=recipe.lr, betas=BETAS, fused=True)
+    how = OPTIMISERS[recipe.optimiser]
+    optimizer = torch.optim.AdamW(_groups(model, recipe.weight_decay), lr=recipe.lr, betas=how.betas, fused=True)
     model.train()
 
-    for step, picked in enumerate(_batches(len(data.targets), recipe, generator, device)):
+    for step, parts in enumerate(_batches(data, recipe, generator, device)):
         for group in optimizer.param_groups:
-            group["lr"] = recipe.lr * schedule(step, recipe.steps)
-        for part in torch.split(picked, recipe.micro_batch or recipe.batch):
-            x_NCHW, target_N = data.inputs[part], data.targets[part]
+            group["lr"] = recipe.lr * how.schedule(step, recipe.steps)
+        for x_NCHW, target_N in parts:
             if recipe.augment:
                 x_NCHW = augment_batch(x_NCHW, recipe.augment, generator)
             call = Call()
             with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
-                loss = F.cross_entropy(model.run(x_NCHW, call).float(), target_N)
-            share = len(part) / len(picked)
+                loss = loss_of(recipe.objective, model.run(x_NCHW, call), target_N)
+            share = len(target_N) / recipe.batch
             torch.autograd.backward((loss + auxiliary(call.routings, recipe.loss_weights)) * share)
             curves.add(step, loss.detach() * share, call.routings)
-        nn.utils.clip_grad_norm_(model.parameters(), CLIP)
+        if how.clip is not None:
+            nn.utils.clip_grad_norm_(model.parameters(), how.clip)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         for layer in layers:
@@ -95,14 +94,6 @@ def train(model: Host, data: Split, recipe: Recipe) -> Curves:
             break
     model.eval()
     return curves.done()
-
-
-def schedule(step: int, steps: int) -> float:
-    """Share of the learning rate at a step: linear warm-up, then a cosine to zero."""
-    warmup = max(1, round(WARMUP * steps))
-    if step < warmup:
-        return (step + 1) / warmup
-    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
 
 
 def auxiliary(routings: list[Routing], weights: Mapping[str, float]) -> Tensor | float:
@@ -115,11 +106,23 @@ def auxiliary(routings: list[Routing], weights: Mapping[str, float]) -> Tensor |
     return total
 
 
-def _batches(inputs: int, recipe: Recipe, generator: torch.Generator, device: torch.device) -> tuple[Tensor, ...]:
-    """Indices of each step's batch: one permutation of the data after the other, cut into whole batches."""
-    needed = recipe.steps * recipe.batch
+Parts = Iterator[tuple[Tensor, Tensor]]
+"""The micro-batches of one step: inputs and targets."""
+
+
+def _batches(data: Split | Stream, recipe: Recipe, generator: torch.Generator, device: torch.device) -> Iterator[Parts]:
+    """Each step's batch: fresh from a stream, or one permutation of the data after the other, cut into batches."""
+    size = recipe.micro_batch or recipe.batch
+    if isinstance(data, Stream):
+        for _ in range(recipe.steps):
+            fresh = data.draw(recipe.batch, generator)
+            x_NCHW, target_N = fresh.inputs.to(device), fresh.targets.to(device)
+            yield zip(torch.split(x_NCHW, size), torch.split(target_N, size), strict=True)
+        return
+    needed, inputs = recipe.steps * recipe.batch, len(data.targets)
     order = [torch.randperm(inputs, generator=generator) for _ in range(math.ceil(needed / inputs))]
-    return torch.split(torch.cat(order)[:needed].to(device), recipe.batch)
+    for picked in torch.split(torch.cat(order)[:needed].to(device), recipe.batch):
+        yield ((data.inputs[part], data.targets[part]) for part in torch.split(picked, size))
 
 
 def _groups(model: Host, weight_decay: float) -> list[dict[str, object]]:

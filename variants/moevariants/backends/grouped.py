@@ -27,18 +27,41 @@ def run(experts: Experts, rows_ND: Tensor, counts_E: Tensor) -> Tensor:
         dtype = torch.get_autocast_dtype(device)
     if why_not(device, dtype) is not None or not len(rows_ND):
         return loop.run(experts, rows_ND, counts_E)
-    expert_N = torch.arange(len(counts_E), device=rows_ND.device)
-    expert_N = expert_N.repeat_interleave(counts_E, output_size=len(rows_ND))
-    ends_E = counts_E.cumsum(0, dtype=torch.int32)
     lane = 16 // dtype.itemsize
     (_, dim, hidden), out_dim = experts.w_in_EDH.shape, experts.w_out_EHO.shape[2]
     more_D, more_H, more_O = -dim % lane, -hidden % lane, -out_dim % lane
-    w_in, b_in = _padded(experts.w_in_EDH, dtype, more_H, more_D), _padded(experts.b_in_EH, dtype, more_H)
-    w_out, b_out = _padded(experts.w_out_EHO, dtype, more_O, more_H), _padded(experts.b_out_EO, dtype, more_O)
+    stacks: Stacks = (experts.w_in_EDH, experts.b_in_EH, experts.w_out_EHO, experts.b_out_EO)
+    if more_D or more_H or more_O or dtype != experts.w_in_EDH.dtype:
+        stacks, counts_E = _of_busy(stacks, counts_E)
+    expert_N = torch.arange(len(counts_E), device=rows_ND.device)
+    expert_N = expert_N.repeat_interleave(counts_E, output_size=len(rows_ND))
+    ends_E = counts_E.cumsum(0, dtype=torch.int32)
+    w_in, b_in = _padded(stacks[0], dtype, more_H, more_D), _padded(stacks[1], dtype, more_H)
+    w_out, b_out = _padded(stacks[2], dtype, more_O, more_H), _padded(stacks[3], dtype, more_O)
     # Padded hidden units meet rows of zeros in w_out, whatever the activation makes of them.
     rows_NH = _affine(_padded(rows_ND, dtype, more_D), w_in, b_in, ends_E, expert_N)
     rows_NO = _affine(experts.shape.activate(rows_NH), w_out, b_out, ends_E, expert_N)
     return rows_NO[:, :out_dim] if more_O else rows_NO
+
+
+Stacks = tuple[Tensor, Tensor | None, Tensor, Tensor | None]
+"""w_in_EDH, b_in_EH, w_out_EHO, b_out_EO."""
+
+
+def _of_busy(stacks: Stacks, counts_E: Tensor) -> tuple[Stacks, Tensor]:
+    """The experts that have rows, before their weights are copied: those of the others stay unread.
+
+    Not where a GPU trains: it would wait for the counts, to save what nearly every expert needs anyway.
+    """
+    if counts_E.device.type != "cpu" and torch.is_grad_enabled():
+        return stacks, counts_E
+    busy_e = counts_E.nonzero().squeeze(1)
+    if len(busy_e) == len(counts_E):
+        return stacks, counts_E
+    w_in, b_in, w_out, b_out = stacks
+    in_b = None if b_in is None else b_in.index_select(0, busy_e)
+    out_b = None if b_out is None else b_out.index_select(0, busy_e)
+    return (w_in.index_select(0, busy_e), in_b, w_out.index_select(0, busy_e), out_b), counts_E[busy_e]
 
 
 def available() -> str | None:

@@ -8,6 +8,7 @@ slots.
 from moevariants.parts.dispatch import Dispatch, combine_rows, place_in_capacity, plan_dispatch, take_rows
 from moevariants.parts.experts import Experts
 from moevariants.parts.losses import balance_loss, importance_loss, load_loss, z_loss
+from moevariants.parts.mixing import SoftWeights, mix_all, mix_kept
 from moevariants.parts.routers import (
     LinearRouter,
     SoftRouter,
@@ -25,6 +26,7 @@ __all__ = [
     "Given",
     "LinearRouter",
     "SoftRouter",
+    "SoftWeights",
     "balance_loss",
     "choose_top_k",
     "combine_rows",
@@ -33,6 +35,8 @@ __all__ = [
     "importance_loss",
     "l2_normalise",
     "load_loss",
+    "mix_all",
+    "mix_kept",
     "place_in_capacity",
     "plan_dispatch",
     "soft_weights",

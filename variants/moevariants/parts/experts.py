@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from moebench.contract import LayerShape
 from moevariants.backends import Backend, find_backend
+from moevariants.parts.mlp import blocks_of, mlp
 
 
 class Experts(nn.Module):
@@ -57,9 +58,16 @@ class Experts(nn.Module):
         return run(self, rows_ND, counts_E)
 
     def forward_slots(self, slots_END: Tensor) -> Tensor:
-        """slots_ENO of equally many rows for every expert: two batched products, no backend needed."""
-        hidden_ENH = self.shape.activate(_affine(slots_END, self.w_in_EDH, self.b_in_EH))
-        return _affine(hidden_ENH, self.w_out_EHO, self.b_out_EO)
+        """slots_ENO of equally many rows for every expert, no backend needed: two batched products.
+
+        Big experts take turns instead, see :mod:`moevariants.parts.mlp`.
+        """
+        w_in, w_out, b_in, b_out = self.w_in_EDH, self.w_out_EHO, self.b_in_EH, self.b_out_EO
+        if blocks_of(slots_END, w_in) == 1:
+            return _affine(self.shape.activate(_affine(slots_END, w_in, b_in)), w_out, b_out)
+        biases = [(None if b_in is None else b_in[e], None if b_out is None else b_out[e]) for e in range(len(w_in))]
+        turns = zip(slots_END, w_in, w_out, biases, strict=True)
+        return torch.stack([mlp(rows, w, b, v, c, self.shape.activate) for rows, w, v, (b, c) in turns])
 
     def axes(self, prefix: str) -> dict[str, int]:
         """Parameter name, as seen from a layer that holds this bank as ``prefix`` -> its expert axis, 0."""

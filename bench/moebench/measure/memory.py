@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import re
 from pathlib import Path
 
@@ -12,7 +13,8 @@ MIB = 2**20
 
 class PeakMemory:
     """``with PeakMemory(device) as peak: ...``; then ``peak.mib``: on CUDA what torch allocated, on the CPU by how
-    much the process grew. None where the system does not tell.
+    much the process grew; what it had freed before is first given back to the system, or the work would fit into
+    that unseen. None where the system does not tell.
     """
 
     mib: float | None = None
@@ -40,7 +42,10 @@ class PeakMemory:
 
 
 def _reset_peak() -> bool:
-    """Let Linux forget the peak so far."""
+    """Give back to Linux what was freed, and let it forget the peak so far."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's; other C libraries keep little
+    if trim is not None:
+        trim(0)
     try:
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     except OSError:

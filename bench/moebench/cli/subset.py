@@ -1,0 +1,106 @@
+"""``moebench subset RECORD``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from moebench.cli.options import data_option, device_option, results_option
+
+if TYPE_CHECKING:
+    import torch
+
+    from moebench.runs import Cell, Record
+    from moebench.tasks import Split
+
+
+@click.command("subset")
+@click.argument("record")
+@click.option("--experts", type=int, required=True, metavar="K", help="How many act for each input.")
+@click.option("--score", default="combine_sum", show_default=True, metavar="S", help="By what they are chosen.")
+@click.option("--rule", default="as_is", show_default=True, metavar="R", help="How they are combined.")
+@click.option(
+    "--batch", type=click.IntRange(min=1), default=100, show_default=True, metavar="N", help="Timed beside batch 1."
+)
+@device_option
+@data_option
+@results_option
+def command(
+    record: str,
+    experts: int,
+    score: str,
+    rule: str,
+    batch: int,
+    device: str | None,
+    data: Path | None,
+    results: Path,
+) -> None:
+    """Use K experts of a trained model for each input, beside all of them and K random ones.
+
+    RECORD is the identity of a final run in the results directory, the beginning of one, or the path of a record's
+    JSON file. Scores: combine_sum (the paper's), combine_max, combine_norm, dispatch, static, random, worst. Rules:
+    as_is (the paper's), and renormalise or mask_logits where the variant has them.
+    """
+    from moebench.runs.find import find_record
+
+    store, found = find_record(record, results)
+
+    import torch
+
+    from moebench.cli.subset_table import print_comparison
+    from moebench.execution.trained import load_trained
+    from moebench.runs import Cell
+    from moebench.subset.infer import fit_static
+    from moebench.subset.report import compare
+    from moebench.subset.scores import check_score
+    from moebench.tasks import get_task
+    from moebench.training.device import choose_device
+
+    check_score(score)
+    where, cell = choose_device(device), Cell.from_json(found.cell)
+    _check_experts(found, cell)
+    _check_data(found, cell, data)
+    torch.set_num_threads(cell.threads)
+    model, precision = load_trained(store, found, where), cell.precision
+    task = get_task(cell.task)
+    fitted = None
+    if score == "static":
+        fitted = fit_static(model, _on(where, task.load("validation", data)), precision=precision)
+    test = _on(where, task.load("test", data))
+    batches = sorted({1, batch})
+    rows = compare(model, test, experts, score=score, rule=rule, fitted=fitted, batches=batches, precision=precision)
+    print_comparison(rows, found, score, len(test.targets), where)
+
+
+def _check_experts(record: Record, cell: Cell) -> None:
+    """Refuse, before anything is loaded, what has no subset of experts or no classes to get right."""
+    from moebench.errors import UsageError
+    from moebench.scores.specialization import NO_EXPERTS
+    from moebench.tasks import get_task
+
+    name = f"record {record.identity} is of '{cell.variant}'"
+    if record.reasons.get("specialization") == NO_EXPERTS:
+        raise UsageError(f"{name}, whose layers show no routing; there is no subset of experts to choose.")
+    if get_task(cell.task).info.objective != "classification":
+        raise UsageError(f"{name} on task '{cell.task}', which has no classes; a subset is judged by its accuracy.")
+
+
+def _check_data(record: Record, cell: Cell, data: Path | None) -> None:
+    """:class:`DataError` if the data are missing, or are not those of the record."""
+    from moebench.errors import DataError
+    from moebench.tasks import get_task
+
+    task = get_task(cell.task)
+    if task.digest(data) != cell.data_digest:
+        raise DataError(
+            f"the copy of {task.label(data)} that is here is not the one of record {record.identity}; "
+            "name the directory that holds it with --data DIR."
+        )
+
+
+def _on(device: torch.device, split: Split) -> Split:
+    from moebench.tasks import Split
+
+    return Split(split.inputs.to(device), split.targets.to(device))

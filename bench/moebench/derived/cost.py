@@ -1,0 +1,67 @@
+"""What a trained model, or a layer alone, costs with some of its experts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from moebench.derived.bound import bound_ms
+from moebench.derived.subject import Subject
+from moebench.measure.roofline import measure_roofline
+from moebench.scores.final import Scores
+from moebench.subset.cost import Cost, costs_by_number
+from moebench.subset.infer import experts_of, subset_of
+from moebench.tasks import Split
+
+
+def cost(
+    subject: Subject,
+    *,
+    shares: Sequence[float],
+    batches: Sequence[int],
+    rounds: int,
+    repeats: int,
+    roofline: bool = False,
+) -> Scores:
+    """FLOPs per input, peak memory in MiB and milliseconds, by number of experts kept; ``k=8 forward_ms batch=1``.
+
+    roofline: add the machine's product rate and reading bandwidth, measured now, and what they allow at best for the
+    expert layers of the model at each k and batch.
+    """
+    experts, scores = experts_of(subject.model), Scores()
+    numbers = [round(share * experts) for share in shares if share * experts >= 1]
+    inputs = subject.data("validation")
+    data = Split(inputs.inputs[: max(batches)], inputs.targets[: max(batches)])
+    found = costs_by_number(
+        subject.model,
+        data,
+        numbers,
+        batches=tuple(batches),
+        precision=subject.precision,
+        rounds=rounds,
+        repeats=repeats,
+    )
+    for k, each in found.items():
+        _put(scores, f"k={k}", each, batches)
+    if roofline:
+        machine = measure_roofline(subject.device)
+        scores.put("machine_product_flops_per_s", machine.flops)
+        scores.put("machine_read_bytes_per_s", machine.bytes)
+        for k, each in found.items():
+            chosen = subset_of(subject.model, k)
+            for batch in batches:
+                flops = each.layers_flops * batch
+                bound = bound_ms(subject.model, chosen, data.inputs[:batch], flops, machine)
+                scores.put(f"k={k} layers_bound_ms batch={batch}", bound)
+    return scores
+
+
+def _put(scores: Scores, name: str, cost: Cost, batches: Sequence[int]) -> None:
+    scores.put(f"{name} model_flops", cost.model_flops)
+    scores.put(f"{name} layers_flops", cost.layers_flops)
+    scores.put(f"{name} peak_memory_mib", cost.peak_memory_mib, "the system does not tell")
+    for batch in batches:
+        for part, spreads in (("model", cost.model_ms), ("layers", cost.layers_ms)):
+            spread = spreads[batch]
+            scores.put(f"{name} {part}_ms batch={batch}", spread.median)
+            scores.put(f"{name} {part}_ms_low batch={batch}", spread.low)
+            scores.put(f"{name} {part}_ms_high batch={batch}", spread.high)

@@ -1,0 +1,30 @@
+"""The model that is measured, and where its data are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from moebench.contract import Traits
+from moebench.hosts.host import Host
+from moebench.tasks import Split, Task
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model in evaluation mode on its device, with its variant's traits, its task and the precision it had."""
+
+    model: Host
+    traits: Traits
+    task: Task
+    data_dir: Path | None
+    device: torch.device
+    precision: str
+
+    def data(self, part: Literal["validation", "test"]) -> Split:
+        """One part, on the device."""
+        split = self.task.load(part, self.data_dir)
+        return Split(split.inputs.to(self.device), split.targets.to(self.device))

@@ -1,0 +1,59 @@
+"""What a trained model answers with some of its experts: rival scores, rules and shares, on test data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from moebench.derived.subject import Subject
+from moebench.errors import UsageError
+from moebench.scores.final import Scores
+from moebench.subset.infer import Subset, experts_of, fit_static, subset_of
+from moebench.subset.scores import PAPERS, RANDOM_DRAWS, SCORES
+from moebench.subset.select import nothing
+from moebench.training.evaluate import accuracy
+
+SHARES = (2, 4, 8)
+"""k = E/2, E/4, E/8: where rivals of the paper's score and of its rule are compared."""
+
+
+def subset(subject: Subject) -> Scores:
+    """Accuracies by name: ``all``, ``none``, ``<score> k=<k>`` for the paper's score and random subsets at every power
+    of two, for the other scores at E/2, E/4 and E/8, and ``combine_sum <rule> k=<k>`` there for the variant's rules.
+
+    At those shares the random subsets are ten draws for each input, elsewhere one.
+    """
+    model, test, precision = subject.model, subject.data("test"), subject.precision
+    experts = experts_of(model)
+    fitted = fit_static(model, subject.data("validation"), precision=precision)
+    scores = Scores()
+
+    def put(name: str, chosen: Subset | Sequence[Subset]) -> None:
+        subsets = [chosen] if isinstance(chosen, Subset) else chosen
+        right = [accuracy(each.answer(model, test, precision=precision).logits_NC, test.targets) for each in subsets]
+        scores.put(name, sum(right) / len(right))
+
+    put("all", Subset())
+    put("none", Subset(nothing))
+    rivals = [experts // share for share in SHARES if experts % share == 0]
+    for k in powers_of_two(experts):
+        draws = RANDOM_DRAWS if k in rivals else 1
+        put(f"{PAPERS} k={k}", subset_of(model, k))
+        put(f"random k={k}", [subset_of(model, k, score="random", seed=seed) for seed in range(draws)])
+    for k in rivals:
+        for score in SCORES:
+            if score not in (PAPERS, "random"):
+                try:
+                    put(f"{score} k={k}", subset_of(model, k, score=score, fitted=fitted))
+                except UsageError as error:
+                    scores.put(f"{score} k={k}", None, str(error))
+        for rule in subject.traits.rules:
+            put(f"{PAPERS} {rule} k={k}", subset_of(model, k, rule=rule))
+    return scores
+
+
+def powers_of_two(experts: int) -> Iterator[int]:
+    """1, 2, 4, ... below E."""
+    k = 1
+    while k < experts:
+        yield k
+        k *= 2

@@ -1,0 +1,65 @@
+"""One trained model used whole, with its selected experts, and with random ones: what each keeps and costs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from moebench.hosts.host import AS_IS, Host
+from moebench.subset.cost import PAPERS_BATCH, REPEATS, ROUNDS, Cost, costs
+from moebench.subset.infer import ALL, Subset, experts_of, subset_of
+from moebench.subset.scores import PAPERS, RANDOM_DRAWS
+from moebench.tasks import Split
+from moebench.training.evaluate import accuracy
+
+
+@dataclass(frozen=True)
+class Row:
+    """One way to use the model. accuracy: on test data; of a random subset, the mean of ``RANDOM_DRAWS`` draws.
+
+    retained: accuracy over that of the whole model; None where that is 0.
+    """
+
+    name: str
+    accuracy: float
+    retained: float | None
+    cost: Cost
+
+
+def compare(
+    model: Host,
+    test: Split,
+    k: int,
+    *,
+    score: str = PAPERS,
+    rule: str = AS_IS,
+    fitted: Sequence[Tensor] | None = None,
+    batches: Sequence[int] = (1, PAPERS_BATCH),
+    precision: str = "fp32",
+    rounds: int = ROUNDS,
+    repeats: int = REPEATS,
+) -> tuple[Row, ...]:
+    """The rows "all E experts", "k of E, score, rule" and "random k of E", the last under the same rule.
+
+    Arguments and errors as in :func:`moebench.subset.infer.subset_inference` and :func:`moebench.subset.cost.costs`.
+    """
+    experts = experts_of(model)
+    selected = subset_of(model, k, score=score, rule=rule, fitted=fitted)
+    draws = [subset_of(model, k, score="random", rule=rule, seed=seed) for seed in range(RANDOM_DRAWS)]
+    ways = {
+        f"all {experts} experts": [ALL],
+        f"{k} of {experts}, {score}, {rule}": [selected],
+        f"random {k} of {experts}": draws,
+    }
+    right = {name: _mean_accuracy(model, test, subsets, precision) for name, subsets in ways.items()}
+    firsts = {name: subsets[0] for name, subsets in ways.items()}
+    cost = costs(model, test, firsts, batches=batches, precision=precision, rounds=rounds, repeats=repeats)
+    whole = right[next(iter(ways))]
+    return tuple(Row(name, right[name], right[name] / whole if whole else None, cost[name]) for name in ways)
+
+
+def _mean_accuracy(model: Host, test: Split, subsets: Sequence[Subset], precision: str) -> float:
+    found = [accuracy(each.answer(model, test, precision=precision).logits_NC, test.targets) for each in subsets]
+    return sum(found) / len(found)

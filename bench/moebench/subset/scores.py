@@ -1,0 +1,134 @@
+"""How much an expert matters to an input: rival scores by name, all of them asked of one layer during one pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import torch
+from torch import Tensor
+
+from moebench.errors import UnknownNameError, UsageError
+from moebench.hosts.host import Visit
+from moebench.training.evaluate import Answers
+
+Score = Callable[[Visit], Tensor]
+"""A visit -> score_BE; the experts of largest score are kept."""
+
+PAPERS = "combine_sum"
+"""The score of Algorithm 1 (arXiv 2409.00879)."""
+
+RANDOM_DRAWS = 10
+"""Random subsets that an accuracy by chance is the mean of."""
+
+
+@dataclass(frozen=True)
+class Basis:
+    """What a score may rest on beside the visit.
+
+    fitted: mean mass of each expert on validation data, per layer (E,). generator: of random draws, on the CPU.
+    """
+
+    fitted: Sequence[Tensor] | None
+    generator: torch.Generator
+
+
+def combine_sum(visit: Visit, basis: Basis) -> Tensor | None:
+    """Combine weight summed over tokens, which is the mass: Algorithm 1 of arXiv 2409.00879."""
+    return visit.routing.mass_BE
+
+
+def combine_max(visit: Visit, basis: Basis) -> Tensor | None:
+    """Largest combine weight that reaches a token."""
+    combine_BTE = visit.layer.combine_weights(visit.routing)
+    return None if combine_BTE is None else combine_BTE.amax(1)
+
+
+def combine_norm(visit: Visit, basis: Basis) -> Tensor | None:
+    """Sum over tokens of the norm of what the expert adds. A diagnostic: it needs the outputs of all experts."""
+    return visit.layer.contribution_norms(visit.x_BTD, visit.routing)
+
+
+def dispatch(visit: Visit, basis: Basis) -> Tensor | None:
+    """Largest weight with which a token reaches the expert."""
+    dispatch_BTE = visit.layer.dispatch_weights(visit.routing)
+    return None if dispatch_BTE is None else dispatch_BTE.amax(1)
+
+
+def static(visit: Visit, basis: Basis) -> Tensor | None:
+    """Mean mass on validation data: the same experts for every input."""
+    mass_BE = visit.routing.mass_BE
+    if mass_BE is None:
+        return None
+    if basis.fitted is None:
+        raise UsageError("the score 'static' has not been fitted; give it the mean masses on validation data.")
+    return basis.fitted[visit.index].to(mass_BE.device).expand_as(mass_BE)
+
+
+def random(visit: Visit, basis: Basis) -> Tensor | None:
+    """An independent draw for each input, layer and expert."""
+    mass_BE = visit.routing.mass_BE
+    return None if mass_BE is None else torch.rand(mass_BE.shape, generator=basis.generator).to(mass_BE.device)
+
+
+def worst(visit: Visit, basis: Basis) -> Tensor | None:
+    """The mass with its sign turned: the experts that Algorithm 1 would take last."""
+    mass_BE = visit.routing.mass_BE
+    return None if mass_BE is None else -mass_BE
+
+
+SCORES: Mapping[str, Callable[[Visit, Basis], Tensor | None]] = MappingProxyType(
+    {score.__name__: score for score in (combine_sum, combine_max, combine_norm, dispatch, static, random, worst)}
+)
+"""Scores by name; None where the layer cannot give it."""
+
+NOTES: Mapping[str, str] = MappingProxyType(
+    {
+        "combine_norm": "combine_norm computes every expert in order to choose among them: a diagnostic that saves "
+        "no work.",
+        "dispatch": "dispatch weights say how an expert's input is mixed, not how much of its output is used.",
+    }
+)
+"""What a reader of numbers made with a score must know."""
+
+
+def score_named(
+    name: str, *, fitted: Sequence[Tensor] | None = None, generator: torch.Generator | None = None
+) -> Score:
+    """The score of that name; without a generator random draws are those of seed 0.
+
+    :class:`UnknownNameError` for a name that nothing has; the score itself raises :class:`UsageError` in a layer
+    that cannot give it.
+    """
+    check_score(name)
+    basis = Basis(fitted, generator or torch.Generator().manual_seed(0))
+
+    def score(visit: Visit) -> Tensor:
+        score_BE = SCORES[name](visit, basis)
+        if score_BE is None:
+            able = ", ".join(scores_of(visit)) or "none, for it has no routing"
+            raise UsageError(f"{type(visit.layer).__name__} cannot give the score '{name}'; it can give: {able}.")
+        return score_BE
+
+    return score
+
+
+def check_score(name: str) -> None:
+    """:class:`UnknownNameError` with the nearest match for a name that no score has."""
+    if name not in SCORES:
+        raise UnknownNameError("score", name, SCORES)
+
+
+def scores_of(visit: Visit) -> list[str]:
+    """Names of the scores that the visited layer can give."""
+    zero_E = torch.zeros(visit.layer.num_experts)
+    basis = Basis([zero_E] * (visit.index + 1), torch.Generator().manual_seed(0))
+    return [name for name, score in SCORES.items() if score(visit, basis) is not None]
+
+
+def mean_mass(answers: Answers) -> tuple[Tensor, ...] | None:
+    """Mean mass of each expert over the inputs, per layer (E,); None if a layer has no experts."""
+    if not answers.masses or any(mass_NE is None for mass_NE in answers.masses):
+        return None
+    return tuple(mass_NE.double().mean(0) for mass_NE in answers.masses if mass_NE is not None)

@@ -1,0 +1,220 @@
+"""Sweeps: what a file may say, the cells of a plan, and a run from end to end."""
+
+import dataclasses
+
+import pytest
+
+from moebench.errors import SuiteError, UsageError
+from moebench.planning.request import Request
+from moebench.runs import Store
+from moebench.suites import load_suite
+from moebench.suites.sweep import Sweep
+from moebench.sweeps.load import load_any, load_parts
+from moebench.sweeps.plan import plan_sweep
+from moebench.sweeps.session import plan_sweeps
+from sweeps import SINGLE, VALUES, run, values, write
+
+
+def plan_of(given, **how):
+    return plan_sweep(Sweep.model_validate(given), **({"full": False, "device": "cpu"} | how))
+
+
+def arm(**changes):
+    return VALUES["arm"][0] | changes
+
+
+def refused(tmp_path, given):
+    with pytest.raises(SuiteError) as caught:
+        load_any(str(write(tmp_path / "mine.toml", given)))
+    return str(caught.value).removeprefix(f"suite '{tmp_path}/mine.toml': ")
+
+
+def test_a_file_is_read_as_what_it_is(tmp_path):
+    sweep = load_any(str(write(tmp_path / "tiny.toml", VALUES)))
+    assert sweep == Sweep.model_validate(VALUES)
+    assert load_any("quick") == load_suite("quick")
+    assert load_any("paper").parts[0] == "paper-norm"
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (values(sedes=3), "unknown key 'sedes'; did you mean 'seeds'?"),
+        (values(arm=[arm(budget=None)]), "arm 'digits' needs either a budget or a width"),
+        (values(arm=[arm(width=5)]), "needs either a budget or a width"),
+        (values(arm=[arm(measures=["costs"])]), "asks for the measure 'costs', which is not there"),
+        (values(arm=[arm(), arm()]), "arm 'digits' is named twice"),
+        (values(arm=[arm(task="digit")]), "unknown task 'digit'; did you mean 'digits'?"),
+        (values(arm=[arm(host={"name": "singel_layer"})]), "did you mean 'single_layer'?"),
+        (values(arm=[arm(host={"name": "single_layer", "gird": 2})]), "unknown key 'arm.0.host.gird'"),
+        (values(arm=[arm(training={"steps": 0})]), "arm.0.training.steps"),
+        (values(measure=[{"name": "x", "kind": "subste"}]), "measure.0.kind"),
+    ],
+)
+def test_a_mistake_is_one_sentence(tmp_path, given, said):
+    given = {name: each for name, each in given.items() if each is not None}
+    given["arm"] = [{name: each for name, each in one.items() if each is not None} for one in given["arm"]]
+    message = refused(tmp_path, given)
+    assert said in message
+    assert "\n" not in message
+
+
+def test_a_suite_that_ranks_and_one_that_does_not_are_told_apart(tmp_path):
+    with pytest.raises(SuiteError, match=r"sweeps fixed settings and ranks nothing.*moebench report paper-norm"):
+        load_suite("paper-norm")
+    with pytest.raises(SuiteError, match="suite 'quick' ranks variants and has a leaderboard"):
+        load_parts("quick")
+    series = tmp_path / "series.toml"
+    series.write_text('title = "two"\nreport = "paper"\nparts = ["paper-norm", "quick"]\n')
+    with pytest.raises(SuiteError, match="its part 'quick' is not a sweep"):
+        load_parts(str(series))
+
+
+@pytest.mark.parametrize(
+    ("asked", "option"),
+    [({"variants": ("dense",)}, "--variant"), ({"trials": 2}, "--trials"), ({"micro_batch": 2}, "--mic")],
+)
+def test_what_only_a_ranking_suite_can_be_asked(asked, option):
+    with pytest.raises(UsageError, match=rf"'paper' sweeps fixed settings and tunes nothing; leave {option}"):
+        plan_sweeps(Request(suite="paper", **asked), full=False)
+
+
+def test_every_combination_has_its_cell_and_its_measures():
+    small, large = plan_of(VALUES), plan_of(VALUES, full=True)
+    assert [work.row for work in small.finals] == ["digits experts=4", "norm experts=1", "norm experts=2"]
+    assert len(large.finals) == 2 * 4
+    assert {work.cell.settings["experts"] for work in large.finals if work.cell.task == "digits"} == {4, 8}
+    assert [work.label for work in small.alone] == ["digits experts=4 seed 0 cost"]
+    assert len(large.alone) == 2, "measured on the first seed alone"
+    by_row = {work.row: work for work in small.derived}
+    finals = {work.row: work.cell for work in small.finals}
+    assert by_row["norm experts=2"].cell.session == {"measure": "gaps", "of": finals["norm experts=2"].identity}
+    assert by_row["untrained experts=2"].cell.session["of"] == ""
+    assert by_row["untrained experts=2"].cell.steps == 0
+
+
+def test_the_full_form_goes_on_from_the_reduced_one():
+    small, large = ({work.cell.identity for work in plan_of(VALUES, full=full).works} for full in (False, True))
+    assert small < large
+
+
+def test_seeds_and_initial_weights_are_the_same_for_every_arm():
+    arms = [arm(measures=[]), arm(name="other", variant="dense", settings={}, vary={}, vary_full={}, measures=[])]
+    plan = plan_of(values(arm=arms), seeds=3)
+    seeds = {name: [w.cell.seed for w in plan.finals if w.row.startswith(name)] for name in ("digits", "other")}
+    assert len(set(seeds["digits"])) == 3
+    assert seeds["digits"] == seeds["other"]
+
+
+def test_a_cell_says_how_it_is_trained():
+    (work, *_) = plan_of(values(arm=[arm(training={"steps": 7, "optimiser": "adamw_cosine", "lr": 0.5})])).finals
+    cell = work.cell
+    assert (cell.steps, cell.optimiser, cell.settings["lr"], cell.batch) == (7, "adamw_cosine", 0.5, 32)
+    default = plan_of(VALUES).finals[0].cell
+    assert default.optimiser == "adam"
+    assert dataclasses.replace(default, optimiser="adamw_cosine").identity != default.identity
+
+
+def test_equal_widths_are_equal_expert_parameters():
+    plan = plan_of(VALUES)
+    # 20 D^2 expert weights at D = 2, and a column of the router for each expert.
+    assert {w.cell.settings["experts"]: w.cell.budget for w in plan.finals if w.cell.task == "norm"} == {1: 82, 2: 84}
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"vary": {"experts": [3]}, "budget": None, "width": 20}, "3 experts cannot share a width of 20 evenly"),
+        ({"vary": {"experts": [0]}, "budget": None, "width": 20}, "experts must be a number of at least 1, not 0"),
+        ({"budget": 10}, "arm 'digits': soft_moe cannot meet 10 total parameters"),
+        ({"settings": {"slotz": 1}}, "slotz"),
+        ({"host": SINGLE | {"grid": 3}}, "grid 3 does not divide the 8 x 8 images of task 'digits'"),
+        ({"task": "cifar10", "host": {"name": "token_sum", "tokens": 5}}, "the host 'token_sum' gives one number"),
+    ],
+)
+def test_an_arm_that_cannot_be_built_says_why(changes, said):
+    with pytest.raises(SuiteError, match=r"^suite 'tiny'") as caught:
+        plan_of(values(arm=[arm(measures=[], **changes)]))
+    assert said in str(caught.value)
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("sweep")
+    return run(write(folder / "tiny.toml", VALUES), folder / "results"), folder
+
+
+def records(session, folder):
+    store = Store(folder / "results")
+    return {work.label: store.get(work.cell.identity) for plan in session.plans for work in plan.works}
+
+
+def test_a_run_trains_and_measures_everything(ran):
+    session, folder = ran
+    found = records(session, folder)
+    assert session.unfinished == []
+    assert {record.status for record in found.values()} == {"done"}
+    subset = found["digits experts=4 seed 0 subset"].scores
+    final = found["digits experts=4 seed 0"].scores
+    assert subset["all"] == final["test_accuracy"]
+    assert subset["none"] == final["accuracy_no_experts"]
+    assert subset["combine_sum k=2"] > subset["worst k=2"]
+    oracle = found["digits experts=4 seed 0 oracle"].scores
+    assert oracle["oracle"] >= oracle["selected"]
+    cost = found["digits experts=4 seed 0 cost"].scores
+    assert cost["k=1 layers_flops"] < 0.5 * cost["k=4 layers_flops"]
+    assert cost["k=1 layers_bound_ms batch=1"] < cost["k=4 layers_bound_ms batch=1"]
+
+
+def test_the_norm_is_scored_as_a_number(ran):
+    found = records(*ran)
+    final = found["norm experts=2 seed 0"]
+    assert final.scores["test_constant_mse"] == pytest.approx(12.17, abs=0.15)
+    assert final.scores["test_mse"] == pytest.approx(final.scores["validation_mse"], rel=0.05)
+    assert "test_accuracy" not in final.scores
+
+
+def test_inputs_that_a_layer_cannot_tell_apart(ran):
+    session, folder = ran
+    found = records(session, folder)
+    trained, residual = found["norm experts=2 seed 0 gaps"], found["untrained experts=2 seed 0 gaps"]
+    assert trained.scores["beyond_limit_at_largest"] == 1
+    assert trained.scores["output_gap_at_largest"] < 1e-3
+    assert residual.scores["beyond_limit_at_largest"] == 0
+    assert residual.reasons["beyond_limit_from_scale"]
+    arrays = Store(folder / "results").arrays(trained.identity)
+    assert len(arrays["scale_N"]) == len(arrays["norm_gap_N"]) == 51
+
+
+def test_a_second_run_does_nothing(ran):
+    _, folder = ran
+    before = {path: path.stat().st_mtime_ns for path in (folder / "results" / "records").rglob("*.json")}
+    again = run(folder / "tiny.toml", folder / "results")
+    assert again.unfinished == []
+    assert before == {path: path.stat().st_mtime_ns for path in (folder / "results" / "records").rglob("*.json")}
+
+
+def test_a_measure_without_its_run_is_named(ran, tmp_path):
+    """A run that diverges leaves nothing to measure: exit status 1 and a line each."""
+    given = values(arm=[arm(training={"lr": 1e30}, measures=["subset"])])
+    session = run(write(tmp_path / "tiny.toml", given), tmp_path / "results")
+    assert session.unfinished == [
+        ("digits experts=4 seed 0 subset", "skipped", "the run that it is derived from is not done.")
+    ]
+
+
+def test_weights_that_were_lost_are_asked_for(ran, tmp_path):
+    session, folder = ran
+    (plan,) = session.plans
+    final = next(work for work in plan.finals if work.row == "norm experts=1")
+    derived = next(work for work in plan.derived if work.cell.session["of"] == final.cell.identity)
+    store = Store(folder / "results")
+    store.record_path(derived.cell.identity).unlink()
+    weights = store.weights_path(final.cell.identity)
+    weights.rename(tmp_path / "weights")
+    try:
+        unfinished = run(folder / "tiny.toml", folder / "results").unfinished
+    finally:
+        (tmp_path / "weights").rename(weights)
+    assert [(label, status) for label, status, _ in unfinished] == [(derived.label, "error")]
+    assert f"the weights of run {final.cell.identity} were not kept" in unfinished[0][2]
