@@ -80,6 +80,15 @@ def test_single_layer_is_patches_layer_flatten_head(residual):
     assert torch.equal(host.logits(images()), host.head(y_BTD.flatten(1)))
 
 
+def test_a_layer_norm_stands_before_the_layer_and_not_on_the_residual():
+    image = DIGITS.image
+    host = single_layer(Echo(nn.Linear(16, 16)), image=image, classes=10, residual=True, layer_norm=True)
+    x_NCHW = torch.randn(2, *image)
+    patches_BTD = host.patches(x_NCHW)
+    y_BTD = patches_BTD + host.site.layer(nn.functional.layer_norm(patches_BTD, (16,)))
+    assert torch.allclose(host.logits(x_NCHW), host.head(y_BTD.flatten(1)), atol=1e-5)
+
+
 def test_vit_with_timms_own_mlps_for_layers_is_timms_vit():
     body = VisionTransformer(
         img_size=8,

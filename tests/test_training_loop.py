@@ -24,6 +24,7 @@ from moebench.contract import Routing
 from moebench.execution.train_cell import recipe as recipe_of
 from moebench.hosts import host_settings
 from moebench.hosts.build import build_model
+from moebench.hosts.host import Call
 from moebench.runs import Cell
 from moebench.tasks import Split, get_task
 from moebench.training.loop import auxiliary, train
@@ -309,6 +310,30 @@ def test_every_step_has_the_learning_rate_of_the_schedule():
     with each_step(lambda optimizer: rates.append([group["lr"] for group in optimizer.param_groups])):
         train(plain_model(), digits("train", 64), recipe(steps=20, batch=4, micro_batch=2, lr=0.02))
     assert rates == [[pytest.approx(0.02 * schedule(step, 20))] * 2 for step in range(20)]
+
+
+def test_adam_as_the_paper_has_it_is_constant_and_unclipped():
+    """arXiv 2409.00879: Adam at 1e-3, nothing else."""
+    data, seen = digits("train", 64), []
+    own, bare = plain_model(), plain_model()
+
+    def look(optimizer):
+        seen.append([(group["lr"], group["betas"], group["weight_decay"]) for group in optimizer.param_groups])
+
+    steps, batch, lr, seed = 5, 16, 0.02, 3
+    with each_step(look):
+        how = recipe(steps=steps, batch=batch, lr=lr, seed=seed, weight_decay=0.0, optimiser="adam")
+        train(own, Split(data.inputs * 50, data.targets), how)
+    assert seen == [[(lr, (0.9, 0.999), 0.0)] * 2] * steps
+    adam = torch.optim.Adam(bare.parameters(), lr=lr)
+    generator = torch.Generator().manual_seed(seed + 3)
+    order = torch.cat([torch.randperm(64, generator=generator) for _ in range(2)])
+    for picked in torch.split(order[: steps * batch], batch):
+        nn.functional.cross_entropy(bare.run(data.inputs[picked] * 50, Call()), data.targets[picked]).backward()
+        adam.step()
+        adam.zero_grad()
+    for one, other in zip(own.parameters(), bare.parameters(), strict=True):
+        assert torch.allclose(one, other, atol=1e-4)
 
 
 def test_the_gradient_of_all_parameters_together_is_clipped():

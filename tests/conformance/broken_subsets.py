@@ -5,8 +5,11 @@ from __future__ import annotations
 import dataclasses
 
 import torch
-from cases import caught_by, traits
+from cases import caught_by
 from good import GoodLayer
+from honest import Ruled, RuledLayer
+
+BOTH = {"traits": Ruled.traits}
 
 
 @caught_by("combine_weights_make_the_mass", "do not sum over tokens to its masses")
@@ -45,41 +48,6 @@ class NormOfTheSum(GoodLayer):
 class TellsNoNorms(GoodLayer):
     def contribution_norms(self, x, routing):
         return None
-
-
-RULES = ("renormalise", "mask_logits")
-BOTH = {"traits": traits(rules=RULES)}
-
-
-class RuledLayer(GoodLayer):
-    """Offers both rules, as they should be; every step is a method, so that each can be spoilt alone."""
-
-    rules = RULES
-
-    def restrict(self, x, routing, keep, rule):
-        if rule not in self.rules:
-            return super().restrict(x, routing, keep, rule)
-        return getattr(self, rule)(x, routing, keep)
-
-    def left(self, keep, chosen):
-        return keep[:, None].expand(-1, chosen.shape[1], -1).gather(2, chosen)
-
-    def renormalise(self, x, routing, keep):
-        kept = routing.kept_BTK & self.left(keep, routing.chosen_BTK)
-        weight = self.shared_out(routing.weight_BTK * kept)
-        return self.told(routing, routing.chosen_BTK, weight, kept)
-
-    def shared_out(self, weight):
-        return weight / weight.sum(-1, keepdim=True).clamp(min=1e-9)
-
-    def mask_logits(self, x, routing, keep):
-        logits = self.logits(x).masked_fill(~keep[:, None], -1e9)
-        chosen = logits.topk(self.experts_per_token).indices
-        return self.told(routing, chosen, self.weights(logits, chosen), self.left(keep, chosen))
-
-    def told(self, routing, chosen, weight, kept):
-        mass = self.mass(weight, chosen, kept)
-        return dataclasses.replace(routing, mass_BE=mass, chosen_BTK=chosen, weight_BTK=weight, kept_BTK=kept)
 
 
 @caught_by("rules_are_as_claimed", "claims the rules ('renormalise', 'mask_logits') in its traits", **BOTH)

@@ -14,6 +14,7 @@ COMMANDS = {
     "run": "Train what is missing of a suite, then print its leaderboard.",
     "plan": "Say what a run would do: what is cached, what is missing, how long it takes.",
     "leaderboard": "Print the leaderboard of a suite that has run.",
+    "report": "Write the report of a suite that judges claims, such as paper.",
     "list": "List variants, suites, tasks, hosts and backends.",
     "check": "Hold a variant to the contract.",
     "subset": "Use a few experts of a trained model for each input: what it keeps, and what it costs.",

@@ -11,9 +11,16 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from moebench.board.formats.numbers import with_interval
+from moebench.board.model import Measure
+from moebench.board.statistics import mean_interval
 from moebench.execution.progress import Progress
+from moebench.execution.run_plan import Records
+from moebench.execution.schedule import settled
 from moebench.planning.request import Request
+from moebench.runs import Store
 from moebench.session import How
+from moebench.tasks import get_task
 
 if TYPE_CHECKING:
     from moebench.sweeps.plan import SweepPlan
@@ -28,6 +35,11 @@ def run_and_print(request: Request, how: How, progress: Progress, console: Conso
             console.print(Text(f"{heading(plan)}, {workers} worker{'s' * (workers > 1)}", style="bold"), soft_wrap=True)
 
     session = run_sweeps(request, how, progress, full=full, on_part=say)
+    out = Console()
+    for plan in session.plans:
+        out.print(scores_table(plan, Store(how.results)))
+    for warning in session.warnings:
+        console.print(Text(warning, style="yellow"), soft_wrap=True)
     if session.unfinished:
         table = Table(title=f"{len(session.unfinished)} not done", title_justify="left", box=None, pad_edge=False)
         for name in ("run", "status", "reason"):
@@ -35,7 +47,29 @@ def run_and_print(request: Request, how: How, progress: Progress, console: Conso
         for label, status, reason in session.unfinished:
             table.add_row(Text(label), status, Text(reason))
         console.print(table)
+    if session.report is not None and not quiet:
+        out.print(f"report  {session.report}    MLflow: moebench ui", highlight=False, soft_wrap=True)
     return 1 if session.unfinished else 0
+
+
+def scores_table(plan: SweepPlan, store: Store) -> Table:
+    """Every trained row: the test score as a mean over its seeds with the interval, and its parameters."""
+    table = Table(title=plan.sweep.name, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    table.add_column("row")
+    for name in ("seeds", "test score", "parameters"):
+        table.add_column(name, justify="right")
+    for row in dict.fromkeys(work.row for work in plan.finals):
+        found = [store.get(work.cell.identity) for work in plan.finals if work.row == row]
+        done = [record for record in found if record is not None and record.status == "done"]
+        if done:
+            score = f"test_{get_task(done[0].cell['task']).info.metric}"
+            values = [record.scores[score] for record in done]
+            interval = mean_interval([[value] for value in values if value is not None])
+            text = (
+                f"{score.removeprefix('test_')} {with_interval(Measure(interval.value, interval.low, interval.high))}"
+            )
+            table.add_row(Text(row), str(len(done)), text, f"{done[0].counts['total_params']:,}")
+    return table
 
 
 def heading(plan: SweepPlan) -> str:
@@ -47,9 +81,6 @@ def heading(plan: SweepPlan) -> str:
 
 def sweep_tables(request: Request, results: Path, *, full: bool) -> Iterator[RenderableType]:
     """For each part what is cached of each row's runs and measures."""
-    from moebench.execution.run_plan import Records
-    from moebench.execution.schedule import settled
-    from moebench.runs import Store
     from moebench.sweeps.session import plan_sweeps
 
     lookup = Records(Store(results))

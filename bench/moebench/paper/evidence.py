@@ -102,9 +102,9 @@ class Evidence:
         return sorted(experts for experts in found if isinstance(experts, int) and experts >= least)
 
 
-def of_plans(name: str, title: str, plans: Sequence[SweepPlan], store: Store) -> Evidence:
-    """What the store holds of these plans."""
-    return Evidence(name, title, tuple(part_of(plan, store) for plan in plans))
+def of_plans(name: str, title: str, plans: Sequence[SweepPlan | Part], store: Store) -> Evidence:
+    """What the store holds of these plans. A part that could not be planned stands as it is."""
+    return Evidence(name, title, tuple(p if isinstance(p, Part) else part_of(p, store) for p in plans))
 
 
 def part_of(plan: SweepPlan, store: Store) -> Part:

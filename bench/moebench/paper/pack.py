@@ -31,6 +31,7 @@ def to_lines(part: Part) -> str:
         "seeds": part.seeds,
         "runs": len(part.runs),
         "missing": part.missing,
+        "problem": part.problem,
     }
     return "".join(canonical_json(value) + "\n" for value in (head, *map(_line, part.runs)))
 
@@ -60,7 +61,7 @@ def _read(sweep: Sweep, path: Path) -> Part:
         head = _object(lines[0] if lines else "")
         if head.get("pack") != VERSION or head.get("part") != sweep.name:
             raise ValueError(f"not the first line of a pack of '{sweep.name}', version {VERSION}")
-        full, seeds, count = bool(head["full"]), int(head["seeds"]), int(head["runs"])
+        full, seeds, count, problem = bool(head["full"]), int(head["seeds"]), int(head["runs"]), str(head["problem"])
         missing = tuple((str(run), str(status), str(reason)) for run, status, reason in head["missing"])
         arms = {arm.name for arm in sweep.arm}
         runs = []
@@ -72,7 +73,7 @@ def _read(sweep: Sweep, path: Path) -> Part:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         why = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
         raise ResultsError(f"the pack '{path}' is damaged at line {number}: {why}.") from error
-    return Part(sweep, full, seeds, tuple(runs), missing)
+    return Part(sweep, full, seeds, tuple(runs), missing, problem)
 
 
 def _line(run: Run) -> dict[str, Any]:
@@ -99,5 +100,3 @@ def _object(line: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ValueError("not an object")
     return value
-
-

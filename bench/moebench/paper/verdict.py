@@ -67,7 +67,8 @@ class Bound:
         reason = self._open(estimate)
         if reason:
             return Item(what, estimate, OPEN, reason, margin, note)
-        assert estimate.low is not None and estimate.high is not None
+        assert estimate.low is not None
+        assert estimate.high is not None
         near, far = (estimate.low, estimate.high) if sign == 1 else (estimate.high, estimate.low)
         if sign * (near - self.value) > 0:
             return Item(what, estimate, HOLDS, "", margin, note)

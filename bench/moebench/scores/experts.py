@@ -14,6 +14,8 @@ from moebench.training.evaluate import Answers, answer, asking, correct
 
 COSINE_INPUTS = 64
 POLYSEMANTICITY_INPUTS = 1000
+POLYSEMANTICITY_EXPERTS = 32
+"""Of a layer, at most; evenly spaced among those there are."""
 
 
 def output_cosine(model: Host, data: Split) -> float | None:
@@ -55,15 +57,18 @@ def polysemanticity(model: Host, data: Split, whole: Answers, *, precision: str 
 
     Remove expert n of one layer; d_c is the size of the relative change of the accuracy on class c, scaled to
     sum 1; p_n = ||d - onehot(argmax d)||_2, averaged over the experts that change anything; None: none does.
-    ``whole`` are the whole model's answers on ``data``. Only the first 1,000 inputs are looked at, because it
-    takes a pass for each expert of each layer.
+    ``whole`` are the whole model's answers on ``data``. Only the first 1,000 inputs and 32 experts of a layer are
+    looked at, because each expert takes a pass.
     """
     data = Split(data.inputs[:POLYSEMANTICITY_INPUTS], data.targets[:POLYSEMANTICITY_INPUTS])
     before_NC = whole.logits_NC[:POLYSEMANTICITY_INPUTS]
     before_C = _class_accuracy(before_NC, data.targets)
     values = []
     for layer, mass_NE in enumerate(whole.masses):
-        for expert, mass_N in enumerate(() if mass_NE is None else mass_NE[:POLYSEMANTICITY_INPUTS].T):
+        if mass_NE is None:
+            continue
+        for expert in _looked_at(mass_NE.shape[1]):
+            mass_N = mass_NE[:POLYSEMANTICITY_INPUTS, expert]
             after_NC = before_NC.clone()
             met = mass_N > 0  # the others' answers cannot change
             if met.any():
@@ -74,6 +79,11 @@ def polysemanticity(model: Host, data: Split, whole: Answers, *, precision: str 
             if change_C.sum() > 0:
                 values.append(_distance_to_one_class(change_C / change_C.sum()))
     return sum(values) / len(values) if values else None
+
+
+def _looked_at(experts: int) -> list[int]:
+    count = min(experts, POLYSEMANTICITY_EXPERTS)
+    return [index * experts // count for index in range(count)]
 
 
 def _distance_to_one_class(share_C: Tensor) -> float:

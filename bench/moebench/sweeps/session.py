@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
-from moebench.errors import UsageError
+from moebench.errors import MoebenchError, UsageError
 from moebench.execution.local import local_workers
 from moebench.execution.processes import warm_up
 from moebench.execution.progress import Progress
@@ -22,10 +23,14 @@ OnPart = Callable[[SweepPlan, int], None]
 
 @dataclass(frozen=True)
 class SweepSession:
-    """The plans of the parts that ran, in order, and what is not done, by part."""
+    """The plans of the parts that ran, in order, where their report is, what is not done, and sentences about what went
+    wrong beside it.
+    """
 
     plans: tuple[SweepPlan, ...]
+    report: Path | None
     unfinished: Unfinished
+    warnings: tuple[str, ...]
 
 
 def run_sweeps(request: Request, how: How, progress: Progress, *, full: bool, on_part: OnPart) -> SweepSession:
@@ -43,7 +48,9 @@ def run_sweeps(request: Request, how: How, progress: Progress, *, full: bool, on
         workers = local_workers(how.workers, plan.sweep.training.threads, plan.device["torch"])
         on_part(plan, workers)
         unfinished += SweepRunner(how.results, workers, how.timeout, progress).run(plan)
-    return SweepSession(plans, unfinished)
+    report = _report(request, plans, how.results)
+    warnings = tuple(_tracked(plans, how.results, report)) if how.mlflow else ()
+    return SweepSession(plans, report, unfinished, warnings)
 
 
 def plan_sweeps(request: Request, *, full: bool) -> tuple[SweepPlan, ...]:
@@ -55,6 +62,31 @@ def plan_sweeps(request: Request, *, full: bool) -> tuple[SweepPlan, ...]:
         plan_sweep(sweep, full=full, seeds=request.seeds, device=request.device, backend=request.backend, data=data)
         for sweep in sweeps
     )
+
+
+def _report(request: Request, plans: tuple[SweepPlan, ...], results: Path) -> Path | None:
+    """The page of a series or a part that has one."""
+    from moebench.paper.report import has_report, write_report
+
+    series, sweeps = load_parts(request.suite)
+    name = series.name if series else sweeps[0].name
+    return write_report(name, plans, results, results / name) if has_report(name) else None
+
+
+def _tracked(plans: tuple[SweepPlan, ...], results: Path, report: Path | None) -> Iterator[str]:
+    """Write MLflow; a sentence if that cannot be done, which fails no run."""
+    from moebench.tracking.database import could_not_write
+    from moebench.tracking.sweep_run import sync_sweep
+
+    for plan in plans:
+        try:
+            sync_sweep(plan, Store(results), report)
+        except MoebenchError as error:
+            yield str(error)
+            return
+        except Exception as error:  # whatever a store, its driver or the network between may raise
+            yield could_not_write(error)
+            return
 
 
 def _check(request: Request) -> None:

@@ -14,14 +14,14 @@ Curve = list[tuple[int, float]]
 """(step, value); the step is the last of the window that the value is the mean of, counted from 1."""
 
 
-def training_curves(arrays: Mapping[str, NDArray[np.floating]]) -> dict[str, Curve]:
-    """Curves by name, from loss_S and mass_SLE of a run's sidecar; what is not finite is left out."""
+def training_curves(arrays: Mapping[str, NDArray[np.floating]], unit: str = "nats") -> dict[str, Curve]:
+    """Curves by name, from loss_S (in ``unit``) and mass_SLE of a run's sidecar; what is not finite is left out."""
     curves: dict[str, Curve] = {}
     loss_S = arrays.get("loss_S")
     if loss_S is not None and len(loss_S):
         edges = _edges(len(loss_S))
         sum_W = np.add.reduceat(loss_S.astype(np.float64), edges[:-1])
-        curves["train_loss_nats"] = _curve(edges, sum_W / np.diff(edges))
+        curves[f"train_loss_{unit}"] = _curve(edges, sum_W / np.diff(edges))
     mass_SLE = arrays.get("mass_SLE")
     if mass_SLE is not None and mass_SLE.size:
         edges = _edges(len(mass_SLE))

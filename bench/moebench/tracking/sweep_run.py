@@ -21,8 +21,8 @@ Measured = dict[str, list[Record]]
 """Identity of a final run -> what was derived from it."""
 
 
-def sync_sweep(plan: SweepPlan, store: Store, report: Sequence[Path]) -> int:
-    """Write what MLflow lacks of a sweep; returns how many runs that were. report: the files of its report."""
+def sync_sweep(plan: SweepPlan, store: Store, report: Path | None) -> int:
+    """Write what MLflow lacks of a sweep; returns how many runs that were. report: the page, its figures beside it."""
     from moebench.tracking.experiment import Experiment
 
     with writing(store.root):
@@ -114,10 +114,11 @@ def _seed(
     return Entry(key=f"{row}/{record.identity}", version=version, parent=parent, content=content)
 
 
-def _report(plan: SweepPlan, files: Sequence[Path]) -> Iterator[Entry]:
+def _report(plan: SweepPlan, page: Path | None) -> Iterator[Entry]:
     """The report's page and figures as artifacts of one run."""
-    if not files:
+    if page is None:
         return
+    files = (page, *sorted((page.parent / "figures").glob("*.[sp][vn]g")))
     made = [round(path.stat().st_mtime * 1000) for path in files]
     tags = _tags(plan) | {"moebench.kind": "report", "moebench.identity": digest(_tags(plan))}
     yield Entry(
@@ -125,7 +126,7 @@ def _report(plan: SweepPlan, files: Sequence[Path]) -> Iterator[Entry]:
         version=version_of([digest([path.name, path.read_bytes().hex()]) for path in files]),
         fixed=False,
         content=lambda: Content(
-            name="report", status="FINISHED", started=min(made), ended=max(made), tags=tags, files=tuple(files)
+            name="report", status="FINISHED", started=min(made), ended=max(made), tags=tags, files=files
         ),
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from moebench.conformance.compare import gap, same, where_apart
+from moebench.conformance.compare import gap, number, same, where_apart
 from moebench.conformance.masking import experts_to_mask, keep
 from moebench.conformance.outcome import NotApplicable
 from moebench.conformance.subject import Built, Subject
@@ -49,7 +49,8 @@ def _by_token(subject: Subject, built: Built, weight_BTE: Tensor | None, what: s
     want = (*subject.inputs().shape[:2], built.layer.num_experts)
     if tuple(weight_BTE.shape) != want:
         raise subject.failed(
-            f"gives {what} weights of shape {tuple(weight_BTE.shape)}; (inputs, tokens, experts) is {want}{built.words}."
+            f"gives {what} weights of shape {tuple(weight_BTE.shape)}; (inputs, tokens, experts) is {want}"
+            f"{built.words}."
         )
     weight_BTE = weight_BTE.detach()
     if not bool(torch.isfinite(weight_BTE).all()) or float(weight_BTE.min()) < 0:
@@ -64,17 +65,18 @@ def check_contribution_norms_are_of_masks(subject: Subject) -> None:
         experts = experts_to_mask(subject, layer, separable=True)
         routing = layer.route(x_BTD)
         got_BE, want_BE = layer.contribution_norms(x_BTD, routing), Layer.contribution_norms(layer, x_BTD, routing)
-        assert want_BE is not None
+        assert want_BE is not None  # Not of a layer with experts.
         if got_BE is None or got_BE.shape != want_BE.shape:
             told = "None" if got_BE is None else f"shape {tuple(got_BE.shape)}"
             raise subject.failed(
-                f"gives {told} for the norms of contributions; (inputs, experts) is {(len(x_BTD), experts)}{built.words}."
+                f"gives {told} for the norms of contributions; (inputs, experts) is {(len(x_BTD), experts)}"
+                f"{built.words}."
             )
         if not same(got_BE, want_BE, SLACK):
             b, e = divmod(int((got_BE - want_BE).abs().argmax()), experts)
             raise subject.failed(
-                f"says that expert {e} adds {float(got_BE[b, e]):.5g} to input {b}, in norms over tokens; with all "
-                f"others masked it adds {float(want_BE[b, e]):.5g}{built.words}."
+                f"says that expert {e} adds {number(got_BE[b, e]):.5g} to input {b}, in norms over tokens; with all "
+                f"others masked it adds {number(want_BE[b, e]):.5g}{built.words}."
             )
 
 
@@ -193,7 +195,8 @@ def check_mask_logits_of_all_is_no_rule(subject: Subject) -> None:
         want = layer(x_BTD)
         if not same(got, want):
             raise subject.failed(
-                f"differs {where_apart(got, want)} under 'mask_logits' with every expert kept from no rule{built.words}."
+                f"differs {where_apart(got, want)} under 'mask_logits' with every expert kept from no rule"
+                f"{built.words}."
             )
         alone = keep(len(x_BTD), layer.num_experts, [0])
         full, only = layer.route(x_BTD), _restricted(layer, x_BTD, alone, "mask_logits")[0]

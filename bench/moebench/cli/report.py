@@ -1,0 +1,59 @@
+"""``moebench report [SUITE]``: the report of a suite that judges claims, from the records there are; trains nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from moebench.cli.options import data_option, device_option, full_option, results_option
+
+
+@click.command("report")
+@click.argument("suite", default="paper")
+@full_option
+@results_option
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Where the report goes; by itself a folder of the suite's name in the results.",
+)
+@click.option(
+    "--packs",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Make it from packs of records, such as results/published/paper, instead of the results.",
+)
+@click.option("--seeds", type=click.IntRange(min=1), metavar="N", help="As of a run with so many seeds.")
+@device_option
+@data_option
+def command(
+    suite: str,
+    full: bool,
+    results: Path,
+    out: Path | None,
+    packs: Path | None,
+    seeds: int | None,
+    device: str | None,
+    data: Path | None,
+) -> None:
+    """Write the report of SUITE (paper, or one of its parts), and say where its page is.
+
+    It is made from the records there are: parts that have not run are named as missing.
+    """
+    from moebench.errors import UsageError
+    from moebench.paper.report import check_report, write_report
+
+    check_report(suite)
+    if packs is None:
+        from moebench.paper.planned import plan_parts
+
+        page = write_report(suite, plan_parts(suite, full, seeds, device, data), results, out)
+    else:
+        given = {"--full": full, "--seeds": seeds, "--device": device, "--data": data}
+        wrong = next((option for option, value in given.items() if value), None)
+        if wrong:
+            raise UsageError(f"packs say themselves what they hold; leave {wrong} out.")
+        page = write_report(suite, packs, results, out)
+    click.echo(page)

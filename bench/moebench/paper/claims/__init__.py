@@ -1,0 +1,14 @@
+"""The claims of the paper, and what this project asks beside them, each with the rule of its verdict."""
+
+from moebench.paper.claims.claim import Claim
+from moebench.paper.claims.hosts import DEPTH_CLAIMS, VARIANT_CLAIMS
+from moebench.paper.claims.latency import LATENCY
+from moebench.paper.claims.norm import NORM
+from moebench.paper.claims.oracle import ORACLE
+from moebench.paper.claims.rivals import RIVALS
+from moebench.paper.claims.subsets import SUBSETS
+
+CLAIMS: tuple[Claim, ...] = (*NORM, *SUBSETS, *ORACLE, *RIVALS, *VARIANT_CLAIMS, *DEPTH_CLAIMS, *LATENCY)
+"""All of them, in the order of the report."""
+
+__all__ = ["CLAIMS", "Claim"]

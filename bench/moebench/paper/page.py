@@ -1,0 +1,72 @@
+"""The report as one page that needs nothing else: no script and no network."""
+
+from __future__ import annotations
+
+from functools import cache
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from moebench.board.formats import numbers
+from moebench.board.formats.page import breakable
+from moebench.paper.evidence import Evidence
+from moebench.paper.facts import part_facts, size_tables
+from moebench.paper.figures import Drawing, Plot
+from moebench.paper.figures.style import theme
+from moebench.paper.judged import Judged, tally
+from moebench.paper.verdict import FAILS, HOLDS
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+SOURCE = "arXiv 2409.00879 (Chung, Malik, Schneider, Li, Singh; TMLR 2025)"
+INTERVALS = (
+    "Intervals are 95 %: t over training seeds, paired by seed for differences; of latencies, the order statistics of "
+    "the rounds. Each claim is judged by its own; nothing is corrected for their number. A claim about several E is "
+    "decided by its weakest, and the number shown is that one."
+)
+
+
+def to_html(evidence: Evidence, rows: list[Judged], drawings: list[Drawing], absent: list[Plot]) -> str:
+    """The page's text. Names are escaped wherever they stand."""
+    titles = {part.name: part.sweep.title for part in evidence.parts}
+    return (
+        _environment()
+        .get_template("report.html.j2")
+        .render(
+            evidence=evidence,
+            source=SOURCE,
+            intervals=INTERVALS,
+            tally=tally(rows),
+            groups=[(part, titles[part], list(group)) for part, group in groupby(rows, lambda row: row.claim.part)],
+            classes={HOLDS: "holds", FAILS: "fails"},
+            tables=size_tables(evidence),
+            drawings=drawings,
+            absent=absent,
+            parts=[part_facts(part) for part in evidence.parts],
+            theme=theme(),
+        )
+    )
+
+
+@cache
+def _environment() -> Environment:
+    from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=ChoiceLoader(
+            [PackageLoader("moebench.paper", "templates"), PackageLoader("moebench.board.formats", "templates")]
+        ),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        finalize=_printable,
+    )
+    environment.filters |= {"short": numbers.short, "breakable": breakable}
+    return environment
+
+
+def _printable(value: object) -> object:
+    """No control characters; what is already HTML stays as it is."""
+    return numbers.printable(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
