@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from moebench.paper.evidence import Evidence, Part, Run, kept
+from moebench.paper.evidence import Evidence, Part, Run, kept, slim
 from moebench.runs import Cell, Record
 from moebench.suites.sweep import Arm, Sweep
 from moebench.sweeps.load import load_parts
@@ -208,4 +208,4 @@ def _run(part: str, arm: Arm, settings: dict[str, Any], experts: int, index: int
         }[kind]()
     change(part, kind, arm.name, experts, index, scores)
     made = record(cell(arm, settings, index, kind), scores, counts(arm, experts))
-    return Run(arm.name, index, made, kept(arrays) if index == 0 else {})
+    return Run(arm.name, index, slim(made), kept(arrays) if index == 0 else {})

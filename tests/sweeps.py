@@ -88,7 +88,7 @@ def write(path: Path, given: dict[str, Any]) -> Path:
     return path
 
 
-def run(path: Path, results: Path, *, full: bool = False, workers: int = 2) -> SweepSession:
+def run(path: Path, results: Path, *, full: bool = False, mlflow: bool = False) -> SweepSession:
     """Run a sweep's file without a word."""
-    how = How(results=results, workers=workers)
+    how = How(results=results, workers=2, mlflow=mlflow)
     return run_sweeps(Request(suite=str(path)), how, Quiet(), full=full, on_part=lambda plan, workers: None)

@@ -5,8 +5,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from moebench.contract import LayerShape
-from moevariants.parts import Experts, SoftWeights, mix_all, mix_kept, mixing
-from moevariants.parts.mlp import blocks_of, mlp
+from moevariants.parts import Experts, SoftWeights, mix_all, mix_kept, mixing, thin
+from moevariants.parts.mlp import is_big, mlp
 
 
 def world(experts, dim=24, hidden=1, length=3, inputs=4, bias=True, slots=1):
@@ -74,26 +74,53 @@ def test_a_subset_mixes_the_slots_of_kept_experts_alone():
 
 
 @pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize(("rows", "hidden", "blocks"), [(1, 1024, 2), (5, 1024, 8), (5, 1028, 4), (5, 1027, 1)])
-def test_a_big_expert_in_blocks_is_the_same_expert(rows, hidden, blocks, bias):
-    bank = Experts(2, 1024, hidden, 5, LayerShape(dim=1024, out_dim=5, tokens=None, bias=bias)).double()
-    rows_nD = torch.randn(rows, 1024, dtype=torch.float64)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(("rows", "hidden"), [(1, 1024), (1, 1025), (5, 1024), (5, 1027)])
+def test_a_big_expert_is_the_same_expert_whichever_way_it_is_read(rows, hidden, dtype, bias):
+    bank = Experts(2, 1024, hidden, 5, LayerShape(dim=1024, out_dim=5, tokens=None, bias=bias)).to(dtype)
+    rows_nD = torch.randn(rows, 1024, dtype=dtype)
     biases = (bank.b_in_EH[1], bank.b_out_EO[1]) if bias else (None, None)
+    tolerance = {"rtol": 1e-12, "atol": 1e-12} if dtype == torch.float64 else {"rtol": 1e-4, "atol": 1e-5}
 
     def run():
         return mlp(rows_nD, bank.w_in_EDH[1], biases[0], bank.w_out_EHO[1], biases[1], bank.shape.activate)
 
-    assert blocks_of(rows_nD, bank.w_in_EDH) == 1
+    assert not is_big(rows_nD, bank.w_in_EDH)
     with torch.no_grad():
-        assert blocks_of(rows_nD, bank.w_in_EDH) == blocks
-        torch.testing.assert_close(run(), run_with_gradient(run), rtol=1e-12, atol=1e-12)
-        slots_END = torch.randn(2, rows, 1024, dtype=torch.float64)
+        assert is_big(rows_nD, bank.w_in_EDH)
+        assert thin.serves(rows_nD) == (dtype == torch.float32)
+        torch.testing.assert_close(run(), run_with_gradient(run), **tolerance)
+        slots_END = torch.randn(2, rows, 1024, dtype=dtype)
         torch.testing.assert_close(
-            bank.forward_slots(slots_END),
-            run_with_gradient(lambda: bank.forward_slots(slots_END)),
-            rtol=1e-12,
-            atol=1e-12,
+            bank.forward_slots(slots_END), run_with_gradient(lambda: bank.forward_slots(slots_END)), **tolerance
         )
+
+
+def test_without_the_thin_product_a_big_expert_still_works_and_its_flops_are_counted_either_way(monkeypatch):
+    bank = Experts(1, 1024, 1024, 5, LayerShape(dim=1024, out_dim=5, tokens=None))
+    slots_END, found = torch.randn(1, 3, 1024), {}
+    for there in (True, False):
+        monkeypatch.setattr(thin, "available", lambda there=there: there)
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            found[there] = bank.forward_slots(slots_END)
+        assert counter.get_total_flops() == 2 * 3 * (1024 * 1024 + 1024 * 5)
+    torch.testing.assert_close(found[True], found[False], rtol=1e-4, atol=1e-5)
+
+
+def test_an_operator_that_is_missing_or_wrong_is_done_without(monkeypatch):
+    def wrong(*_):
+        return torch.zeros(2, 4)
+
+    def missing():
+        raise AttributeError("no such operator")
+
+    thin.available.cache_clear()
+    assert thin.available(), "this torch has it"
+    for operator in (lambda: wrong, missing):
+        thin.available.cache_clear()
+        monkeypatch.setattr(thin, "_operator", operator)
+        assert not thin.available()
+    thin.available.cache_clear()
 
 
 def test_a_big_expert_keeps_autocasts_type():

@@ -10,7 +10,13 @@ from torch.nn import functional as F
 from hand_made import Plain, Table, always, digits, model_of, one_hots, own_expert, single_layer
 from moebench.contract import Routing
 from moebench.hosts.host import Call
-from moebench.scores.experts import POLYSEMANTICITY_INPUTS, output_cosine, polysemanticity
+from moebench.scores.experts import (
+    POLYSEMANTICITY_EXPERTS,
+    POLYSEMANTICITY_INPUTS,
+    _looked_at,
+    output_cosine,
+    polysemanticity,
+)
 from moebench.scores.routing import routing_summary
 from moebench.tasks import Split
 from moebench.training.evaluate import answer
@@ -129,13 +135,21 @@ def test_experts_that_change_nothing_give_none():
     assert poly(Plain()) is None
 
 
-def test_only_the_first_thousand_inputs_are_looked_at():
-    layer = Table(lambda x_BTD: torch.ones(len(x_BTD), 64), torch.zeros(64, C), echo=1.0)
+@pytest.mark.parametrize(("experts", "looked_at"), [(8, 8), (64, 32), (100, 32)])
+def test_only_the_first_thousand_inputs_and_so_many_experts_are_looked_at(experts, looked_at):
+    layer = Table(lambda x_BTD: torch.ones(len(x_BTD), experts), torch.zeros(experts, C), echo=1.0)
     model, data = hosted(layer), one_hots([1] * 1200, C)
     whole = answer(model, data)
     layer.inputs_met = 0
     polysemanticity(model, data, whole)
-    assert layer.inputs_met == 64 * 1000 == 64 * POLYSEMANTICITY_INPUTS
+    assert layer.inputs_met == looked_at * 1000 == looked_at * POLYSEMANTICITY_INPUTS
+
+
+def test_the_experts_looked_at_are_evenly_spaced_and_never_twice():
+    assert _looked_at(8) == list(range(8))
+    assert _looked_at(64) == list(range(0, 64, 2))
+    assert len(set(_looked_at(100))) == POLYSEMANTICITY_EXPERTS
+    assert max(_looked_at(100)) < 100
 
 
 def test_inputs_that_do_not_meet_an_expert_are_not_passed_again():

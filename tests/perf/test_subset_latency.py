@@ -2,7 +2,7 @@
 
 All experts and the chosen ones (route, choice of the k of largest mass, and compute, all in the time) take turns in
 one process; medians are compared. The roofline is measured here too: the rate of float32 products of those shapes by
-the fastest of three public ways, and the rate at which the weights can be read. ``pytest -s`` shows the numbers.
+the fastest of four ways, and the rate at which the weights can be read. ``pytest -s`` shows the numbers.
 """
 
 import os
@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from moebench.contract import LayerShape
+from moevariants.parts import thin
 from moevariants.soft_moe import SoftMoE
 
 DIM, TOKENS, THREADS = 768, 196, 2
@@ -45,7 +46,7 @@ def medians(works, rounds):
 
 
 def products(rows_END, weight_EDH):
-    """Three ways to the same products: one batch, one expert after the other, and each expert in eight blocks."""
+    """Ways to the same products: one batch, one expert after the other, each in eight blocks, and oneDNN's own."""
     num_experts, dim, hidden = weight_EDH.shape
     blocks_EDCh = weight_EDH.view(num_experts, dim, 8, hidden // 8)
     return (
@@ -54,6 +55,10 @@ def products(rows_END, weight_EDH):
         lambda: [
             torch.bmm(rows_ND.expand(8, -1, -1), blocks_DCh.transpose(0, 1))
             for rows_ND, blocks_DCh in zip(rows_END, blocks_EDCh, strict=True)
+        ],
+        lambda: [
+            (thin.product if thin.available() else lambda rows, weight, _: rows @ weight)(rows_ND, weight_DH, None)
+            for rows_ND, weight_DH in zip(rows_END, weight_EDH, strict=True)
         ],
     )
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from moebench.cli.options import results_option
+from moebench.cli.options import data_option, results_option
 
 if TYPE_CHECKING:
     from moebench.planning.plan import Plan
@@ -18,21 +18,46 @@ if TYPE_CHECKING:
 
 @click.command("sync")
 @click.argument("suite", required=False)
+@data_option
 @results_option
-def command(suite: str | None, results: Path) -> None:
-    """Write finished runs to MLflow: those of SUITE, or of every suite that has run here.
+def command(suite: str | None, results: Path, data: Path | None) -> None:
+    """Write finished runs to MLflow: those of SUITE, or of every suite with a leaderboard that has run here.
 
     What is there already is left alone. The store is results/mlflow.db, or what MLFLOW_TRACKING_URI names.
     """
     from moebench.planning.cache import get_plan
     from moebench.planning.history import board_request
 
+    if suite is not None and _is_sweep(suite):
+        _sync_sweeps(suite, results, data)
+        click.echo("MLflow: moebench ui")
+        return
     requests = [board_request(results, name) for name in _suites(suite, results)]
     for plan in [get_plan(request, results) for request in requests]:
         written = _sync(plan, results)
         done = f"{written} run{'s' * (written != 1)} written" if written else "nothing to write"
         click.echo(f"{plan.suite.name}  protocol {plan.protocol}  {done}")
     click.echo("MLflow: moebench ui")
+
+
+def _is_sweep(suite: str) -> bool:
+    from moebench.suites.load import is_ranked, read_values
+
+    return not is_ranked(read_values(suite)[0])
+
+
+def _sync_sweeps(suite: str, results: Path, data: Path | None) -> None:
+    """Every run of the full form that is there, which those of the reduced form are among; and the report."""
+    from moebench.planning.request import Request
+    from moebench.runs import Store
+    from moebench.sweeps.session import plan_sweeps
+    from moebench.tracking.sweep_run import sync_sweep
+
+    page = results / Path(suite).stem / "report.html"
+    for plan in plan_sweeps(Request(suite=suite, data=data), full=True):
+        written = sync_sweep(plan, Store(results), page if page.exists() else None)
+        done = f"{written} run{'s' * (written != 1)} written" if written else "nothing to write"
+        click.echo(f"{plan.sweep.name}  {done}")
 
 
 def _suites(suite: str | None, results: Path) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -15,7 +16,10 @@ from moebench.tasks import Split, Task
 
 @dataclass(frozen=True)
 class Subject:
-    """A model in evaluation mode on its device, with its variant's traits, its task and the precision it had."""
+    """A model in evaluation mode on its device, with its variant's traits, its task and the precision it had.
+
+    scores: those of the run that it comes from; empty for initial weights.
+    """
 
     model: Host
     traits: Traits
@@ -23,6 +27,7 @@ class Subject:
     data_dir: Path | None
     device: torch.device
     precision: str
+    scores: Mapping[str, float | None]
 
     def data(self, part: Literal["validation", "test"]) -> Split:
         """One part, on the device."""

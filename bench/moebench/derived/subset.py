@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from moebench.derived.subject import Subject
 from moebench.errors import UsageError
@@ -20,14 +20,17 @@ def subset(subject: Subject) -> Scores:
     """Accuracies by name: ``all``, ``none``, ``<score> k=<k>`` for the paper's score and random subsets at every power
     of two, for the other scores at E/2, E/4 and E/8, and ``combine_sum <rule> k=<k>`` there for the variant's rules.
 
-    At those shares the random subsets are ten draws for each input, elsewhere one.
+    At those shares the random subsets are ten draws for each input, elsewhere one. What the run was scored with is
+    taken from its record.
     """
     model, test, precision = subject.model, subject.data("test"), subject.precision
     experts = experts_of(model)
     fitted = fit_static(model, subject.data("validation"), precision=precision)
-    scores = Scores()
+    scores = Scores(values=_known(subject.scores, experts))
 
     def put(name: str, chosen: Subset | Sequence[Subset]) -> None:
+        if name in scores.values:
+            return
         subsets = [chosen] if isinstance(chosen, Subset) else chosen
         right = [accuracy(each.answer(model, test, precision=precision).logits_NC, test.targets) for each in subsets]
         scores.put(name, sum(right) / len(right))
@@ -49,6 +52,18 @@ def subset(subject: Subject) -> Scores:
         for rule in subject.traits.rules:
             put(f"{PAPERS} {rule} k={k}", subset_of(model, k, rule=rule))
     return scores
+
+
+def _known(scored: Mapping[str, float | None], experts: int) -> dict[str, float | None]:
+    """The scores that specialization was made of, under the names that they have here."""
+    names = {"all": "accuracy_all_experts", "none": "accuracy_no_experts"}
+    for share in SHARES:
+        if experts % share == 0:
+            k = experts // share
+            names[f"{PAPERS} k={k}"] = f"accuracy_selected_1_{share}"
+            names[f"static k={k}"] = f"accuracy_static_1_{share}"
+            names[f"random k={k}"] = f"accuracy_random_1_{share}"
+    return {name: scored[other] for name, other in names.items() if scored.get(other) is not None}
 
 
 def powers_of_two(experts: int) -> Iterator[int]:

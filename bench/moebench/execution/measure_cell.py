@@ -23,7 +23,9 @@ def measure(job: Job, device: torch.device, store: Store) -> dict[str, Any]:
     if of and not load_weights(built.model, store, of, device):
         raise ResultsError(f"the weights of run {of} were not kept; run it again with --weights.")
     traits = variant_of(job).traits
-    subject = Subject(built.model.eval(), traits, get_task(cell.task), job.data, device, cell.precision)
+    record = store.get(of) if of else None
+    known = record.scores if record is not None else {}
+    subject = Subject(built.model.eval(), traits, get_task(cell.task), job.data, device, cell.precision, known)
     scores = MEASURES[kind](subject, **takes)
     if scores.arrays:
         store.put_arrays(cell.identity, scores.arrays)

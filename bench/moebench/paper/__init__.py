@@ -3,6 +3,6 @@
 Everything is made from finished records, those of a results directory or of packs, and trains nothing.
 """
 
-from moebench.paper.report import PACKS, write_report
+from moebench.paper.report import has_report, write_report
 
-__all__ = ["PACKS", "write_report"]
+__all__ = ["has_report", "write_report"]

@@ -7,7 +7,6 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from moebench.board.formats import numbers
-from moebench.board.formats.page import breakable
 from moebench.paper.evidence import Evidence
 from moebench.paper.facts import part_facts, size_tables
 from moebench.paper.figures import Drawing, Plot
@@ -20,9 +19,9 @@ if TYPE_CHECKING:
 
 SOURCE = "arXiv 2409.00879 (Chung, Malik, Schneider, Li, Singh; TMLR 2025)"
 INTERVALS = (
-    "Intervals are 95 %: t over training seeds, paired by seed for differences; of latencies, the order statistics of "
-    "the rounds. Each claim is judged by its own; nothing is corrected for their number. A claim about several E is "
-    "decided by its weakest, and the number shown is that one."
+    "Intervals are 95 %: t over training seeds, paired by seed for differences; ratios of times set the slow end of "
+    "one median's interval against the fast end of the other's. Each claim is judged by its own; nothing is corrected "
+    "for their number. A claim about several E is decided by its weakest, and the number shown is that one."
 )
 
 
@@ -63,7 +62,7 @@ def _environment() -> Environment:
         keep_trailing_newline=True,
         finalize=_printable,
     )
-    environment.filters |= {"short": numbers.short, "breakable": breakable}
+    environment.filters |= {"short": numbers.short, "fixed": numbers.fixed}
     return environment
 
 

@@ -20,8 +20,6 @@ from moebench.sweeps.plan import SweepPlan
 
 SUITE = "paper"
 PAGE = "report.html"
-PACKS = "published/paper"
-"""Where committed packs lie in the results directory."""
 
 
 def write_report(name: str, source: Sequence[SweepPlan | Part] | Path, results: Path, out: Path | None = None) -> Path:

@@ -31,7 +31,7 @@ class Subset:
         """What one pass is asked."""
         return Call(select=self.select, rule=self.rule, keep_inputs=keep_inputs)
 
-    def answer(self, model: Host, data: Split, *, batch: int = 256, precision: str = "fp32") -> Answers:
+    def answer(self, model: Host, data: Split, *, batch: int | None = None, precision: str = "fp32") -> Answers:
         """The model's answers on all of ``data``."""
         return answer(model, data, batch=batch, precision=precision, select=self.select, rule=self.rule)
 
@@ -50,7 +50,7 @@ def subset_inference(
     fitted: Sequence[Tensor] | None = None,
     seed: int = 0,
     precision: str = "fp32",
-    batch: int = 256,
+    batch: int | None = None,
 ) -> Answers:
     """Logits (N, C) with only k experts at work in every expert layer, chosen by each input (Algorithm 1 of arXiv
     2409.00879).
@@ -99,7 +99,9 @@ def _check_rule(rule: str, layer: Layer) -> None:
         raise UsageError(f"{type(layer).__name__} has no rule '{rule}'; it has: {', '.join(has)}.")
 
 
-def fit_static(model: Host, validation: Split, *, precision: str = "fp32", batch: int = 256) -> tuple[Tensor, ...]:
+def fit_static(
+    model: Host, validation: Split, *, precision: str = "fp32", batch: int | None = None
+) -> tuple[Tensor, ...]:
     """What the score "static" takes as ``fitted``: the mean mass of each expert on validation data, per layer (E,)."""
     experts_of(model)
     fitted = mean_mass(answer(model, validation, precision=precision, batch=batch))

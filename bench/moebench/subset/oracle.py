@@ -31,7 +31,9 @@ class Oracle:
     inputs: int
 
 
-def oracle(model: Host, data: Split, k: int, *, rule: str = AS_IS, precision: str = "fp32", batch: int = 256) -> Oracle:
+def oracle(
+    model: Host, data: Split, k: int, *, rule: str = AS_IS, precision: str = "fp32", batch: int | None = None
+) -> Oracle:
     """Try all C(E, k) subsets on every input of ``data``, in every layer the same one; a pass for each subset.
 
     An upper bound on any score that chooses k experts once for an input. :class:`UsageError` where k is not from 1

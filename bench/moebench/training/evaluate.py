@@ -13,6 +13,14 @@ from torch.nn import functional as F
 from moebench.hosts.host import AS_IS, Call, Host, Select
 from moebench.tasks import Split
 
+BATCH = 256
+"""Inputs a pass, where nothing else is said."""
+
+MOST_PAIRS = 2**15
+"""Pairs of an expert and an input in a pass that selects: with more, a layer's slots are memory that the system hands
+out anew each time, and a pass over 512 experts takes twice as long.
+"""
+
 
 @dataclass(frozen=True)
 class Answers:
@@ -26,7 +34,7 @@ def answer(
     model: Host,
     data: Split,
     *,
-    batch: int = 256,
+    batch: int | None = None,
     precision: str = "fp32",
     select: Select | None = None,
     rule: str = AS_IS,
@@ -34,12 +42,19 @@ def answer(
     """All logits, and the masses each layer gave; ``select`` chooses the experts that act, ``rule`` combines them."""
     logits, calls = [], []
     with asking(model), torch.autocast(data.inputs.device.type, torch.bfloat16, enabled=precision == "bf16"):
-        for x_NCHW in torch.split(data.inputs, batch):
+        for x_NCHW in torch.split(data.inputs, batch or _batch(model, select)):
             call = Call(select=select, rule=rule)
             logits.append(model.run(x_NCHW, call).float())
             calls.append([routing.mass_BE for routing in call.routings])
     masses = tuple(_cat(parts) for parts in zip(*calls, strict=True))
     return Answers(torch.cat(logits), masses)
+
+
+def _batch(model: Host, select: Select | None) -> int:
+    if select is None:
+        return BATCH
+    experts = max((layer.num_experts for layer in model.layers()), default=0)
+    return max(1, min(BATCH, MOST_PAIRS // max(1, experts)))
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from moebench.contract import LayerShape
 from moevariants.backends import Backend, find_backend
-from moevariants.parts.mlp import blocks_of, mlp
+from moevariants.parts.mlp import is_big, mlp
 
 
 class Experts(nn.Module):
@@ -63,7 +63,7 @@ class Experts(nn.Module):
         Big experts take turns instead, see :mod:`moevariants.parts.mlp`.
         """
         w_in, w_out, b_in, b_out = self.w_in_EDH, self.w_out_EHO, self.b_in_EH, self.b_out_EO
-        if blocks_of(slots_END, w_in) == 1:
+        if not is_big(slots_END, w_in):
             return _affine(self.shape.activate(_affine(slots_END, w_in, b_in)), w_out, b_out)
         biases = [(None if b_in is None else b_in[e], None if b_out is None else b_out[e]) for e in range(len(w_in))]
         turns = zip(slots_END, w_in, w_out, biases, strict=True)

@@ -7,8 +7,9 @@ from moebench.paper.claims.norm import NORM
 from moebench.paper.claims.oracle import ORACLE
 from moebench.paper.claims.rivals import RIVALS
 from moebench.paper.claims.subsets import SUBSETS
+from moebench.paper.claims.worst_case import WORST_CASE
 
-CLAIMS: tuple[Claim, ...] = (*NORM, *SUBSETS, *ORACLE, *RIVALS, *VARIANT_CLAIMS, *DEPTH_CLAIMS, *LATENCY)
+CLAIMS: tuple[Claim, ...] = (*NORM, *WORST_CASE, *SUBSETS, *ORACLE, *RIVALS, *VARIANT_CLAIMS, *DEPTH_CLAIMS, *LATENCY)
 """All of them, in the order of the report."""
 
 __all__ = ["CLAIMS", "Claim"]

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from itertools import pairwise
 
 from moebench.paper.claims.claim import NOT_RUN, Claim
-from moebench.paper.evidence import Evidence, Run, Series
-from moebench.paper.verdict import FAILS, HOLDS, OPEN, Bound, Estimate, Finding, Item, difference, every, mean, ratio
+from moebench.paper.evidence import Evidence, Series
+from moebench.paper.verdict import Bound, Finding, difference, every, mean, ratio
 
 PART = "paper-norm"
 EXPERTS = (1, 2, 5, 10)
@@ -19,10 +18,6 @@ READ_OFF = {2: (27.5, 8.7, 1.85, 0.91), 5: (11.6, 5.1, 1.6, 0.93)}
 
 BEATS = 0.9
 """An answer beats the constant when it leaves less than so much of the constant's error."""
-
-UNTRAINED = ("untrained 5x2", "untrained 2x5")
-RESIDUAL = ("5x2 residual", "untrained 5x2 residual")
-TRAINED = ("5x2", "2x5", "5x2 biases", "2x5 biases", "5x2 two slots", "5x2 many experts", "5x2 normalising router")
 
 
 def error(evidence: Evidence, arm: str, experts: int) -> Series:
@@ -64,7 +59,7 @@ def _beside_constant(width: int, *, biases: bool) -> Claim:
 
 def _falls(width: int, *, biases: bool) -> Claim:
     arm = WIDTHS[width] + (" biases" if biases else "")
-    numbers = ", ".join(f"{value:g}" for value in READ_OFF[width])
+    numbers, also = ", ".join(f"{value:g}" for value in READ_OFF[width]), ", with biases too" if biases else ""
 
     def judge(evidence: Evidence) -> Finding:
         errors = {experts: error(evidence, arm, experts) for experts in EXPERTS}
@@ -86,7 +81,7 @@ def _falls(width: int, *, biases: bool) -> Claim:
         key=f"norm-falls-D{width}{'-biases' if biases else ''}",
         source="extension" if biases else "paper",
         part=PART,
-        statement=f"The average error falls with the number of experts{', with biases too' if biases else ''} (D = {width}).",
+        statement=f"The average error falls with the number of experts{also} (D = {width}).",
         paper="Shows experts without biases only."
         if biases
         else f"About {numbers} at E = 1, 2, 5, 10, read off its figure.",
@@ -103,89 +98,10 @@ def _mean(values: Series) -> str:
     return f"{found.value:.3g}" if found else "not run"
 
 
-Group = tuple[str, Sequence[Run]]
-
-
-def _groups(evidence: Evidence, arms: dict[str, Sequence[str]], *, one: bool) -> list[Group]:
-    """(name, its runs of one expert, or of several)."""
-    return [
-        (name, [r for arm in of for r in evidence.find(PART, "gaps", arm) if (r.setting("experts") == 1) == one])
-        for name, of in arms.items()
-    ]
-
-
-def _all_or_none(groups: Sequence[Group], *, beyond_holds: bool) -> Finding:
-    """Holds when every layer is on the claimed side of the limit at the largest inputs, fails when none is."""
-    items = [_count(name, runs, beyond_holds=beyond_holds) for name, runs in groups if runs]
-    counts = [run.record.scores.get("beyond_limit_at_largest") == 1 for _, runs in groups for run in runs]
-    if not counts:
-        return Finding(OPEN, NOT_RUN, None)
-    whole = Estimate(sum(counts) / len(counts))
-    verdict, reason = OPEN, "some layers are beyond the limit and some are not"
-    if all(counts) or not any(counts):
-        verdict, reason = (HOLDS if all(counts) == beyond_holds else FAILS), ""
-    note = f"{sum(counts)} of {len(counts)} layers"
-    return Finding(verdict, reason, Item("beyond the limit", whole, verdict, reason, note=note), tuple(items))
-
-
-def _count(name: str, runs: Sequence[Run], *, beyond_holds: bool) -> Item:
-    beyond = sum(run.record.scores.get("beyond_limit_at_largest") == 1 for run in runs)
-    share = beyond / len(runs)
-    verdict = OPEN if 0 < share < 1 else HOLDS if (share == 1) == beyond_holds else FAILS
-    return Item(name, Estimate(share), verdict, note=f"{beyond} of {len(runs)} layers")
-
-
-WORST: dict[str, Sequence[str]] = {"trained": TRAINED, "initial weights": UNTRAINED}
-LIMIT = "|t(A) - t(B)| less |y(A) - y(B)| is more than max{1, t(A)/20} + max{1, t(B)/20}"
-PAIRS = "Pairs of inputs A, B of size 10,000, made for each layer so that it cannot tell them apart"
-
-WORST_CASE = (
-    Claim(
-        key="norm-theorem-one-expert",
-        source="paper",
-        part=PART,
-        statement="In the worst case one expert cannot represent the norm (Theorem 1).",
-        paper="Proved for E = 1 and the plain router.",
-        here=f"{PAIRS}: every layer of one expert, trained and untrained, both routers, one and two slots.",
-        rule=f"Holds when for every layer {LIMIT}; does not hold when for none.",
-        unit="count",
-        judge=lambda evidence: _all_or_none(_groups(evidence, WORST, one=True), beyond_holds=True),
-    ),
-    Claim(
-        key="norm-several-experts",
-        source="extension",
-        part=PART,
-        statement="In the worst case several experts can represent the norm.",
-        paper="Suggested by its experiment; no theorem for E > 1. Our proof: they cannot, at any E, P, T >= 2 and Phi.",
-        here=f"{PAIRS}: every layer of several experts, E up to 64, trained and untrained, both routers.",
-        rule=f"Does not hold when for every layer {LIMIT}; holds, as far as these pairs tell, when for none.",
-        unit="count",
-        judge=lambda evidence: _all_or_none(_groups(evidence, WORST, one=False), beyond_holds=False),
-    ),
-    Claim(
-        key="norm-residual",
-        source="paper",
-        part=PART,
-        statement="With a residual connection around the layer the theorem does not apply.",
-        paper="Said of E = 1: what follows the layer sees the input itself.",
-        here=f"{PAIRS}: the same layers with a residual; answers now stay apart in proportion to the inputs.",
-        rule=f"Holds when for no layer {LIMIT}; does not hold when for every one.",
-        unit="count",
-        judge=lambda evidence: _all_or_none(
-            [
-                (name, list(evidence.find(PART, "gaps", arm)))
-                for name, arm in zip(("trained", "initial weights"), RESIDUAL, strict=True)
-            ],
-            beyond_holds=False,
-        ),
-    ),
-)
-
 NORM = (
     *(_beside_constant(width, biases=False) for width in WIDTHS),
     *(_falls(width, biases=False) for width in WIDTHS),
     *(_beside_constant(width, biases=True) for width in WIDTHS),
     *(_falls(width, biases=True) for width in WIDTHS),
-    *WORST_CASE,
 )
-"""The claims of part ``paper-norm``."""
+"""Claims of part ``paper-norm`` about the average error."""

@@ -149,9 +149,10 @@ SUBSETS = (
         key="conditions",
         source="extension",
         part=PART,
-        statement="The selected subset beats a random one with a residual, a LayerNorm, the normalising router and three slots too.",
+        statement="The selected subset beats a random one under other conditions as well.",
         paper="Removes the residual; varies none of these.",
-        here="Accuracy with k = E/4 at E = 64 on Fashion-MNIST, selected less random, one change at a time.",
+        here="Accuracy with k = E/4 at E = 64 on Fashion-MNIST, selected less random, one change at a time: a "
+        "residual, a LayerNorm, the normalising router, three slots.",
         rule="Holds when for each of them the interval lies above 0.",
         unit="difference",
         judge=_conditions,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from moebench.paper.evidence import Evidence
 from moebench.paper.figures import costs, hosts, norms, searched, shares
-from moebench.paper.figures.style import inline, png, styled, svg
+from moebench.paper.figures.style import inline, png, settle, styled, svg
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -61,7 +61,7 @@ PLOTS = (
         part="paper-norm",
         title="The norm: pairs of inputs that a layer cannot tell apart",
         reading="Two inputs of different norms, made for the layer and scaled by a. Where a coloured line falls while "
-        "the black one stays above the dashed one, no answer read off the layer can be right within the limit for "
+        "the thick one stays above the dashed one, no answer read off the layer can be right within the limit for "
         "both. Differences below 1e-09 lie at the lower edge. 5 tokens of width 2, one slot, first seed.",
         draw=norms.gap_curves,
     ),
@@ -165,5 +165,6 @@ def _draw(plot: Plot, evidence: Evidence) -> Drawing | None:
         figure = plot.draw(evidence)
         if figure is None:
             return None
+        settle(figure)
         caption = " ".join(filter(None, (plot.seen(evidence), plot.reading)))
         return Drawing(plot.name, plot.title, caption, svg(figure), png(figure))

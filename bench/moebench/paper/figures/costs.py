@@ -74,7 +74,7 @@ def _times(axis: Axes, run: Run, part: str, batch: int, colour: str, marker: str
     known = [(x, bound) for x, bound in bounds if bound is not None]
     if known and part == "layers":
         style: dict[str, Any] = {"linestyle": (0, (1.5, 1.5)), "linewidth": 1.3}
-        axis.plot(*zip(*known, strict=True), color=colour, **style, label=f"{label}: roofline's bound")
+        axis.plot(*zip(*known, strict=True), color=colour, **style)
 
 
 def _flops(axis: Axes, run: Run, part: str, colour: str, marker: str) -> None:
@@ -86,10 +86,10 @@ def _flops(axis: Axes, run: Run, part: str, colour: str, marker: str) -> None:
 
 
 def _readable(axis: Axes) -> None:
-    """Ticks at 1, 2, 5 of each decade, as plain numbers."""
+    """Ticks at 1, 2, 3, 5 of each decade, as plain numbers."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-    axis.yaxis.set_major_locator(LogLocator(base=10, subs=(1, 2, 5), numticks=12))
+    axis.yaxis.set_major_locator(LogLocator(base=10, subs=(1, 2, 3, 5), numticks=12))
     axis.yaxis.set_minor_locator(NullLocator())
     axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.3g}" if value < 1e3 else f"{value:,.0f}"))
 

@@ -38,7 +38,8 @@ def depth(evidence: Evidence) -> Figure | None:
         axis.set_ylim(0, 1.04)
     for axis in axes[::2]:
         axis.set_ylabel("test accuracy")
-    axes[0].legend(loc="upper left")
+    handles = next((a.get_legend_handles_labels() for a in axes if a.get_legend_handles_labels()[0]), ([], []))
+    figure.legend(*handles, loc="outside right center")
     return figure
 
 

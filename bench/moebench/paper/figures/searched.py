@@ -63,17 +63,19 @@ def class_by_expert(evidence: Evidence) -> Figure | None:
     highest = max(2.0, *(float(np.quantile(mass, 0.99)) for mass in found.values()))
     mesh = None
     for axis, (experts, mass_CE) in zip(axes, found.items(), strict=True):
-        mesh = axis.pcolormesh(mass_CE, cmap="cividis", vmin=0, vmax=highest, linewidth=0, antialiased=False)
+        mesh = axis.pcolormesh(mass_CE, cmap="cividis", vmin=0, vmax=highest, edgecolors="face", linewidth=0.3)
         axis.set_title(f"E = {experts}")
-        axis.set_xlabel("expert, in the order of the class it serves most")
         axis.set_yticks(np.arange(len(mass_CE)) + 0.5, labels=[str(c) for c in range(len(mass_CE))])
         axis.set_xticks([0, experts], labels=["1", str(experts)])
         axis.set_ylim(len(mass_CE), 0)
         axis.grid(visible=False)
     axes[0].set_ylabel("class")
+    figure.supxlabel("experts, in the order of the class that each serves most", fontsize="medium")
     assert mesh is not None
     colours = figure.colorbar(mesh, ax=axes, shrink=0.9, pad=0.01, extend="max")
     colours.set_label("mass (1: every expert alike)")
+    assert colours.solids is not None
+    colours.solids.set(rasterized=False, edgecolor="face", linewidth=0.3)  # a page shows no image from within
     colours.outline.set_edgecolor(SOFT)
     return figure
 

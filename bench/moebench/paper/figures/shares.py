@@ -41,7 +41,7 @@ def accuracy_by_share(evidence: Evidence) -> Figure | None:
         whole = evidence.values(PART, "subset", ARM, "all", experts=experts)
         for score, style in ((PAPERS, "-"), ("random", (0, (2, 1.6)))):
             of = by_share(evidence, PART, ARM, score, experts)
-            label = {"label": f"{experts}"} if score == PAPERS else {}
+            label = {"label": f"E = {experts}"} if score == PAPERS else {}
             width = 1.7 if score == PAPERS else 1.1
             curve(left, of, colour, linestyle=style, linewidth=width, **label)
             curve(right, {x: ratio(a, whole) for x, a in of.items()}, colour, linestyle=style, linewidth=width)
@@ -54,11 +54,12 @@ def accuracy_by_share(evidence: Evidence) -> Figure | None:
     from matplotlib.lines import Line2D
 
     kinds = [
-        Line2D([], [], color=INK, linewidth=1.7, label="selected by Algorithm 1"),
-        Line2D([], [], color=INK, linewidth=1.1, linestyle=(0, (2, 1.6)), label="random"),
+        Line2D([], [], color=INK, linewidth=1.7),
+        Line2D([], [], color=INK, linewidth=1.1, linestyle=(0, (2, 1.6))),
     ]
-    left.legend(handles=kinds, loc="upper left")
-    figure.legend(*left.get_legend_handles_labels(), title="experts E", loc="outside right center", reverse=True)
+    lines, names = left.get_legend_handles_labels()
+    handles = [*kinds, *lines[::-1]]
+    figure.legend(handles=handles, labels=["selected", "random", *names[::-1]], loc="outside right center")
     return figure
 
 
@@ -85,7 +86,7 @@ def accuracy_by_experts(evidence: Evidence) -> Figure | None:
         axis.set_xlabel("experts E")
         axis.set_ylim(0, 1.04)
     axes[0].set_ylabel("test accuracy")
-    axes[0].legend(loc="lower right")
+    figure.legend(*axes[-1].get_legend_handles_labels(), loc="outside right center")
     return figure
 
 

@@ -137,6 +137,12 @@ def plain_power(value: float) -> str:
     return f"{value:,.0f}" if 1 <= value < 1e6 else f"{value:.0e}"
 
 
+def settle(figure: Figure) -> None:
+    """Work out the layout once, for every file that the figure becomes."""
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+
+
 def png(figure: Figure) -> bytes:
     """On white paper; the same bytes for the same figure."""
     content = io.BytesIO()

@@ -1,0 +1,159 @@
+"""Packs hold what a report uses, and say which line is damaged."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+import papers
+from moebench.errors import ResultsError
+from moebench.paper.evidence import of_plans, rounded
+from moebench.paper.pack import pack_path, read_packs, to_lines
+from moebench.planning.plan import Work
+from moebench.runs import Cell, Store
+from moebench.sweeps.load import load_parts
+from moebench.sweeps.plan import SweepPlan
+
+MIB = 2**20
+
+
+def written(tmp_path, **how):
+    evidence = papers.evidence(**how)
+    for part in evidence.parts:
+        pack_path(tmp_path, part.name).write_text(to_lines(part))
+    return evidence
+
+
+def read(tmp_path, name="paper"):
+    series, sweeps = load_parts(name)
+    return read_packs(name, series.title if series else sweeps[0].title, sweeps, tmp_path)
+
+
+def test_packs_give_back_what_they_were_made_of(tmp_path):
+    evidence = written(tmp_path, full=False, leave_out="paper-depth")
+    again = read(tmp_path)
+    assert (again.name, again.title) == (evidence.name, evidence.title)
+    for part, same in zip(evidence.parts, again.parts, strict=True):
+        assert (part.name, part.full, part.seeds, part.missing) == (same.name, same.full, same.seeds, same.missing)
+        for run, copy in zip(part.runs, same.runs, strict=True):
+            assert (run.arm, run.index, run.record.scores) == (copy.arm, copy.index, copy.record.scores)
+            assert run.arrays.keys() == copy.arrays.keys()
+            assert all((run.arrays[name] == copy.arrays[name]).all() for name in run.arrays)
+        assert to_lines(same) == to_lines(dataclasses.replace(part, runs=same.runs))
+
+
+def test_packs_are_small_and_hold_arrays_of_the_first_seed_alone(tmp_path):
+    evidence = written(tmp_path)
+    for part in evidence.parts:
+        assert pack_path(tmp_path, part.name).stat().st_size < 0.8 * MIB
+        lines = [json.loads(line) for line in pack_path(tmp_path, part.name).read_text().splitlines()[1:]]
+        assert {line["index"] for line in lines if line["arrays"]} <= {0}
+
+
+def cut(text):
+    return text[: len(text) // 2]
+
+
+def changed(line, **new):
+    value = json.loads(line)
+    value["record"] |= new
+    return json.dumps(value)
+
+
+@pytest.mark.parametrize(
+    ("number", "damage", "said"),
+    [
+        (3, cut, "not whole JSON"),
+        (4, lambda line: changed(line, identity="0" * 20), "its identity is not the digest of its cell"),
+        (2, lambda line: changed(line, status="oom"), "a run that is oom, not done"),
+        (5, lambda line: "[]", "not an object"),
+        (2, lambda line: "{}", "it lacks 'record'"),
+        (2, lambda line: line.replace('"arm":"soft_moe"', '"arm":"hard_moe"'), "the suite has no arm 'hard_moe'"),
+        (1, lambda line: line.replace('"part":"paper-variants"', '"part":"other"'), "not the first line of a pack of"),
+        (1, lambda line: "", "not whole JSON"),
+    ],
+)
+def test_a_damaged_line_is_named(tmp_path, number, damage, said):
+    written(tmp_path, name="paper-variants", full=False)
+    path = pack_path(tmp_path, "paper-variants")
+    lines = path.read_text().splitlines()
+    lines[number - 1] = damage(lines[number - 1])
+    path.write_text("\n".join(lines) + "\n")
+    with pytest.raises(ResultsError, match=f"line {number}: ") as error:
+        read(tmp_path, "paper-variants")
+    assert str(path) in str(error.value)
+    assert said in str(error.value)
+
+
+def test_a_pack_that_ends_early_is_damaged(tmp_path):
+    written(tmp_path, name="paper-variants", full=False)
+    path = pack_path(tmp_path, "paper-variants")
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join(lines[:-2]) + "\n")
+    with pytest.raises(ResultsError, match=f"after {len(lines) - 3} of {len(lines) - 1} runs"):
+        read(tmp_path, "paper-variants")
+
+
+def test_a_part_without_a_pack_has_not_run_and_none_at_all_is_an_error(tmp_path):
+    written(tmp_path, name="paper-variants", full=False)
+    found = {part.name: part for part in read(tmp_path).parts}
+    assert found["paper-variants"].runs
+    assert found["paper-norm"].problem == "there is no pack of it"
+    with pytest.raises(ResultsError, match=r"holds no pack of suite 'paper', such as '.*paper-norm.jsonl'"):
+        read(tmp_path / "empty")
+
+
+def test_numbers_keep_six_digits_at_any_size():
+    assert rounded(np.array([[123456.7, 1.23456789e-11], [0.0, 1e300]])).tolist() == [
+        [123457.0, 1.23457e-11],
+        [0, 1e300],
+    ]
+
+
+def planned(part, store):
+    """A plan whose works are the part's runs, and the runs in the store."""
+    works = []
+    for run in part.runs:
+        cell = Cell.from_json(run.record.cell)
+        more = {"details": {"seconds": 1.5}, "provenance": {**run.record.provenance, "suite": "another"}}
+        store.put(run.record.model_copy(update=more))
+        full = {name: array * (1 + 1e-9) for name, array in run.arrays.items()}
+        others = {"scale_N": np.ones(3)} if run.index else {}  # which a report leaves where they are
+        store.put_arrays(run.record.identity, {**full, **others, "loss_S": np.zeros(5)})
+        row = f"{run.arm} experts={run.setting('experts')}"
+        works.append(Work(cell, row, None, run.index, f"{row} seed {run.index}"))
+    return SweepPlan(
+        sweep=part.sweep,
+        full=part.full,
+        device={"type": "cpu", "name": "cpu", "torch": "cpu"},
+        backend=None,
+        data=None,
+        finals=tuple(works),
+        derived=(),
+        alone=(),
+    )
+
+
+def test_the_store_is_read_by_the_plan(tmp_path):
+    store = Store(tmp_path)
+    evidence = papers.evidence(name="paper-norm", full=False)
+    plan = planned(evidence.parts[0], store)
+    found = of_plans("paper-norm", evidence.title, [plan], store)
+    assert to_lines(found.parts[0]) == to_lines(evidence.parts[0])
+    assert {run.arm for run in found.parts[0].runs} == {arm.name for arm in plan.sweep.arm if not arm.only_full}
+    assert not any("loss_S" in run.arrays for run in found.parts[0].runs)
+
+
+def test_what_is_not_done_is_missing_with_its_reason(tmp_path):
+    store = Store(tmp_path)
+    evidence = papers.evidence(name="paper-variants", full=False)
+    plan = planned(evidence.parts[0], store)
+    first, second = evidence.parts[0].runs[:2]
+    store.put(first.record.model_copy(update={"status": "oom", "reason": "out of memory"}))
+    store.record_path(second.record.identity).unlink()
+    (part,) = of_plans("paper-variants", "t", [plan], store).parts
+    assert [entry[1:] for entry in part.missing] == [("oom", "out of memory"), ("not run", "")]
+    assert len(part.runs) == len(evidence.parts[0].runs) - 2

@@ -1,0 +1,246 @@
+"""The report's files: the same from store and packs, whole, escaped, and its command's words."""
+
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+
+import pytest
+from click.testing import CliRunner
+
+import papers
+from moebench.cli.report import command
+from moebench.errors import DataError, MoebenchError, ResultsError, UsageError
+from moebench.paper.evidence import Part
+from moebench.paper.facts import part_facts
+from moebench.paper.figures import PLOTS, draw
+from moebench.paper.figures.style import DARK, inline, styled, svg
+from moebench.paper.pack import pack_path, to_lines
+from moebench.paper.planned import plan_parts
+from moebench.paper.report import check_report, has_report, write_evidence, write_report
+from moebench.runs import Store
+from test_paper_pack import planned
+
+HOSTILE = "<script>alert(1)</script>|`rm`\x1b[31m"
+
+
+def files(folder):
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    """The reduced form, a part missing, written from a store."""
+    folder = tmp_path_factory.mktemp("report")
+    evidence = papers.evidence(full=False, seeds=3, leave_out="paper-latency")
+    store = Store(folder / "results")
+    plans = [planned(part, store) if part.runs else part for part in evidence.parts]
+    page = write_report("paper", plans, store.root)
+    assert page == folder / "results" / "paper" / "report.html"
+    return page.parent
+
+
+def test_packs_and_store_give_the_same_bytes(report, tmp_path):
+    page = write_report("paper", report, tmp_path / "nothing", tmp_path / "again")
+    assert page == tmp_path / "again" / "report.html"
+    first, second = files(report), files(tmp_path / "again")
+    assert first.keys() == second.keys()
+    assert [name for name in first if first[name] != second[name]] == []
+
+
+def test_what_is_written(report):
+    names = set(files(report))
+    drawn = {plot.name for plot in PLOTS} - {"layer-cost", "model-cost", "conditions"}
+    assert {name for name in names if name.startswith("figures/")} == {
+        f"figures/{name}.{suffix}" for name in drawn for suffix in ("svg", "png")
+    }
+    packs = {"paper-norm", "paper-specialization", "paper-variants", "paper-depth", "paper-latency"}
+    assert names >= {"report.html", "report.md", "claims.json", *(f"{name}.jsonl" for name in packs)}
+
+
+class Page(HTMLParser):
+    """Tags in balance, ids, links, and text."""
+
+    VOID = frozenset(("meta", "br", "wbr", "link", "img"))
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.ids, self.tags, self.links, self.words = [], [], set(), [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.add(tag)
+        found = dict(attrs)
+        self.ids += [found["id"]] if "id" in found else []
+        self.links += [found[name] for name in ("href", "src", "xlink:href") if found.get(name)]
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.handle_starttag(tag, attrs)
+        if tag not in self.VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+
+def test_the_page_is_whole_and_needs_nothing_else(report):
+    page = Page((report / "report.html").read_text())
+    assert page.open == []
+    assert len(page.ids) == len(set(page.ids))
+    assert not page.tags & {"script", "img", "image", "link", "iframe"}
+    for link in page.links:
+        assert link.startswith(("#", "figures/"))
+        assert (report / link).is_file() if link.startswith("figures/") else link[1:] in page.ids
+
+
+def test_the_page_says_what_is_missing_and_what_was_left_out(report):
+    text = " ".join("".join(Page((report / "report.html").read_text()).words).split())
+    assert "It has not run." in text
+    assert "Not drawn, for nothing of it has run: " in text
+    assert "2 of 5 seeds" in text
+    assert "soft_moe with experts = 2, 8, 32, 256, 512" in text
+    assert "reduced, 3 seeds" in text
+    assert papers.MACHINE in text
+
+
+def test_every_rule_and_verdict_is_on_the_page(report):
+    text = " ".join("".join(Page((report / "report.html").read_text()).words).split())
+    claims = json.loads((report / "claims.json").read_text())["claims"]
+    markdown = (report / "report.md").read_text()
+    assert len(claims) > 25
+    for claim in claims:
+        for said in (claim["statement"], claim["rule"], claim["paper"], claim["here"], claim["reason"]):
+            assert said in text
+    assert markdown.count("\n| ") == len(claims) + 2
+    tally = re.search(r"Of (\d+) claims (\d+) hold, (\d+) do(?:es)? not hold, and (\d+) cannot", text)
+    verdicts = [claim["verdict"] for claim in claims]
+    numbers = [len(claims), *map(verdicts.count, ("holds", "does not hold", "not testable at this scale"))]
+    assert tally is not None
+    assert list(map(int, tally.groups())) == numbers
+
+
+def test_names_are_escaped(tmp_path):
+    evidence = papers.evidence(name="paper-variants", full=False)
+    (part,) = evidence.parts
+    first = part.runs[0]
+    provenance = {"device": HOSTILE, "versions": {"torch": HOSTILE}}
+    record = first.record.model_copy(update={"provenance": provenance})
+    runs = (type(first)(first.arm, first.index, record), *part.runs[1:])
+    hostile = Part(part.sweep, False, 2, runs, ((HOSTILE, "error", HOSTILE),))
+    write_evidence(type(evidence)(HOSTILE, HOSTILE, (hostile,)), tmp_path)
+    page, markdown = (tmp_path / "report.html").read_text(), (tmp_path / "report.md").read_text()
+    assert "<script" not in page
+    assert "&lt;script&gt;" in page
+    assert "<script" not in markdown
+    assert "\x1b" not in page + markdown
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    return papers.evidence(full=False, seeds=1)
+
+
+@pytest.mark.parametrize("plot", PLOTS, ids=lambda plot: plot.name)
+def test_every_figure_is_drawn_from_little_and_none_from_nothing(plot, tiny):
+    evidence = papers.evidence(name=plot.part, seeds=1) if plot.name == "conditions" else tiny
+    with styled():
+        figure = plot.draw(evidence)
+        text = svg(figure)
+    assert text.startswith("<?xml")
+    assert "<image" not in text
+    assert all(axis.get_xlabel() or axis.get_title("left") for axis in figure.axes if axis.get_label() != "<colorbar>")
+    assert plot.draw(papers.evidence(name=plot.part, full=False, leave_out=plot.part)) is None
+    assert plot.seen(papers.evidence(name=plot.part, full=False, leave_out=plot.part)) == ""
+
+
+def test_an_inlined_figure_keeps_to_itself():
+    text = '<?xml?><svg width="9pt" height="3pt" viewBox="0 0 9 3"><path id="a" style="stroke: #1b1f24"/>'
+    text += '<use xlink:href="#a" clip-path="url(#b)"/></svg>'
+    body = inline(text, "mine", 'what "it" shows')
+    assert 'id="mine-a"' in body
+    assert 'xlink:href="#mine-a"' in body
+    assert "url(#mine-b)" in body
+    assert "var(--c1b1f24)" in body
+    assert 'viewBox="0 0 9 3"' in body
+    assert "9pt" not in body
+    assert 'aria-label="what &#34;it&#34; shows"' in body
+    assert not any(colour in body for colour in DARK)
+
+
+def test_parts_outside_the_report_are_neither_drawn_nor_missed():
+    drawn, absent = draw(papers.evidence(name="paper-latency", full=False, seeds=1))
+    assert ([d.name for d in drawn], absent) == (["layer-cost", "model-cost"], [])
+
+
+def test_which_suites_have_a_report():
+    assert has_report("paper")
+    assert has_report("paper-norm")
+    assert not has_report("quick")
+    with pytest.raises(MoebenchError, match="leaderboard"):
+        check_report("quick")
+
+
+SWEEP = """
+title = "mine"
+seeds = 1
+full_seeds = 2
+[training]
+steps = 1
+batch = 1
+lr = 1e-3
+[[arm]]
+name = "5x2"
+task = "norm"
+host = { name = "token_sum", tokens = 5 }
+variant = "soft_moe"
+width = 20
+"""
+
+
+def test_a_sweep_without_claims_is_told_so(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text(SWEEP)
+    with pytest.raises(UsageError, match=r"suite 'mine' makes no claims that a report judges; these do: paper, paper-"):
+        check_report(str(path))
+
+
+def test_nothing_has_run(tmp_path):
+    path = tmp_path / "paper-norm.toml"
+    path.write_text(SWEEP)
+    words = [str(path), "--results", str(tmp_path), "--full"]
+    with pytest.raises(ResultsError, match=r"nothing of suite 'paper-norm' has run into .* `moebench run .* --full`"):
+        CliRunner().invoke(command, words, catch_exceptions=False)
+
+
+def test_a_part_without_its_data_is_left_out_and_said(monkeypatch):
+    def plan(sweep, **how):
+        if sweep.name in lost:
+            raise DataError("there is no such data set.")
+        return sweep.name
+
+    monkeypatch.setattr("moebench.paper.planned.plan_sweep", plan)
+    lost = {"paper-depth"}
+    found = plan_parts("paper", full=True, seeds=None, device=None, data=None)
+    assert found[:3] == ["paper-norm", "paper-specialization", "paper-variants"]
+    assert part_facts(found[3]).missing == "Not planned: there is no such data set."
+    lost = {"paper-norm"}
+    with pytest.raises(DataError, match="no such data set"):
+        plan_parts("paper-norm", full=True, seeds=None, device=None, data=None)
+
+
+def test_the_command_makes_the_report_of_packs(tmp_path):
+    (part,) = papers.evidence(name="paper-latency", full=False, seeds=1).parts
+    pack_path(tmp_path, part.name).write_text(to_lines(part))
+    out = tmp_path / "out"
+    words = ["paper-latency", "--packs", str(tmp_path), "--out", str(out)]
+    result = CliRunner().invoke(command, words, catch_exceptions=False)
+    assert result.output == f"{out / 'report.html'}\n"
+    assert (out / "report.html").is_file()
+    with pytest.raises(UsageError, match="leave --full out"):
+        CliRunner().invoke(command, [*words, "--full"], catch_exceptions=False)
