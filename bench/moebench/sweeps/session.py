@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from moebench.errors import MoebenchError, UsageError
+from moebench.errors import MoebenchError, ResultsError, UsageError
 from moebench.execution.local import local_workers
 from moebench.execution.processes import warm_up
 from moebench.execution.progress import Progress
@@ -48,9 +48,11 @@ def run_sweeps(request: Request, how: How, progress: Progress, *, full: bool, on
         workers = local_workers(how.workers, plan.sweep.training.threads, plan.device["torch"])
         on_part(plan, workers)
         unfinished += SweepRunner(how.results, workers, how.timeout, progress).run(plan)
-    report = _report(request, plans, how.results)
-    warnings = tuple(_tracked(plans, how.results, report)) if how.mlflow else ()
-    return SweepSession(plans, report, unfinished, warnings)
+    warnings: list[str] = []
+    report = _report(request, plans, how.results, warnings)
+    if how.mlflow:
+        warnings += _tracked(plans, how.results, report)
+    return SweepSession(plans, report, unfinished, tuple(warnings))
 
 
 def plan_sweeps(request: Request, *, full: bool) -> tuple[SweepPlan, ...]:
@@ -64,13 +66,19 @@ def plan_sweeps(request: Request, *, full: bool) -> tuple[SweepPlan, ...]:
     )
 
 
-def _report(request: Request, plans: tuple[SweepPlan, ...], results: Path) -> Path | None:
-    """The page of a series or a part that has one."""
+def _report(request: Request, plans: tuple[SweepPlan, ...], results: Path, warnings: list[str]) -> Path | None:
+    """The page of a series or a part that has one; a sentence among the warnings if it cannot be written."""
     from moebench.paper.report import has_report, write_report
 
     series, sweeps = load_parts(request.suite)
     name = series.name if series else sweeps[0].name
-    return write_report(name, plans, results, results / name) if has_report(name) else None
+    if not has_report(name):
+        return None
+    try:
+        return write_report(name, plans, results)
+    except ResultsError as error:
+        warnings.append(str(error))
+        return None
 
 
 def _tracked(plans: tuple[SweepPlan, ...], results: Path, report: Path | None) -> Iterator[str]:
