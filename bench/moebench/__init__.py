@@ -1,8 +1,8 @@
 """Compare Mixture-of-Experts layers under one checked parameter budget.
 
 ``run`` trains a suite, ``load_board`` reads its leaderboard, ``check`` holds a variant to the contract, ``wrap`` makes
-a variant of any module, and ``subset_inference`` uses a few experts of a trained model for each input. They are
-imported when first used, so that ``import moebench`` costs nothing.
+a variant of any module, and ``subset_inference`` uses a few experts for each input of a trained model, which
+``load_model`` gives. They are imported when first used, so that ``import moebench`` costs nothing.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "check", "load_board", "run", "subset_inference", "wrap"]
+__all__ = ["__version__", "check", "load_board", "load_model", "run", "subset_inference", "wrap"]
 
 if TYPE_CHECKING:
-    from moebench.api import check, load_board, run
+    from moebench.api import check, load_board, load_model, run
     from moebench.contract.wrap import wrap
     from moebench.subset.infer import subset_inference
 
@@ -21,6 +21,7 @@ _HOMES = {
     "run": "api",
     "check": "api",
     "load_board": "api",
+    "load_model": "api",
     "wrap": "contract.wrap",
     "subset_inference": "subset.infer",
 }

@@ -13,8 +13,9 @@ from moebench.conformance.run import run_checks
 if TYPE_CHECKING:
     from moebench.board.model import Board
     from moebench.contract import Variant
+    from moebench.hosts.host import Host
 
-__all__ = ["check", "load_board", "run"]
+__all__ = ["check", "load_board", "load_model", "run"]
 
 
 def run(
@@ -64,6 +65,20 @@ def run(
 def check(*variants: str | Variant | type) -> list[Report]:
     """Hold variants to the contract, as ``moebench check`` does; one report each."""
     return [run_checks(variant) for variant in variants]
+
+
+def load_model(record: str, *, results: str | Path = "results", device: str | None = None) -> Host:
+    """The trained model of a final run, in evaluation mode: for ``subset_inference`` and questions of your own.
+
+    record: its identity, the beginning of one, or the path of its JSON file. Raises a
+    :class:`moebench.errors.MoebenchError` where there is no such run, or nothing was kept of it.
+    """
+    from moebench.execution.trained import load_trained
+    from moebench.runs.find import find_record
+    from moebench.training.device import choose_device
+
+    store, found = find_record(record, Path(results))
+    return load_trained(store, found, choose_device(device))
 
 
 def _objects(variants: Sequence[str | Variant | type]) -> dict[str, Variant]:

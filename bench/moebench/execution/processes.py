@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import select
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing.context import ForkServerContext, ForkServerProcess
@@ -23,7 +25,7 @@ def context() -> ForkServerContext:
 def start(target: Callable[..., None], *args: Any, log: Path) -> ForkServerProcess:
     """Start a worker whose standard output and error go to ``log``."""
     log.parent.mkdir(parents=True, exist_ok=True)
-    process = context().Process(target=_redirected, args=(str(log), target, args), daemon=True)
+    process = context().Process(target=_redirected, args=(os.getpid(), str(log), target, args), daemon=True)
     with _no_main_module():
         process.start()
     return process
@@ -37,12 +39,29 @@ def warm_up() -> None:
     forkserver.ensure_running()
 
 
-def _redirected(log: str, target: Callable[..., None], args: tuple[Any, ...]) -> None:
+def _redirected(owner: int, log: str, target: Callable[..., None], args: tuple[Any, ...]) -> None:
+    _end_with(owner)
     file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
     os.dup2(file, 1)
     os.dup2(file, 2)
     os.close(file)
     target(*args)
+
+
+def _end_with(owner: int) -> None:
+    """End when the process that asked for this one ends, even where it was killed and could not say so; Linux only."""
+    if not hasattr(os, "pidfd_open"):
+        return
+    try:
+        ended = os.pidfd_open(owner)
+    except ProcessLookupError:
+        os._exit(1)
+
+    def watch() -> None:
+        select.select([ended], [], [])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 @contextmanager
