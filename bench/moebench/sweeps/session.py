@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,13 +44,15 @@ def run_sweeps(request: Request, how: How, progress: Progress, *, full: bool, on
     warm_up()
     plans = plan_sweeps(request, full=full)
     unfinished: Unfinished = []
+    warnings: list[str] = []
     for plan in plans:
         workers = local_workers(how.workers, plan.sweep.training.threads, plan.device["torch"])
         on_part(plan, workers)
         unfinished += SweepRunner(how.results, workers, how.timeout, progress).run(plan)
-    warnings: list[str] = []
+        if how.mlflow and not warnings:
+            warnings += _tracked([plan], how.results, None)
     report = _report(request, plans, how.results, warnings)
-    if how.mlflow:
+    if how.mlflow and not warnings:
         warnings += _tracked(plans, how.results, report)
     return SweepSession(plans, report, unfinished, tuple(warnings))
 
@@ -81,7 +83,7 @@ def _report(request: Request, plans: tuple[SweepPlan, ...], results: Path, warni
         return None
 
 
-def _tracked(plans: tuple[SweepPlan, ...], results: Path, report: Path | None) -> Iterator[str]:
+def _tracked(plans: Sequence[SweepPlan], results: Path, report: Path | None) -> Iterator[str]:
     """Write MLflow; a sentence if that cannot be done, which fails no run."""
     from moebench.tracking.database import could_not_write
     from moebench.tracking.sweep_run import sync_sweep

@@ -5,17 +5,20 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from moebench.execution.run_plan import Records
 from moebench.protocol import PROTOCOL
 from moebench.runs import Record, Store
 from moebench.runs.canonical import digest
-from moebench.sweeps.plan import SweepPlan
 from moebench.tracking.content import Content, Entry, finite, version_of
 from moebench.tracking.database import open_client, writing
 from moebench.tracking.labels import provenance_params, setting_params, status_tags, study_params, times
 from moebench.tracking.training_run import curve_points, run_numbers
 from moebench.tracking.write import write_missing
+
+if TYPE_CHECKING:
+    from moebench.sweeps.plan import SweepPlan
 
 Measured = dict[str, list[Record]]
 """Identity of a final run -> what was derived from it."""
