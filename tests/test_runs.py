@@ -81,7 +81,7 @@ def test_the_order_of_settings_does_not_matter_and_their_type_does():
 
 
 def test_the_identity_is_the_same_on_every_machine():
-    assert Cell(**VALUES).identity == "6f2abe7ebde3edab5000"
+    assert Cell(**VALUES).identity == "7ad2e98712a493864674"
     assert Cell.from_json(json.loads(json.dumps(Cell(**VALUES).to_json()))).identity == Cell(**VALUES).identity
     assert pickle.loads(pickle.dumps(Cell(**VALUES))) == Cell(**VALUES)
 

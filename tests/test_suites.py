@@ -220,8 +220,8 @@ def test_a_file_that_is_not_toml(tmp_path, content):
 
 def test_reading_suites_pays_for_no_heavy_library():
     code = (
-        "import sys; from moebench.suites import find_suites, load_suite\n"
-        "[load_suite(name) for name in find_suites()]\n"
+        "import sys; from moebench.suites import find_suites; from moebench.sweeps.load import load_any\n"
+        "[load_any(name) for name in find_suites()]\n"
         "heavy = {'torch', 'numpy', 'optuna', 'mlflow', 'sklearn', 'timm'} & set(sys.modules)\n"
         "assert not heavy, heavy"
     )

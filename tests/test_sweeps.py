@@ -1,10 +1,13 @@
 """Sweeps: what a file may say, the cells of a plan, and a run from end to end."""
 
 import dataclasses
+import re
 
 import pytest
+from click.testing import CliRunner
 
-from moebench.errors import SuiteError, UsageError
+from moebench.cli.main import cli
+from moebench.errors import MoebenchError, SuiteError, UsageError
 from moebench.planning.request import Request
 from moebench.runs import Store
 from moebench.suites import load_suite
@@ -218,3 +221,37 @@ def test_weights_that_were_lost_are_asked_for(ran, tmp_path):
         (tmp_path / "weights").rename(weights)
     assert [(label, status) for label, status, _ in unfinished] == [(derived.label, "error")]
     assert f"the weights of run {final.cell.identity} were not kept" in unfinished[0][2]
+
+
+def command(*words):
+    return CliRunner().invoke(cli, [str(word) for word in words])
+
+
+def test_the_commands_find_what_ran(ran):
+    _, folder = ran
+    path, results = folder / "tiny.toml", folder / "results"
+    again = command("run", path, "--results", results, "--no-mlflow")
+    assert again.exit_code == 0
+    assert re.search(r"norm experts=2 +1 +mse \d+\.\d{3} +84", again.output)
+    assert "report" not in again.output, "only the paper has a report"
+    plan = command("plan", path, "--results", results)
+    assert re.search(r"digits experts=4 +1/1 +3/3", plan.output)
+    assert re.search(r"untrained experts=2 +- +1/1", plan.output)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("run", "quick", "--full"), "suite 'quick' has one form only; leave --full out."),
+        (("plan", "quick", "--full"), "suite 'quick' has one form only; leave --full out."),
+        (("run", "paper-norm", "--variant", "dense"), "leave --variant out"),
+        (("run", "paper-norm", "--no-weights"), "measures the trained models; leave --no-weights out"),
+        (("leaderboard", "paper-norm"), "ranks nothing: it has a report, not a leaderboard"),
+        (("run", "paper-specialization", "--data", "nowhere"), "Fashion-MNIST"),
+    ],
+)
+def test_what_cannot_be_asked_is_one_sentence(tmp_path, words, said):
+    result = command(*words, "--results", tmp_path)
+    assert isinstance(result.exception, MoebenchError)
+    assert said in str(result.exception)
+    assert not list(tmp_path.rglob("*.json"))

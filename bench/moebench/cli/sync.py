@@ -28,7 +28,7 @@ def command(suite: str | None, results: Path, data: Path | None) -> None:
     from moebench.planning.cache import get_plan
     from moebench.planning.history import board_request
 
-    if suite is not None and _is_sweep(suite):
+    if suite is not None and _is_sweep(suite, results):
         _sync_sweeps(suite, results, data)
         click.echo("MLflow: moebench ui")
         return
@@ -40,10 +40,12 @@ def command(suite: str | None, results: Path, data: Path | None) -> None:
     click.echo("MLflow: moebench ui")
 
 
-def _is_sweep(suite: str) -> bool:
+def _is_sweep(suite: str, results: Path) -> bool:
+    """What has a leaderboard here is known by name even where its file is elsewhere."""
+    from moebench.planning.history import known_suites
     from moebench.suites.load import is_ranked, read_values
 
-    return not is_ranked(read_values(suite)[0])
+    return Path(suite).stem not in known_suites(results) and not is_ranked(read_values(suite)[0])
 
 
 def _sync_sweeps(suite: str, results: Path, data: Path | None) -> None:
