@@ -150,6 +150,10 @@ def costs(experts: int) -> Scores:
                     scores[f"k={k} {part}_ms batch={batch}"] = middle
                     scores[f"k={k} {part}_ms_low batch={batch}"] = 0.97 * middle
                     scores[f"k={k} {part}_ms_high batch={batch}"] = 1.04 * middle
+                    if share > 1:
+                        ratio = 21 / (20 / share + 1)
+                        for end, factor in (("", 1.0), ("_low", 0.93), ("_high", 1.07)):
+                            scores[f"k={k} {part}_speedup{end} batch={batch}"] = factor * ratio
                 scores[f"k={k} layers_bound_ms batch={batch}"] = batch**0.5 * 12 / share
     return scores
 

@@ -167,6 +167,9 @@ def test_a_run_trains_and_measures_everything(ran):
     cost = found["digits experts=4 seed 0 cost"].scores
     assert cost["k=1 layers_flops"] < 0.5 * cost["k=4 layers_flops"]
     assert cost["k=1 layers_bound_ms batch=1"] < cost["k=4 layers_bound_ms batch=1"]
+    ratio = [cost[f"k=1 layers_speedup{end} batch=4"] for end in ("_low", "", "_high")]
+    assert ratio == sorted(ratio)
+    assert cost["k=4 layers_ms_low batch=4"] <= cost["k=4 layers_ms batch=4"] <= cost["k=4 layers_ms_high batch=4"]
 
 
 def test_the_norm_is_scored_as_a_number(ran):

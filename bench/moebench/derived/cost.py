@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from moebench.board.statistics import ratio_interval
 from moebench.derived.bound import bound_ms
 from moebench.derived.subject import Subject
 from moebench.measure.roofline import measure_roofline
@@ -22,13 +23,15 @@ def cost(
     repeats: int,
     roofline: bool = False,
 ) -> Scores:
-    """FLOPs per input, peak memory in MiB and milliseconds, by number of experts kept; ``k=8 forward_ms batch=1``.
+    """FLOPs per input, peak memory in MiB and milliseconds, by number of experts kept, such as ``k=8 model_ms
+    batch=1`` with its quartiles; and ``k=2 layers_speedup batch=1``, the ratio of all experts' time to it, taken inside
+    each round, with the interval of its median.
 
     roofline: add the machine's product rate and reading bandwidth, measured now, and what they allow at best for the
     expert layers of the model at each k and batch.
     """
     experts, scores = experts_of(subject.model), Scores()
-    numbers = [round(share * experts) for share in shares if share * experts >= 1]
+    numbers = list(dict.fromkeys([experts, *(round(share * experts) for share in shares if share * experts >= 1)]))
     inputs = subject.data("validation")
     data = Split(inputs.inputs[: max(batches)], inputs.targets[: max(batches)])
     found = costs_by_number(
@@ -42,6 +45,8 @@ def cost(
     )
     for k, each in found.items():
         _put(scores, f"k={k}", each, batches)
+        if k != experts:
+            _put_speedups(scores, f"k={k}", found[experts], each, batches)
     if roofline:
         machine = measure_roofline(subject.device)
         scores.put("machine_product_flops_per_s", machine.flops)
@@ -53,6 +58,17 @@ def cost(
                 bound = bound_ms(subject.model, chosen, data.inputs[:batch], flops, machine)
                 scores.put(f"k={k} layers_bound_ms batch={batch}", bound)
     return scores
+
+
+def _put_speedups(scores: Scores, name: str, whole: Cost, some: Cost, batches: Sequence[int]) -> None:
+    for batch in batches:
+        for part, of_whole, of_some in (
+            ("model", whole.model_ms, some.model_ms),
+            ("layers", whole.layers_ms, some.layers_ms),
+        ):
+            ratio = ratio_interval(of_whole[batch].rounds, of_some[batch].rounds)
+            for end, value in (("", ratio.value), ("_low", ratio.low), ("_high", ratio.high)):
+                scores.put(f"{name} {part}_speedup{end} batch={batch}", value, "a single round has no interval")
 
 
 def _put(scores: Scores, name: str, cost: Cost, batches: Sequence[int]) -> None:

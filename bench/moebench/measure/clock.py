@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 import torch
@@ -19,11 +19,12 @@ Part = Callable[[], object]
 
 @dataclass(frozen=True)
 class Spread:
-    """Milliseconds: the median, and the quartiles around it."""
+    """Milliseconds: the median, the quartiles around it, and what they are made of, round by round."""
 
     median: float
     low: float
     high: float
+    rounds: tuple[float, ...] = field(default=(), compare=False)
 
 
 def median_ms(part: Part, device: torch.device, repeats: int) -> float:
@@ -53,9 +54,9 @@ def in_turns(parts: Mapping[Name, Part], device: torch.device, rounds: int, repe
 def spread(times: list[float]) -> Spread:
     """Median and quartiles; of a single time, that time."""
     if len(times) == 1:
-        return Spread(times[0], times[0], times[0])
+        return Spread(times[0], times[0], times[0], tuple(times))
     low, median, high = statistics.quantiles(times, n=4, method="inclusive")
-    return Spread(median, low, high)
+    return Spread(median, low, high, tuple(times))
 
 
 def synchronise(device: torch.device) -> None:

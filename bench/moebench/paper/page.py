@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 SOURCE = "arXiv 2409.00879 (Chung, Malik, Schneider, Li, Singh; TMLR 2025)"
 INTERVALS = (
-    "Intervals are 95 %: t over training seeds, paired by seed for differences; ratios of times set the slow end of "
-    "one median's interval against the fast end of the other's. Each claim is judged by its own; nothing is corrected "
-    "for their number. A claim about several E is decided by its weakest, and the number shown is that one."
+    "Intervals are 95 %: t over training seeds, paired by seed for differences; for ratios of times that of the median "
+    "of ratios taken inside each round. Each claim is judged by its own; nothing is corrected for their number. A "
+    "claim about several E is decided by its weakest, and the number shown is that one."
 )
 
 

@@ -20,7 +20,7 @@ IDEAL = 4
 
 @dataclass(frozen=True)
 class Timed:
-    """Milliseconds of a part of a run's model at k experts and a batch: a median and its interval over rounds."""
+    """Milliseconds of a part of a run's model at k experts and a batch: a median and its quartiles over rounds."""
 
     value: float
     low: float
@@ -28,23 +28,22 @@ class Timed:
 
 
 def timed(run: Run, part: str, k: int, batch: int) -> Timed | None:
-    """``part``: ``layers`` or ``model``."""
-    scores = run.record.scores
-    found = [scores.get(f"k={k} {part}_ms{end} batch={batch}") for end in ("", "_low", "_high")]
-    if any(value is None for value in found):
-        return None
-    return Timed(*(value for value in found if value is not None))
+    """``part``: ``layers`` or ``model``. Milliseconds, and their quartiles over rounds."""
+    found = _with_ends(run, f"k={k} {part}_ms", batch)
+    return Timed(*found) if found else None
 
 
 def speed_up(run: Run, part: str, share: int, batch: int) -> Estimate | None:
-    """All experts' time over that of k = E / share. Its bounds set the slow end of one against the fast of the other,
-    so they cover more than 95 %.
-    """
-    experts = run.setting("experts")
-    whole, some = (timed(run, part, k, batch) for k in (experts, experts // share))
-    if whole is None or some is None:
-        return None
-    return Estimate(whole.value / some.value, whole.low / some.high, whole.high / some.low)
+    """All experts' time over that of k = E / share: the median of ratios taken inside each round, with its interval."""
+    found = _with_ends(run, f"k={run.setting('experts') // share} {part}_speedup", batch)
+    return Estimate(*found) if found else None
+
+
+def _with_ends(run: Run, name: str, batch: int) -> list[float]:
+    """A number with its low and high end; empty where one is missing."""
+    found = [run.record.scores.get(f"{name}{end} batch={batch}") for end in ("", "_low", "_high")]
+    values = [value for value in found if value is not None]
+    return values if len(values) == len(found) else []
 
 
 def allowed(run: Run, share: int, batch: int) -> float | None:

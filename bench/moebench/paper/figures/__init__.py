@@ -131,7 +131,7 @@ PLOTS = (
         name="layer-cost",
         part="paper-latency",
         title="What the paper's layer costs",
-        reading="Bars are 95 % intervals of the median over rounds. Dotted: no computation that does as many FLOPs or "
+        reading="Bars are quartiles over rounds. Dotted: no computation that does as many FLOPs or "
         "reads as many weights is faster on this machine. Both axes logarithmic.",
         draw=costs.layer_cost,
         seen=costs.layer_words,
@@ -140,7 +140,7 @@ PLOTS = (
         name="model-cost",
         part="paper-latency",
         title="What the whole models cost whose accuracy is quoted",
-        reading="Bars are 95 % intervals of the median over rounds. Both axes logarithmic.",
+        reading="Bars are quartiles over rounds. Both axes logarithmic.",
         draw=costs.model_cost,
         seen=costs.model_words,
     ),
