@@ -30,17 +30,17 @@ class Timed:
 def timed(run: Run, part: str, k: int, batch: int) -> Timed | None:
     """``part``: ``layers`` or ``model``. Milliseconds, and their quartiles over rounds."""
     found = _with_ends(run, f"k={k} {part}_ms", batch)
-    return Timed(*found) if found else None
+    return Timed(found[0], found[1], found[2]) if found else None
 
 
 def speed_up(run: Run, part: str, share: int, batch: int) -> Estimate | None:
     """All experts' time over that of k = E / share: the median of ratios taken inside each round, with its interval."""
     found = _with_ends(run, f"k={run.setting('experts') // share} {part}_speedup", batch)
-    return Estimate(*found) if found else None
+    return Estimate(found[0], found[1], found[2]) if found else None
 
 
 def _with_ends(run: Run, name: str, batch: int) -> list[float]:
-    """A number with its low and high end; empty where one is missing."""
+    """A number, its low and its high end; empty where one is missing."""
     found = [run.record.scores.get(f"{name}{end} batch={batch}") for end in ("", "_low", "_high")]
     values = [value for value in found if value is not None]
     return values if len(values) == len(found) else []
