@@ -9,6 +9,7 @@ from moebench.measure import clock
 from moebench.measure.batch import repeat_to
 from moebench.measure.clock import WARM_UP, Spread, in_turns, median_ms, spread
 from moebench.measure.memory import PeakMemory
+from moebench.measure.roofline import Roofline, measure_roofline
 
 CPU = torch.device("cpu")
 
@@ -66,3 +67,16 @@ def test_memory_that_was_given_back_counts_in_the_peak():
     with PeakMemory(CPU) as peak:
         torch.ones(64 * 2**18).sum()  # 64 MiB
     assert 60 < peak.mib < 90
+
+
+def test_the_roofline_is_the_slower_of_its_two_limits():
+    machine = Roofline(flops=1e9, bytes=1e6)
+    assert machine.bound_ms(2e9, 1e6) == pytest.approx(2000)
+    assert machine.bound_ms(1e8, 5e6) == pytest.approx(5000)
+
+
+def test_nothing_that_is_measured_here_is_faster_than_the_roofline():
+    machine = measure_roofline(CPU)
+    a, b = torch.ones(256, 1024), torch.ones(1024, 1024)
+    part = spread([median_ms(lambda: a @ b, CPU, 3) for _ in range(3)])
+    assert machine.bound_ms(2 * 256 * 1024 * 1024, 0) < 1.5 * part.median
