@@ -107,6 +107,13 @@ def test_without_the_thin_product_a_big_expert_still_works_and_its_flops_are_cou
     torch.testing.assert_close(found[True], found[False], rtol=1e-4, atol=1e-5)
 
 
+def test_a_slice_of_a_weight_takes_the_plain_way():
+    weight = torch.randn(1024, 2048)
+    with torch.no_grad():
+        assert thin.serves(torch.randn(3, 1024), weight)
+        assert not thin.serves(torch.randn(3, 1024), weight[:, :1024])
+
+
 def test_an_operator_that_is_missing_or_wrong_is_done_without(monkeypatch):
     def wrong(*_):
         return torch.zeros(2, 4)

@@ -30,7 +30,7 @@ def mlp(
     if is_big(rows_nD, w_in_DH):
         if len(rows_nD) == 1 and w_in_DH.shape[1] % 2 == 0:
             return _in_two_blocks(rows_nD, w_in_DH, b_in_H, w_out_HO, b_out_O, activate)
-        if thin.serves(rows_nD):
+        if thin.serves(rows_nD, w_in_DH, w_out_HO):
             return thin.product(activate(thin.product(rows_nD, w_in_DH, b_in_H)), w_out_HO, b_out_O)
     return _affine(activate(_affine(rows_nD, w_in_DH, b_in_H)), w_out_HO, b_out_O)
 
