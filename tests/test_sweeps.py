@@ -4,6 +4,7 @@ import dataclasses
 import re
 
 import pytest
+import torch
 from click.testing import CliRunner
 
 from moebench.cli.main import cli
@@ -12,6 +13,7 @@ from moebench.planning.request import Request
 from moebench.runs import Store
 from moebench.suites import load_suite
 from moebench.suites.sweep import Sweep
+from moebench.sweeps import plan as planning
 from moebench.sweeps.load import load_any, load_parts
 from moebench.sweeps.plan import plan_sweep
 from moebench.sweeps.session import plan_sweeps
@@ -91,9 +93,35 @@ def test_every_combination_has_its_cell_and_its_measures():
     assert len(large.alone) == 2, "measured on the first seed alone"
     by_row = {work.row: work for work in small.derived}
     finals = {work.row: work.cell for work in small.finals}
-    assert by_row["norm experts=2"].cell.session == {"measure": "gaps", "of": finals["norm experts=2"].identity}
+    assert by_row["norm experts=2"].cell.session == {
+        "measure": "gaps",
+        "of": finals["norm experts=2"].identity,
+        "takes": {},
+    }
     assert by_row["untrained experts=2"].cell.session["of"] == ""
     assert by_row["untrained experts=2"].cell.steps == 0
+
+
+def test_a_time_belongs_to_the_machine_that_it_was_measured_on(monkeypatch):
+    here = plan_of(VALUES)
+    (time,) = here.alone
+    assert time.cell.session["device"] == here.device["name"]
+    assert time.cell.session["versions"]["torch"] == torch.__version__.partition("+")[0]
+    monkeypatch.setattr(planning, "device_name", lambda device: "another machine")
+    there = plan_of(VALUES)
+    assert there.alone[0].cell.identity != time.cell.identity
+    assert [work.cell.identity for work in there.derived] == [work.cell.identity for work in here.derived]
+    assert plan_of(VALUES, backend="loop").alone[0].cell.identity != time.cell.identity
+
+
+@pytest.mark.parametrize(
+    ("takes", "said"),
+    [({"inputs": 50}, "missing a required argument: 'most_experts'"), ({"input": 5}, "suite 'tiny', measure 'oracle'")],
+)
+def test_what_a_measure_does_not_take_is_said_before_anything_runs(takes, said):
+    with pytest.raises(SuiteError) as caught:
+        plan_of(values(measure=[{"name": "oracle", "kind": "oracle", "takes": takes}], arm=[arm(measures=["oracle"])]))
+    assert said in str(caught.value)
 
 
 def test_the_full_form_goes_on_from_the_reduced_one():

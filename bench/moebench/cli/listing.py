@@ -20,7 +20,7 @@ from moebench.tasks import TASKS
 def _table(title: str, *columns: str) -> Table:
     table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
     for index, column in enumerate(columns):
-        table.add_column(column, style="bold" if index == 0 else None, overflow="fold")
+        table.add_column(column, style="bold" if index == 0 else None, overflow="fold", no_wrap=index == 0)
     return table
 
 
@@ -49,7 +49,9 @@ def _tasks_and_effort(values: dict[str, Any]) -> tuple[str, str]:
         return "", f"runs {', '.join(values['parts'])}"
     if "arm" in values:
         tasks = dict.fromkeys(arm["task"] for arm in values["arm"])
-        return ", ".join(tasks), f"no tuning, {values['seeds']} seeds ({values['full_seeds']} with --full)"
+        few, many = values["seeds"], values["full_seeds"]
+        more = f" ({many} with --full)" if many != few else ""
+        return ", ".join(tasks), f"no tuning, {few} seed{'s' * (few > 1)}{more}"
     tasks = dict.fromkeys(task["name"] for task in values["task"])
     return ", ".join(tasks), f"{values['tuning']['trials']} trials, {values.get('seeds', 3)} seeds"
 

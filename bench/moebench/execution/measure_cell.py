@@ -17,8 +17,7 @@ from moebench.tasks import get_task
 def measure(job: Job, device: torch.device, store: Store) -> dict[str, Any]:
     """The body of a derived cell's record; the weights are those of the run it is derived from, if it names one."""
     cell = job.cell
-    takes = dict(cell.session)
-    kind, of = takes.pop("measure"), takes.pop("of")
+    kind, of, takes = cell.session["measure"], cell.session["of"], cell.session["takes"]
     built = build(job, device)
     if of and not load_weights(built.model, store, of, device):
         raise ResultsError(f"the weights of run {of} were not kept; run it again with --weights.")

@@ -19,7 +19,8 @@ class Cell:
     Suite name, row name, backend, device and software versions are not in it: they are provenance. A latency cell
     is the exception that design calls for: one session compares ``finalists`` (identities of final cells) on one
     device, software and backend, which it carries in ``session``. A derived cell measures a trained model once more:
-    ``session`` names the measure, what it takes, and the identity of the run that it is derived ``of``.
+    ``session`` names the measure, what it takes, and the identity of the run that it is derived ``of``; for one of
+    time, device, software and backend too.
     """
 
     kind: Kind

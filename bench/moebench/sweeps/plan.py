@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+import inspect
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from moebench import machine
 from moebench.budgets import count_layers, settle
 from moebench.budgets.budget import Budget
 from moebench.budgets.count import build_on_meta
 from moebench.contract import LayerShape, Settings, Variant
+from moebench.derived import MEASURES
 from moebench.errors import BudgetError, MoebenchError, SuiteError
 from moebench.hosts import host_settings, layer_shapes
 from moebench.planning.plan import Lookup, Work
@@ -75,11 +78,14 @@ def plan_sweep(
     """
     torch_device = choose_device(device)
     count = seeds or (sweep.full_seeds if full else sweep.seeds)
+    _check_takes(sweep)
+    # Times belong to a machine, its software and a backend, as those of a latency session do.
+    where = {"device": device_name(torch_device), "versions": machine.versions(), "backend": backend or "auto"}
     finals: list[Work] = []
     measures: list[tuple[Measure, Work]] = []
     for arm in sweep.arm:
         try:
-            planned = list(_arm(sweep, arm, full, count, default_precision(torch_device), data))
+            planned = list(_arm(sweep, arm, full, count, default_precision(torch_device), data, where))
         except (BudgetError, SuiteError) as error:
             raise SuiteError(f"suite '{sweep.name}', arm '{arm.name}': {error}") from error
         for final, derived in planned:
@@ -102,7 +108,7 @@ def plan_sweep(
 
 
 def _arm(
-    sweep: Sweep, arm: Arm, full: bool, seeds: int, precision: str, data: Path | None
+    sweep: Sweep, arm: Arm, full: bool, seeds: int, precision: str, data: Path | None, where: Mapping[str, Any]
 ) -> Iterator[tuple[Work, list[tuple[Measure, Work]]]]:
     """(final run, its measures) for every combination and seed, seed by seed."""
     found = find_variant(arm.variant)
@@ -139,14 +145,23 @@ def _arm(
             )
             row = " ".join([arm.name, *(f"{name}={value}" for name, value in chosen.items())])
             final = Work(cell, row, found.spec, index, f"{row} seed {index}")
-            yield final, list(_measures(sweep, arm, final))
+            yield final, list(_measures(sweep, arm, final, where))
 
 
-def _measures(sweep: Sweep, arm: Arm, final: Work) -> Iterator[tuple[Measure, Work]]:
+def _check_takes(sweep: Sweep) -> None:
+    """:class:`SuiteError` for a measure that is given what it does not take, or lacks what it needs."""
+    for measure in sweep.measure:
+        try:
+            inspect.signature(MEASURES[measure.kind]).bind(None, **measure.takes)
+        except TypeError as error:
+            raise SuiteError(f"suite '{sweep.name}', measure '{measure.name}': {error}.") from error
+
+
+def _measures(sweep: Sweep, arm: Arm, final: Work, where: Mapping[str, Any]) -> Iterator[tuple[Measure, Work]]:
     for measure in sweep.measure:
         if measure.name in arm.measures and (measure.seeds is None or final.index < measure.seeds):
             of = final.cell.identity if arm.trained else ""
-            session = {"measure": measure.kind, "of": of, **measure.takes}
+            session = {"measure": measure.kind, "of": of, "takes": measure.takes, **(where if measure.alone else {})}
             cell = dataclasses.replace(final.cell, kind="derived", session=session)
             yield measure, dataclasses.replace(final, cell=cell, label=f"{final.label} {measure.name}")
 
