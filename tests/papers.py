@@ -131,6 +131,7 @@ def gap(arm: str, experts: int) -> tuple[Scores, dict[str, Any]]:
         "output_gap_at_largest": float(output_N[-1]),
         "allowance_at_largest": float(allowance_N[-1]),
         "beyond_limit_at_largest": float(beyond),
+        "vectors_beyond_limit_at_largest": float(beyond),
         "beyond_limit_from_scale": 10.0 if beyond else None,
     }
     names = ("scale_N", "norm_gap_N", "output_gap_N", "allowance_N")

@@ -88,7 +88,7 @@ FLIPS = {
     "norm-falls-D5-biases": (at("final", "2x5 biases", 10, test_mse=lambda s, i: 0.48 + (i - 2) / 10), OPEN),
     "norm-several-experts": (at("gaps", "5x2", 10, beyond_limit_at_largest=0.0), OPEN),
     "norm-theorem-one-expert": (at("gaps", None, 1, beyond_limit_at_largest=0.0), FAILS),
-    "norm-residual": (at("gaps", "5x2 residual", beyond_limit_at_largest=1.0), OPEN),
+    "norm-residual": (at("gaps", "5x2 residual", vectors_beyond_limit_at_largest=1.0), OPEN),
     "selected-beats-random": (
         at("subset", "soft_moe", 32, **{"combine_sum k=8": lambda s, i: s["random k=8"] - 0.01 * (1 + i / 9)}),
         FAILS,

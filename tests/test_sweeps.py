@@ -214,7 +214,9 @@ def test_inputs_that_a_layer_cannot_tell_apart(ran):
     trained, residual = found["norm experts=2 seed 0 gaps"], found["untrained experts=2 seed 0 gaps"]
     assert trained.scores["beyond_limit_at_largest"] == 1
     assert trained.scores["output_gap_at_largest"] < 1e-3
+    assert trained.scores["vectors_beyond_limit_at_largest"] == 1
     assert residual.scores["beyond_limit_at_largest"] == 0
+    assert residual.scores["vectors_beyond_limit_at_largest"] == 0
     assert residual.reasons["beyond_limit_from_scale"]
     arrays = Store(folder / "results").arrays(trained.identity)
     assert len(arrays["scale_N"]) == len(arrays["norm_gap_N"]) == 51

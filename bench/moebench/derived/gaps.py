@@ -16,7 +16,11 @@ SCALES = tuple(10 ** (exponent / 10) for exponent in range(-10, 41))
 
 
 def gaps(subject: Subject) -> Scores:
-    """The gaps of norms and of the model's answers at every scale, and where they are beyond the theorem's limit."""
+    """The gaps of norms and of the model's answers at every scale, and where they are beyond the theorem's limit.
+
+    ``vectors_beyond_limit_at_largest``: the same of what the host sums, as vectors, which is what any other g that
+    follows the layer would see: with a residual two inputs may have one sum and yet be told apart.
+    """
     model = subject.model
     if not isinstance(model, TokenSum):
         raise UsageError(f"the measure 'gaps' is for the host 'token_sum', not {type(model).__name__}.")
@@ -37,12 +41,20 @@ def gaps(subject: Subject) -> Scores:
     scores.put("output_gap_at_largest", float(found.output_N[last]))
     scores.put("allowance_at_largest", float(found.allowance_N[last]))
     scores.put("beyond_limit_at_largest", float(found.breaks_N[last]))
+    vectors = measure(model, family, scale_N[last:], _outputs)
+    scores.put("vectors_beyond_limit_at_largest", float(vectors.breaks_N[last]))
     holds = np.flatnonzero(~found.breaks_N)
     first = 0 if not len(holds) else int(holds[-1]) + 1
     within = first == len(scale_N)
     reason = "the model is within the limit at the largest scale"
     scores.put("beyond_limit_from_scale", None if within else SCALES[first], reason)
     return scores
+
+
+def _outputs(model: nn.Module, x_BTD: Tensor) -> Tensor:
+    """What the host sums, for inputs given as tokens."""
+    assert isinstance(model, TokenSum)
+    return model.outputs(x_BTD.flatten(1)[:, None, None])
 
 
 def _answers(model: nn.Module, x_BTD: Tensor) -> Tensor:

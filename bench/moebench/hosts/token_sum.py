@@ -25,9 +25,10 @@ class TokenSum(Host):
 
     def logits(self, x_NCHW: Tensor) -> Tensor:
         """The one output (B, 1)."""
+        return self.outputs(x_NCHW).sum((1, 2)).unsqueeze(1)
+
+    def outputs(self, x_NCHW: Tensor) -> Tensor:
+        """What is summed: y_BTD of the layer, or x + y."""
         x_BTD = x_NCHW.reshape(len(x_NCHW), self.tokens, -1)
-        y_BTD = self.site(x_BTD)
-        if self.residual:
-            y_BTD = x_BTD + y_BTD
-        answer_B1: Tensor = y_BTD.sum((1, 2)).unsqueeze(1)
-        return answer_B1
+        y_BTD: Tensor = self.site(x_BTD)
+        return x_BTD + y_BTD if self.residual else y_BTD

@@ -13,6 +13,9 @@ UNTRAINED = ("untrained 5x2", "untrained 2x5")
 RESIDUAL = ("5x2 residual", "untrained 5x2 residual")
 TRAINED = ("5x2", "2x5", "5x2 biases", "2x5 biases", "5x2 two slots", "5x2 many experts", "5x2 normalising router")
 
+ANSWERS, VECTORS = "beyond_limit_at_largest", "vectors_beyond_limit_at_largest"
+"""Of the host's fixed sum; of what it sums, which any other g would see."""
+
 Group = tuple[str, Sequence[Run]]
 
 
@@ -24,10 +27,10 @@ def _groups(evidence: Evidence, arms: dict[str, Sequence[str]], *, one: bool) ->
     ]
 
 
-def _all_or_none(groups: Sequence[Group], *, beyond_holds: bool) -> Finding:
+def _all_or_none(groups: Sequence[Group], *, beyond_holds: bool, score: str = ANSWERS) -> Finding:
     """Holds when every layer is on the claimed side of the limit at the largest inputs, fails when none is."""
-    items = [_count(name, runs, beyond_holds=beyond_holds) for name, runs in groups if runs]
-    counts = [run.record.scores.get("beyond_limit_at_largest") == 1 for _, runs in groups for run in runs]
+    items = [_count(name, runs, score, beyond_holds=beyond_holds) for name, runs in groups if runs]
+    counts = [run.record.scores.get(score) == 1 for _, runs in groups for run in runs]
     if not counts:
         return Finding(OPEN, NOT_RUN, None)
     whole = Estimate(sum(counts) / len(counts))
@@ -38,8 +41,8 @@ def _all_or_none(groups: Sequence[Group], *, beyond_holds: bool) -> Finding:
     return Finding(verdict, reason, Item("beyond the limit", whole, verdict, reason, note=note), tuple(items))
 
 
-def _count(name: str, runs: Sequence[Run], *, beyond_holds: bool) -> Item:
-    beyond = sum(run.record.scores.get("beyond_limit_at_largest") == 1 for run in runs)
+def _count(name: str, runs: Sequence[Run], score: str, *, beyond_holds: bool) -> Item:
+    beyond = sum(run.record.scores.get(score) == 1 for run in runs)
     share = beyond / len(runs)
     verdict = OPEN if 0 < share < 1 else HOLDS if (share == 1) == beyond_holds else FAILS
     return Item(name, Estimate(share), verdict, note=f"{beyond} of {len(runs)} layers")
@@ -78,7 +81,8 @@ WORST_CASE = (
         part=PART,
         statement="With a residual connection around the layer the theorem does not apply.",
         paper="Said of E = 1: what follows the layer sees the input itself.",
-        here=f"{PAIRS}: the same layers with a residual; answers now stay apart in proportion to the inputs.",
+        here=f"{PAIRS}: the same layers with a residual, y the vectors that g sees, x + y. (Their fixed sum may still "
+        "be the same: pairs of equal sum exist.)",
         rule=f"Holds when for no layer {LIMIT}; does not hold when for every one.",
         unit="count",
         judge=lambda evidence: _all_or_none(
@@ -87,6 +91,7 @@ WORST_CASE = (
                 for name, arm in zip(("trained", "initial weights"), RESIDUAL, strict=True)
             ],
             beyond_holds=False,
+            score=VECTORS,
         ),
     ),
 )
