@@ -270,6 +270,11 @@ def test_the_commands_find_what_ran(ran):
     plan = command("plan", path, "--results", results)
     assert re.search(r"digits experts=4 +1/1 +3/3", plan.output)
     assert re.search(r"untrained experts=2 +- +1/1", plan.output)
+    assert "9 cached, 0 to run\n" in plan.output
+    more = command("plan", path, "--results", results, "--full").output
+    assert re.search(r"cached, \d+ to run, about \d+ (s|min)\n", more)
+    fresh = command("plan", path, "--results", folder / "empty").output
+    assert re.search(r"0 cached, 9 to run, about \d+ s \(a rough guess\), without \d+ measures", fresh)
 
 
 @pytest.mark.parametrize(

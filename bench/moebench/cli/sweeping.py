@@ -14,12 +14,16 @@ from rich.text import Text
 from moebench.board.formats.numbers import with_interval
 from moebench.board.model import Measure
 from moebench.board.statistics import mean_interval
+from moebench.cli.reporting import duration
+from moebench.execution.local import local_workers
 from moebench.execution.progress import Progress
 from moebench.execution.run_plan import Records
 from moebench.execution.schedule import settled
+from moebench.planning.plan import Lookup
 from moebench.planning.request import Request
 from moebench.runs import Store
 from moebench.session import How
+from moebench.sweeps.estimate import left
 from moebench.tasks import get_task
 
 if TYPE_CHECKING:
@@ -32,7 +36,9 @@ def run_and_print(request: Request, how: How, progress: Progress, console: Conso
 
     def say(plan: SweepPlan, workers: int) -> None:
         if not quiet:
-            console.print(Text(f"{heading(plan)}, {workers} worker{'s' * (workers > 1)}", style="bold"), soft_wrap=True)
+            console.print(Text(heading(plan, workers), style="bold"), soft_wrap=True)
+            amounts = remaining(plan, Records(Store(how.results)), workers)
+            console.print(f"plan   {amounts}", highlight=False, soft_wrap=True)
 
     session = run_sweeps(request, how, progress, full=full, on_part=say)
     out = Console()
@@ -72,19 +78,32 @@ def scores_table(plan: SweepPlan, store: Store) -> Table:
     return table
 
 
-def heading(plan: SweepPlan) -> str:
+def heading(plan: SweepPlan, workers: int) -> str:
     """One line: the part, its form, how much there is, and where it runs."""
     form = "full form" if plan.full else "reduced form"
     measures = len(plan.derived) + len(plan.alone)
-    return f"{plan.sweep.name}  {form}: {len(plan.finals)} training runs, {measures} measures  {plan.device['name']}"
+    where = f"{plan.device['name']}, {workers} worker{'s' * (workers > 1)}"
+    return f"{plan.sweep.name}  {form}: {len(plan.finals)} training runs, {measures} measures  {where}"
+
+
+def remaining(plan: SweepPlan, lookup: Lookup, workers: int) -> str:
+    """One line: what is cached, what is to run, and about how long that takes."""
+    rest = left(plan, lookup)
+    counted = f"{len(plan.works) - rest.runs} cached, {rest.runs} to run"
+    if not rest.runs:
+        return counted
+    rough = " (a rough guess)" if rest.guessed else ""
+    without = f", without {rest.unseen} measures of a kind that has not run yet" if rest.unseen else ""
+    return f"{counted}, about {duration(rest.on(workers))}{rough}{without}"
 
 
 def sweep_tables(request: Request, results: Path, *, full: bool) -> Iterator[RenderableType]:
-    """For each part what is cached of each row's runs and measures."""
+    """For each part what is cached of each row's runs and measures, and how long the rest takes."""
     from moebench.sweeps.session import plan_sweeps
 
     lookup = Records(Store(results))
-    for plan in plan_sweeps(request, full=full):
+    plans, planned, seconds = plan_sweeps(request, full=full), set[str](), 0.0
+    for plan in plans:
         table = Table(box=None, pad_edge=False)
         table.add_column("row")
         table.add_column("training runs", justify="right")
@@ -99,4 +118,9 @@ def sweep_tables(request: Request, results: Path, *, full: bool) -> Iterator[Ren
             table.add_row(
                 Text(row), *(f"{d[row]}/{n[row]}" if n[row] else "-" for d, n in zip(done, of_row, strict=True))
             )
-        yield Group(Text(heading(plan), style="bold"), table)
+        workers = local_workers(None, plan.sweep.training.threads, plan.device["torch"])
+        seconds += left(plan, lookup, planned).on(workers)
+        planned |= {work.cell.identity for work in plan.works}
+        yield Group(Text(heading(plan, workers), style="bold"), Text(remaining(plan, lookup, workers)), table)
+    if len(plans) > 1 and seconds:
+        yield Text(f"{len(plans)} parts: about {duration(seconds)} in all", style="bold")

@@ -5,17 +5,13 @@ from __future__ import annotations
 import statistics
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import Any
 
+from moebench.planning.guess import guess_seconds
 from moebench.planning.latency import latency_cells
 from moebench.planning.plan import Group, Lookup, Plan
 from moebench.runs import Cell, Record
 
-# A rule of thumb from small models on a laptop's core, and on a GPU: seconds a step, and FLOP/s while training.
-OVERHEAD = {"cpu": 0.004, "cuda": 0.015}
-THROUGHPUT = {"cpu": 8e10, "cuda": 5e12}
 LATENCY_SECONDS = 20.0
-START_SECONDS = 2.0
 
 Seen = dict[tuple[str, int, str], float]
 
@@ -56,7 +52,7 @@ def _of_group(plan: Plan, group: Group, lookup: Lookup, known: Seen) -> Tally:
     finals = (len(group.final_seeds), sum(_settled(lookup(cell.identity)) for cell in group.final_cells(lookup)))
     trial = known.get((group.task, group.budget, "trial"))
     final = known.get((group.task, group.budget, "final"), trial)  # trained alike, and scored a little longer
-    guess = _guess(plan, group)
+    guess = guess_seconds(group.template, group.amount, plan.device["type"])
     each = (guess if trial is None else trial, guess if final is None else final)
     seconds = (trials[0] - trials[1]) * each[0] + (finals[0] - finals[1]) * each[1]
     return Tally(group, trials, finals, seconds, guessed=trial is None)
@@ -72,29 +68,6 @@ def _seen_seconds(plan: Plan, lookup: Lookup) -> Seen:
             if record is not None and record.settled and "seconds" in record.provenance:
                 seen[group.task, group.budget, cell.kind].append(float(record.provenance["seconds"]))
     return {key: statistics.median(values) for key, values in seen.items()}
-
-
-def _guess(plan: Plan, group: Group) -> float:
-    """Seconds of one run: a fixed cost a step and layer, and 3 x 2 FLOPs a parameter and token."""
-    device = "cuda" if plan.device["type"] == "cuda" else "cpu"
-    template = group.template
-    host = template["host"]
-    tokens = _tokens(host, group)
-    layers = host.get("depth", 1)
-    parameters = group.amount if template["axis"] != "flops" else group.amount / (2 * tokens)
-    flops = float(template["steps"] * template["batch"] * 6 * parameters * tokens)
-    steps = float(template["steps"] * layers)
-    return START_SECONDS + steps * OVERHEAD[device] + flops / THROUGHPUT[device]
-
-
-def _tokens(host: dict[str, Any], group: Group) -> int:
-    from moebench.tasks import get_task
-
-    _, height, width = get_task(group.task).info.image
-    if host["name"] == "vit":
-        patch = int(host["patch"])
-        return (height // patch) * (width // patch)
-    return int(host.get("grid", 1)) ** 2
 
 
 def _settled(record: Record | None) -> bool:
