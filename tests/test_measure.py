@@ -80,3 +80,10 @@ def test_nothing_that_is_measured_here_is_faster_than_the_roofline():
     a, b = torch.ones(256, 1024), torch.ones(1024, 1024)
     part = spread([median_ms(lambda: a @ b, CPU, 3) for _ in range(3)])
     assert machine.bound_ms(2 * 256 * 1024 * 1024, 0) < 1.5 * part.median
+
+
+@pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="this torch has no oneDNN")
+def test_the_roofline_knows_the_faster_of_two_libraries():
+    a, b = (torch.ones(1024, 1024).to_mkldnn() for _ in range(2))
+    part = spread([median_ms(lambda: torch.nn.functional.linear(a, b), CPU, 3) for _ in range(3)])
+    assert measure_roofline(CPU).bound_ms(2 * 1024**3, 0) < 1.5 * part.median

@@ -256,6 +256,19 @@ def test_weights_that_were_lost_are_asked_for(ran, tmp_path):
     assert f"the weights of run {final.cell.identity} were not kept" in unfinished[0][2]
 
 
+def test_what_is_not_ranked_may_cost_more_than_dense_layers(tmp_path):
+    many = {"name": "many", "host": {"name": "token_sum", "tokens": 2}, "settings": {"slots": 2}, "measures": ["gaps"]}
+    arms = [
+        VALUES["arm"][1] | many | {"vary": {"experts": [64]}, "width": 64, "trained": bool(trained)}
+        for trained in (1, 0)
+    ]
+    path = write(tmp_path / "many.toml", values(arm=[arms[0], arms[1] | {"name": "untrained"}]))
+    session = run(path, tmp_path / "results")
+    assert not session.unfinished
+    record = records(session, tmp_path)["many experts=64 seed 0"]
+    assert record.counts["flops_per_input"] > 1.1 * record.counts["dense_flops_per_input"]
+
+
 def command(*words):
     return CliRunner().invoke(cli, [str(word) for word in words])
 

@@ -13,7 +13,8 @@ class Job:
     """A cell and how to run it.
 
     spec: where the variant is found; pickled: the variant itself (by cloudpickle), for one given as an object.
-    save_weights: keep the final weights of a final run.
+    save_weights: keep the final weights of a final run. ranked: whether it is held to the rules of a budget beside its
+    size, as whatever is ranked is.
     """
 
     cell: Cell
@@ -27,3 +28,4 @@ class Job:
     backend: str | None
     save_weights: bool
     pickled: bytes | None = None
+    ranked: bool = True

@@ -51,9 +51,8 @@ def own_settings(cell: Cell) -> dict[str, Any]:
 
 
 def build(job: Job, device: torch.device) -> Built:
-    """Solve the budget, build from the cell's seed, count, check the rules, and move to the device.
-
-    A derived cell is held to no rule: what it measures was trained under them, or is no rival at all.
+    """Solve the budget, build from the cell's seed, count, check the rules if the job is held to them, and move to the
+    device.
     """
     cell, variant = job.cell, variant_of(job)
     host, info, settings = host_settings(cell.host), get_task(cell.task).info, own_settings(cell)
@@ -69,7 +68,7 @@ def build(job: Job, device: torch.device) -> Built:
         )
     flops = sum(count_flops(layer, shape) for layer, shape in zip(layers, shapes, strict=True))
     broken = check_rules(cell.axis, shapes, counted, flops, experts=max(layer.num_experts for layer in layers))
-    if broken and cell.kind != "derived":
+    if broken and job.ranked:
         raise BudgetError(f"{variant.name}: {broken}")
     counts = {
         "sizes": list(solution.sizes),

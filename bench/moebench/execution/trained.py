@@ -42,6 +42,7 @@ def load_trained(store: Store, record: Record, device: torch.device) -> Host:
         device=str(device),
         backend=None,
         save_weights=False,
+        ranked=False,
     )
     model = build(job, device).model
     try:

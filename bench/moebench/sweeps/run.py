@@ -60,6 +60,8 @@ class SweepRunner:
             device=plan.device["torch"],
             backend=plan.backend,
             save_weights=True,
+            # Nothing is ranked; an arm with a budget was held to its rules when it was planned.
+            ranked=False,
         )
 
 
