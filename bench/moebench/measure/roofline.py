@@ -48,7 +48,7 @@ def _flops(shape: tuple[int, int, int], device: torch.device) -> float:
     a, b = torch.ones(rows, inner, device=device), torch.ones(inner, columns, device=device)
     out = torch.empty(rows, columns, device=device)
     ways: list[Part] = [lambda: torch.mm(a, b, out=out)]
-    if device.type == "cpu" and torch.backends.mkldnn.is_available():
+    if device.type == "cpu" and torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         # oneDNN's own product, which is the faster one on some processors, and twice as fast on some of AMD's.
         a_own, b_own = a.to_mkldnn(), b.t().contiguous().to_mkldnn()
         ways.append(lambda: F.linear(a_own, b_own))
