@@ -136,7 +136,7 @@ def _arithmetic(cell: dict[str, Any]) -> str:
 
 
 def _versions(versions: dict[str, str]) -> str:
-    return ", ".join(f"{package} {version}" for package, version in versions.items())
+    return ", ".join(f"{package} {version}" for package, version in sorted(versions.items()))
 
 
 def _distinct(texts: Iterable[str]) -> str:
