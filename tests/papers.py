@@ -48,7 +48,7 @@ def cell(arm: Arm, settings: dict[str, Any], index: int, measure: str) -> Cell:
 
 
 def record(of: Cell, scores: Scores, counts: dict[str, Any] | None = None) -> Record:
-    versions = {"python": "3.11", "torch": "2.15"}
+    versions = {"torch": "2.15", "python": "3.11"}  # in no order, as a machine tells them
     return Record(
         identity=of.identity,
         cell=of.to_json(),

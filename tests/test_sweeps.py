@@ -285,7 +285,7 @@ def test_the_commands_find_what_ran(ran):
     assert re.search(r"untrained experts=2 +- +1/1", plan.output)
     assert "9 cached, 0 to run\n" in plan.output
     more = command("plan", path, "--results", results, "--full").output
-    assert re.search(r"cached, \d+ to run, about \d+ (s|min)\n", more)
+    assert re.search(r"cached, \d+ to run, about \d+ (s|min) \(a rough guess\)\n", more)
     fresh = command("plan", path, "--results", folder / "empty").output
     assert re.search(r"0 cached, 9 to run, about \d+ s \(a rough guess\), without \d+ measures", fresh)
 

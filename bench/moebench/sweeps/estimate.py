@@ -18,8 +18,8 @@ class Left:
     """What is still to come.
 
     runs: training runs and measures. seconds: of those that may share the workers, on one worker. alone: of those that
-    run by themselves. guessed: training runs whose time is a rule of thumb. unseen: measures of a kind that has not
-    run here, whose time is in none of the two.
+    run by themselves. guessed: of them, those of a row that has not run, whose time is that of other rows or a rule of
+    thumb. unseen: measures of a kind that has not run here, whose time is in none of the two.
     """
 
     runs: int
@@ -42,18 +42,19 @@ def left(plan: SweepPlan, lookup: Lookup, elsewhere: Container[str] = ()) -> Lef
     missing = [w for name, w in identities.items() if name not in elsewhere and not settled(lookup(name))]
     guessed = unseen = 0
     for work in missing:
-        known = next((seen[like] for like in _likes(work) if like in seen), None)
+        row, alike = _likes(work)
+        known = seen.get(row, seen.get(alike))
         if known is None and work.cell.kind == "derived":
             unseen += 1
             continue
+        guessed += row not in seen
         if known is None:
-            guessed += 1
             known = guess_seconds(work.cell.to_json(), work.cell.budget, plan.device["type"])
         seconds[work.cell.identity in by_itself] += known
     return Left(len(missing), seconds[False], seconds[True], guessed, unseen)
 
 
-def _likes(work: Work) -> tuple[Hashable, ...]:
+def _likes(work: Work) -> tuple[Hashable, Hashable]:
     """What runs of like length share, the most alike first: the row, then the task and the number of steps."""
     measure = work.cell.session.get("measure", "")
     return (measure, work.row), (measure, work.cell.task, work.cell.steps)
