@@ -269,6 +269,15 @@ def test_what_is_not_ranked_may_cost_more_than_dense_layers(tmp_path):
     assert record.counts["flops_per_input"] > 1.1 * record.counts["dense_flops_per_input"]
 
 
+def test_inputs_of_equal_sums_may_still_be_told_apart(tmp_path):
+    untrained = VALUES["arm"][2] | {"settings": {"normalise": True}}
+    session = run(write(tmp_path / "sums.toml", values(arm=[untrained])), tmp_path / "results")
+    (record,) = records(session, tmp_path).values()
+    # With a residual around a normalising router the pair has one sum x + y, and is far apart as vectors.
+    assert record.scores["beyond_limit_at_largest"] == 1
+    assert record.scores["vectors_beyond_limit_at_largest"] == 0
+
+
 def command(*words):
     return CliRunner().invoke(cli, [str(word) for word in words])
 
