@@ -211,7 +211,10 @@ def test_direction_is_a_unit_vector_with_a_lead_and_the_same_each_time():
     assert (first.top, first.lead) == pytest.approx((scores_S[-1], scores_S[-1] - scores_S[-2]))
     longest_D = phi_DS[:, np.linalg.norm(phi_DS, axis=0).argmax()]
     along_S = np.sort(longest_D / np.linalg.norm(longest_D) @ phi_DS)
-    assert first.rate(0.2, 0.8) >= min(0.2 * (along_S[-1] - along_S[-2]), 0.2 * along_S[-1]) > 0
+    of_longest = min(0.2 * (along_S[-1] - along_S[-2]), 0.2 * along_S[-1])
+    assert of_longest > 0
+    # The longest column may be the best candidate; its scores come of another product here, and round otherwise.
+    assert first.rate(0.2, 0.8) >= of_longest * (1 - 1e-12)
 
 
 @pytest.mark.parametrize("size", [1e-200, 1.0, 1e200])
