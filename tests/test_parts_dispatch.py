@@ -31,6 +31,29 @@ def test_choice_without_room_has_no_row_and_adds_nothing():
     assert combine_rows(rows_MD, weight_NK, dispatch).flatten().tolist() == [0.5, 2.0, 0.0, 2.0]
 
 
+@pytest.mark.parametrize("kept", [0.6, 0.0, 1.0])
+def test_rows_of_nobody_come_last_add_nothing_and_spoil_nothing(kept):
+    torch.manual_seed(0)
+    chosen_NK, kept_NK = torch.rand(7, 5).argsort(-1)[:, :2], torch.rand(7, 2) < kept
+    cut, whole = (plan_dispatch(chosen_NK, 5, kept_NK, cut=cut) for cut in (True, False))
+    assert torch.equal(cut.counts_E, whole.counts_E)
+    assert torch.equal(cut.order_M, whole.order_M[: len(cut.order_M)])
+    assert whole.live_M.tolist() == [True] * len(cut.order_M) + [False] * (14 - len(cut.order_M))
+    found = []
+    for dispatch in (cut, whole):
+        x_ND, weight_NK = torch.randn(7, 3).requires_grad_(), torch.rand(7, 2).requires_grad_()
+        with torch.no_grad():
+            x_ND.copy_(torch.arange(21.0).view(7, 3)), weight_NK.copy_(torch.arange(14.0).view(7, 2))
+        rows_MD = take_rows(x_ND, dispatch)
+        worked_MD = rows_MD.square()
+        if dispatch.live_M is not None:  # as a product that leaves these rows as they were
+            worked_MD = worked_MD.where(dispatch.live_M.unsqueeze(1), torch.nan)
+        y_NO = combine_rows(worked_MD, weight_NK, dispatch)
+        found.append((y_NO, *torch.autograd.grad(y_NO.sum(), (x_ND, weight_NK), allow_unused=True)))
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other)
+
+
 @pytest.mark.parametrize("kept", [None, 0.6, 0.0])
 @pytest.mark.parametrize("top_k", [1, 2, 3])
 def test_dispatch_gradients_are_those_of_finite_differences(top_k, kept):

@@ -8,12 +8,12 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from moebench.contract import LayerShape
-from moevariants.backends import auto, backend_names, find_backend, flops, grouped, loop
+from moevariants.backends import auto, backend_names, find_backend, flops, grouped, loop, padded
 from moevariants.parts import Experts
 
 # Rows per expert: uneven, with empty experts first, in the middle and last; one hot expert; none at all.
 COUNTS = [(0, 3, 0, 7, 1, 0), (11, 0, 0, 0, 0, 0), (0, 0, 0, 0, 0, 0), (2, 2, 2, 2, 2, 2)]
-BACKENDS = [grouped.run, auto.run]
+BACKENDS = [grouped.run, auto.run, padded.run]
 
 
 def bank(bias=True, activation="gelu", sizes=(6, 5, 7, 3), dtype=torch.float32):
@@ -29,7 +29,7 @@ def by_hand(experts, rows_ND, counts):
     outputs = []
     for row_D, e in zip(rows_ND, expert_of_row, strict=True):
         hidden_H = row_D @ experts.w_in_EDH[e]
-        hidden_H = experts.shape.activate(hidden_H if experts.b_in_EH is None else hidden_H + experts.b_in_EH[e])
+        hidden_H = experts.activate(hidden_H if experts.b_in_EH is None else hidden_H + experts.b_in_EH[e])
         out_O = hidden_H @ experts.w_out_EHO[e]
         outputs.append(out_O if experts.b_out_EO is None else out_O + experts.b_out_EO[e])
     return torch.stack(outputs) if outputs else rows_ND.new_zeros(0, experts.w_out_EHO.shape[2])
@@ -64,7 +64,7 @@ def test_loop_is_the_equation_in_float64(counts, bias, weigh):
 @pytest.mark.parametrize("weigh", [True, False])
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("counts", COUNTS)
-@pytest.mark.parametrize("run", BACKENDS, ids=["grouped", "auto"])
+@pytest.mark.parametrize("run", BACKENDS, ids=["grouped", "auto", "padded"])
 def test_backend_equals_loop_in_value_and_every_gradient(run, counts, bias, weigh, dtype):
     experts = bank(bias, dtype=dtype)
     for mine, oracle in zip(
@@ -92,6 +92,26 @@ def test_grouped_really_runs_here():
     assert "grouped_mm refuses torch.float64 on cpu" in grouped.why_not("cpu", torch.float64)
 
 
+@pytest.mark.parametrize("run", [loop.run, *BACKENDS], ids=["loop", "grouped", "auto", "padded"])
+@pytest.mark.parametrize("most", [None, 4, 99])
+def test_rows_of_nobody_do_not_disturb_the_others(run, most):
+    experts = bank(sizes=(6, 5, 7, 3))
+    counts_E = torch.tensor([0, 3, 0, 4, 1, 0])
+    rows_ND = torch.randn(8 + 3, 5)
+    rows_ND[8:] = 1e30
+    short_ND, long_ND = rows_ND[:8].clone().requires_grad_(), rows_ND.clone().requires_grad_()
+    wanted, got = loop.run(experts, short_ND, counts_E), run(experts, long_ND, counts_E, most)
+    probe_NO = torch.randn_like(wanted)
+    # As combine_rows does: what is there for nobody gets a gradient of 0.
+    loss = (got.masked_fill(torch.arange(11).unsqueeze(1) >= 8, 0.0)[:8] * probe_NO).sum()
+    torch.testing.assert_close(got[:8], wanted)
+    mine = torch.autograd.grad(loss, (long_ND, *experts.parameters()))
+    theirs = torch.autograd.grad((wanted * probe_NO).sum(), (short_ND, *experts.parameters()))
+    torch.testing.assert_close(mine[0][:8], theirs[0])
+    for one, other in zip(mine[1:], theirs[1:], strict=True):
+        torch.testing.assert_close(one, other)
+
+
 def test_without_the_function_grouped_gives_its_reason_and_the_loop_works(monkeypatch):
     monkeypatch.delattr(torch.nn.functional, "grouped_mm")
     grouped.why_not.cache_clear()
@@ -102,7 +122,7 @@ def test_without_the_function_grouped_gives_its_reason_and_the_loop_works(monkey
             find_backend("grouped")
         experts = bank(sizes=(8, 5, 7, 3))
         rows_ND, counts_E = torch.randn(8, 5), torch.ones(8, dtype=torch.long)
-        for run in BACKENDS:
+        for run in (grouped.run, auto.run):
             assert torch.equal(run(experts, rows_ND, counts_E), loop.run(experts, rows_ND, counts_E))
     finally:
         grouped.why_not.cache_clear()
@@ -190,7 +210,7 @@ def test_experts_follow_the_default_generator_only():
 def test_backend_is_chosen_by_name_or_callable_and_survives_copies():
     experts, calls = bank(), []
 
-    def spy(bank, rows_ND, counts_E):
+    def spy(bank, rows_ND, counts_E, most=None):
         calls.append(bank)
         return loop.run(bank, rows_ND, counts_E)
 

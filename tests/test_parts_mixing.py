@@ -24,7 +24,7 @@ def by_hand(bank, x_BTD, weights):
     for s, (dispatch_BT, combine_BT) in enumerate(zip(*(weight_BTS.unbind(2) for weight_BTS in weights), strict=True)):
         slot_BD = (dispatch_BT.unsqueeze(2) * x_BTD).sum(1)
         hidden_BH = slot_BD @ bank.w_in_EDH[s // of_one]
-        hidden_BH = bank.shape.activate(hidden_BH if bank.b_in_EH is None else hidden_BH + bank.b_in_EH[s // of_one])
+        hidden_BH = bank.activate(hidden_BH if bank.b_in_EH is None else hidden_BH + bank.b_in_EH[s // of_one])
         out_BO = hidden_BH @ bank.w_out_EHO[s // of_one]
         out_BO = out_BO if bank.b_out_EO is None else out_BO + bank.b_out_EO[s // of_one]
         y_BTO = y_BTO + combine_BT.unsqueeze(2) * out_BO.unsqueeze(1)
@@ -83,7 +83,7 @@ def test_a_big_expert_is_the_same_expert_whichever_way_it_is_read(rows, hidden, 
     tolerance = {"rtol": 1e-12, "atol": 1e-12} if dtype == torch.float64 else {"rtol": 1e-4, "atol": 1e-5}
 
     def run():
-        return mlp(rows_nD, bank.w_in_EDH[1], biases[0], bank.w_out_EHO[1], biases[1], bank.shape.activate)
+        return mlp(rows_nD, bank.w_in_EDH[1], biases[0], bank.w_out_EHO[1], biases[1], bank.activate)
 
     assert not is_big(rows_nD, bank.w_in_EDH)
     with torch.no_grad():

@@ -48,7 +48,9 @@ def test_an_unknown_name_is_answered_with_the_nearest():
 
 
 def test_a_name_like_nothing_is_answered_with_all():
-    with pytest.raises(UnknownNameError, match=r"^unknown variant 'qqq'; known: dense, .*soft_moe, sparse_topk\.$"):
+    with pytest.raises(
+        UnknownNameError, match=r"^unknown variant 'qqq'; known: cosine_topk, .*soft_moe, sparse_topk\.$"
+    ):
         find_variant("qqq")
 
 
@@ -273,7 +275,7 @@ def test_a_backend_that_cannot_be_had_says_why(site, source, reason):
 
 
 def test_a_chosen_backend_is_what_computes(site):
-    source = "def run(experts, rows, counts): return rows.new_full((len(rows), experts.w_out_EHO.shape[2]), 7.0)"
+    source = "def run(experts, rows, counts, most): return rows.new_full((len(rows), experts.w_out_EHO.shape[2]), 7.0)"
     site.write("backend_b.py", source)
     site.install("backend-b", {"sevens": "backend_b:run"}, group="moebench.backends")
     from layers import slots

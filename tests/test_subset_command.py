@@ -216,7 +216,7 @@ MISTAKES = [
     ("{soft}", ("--experts", "two"), "'two' is not a valid integer"),
     ("{soft}", ("--score", "combine_som"), "unknown score 'combine_som'; did you mean 'combine_sum'?"),
     ("{soft}", ("--rule", "renormalize"), "unknown rule 'renormalize'; did you mean 'renormalise'?"),
-    ("{topk}", ("--score", "dispatch"), "SparseTopKLayer cannot give the score 'dispatch'; it can give: combine_sum, "),
+    ("{topk}", ("--score", "dispatch"), "SparseLayer cannot give the score 'dispatch'; it can give: combine_sum, "),
     ("{soft}", ("--device", "cuda:9"), "there is no device 'cuda:9'"),
     ("{soft}", ("--batch", 0), "0 is not in the range x>=1"),
 ]

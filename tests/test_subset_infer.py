@@ -182,9 +182,7 @@ def test_a_rule_that_the_layer_does_not_have_is_refused_with_those_it_has():
 
 
 def test_a_score_the_layer_cannot_give_is_refused():
-    with pytest.raises(
-        UsageError, match="SparseTopKLayer cannot give the score 'dispatch'; it can give: combine_sum, "
-    ):
+    with pytest.raises(UsageError, match="SparseLayer cannot give the score 'dispatch'; it can give: combine_sum, "):
         subset_inference(model_of("sparse_topk"), DATA, 2, score="dispatch")
 
 

@@ -19,7 +19,7 @@ def build(size=5, dim=4, out_dim=3, activation="gelu", bias=True, seed=0, **sett
 def expert(layer, e, z_D):
     bank = layer.experts
     hidden_H = z_D @ bank.w_in_EDH[e]
-    hidden_H = bank.shape.activate(hidden_H + bank.b_in_EH[e] if bank.b_in_EH is not None else hidden_H)
+    hidden_H = bank.activate(hidden_H + bank.b_in_EH[e] if bank.b_in_EH is not None else hidden_H)
     out_O = hidden_H @ bank.w_out_EHO[e]
     return out_O + bank.b_out_EO[e] if bank.b_out_EO is not None else out_O
 

@@ -19,7 +19,7 @@ def build(size=5, dim=4, out_dim=3, seed=0, variant=SparseTopK, bias=True, **set
 
 def expert(layer, e, z_D):
     bank = layer.experts
-    hidden_H = bank.shape.activate(z_D @ bank.w_in_EDH[e] + bank.b_in_EH[e])
+    hidden_H = bank.activate(z_D @ bank.w_in_EDH[e] + bank.b_in_EH[e])
     return hidden_H @ bank.w_out_EHO[e] + bank.b_out_EO[e]
 
 
@@ -56,7 +56,7 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize("backend", ["loop", "grouped"])
+@pytest.mark.parametrize("backend", ["loop", "grouped", "padded"])
 @pytest.mark.parametrize("settings", CASES, ids=str)
 def test_layer_is_the_equation_in_value_gradient_and_mass(settings, backend):
     layer = build(**settings, noise_std=3.0).eval()  # noise is for training alone
@@ -197,10 +197,10 @@ def test_impossible_settings_are_named(settings, sentence):
 
 
 def test_missing_settings_follow_those_given():
-    assert build(experts=1).gating.top_k == 1
-    assert build(experts=1).gating.renormalise is False
-    assert build(top_k=1).gating.renormalise is False
-    assert build().gating.renormalise is True
+    assert build(experts=1).gate.top_k == 1
+    assert build(experts=1).gate.renormalise is False
+    assert build(top_k=1).gate.renormalise is False
+    assert build().gate.renormalise is True
 
 
 def test_random_router_is_frozen_counted_and_trains_its_experts():

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from moebench.contract import Choice, LayerShape, Settings, Space
-from moevariants.sparse_topk import LOSSES, SparseTopK, SparseTopKLayer
+from moevariants.parts.gates import LOSSES
+from moevariants.parts.sparse import SparseLayer
+from moevariants.sparse_topk import SparseTopK
 
 if TYPE_CHECKING:
     from moebench.budgets import Budget
@@ -25,8 +27,8 @@ class RandomRouter(SparseTopK):
         """As sparse_topk's, with every loss weight fixed at 0."""
         return Space({**super().space(shape, budget), **{f"loss/{name}": Choice((0.0,)) for name in LOSSES}})
 
-    def build(self, shape: LayerShape, size: int, settings: Settings) -> SparseTopKLayer:
+    def build(self, shape: LayerShape, size: int, settings: Settings) -> SparseLayer:
         """One layer of E experts of hidden width ``size``."""
         layer = super().build(shape, size, settings)
-        layer.router.weight_DE.requires_grad_(False)
+        layer.router.requires_grad_(False)
         return layer

@@ -56,7 +56,9 @@ class SoftMoE:
         mix_normalised = given.switch("slots_from_normalised_tokens", False)
         if mix_normalised and not normalise:
             raise given.wrong("slots_from_normalised_tokens", "false where normalise is false")
-        layer = SoftMoELayer(shape, given.whole("experts", 8), size, given.whole("slots", 1), normalise)
+        experts, slots = given.whole("experts", 8), given.whole("slots", 1)
+        router = SoftRouter(shape.dim, experts * slots, normalise)
+        layer = SoftMoELayer(router, Experts(experts, shape.dim, size, shape.out_dim, shape), slots)
         layer.mix_normalised = mix_normalised
         return layer
 
@@ -74,11 +76,10 @@ class SoftMoELayer(Layer):
     mix_normalised = False
     rules = RULES
 
-    def __init__(self, shape: LayerShape, num_experts: int, hidden: int, slots: int, normalise: bool) -> None:
+    def __init__(self, router: SoftRouter, experts: Experts, slots: int) -> None:
         super().__init__()
-        self.num_experts, self.slots = num_experts, slots
-        self.router = SoftRouter(shape.dim, num_experts * slots, normalise)
-        self.experts = Experts(num_experts, shape.dim, hidden, shape.out_dim, shape)
+        self.num_experts, self.slots = experts.num_experts, slots
+        self.router, self.experts = router, experts
 
     def route(self, x_BTD: Tensor, token_mask_BT: Tensor | None = None) -> Routing:
         """Dispatch and combine weights; the mass has no gradient."""

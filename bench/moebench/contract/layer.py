@@ -122,12 +122,24 @@ class Layer(nn.Module):
         """Parameters that belong to single experts: name as in ``named_parameters`` -> its expert axis."""
         return {}
 
+    def experts_held(self, name: str) -> range:
+        """The experts that one of :meth:`expert_parameters` holds, in the order of its axis: all, unless experts differ
+        in size and each size has a parameter of its own.
+        """
+        return range(self.num_experts)
+
+    def mean_experts_per_token(self) -> float:
+        """How many experts act on a token: K, or all; a mean for a layer in which tokens have different numbers."""
+        return self.num_experts if self.experts_per_token is None else self.experts_per_token
+
     def active_parameters(self) -> int:
-        """Parameters that act on one token: all, less the share of the experts that it did not choose."""
+        """Parameters that act on one token: all, less the share of the experts that it did not choose; of experts that
+        differ in size, under an even load.
+        """
         total = sum(p.numel() for p in self.parameters())
-        if not self.num_experts or self.experts_per_token is None:
+        if not self.num_experts:
             return total
         of_experts = self.expert_parameters()
         expert_total = sum(p.numel() for name, p in self.named_parameters() if name in of_experts)
-        idle = self.num_experts - min(self.experts_per_token, self.num_experts)
-        return total - expert_total * idle // self.num_experts
+        idle = self.num_experts - min(self.mean_experts_per_token(), self.num_experts)
+        return total - int(expert_total * idle / self.num_experts)

@@ -1,6 +1,7 @@
 """Backends of the expert computation: how the experts' products are done, chosen apart from the variant.
 
-A backend is ``run(experts, rows_ND, counts_E) -> rows_NO`` on rows sorted by expert. Its module may define
+A backend is ``run(experts, rows_ND, counts_E, most) -> rows_NO`` on rows sorted by expert, of which one expert has
+``most`` at most (None: nobody knows). Its module may define
 ``available() -> str | None``, the reason why it does not work here. Parts that use a backend have a method
 ``set_backend(run)``; ``None`` gives the part back its own choice.
 """
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 from moebench.errors import PluginError, UnknownNameError
 from moebench.plugins.find import find_backends
 
-Backend = Callable[[Any, Tensor, Tensor], Tensor]
+Backend = Callable[[Any, Tensor, Tensor, int | None], Tensor]
 
 
 def load_backend(name: str) -> Backend:

@@ -1,8 +1,9 @@
 """How experts are computed: plug-ins of the entry-point group ``moebench.backends``.
 
-A backend is a callable ``run(experts, rows_ND, counts_E) -> rows_NO``: rows sorted by expert, ``counts_E``
-summing to N, parameters read from ``experts`` (:class:`moevariants.parts.Experts`). All compute the same
-function. The module of a backend may define ``available() -> str | None``: the reason why it cannot work
+A backend is a callable ``run(experts, rows_ND, counts_E, most=None) -> rows_NO``: rows sorted by expert, counts_E of
+them for each, ``most`` the most that an expert can have (None: not known), parameters read from ``experts``
+(:class:`moevariants.parts.Experts`). Rows beyond the sum of counts_E belong to nobody. All compute the same function.
+The module of a backend may define ``available() -> str | None``: the reason why it cannot work
 here, or None.
 """
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 GROUP = "moebench.backends"
 # In quotes, so that listing the backends does not import torch.
-Backend = Callable[["Experts", "Tensor", "Tensor"], "Tensor"]
+Backend = Callable[["Experts", "Tensor", "Tensor", "int | None"], "Tensor"]
 
 # Loaded by name, like all others: which backend computes is no part of what a variant is.
 _AUTO = EntryPoint("auto", "moevariants.backends.auto:run", GROUP)

@@ -15,7 +15,7 @@ Measured there: E = 4 8 ms either way; 8 5.2 against 4.7; 16 4.7 against 2.9; 64
 """
 
 
-def run(experts: Experts, rows_ND: Tensor, counts_E: Tensor) -> Tensor:
+def run(experts: Experts, rows_ND: Tensor, counts_E: Tensor, most: int | None = None) -> Tensor:
     """rows_NO by whichever backend suits; big experts are worth a turn each, however many there are."""
     few = rows_ND.device.type == "cpu" and experts.num_experts < FEWEST_EXPERTS
     if few or is_big(rows_ND, experts.w_in_EDH) or grouped.available() is not None:

@@ -20,7 +20,7 @@ from moevariants.parts.experts import Experts
 flops.register()
 
 
-def run(experts: Experts, rows_ND: Tensor, counts_E: Tensor) -> Tensor:
+def run(experts: Experts, rows_ND: Tensor, counts_E: Tensor, most: int | None = None) -> Tensor:
     """rows_NO; the same function as the loop's, which takes over where this one does not work or has no rows."""
     device, dtype = rows_ND.device.type, rows_ND.dtype
     if torch.is_autocast_enabled(device):
@@ -33,14 +33,16 @@ def run(experts: Experts, rows_ND: Tensor, counts_E: Tensor) -> Tensor:
     stacks: Stacks = (experts.w_in_EDH, experts.b_in_EH, experts.w_out_EHO, experts.b_out_EO)
     if more_D or more_H or more_O or dtype != experts.w_in_EDH.dtype:
         stacks, counts_E = _of_busy(stacks, counts_E)
-    expert_N = torch.arange(len(counts_E), device=rows_ND.device)
-    expert_N = expert_N.repeat_interleave(counts_E, output_size=len(rows_ND))
     ends_E = counts_E.cumsum(0, dtype=torch.int32)
+    # Rows of nobody go to the last expert: behind the last end the product leaves memory as it was, NaN perhaps.
+    ends_E[-1] = len(rows_ND)
+    row_N = torch.arange(len(rows_ND), device=rows_ND.device, dtype=torch.int32)
+    expert_N = torch.searchsorted(ends_E, row_N, right=True)
     w_in, b_in = _padded(stacks[0], dtype, more_H, more_D), _padded(stacks[1], dtype, more_H)
     w_out, b_out = _padded(stacks[2], dtype, more_O, more_H), _padded(stacks[3], dtype, more_O)
     # Padded hidden units meet rows of zeros in w_out, whatever the activation makes of them.
     rows_NH = _affine(_padded(rows_ND, dtype, more_D), w_in, b_in, ends_E, expert_N)
-    rows_NO = _affine(experts.shape.activate(rows_NH), w_out, b_out, ends_E, expert_N)
+    rows_NO = _affine(experts.activate(rows_NH), w_out, b_out, ends_E, expert_N)
     return rows_NO[:, :out_dim] if more_O else rows_NO
 
 
@@ -51,9 +53,9 @@ Stacks = tuple[Tensor, Tensor | None, Tensor, Tensor | None]
 def _of_busy(stacks: Stacks, counts_E: Tensor) -> tuple[Stacks, Tensor]:
     """The experts that have rows, before their weights are copied: those of the others stay unread.
 
-    Not where a GPU trains: it would wait for the counts, to save what nearly every expert needs anyway.
+    Not on a GPU: it would be waited for.
     """
-    if counts_E.device.type != "cpu" and torch.is_grad_enabled():
+    if counts_E.device.type != "cpu":
         return stacks, counts_E
     busy_e = counts_E.nonzero().squeeze(1)
     if len(busy_e) == len(counts_E):

@@ -9,7 +9,7 @@ from moevariants.parts.experts import Experts
 from moevariants.parts.mlp import mlp
 
 
-def run(experts: Experts, rows_ND: Tensor, counts_E: Tensor) -> Tensor:
+def run(experts: Experts, rows_ND: Tensor, counts_E: Tensor, most: int | None = None) -> Tensor:
     """rows_NO: each expert's own rows through its two layers. Every other backend is held to this one.
 
     An expert without rows is passed over, its weights unread.
@@ -17,10 +17,12 @@ def run(experts: Experts, rows_ND: Tensor, counts_E: Tensor) -> Tensor:
     # Unbound once: indexing the stack in the loop makes every backward allocate the whole stack per expert.
     w_in, w_out = experts.w_in_EDH.unbind(), experts.w_out_EHO.unbind()
     b_in, b_out = _unbind(experts.b_in_EH, len(w_in)), _unbind(experts.b_out_EO, len(w_in))
-    by_expert = list(enumerate(torch.split(rows_ND, counts_E.tolist())))
+    counts = counts_E.tolist()
+    counts[-1] += len(rows_ND) - sum(counts)  # rows of nobody
+    by_expert = list(enumerate(torch.split(rows_ND, counts)))
     # With no rows at all one product of nothing gives the result its shape and its place in the graph.
     busy = [(e, rows_nD) for e, rows_nD in by_expert if len(rows_nD)] or by_expert[:1]
-    activate = experts.shape.activate
+    activate = experts.activate
     return torch.cat([mlp(rows_nD, w_in[e], b_in[e], w_out[e], b_out[e], activate) for e, rows_nD in busy])
 
 

@@ -17,16 +17,25 @@ class Dispatch(NamedTuple):
     """Which row an expert works on for which assignment.
 
     order_M: the assignment of each row, rows sorted by expert. place_NK: the row of each assignment, M where
-    it has none. counts_E: rows of each expert, summing to M.
+    it has none. counts_E: rows of each expert. live_M: False for rows that belong to no expert, which come last;
+    None where there are none, and counts_E sums to M. drops: whether some assignment may have no row.
     """
 
     order_M: Tensor
     place_NK: Tensor
     counts_E: Tensor
+    live_M: Tensor | None = None
+    drops: bool = False
 
 
-def plan_dispatch(chosen_NK: Tensor, num_experts: int, kept_NK: Tensor | None = None) -> Dispatch:
-    """Sort assignments by expert, within an expert by token; those not kept (None: all are) get no row."""
+def plan_dispatch(
+    chosen_NK: Tensor, num_experts: int, kept_NK: Tensor | None = None, *, cut: bool | None = None
+) -> Dispatch:
+    """Sort assignments by expert, within an expert by token; those not kept (None: all are) get no row.
+
+    cut: leave the rows of nobody away, which takes knowing how many there are; by itself not on a GPU, which would be
+    waited for. Backends then work for nothing on some rows.
+    """
     expert_A = chosen_NK.flatten() if kept_NK is None else chosen_NK.where(kept_NK, num_experts).flatten()
     sorted_A, order_A = expert_A.sort(stable=True)
     rows_A = torch.arange(len(order_A), device=order_A.device)
@@ -36,20 +45,25 @@ def plan_dispatch(chosen_NK: Tensor, num_experts: int, kept_NK: Tensor | None = 
     counts_E = ends_E.diff(prepend=ends_E.new_zeros(1))
     if kept_NK is None:
         return Dispatch(order_A, place_NK, counts_E)
-    rows = int(ends_E[-1])
-    return Dispatch(order_A[:rows], place_NK.clamp(max=rows), counts_E)
+    if order_A.device.type == "cpu" if cut is None else cut:
+        rows = int(ends_E[-1])
+        return Dispatch(order_A[:rows], place_NK.clamp(max=rows), counts_E, drops=rows < len(order_A))
+    place_NK = place_NK.where(kept_NK, len(order_A))
+    return Dispatch(order_A, place_NK, counts_E, sorted_A < num_experts, drops=True)
 
 
 def take_rows(x_ND: Tensor, dispatch: Dispatch) -> Tensor:
     """rows_MD: a copy of its token for each row."""
-    rows_MD: Tensor = _TakeRows.apply(x_ND, dispatch.order_M, dispatch.place_NK)
+    rows_MD: Tensor = _TakeRows.apply(x_ND, dispatch)
     return rows_MD
 
 
 def combine_rows(rows_MO: Tensor, weight_NK: Tensor, dispatch: Dispatch) -> Tensor:
     """y_NO: for each token the weighted sum of its rows; 0 for an assignment without one."""
     weight_M = weight_NK.flatten().index_select(0, dispatch.order_M).to(rows_MO.dtype)
-    y_NO: Tensor = _SumRows.apply(rows_MO * weight_M.unsqueeze(-1), dispatch.order_M, dispatch.place_NK)
+    if dispatch.live_M is not None:  # what stands in rows of no expert is nobody's, and may be anything
+        rows_MO = rows_MO.masked_fill(~dispatch.live_M.unsqueeze(-1), 0.0)
+    y_NO: Tensor = _SumRows.apply(rows_MO * weight_M.unsqueeze(-1), dispatch)
     return y_NO
 
 
@@ -57,29 +71,30 @@ class _TakeRows(torch.autograd.Function):
     """Tokens to rows; the gradient goes the way of :class:`_SumRows`."""
 
     @staticmethod
-    def forward(ctx: Any, x_ND: Tensor, order_M: Tensor, place_NK: Tensor) -> Tensor:
-        ctx.save_for_backward(place_NK)
-        return _spread(x_ND, order_M, place_NK.shape[1])
+    def forward(ctx: Any, x_ND: Tensor, dispatch: Dispatch) -> Tensor:
+        ctx.save_for_backward(dispatch.place_NK)
+        ctx.drops = dispatch.drops
+        return _spread(x_ND, dispatch.order_M, dispatch.place_NK.shape[1])
 
     @staticmethod
-    def backward(ctx: Any, grad_MD: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, grad_MD: Tensor) -> tuple[Tensor, None]:
         (place_NK,) = ctx.saved_tensors
-        return _gather_sum(grad_MD, place_NK), None, None
+        return _gather_sum(grad_MD, place_NK, ctx.drops), None
 
 
 class _SumRows(torch.autograd.Function):
     """Rows to tokens, each the sum of its rows; the gradient goes the way of :class:`_TakeRows`."""
 
     @staticmethod
-    def forward(ctx: Any, rows_MO: Tensor, order_M: Tensor, place_NK: Tensor) -> Tensor:
-        ctx.save_for_backward(order_M)
-        ctx.top_k = place_NK.shape[1]
-        return _gather_sum(rows_MO, place_NK)
+    def forward(ctx: Any, rows_MO: Tensor, dispatch: Dispatch) -> Tensor:
+        ctx.save_for_backward(dispatch.order_M)
+        ctx.top_k = dispatch.place_NK.shape[1]
+        return _gather_sum(rows_MO, dispatch.place_NK, dispatch.drops)
 
     @staticmethod
-    def backward(ctx: Any, grad_NO: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, grad_NO: Tensor) -> tuple[Tensor, None]:
         (order_M,) = ctx.saved_tensors
-        return _spread(grad_NO, order_M, ctx.top_k), None, None
+        return _spread(grad_NO, order_M, ctx.top_k), None
 
 
 def _spread(x_ND: Tensor, order_M: Tensor, top_k: int) -> Tensor:
@@ -87,9 +102,9 @@ def _spread(x_ND: Tensor, order_M: Tensor, top_k: int) -> Tensor:
     return x_ND.index_select(0, order_M // top_k)
 
 
-def _gather_sum(rows_MD: Tensor, place_NK: Tensor) -> Tensor:
+def _gather_sum(rows_MD: Tensor, place_NK: Tensor, drops: bool) -> Tensor:
     """x_ND: the rows of each token added up by place, in the order of its choices; place M reads zeros."""
-    if len(rows_MD) < place_NK.numel():
+    if drops:
         rows_MD = torch.cat([rows_MD, rows_MD.new_zeros(1, rows_MD.shape[1])])
     choices = [rows_MD.index_select(0, place_N) for place_N in place_NK.unbind(1)]
     return sum(choices[1:], start=choices[0])

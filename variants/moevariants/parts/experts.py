@@ -13,24 +13,26 @@ from moevariants.parts.mlp import is_big, mlp
 class Experts(nn.Module):
     """E experts ``act(x W_in + b_in) W_out + b_out`` with the host's activation and its choice of bias.
 
-    w_in_EDH, b_in_EH, w_out_EHO, b_out_EO: stacked parameters of logical size, the biases None where the host
-    has none. The harness tells every submodule that has ``set_backend`` which backend computes; "auto" until
-    then.
+    w_in_EDH, b_in_EH, w_out_EHO, b_out_EO: stacked parameters of logical size, the biases None where the host has none.
+    ``linear`` leaves out biases and activation: experts of rank H. The harness tells every submodule that has
+    ``set_backend`` which backend computes; "auto" until then.
     """
 
     b_in_EH: nn.Parameter | None
     b_out_EO: nn.Parameter | None
 
-    def __init__(self, num_experts: int, dim: int, hidden: int, out_dim: int, shape: LayerShape) -> None:
+    def __init__(
+        self, num_experts: int, dim: int, hidden: int, out_dim: int, shape: LayerShape, *, linear: bool = False
+    ) -> None:
         super().__init__()
         for name, value in {"experts": num_experts, "dim": dim, "hidden": hidden, "out_dim": out_dim}.items():
             if value < 1:
                 raise ValueError(f"a bank of experts needs {name} of at least 1, not {value}")
-        self.num_experts, self.shape = num_experts, shape
+        self.num_experts, self.linear, self.shape = num_experts, linear, shape
         self.w_in_EDH = nn.Parameter(torch.empty(num_experts, dim, hidden))
         self.w_out_EHO = nn.Parameter(torch.empty(num_experts, hidden, out_dim))
-        self.b_in_EH = nn.Parameter(torch.empty(num_experts, hidden)) if shape.bias else None
-        self.b_out_EO = nn.Parameter(torch.empty(num_experts, out_dim)) if shape.bias else None
+        self.b_in_EH = nn.Parameter(torch.empty(num_experts, hidden)) if shape.bias and not linear else None
+        self.b_out_EO = nn.Parameter(torch.empty(num_experts, out_dim)) if shape.bias and not linear else None
         self.backend: str | Backend = "auto"
         self.reset_parameters()
 
@@ -42,8 +44,12 @@ class Experts(nn.Module):
             if bias is not None:
                 nn.init.uniform_(bias, -bound, bound)
 
+    def activate(self, hidden: Tensor) -> Tensor:
+        """The host's activation, or nothing."""
+        return hidden if self.linear else self.shape.activate(hidden)
+
     def set_backend(self, backend: str | Backend | None) -> None:
-        """Compute rows with a callable ``run(experts, rows_ND sorted by expert, counts_E) -> rows_NO``.
+        """Compute rows with a callable ``run(experts, rows_ND sorted by expert, counts_E, most) -> rows_NO``.
 
         Or with the one of that name in the group ``moebench.backends``; None is "auto", the bank's own
         choice.
@@ -52,10 +58,13 @@ class Experts(nn.Module):
             find_backend(backend)  # An unknown name is reported here, not in the first step.
         self.backend = "auto" if backend is None else backend
 
-    def forward_rows(self, rows_ND: Tensor, counts_E: Tensor) -> Tensor:
-        """rows_NO of rows sorted by expert; ``counts_E`` says how many belong to each and sums to N."""
+    def forward_rows(self, rows_ND: Tensor, counts_E: Tensor, most: int | None = None) -> Tensor:
+        """rows_NO of rows sorted by expert; ``counts_E`` says how many belong to each, ``most`` how many can.
+
+        Rows beyond the sum of ``counts_E`` belong to no expert, and what comes back for them means nothing.
+        """
         run = find_backend(self.backend) if isinstance(self.backend, str) else self.backend
-        return run(self, rows_ND, counts_E)
+        return run(self, rows_ND, counts_E, most)
 
     def forward_slots(self, slots_END: Tensor) -> Tensor:
         """slots_ENO of equally many rows for every expert, no backend needed: two batched products.
@@ -64,19 +73,24 @@ class Experts(nn.Module):
         """
         w_in, w_out, b_in, b_out = self.w_in_EDH, self.w_out_EHO, self.b_in_EH, self.b_out_EO
         if not is_big(slots_END, w_in):
-            return _affine(self.shape.activate(_affine(slots_END, w_in, b_in)), w_out, b_out)
+            return _affine(self.activate(_affine(slots_END, w_in, b_in)), w_out, b_out)
         biases = [(None if b_in is None else b_in[e], None if b_out is None else b_out[e]) for e in range(len(w_in))]
         turns = zip(slots_END, w_in, w_out, biases, strict=True)
-        return torch.stack([mlp(rows, w, b, v, c, self.shape.activate) for rows, w, v, (b, c) in turns])
+        return torch.stack([mlp(rows, w, b, v, c, self.activate) for rows, w, v, (b, c) in turns])
 
     def axes(self, prefix: str) -> dict[str, int]:
         """Parameter name, as seen from a layer that holds this bank as ``prefix`` -> its expert axis, 0."""
         return {f"{prefix}.{name}": 0 for name, _ in self.named_parameters()}
 
+    def held(self, name: str) -> range:
+        """The experts along the axis of a parameter: all."""
+        return range(self.num_experts)
+
     def extra_repr(self) -> str:
         """The sizes, for ``print``."""
         num_experts, dim, hidden = self.w_in_EDH.shape
-        return f"{num_experts} x ({dim} -> {hidden} -> {self.w_out_EHO.shape[2]}), {self.shape.activation}"
+        between = "linear" if self.linear else self.shape.activation
+        return f"{num_experts} x ({dim} -> {hidden} -> {self.w_out_EHO.shape[2]}), {between}"
 
 
 def _affine(rows_END: Tensor, weight_EDH: Tensor, bias_EH: Tensor | None) -> Tensor:

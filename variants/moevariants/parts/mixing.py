@@ -97,7 +97,7 @@ def _tokens_first(experts: Experts, tokens_BTD: Tensor, weights: SoftWeights) ->
     hidden_BEH = (dispatch_BTE.unsqueeze(3) * units_BTEH).sum(1)
     if experts.b_in_EH is not None:
         hidden_BEH = hidden_BEH + experts.b_in_EH
-    hidden_BEH = experts.shape.activate(hidden_BEH)
+    hidden_BEH = experts.activate(hidden_BEH)
     shares_BTEH = combine_BTE.unsqueeze(3) * hidden_BEH.unsqueeze(1)
     y_BTO: Tensor = shares_BTEH.flatten(2) @ experts.w_out_EHO.flatten(0, 1)
     return y_BTO if experts.b_out_EO is None else y_BTO + combine_BTE @ experts.b_out_EO

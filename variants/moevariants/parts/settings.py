@@ -53,9 +53,10 @@ class Given:
         return ValueError(f"{self.variant}: {name} must be {right}, not {self.settings.get(name)!r}")
 
 
-def fitting(variant: Variant, budget: Budget, name: str, options: tuple[Value, ...]) -> Choice:
-    """The options with which the variant can meet the budget, the first of them the default.
+def fitting(variant: Variant, budget: Budget, name: str, options: tuple[Value, ...], **given: Value) -> Choice:
+    """The options with which, and with what is ``given`` beside, the variant can meet the budget; the first of them is
+    the default.
 
     Where none can, the first option is left, so that whoever sizes the variant finds the budget unreachable.
     """
-    return Choice(tuple(o for o in options if budget.fits(variant, {name: o})) or options[:1])
+    return Choice(tuple(o for o in options if budget.fits(variant, {**given, name: o})) or options[:1])

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from moebench.budgets import count_layer
 from moebench.conformance.compare import count
-from moebench.conformance.subject import Subject
+from moebench.conformance.subject import Built, Subject
 from moebench.contract import Layer
 
 
@@ -77,3 +77,17 @@ def check_active_parameters_are_counted(subject: Subject) -> None:
                 f"counts {counts.active:,} active parameters{built.words}, but at least {least:,} act on a "
                 f"token: all {counts.total:,}, less those of the experts it did not choose."
             )
+        _expect_so_many_experts(subject, built)
+
+
+def _expect_so_many_experts(subject: Subject, built: Built) -> None:
+    """Weights show how many experts act on a token, which parameters of the idle ones rest on."""
+    x_BTD = subject.inputs()
+    combine_BTE = built.layer.combine_weights(built.layer.route(x_BTD))
+    if combine_BTE is None:
+        return
+    seen, claimed = float((combine_BTE != 0).sum(2).double().mean()), built.layer.mean_experts_per_token()
+    if seen > claimed + 1e-6:
+        raise subject.failed(
+            f"claims {claimed:g} experts a token in mean_experts_per_token(), but {seen:.2f} have weight{built.words}."
+        )

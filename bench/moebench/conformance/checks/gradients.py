@@ -35,7 +35,9 @@ class _Seen:
                 gradient = torch.zeros_like(parameter) if given is None else given.detach().abs()
                 self.largest[name] = max(self.largest.get(name, 0.0), float(gradient.max()))
                 if name in axes:
-                    peak_E = gradient.movedim(axes[name], 0).flatten(1).amax(1)
+                    held = torch.tensor(layer.experts_held(name))
+                    peak_E = torch.full((layer.num_experts,), torch.nan)
+                    peak_E[held] = gradient.movedim(axes[name], 0).flatten(1).amax(1).to(peak_E)
                     self.by_expert[name] = torch.maximum(self.by_expert.get(name, peak_E), peak_E)
         if mass_BE is not None:
             chosen_E = (mass_BE > 0).any(0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import torch
 from torch import Tensor
 
@@ -62,14 +64,20 @@ def check_routing_is_a_routing(subject: Subject) -> None:
 
 def _expert_parameters(subject: Subject, layer: Layer) -> None:
     shapes = {name: tuple(parameter.shape) for name, parameter in layer.named_parameters()}
+    counted: Counter[int] = Counter()
     for name, axis in layer.expert_parameters().items():
         if name not in shapes:
             raise subject.failed(f"lists '{name}' in expert_parameters(), which is none of its parameters.")
-        if not -len(shapes[name]) <= axis < len(shapes[name]) or shapes[name][axis] != layer.num_experts:
+        held = layer.experts_held(name)
+        if not -len(shapes[name]) <= axis < len(shapes[name]) or shapes[name][axis] != len(held):
             raise subject.failed(
                 f"lists '{name}' of shape {shapes[name]} in expert_parameters() with the expert axis {axis}, "
-                f"where it does not have {layer.num_experts}."
+                f"where it does not have {len(held)}."
             )
+        counted.update(held)
+    if counted and not all(counted[e] for e in range(layer.num_experts)):
+        missing = next(e for e in range(layer.num_experts) if not counted[e])
+        raise subject.failed(f"holds expert {missing} of {layer.num_experts} in none of its expert_parameters().")
     if subject.variant.traits.experts == "separable" and not layer.expert_parameters():
         raise subject.failed("claims separable experts, but expert_parameters() lists none.")
 

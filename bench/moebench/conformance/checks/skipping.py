@@ -31,7 +31,9 @@ def _expect_no_nan(subject: Subject, built: Built, experts: int) -> None:
     with torch.no_grad():
         for name, parameter in layer.named_parameters():
             if name in layer.expert_parameters():
-                parameter.movedim(layer.expert_parameters()[name], 0)[poisoned] = torch.nan
+                held = layer.experts_held(name)
+                own = [held.index(e) for e in poisoned if e in held]
+                parameter.movedim(layer.expert_parameters()[name], 0)[own] = torch.nan
     got = masked(layer, x_BTD, keep_BE)
     got[0] = want[0]
     text = f"with the parameters of experts {listed(poisoned, 4)} filled with NaN, inputs that exclude them"

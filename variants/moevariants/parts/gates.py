@@ -1,0 +1,140 @@
+"""From a router's logits to the experts that each token goes to, and with which weights.
+
+A gate is called with logits_BTE and gives a :class:`Gated`. :meth:`Gate.among` chooses anew among a subset of the
+experts, without noise and losses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from moevariants.parts.losses import balance_loss, importance_loss, load_loss, z_loss
+from moevariants.parts.routers import choose_top_k, gate_weights, softmax_over_experts
+
+LOSSES = ("balance", "importance", "load", "z")
+"""The auxiliary losses of a softmax gate."""
+
+
+class Gated(NamedTuple):
+    """chosen_BTK: experts, best first. weight_BTK: of each choice. priority_BT: a token's claim on places.
+
+    losses: auxiliary losses by name, in training.
+    """
+
+    chosen_BTK: Tensor
+    weight_BTK: Tensor
+    priority_BT: Tensor
+    losses: Mapping[str, Tensor]
+
+
+class Gate(nn.Module):
+    """What all gates have. ``top_k``: K."""
+
+    top_k: int
+
+    def forward(self, logits_BTE: Tensor, token_mask_BT: Tensor | None = None) -> Gated:
+        """The choices; in training with noise and losses, where the gate has them. Padding takes no part in losses."""
+        raise NotImplementedError
+
+    def among(self, logits_BTE: Tensor, keep_BE: Tensor) -> Gated:
+        """The choices as if there were only the kept experts, without noise and losses.
+
+        Where fewer than K are kept, a token's last choices are of others, and do not count.
+        """
+        raise NotImplementedError
+
+    def after_step(self) -> None:
+        """Called once after each optimiser step."""
+
+
+class SoftmaxGate(Gate):
+    """The K largest of p_BTE = softmax over E (logits + N(0, 1) noise_std / E in training), see ``SparseTopK``.
+
+    losses: the names of those with a weight, out of :data:`LOSSES`.
+    """
+
+    def __init__(self, top_k: int, *, renormalise: bool, noise_std: float = 0.0, losses: tuple[str, ...] = ()) -> None:
+        super().__init__()
+        self.top_k, self.renormalise, self.noise_std, self.losses = top_k, renormalise, noise_std, losses
+
+    def forward(self, logits_BTE: Tensor, token_mask_BT: Tensor | None = None) -> Gated:
+        """Noise in training only; the losses are those of the probabilities without it."""
+        noise = self.noise_std / logits_BTE.shape[-1] if self.training else 0.0
+        noisy_BTE = logits_BTE + noise * torch.randn_like(logits_BTE) if noise else logits_BTE
+        chosen_BTK = choose_top_k(noisy_BTE, self.top_k)
+        probability_BTE = softmax_over_experts(noisy_BTE)
+        clean_BTE = softmax_over_experts(logits_BTE) if noise else probability_BTE
+        losses = {
+            "balance": lambda: balance_loss(clean_BTE, chosen_BTK, token_mask_BT),
+            "importance": lambda: importance_loss(clean_BTE, token_mask_BT),
+            "load": lambda: load_loss(logits_BTE, noisy_BTE, chosen_BTK, noise, token_mask_BT),
+            "z": lambda: z_loss(logits_BTE, token_mask_BT),
+        }
+        wanted = self.losses if self.training else ()
+        return self._gated(probability_BTE, chosen_BTK, {name: losses[name]() for name in wanted})
+
+    def among(self, logits_BTE: Tensor, keep_BE: Tensor) -> Gated:
+        """Softmax and choice over the logits of the kept experts."""
+        logits_BTE = logits_BTE.masked_fill(~keep_BE.unsqueeze(1), torch.finfo(logits_BTE.dtype).min)
+        return self._gated(softmax_over_experts(logits_BTE), choose_top_k(logits_BTE, self.top_k), {})
+
+    def _gated(self, probability_BTE: Tensor, chosen_BTK: Tensor, losses: Mapping[str, Tensor]) -> Gated:
+        weight_BTK = gate_weights(probability_BTE, chosen_BTK, self.renormalise)
+        return Gated(chosen_BTK, weight_BTK, probability_BTE.detach().amax(-1), losses)
+
+
+class SigmoidGate(Gate):
+    """Balanced without a loss (DeepSeek-V3, arXiv 2412.19437, section 2.1.2; arXiv 2408.15664).
+
+    s_BTE = sigmoid(logits); the K largest of s + bias_E are chosen; their weights are s over the sum of the chosen,
+    the bias playing no part. After each optimiser step an expert with more tokens than the mean since the last one
+    gets ``rate`` less bias, one with fewer ``rate`` more; then the mean of all is taken away. Padding is not counted.
+    """
+
+    bias_E: Tensor
+    counts_E: Tensor
+
+    def __init__(self, num_experts: int, top_k: int, rate: float) -> None:
+        super().__init__()
+        if top_k < 2 <= num_experts:
+            raise ValueError(f"a gate whose weights sum to 1 needs top_k of at least 2 to learn, not {top_k}")
+        self.top_k, self.rate = top_k, rate
+        self.register_buffer("bias_E", torch.zeros(num_experts))
+        self.register_buffer("counts_E", torch.zeros(num_experts), persistent=False)
+
+    def forward(self, logits_BTE: Tensor, token_mask_BT: Tensor | None = None) -> Gated:
+        """Choose; in training the choices are counted for the next :meth:`after_step`."""
+        gated = self._gated(logits_BTE, None)
+        if self.training:
+            real_BTK = torch.ones_like(gated.weight_BTK.detach())
+            if token_mask_BT is not None:
+                real_BTK = real_BTK * token_mask_BT.unsqueeze(-1)
+            self.counts_E.scatter_add_(0, gated.chosen_BTK.flatten(), real_BTK.flatten().to(self.counts_E.dtype))
+        return gated
+
+    def among(self, logits_BTE: Tensor, keep_BE: Tensor) -> Gated:
+        """The kept experts of largest s + bias."""
+        return self._gated(logits_BTE, keep_BE)
+
+    @torch.no_grad()
+    def after_step(self) -> None:
+        """Move the bias by the load since the last step, and forget that load."""
+        self.bias_E += self.rate * (self.counts_E.mean() - self.counts_E).sign()
+        self.bias_E -= self.bias_E.mean()
+        self.counts_E.zero_()
+
+    def _gated(self, logits_BTE: Tensor, keep_BE: Tensor | None) -> Gated:
+        score_BTE = logits_BTE.sigmoid()
+        ranked_BTE = score_BTE.detach() + self.bias_E
+        if keep_BE is not None:
+            ranked_BTE = ranked_BTE.masked_fill(~keep_BE.unsqueeze(1), -torch.inf)
+            score_BTE = score_BTE * keep_BE.unsqueeze(1)
+        chosen_BTK = choose_top_k(ranked_BTE, self.top_k)
+        weight_BTK = score_BTE.gather(-1, chosen_BTK)
+        total_BT1 = weight_BTK.sum(-1, keepdim=True)
+        weight_BTK = weight_BTK / total_BT1.where(total_BT1 > 0, 1.0)
+        return Gated(chosen_BTK, weight_BTK, score_BTE.detach().amax(-1), {})
