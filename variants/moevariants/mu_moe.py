@@ -1,0 +1,117 @@
+"""Multilinear mixtures: all experts at once as a factorised tensor, none of them ever written down."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from moebench.contract import Choice, Layer, LayerShape, Routing, Settings, Space, Traits
+from moevariants.parts.entmax import entmax15
+from moevariants.parts.multilinear import CPLinear, TRLinear
+from moevariants.parts.routers import wide_product
+from moevariants.parts.settings import Given, fitting
+
+if TYPE_CHECKING:
+    from moebench.budgets import Budget
+
+WIDE = 4
+"""M, the width between the two layers, is so many times D."""
+
+
+class MuMoECP:
+    """The multilinear mixture in CP form (Oldfield et al., arXiv 2402.12550, sections 3.1.1 and 4).
+
+    a_BTE = entmax-1.5(LayerNorm(x_BTD G_DE)), the norm without affine part; hidden_BTM = act(mix(x, a)); y_BTO =
+    mix(hidden, a), both with the same a, where mix(x, a) = sum_e a_e W_e [x, 1] and the tensor W of all experts has
+    rank R: see :class:`moevariants.parts.multilinear.CPLinear`. The published gate has a BatchNorm, which would make
+    outputs depend on their batch mates. The 1 is appended where the host has biases.
+
+    Settings: ``experts`` E; ``wide``, M as a multiple of D. Size is the rank R. Mass: the gate's weights, T in all. An
+    expert owns R numbers of each layer: experts are fused, and leaving some out saves next to nothing. With E = 1 it is
+    an MLP whose two matrices have rank R.
+    """
+
+    name = "mu_moe_cp"
+    traits = Traits(
+        causal=True,
+        experts="fused",
+        mass="exact",
+        single_expert="none",
+        single_expert_reason="its matrices are products of factors",
+        token_equivariant=True,
+        rules=("renormalise",),
+    )
+    linear: type[CPLinear] | type[TRLinear] = CPLinear
+
+    def space(self, shape: LayerShape, budget: Budget) -> Space:
+        """Tunes the number of experts."""
+        return Space({"experts": fitting(self, budget, "experts", (8, 16, 32, 64)), "wide": Choice((WIDE,))})
+
+    def build(self, shape: LayerShape, size: int, settings: Settings) -> Layer:
+        """One layer of E experts and rank ``size``."""
+        given = Given(self.name, ("experts", "wide"), settings)
+        experts, middle = given.whole("experts", 8), given.whole("wide", WIDE) * shape.dim
+        first = self.linear(experts, shape.dim, middle, size, bias=shape.bias)
+        second = self.linear(experts, middle, shape.out_dim, size, bias=shape.bias)
+        return MuMoELayer(shape, experts, first, second)
+
+
+class MuMoETR(MuMoECP):
+    """The multilinear mixture as a tensor ring (Oldfield et al., arXiv 2402.12550, section 3.1.2).
+
+    As :class:`MuMoECP`, with :class:`moevariants.parts.multilinear.TRLinear` for mix: ranks 4, 4 and r3. Size is r3.
+    """
+
+    name = "mu_moe_tr"
+    linear = TRLinear
+
+
+class MuMoELayer(Layer):
+    """Gate, two multilinear layers, the host's activation between them."""
+
+    rules = ("renormalise",)
+
+    def __init__(self, shape: LayerShape, num_experts: int, first: nn.Module, second: nn.Module) -> None:
+        super().__init__()
+        self.num_experts, self.shape = num_experts, shape
+        self.gate_DE = nn.Parameter(torch.zeros(shape.dim, num_experts))
+        self.first, self.second = first, second
+
+    def route(self, x_BTD: Tensor, token_mask_BT: Tensor | None = None) -> Routing:
+        """a_BTE, which starts even; padding has none. The mass has no gradient."""
+        logits_BTE = wide_product(x_BTD, self.gate_DE)
+        a_BTE = entmax15(F.layer_norm(logits_BTE, (self.num_experts,)))
+        return self._routing(a_BTE if token_mask_BT is None else a_BTE * token_mask_BT.unsqueeze(-1))
+
+    def compute(self, x_BTD: Tensor, routing: Routing, keep_BE: Tensor | None = None) -> Tensor:
+        """Both layers with the weights of the kept experts."""
+        a_BTE: Tensor = routing.state
+        if keep_BE is not None:
+            a_BTE = a_BTE * keep_BE.unsqueeze(1)
+        a_BTE = a_BTE.to(x_BTD.dtype)
+        y_BTO: Tensor = self.second(self.shape.activate(self.first(x_BTD, a_BTE)), a_BTE)
+        return y_BTO
+
+    def restrict(self, x_BTD: Tensor, routing: Routing, keep_BE: Tensor, rule: str) -> Routing:
+        """``renormalise``: each token's weights over their sum over the kept experts."""
+        if rule not in self.rules:
+            return super().restrict(x_BTD, routing, keep_BE, rule)
+        a_BTE = routing.state * keep_BE.unsqueeze(1)
+        total_BT1 = a_BTE.sum(2, keepdim=True)
+        return self._routing(a_BTE / total_BT1.where(total_BT1 > 0, 1.0))
+
+    def combine_weights(self, routing: Routing) -> Tensor:
+        """a_BTE."""
+        a_BTE: Tensor = routing.state
+        return a_BTE
+
+    def expert_parameters(self) -> Mapping[str, int]:
+        """What an expert owns of each layer's factors; the columns of the gate are not theirs."""
+        return {"first.expert": 0, "second.expert": 0}
+
+    def _routing(self, a_BTE: Tensor) -> Routing:
+        return Routing(mass_BE=a_BTE.detach().sum(1), state=a_BTE)

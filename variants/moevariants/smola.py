@@ -1,0 +1,75 @@
+"""Omni-SMoLA: a base MLP for every token, beside it a soft mixture of low-rank experts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from moebench.contract import Choice, Layer, LayerShape, Routing, Settings, Space, Traits
+from moevariants.parts.experts import Experts
+from moevariants.parts.routers import SoftRouter
+from moevariants.parts.settings import Given, fitting
+from moevariants.soft_moe import SoftMoELayer
+
+if TYPE_CHECKING:
+    from moebench.budgets import Budget
+
+
+RANKS = (4, 8)
+
+
+class SMoLA:
+    """Soft mixture of low-rank experts (Wu et al., arXiv 2312.00968, section 3), around one MLP, in one modality.
+
+    y_BTO = base(x_BTD) + combine_BTS (slots A_e) B_e, slots_BSD = dispatch^T x, with the weights of
+    :class:`moevariants.soft_moe.SoftMoE`: dispatch a softmax over tokens and combine one over slots of x phi_DS. A_e is
+    (D, r), B_e (r, O), without activation or bias. In the paper the mixture stands beside single frozen projections of
+    a trained model; here it stands beside the MLP, and both are trained. Both factors start as ``nn.Linear`` does,
+    because a B of zeros is for a base that is trained already.
+
+    Settings: ``experts`` E; ``slots`` P an expert; ``rank`` r. Size is the hidden width of the base. Mass: the combine
+    weights, T in all; no mask reaches the base. Every slot sees every token: not causal.
+    """
+
+    name = "smola"
+    traits = Traits(
+        experts="separable",
+        mass="exact",
+        single_expert="none",
+        single_expert_reason="its base is an MLP beside the experts",
+        token_equivariant=True,
+        rules=SoftMoELayer.rules,
+    )
+
+    def space(self, shape: LayerShape, budget: Budget) -> Space:
+        """Tunes the number of experts and their rank."""
+        # What can be met at the larger rank can be met at the smaller.
+        experts = fitting(self, budget, "experts", (16, 32, 64, 8), rank=max(RANKS))
+        return Space({"experts": experts, "slots": Choice((1,)), "rank": Choice(RANKS)})
+
+    def build(self, shape: LayerShape, size: int, settings: Settings) -> Layer:
+        """One layer of a base of hidden width ``size`` and E experts of rank r."""
+        given = Given(self.name, ("experts", "slots", "rank"), settings)
+        experts, slots, rank = given.whole("experts", 16), given.whole("slots", 1), given.whole("rank", 4)
+        router = SoftRouter(shape.dim, experts * slots, normalise=False)
+        bank = Experts(experts, shape.dim, rank, shape.out_dim, shape, linear=True)
+        return SMoLALayer(router, bank, slots, Experts(1, shape.dim, size, shape.out_dim, shape))
+
+
+class SMoLALayer(SoftMoELayer):
+    """A soft mixture with a base that always acts."""
+
+    def __init__(self, router: SoftRouter, experts: Experts, slots: int, base: Experts) -> None:
+        super().__init__(router, experts, slots)
+        self.base = base
+
+    def compute(self, x_BTD: Tensor, routing: Routing, keep_BE: Tensor | None = None) -> Tensor:
+        """The mixture, or the kept part of it, and the base."""
+        base_NO = self.base.forward_slots(x_BTD.flatten(0, 1).unsqueeze(0)).squeeze(0)
+        return super().compute(x_BTD, routing, keep_BE) + base_NO.view(*x_BTD.shape[:2], -1)
+
+    def expert_parameters(self) -> Mapping[str, int]:
+        """The factors; neither phi nor the base is theirs."""
+        return self.experts.axes("experts")
