@@ -8,12 +8,13 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from moebench.contract import LayerShape
-from moevariants.backends import auto, backend_names, find_backend, flops, grouped, loop, padded
+from moevariants.backends import auto, backend_names, find_backend, flops, grouped, loop, onednn, padded
 from moevariants.parts import Experts
 
 # Rows per expert: uneven, with empty experts first, in the middle and last; one hot expert; none at all.
 COUNTS = [(0, 3, 0, 7, 1, 0), (11, 0, 0, 0, 0, 0), (0, 0, 0, 0, 0, 0), (2, 2, 2, 2, 2, 2)]
-BACKENDS = [grouped.run, auto.run, padded.run]
+BACKENDS = [grouped.run, auto.run, padded.run, onednn.run]
+NAMES = ["grouped", "auto", "padded", "onednn"]
 
 
 def bank(bias=True, activation="gelu", sizes=(6, 5, 7, 3), dtype=torch.float32):
@@ -64,7 +65,7 @@ def test_loop_is_the_equation_in_float64(counts, bias, weigh):
 @pytest.mark.parametrize("weigh", [True, False])
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("counts", COUNTS)
-@pytest.mark.parametrize("run", BACKENDS, ids=["grouped", "auto", "padded"])
+@pytest.mark.parametrize("run", BACKENDS, ids=NAMES)
 def test_backend_equals_loop_in_value_and_every_gradient(run, counts, bias, weigh, dtype):
     experts = bank(bias, dtype=dtype)
     for mine, oracle in zip(
@@ -92,7 +93,7 @@ def test_grouped_really_runs_here():
     assert "grouped_mm refuses torch.float64 on cpu" in grouped.why_not("cpu", torch.float64)
 
 
-@pytest.mark.parametrize("run", [loop.run, *BACKENDS], ids=["loop", "grouped", "auto", "padded"])
+@pytest.mark.parametrize("run", [loop.run, *BACKENDS], ids=["loop", *NAMES])
 @pytest.mark.parametrize("most", [None, 4, 99])
 def test_rows_of_nobody_do_not_disturb_the_others(run, most):
     experts = bank(sizes=(6, 5, 7, 3))
@@ -235,3 +236,24 @@ def test_impossible_sizes_are_named():
     shape = LayerShape(dim=4, out_dim=4, tokens=None)
     with pytest.raises(ValueError, match="needs hidden of at least 1, not 0"):
         Experts(2, 4, 0, 4, shape)
+
+
+def test_tutel_equals_loop_where_it_is_installed():
+    tutel = pytest.importorskip("moevariants.backends.tutel", reason="Tutel is not installed", exc_type=ImportError)
+    for sizes in ((6, 5, 7, 3), (8, 13, 127, 6)):
+        for counts in COUNTS:
+            experts = bank(sizes=sizes)
+            spread = (*counts, *([1] * (sizes[0] - len(counts))))
+            mine, oracle = (gradients(run, experts, spread, True) for run in (tutel.run, loop.run))
+            for one, other in zip(mine, oracle, strict=True):
+                torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("activation", ["gelu", "relu", "silu"])
+def test_turns_of_sizes_that_are_rounded_are_the_loop(activation):
+    """Numbers of rows that are no multiple of anything, so that experts work on rows of their neighbours."""
+    experts = bank(activation=activation, sizes=(6, 48, 72, 40))
+    counts = (37, 0, 61, 1, 130, 19)
+    mine, oracle = (gradients(run, experts, counts, True) for run in (onednn.run, loop.run))
+    for one, other in zip(mine, oracle, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)

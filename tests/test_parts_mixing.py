@@ -5,8 +5,10 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from moebench.contract import LayerShape
-from moevariants.parts import Experts, SoftWeights, mix_all, mix_kept, mixing, thin
-from moevariants.parts.mlp import is_big, mlp
+from moevariants.backends import loop
+from moevariants.backends import onednn as onednn_backend
+from moevariants.parts import Experts, SoftWeights, mix_all, mix_kept, mixing, onednn
+from moevariants.parts.turns import pays
 
 
 def world(experts, dim=24, hidden=1, length=3, inputs=4, bias=True, slots=1):
@@ -79,28 +81,28 @@ def test_a_subset_mixes_the_slots_of_kept_experts_alone():
 def test_a_big_expert_is_the_same_expert_whichever_way_it_is_read(rows, hidden, dtype, bias):
     bank = Experts(2, 1024, hidden, 5, LayerShape(dim=1024, out_dim=5, tokens=None, bias=bias)).to(dtype)
     rows_nD = torch.randn(rows, 1024, dtype=dtype)
-    biases = (bank.b_in_EH[1], bank.b_out_EO[1]) if bias else (None, None)
     tolerance = {"rtol": 1e-12, "atol": 1e-12} if dtype == torch.float64 else {"rtol": 1e-4, "atol": 1e-5}
 
-    def run():
-        return mlp(rows_nD, bank.w_in_EDH[1], biases[0], bank.w_out_EHO[1], biases[1], bank.activate)
+    def run(backend=onednn_backend.run):
+        return backend(bank, rows_nD, torch.tensor([0, rows]))
 
-    assert not is_big(rows_nD, bank.w_in_EDH)
+    served = dtype == torch.float32
+    assert onednn.serves(rows_nD) == served
     with torch.no_grad():
-        assert is_big(rows_nD, bank.w_in_EDH)
-        assert thin.serves(rows_nD) == (dtype == torch.float32)
-        torch.testing.assert_close(run(), run_with_gradient(run), **tolerance)
+        assert pays(rows_nD, bank.stacks, rows) == served
+        torch.testing.assert_close(run(), run(loop.run), **tolerance)
         slots_END = torch.randn(2, rows, 1024, dtype=dtype)
         torch.testing.assert_close(
             bank.forward_slots(slots_END), run_with_gradient(lambda: bank.forward_slots(slots_END)), **tolerance
         )
+    torch.testing.assert_close(run(), run(loop.run), **tolerance)
 
 
-def test_without_the_thin_product_a_big_expert_still_works_and_its_flops_are_counted_either_way(monkeypatch):
+def test_without_onednn_a_big_expert_still_works_and_its_flops_are_counted_either_way(monkeypatch):
     bank = Experts(1, 1024, 1024, 5, LayerShape(dim=1024, out_dim=5, tokens=None))
     slots_END, found = torch.randn(1, 3, 1024), {}
     for there in (True, False):
-        monkeypatch.setattr(thin, "available", lambda there=there: there)
+        monkeypatch.setattr(onednn, "available", lambda there=there: there)
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
             found[there] = bank.forward_slots(slots_END)
         assert counter.get_total_flops() == 2 * 3 * (1024 * 1024 + 1024 * 5)
@@ -110,8 +112,8 @@ def test_without_the_thin_product_a_big_expert_still_works_and_its_flops_are_cou
 def test_a_slice_of_a_weight_takes_the_plain_way():
     weight = torch.randn(1024, 2048)
     with torch.no_grad():
-        assert thin.serves(torch.randn(3, 1024), weight)
-        assert not thin.serves(torch.randn(3, 1024), weight[:, :1024])
+        assert onednn.serves(torch.randn(3, 1024), weight)
+        assert not onednn.serves(torch.randn(3, 1024), weight[:, :1024])
 
 
 def test_an_operator_that_is_missing_or_wrong_is_done_without(monkeypatch):
@@ -121,13 +123,13 @@ def test_an_operator_that_is_missing_or_wrong_is_done_without(monkeypatch):
     def missing():
         raise AttributeError("no such operator")
 
-    thin.available.cache_clear()
-    assert thin.available(), "this torch has it"
+    onednn.available.cache_clear()
+    assert onednn.available(), "this torch has it"
     for operator in (lambda: wrong, missing):
-        thin.available.cache_clear()
-        monkeypatch.setattr(thin, "_operator", operator)
-        assert not thin.available()
-    thin.available.cache_clear()
+        onednn.available.cache_clear()
+        monkeypatch.setattr(onednn, "_operator", operator)
+        assert not onednn.available()
+    onednn.available.cache_clear()
 
 
 def test_a_big_expert_keeps_autocasts_type():

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from moebench.contract import LayerShape
-from moevariants.parts import thin
+from moevariants.parts import onednn
 from moevariants.soft_moe import SoftMoE
 
 DIM, TOKENS, THREADS = 768, 196, 2
@@ -57,7 +57,7 @@ def products(rows_END, weight_EDH):
             for rows_ND, blocks_DCh in zip(rows_END, blocks_EDCh, strict=True)
         ],
         lambda: [
-            (thin.product if thin.available() else lambda rows, weight, _: rows @ weight)(rows_ND, weight_DH, None)
+            (onednn.product if onednn.available() else torch.mm)(rows_ND, weight_DH)
             for rows_ND, weight_DH in zip(rows_END, weight_EDH, strict=True)
         ],
     )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor, nn
 
 from moebench.contract import Layer, LayerShape, Routing, Settings, Space, Traits
+from moevariants.parts import onednn
 from moevariants.parts.settings import Given
 
 if TYPE_CHECKING:
@@ -52,5 +53,5 @@ class DenseLayer(Layer):
         """The MLP, token by token, padding included."""
         if keep_BE is not None:
             raise ValueError("dense has no experts to keep")
-        y_BTO: Tensor = self.linear_out(self.shape.activate(self.linear_in(x_BTD)))
-        return y_BTO
+        hidden_BTH = self.shape.activate(onednn.matmul(x_BTD, self.linear_in.weight.t(), self.linear_in.bias))
+        return onednn.matmul(hidden_BTH, self.linear_out.weight.t(), self.linear_out.bias)

@@ -10,6 +10,7 @@ import torch
 from moebench.execution.job import Job
 from moebench.execution.model import build, load_weights
 from moebench.execution.statuses import status_of
+from moebench.heap import keep_freed_memory
 from moebench.measure.memory import PeakMemory
 from moebench.runs import Store
 from moebench.scores.timing import Stopwatch
@@ -32,6 +33,7 @@ def serve(job: Job, batch: int, repeats: int, pipe: Connection) -> None:
 def _prepare(job: Job, batch: int, repeats: int) -> tuple[Stopwatch, dict[str, Any]]:
     device = torch.device(job.device)
     torch.set_num_threads(job.cell.threads)
+    keep_freed_memory()
     torch.manual_seed(0)
     model = build(job, device).model
     # Routing depends on the weights, so the trained ones are used where they were kept.

@@ -13,6 +13,7 @@ from moebench.execution.job import Job
 from moebench.execution.measure_cell import measure
 from moebench.execution.statuses import status_of
 from moebench.execution.train_cell import train_and_score
+from moebench.heap import keep_freed_memory
 from moebench.runs import Record, Store
 from moebench.training.device import device_name
 
@@ -22,6 +23,7 @@ def run_cell(job: Job) -> Record:
     started, clock = datetime.now(UTC), time.perf_counter()
     device = torch.device(job.device)
     torch.set_num_threads(job.cell.threads)
+    keep_freed_memory()
     store = Store(job.results)
     try:
         body = (measure if job.cell.kind == "derived" else train_and_score)(job, device, store)

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 
 from moevariants.parts.experts import Experts
-from moevariants.parts.mlp import mlp
 
 
 def run(experts: Experts, rows_ND: Tensor, counts_E: Tensor, most: int | None = None) -> Tensor:
@@ -22,8 +21,12 @@ def run(experts: Experts, rows_ND: Tensor, counts_E: Tensor, most: int | None = 
     by_expert = list(enumerate(torch.split(rows_ND, counts)))
     # With no rows at all one product of nothing gives the result its shape and its place in the graph.
     busy = [(e, rows_nD) for e, rows_nD in by_expert if len(rows_nD)] or by_expert[:1]
-    activate = experts.activate
-    return torch.cat([mlp(rows_nD, w_in[e], b_in[e], w_out[e], b_out[e], activate) for e, rows_nD in busy])
+    hidden = [(e, experts.activate(_affine(rows_nD, w_in[e], b_in[e]))) for e, rows_nD in busy]
+    return torch.cat([_affine(hidden_nH, w_out[e], b_out[e]) for e, hidden_nH in hidden])
+
+
+def _affine(rows_nD: Tensor, weight_DH: Tensor, bias_H: Tensor | None) -> Tensor:
+    return rows_nD @ weight_DH if bias_H is None else torch.addmm(bias_H, rows_nD, weight_DH)
 
 
 def _unbind(bias_EH: Tensor | None, num_experts: int) -> tuple[Tensor | None, ...]:

@@ -10,7 +10,10 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
+
+from moevariants.parts import pages
 
 
 class Dispatch(NamedTuple):
@@ -60,54 +63,64 @@ def take_rows(x_ND: Tensor, dispatch: Dispatch) -> Tensor:
 
 def combine_rows(rows_MO: Tensor, weight_NK: Tensor, dispatch: Dispatch) -> Tensor:
     """y_NO: for each token the weighted sum of its rows; 0 for an assignment without one."""
-    weight_M = weight_NK.flatten().index_select(0, dispatch.order_M).to(rows_MO.dtype)
-    if dispatch.live_M is not None:  # what stands in rows of no expert is nobody's, and may be anything
-        rows_MO = rows_MO.masked_fill(~dispatch.live_M.unsqueeze(-1), 0.0)
-    y_NO: Tensor = _SumRows.apply(rows_MO * weight_M.unsqueeze(-1), dispatch)
+    y_NO: Tensor = _Combine.apply(rows_MO, weight_NK.to(rows_MO.dtype), dispatch)
     return y_NO
 
 
 class _TakeRows(torch.autograd.Function):
-    """Tokens to rows; the gradient goes the way of :class:`_SumRows`."""
+    """Tokens to rows; the gradient of a token is the sum of those of its rows."""
 
     @staticmethod
     def forward(ctx: Any, x_ND: Tensor, dispatch: Dispatch) -> Tensor:
-        ctx.save_for_backward(dispatch.place_NK)
-        ctx.drops = dispatch.drops
-        return _spread(x_ND, dispatch.order_M, dispatch.place_NK.shape[1])
+        ctx.dispatch = dispatch
+        return _spread(x_ND, dispatch)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, grad_MD: Tensor) -> tuple[Tensor, None]:
-        (place_NK,) = ctx.saved_tensors
-        return _gather_sum(grad_MD, place_NK, ctx.drops), None
+        return _sums(grad_MD, None, ctx.dispatch), None
 
 
-class _SumRows(torch.autograd.Function):
-    """Rows to tokens, each the sum of its rows; the gradient goes the way of :class:`_TakeRows`."""
-
-    @staticmethod
-    def forward(ctx: Any, rows_MO: Tensor, dispatch: Dispatch) -> Tensor:
-        ctx.save_for_backward(dispatch.order_M)
-        ctx.top_k = dispatch.place_NK.shape[1]
-        return _gather_sum(rows_MO, dispatch.place_NK, dispatch.drops)
+class _Combine(torch.autograd.Function):
+    """Rows to tokens, weighted, in one pass that writes down no product."""
 
     @staticmethod
-    def backward(ctx: Any, grad_NO: Tensor) -> tuple[Tensor, None]:
-        (order_M,) = ctx.saved_tensors
-        return _spread(grad_NO, order_M, ctx.top_k), None
+    def forward(ctx: Any, rows_MO: Tensor, weight_NK: Tensor, dispatch: Dispatch) -> Tensor:
+        ctx.save_for_backward(rows_MO, weight_NK)
+        ctx.dispatch = dispatch
+        return _sums(rows_MO, weight_NK, dispatch)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_NO: Tensor) -> tuple[Tensor, Tensor, None]:
+        (rows_MO, weight_NK), dispatch = ctx.saved_tensors, ctx.dispatch
+        grad_MO = _spread(grad_NO, dispatch)
+        grad_weight_M, weight_M = _dots(rows_MO, grad_MO), weight_NK.flatten().index_select(0, dispatch.order_M)
+        if dispatch.live_M is not None:
+            weight_M = weight_M * dispatch.live_M
+        grad_MO *= weight_M.unsqueeze(-1)
+        grad_weight_M = torch.cat([grad_weight_M, grad_weight_M.new_zeros(1)])
+        return grad_MO, grad_weight_M.index_select(0, dispatch.place_NK.flatten()).view_as(weight_NK), None
 
 
-def _spread(x_ND: Tensor, order_M: Tensor, top_k: int) -> Tensor:
+def _spread(x_ND: Tensor, dispatch: Dispatch) -> Tensor:
     """rows_MD: the token that each row's assignment belongs to."""
-    return x_ND.index_select(0, order_M // top_k)
+    token_M = dispatch.order_M // dispatch.place_NK.shape[1]
+    return torch.index_select(x_ND, 0, token_M, out=pages.empty((len(token_M), x_ND.shape[1]), x_ND))
 
 
-def _gather_sum(rows_MD: Tensor, place_NK: Tensor, drops: bool) -> Tensor:
-    """x_ND: the rows of each token added up by place, in the order of its choices; place M reads zeros."""
-    if drops:
+def _sums(rows_MD: Tensor, weight_NK: Tensor | None, dispatch: Dispatch) -> Tensor:
+    """x_ND: each token's rows added up, weighted or not, in the order of its choices; place M reads zeros."""
+    if dispatch.drops:
         rows_MD = torch.cat([rows_MD, rows_MD.new_zeros(1, rows_MD.shape[1])])
-    choices = [rows_MD.index_select(0, place_N) for place_N in place_NK.unbind(1)]
-    return sum(choices[1:], start=choices[0])
+    return F.embedding_bag(dispatch.place_NK, rows_MD, per_sample_weights=weight_NK, mode="sum")
+
+
+def _dots(a_MD: Tensor, b_MD: Tensor) -> Tensor:
+    """The inner product of each row of one with that of the other; on a CPU as products, which write nothing down."""
+    if a_MD.device.type == "cpu":
+        return torch.bmm(a_MD.unsqueeze(1), b_MD.unsqueeze(2)).flatten()
+    return (a_MD * b_MD).sum(1)
 
 
 def capacity(tokens: int, top_k: int, num_experts: int, factor: float) -> int:

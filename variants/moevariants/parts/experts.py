@@ -7,7 +7,8 @@ from torch import Tensor, nn
 
 from moebench.contract import LayerShape
 from moevariants.backends import Backend, find_backend
-from moevariants.parts.mlp import is_big, mlp
+from moevariants.parts.products import batched
+from moevariants.parts.turns import Stacks, in_turns, pays
 
 
 class Experts(nn.Module):
@@ -67,16 +68,18 @@ class Experts(nn.Module):
         return run(self, rows_ND, counts_E, most)
 
     def forward_slots(self, slots_END: Tensor) -> Tensor:
-        """slots_ENO of equally many rows for every expert, no backend needed: two batched products.
+        """slots_ENO of equally many rows for every expert, no backend needed: two batched products, or turns."""
+        (num_experts, num_slots, _), stacks = slots_END.shape, self.stacks
+        if pays(slots_END, stacks, num_slots):
+            rows_NO = in_turns(slots_END.flatten(0, 1), [num_slots] * num_experts, stacks, self.activate)
+            return rows_NO.view(num_experts, num_slots, -1)
+        hidden_ENH = self.activate(batched(slots_END, stacks.w_in_EDH, stacks.b_in_EH))
+        return batched(hidden_ENH, stacks.w_out_EHO, stacks.b_out_EO)
 
-        Big experts take turns instead, see :mod:`moevariants.parts.mlp`.
-        """
-        w_in, w_out, b_in, b_out = self.w_in_EDH, self.w_out_EHO, self.b_in_EH, self.b_out_EO
-        if not is_big(slots_END, w_in):
-            return _affine(self.activate(_affine(slots_END, w_in, b_in)), w_out, b_out)
-        biases = [(None if b_in is None else b_in[e], None if b_out is None else b_out[e]) for e in range(len(w_in))]
-        turns = zip(slots_END, w_in, w_out, biases, strict=True)
-        return torch.stack([mlp(rows, w, b, v, c, self.activate) for rows, w, v, (b, c) in turns])
+    @property
+    def stacks(self) -> Stacks:
+        """The parameters as they are."""
+        return Stacks(self.w_in_EDH, self.b_in_EH, self.w_out_EHO, self.b_out_EO)
 
     def axes(self, prefix: str) -> dict[str, int]:
         """Parameter name, as seen from a layer that holds this bank as ``prefix`` -> its expert axis, 0."""
@@ -91,9 +94,3 @@ class Experts(nn.Module):
         num_experts, dim, hidden = self.w_in_EDH.shape
         between = "linear" if self.linear else self.shape.activation
         return f"{num_experts} x ({dim} -> {hidden} -> {self.w_out_EHO.shape[2]}), {between}"
-
-
-def _affine(rows_END: Tensor, weight_EDH: Tensor, bias_EH: Tensor | None) -> Tensor:
-    if bias_EH is None:
-        return torch.bmm(rows_END, weight_EDH)
-    return torch.baddbmm(bias_EH.unsqueeze(1), rows_END, weight_EDH)

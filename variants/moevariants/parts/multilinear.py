@@ -9,6 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from moevariants.parts import onednn
+
 RING = 4
 """r and s, the ranks of a ring beside the one that grows."""
 
@@ -32,8 +34,8 @@ class CPLinear(nn.Module):
 
     def forward(self, x_BTI: Tensor, a_BTE: Tensor) -> Tensor:
         """y_BTJ."""
-        y_BTJ: Tensor = ((a_BTE @ self.expert) * _affine(x_BTI, self.w_in, bias=self.bias)) @ self.w_out
-        return y_BTJ
+        hidden_BTR = (a_BTE @ self.expert) * _affine(x_BTI, self.w_in, bias=self.bias)
+        return onednn.matmul(hidden_BTR, self.w_out)
 
     def materialise(self) -> Tensor:
         """W_EIJ as it stands in no memory: for tests."""
@@ -61,8 +63,7 @@ class TRLinear(nn.Module):
         tokens = x_BTI.shape[:-1]
         a_BTrs = (a_BTE @ self.expert.flatten(1)).view(*tokens, RING, RING)
         x_BTst = _affine(x_BTI, self.w_in, bias=self.bias).view(*tokens, RING, self.rank)
-        y_BTJ: Tensor = (a_BTrs @ x_BTst).flatten(-2) @ self.w_out
-        return y_BTJ
+        return onednn.matmul((a_BTrs @ x_BTst).flatten(-2), self.w_out)
 
     def materialise(self) -> Tensor:
         """W_EIJ as it stands in no memory: for tests."""
@@ -71,4 +72,4 @@ class TRLinear(nn.Module):
 
 
 def _affine(x_BTI: Tensor, weight: Tensor, *, bias: bool) -> Tensor:
-    return x_BTI @ weight[:-1] + weight[-1] if bias else x_BTI @ weight
+    return onednn.matmul(x_BTI, weight[:-1], weight[-1]) if bias else onednn.matmul(x_BTI, weight)

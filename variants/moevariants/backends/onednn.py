@@ -1,0 +1,24 @@
+"""Experts one after the other with oneDNN's products, see :mod:`moevariants.parts.turns`. Float32 on a CPU."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from moevariants.backends import loop
+from moevariants.parts import onednn
+from moevariants.parts.experts import Experts
+from moevariants.parts.turns import in_turns
+
+
+def run(experts: Experts, rows_ND: Tensor, counts_E: Tensor, most: int | None = None) -> Tensor:
+    """rows_NO; the loop takes over where this one does not work or has no rows."""
+    if not len(rows_ND) or not onednn.serves(rows_ND, experts.w_in_EDH, experts.w_out_EHO):
+        return loop.run(experts, rows_ND, counts_E, most)
+    counts = counts_E.tolist()
+    counts[-1] += len(rows_ND) - sum(counts)  # rows of nobody
+    return in_turns(rows_ND, counts, experts.stacks, experts.activate)
+
+
+def available() -> str | None:
+    """Why it cannot work on this machine, or None."""
+    return None if onednn.available() else "torch has no product of oneDNN's here"
