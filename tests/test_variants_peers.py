@@ -1,0 +1,124 @@
+"""Layers against independent implementations of them, brought to the same definition and given the same weights."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from moebench.contract import LayerShape
+from moevariants.soft_moe import SoftMoE
+from moevariants.sparse_topk import SparseTopK
+
+INPUTS, TOKENS, DIM, EXPERTS, HIDDEN = 3, 11, 10, 5, 7
+
+
+def gradients_of(layer, x_BTD, probe_BTD, wanted):
+    """Outputs, and the gradient of their weighed sum to the inputs and to each parameter."""
+    x_BTD = x_BTD.clone().requires_grad_()
+    y_BTD = layer(x_BTD)
+    return [y_BTD.detach(), *torch.autograd.grad((y_BTD * probe_BTD).sum(), [x_BTD, *wanted])]
+
+
+def tokens(dtype):
+    generator = torch.Generator().manual_seed(1)
+    return torch.randn(2, INPUTS, TOKENS, DIM, generator=generator, dtype=dtype).unbind()
+
+
+@pytest.mark.parametrize("slots", [1, 2])
+@pytest.mark.parametrize("normalise", [False, True])
+def test_soft_moe_is_that_of_soft_moe_pytorch(normalise, slots):
+    from soft_moe_pytorch import SoftMoE as Theirs
+
+    torch.manual_seed(0)
+    theirs = Theirs(DIM, num_experts=EXPERTS, num_slots=slots, expert_mult=HIDDEN / DIM).double()
+    settings = {"experts": EXPERTS, "slots": slots, "normalise": normalise, "slots_from_normalised_tokens": normalise}
+    ours = SoftMoE().build(LayerShape(dim=DIM, out_dim=DIM, tokens=TOKENS), HIDDEN, settings).double()
+    with torch.no_grad():
+        ours.router.phi_DS.copy_(theirs.slot_embeds.flatten(0, 1).t())
+        for e, expert in enumerate(theirs.experts.experts):
+            ours.experts.w_in_EDH[e], ours.experts.b_in_EH[e] = expert[0].weight.t(), expert[0].bias
+            ours.experts.w_out_EHO[e], ours.experts.b_out_EO[e] = expert[3].weight.t(), expert[3].bias
+        if normalise:  # its norm is l2norm(x) sqrt(D) gamma, of tokens and of slots
+            theirs.norm.gamma.fill_(DIM**-0.5)
+            theirs.slot_norm.gamma.fill_(DIM**-0.5 * 1.7)
+            ours.router.scale.fill_(1.7)
+        else:
+            theirs.norm, theirs.slot_norm = nn.Identity(), nn.Identity()
+    x_BTD, probe_BTD = tokens(torch.float64)
+    experts = theirs.experts.experts
+    their_y, their_x, their_phi, *their_experts = gradients_of(
+        theirs, x_BTD, probe_BTD, [theirs.slot_embeds, *(p for e in experts for p in e.parameters())]
+    )
+    our_y, our_x, our_phi, *our_experts = gradients_of(
+        ours, x_BTD, probe_BTD, [ours.router.phi_DS, *ours.experts.stacks]
+    )
+    # The epsilons of the two norms differ.
+    close = {"rtol": 1e-6, "atol": 1e-6} if normalise else {"rtol": 1e-11, "atol": 1e-12}
+    torch.testing.assert_close(our_y, their_y, **close)
+    torch.testing.assert_close(our_x, their_x, **close)
+    torch.testing.assert_close(our_phi, their_phi.flatten(0, 1).t(), **close)
+    for index, stack in enumerate((our_experts[0].mT, our_experts[1], our_experts[2].mT, our_experts[3])):
+        torch.testing.assert_close(stack, torch.stack(their_experts[index::4]), **close)
+
+
+@pytest.mark.parametrize("kind", ["eager", "grouped_mm"])
+@pytest.mark.parametrize("backend", ["loop", "grouped", "padded", "onednn"])
+def test_sparse_topk_is_the_block_of_mixtral(kind, backend):
+    """Its experts are gated: with a feature that is always 1, and gates that see it alone, the gate is 1."""
+    from transformers import MixtralConfig
+    from transformers.models.mixtral.modeling_mixtral import MixtralSparseMoeBlock
+
+    dim, hidden = 12, 8  # multiples of 4, which its grouped product asks for
+    config = MixtralConfig(hidden_size=dim, intermediate_size=hidden, num_local_experts=EXPERTS, num_experts_per_tok=2)
+    config._experts_implementation = kind
+    theirs = MixtralSparseMoeBlock(config)
+    shape = LayerShape(dim=dim, out_dim=dim, tokens=TOKENS, activation="silu", bias=False)
+    torch.manual_seed(0)
+    ours = SparseTopK().build(shape, hidden, {"experts": EXPERTS, "top_k": 2})
+    ours.experts.set_backend(backend)
+    w_in_EDH, w_out_EHD = ours.experts.w_in_EDH, ours.experts.w_out_EHO
+    up_EDH = torch.zeros_like(w_in_EDH)
+    up_EDH[:, -1] = 1.0
+    with torch.no_grad():
+        theirs.gate.weight.copy_(ours.router.weight_DE.t())
+        theirs.experts.gate_up_proj.copy_(torch.cat([w_in_EDH, up_EDH], dim=2).mT)
+        theirs.experts.down_proj.copy_(w_out_EHD.mT)
+    x_BTD, probe_BTD = torch.randn(2, INPUTS, TOKENS, dim).unbind()
+    x_BTD[..., -1] = 1.0
+    y, of_x, of_router, of_in, of_out = gradients_of(
+        theirs, x_BTD, probe_BTD, [theirs.gate.weight, theirs.experts.gate_up_proj, theirs.experts.down_proj]
+    )
+    mine = gradients_of(ours, x_BTD, probe_BTD, [ours.router.weight_DE, w_in_EDH, w_out_EHD])
+    # The feature that is always 1 has a gradient of its own there, by way of the gates.
+    mine[1], of_x = mine[1][..., :-1], of_x[..., :-1]
+    for one, other in zip(mine, (y, of_x, of_router.t(), of_in[:, :hidden].mT, of_out.mT), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
+def test_sparse_topk_is_tutels_layer_without_a_capacity():
+    pytest.importorskip("tutel_custom_kernel", reason="Tutel is not installed", exc_type=ImportError)
+    from tutel import moe
+
+    experts = {"type": "ffn", "num_experts_per_device": EXPERTS, "hidden_size_per_expert": HIDDEN}
+    gate = {"type": "top", "k": 2, "capacity_factor": 0.0, "fp32_gate": True}
+    # It takes settings out of the dicts that it is given.
+    theirs = moe.moe_layer(copy.deepcopy(gate), DIM, experts={**experts, "activation_fn": F.gelu})
+    torch.manual_seed(0)
+    ours = SparseTopK().build(LayerShape(dim=DIM, out_dim=DIM, tokens=TOKENS), HIDDEN, {"experts": EXPERTS})
+    bank, their_bank = ours.experts, theirs.experts
+    with torch.no_grad():
+        theirs.gates[0].wg.weight.copy_(ours.router.weight_DE.t())
+        their_bank.batched_fc1_w.copy_(bank.w_in_EDH.mT)
+        their_bank.batched_fc1_bias.copy_(bank.b_in_EH)
+        their_bank.batched_fc2_w.copy_(bank.w_out_EHO)
+        their_bank.batched_fc2_bias.copy_(bank.b_out_EO)
+    wanted = [theirs.gates[0].wg.weight, their_bank.batched_fc1_w, their_bank.batched_fc1_bias]
+    x_BTD, probe_BTD = tokens(torch.float32)
+    y, of_x, of_router, of_in, of_bias, of_out, of_out_bias = gradients_of(
+        theirs, x_BTD, probe_BTD, [*wanted, their_bank.batched_fc2_w, their_bank.batched_fc2_bias]
+    )
+    mine = gradients_of(ours, x_BTD, probe_BTD, [ours.router.weight_DE, *bank.stacks])
+    for one, other in zip(mine, (y, of_x, of_router.t(), of_in.mT, of_bias, of_out, of_out_bias), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
