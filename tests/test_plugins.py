@@ -1,14 +1,17 @@
 """Finding and accepting plug-ins: a test for each mistake that an author or a user can make."""
 
+import io
 import os
 import sys
 
 import pytest
 import torch
+from rich.console import Console
 
+from moebench.cli.listing import backends
 from moebench.contract import Traits
 from moebench.errors import PluginError, UnknownNameError
-from moebench.plugins.backends import choose_backend, load_backend
+from moebench.plugins.backends import choose_backend, load_backend, switches_set
 from moebench.plugins.find import find_backends, find_variant, find_variants, locate
 from moebench.plugins.load import load_variant, verify
 from packages import VARIANT, Site, variant
@@ -287,3 +290,30 @@ def test_a_chosen_backend_is_what_computes(site):
     assert torch.allclose(y_BTO, torch.full_like(y_BTO, 7.0))
     choose_backend(layer, None)
     assert not torch.allclose(layer(torch.randn(2, 3, 64)), torch.full_like(y_BTO, 7.0))
+
+
+def test_switches_that_are_set_are_told(site, monkeypatch):
+    source = "SWITCHES = ('FAST', 'SAFE')\ndef run(*a): pass"
+    site.write("backend_c.py", source)
+    site.install("backend-c", {"switched": "backend_c:run"}, group="moebench.backends")
+    monkeypatch.setenv("FAST", "1")
+    monkeypatch.delenv("SAFE", raising=False)
+    assert switches_set("switched") == {"FAST": "1"}
+    assert switches_set("loop") == switches_set(None) == {}
+
+
+def test_the_list_says_why_a_backend_cannot_be_used(site):
+    site.write("backend_d.py", "import no_such_package\ndef run(*a): pass")
+    site.write("backend_e.py", "def run(*a): pass\ndef available(): return 'no such card'")
+    entries = {"needy": "backend_d:run", "carded": "backend_e:run"}
+    site.install("backend-d", entries, group="moebench.backends")
+    said = {load: "".join(rendered(backends(load)).split()) for load in (False, True)}
+    assert "notusable:itimports'no_such_package',whichisnotinstalled." in said[False]
+    assert "nosuchcard" in said[True]
+    assert "Oneexpertaftertheother" in said[True]
+
+
+def rendered(table):
+    console = Console(width=200, record=True, file=io.StringIO())
+    console.print(table)
+    return console.export_text()

@@ -7,7 +7,7 @@ import click
 
 @click.command("list")
 @click.argument("what", required=False, type=click.Choice(["variants", "suites", "tasks", "hosts", "backends"]))
-@click.option("--load", is_flag=True, help="Import each variant, to see whether it really does.")
+@click.option("--load", is_flag=True, help="Import each variant and backend, to see whether it works.")
 def command(what: str | None, load: bool) -> None:
     """List variants, suites, tasks, hosts and backends, or one of these."""
     from rich.console import Console

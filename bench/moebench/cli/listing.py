@@ -26,12 +26,7 @@ def _table(title: str, *columns: str) -> Table:
 
 def variants(load: bool) -> Table:
     """Name, package, and what it is, or why it cannot be used."""
-    table = _table("variants", "name", "package", "what it is")
-    for found in find_variants().values():
-        problem = found.problem or _missing_import(found) or (_load_problem(found) if load else "")
-        about = Text(f"not usable: {problem}", style="red") if problem else Text(_summary(found))
-        table.add_row(Text(found.name), Text(found.package), about)
-    return table
+    return _plugins("variants", find_variants(), _load_problem if load else None)
 
 
 def suites(load: bool) -> Table:
@@ -74,10 +69,16 @@ def hosts(load: bool) -> Table:
 
 
 def backends(load: bool) -> Table:
-    """Name, package, and what it is."""
-    table = _table("backends", "name", "package", "what it is")
-    for found in find_backends().values():
-        table.add_row(found.name, found.package, found.problem or _summary(found))
+    """Name, package, and what it is, or why it cannot be used."""
+    return _plugins("backends", find_backends(), _backend_problem if load else None)
+
+
+def _plugins(title: str, plugins: Mapping[str, Found], load_problem: Callable[[Found], str] | None) -> Table:
+    table = _table(title, "name", "package", "what it is")
+    for found in plugins.values():
+        problem = found.problem or _missing_import(found) or (load_problem(found) if load_problem else "")
+        about = Text(f"not usable: {problem}", style="red") if problem else Text(_summary(found))
+        table.add_row(Text(found.name), Text(found.package), about)
     return table
 
 
@@ -130,6 +131,16 @@ def _load_problem(found: Found) -> str:
 
     try:
         load_variant(found)
+    except MoebenchError as error:
+        return str(error)
+    return ""
+
+
+def _backend_problem(found: Found) -> str:
+    from moebench.plugins.backends import load_backend
+
+    try:
+        load_backend(found.name)
     except MoebenchError as error:
         return str(error)
     return ""

@@ -14,6 +14,7 @@ from typing import Any
 from moebench import machine
 from moebench.execution.job import Job
 from moebench.execution.processes import start
+from moebench.plugins.backends import switches_set
 from moebench.runs import Cell, Record, Store
 
 ANSWER_WITHIN = 600.0
@@ -71,6 +72,7 @@ def run_session(cell: Cell, jobs: Sequence[Job], device: str, tick: Callable[[st
             "device_type": device.partition(":")[0],
             "versions": machine.versions(),
             "backend": cell.session["backend"],
+            "backend_switches": switches_set(jobs[0].backend),
             "suite": jobs[0].suite,
             "row": "",
             "started": started.isoformat(timespec="seconds"),

@@ -14,6 +14,7 @@ from moebench.execution.measure_cell import measure
 from moebench.execution.statuses import status_of
 from moebench.execution.train_cell import train_and_score
 from moebench.heap import keep_freed_memory
+from moebench.plugins.backends import switches_set
 from moebench.runs import Record, Store
 from moebench.training.device import device_name
 
@@ -47,6 +48,7 @@ def _provenance(job: Job, device: torch.device, started: datetime, seconds: floa
         "device_type": device.type,
         "versions": machine.versions(),
         "backend": job.backend or "auto",
+        "backend_switches": switches_set(job.backend),
         "suite": job.suite,
         "row": job.row,
         "started": started.isoformat(timespec="seconds"),

@@ -2,13 +2,15 @@
 
 A backend is ``run(experts, rows_ND, counts_E, most) -> rows_NO`` on rows sorted by expert, of which one expert has
 ``most`` at most (None: nobody knows). Its module may define
-``available() -> str | None``, the reason why it does not work here. Parts that use a backend have a method
-``set_backend(run)``; ``None`` gives the part back its own choice.
+``available() -> str | None``, the reason why it does not work here, and ``SWITCHES``, names of environment variables
+that change what it does. Parts that use a backend have a method ``set_backend(run)``; ``None`` gives the part back its
+own choice.
 """
 
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -37,6 +39,14 @@ def load_backend(name: str) -> Backend:
     if reason:
         raise PluginError(f"backend {name}: it does not work here: {reason}.")
     return backend
+
+
+def switches_set(name: str | None) -> dict[str, str]:
+    """Which of a backend's switches the environment has, and how they stand: provenance of what it computes."""
+    if name is None:
+        return {}
+    names = getattr(importlib.import_module(load_backend(name).__module__), "SWITCHES", ())
+    return {switch: os.environ[switch] for switch in names if switch in os.environ}
 
 
 def choose_backend(model: nn.Module, name: str | None) -> None:

@@ -21,7 +21,10 @@ flops.register()
 
 
 def run(experts: Experts, rows_ND: Tensor, counts_E: Tensor, most: int | None = None) -> Tensor:
-    """rows_NO; the same function as the loop's, which takes over where this one does not work or has no rows."""
+    """Two of torch's grouped products over the sorted rows.
+
+    The loop takes over where they do not work, or where there are no rows.
+    """
     device, dtype = rows_ND.device.type, rows_ND.dtype
     if torch.is_autocast_enabled(device):
         dtype = torch.get_autocast_dtype(device)

@@ -9,7 +9,7 @@ from moevariants.parts.experts import Experts
 
 
 def run(experts: Experts, rows_ND: Tensor, counts_E: Tensor, most: int | None = None) -> Tensor:
-    """rows_NO: each expert's own rows through its two layers. Every other backend is held to this one.
+    """One expert after the other: the readable oracle that every other backend is held to.
 
     An expert without rows is passed over, its weights unread.
     """

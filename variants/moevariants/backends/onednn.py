@@ -11,7 +11,10 @@ from moevariants.parts.turns import in_turns
 
 
 def run(experts: Experts, rows_ND: Tensor, counts_E: Tensor, most: int | None = None) -> Tensor:
-    """rows_NO; the loop takes over where this one does not work or has no rows."""
+    """One expert after the other with oneDNN's products, in float32 on a CPU.
+
+    The loop takes over where they do not work, or where there are no rows.
+    """
     if not len(rows_ND) or not onednn.serves(rows_ND, experts.w_in_EDH, experts.w_out_EHO):
         return loop.run(experts, rows_ND, counts_E, most)
     counts = counts_E.tolist()

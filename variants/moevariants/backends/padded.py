@@ -16,7 +16,7 @@ from moevariants.parts.experts import Experts
 
 
 def run(experts: Experts, rows_ND: Tensor, counts_E: Tensor, most: int | None = None) -> Tensor:
-    """rows_NO; the loop takes over where there are no rows."""
+    """Two batched products, every expert at one capacity; the loop takes over where there are no rows."""
     if not len(rows_ND):
         return loop.run(experts, rows_ND, counts_E, most)
     places = int(counts_E.max()) if most is None else min(most, len(rows_ND))
