@@ -12,14 +12,16 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Callable
-from typing import Any
-
-from torch import Tensor, nn
+from typing import TYPE_CHECKING, Any
 
 from moebench.errors import PluginError, UnknownNameError
 from moebench.plugins.find import find_backends
 
-Backend = Callable[[Any, Tensor, Tensor, int | None], Tensor]
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+# In quotes, so that what knows of backends does not import torch.
+Backend = Callable[[Any, "Tensor", "Tensor", "int | None"], "Tensor"]
 
 
 def load_backend(name: str) -> Backend:
