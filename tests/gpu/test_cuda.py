@@ -1,0 +1,123 @@
+"""Every layer and backend on CUDA, in fp32 and in bf16: `tox run -e gpu`. The CPU in fp64 is the oracle."""
+
+import copy
+
+import pytest
+import torch
+
+from moebench.contract import LayerShape
+from moevariants.cosine_topk import CosineTopK
+from moevariants.deepseek import DeepSeek
+from moevariants.dense import Dense
+from moevariants.expert_choice import ExpertChoice
+from moevariants.hash_position import HashPosition
+from moevariants.modse import MoDSE
+from moevariants.mu_moe import MuMoECP, MuMoETR
+from moevariants.smola import SMoLA
+from moevariants.soft_moe import SoftMoE
+from moevariants.sparse_topk import PRESETS, SparseTopK
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no NVIDIA GPU")
+
+# Sizes that are multiples of nothing.
+SHAPE = LayerShape(dim=27, out_dim=21, tokens=None)
+LAYERS = [
+    (Dense, {}),
+    (SoftMoE, {}),
+    (SoftMoE, {"slots": 2, "normalise": True}),
+    (SparseTopK, {}),
+    (SparseTopK, dict(PRESETS["switch"])),
+    (SparseTopK, dict(PRESETS["gshard"])),
+    (SparseTopK, dict(PRESETS["v_moe"]) | {"noise_std": 0.0, "loss/load": 0.0}),
+    (CosineTopK, {}),
+    (HashPosition, {}),
+    (DeepSeek, {}),
+    (ExpertChoice, {}),
+    (MoDSE, {}),
+    (SMoLA, {}),
+    (MuMoECP, {}),
+    (MuMoETR, {}),
+]
+BACKENDS = ["loop", "grouped", "padded", "auto"]
+NO_WAITING = [(SparseTopK, {}, "grouped"), (DeepSeek, {}, "grouped"), (SparseTopK, dict(PRESETS["switch"]), "padded")]
+
+every = pytest.mark.parametrize(("variant", "settings"), LAYERS, ids=str)
+with_backends = pytest.mark.parametrize("backend", BACKENDS)
+
+
+def build(variant, settings, backend="auto"):
+    torch.manual_seed(0)
+    layer = variant().build(SHAPE, 13, settings)
+    for module in layer.modules():
+        if hasattr(module, "set_backend"):
+            module.set_backend(backend)
+    return layer
+
+
+def step(layer, x_BTD, bf16=False):
+    """Outputs, and the gradients of their weighed sum and of all losses."""
+    probe_BTO = torch.randn(*x_BTD.shape[:2], SHAPE.out_dim, generator=torch.Generator().manual_seed(2))
+    x_BTD = x_BTD.clone().requires_grad_()
+    with torch.autocast("cuda", torch.bfloat16, enabled=bf16):
+        routing = layer.route(x_BTD)
+        y_BTO = layer.compute(x_BTD, routing)
+    loss = (y_BTO.to(x_BTD.dtype) * probe_BTO.to(x_BTD)).sum() + sum(routing.losses.values())
+    grads = torch.autograd.grad(loss, [x_BTD, *layer.parameters()], allow_unused=True, materialize_grads=True)
+    return y_BTO.detach(), grads
+
+
+def tokens():
+    return torch.randn(3, 17, SHAPE.dim, generator=torch.Generator().manual_seed(1))
+
+
+@with_backends
+@every
+def test_fp32_is_the_cpu_in_fp64(variant, settings, backend):
+    layer = build(variant, settings, backend)
+    wanted, their_grads = step(copy.deepcopy(layer).double(), tokens().double())
+    got, grads = step(layer.cuda(), tokens().cuda())
+    torch.testing.assert_close(got.cpu().double(), wanted, rtol=1e-3, atol=1e-4)
+    for one, other in zip(grads, their_grads, strict=True):
+        torch.testing.assert_close(one.cpu().double(), other, rtol=1e-3, atol=1e-3)
+
+
+@with_backends
+@every
+def test_bf16_autocast_is_near_and_every_gradient_is_finite(variant, settings, backend):
+    layer = build(variant, settings, backend).cuda()
+    wanted, _ = step(layer, tokens().cuda())
+    got, grads = step(layer, tokens().cuda(), bf16=True)
+    torch.testing.assert_close(got.float(), wanted, rtol=5e-2, atol=5e-2)
+    assert all(torch.isfinite(grad).all() for grad in grads)
+
+
+@with_backends
+@every
+def test_two_steps_are_the_same_bit_for_bit(variant, settings, backend):
+    found = []
+    for _ in range(2):
+        layer = build(variant, settings, backend).cuda()
+        found.append(step(layer, tokens().cuda()))
+    (y, grads), (again, other) = found
+    assert torch.equal(y, again)
+    assert all(torch.equal(a, b) for a, b in zip(grads, other, strict=True))
+
+
+@pytest.mark.parametrize("bf16", [False, True])
+@pytest.mark.parametrize(("variant", "settings", "backend"), NO_WAITING, ids=str)
+def test_a_forward_pass_does_not_wait_for_the_device(variant, settings, backend, bf16):
+    layer, x_BTD = build(variant, settings, backend).cuda(), tokens().cuda()
+    with torch.autocast("cuda", torch.bfloat16, enabled=bf16):
+        layer.compute(x_BTD, layer.route(x_BTD))  # trials and kernels are loaded now
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            layer.compute(x_BTD, layer.route(x_BTD))
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+
+
+def test_a_run_trains_on_the_gpu(tmp_path):
+    from moebench import run
+
+    board = run("quick", seeds=1, trials=1, variants=["sparse_topk"], device="cuda", results=tmp_path)
+    assert board is not None

@@ -1,0 +1,46 @@
+"""Options of the perf suite: the device, and where its page goes."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from ledger import Ledger
+
+from moebench.heap import keep_freed_memory
+from moebench.training.device import choose_device
+
+THREADS = 2
+
+
+def pytest_addoption(parser):
+    parser.addoption("--device", default="cpu", help="Where layers are timed: cpu, cuda or cuda:N.")
+    parser.addoption("--publish", metavar="DIR", help="Write the page of what was timed below this directory.")
+
+
+def pytest_configure(config):
+    config.ledger = Ledger(choose_device(config.getoption("--device")))
+
+
+@pytest.fixture(scope="session")
+def device(request):
+    return request.config.ledger.device
+
+
+@pytest.fixture(scope="session")
+def ledger(request):
+    return request.config.ledger
+
+
+@pytest.fixture(autouse=True)
+def threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(THREADS)
+    keep_freed_memory()
+    yield
+    torch.set_num_threads(before)
+
+
+def pytest_sessionfinish(session):
+    folder = session.config.getoption("--publish")
+    if folder and (place := session.config.ledger.write(Path(folder))):
+        print(f"\nwritten to {place}")

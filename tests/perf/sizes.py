@@ -1,0 +1,32 @@
+"""The layers that are timed, and how large they are."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Size(NamedTuple):
+    """inputs B of tokens T of width dim D; experts E of width hidden H; per_token: K of a sparse layer."""
+
+    inputs: int
+    tokens: int
+    dim: int
+    experts: int
+    hidden: int
+    per_token: int = 1
+
+    @property
+    def words(self) -> str:
+        """For a heading."""
+        return (
+            f"{self.inputs * self.tokens:,} tokens, D {self.dim}, E {self.experts}, H {self.hidden}, K {self.per_token}"
+        )
+
+
+# The three at which limits are stated.
+FEW = Size(inputs=8, tokens=196, dim=192, experts=16, hidden=384, per_token=2)
+FINE = Size(inputs=8, tokens=196, dim=192, experts=64, hidden=96, per_token=8)
+LARGE = Size(inputs=64, tokens=196, dim=384, experts=32, hidden=768, per_token=2)
+
+# Soft MoE, one slot an expert.
+SOFT = Size(inputs=8, tokens=196, dim=192, experts=64, hidden=768)

@@ -1,0 +1,81 @@
+"""Rivals timed in turns inside one pytest-benchmark benchmark, so that what disturbs the machine meets all alike."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from moebench.measure.clock import Spread, spread, synchronise
+
+Work = Callable[[], object]
+WARM_UP = 2
+
+
+@dataclass(frozen=True)
+class Rival:
+    """One that took turns with ours. ms: its milliseconds. ratio: its time over ours, round by round."""
+
+    ms: Spread
+    ratio: Spread
+
+
+def take_turns(
+    benchmark: Any, ours: Work, rivals: Mapping[str, Work], device: torch.device, rounds: int
+) -> tuple[Spread, dict[str, Rival]]:
+    """Ours is what the benchmark times; before each of its rounds each rival has one. Warm-up rounds do not count."""
+    seconds: dict[str, list[float]] = {name: [] for name in rivals}
+
+    def others() -> None:
+        for name, work in rivals.items():
+            synchronise(device)
+            start = time.perf_counter()
+            work()
+            synchronise(device)
+            seconds[name].append(time.perf_counter() - start)
+
+    def own() -> None:
+        ours()
+        synchronise(device)
+
+    benchmark.pedantic(own, setup=others, rounds=rounds, warmup_rounds=WARM_UP, iterations=1)
+    mine = benchmark.stats.stats.data
+    found = {}
+    for name, theirs in seconds.items():
+        counted = theirs[-len(mine) :]
+        ratios = [one / other for one, other in zip(counted, mine, strict=True)]
+        found[name] = Rival(spread([1e3 * s for s in counted]), spread(ratios))
+    return spread([1e3 * s for s in mine]), found
+
+
+def forward(layer: nn.Module, x_BTD: Tensor) -> Work:
+    """A pass without gradients."""
+
+    def work() -> None:
+        with torch.no_grad():
+            layer(x_BTD)
+
+    return work
+
+
+def forward_and_backward(layer: nn.Module, x_BTD: Tensor) -> Work:
+    """A pass and the gradients to inputs and parameters, which are thrown away, as by an optimiser's step."""
+    parameters = [parameter for parameter in layer.parameters() if parameter.requires_grad]
+    x_BTD, probe_BTD = x_BTD.clone().requires_grad_(), torch.randn_like(x_BTD)
+
+    def work() -> None:
+        layer(x_BTD).backward(probe_BTD)
+        for tensor in (x_BTD, *parameters):
+            tensor.grad = None
+
+    return work
+
+
+PASSES: Mapping[str, Callable[[nn.Module, Tensor], Work]] = {
+    "forward": forward,
+    "forward + backward": forward_and_backward,
+}
