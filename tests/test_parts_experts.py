@@ -8,8 +8,10 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from moebench.contract import LayerShape
+from moebench.contract.shape import ACTIVATIONS
 from moevariants.backends import auto, backend_names, find_backend, flops, grouped, loop, onednn, padded
 from moevariants.parts import Experts
+from moevariants.parts.activations import activation
 
 # Rows per expert: uneven, with empty experts first, in the middle and last; one hot expert; none at all.
 COUNTS = [(0, 3, 0, 7, 1, 0), (11, 0, 0, 0, 0, 0), (0, 0, 0, 0, 0, 0), (2, 2, 2, 2, 2, 2)]
@@ -257,3 +259,13 @@ def test_turns_of_sizes_that_are_rounded_are_the_loop(activation):
     mine, oracle = (gradients(run, experts, counts, True) for run in (onednn.run, loop.run))
     for one, other in zip(mine, oracle, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", sorted(ACTIVATIONS))
+def test_activations_have_the_gradient_that_autograd_gives_and_leave_zero(name):
+    own = activation(name)
+    units, grad = torch.randn(2, 5, 7, dtype=torch.float64)
+    units.requires_grad_()
+    (wanted,) = torch.autograd.grad(own.apply(units), units, grad)
+    torch.testing.assert_close(own.gradient(grad, units.detach()), wanted)
+    assert not own.apply(torch.zeros(3)).any()

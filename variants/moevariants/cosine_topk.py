@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import torch
@@ -54,7 +55,7 @@ class CosineRouter(nn.Module):
     def forward(self, x_BTD: Tensor) -> Tensor:
         """The logits; float32 or wider. A token, or an embedding, of length 0 has the cosine 0 with all."""
         direction_BTd = _unit(wide_product(x_BTD, self.weight_Dd))
-        factor = self.log_factor.to(direction_BTd.dtype).clamp(max=torch.tensor(WARMEST).log().item()).exp()
+        factor = self.log_factor.to(direction_BTd.dtype).clamp(max=math.log(WARMEST)).exp()
         return factor * wide_product(direction_BTd, _unit(self.embedding_Ed.to(direction_BTd.dtype)).mT)
 
 

@@ -19,7 +19,7 @@ def run(experts: Experts, rows_ND: Tensor, counts_E: Tensor, most: int | None = 
         return loop.run(experts, rows_ND, counts_E, most)
     counts = counts_E.tolist()
     counts[-1] += len(rows_ND) - sum(counts)  # rows of nobody
-    return in_turns(rows_ND, counts, experts.stacks, experts.activate)
+    return in_turns(rows_ND, counts, experts.stacks, experts.activation)
 
 
 def available() -> str | None:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from moebench.contract import LayerShape
 from moevariants.backends import Backend, find_backend
+from moevariants.parts.activations import LINEAR, Activation, activation
 from moevariants.parts.products import batched
 from moevariants.parts.turns import Stacks, in_turns, pays
 
@@ -45,9 +46,14 @@ class Experts(nn.Module):
             if bias is not None:
                 nn.init.uniform_(bias, -bound, bound)
 
+    @property
+    def activation(self) -> Activation:
+        """The host's, or none."""
+        return LINEAR if self.linear else activation(self.shape.activation)
+
     def activate(self, hidden: Tensor) -> Tensor:
         """The host's activation, or nothing."""
-        return hidden if self.linear else self.shape.activate(hidden)
+        return self.activation.apply(hidden)
 
     def set_backend(self, backend: str | Backend | None) -> None:
         """Compute rows with a callable ``run(experts, rows_ND sorted by expert, counts_E, most) -> rows_NO``.
@@ -71,7 +77,7 @@ class Experts(nn.Module):
         """slots_ENO of equally many rows for every expert, no backend needed: two batched products, or turns."""
         (num_experts, num_slots, _), stacks = slots_END.shape, self.stacks
         if pays(slots_END, stacks, num_slots):
-            rows_NO = in_turns(slots_END.flatten(0, 1), [num_slots] * num_experts, stacks, self.activate)
+            rows_NO = in_turns(slots_END.flatten(0, 1), [num_slots] * num_experts, stacks, self.activation)
             return rows_NO.view(num_experts, num_slots, -1)
         hidden_ENH = self.activate(batched(slots_END, stacks.w_in_EDH, stacks.b_in_EH))
         return batched(hidden_ENH, stacks.w_out_EHO, stacks.b_out_EO)

@@ -5,7 +5,7 @@ What an expert makes in between stays in the processor's cache, and large stacks
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -13,11 +13,10 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from moevariants.parts import onednn, pages
+from moevariants.parts.activations import Activation
 
 BIG = 1 << 20
 """Elements of one weight from which an expert is read from memory once, whatever is asked of it."""
-
-Activate = Callable[[Tensor], Tensor]
 
 
 class Stacks(NamedTuple):
@@ -59,7 +58,7 @@ class _Turn(NamedTuple):
     own: slice
 
 
-def in_turns(rows_ND: Tensor, counts: Sequence[int], stacks: Stacks, activate: Activate) -> Tensor:
+def in_turns(rows_ND: Tensor, counts: Sequence[int], stacks: Stacks, activation: Activation) -> Tensor:
     """rows_NO of rows sorted by expert, ``counts`` of them for each; only where ``onednn.serves`` says so.
 
     An expert without rows is passed over, its weights unread. A single row of a big expert is worth a way of its own.
@@ -71,22 +70,22 @@ def in_turns(rows_ND: Tensor, counts: Sequence[int], stacks: Stacks, activate: A
     if big and not learns and set(counts) <= {0, 1} and stacks.w_in_EDH.shape[2] % 2 == 0:
         busy = [expert for expert, count in zip(stacks.unbind(), counts, strict=True) if count]
         rows = zip(torch.split(rows_ND, 1), busy, strict=True)
-        return torch.cat([_in_two_blocks(row_1D, expert, activate) for row_1D, expert in rows])
+        return torch.cat([_in_two_blocks(row_1D, expert, activation) for row_1D, expert in rows])
     turns = list(_turns(counts, len(rows_ND), rounded=not big))
     if learns:
-        rows_NO: Tensor = _InTurns.apply(rows_ND, turns, activate, *stacks)
+        rows_NO: Tensor = _InTurns.apply(rows_ND, turns, activation, *stacks)
         return rows_NO
-    return _forward(rows_ND, turns, activate, stacks, learns=False)[0]
+    return _forward(rows_ND, turns, activation, stacks, learns=False)[0]
 
 
-def _in_two_blocks(row_1D: Tensor, expert: Stacks, activate: Activate) -> Tensor:
+def _in_two_blocks(row_1D: Tensor, expert: Stacks, activation: Activation) -> Tensor:
     """The hidden units of a single row as a batch of 2 blocks of h, read in place: threads share a batch, not a row."""
     w_in_DH, b_in_H, w_out_HO, b_out_O = expert
     w_in_2Dh = w_in_DH.view(len(w_in_DH), 2, -1).transpose(0, 1)
     hidden_21h = torch.bmm(row_1D.expand(2, -1, -1), w_in_2Dh)
     if b_in_H is not None:
         hidden_21h += b_in_H.view(2, 1, -1)
-    row_1O = torch.bmm(activate(hidden_21h), w_out_HO.view(2, -1, w_out_HO.shape[1])).sum(0)
+    row_1O = torch.bmm(activation.apply(hidden_21h), w_out_HO.view(2, -1, w_out_HO.shape[1])).sum(0)
     return row_1O if b_out_O is None else row_1O.add_(b_out_O)
 
 
@@ -108,7 +107,7 @@ def _round_up(count: int) -> int:
 
 
 def _forward(
-    rows_ND: Tensor, turns: list[_Turn], activate: Activate, stacks: Stacks, *, learns: bool
+    rows_ND: Tensor, turns: list[_Turn], activation: Activation, stacks: Stacks, *, learns: bool
 ) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
     """rows_NO; and, where it ``learns``, of each turn the hidden units before and after their activation."""
     rows_NO, hidden, experts = pages.empty((len(rows_ND), stacks.w_out_EHO.shape[2]), rows_ND), [], stacks.unbind()
@@ -117,12 +116,10 @@ def _forward(
         units_nH = onednn.product(rows_ND[rows], w_in_DH, b_in_H)
         if learns:
             _zero_others(units_nH, own)
-            with torch.enable_grad():
-                active_nH = activate(units_nH.requires_grad_())
+        active_nH = activation.apply(units_nH)
+        if learns:
             hidden.append((units_nH, active_nH))
-        else:
-            active_nH = activate(units_nH)
-        rows_NO[start:stop] = onednn.product(active_nH.detach(), w_out_HO, b_out_O)[own]
+        rows_NO[start:stop] = onednn.product(active_nH, w_out_HO, b_out_O)[own]
     return rows_NO, hidden
 
 
@@ -131,10 +128,10 @@ class _InTurns(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, rows_ND: Tensor, turns: list[_Turn], activate: Activate, *stacks: *tuple[Tensor | None, ...]
+        ctx: Any, rows_ND: Tensor, turns: list[_Turn], activation: Activation, *stacks: *tuple[Tensor | None, ...]
     ) -> Tensor:
-        rows_NO, ctx.hidden = _forward(rows_ND, turns, activate, Stacks(*stacks), learns=True)  # type: ignore[arg-type]
-        ctx.turns = turns
+        rows_NO, ctx.hidden = _forward(rows_ND, turns, activation, Stacks(*stacks), learns=True)  # type: ignore[arg-type]
+        ctx.turns, ctx.activation = turns, activation
         ctx.save_for_backward(rows_ND, *stacks)
         return rows_NO
 
@@ -149,10 +146,9 @@ class _InTurns(torch.autograd.Function):
         for (expert, start, stop, rows, own), (units_nH, active_nH) in zip(ctx.turns, ctx.hidden, strict=True):
             grad_w_in_DH, grad_b_in_H, grad_w_out_HO, grad_b_out_O = of_experts[expert]
             grad_nO = grad_NO[rows]
-            grad_nH = onednn.product(grad_nO, experts[expert].w_out_EHO.t())
-            (grad_nH,) = torch.autograd.grad(active_nH, units_nH, grad_nH, retain_graph=True)
+            grad_nH = ctx.activation.gradient(onednn.product(grad_nO, experts[expert].w_out_EHO.t()), units_nH)
             _zero_others(grad_nH, own)
-            grad_w_out_HO.copy_(onednn.product(active_nH.detach().t(), grad_nO))
+            grad_w_out_HO.copy_(onednn.product(active_nH.t(), grad_nO))
             grad_w_in_DH.copy_(onednn.product(rows_ND[rows].t(), grad_nH))
             if grad_b_in_H is not None:
                 torch.sum(grad_nH, 0, out=grad_b_in_H)
@@ -163,7 +159,7 @@ class _InTurns(torch.autograd.Function):
 
 
 def _zero_others(x_nH: Tensor, own: slice) -> None:
-    """What stands in rows of others adds nothing to an expert's gradient; activations of hosts leave 0 as it is."""
+    """What stands in rows of others adds nothing to an expert's gradient; an activation leaves 0 as it is."""
     if own.start:
         x_nH[: own.start] = 0
     if own.stop < len(x_nH):
