@@ -4,6 +4,7 @@ The two take turns step by step, each in a thread that sleeps while the other wo
 steps is compared: whatever else the machine does meets both alike.
 """
 
+import ctypes
 import math
 import statistics
 import threading
@@ -15,6 +16,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from moebench.budgets import Budget, solve
+from moebench.heap import keep_freed_memory
 from moebench.hosts import host_settings, layer_shapes
 from moebench.hosts.build import build_model
 from moebench.plugins.find import find_variant
@@ -23,6 +25,7 @@ from moebench.tasks import get_task
 from moebench.training.loop import Recipe, train
 
 ALLOWED = 1.03
+M_ARENA_MAX = -8  # of glibc's malloc.h
 WARM_UP = 20
 STEPS = 320
 BATCH = 64
@@ -76,6 +79,14 @@ def own_loop(model, data, end_of_step):
     train(model, data, recipe)
 
 
+def one_heap():
+    """Threads share the heap that keeps what is freed: in heaps of their own one of them may be lucky."""
+    keep_freed_memory()
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(M_ARENA_MAX, 1)
+
+
 def seconds_of_steps(name, data, loops):
     """Processor seconds of each step of the two loops, which take turns."""
     turns = [threading.Semaphore(1), threading.Semaphore(0)]
@@ -98,6 +109,7 @@ def seconds_of_steps(name, data, loops):
         finally:
             turns[1 - me].release()
 
+    one_heap()
     threads = [threading.Thread(target=run, args=each) for each in enumerate(loops)]
     for thread in threads:
         thread.start()
@@ -106,13 +118,23 @@ def seconds_of_steps(name, data, loops):
     return seconds
 
 
+def median_ratio(own, bare):
+    """Of the steps that they took in turns, but for those to warm up."""
+    return statistics.median(one / other for one, other in zip(own[WARM_UP:], bare[WARM_UP:], strict=True))
+
+
+ORDERS = (own_loop, bare_loop)
+
+
 @pytest.mark.parametrize("name", ["dense", "soft_moe"])
 def test_the_loop_is_within_three_percent_of_a_bare_one(name, record_property):
-    own, bare = seconds_of_steps(name, get_task("digits").load("train"), (own_loop, bare_loop))
-    assert len(own) == len(bare) == STEPS
-    ratios = [one / other for one, other in zip(own[WARM_UP:], bare[WARM_UP:], strict=True)]
-    ratio = statistics.median(ratios)
+    data = get_task("digits").load("train")
+    # Either goes first once: the first of two threads is some per cent slower, whatever it does.
+    own_first, bare_first = (seconds_of_steps(name, data, loops) for loops in (ORDERS, ORDERS[::-1]))
+    assert {len(seconds) for seconds in (*own_first, *bare_first)} == {STEPS}
+    ratios = [median_ratio(*own_first), median_ratio(*reversed(bare_first))]
+    ratio = math.sqrt(math.prod(ratios))
     record_property("ratio", round(ratio, 4))
-    step_ms = 1e3 * statistics.median(bare[WARM_UP:])
-    print(f"{name}: {ratio:.4f} of {step_ms:.1f} ms (quartiles {statistics.quantiles(ratios)})")
+    step_ms = 1e3 * statistics.median(bare_first[0][WARM_UP:])
+    print(f"{name}: {ratio:.4f} of {step_ms:.1f} ms (first {ratios[0]:.4f}, second {ratios[1]:.4f})")
     assert ratio <= ALLOWED
