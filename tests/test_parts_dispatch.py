@@ -52,6 +52,10 @@ def test_rows_of_nobody_come_last_add_nothing_and_spoil_nothing(kept):
         found.append((y_NO, *torch.autograd.grad(y_NO.sum(), (x_ND, weight_NK), allow_unused=True)))
     for one, other in zip(*found, strict=True):
         torch.testing.assert_close(one, other)
+    # Whoever works on them, for a backend may, learns nothing from them.
+    rows_MO, weight_NK = torch.randn(14, 3).requires_grad_(), torch.rand(7, 2) + 1
+    (grad_MO,) = torch.autograd.grad(combine_rows(rows_MO, weight_NK, whole).sum(), rows_MO)
+    assert torch.equal(grad_MO.any(1), whole.live_M)
 
 
 @pytest.mark.parametrize("kept", [None, 0.6, 0.0])

@@ -300,6 +300,7 @@ def test_switches_that_are_set_are_told(site, monkeypatch):
     monkeypatch.delenv("SAFE", raising=False)
     assert switches_set("switched") == {"FAST": "1"}
     assert switches_set("loop") == switches_set(None) == {}
+    assert switches_set("one that is not there") == {}
 
 
 def test_the_list_says_why_a_backend_cannot_be_used(site):

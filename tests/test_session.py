@@ -43,6 +43,10 @@ def test_every_planned_run_has_a_record(finished: tuple[str, Path]) -> None:
         1,
     )
     assert {record.status for record in Store(results).records()} == {"done"}
+    told = [
+        (record.provenance["backend"], record.provenance["backend_switches"]) for record in Store(results).records()
+    ]
+    assert all(one == ("auto", {}) for one in told)
 
 
 def test_one_worker_gives_the_digits_of_two(finished: tuple[str, Path], tmp_path: Path) -> None:

@@ -17,6 +17,8 @@ from moevariants.expert_choice import ExpertChoice
 from moevariants.hash_position import HashPosition
 from moevariants.modse import MoDSE
 from moevariants.mu_moe import MuMoECP, MuMoETR
+from moevariants.parts import sparse
+from moevariants.parts.dispatch import plan_dispatch
 from moevariants.random_router import RandomRouter
 from moevariants.smola import SMoLA
 from moevariants.soft_moe import SoftMoE
@@ -104,7 +106,7 @@ def test_single_expert_contributions_add_up_to_the_layer(variant, settings):
     torch.testing.assert_close(layer.compute(x_BTD, routing, torch.ones(3, 8, dtype=torch.bool)), whole_BTO)
 
 
-@pytest.mark.parametrize("backend", ["loop", "grouped", "padded"])
+@pytest.mark.parametrize("backend", ["loop", "grouped", "padded", "onednn"])
 @routed
 def test_masked_experts_are_skipped_and_not_multiplied_by_zero(variant, settings, backend):
     layer, x_BTD = build(variant, settings).eval(), tokens()
@@ -119,7 +121,9 @@ def test_masked_experts_are_skipped_and_not_multiplied_by_zero(variant, settings
     # One input may keep what another must not see.
     keep_BE[0, 0] = True
     after_BTO = sick.compute(x_BTD, sick.route(x_BTD), keep_BE)
-    torch.testing.assert_close(after_BTO[1:], before_BTO[1:], rtol=0, atol=1e-6 if backend == "padded" else 0)
+    torch.testing.assert_close(
+        after_BTO[1:], before_BTO[1:], rtol=0, atol=1e-6 if backend in ("padded", "onednn") else 0
+    )
 
 
 @routed
@@ -203,7 +207,43 @@ def test_autocast_is_near_float32_and_float64_is_kept(variant, settings):
     torch.testing.assert_close(wide_BTO.float(), y_BTO, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("backend", ["loop", "grouped", "padded"])
+@pytest.mark.parametrize("backend", ["grouped", "padded", "onednn", "auto"])
+@routed
+def test_a_backend_is_the_loop_in_outputs_losses_and_every_gradient(variant, settings, backend):
+    found = []
+    for name in ("loop", backend):
+        layer, x_BTD = build(variant, settings), tokens().requires_grad_()
+        choose(layer, name)
+        torch.manual_seed(3)  # noise, where there is any
+        routing = layer.route(x_BTD)
+        y_BTO = layer.compute(x_BTD, routing)
+        probe_BTO = torch.randn(y_BTO.shape, generator=torch.Generator().manual_seed(4))
+        loss = (y_BTO * probe_BTO).sum() + sum(routing.losses.values())
+        wanted = [x_BTD, *(parameter for parameter in layer.parameters() if parameter.requires_grad)]
+        found.append([y_BTO, loss, *torch.autograd.grad(loss, wanted)])
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("backend", ["loop", "grouped", "padded", "onednn"])
+@pytest.mark.parametrize("settings", [{"capacity": 0.8}, dict(PRESETS["switch"]), dict(PRESETS["v_moe"])], ids=str)
+def test_rows_of_nobody_as_on_a_gpu_change_no_output_and_no_gradient(settings, backend, monkeypatch):
+    """There dropped choices keep a row, whoever works on it, because how many there are is not asked."""
+    found = []
+    for cut in (True, False):
+        monkeypatch.setattr(sparse, "plan_dispatch", lambda *args, here=cut, **_: plan_dispatch(*args, cut=here))
+        layer, x_BTD = build(SparseTopK, settings), tokens().requires_grad_()
+        choose(layer, backend)
+        torch.manual_seed(3)
+        routing = layer.route(x_BTD)
+        assert not routing.kept_BTK.all(), "something is dropped"
+        loss = layer.compute(x_BTD, routing).square().sum()
+        found.append([loss, *torch.autograd.grad(loss, [x_BTD, *layer.parameters()])])
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("backend", ["loop", "grouped", "padded", "onednn"])
 @every
 def test_training_is_the_same_bit_for_bit(variant, settings, backend):
     def train():

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from moebench.contract import LayerShape
+from moevariants.parts.losses import importance_loss
 from moevariants.random_router import RandomRouter
 from moevariants.sparse_topk import SparseTopK
 
@@ -126,6 +127,13 @@ def test_noise_is_drawn_in_training_alone_and_from_the_default_generator():
     before = torch.get_rng_state()
     assert torch.equal(layer(x_BTD), layer(x_BTD))
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_losses_are_those_of_the_probabilities_without_noise():
+    layer = build(noise_std=30.0, **{"loss/balance": 0.0, "loss/importance": 0.1})
+    x_BTD = torch.randn(2, 6, 4, dtype=torch.float64)
+    wanted = importance_loss(layer.router(x_BTD).softmax(-1))
+    torch.testing.assert_close(layer.route(x_BTD).losses["importance"], wanted)
 
 
 def test_noise_has_the_stated_deviation():

@@ -118,6 +118,9 @@ def test_a_forward_pass_does_not_wait_for_the_device(variant, settings, backend,
 
 def test_a_run_trains_on_the_gpu(tmp_path):
     from moebench import run
+    from moebench.runs import Store
 
-    board = run("quick", seeds=1, trials=1, variants=["sparse_topk"], device="cuda", results=tmp_path)
-    assert board is not None
+    run("quick", seeds=1, trials=1, variants=["sparse_topk"], device="cuda", results=tmp_path, quiet=True)
+    records = [*Store(tmp_path).records()]
+    assert {(record.status, record.provenance["device_type"]) for record in records} == {("done", "cuda")}
+    assert {record.cell["kind"] for record in records} == {"trial", "final", "latency"}

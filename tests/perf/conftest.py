@@ -6,6 +6,7 @@ import pytest
 import torch
 from ledger import Ledger
 
+from moebench.errors import DeviceError
 from moebench.heap import keep_freed_memory
 from moebench.training.device import choose_device
 
@@ -18,7 +19,10 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
-    config.ledger = Ledger(choose_device(config.getoption("--device")))
+    try:
+        config.ledger = Ledger(choose_device(config.getoption("--device")))
+    except DeviceError as error:
+        raise pytest.UsageError(str(error)) from None
 
 
 @pytest.fixture(scope="session")

@@ -47,20 +47,26 @@ class Ledger:
     """Rows and points in the order in which they came."""
 
     def __init__(self, device: torch.device) -> None:
-        self.device, self.rows, self.points = device, [], []  # type: ignore[var-annotated]
+        self.device = device
+        self.rows: list[Row] = []
+        self.points: list[Point] = []
 
     def add(self, entry: Row | Point) -> None:
         """Keep a row or a point."""
-        (self.rows if isinstance(entry, Row) else self.points).append(entry)
+        if isinstance(entry, Row):
+            self.rows.append(entry)
+        else:
+            self.points.append(entry)
 
     def write(self, folder: Path) -> Path | None:
         """The page, its numbers and its figure, in a folder named after the machine; None if nothing was timed."""
         if not self.rows and not self.points:
             return None
-        name = re.sub(r"[^a-z0-9]+", "-", f"{device_name(self.device)} {threads_of(self.device)}".lower()).strip("-")
+        where = self._where()
+        machine_of = f"{where['device']} {where['threads']} threads" if "threads" in where else where["device"]
+        name = re.sub(r"[^a-z0-9]+", "-", machine_of.lower()).strip("-")
         place = folder / name
         place.mkdir(parents=True, exist_ok=True)
-        where = self._where()
         numbers = {"where": where, "rows": self.rows, "points": self.points}
         text = json.dumps(numbers, default=_plain, indent=1, sort_keys=True)
         (place / "perf.json").write_text(text + "\n", encoding="utf-8")
@@ -72,7 +78,8 @@ class Ledger:
         return place
 
     def _where(self) -> dict[str, str]:
-        told = {"device": device_name(self.device), "threads": threads_of(self.device), **machine.versions()}
+        threads = {"threads": str(torch.get_num_threads())} if self.device.type == "cpu" else {}
+        told = {"device": device_name(self.device), **threads, **machine.versions()}
         for package in ("transformers", "soft-moe-pytorch", "st-moe-pytorch", "mixture-of-experts", "tutel"):
             told[package] = _version(package)
         return told
@@ -100,25 +107,16 @@ class Ledger:
         absent: dict[str, str] = {}
         for row in (row for row in self.rows if row.layer == layer):
             case = f"| {row.size} | {row.routing or '-'} | {row.way} |"
-            yield f"{case} **{layer}** | {_ms(row.ours)} | 1 | |"
+            yield f"{case} **{layer}** | {_spread(row.ours)} | 1 | |"
             for name, rival in row.rivals.items():
                 least = row.asked.get(name)
                 met = "" if least is None else f"{least:.2f}{'' if rival.ratio.median >= least else ' (not met)'}"
-                yield f"{case} {name} | {_ms(rival.ms)} | {_ratio(rival.ratio)} | {met} |"
+                yield f"{case} {name} | {_spread(rival.ms)} | {_spread(rival.ratio)} | {met} |"
             absent |= {f"{name} ({row.size})": reason for name, reason in row.absent.items()}
         yield from ("", *(f"Not there: {name}: {reason}." for name, reason in absent.items()))
 
 
-def threads_of(device: torch.device) -> str:
-    """How many threads torch uses on a CPU."""
-    return f"{torch.get_num_threads()} threads" if device.type == "cpu" else ""
-
-
-def _ms(of: Spread) -> str:
-    return f"{of.median:.2f} ({of.low:.2f} to {of.high:.2f})"
-
-
-def _ratio(of: Spread) -> str:
+def _spread(of: Spread) -> str:
     return f"{of.median:.2f} ({of.low:.2f} to {of.high:.2f})"
 
 

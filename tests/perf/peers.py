@@ -85,10 +85,12 @@ def tutel(size: Size, weight_DE: Tensor) -> nn.Module:
 
 
 def st_moe(size: Size, weight_DE: Tensor) -> nn.Module:
-    """st-moe-pytorch, whose experts are gated and whose capacity stays as it comes."""
+    """st-moe-pytorch with its own capacity. Its experts are gated, and it takes two thirds of the width by itself."""
     from st_moe_pytorch import MoE
 
-    layer = MoE(dim=size.dim, num_experts=size.experts, gating_top_n=size.per_token, expert_hidden_mult=_mult(size))
+    layer = MoE(
+        dim=size.dim, num_experts=size.experts, gating_top_n=size.per_token, expert_hidden_mult=size.hidden / size.dim
+    )
     with torch.no_grad():
         layer.gate.to_gates.weight.copy_(weight_DE.t())
     return _First(layer)
@@ -109,11 +111,6 @@ def soft_moe_pytorch(size: Size, weight_DE: Tensor) -> nn.Module:
     from soft_moe_pytorch import SoftMoE
 
     return SoftMoE(dim=size.dim, num_experts=size.experts, num_slots=1, expert_mult=size.hidden / size.dim)
-
-
-def _mult(size: Size) -> float:
-    """A hidden width as that package asks for it, which takes two thirds of it."""
-    return size.hidden / size.dim
 
 
 class _First(nn.Module):
@@ -152,6 +149,8 @@ def why_absent(package: str, name: str, size: Size) -> str | None:
     if name == "dense, same total" and size.inputs * size.tokens * total(size) > 1 << 27:
         return "it would take minutes"
     if package == "tutel":
-        switches = [name for name in ("CAP_FACTOR", "BATCH_PRIO", "SKIP_MOE", "SKIP_EXPERT") if name in os.environ]
+        from moevariants.backends.tutel import SWITCHES
+
+        switches = [switch for switch in SWITCHES if switch in os.environ]
         return f"{switches[0]} is set, which changes what Tutel computes" if switches else None
     return None

@@ -26,7 +26,7 @@ def _table(title: str, *columns: str) -> Table:
 
 def variants(load: bool) -> Table:
     """Name, package, and what it is, or why it cannot be used."""
-    return _plugins("variants", find_variants(), _load_problem if load else None)
+    return _plugins("variants", find_variants(), _load_variant if load else None)
 
 
 def suites(load: bool) -> Table:
@@ -70,13 +70,13 @@ def hosts(load: bool) -> Table:
 
 def backends(load: bool) -> Table:
     """Name, package, and what it is, or why it cannot be used."""
-    return _plugins("backends", find_backends(), _backend_problem if load else None)
+    return _plugins("backends", find_backends(), _load_backend if load else None)
 
 
-def _plugins(title: str, plugins: Mapping[str, Found], load_problem: Callable[[Found], str] | None) -> Table:
+def _plugins(title: str, plugins: Mapping[str, Found], load: Callable[[Found], object] | None) -> Table:
     table = _table(title, "name", "package", "what it is")
     for found in plugins.values():
-        problem = found.problem or _missing_import(found) or (load_problem(found) if load_problem else "")
+        problem = found.problem or _missing_import(found) or (_problem_of(load, found) if load else "")
         about = Text(f"not usable: {problem}", style="red") if problem else Text(_summary(found))
         table.add_row(Text(found.name), Text(found.package), about)
     return table
@@ -126,21 +126,21 @@ def _missing_import(found: Found) -> str:
     return ""
 
 
-def _load_problem(found: Found) -> str:
+def _load_variant(found: Found) -> object:
     from moebench.plugins.load import load_variant
 
-    try:
-        load_variant(found)
-    except MoebenchError as error:
-        return str(error)
-    return ""
+    return load_variant(found)
 
 
-def _backend_problem(found: Found) -> str:
+def _load_backend(found: Found) -> object:
     from moebench.plugins.backends import load_backend
 
+    return load_backend(found.name)
+
+
+def _problem_of(load: Callable[[Found], object], found: Found) -> str:
     try:
-        load_backend(found.name)
+        load(found)
     except MoebenchError as error:
         return str(error)
     return ""

@@ -14,7 +14,7 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from moebench.errors import PluginError, UnknownNameError
+from moebench.errors import MoebenchError, PluginError, UnknownNameError
 from moebench.plugins.find import find_backends
 
 if TYPE_CHECKING:
@@ -44,10 +44,17 @@ def load_backend(name: str) -> Backend:
 
 
 def switches_set(name: str | None) -> dict[str, str]:
-    """Which of a backend's switches the environment has, and how they stand: provenance of what it computes."""
+    """Which of a backend's switches the environment has, and how they stand: provenance of what it computes.
+
+    None for one that cannot be had, which computes nothing: to say so is not the business of a record.
+    """
     if name is None:
         return {}
-    names = getattr(importlib.import_module(load_backend(name).__module__), "SWITCHES", ())
+    try:
+        module = importlib.import_module(load_backend(name).__module__)
+    except MoebenchError:
+        return {}
+    names = getattr(module, "SWITCHES", ())
     return {switch: os.environ[switch] for switch in names if switch in os.environ}
 
 
