@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from moebench import machine
 from moebench.planning.plan import Group, Lookup, Plan
 from moebench.runs import Cell
 
@@ -38,7 +37,7 @@ def _session(plan: Plan, group: Group, budget: int, finalists: list[str]) -> Cel
     session = {
         "finalists": finalists,
         "device": plan.device["name"],
-        "versions": machine.versions(),
+        "versions": plan.versions,
         "backend": plan.backend or "auto",
         "rounds": latency.rounds,
         "repeats": latency.repeats,

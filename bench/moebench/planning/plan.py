@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from moebench import machine
 from moebench.planning.rows import Row
 from moebench.runs import Cell, Record
 from moebench.suites import Suite
@@ -109,6 +110,7 @@ class Plan:
     """Everything that a run of a suite is made of.
 
     protocol: as printed, with what was changed from the suite's. device: type, name and index it runs on.
+    versions: of the software that latency is measured with.
     """
 
     suite: Suite
@@ -118,6 +120,7 @@ class Plan:
     data: str | None
     rows: tuple[Row, ...]
     groups: tuple[Group, ...]
+    versions: dict[str, str] = dataclasses.field(default_factory=machine.versions)
 
     def row(self, name: str) -> Row:
         """The row of that name."""
@@ -154,6 +157,7 @@ class Plan:
             "data": self.data,
             "rows": [dataclasses.asdict(row) for row in self.rows],
             "groups": [dataclasses.asdict(group) for group in self.groups],
+            "versions": self.versions,
         }
 
     @classmethod
@@ -167,4 +171,5 @@ class Plan:
             data=value["data"],
             rows=tuple(Row(**row) for row in value["rows"]),
             groups=tuple(Group.from_json(group) for group in value["groups"]),
+            versions=value["versions"],
         )

@@ -1,0 +1,4 @@
+"""Results that are handed on: a suite's plan and records in one file, the boards made of them, and their verification.
+
+Nothing here imports torch but what builds or runs a variant again (``recount`` and ``rerun``).
+"""

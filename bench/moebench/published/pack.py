@@ -1,0 +1,80 @@
+"""A suite's plan and its records as one text file: a line about the suite, then a line a run, by identity."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from moebench.errors import ResultsError
+from moebench.planning.plan import Plan
+from moebench.runs import Record
+from moebench.runs.store import parse_record
+
+VERSION = 1
+"""Raised when the first line changes its meaning; records have a version of their own."""
+
+NAME = "records.jsonl"
+"""The file's name in a published directory."""
+
+
+@dataclass(frozen=True)
+class Pack:
+    """A plan and the records there are of it; ``pack.get`` is a :data:`~moebench.planning.plan.Lookup`."""
+
+    plan: Plan
+    records: Mapping[str, Record]
+
+    def get(self, identity: str) -> Record | None:
+        """The record of an identity, or None."""
+        return self.records.get(identity)
+
+
+def to_lines(plan: Plan, records: Iterable[Record]) -> str:
+    """The pack's text; equal plans and records give equal text."""
+    ordered = sorted(records, key=lambda record: record.identity)
+    head = {"pack": VERSION, "records": len(ordered), "plan": plan.to_json()}
+    return "".join(f"{to_line(value)}\n" for value in (head, *(each.model_dump(mode="json") for each in ordered)))
+
+
+def to_line(value: Any) -> str:
+    """JSON without spaces; the order of keys is kept, for a host's settings are shown in it."""
+    return json.dumps(value, separators=(",", ":"), allow_nan=False)
+
+
+def read_pack(path: Path) -> Pack:
+    """The pack in a file; :class:`ResultsError` where it cannot be read, naming the line that is damaged."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise ResultsError(f"cannot read the pack '{path}' ({error.strerror}).") from error
+    except UnicodeDecodeError as error:
+        raise ResultsError(f"the pack '{path}' is not text ({error.reason}).") from error
+    number = 1
+    try:
+        plan, count = _head(lines[0] if lines else "")
+        records = {}
+        for line in lines[1:]:
+            number += 1
+            record = parse_record(line)
+            if record.identity in records:
+                raise ValueError(f"the record {record.identity} is there twice")
+            records[record.identity] = record
+        if len(records) != count:
+            raise ValueError(f"the pack ends here, after {len(records)} of {count} records")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        why = f"it lacks {error}" if isinstance(error, KeyError) else str(error).partition("\n")[0]
+        raise ResultsError(f"the pack '{path}' is damaged at line {number}: {why.rstrip('.')}.") from error
+    return Pack(plan, records)
+
+
+def _head(line: str) -> tuple[Plan, int]:
+    try:
+        head: Any = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"not whole JSON ({error.msg} at {error.pos})") from error
+    if not isinstance(head, dict) or head.get("pack") != VERSION:
+        raise ValueError(f"not the first line of a pack of version {VERSION}")
+    return Plan.from_json(head["plan"]), int(head["records"])

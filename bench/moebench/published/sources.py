@@ -1,0 +1,55 @@
+"""Results from where a person points: a results directory, or a published one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from moebench.errors import ResultsError, UsageError
+from moebench.planning.cache import get_plan
+from moebench.planning.generations import grown
+from moebench.planning.history import board_request, known_suites
+from moebench.planning.plan import Lookup, Plan
+from moebench.published.pack import NAME, read_pack
+from moebench.runs import Store
+
+
+@dataclass(frozen=True)
+class ResultSet:
+    """A plan and the records there are of it, and the directory that they come from."""
+
+    source: Path
+    plan: Plan
+    lookup: Lookup
+
+
+def is_published(directory: Path) -> bool:
+    """Whether a directory holds a pack, as ``moebench publish`` writes it."""
+    return (directory / NAME).is_file()
+
+
+def open_results(directory: Path, suite: str | None = None) -> ResultSet:
+    """The results in a directory.
+
+    suite: which one of a results directory (by itself the one that ran last); a published directory has one only, and
+    another name is refused. :class:`ResultsError` where there is nothing to read.
+    """
+    if not directory.is_dir():
+        raise ResultsError(f"there is no directory '{directory}'.")
+    if not is_published(directory):
+        return _of_runs(directory, suite)
+    pack = read_pack(directory / NAME)
+    if suite is not None and Path(suite).stem != pack.plan.suite.name:
+        raise UsageError(f"'{directory}' holds suite '{pack.plan.suite.name}', not '{suite}'.")
+    return ResultSet(directory, grown(pack.plan, pack.get), pack.get)
+
+
+def _of_runs(directory: Path, suite: str | None) -> ResultSet:
+    known = known_suites(directory)
+    if not known or (suite is not None and Path(suite).stem not in known):
+        which = f"suite '{suite}' has" if suite is not None else "no suite has"
+        verb = "not run" if suite is not None else "run"
+        raise ResultsError(f"{which} {verb} into '{directory}' yet, and it holds no {NAME} of `moebench publish`.")
+    store = Store(directory)
+    plan = get_plan(board_request(directory, suite), directory)
+    return ResultSet(directory, grown(plan, store.get), store.get)
