@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from moebench.board.statistics import mean_interval, paired_interval, paired_test, rank_intervals
+from moebench.board.statistics import calibrate, mean_interval, paired_interval, paired_test, rank_intervals
+from moebench.board.statistics.calibration import MOST_ROWS
 
 BOARDS = 4000  # a share near 0.95 then has a standard error of 0.0035
 
@@ -21,6 +22,37 @@ def boards(seeds, tasks, variants, boards=BOARDS):
 def test_paired_intervals_cover_what_they_say(tasks):
     intervals = [paired_interval(a, b) for a, b in boards(seeds=5, tasks=tasks, variants=2)]
     assert 0.93 <= np.mean([i.low <= 0 <= i.high for i in intervals]) <= 0.97
+
+
+@pytest.mark.parametrize("tasks", [1, 2, 4])
+def test_the_page_prints_that_95_percent_intervals_cover_94_to_97(tasks):
+    found = calibrate([1.5**task for task in range(tasks)], seeds=5, rows=2, boards=100_000)
+    assert 0.94 <= found.coverage <= 0.97
+    assert 0.015 <= found.false_better <= 0.03
+
+
+def test_the_simulation_counts_what_the_boards_statistics_say():
+    # The same boards, once through the simulation's arrays and once through the functions that make a board.
+    found = calibrate([1.0, 1.5], seeds=5, rows=3, boards=2000)
+    differences = np.random.default_rng([5, 2, 3]).normal(size=(2000, 5, 2)) * [1.0, 1.5]
+    intervals = [paired_interval(d, np.zeros((5, 2))) for d in differences]
+    assert found.coverage == np.mean([i.low <= 0 <= i.high for i in intervals])
+    assert found.false_better == np.mean([i.low > 0 for i in intervals])
+
+
+def test_a_simulated_board_of_equals_is_rarely_divided():
+    assert 0.025 <= calibrate([1.0], seeds=5, rows=10).told_apart <= 0.06
+    assert calibrate([1.0], seeds=5, rows=1).told_apart == 0
+    assert calibrate([1.0], seeds=5, rows=500).rows == MOST_ROWS
+
+
+@pytest.mark.parametrize(
+    ("spread", "seeds", "says"),
+    [([1.0], 1, "one seed has no interval"), ([0.0], 5, "positive numbers"), ([], 5, "positive numbers")],
+)
+def test_what_cannot_be_simulated_is_named(spread, seeds, says):
+    with pytest.raises(ValueError, match=says):
+        calibrate(spread, seeds=seeds, rows=2)
 
 
 @pytest.mark.parametrize("tasks", [1, 4])

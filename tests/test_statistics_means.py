@@ -11,6 +11,7 @@ import pytest
 from scipy import stats
 
 from moebench.board.statistics import mean_interval, paired_interval, paired_test
+from moebench.board.statistics.means import paired_tests
 
 # Quantiles of Student's t with 2 degrees of freedom are closed: (2p - 1) / sqrt(2p (1 - p)).
 T2_975 = 0.95 / sqrt(2 * 0.975 * 0.025)  # 4.3027
@@ -189,3 +190,17 @@ def test_importing_the_statistics_loads_no_heavy_library():
     code = f"import sys, moebench.board.statistics; print(*({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
+
+
+def test_many_pairs_at_once_are_the_pairs_one_by_one():
+    scores = np.random.default_rng(3).normal(0.9, 0.01, (4, 5, 2))
+    scores[3] = scores[2] + 0.25  # differs by a constant: no spread, so nothing is told
+    scores[1, :, 1] = scores[0, :, 1]  # alike on one task
+    first, second = np.triu_indices(4, 1)
+    differences, p_values = paired_tests(scores, first, second)
+    for a, b, difference, p in zip(first, second, differences, p_values, strict=True):
+        alone = paired_test(scores[a], scores[b])
+        assert difference == pytest.approx(alone.difference, abs=1e-15)
+        assert p == pytest.approx(alone.p_value, rel=1e-12)
+    assert p_values[-1] == 1
+    assert paired_tests(scores[:, :1], first, second)[1].tolist() == [1.0] * 6

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from moebench.board.statistics import Interval, median_interval, ratio_interval
+from moebench.board.statistics import Interval, faster_matrix, median_interval, ratio_interval
 
 
 def test_six_samples_reach_95_percent_with_their_range():
@@ -90,3 +90,21 @@ def test_ratio_is_taken_inside_a_round():
 def test_wrong_rounds_are_named(a, b, message):
     with pytest.raises(ValueError, match=message):
         ratio_interval(a, b)
+
+
+def test_faster_is_whose_ratio_lies_below_one():
+    # Twelve rounds: the third smallest and the third largest are the bounds, so ten of twelve must agree.
+    base = np.linspace(1.0, 1.1, 12)
+    rounds = np.stack(
+        [base, np.where(np.arange(12) < 2, 0.9, 1.2) * base, np.where(np.arange(12) < 3, 0.9, 1.2) * base]
+    )
+    faster = faster_matrix(rounds)
+    assert faster.tolist() == [[False, True, False], [False, False, False], [False, False, False]]
+    for a in range(3):
+        for b in range(3):
+            if a != b:
+                assert faster[a, b] == (ratio_interval(rounds[a], rounds[b]).high < 1)
+
+
+def test_five_rounds_tell_nothing_apart():
+    assert not faster_matrix([[1.0] * 5, [2.0] * 5]).any()

@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import cache
 
+from moebench.board.calibrated import calibration
 from moebench.board.entry import make_entry
 from moebench.board.evidence import Evidence
+from moebench.board.front import front_places
 from moebench.board.held_equal import task_notes, versions
 from moebench.board.latency import Clock
 from moebench.board.model import Board, Rung
-from moebench.board.ranking import in_order, on_front, ranks
+from moebench.board.ranking import in_order, ranks
 from moebench.board.reasons import unranked
 from moebench.planning.plan import Lookup, Plan
 from moebench.planning.rows import BASELINE
@@ -22,6 +24,7 @@ def build_board(plan: Plan, lookup: Lookup) -> Board:
     seen = cache(lookup)
     suite = plan.suite
     gathered = {budget: [Evidence.of(plan, row, budget, seen) for row in plan.rows] for budget in suite.budgets}
+    rungs = tuple(_rung(plan, budget, evidences, seen) for budget, evidences in gathered.items())
     return Board(
         suite=suite.name,
         title=suite.title,
@@ -34,15 +37,18 @@ def build_board(plan: Plan, lookup: Lookup) -> Board:
         latency_batch=suite.latency.batch,
         latency_rounds=suite.latency.rounds,
         tasks=task_notes(plan),
-        rungs=tuple(_rung(plan, budget, evidences, seen) for budget, evidences in gathered.items()),
+        rungs=rungs,
         versions=versions(_records([e for evidences in gathered.values() for e in evidences])),
+        calibration=calibration(
+            gathered[suite.budgets[0]], suite.seeds, sum(entry.rank is not None for entry in rungs[0].entries)
+        ),
     )
 
 
 def _rung(plan: Plan, budget: int, evidences: list[Evidence], lookup: Lookup) -> Rung:
     clock = Clock.of(plan, budget, lookup)
     reasons = {e.row.name: unranked(e, plan.suite.axis) for e in evidences}
-    places = ranks(evidences, reasons)
+    by_rank = ranks(evidences, reasons)
     dense = next((e for e in evidences if e.row.name == BASELINE and not reasons[BASELINE]), None)
     entries = [
         make_entry(
@@ -51,14 +57,14 @@ def _rung(plan: Plan, budget: int, evidences: list[Evidence], lookup: Lookup) ->
             evidence,
             clock,
             dense=dense,
-            rank=places.get(evidence.row.name),
+            rank=by_rank.get(evidence.row.name),
             reason=reasons[evidence.row.name],
         )
         for evidence in evidences
     ]
     higher = evidences[0].studies[0].info.higher_is_better
-    front = on_front(entries, higher)
-    return Rung(budget, in_order([replace(e, pareto=front.get(e.variant)) for e in entries], higher))
+    places = front_places(evidences, entries, clock)
+    return Rung(budget, in_order([replace(e, pareto=places.get(e.variant)) for e in entries], higher))
 
 
 def _records(evidences: list[Evidence]) -> list[Record]:

@@ -59,6 +59,10 @@ class Clock:
         ratio = self._ratio(own, name)
         return Timing(interval.value, interval.low, interval.high, "ms", ratio), ""
 
+    def rounds(self, row: str) -> Rounds:
+        """Milliseconds of a row's forward pass round by round, the mean over tasks; empty where a task has none."""
+        return self._mean_rounds(row, FORWARD) or ()
+
     def untrained(self, row: str) -> bool:
         """Whether the row was timed with the weights it started from, because none were kept."""
         return any(self._result(session, row).get("weights") == "initial" for session in self.sessions)

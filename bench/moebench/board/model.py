@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from moebench.board.statistics import Calibration, Place
+
 
 @dataclass(frozen=True)
 class Measure:
@@ -98,7 +100,8 @@ class Entry:
 
     budget: the row's own (a reference row may have another than the suite's). counts: means over tasks.
     flags: sentences a reader should see. seeds, trials: how many have a result, the fewest of any task.
-    pareto: on the front of quality, latency and active parameters; None without one of these or a rank.
+    pareto: whether it is on the front of representation, latency and active parameters for certain, certainly not, or
+    neither; None without one of these or a rank.
     """
 
     variant: str
@@ -127,7 +130,7 @@ class Entry:
     train_inputs_per_second: float | None = None
     train_peak_memory_mib: float | None = None
     forward_peak_memory_mib: float | None = None
-    pareto: bool | None = None
+    pareto: Place | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,7 +156,10 @@ class Rung:
 
 @dataclass(frozen=True, kw_only=True)
 class Board:
-    """A suite's leaderboard on one device; ``rungs`` has one for each budget of the suite."""
+    """A suite's leaderboard on one device; ``rungs`` has one for each budget of the suite.
+
+    calibration: what intervals and ranks do on simulated boards of as many seeds and rows; None where there is one seed.
+    """
 
     suite: str
     title: str
@@ -168,6 +174,7 @@ class Board:
     tasks: tuple[TaskNote, ...]
     rungs: tuple[Rung, ...]
     versions: dict[str, str] = field(default_factory=dict)
+    calibration: Calibration | None = None
 
     @property
     def budget(self) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from moebench.board.evidence import Evidence
 from moebench.board.model import Entry
 from moebench.board.rules import ALPHA
-from moebench.board.statistics import pareto_front, rank_intervals
+from moebench.board.statistics import rank_intervals
 
 
 def ranks(evidences: Sequence[Evidence], reasons: dict[str, str]) -> dict[str, tuple[int, int]]:
@@ -29,14 +29,3 @@ def in_order(entries: Sequence[Entry], higher_is_better: bool = True) -> tuple[E
         return (2 if entry.reference else 1, 0, 0.0)
 
     return tuple(sorted(entries, key=key))
-
-
-def on_front(entries: Sequence[Entry], higher_is_better: bool = True) -> dict[str, bool]:
-    """Which ranked rows no other beats in representation, latency and active parameters together."""
-    points = {
-        entry.variant: (entry.representation.value, entry.latency.value, entry.counts.active_params)
-        for entry in entries
-        if entry.rank and entry.representation and entry.latency and entry.counts
-    }
-    front = pareto_front(points, (not higher_is_better, True, True)) if points else set()
-    return {name: name in front for name in points}

@@ -46,7 +46,7 @@ class Cell:
     @cached_property
     def identity(self) -> str:
         """Twenty hexadecimal digits; equal for equal cells on every machine."""
-        return digest(self.to_json())
+        return digest({each.name: getattr(self, each.name) for each in dataclasses.fields(self)})
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, as stored in the record."""

@@ -78,10 +78,12 @@ def _common_latency_reason(rung: Rung) -> str:
 
 def front(rung: Rung) -> str:
     """The rows on the Pareto front, or nothing where it cannot be known."""
-    names = [plain(entry.variant) for entry in rung.entries if entry.pareto]
-    if not names:
+    places = {name: [plain(e.variant) for e in rung.entries if e.pareto == name] for name in ("front", "undecided")}
+    if not any(places.values()):
         return ""
-    return f"On the Pareto front of representation, latency and active parameters: {', '.join(names)}."
+    named = ", ".join(places["front"]) or "no row for certain"
+    perhaps = f"; perhaps {', '.join(places['undecided'])}" if places["undecided"] else ""
+    return f"On the Pareto front of representation, latency and active parameters: {named}{perhaps}."
 
 
 def _count(number: int, what: str) -> str:

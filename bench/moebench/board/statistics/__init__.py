@@ -10,25 +10,32 @@ Where the data cannot tell (one seed, or seeds that do not differ), an interval 
 p-value is 1: the board never claims more than the seeds show. ``docs/statistics.md`` gives the formulas.
 """
 
+from moebench.board.statistics.calibration import Calibration, calibrate
 from moebench.board.statistics.effort import expected_best, expected_best_curve
 from moebench.board.statistics.interval import Interval
 from moebench.board.statistics.means import PairedTest, mean_interval, paired_interval, paired_test
-from moebench.board.statistics.medians import median_interval, ratio_interval
-from moebench.board.statistics.pareto import pareto_front
-from moebench.board.statistics.ranks import clearly_better, holm, rank_intervals
+from moebench.board.statistics.medians import faster_matrix, median_interval, ratio_interval
+from moebench.board.statistics.pareto import Place, pareto_front, pareto_places
+from moebench.board.statistics.ranks import better_matrix, clearly_better, holm, rank_intervals
 
 __all__ = [
+    "Calibration",
     "Interval",
     "PairedTest",
+    "Place",
+    "better_matrix",
+    "calibrate",
     "clearly_better",
     "expected_best",
     "expected_best_curve",
+    "faster_matrix",
     "holm",
     "mean_interval",
     "median_interval",
     "paired_interval",
     "paired_test",
     "pareto_front",
+    "pareto_places",
     "rank_intervals",
     "ratio_interval",
 ]

@@ -12,7 +12,7 @@ from math import sqrt
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from moebench.board.statistics.interval import Interval, check_share
 from moebench.board.statistics.matrix import Matrix, paired_matrices, score_matrix
@@ -73,6 +73,32 @@ def paired_test(a_SM: ArrayLike, b_SM: ArrayLike) -> PairedTest:
     return PairedTest(mean.value, standard_error, df, p_value)
 
 
+def paired_tests(scores_NSM: Matrix, first_P: NDArray[np.int64], second_P: NDArray[np.int64]) -> tuple[Matrix, Matrix]:
+    """:func:`paired_test` of many pairs at once: difference (P,) and p-value (P,) of the rows that are named.
+
+    ``scores_NSM``: scores of N variants, (N, S seeds, M tasks), the same seeds and tasks for all.
+    """
+    from scipy import special
+
+    difference_PSM = scores_NSM[first_P] - scores_NSM[second_P]
+    size_NM = np.abs(scores_NSM).max(axis=1)
+    deviation_PM = _deviation(difference_PSM, np.maximum(size_NM[first_P], size_NM[second_P]))
+    value_P, p_P = difference_PSM.mean(axis=1).mean(axis=1), np.ones(len(first_P))
+    seen_P = deviation_PM.any(axis=1)
+    standard_error, df = satterthwaite(deviation_PM[seen_P], scores_NSM.shape[1])
+    p_P[seen_P] = 2 * special.stdtr(df, -np.abs(value_P[seen_P]) / standard_error)
+    return value_P, p_P
+
+
+def _deviation(x_XSM: Matrix, scale_XM: Matrix) -> Matrix:
+    """Standard deviation over seeds (..., M); 0 where it is rounding, or where there is one seed."""
+    if x_XSM.shape[-2] < 2:
+        return np.zeros_like(scale_XM)
+    deviation_XM: Matrix = x_XSM.std(axis=-2, ddof=1)
+    deviation_XM[deviation_XM <= _ROUNDING * scale_XM] = 0
+    return deviation_XM
+
+
 def _mean_difference(a_SM: ArrayLike, b_SM: ArrayLike) -> _Mean:
     a, b = paired_matrices(a_SM, b_SM, ("a_SM", "b_SM"))
     return _mean(a - b, np.maximum(np.abs(a), np.abs(b)).max(axis=0))
@@ -84,17 +110,22 @@ def _mean(x_SM: Matrix, scale_M: Matrix) -> _Mean:
     All seeds alike is what coarse scores give by chance (accuracies on a few hundred images, three seeds),
     so a spread of zero is taken as "not measured" and not as certainty.
     """
-    seeds, tasks = x_SM.shape
     value = float(x_SM.mean(axis=0).mean())
-    if seeds < 2:
+    deviation_M = _deviation(x_SM, scale_M)
+    if not deviation_M.any():
         return _Mean(value, None)
-    deviation_M = x_SM.std(axis=0, ddof=1)
-    deviation_M[deviation_M <= _ROUNDING * scale_M] = 0
-    norm = float(np.linalg.norm(deviation_M))
-    if norm == 0:
-        return _Mean(value, None)
-    df = (seeds - 1) / float(((deviation_M / norm) ** 4).sum())
-    return _Mean(value, (norm / sqrt(seeds) / tasks, df))
+    standard_error, df = satterthwaite(deviation_M, len(x_SM))
+    return _Mean(value, (float(standard_error), float(df)))
+
+
+def satterthwaite(deviation_XM: Matrix, seeds: int) -> tuple[Matrix, Matrix]:
+    """Standard error of the mean over tasks and its degrees of freedom, each (...,), from the standard deviations over
+    seeds (..., M tasks), at least one of them above zero.
+    """
+    tasks = deviation_XM.shape[-1]
+    norm_X = np.linalg.norm(deviation_XM, axis=-1)
+    df_X = (seeds - 1) / ((deviation_XM / norm_X[..., None]) ** 4).sum(-1)
+    return norm_X / sqrt(seeds) / tasks, df_X
 
 
 def _t_interval(mean: _Mean, level: float) -> Interval:

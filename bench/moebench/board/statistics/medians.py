@@ -39,6 +39,21 @@ def ratio_interval(a_rounds: ArrayLike, b_rounds: ArrayLike, level: float = 0.95
     return median_interval(a / b, level)
 
 
+def faster_matrix(rounds_NR: ArrayLike, level: float = 0.95) -> NDArray[np.bool_]:
+    """faster_NN[a, b]: whether the interval of a / b, as of :func:`ratio_interval`, lies below 1.
+
+    ``rounds_NR``: positive times of N variants over the same R rounds. Too few rounds for the level: nobody is faster.
+    """
+    check_share(level, "level")
+    times = np.asarray(rounds_NR, dtype=np.float64)
+    rounds = times.shape[1]
+    k = _order(rounds, level)
+    if _coverage(rounds, k) < level:
+        return np.zeros((len(times), len(times)), dtype=bool)
+    won_NN = np.stack([(row < times).sum(axis=1) for row in times])
+    return won_NN > rounds - k
+
+
 def _samples(samples: ArrayLike, name: str) -> NDArray[np.float64]:
     x = np.asarray(samples, dtype=np.float64)
     if x.ndim != 1 or x.size == 0:

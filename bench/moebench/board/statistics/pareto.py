@@ -1,9 +1,15 @@
-"""The Pareto front of several measures."""
+"""The Pareto front of several measures: of points, and of rows of which only some differences are certain."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import isfinite
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Place = Literal["front", "undecided", "beaten"]
 
 
 def pareto_front(points: Mapping[str, Sequence[float]], smaller_is_better: Sequence[bool]) -> set[str]:
@@ -11,8 +17,32 @@ def pareto_front(points: Mapping[str, Sequence[float]], smaller_is_better: Seque
 
     Equal points do not beat each other. Values are compared as they are; uncertainty plays no part.
     """
-    costs = {name: _costs(name, point, smaller_is_better) for name, point in points.items()}
-    return {name for name, cost in costs.items() if not any(_beats(other, cost) for other in costs.values())}
+    if not points:
+        return set()
+    costs_NM = np.array([_costs(name, point, smaller_is_better) for name, point in points.items()])
+    no_worse_NN = (costs_NM[:, None] <= costs_NM).all(-1)
+    better_NN = (costs_NM[:, None] < costs_NM).any(-1)
+    return {name for name, beaten in zip(points, (no_worse_NN & better_NN).any(0), strict=True) if not beaten}
+
+
+def pareto_places(
+    names: Sequence[str], better_MNN: NDArray[np.bool_], equal_MNN: NDArray[np.bool_]
+) -> dict[str, Place]:
+    """Where each of N rows stands by what is certain of their differences in M measures.
+
+    better_MNN[m, a, b]: a is clearly better than b in measure m. equal_MNN[m, a, b]: they are exactly equal in it.
+    beaten: some row is clearly better or equal in every measure, and clearly better in one. front: it is clearly better
+    than every other row in some measure, or equal to it in all, so that nothing can beat it. undecided: neither is
+    certain.
+    """
+    itself_NN = np.eye(len(names), dtype=bool)
+    beats_NN = (better_MNN | equal_MNN).all(0) & better_MNN.any(0)
+    safe_NN = better_MNN.any(0) | equal_MNN.all(0) | itself_NN
+    beaten_N, safe_N = beats_NN.any(0), safe_NN.all(1)
+    return {
+        name: "beaten" if beaten else "front" if safe else "undecided"
+        for name, beaten, safe in zip(names, beaten_N.tolist(), safe_N.tolist(), strict=True)
+    }
 
 
 def _costs(name: str, point: Sequence[float], smaller_is_better: Sequence[bool]) -> tuple[float, ...]:
@@ -20,7 +50,3 @@ def _costs(name: str, point: Sequence[float], smaller_is_better: Sequence[bool])
     if len(point) != len(smaller_is_better) or not all(map(isfinite, point)):
         raise ValueError(f"'{name}' is {list(point)}; it must have {len(smaller_is_better)} finite measures")
     return tuple(x if smaller else -x for x, smaller in zip(point, smaller_is_better, strict=True))
-
-
-def _beats(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
-    return a != b and all(x <= y for x, y in zip(a, b, strict=True))

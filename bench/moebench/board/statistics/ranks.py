@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import combinations
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from moebench.board.statistics.interval import check_share
-from moebench.board.statistics.matrix import paired_matrices
-from moebench.board.statistics.means import paired_test
+from moebench.board.statistics.matrix import Matrix, paired_matrices
+from moebench.board.statistics.means import paired_tests
 
 
-def holm(p_values: Sequence[float]) -> tuple[float, ...]:
+def holm(p_values: Sequence[float] | NDArray[np.float64]) -> tuple[float, ...]:
     """Holm's step-down adjustment, in the order given: the i-th smallest of n times n - i + 1, made monotone.
 
     Rejecting adjusted p < alpha keeps the chance of any false rejection below alpha, whatever the dependence.
@@ -28,22 +27,32 @@ def holm(p_values: Sequence[float]) -> tuple[float, ...]:
     return tuple(adjusted.tolist())
 
 
+def better_matrix(scores: Mapping[str, ArrayLike], higher_is_better: bool, alpha: float = 0.05) -> NDArray[np.bool_]:
+    """better_NN[a, b]: whether variant a is clearly better than b, in the order of ``scores``.
+
+    Clearly: their paired test holds at ``alpha`` after Holm's adjustment over all pairs. ``scores``: name to scores_SM,
+    (S seeds, M tasks), rows the same seeds in the same order for every name.
+    """
+    check_share(alpha, "alpha")
+    better_NN = np.zeros((len(scores), len(scores)), dtype=bool)
+    if len(scores) < 2:
+        return better_NN
+    first, second = np.triu_indices(len(scores), 1)
+    difference_P, p_P = paired_tests(_stacked(scores), first, second)
+    clear_P = np.array(holm(p_P)) < alpha
+    wins_P = (difference_P > 0) == higher_is_better
+    better_NN[first, second] = clear_P & wins_P
+    better_NN[second, first] = clear_P & ~wins_P
+    return better_NN
+
+
 def clearly_better(
     scores: Mapping[str, ArrayLike], higher_is_better: bool, alpha: float = 0.05
 ) -> frozenset[tuple[str, str]]:
-    """The pairs (better, worse) whose paired test holds at ``alpha`` after Holm's adjustment over all pairs.
-
-    ``scores``: name to scores_SM, (S seeds, M tasks), rows the same seeds in the same order for every name.
-    """
-    check_share(alpha, "alpha")
-    pairs = list(combinations(scores, 2))
-    tests = [paired_test(*paired_matrices(scores[a], scores[b], (a, b))) for a, b in pairs]
-    adjusted = holm([test.p_value for test in tests])
-    return frozenset(
-        (a, b) if (test.difference > 0) == higher_is_better else (b, a)
-        for (a, b), test, p in zip(pairs, tests, adjusted, strict=True)
-        if p < alpha
-    )
+    """The pairs (better, worse) of :func:`better_matrix`, by name."""
+    names = list(scores)
+    pairs = np.argwhere(better_matrix(scores, higher_is_better, alpha)).tolist()
+    return frozenset((names[a], names[b]) for a, b in pairs)
 
 
 def rank_intervals(
@@ -54,7 +63,12 @@ def rank_intervals(
     ``scores``: name to scores_SM, (S seeds, M tasks), rows the same seeds in the same order for every name.
     All N intervals together hold the true ranks with probability 1 - alpha or more (as exact as the t tests).
     """
-    decided = clearly_better(scores, higher_is_better, alpha)
-    losses = [worse for _, worse in decided]
-    wins = [better for better, _ in decided]
-    return {name: (1 + losses.count(name), len(scores) - wins.count(name)) for name in scores}
+    better_NN = better_matrix(scores, higher_is_better, alpha)
+    losses_N, wins_N = better_NN.sum(0).tolist(), better_NN.sum(1).tolist()
+    return {name: (1 + losses_N[n], len(scores) - wins_N[n]) for n, name in enumerate(scores)}
+
+
+def _stacked(scores: Mapping[str, ArrayLike]) -> Matrix:
+    """scores_NSM, refused unless all have the same seeds and tasks."""
+    first = next(iter(scores))
+    return np.stack([paired_matrices(scores[first], scores[name], (first, name))[1] for name in scores])
