@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import dataclasses
+import hashlib
 import io
 import json
 import re
@@ -237,7 +239,7 @@ class Page(HTMLParser):
 
 def test_the_page_cannot_be_injected_into(tmp_path: Path) -> None:
     page = Page(TEXTS["html"](hostile_board(tmp_path)))
-    assert not page.all("script")
+    assert len(page.all("script")) == 1, "the page's own"
     assert "alert(1)" in page.text
     assert "\x1b" not in page.text
     assert not [name for _, attributes in page.tags for name in attributes if name.startswith("on")]
@@ -246,21 +248,31 @@ def test_the_page_cannot_be_injected_into(tmp_path: Path) -> None:
 def test_the_page_needs_nothing_from_anywhere(board: Board) -> None:
     text = TEXTS["html"](board)
     page = Page(text)
-    assert not page.all("link")
+    assert [link["href"] for link in page.all("link")] == ["data:,"], "an icon that nobody asks a server for"
     assert not page.all("img")
-    assert "http:" not in text
-    assert "https:" not in text
-    assert "url(" not in text
-    assert all(str(a["href"]).startswith("#") for a in page.all("a"))
-    policy = next(m["content"] for m in page.all("meta") if m.get("http-equiv") == "Content-Security-Policy")
-    assert policy == "default-src 'none'; style-src 'unsafe-inline'"
+    assert not [a for tag in ("script", "iframe", "object") for a in page.all(tag) if a]
+    assert "@import" not in text
+    assert set(re.findall(r"url\(([^)]{5})", text)) <= {"#scat", "#rete", "#effo"}, "clip paths of the drawings"
+    abroad = [str(a["href"]) for a in page.all("a") if not str(a["href"]).startswith("#row-")]
+    assert abroad
+    assert all(re.fullmatch(r"http://127\.0\.0\.1:5000/moebench/run/[0-9a-f]{20}", href) for href in abroad)
+
+
+def test_the_browser_runs_the_pages_own_script_and_no_other(board: Board) -> None:
+    text = TEXTS["html"](board)
+    script = text[text.index("<script>") + 8 : text.index("</script>")]
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    policy = next(m["content"] for m in Page(text).all("meta") if m.get("http-equiv") == "Content-Security-Policy")
+    assert policy == f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; img-src data:"
 
 
 def test_the_pages_table_can_be_read_by_ear(board: Board) -> None:
     page = Page(TEXTS["html"](board))
     assert page.all("caption")
     assert all(th.get("scope") in {"col", "row", "rowgroup"} for th in page.all("th"))
-    assert all(svg.get("aria-hidden") == "true" for svg in page.all("svg"))
+    drawings = [svg for svg in page.all("svg") if svg.get("aria-hidden") != "true"]
+    assert drawings
+    assert all(svg.get("role") == "img" and svg.get("aria-label") for svg in drawings)
     assert page.all("html")[0]["lang"] == "en"
 
 
@@ -279,7 +291,9 @@ def test_every_row_of_the_page_links_to_its_own_details(tmp_path: Path) -> None:
     page = Page(TEXTS["html"](bench.board()))
     targets = [details["id"] for details in page.all("details")]
     assert len(targets) == len(set(targets)) == 8
-    assert [f"#{target}" for target in targets if target] == [a["href"] for a in page.all("a")]
+    links = [str(a["href"]) for a in page.all("a") if str(a["href"]).startswith("#row-")]
+    assert set(links) == {f"#{target}" for target in targets}
+    assert len(links) == 12, "one for each in its table, and one at the point of each that has a score"
 
 
 def test_the_page_gives_the_reason_of_a_row_without_results(tmp_path: Path) -> None:
@@ -290,9 +304,40 @@ def test_the_page_gives_the_reason_of_a_row_without_results(tmp_path: Path) -> N
     assert "variant 'soft_moe' cannot be imported." in text
 
 
+ODD_NAMES = (
+    "",
+    " ",
+    "ab" * 200,
+    "\u202eeom_tfos",
+    "مزيج",
+    "a$_{x}$b",
+    "a|b`c*[d](e)",
+    "🧪" * 9,
+    '"><img src=x>',
+    "a\nb\x00",
+)
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_no_name_breaks_a_format(tmp_path: Path, name: str) -> None:
+    bench = small_board(tmp_path)
+    board = build_board(renamed(bench, "soft_moe", name), bench.store.get)
+    table = [line for line in TEXTS["md"](board).splitlines() if line.startswith("|")]
+    assert [len(re.findall(r"(?<!\\)\|", line)) for line in table] == [9] * 6, "eight cells a line"
+    assert len(list(csv.DictReader(io.StringIO(TEXTS["csv"](board))))) == 4
+    assert json.loads(TEXTS["json"](board))["entries"][0]["variant"] == name
+    assert all(len(line) <= 100 for line in to_table(board, 100).splitlines())
+    page = Page(TEXTS["html"](board))
+    assert not page.all("img")
+    assert len(page.all("details")) == 4
+    shown = "".join(char if char.isprintable() else " " for char in name).strip() or "(no name)"
+    assert shown in page.text
+    assert "\u202e" not in TEXTS["html"](board), "nothing turns the text beside it around"
+
+
 @pytest.mark.parametrize("form", [*TEXTS, "table"])
 def test_the_same_records_give_the_same_bytes(tmp_path: Path, form: str) -> None:
-    """Scores, settings and versions in another order, other times and another order of asking: nothing changes."""
+    """Scores, settings and versions in another order and another order of asking: nothing changes."""
     render = to_table if form == "table" else TEXTS[form]
     bench = small_board(tmp_path)
     expected = render(bench.board())
@@ -301,7 +346,7 @@ def test_the_same_records_give_the_same_bytes(tmp_path: Path, form: str) -> None
         record = bench.store.get(identity)
         if record is None:
             return None
-        provenance = record.provenance | {"started": "2031-01-01T00:00:00+00:00", "machine": "another"}
+        provenance = record.provenance | {"machine": "another"}
         provenance["versions"] = dict(reversed(provenance["versions"].items()))
         return record.model_copy(update={"scores": dict(reversed(record.scores.items())), "provenance": provenance})
 

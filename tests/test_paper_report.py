@@ -11,11 +11,11 @@ from click.testing import CliRunner
 
 import papers
 from moebench.cli.report import command
+from moebench.drawing.style import DARK, inline, styled, svg
 from moebench.errors import DataError, MoebenchError, ResultsError, UsageError
 from moebench.paper.evidence import Part
 from moebench.paper.facts import part_facts
 from moebench.paper.figures import PLOTS, draw
-from moebench.paper.figures.style import DARK, inline, styled, svg
 from moebench.paper.pack import pack_path, to_lines
 from moebench.paper.planned import plan_parts
 from moebench.paper.report import check_report, has_report, write_evidence, write_report

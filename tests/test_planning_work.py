@@ -4,7 +4,6 @@ import dataclasses
 
 import pytest
 
-from moebench import machine
 from moebench.planning.estimate import LATENCY_SECONDS, missing_latency, missing_runs, tally
 from moebench.planning.generations import grown
 from moebench.planning.latency import finalist, latency_cells

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -86,7 +87,7 @@ def run_suite(
             outcome = run_plan(plan, how.results, options, progress, follower.record, follower.settle)
         finally:
             progress.stop()
-        board = build_board(outcome.plan, Records(store))
+        board = build_board(outcome.plan, Records(store), partial(store.finals_of, plan.suite.name))
         pages = board_directory(how.results, plan.suite.name, plan.protocol)
         write_board(board, pages)
         if how.mlflow:

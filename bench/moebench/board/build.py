@@ -2,26 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Container, Iterable
 from dataclasses import replace
-from functools import cache
 
 from moebench.board.calibrated import calibration
 from moebench.board.entry import make_entry
 from moebench.board.evidence import Evidence
 from moebench.board.front import front_places
-from moebench.board.held_equal import task_notes, versions
+from moebench.board.held_equal import task_notes
 from moebench.board.latency import Clock
 from moebench.board.model import Board, Rung
+from moebench.board.provenance import versions
 from moebench.board.ranking import in_order, ranks
 from moebench.board.reasons import unranked
+from moebench.board.strangers import strangers
 from moebench.planning.plan import Lookup, Plan
 from moebench.planning.rows import BASELINE
 from moebench.runs import Record
 
+Others = Callable[[Container[str]], Iterable[Record]]
+"""Final runs of the suite beside those with the identities that are known already, as ``Store.finals_of`` has them."""
 
-def build_board(plan: Plan, lookup: Lookup) -> Board:
-    """The board of a plan. ``lookup`` (as ``Store.get``) is asked once for each run."""
-    seen = cache(lookup)
+
+def build_board(plan: Plan, lookup: Lookup, others: Others = lambda known: ()) -> Board:
+    """The board of a plan. ``lookup`` (as ``Store.get``) is asked once for each run.
+
+    others: among them those of another protocol, budget or training are named.
+    """
+    known: dict[str, Record | None] = {}
+
+    def seen(identity: str) -> Record | None:
+        if identity not in known:
+            known[identity] = lookup(identity)
+        return known[identity]
+
     suite = plan.suite
     gathered = {budget: [Evidence.of(plan, row, budget, seen) for row in plan.rows] for budget in suite.budgets}
     rungs = tuple(_rung(plan, budget, evidences, seen) for budget, evidences in gathered.items())
@@ -42,6 +56,7 @@ def build_board(plan: Plan, lookup: Lookup) -> Board:
         calibration=calibration(
             gathered[suite.budgets[0]], suite.seeds, sum(entry.rank is not None for entry in rungs[0].entries)
         ),
+        strangers=strangers(plan, others(known)),
     )
 
 

@@ -7,6 +7,7 @@ from moebench.board.evidence import Evidence, Run, Study
 from moebench.board.flags import flags
 from moebench.board.latency import Clock
 from moebench.board.model import Entry, Measure, TaskResult
+from moebench.board.provenance import provenance
 from moebench.board.reasons import missing_on
 from moebench.board.tuning import tuning
 from moebench.planning.plan import Plan
@@ -81,6 +82,7 @@ def _task_result(plan: Plan, evidence: Evidence, study: Study, clock: Clock) -> 
         train_inputs_per_second=resources.inputs_per_second(study),
         peak_memory_mib=resources.train_memory(study),
         records=tuple(record.identity for record in study.final_records),
+        provenance=provenance(study.final_records),
     )
 
 

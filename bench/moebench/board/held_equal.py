@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 from moebench.board.model import TaskNote
 from moebench.planning.plan import Plan
-from moebench.runs import Record
 from moebench.suites import TaskEntry
 from moebench.suites.schema import Training
 from moebench.tasks import get_task
@@ -18,15 +16,6 @@ SHOWN = ("data_digest", "split", "host", "steps", "batch", "micro_batch", "preci
 def task_notes(plan: Plan) -> tuple[TaskNote, ...]:
     """One note a task, in the suite's order."""
     return tuple(_note(plan, entry) for entry in plan.suite.task)
-
-
-def versions(records: Iterable[Record]) -> dict[str, str]:
-    """Software that the records were made with, by package; several versions are all named."""
-    found: dict[str, set[str]] = {}
-    for record in records:
-        for package, version in record.provenance.get("versions", {}).items():
-            found.setdefault(package, set()).add(str(version))
-    return {package: ", ".join(sorted(found[package])) for package in sorted(found)}
 
 
 def _note(plan: Plan, entry: TaskEntry) -> TaskNote:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from moebench.board.build import build_board
@@ -30,4 +31,4 @@ def read_board(store: Store, suite: str | None, seeds: int | None = None, trials
     """As :func:`load_board`; afterwards ``store.damaged`` lists the records that could not be read."""
     request = board_request(store.root, suite, seeds, trials)
     plan = get_plan(request, store.root)
-    return build_board(grown(plan, store.get), store.get)
+    return build_board(grown(plan, store.get), store.get, partial(store.finals_of, plan.suite.name))

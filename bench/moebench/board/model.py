@@ -68,6 +68,21 @@ class Counts:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Provenance:
+    """Where the final runs of a row on a task come from: what may differ between equal results.
+
+    started: the first of them, in UTC. seconds: of all of them together.
+    """
+
+    code_digest: str
+    devices: tuple[str, ...]
+    backends: tuple[str, ...]
+    versions: dict[str, str]
+    started: str
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class TaskResult:
     """One row on one task. ``score`` is None until every seed has a result; ``reason`` says what is missing.
 
@@ -92,6 +107,7 @@ class TaskResult:
     train_inputs_per_second: float | None = None
     peak_memory_mib: float | None = None
     records: tuple[str, ...] = ()
+    provenance: Provenance | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,6 +162,32 @@ class TaskNote:
     held_equal: dict[str, Any]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Stranger:
+    """Finished runs under a row's name that are not compared with the board's, and what keeps them apart.
+
+    score: mean test score of ``runs`` final runs.
+    """
+
+    variant: str
+    task: str
+    runs: int
+    score: Measure
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verification:
+    """What ``moebench verify --rerun`` saw: of so many runs of a published board, how many were chosen by its own
+    digest and run again, how many of these agreed, and on which device.
+    """
+
+    runs: int
+    rerun: int
+    agreed: int
+    device: str
+
+
 @dataclass(frozen=True)
 class Rung:
     """The entries of one budget: ranked ones first, then those without a rank, then reference rows."""
@@ -158,7 +200,8 @@ class Rung:
 class Board:
     """A suite's leaderboard on one device; ``rungs`` has one for each budget of the suite.
 
-    calibration: what intervals and ranks do on simulated boards of as many seeds and rows; None where there is one seed.
+    calibration: what intervals and ranks do on simulated boards of as many seeds and rows; None for one seed.
+    strangers: finished runs of the suite that belong to another comparison. verification: of a published board.
     """
 
     suite: str
@@ -175,6 +218,8 @@ class Board:
     rungs: tuple[Rung, ...]
     versions: dict[str, str] = field(default_factory=dict)
     calibration: Calibration | None = None
+    strangers: tuple[Stranger, ...] = ()
+    verification: Verification | None = None
 
     @property
     def budget(self) -> int:

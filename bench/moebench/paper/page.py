@@ -7,10 +7,10 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from moebench.board.formats import numbers
+from moebench.drawing.style import theme
 from moebench.paper.evidence import Evidence
 from moebench.paper.facts import part_facts, size_tables
 from moebench.paper.figures import Drawing, Plot
-from moebench.paper.figures.style import theme
 from moebench.paper.judged import Judged, tally
 from moebench.paper.verdict import FAILS, HOLDS
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -119,6 +120,20 @@ class Store:
             record = self.get(path.stem)
             if record is not None:
                 yield record
+
+    def finals_of(self, suite: str, known: Container[str] = ()) -> Iterator[Record]:
+        """The readable records of final runs that a suite of that name made, by identity, but for the known ones."""
+        marks = tuple(
+            f"{name}: {json.dumps(value)}".encode() for name, value in (('"suite"', suite), ('"kind"', "final"))
+        )
+        for path in sorted((self.root / "records").glob("*/*.json")):
+            if path.stem in known:
+                continue
+            with contextlib.suppress(OSError):
+                content = path.read_bytes()
+                # A results directory holds every suite's records: only those that may be meant are parsed.
+                if all(mark in content for mark in marks) and (record := self.get(path.stem)) is not None:
+                    yield record
 
     def _write(self, path: Path, content: bytes) -> None:
         try:

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from math import isfinite
 from typing import Any
 
-from moebench.board.model import Board, Counts, Entry, Measure, Rung, TaskNote, TaskResult, Timing, Tuning
+from moebench.board.model import (
+    Board,
+    Counts,
+    Entry,
+    Measure,
+    Rung,
+    Stranger,
+    TaskNote,
+    TaskResult,
+    Timing,
+    Tuning,
+)
 from moebench.board.rules import LEVEL, RANK_RULE
 
 
@@ -34,13 +46,20 @@ def to_object(board: Board) -> dict[str, Any]:
         "latency_rounds": board.latency_rounds,
         "tasks": {task.name: _task_note(task) for task in board.tasks},
         "versions": board.versions,
+        "calibration": dataclasses.asdict(board.calibration) if board.calibration else None,
+        "verification": dataclasses.asdict(board.verification) if board.verification else None,
         "entries": [_entry(entry) for entry in first.entries],
         "ladder": [_rung(rung) for rung in further],
+        "strangers": [_stranger(stranger) for stranger in board.strangers],
     }
 
 
 def _rung(rung: Rung) -> dict[str, Any]:
     return {"budget": rung.budget, "entries": [_entry(entry) for entry in rung.entries]}
+
+
+def _stranger(stranger: Stranger) -> dict[str, Any]:
+    return dataclasses.asdict(stranger) | {"score": measure(stranger.score), "rank": None}
 
 
 def _task_note(task: TaskNote) -> dict[str, Any]:
@@ -110,6 +129,7 @@ def _task(task: TaskResult) -> dict[str, Any]:
             for s in task.scores
         },
         "records": list(task.records),
+        "provenance": dataclasses.asdict(task.provenance) if task.provenance else None,
     }
 
 

@@ -6,7 +6,7 @@ import html
 from collections.abc import Sequence
 
 from moebench.board.formats import facts, words
-from moebench.board.formats.numbers import latency, plain, rank, short, with_interval
+from moebench.board.formats.numbers import latency, plain, rank, short, shown_name, with_interval
 from moebench.board.model import Board, Entry, Rung
 from moebench.board.rules import RANK_RULE
 from moebench.planning.rows import BASELINE
@@ -19,7 +19,10 @@ def to_markdown(board: Board) -> str:
     lines = [f"# {escape(board.title)}", "", escape(words.how_ranked(board)).replace("  ", "; ") + ".", ""]
     for rung in board.rungs:
         lines += _rung(board, rung)
-    for note in (*words.footer(board), RANK_RULE):  # our own words: no name is in them
+    if found := words.strangers(board):
+        lines += [*(f"- **{escape(name)}**: {escape(sentence)}" for name, sentence in found), ""]
+    own_words = (*words.footer(board), RANK_RULE, words.calibrated(board))  # no name is in them
+    for note in filter(None, (*own_words, escape(words.verified(board)))):
         lines += [note, ""]
     lines += _held_equal(board)
     return "\n".join(lines) + "\n"
@@ -54,7 +57,7 @@ def _cells(entry: Entry, tasks: Sequence[str]) -> list[str]:
     special = entry.specialization_reason
     return [
         rank(entry.rank),
-        entry.variant,
+        shown_name(entry.variant),
         with_interval(entry.representation),
         *(with_interval(task.score) if task.score else task.status for task in entry.tasks[: len(tasks)]),
         "-" if entry.variant == BASELINE else with_interval(entry.vs_dense, sign=True),

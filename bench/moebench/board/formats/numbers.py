@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from moebench.board.model import Measure, Timing
 
 MISSING = "-"
+NAMELESS = "(no name)"
 UNITS = ("", "k", "M", "G", "T", "P")
 
 
@@ -16,6 +19,15 @@ def plain(text: str) -> str:
 def printable(text: str) -> str:
     """A space for every control character, a line's end among them."""
     return "".join(char if char.isprintable() else " " for char in text)
+
+
+def shown_name(name: str, length: int = 0) -> str:
+    """A name as a person can point at it, also where it is empty; cut in the middle if it is longer than ``length``."""
+    text = plain(name) or NAMELESS
+    if not length or len(text) <= length:
+        return text
+    head = length // 2
+    return f"{text[:head]}…{text[head + 1 - length :]}"
 
 
 def fixed(value: float | None, places: int = 3, *, sign: bool = False) -> str:
@@ -77,6 +89,15 @@ def rank(places: tuple[int, int] | None) -> str:
         return MISSING
     low, high = places
     return str(low) if low == high else f"{low}-{high}"
+
+
+def moment(text: str) -> str:
+    """``2026-11-22 03:14 UTC`` of a record's time; what is none is shown as it is."""
+    try:
+        time = datetime.fromisoformat(text).astimezone(UTC)
+    except ValueError:
+        return plain(text) or MISSING
+    return f"{time:%Y-%m-%d %H:%M} UTC"
 
 
 def setting(value: object) -> str:

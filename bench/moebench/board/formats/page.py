@@ -1,18 +1,25 @@
-"""The board as one page that needs nothing else: no script and no network."""
+"""The board as one page that needs nothing else: no network, and whole without its script."""
 
 from __future__ import annotations
 
+from base64 import b64encode
 from functools import cache
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
+from moebench.board import charts
 from moebench.board.formats import bars, facts, numbers, words
-from moebench.board.model import Board, Entry, Measure, Rung, TaskResult
+from moebench.board.model import Board, Entry, Measure, Provenance, TaskResult
 from moebench.board.rules import RANK_RULE
+from moebench.drawing.style import theme
 from moebench.planning.rows import BASELINE
 
 if TYPE_CHECKING:
     from jinja2 import Environment
     from markupsafe import Markup
+
+RUN_IN_MLFLOW = "http://127.0.0.1:5000/moebench/run/"
+"""Where ``moebench ui`` answers for a record's identity, unless it is told another port."""
 
 SHARES = {"1_8": "1/8", "1_4": "1/4", "1_2": "1/2"}
 PER_SHARE = {
@@ -27,14 +34,23 @@ PER_SHARE = {
 
 def to_html(board: Board) -> str:
     """The page's text. Names are escaped wherever they stand."""
-    page = _environment().get_template("page.html.j2")
-    return page.render(
+    environment = _environment()
+    script = environment.get_template("page.js").render()
+    return environment.get_template("page.html.j2").render(
         board=board,
+        script=script,
+        # The browser runs this text and no other, whatever a name might smuggle in.
+        script_digest=b64encode(sha256(script.encode()).digest()).decode(),
+        theme=theme(),
+        ui=RUN_IN_MLFLOW,
+        best="high" if board.tasks[0].higher_is_better else "low",
+        ladder=charts.of_ladder(board),
+        strangers=words.strangers(board),
         words=words,
         rank_rule=RANK_RULE,
         held_equal=facts.held_equal(board),
         baseline=BASELINE,
-        parts=[_parts(rung) for rung in board.rungs],
+        parts=[_parts(board, index) for index in range(len(board.rungs))],
         no_experts=words.NO_EXPERTS,
     )
 
@@ -60,6 +76,7 @@ def _environment() -> Environment:
         "milliseconds": numbers.milliseconds,
         "setting": facts.fact,
         "breakable": breakable,
+        "moment": numbers.moment,
         "curve": bars.curve,
     }
     environment.globals |= {
@@ -67,6 +84,7 @@ def _environment() -> Environment:
         "per_share": PER_SHARE,
         "score_of": score_of,
         "other_scores": other_scores,
+        "versions_of": versions_of,
     }
     return environment
 
@@ -76,8 +94,9 @@ def _printable(value: Any) -> Any:
     return numbers.printable(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
 
 
-def _parts(rung: Rung) -> dict[str, Any]:
-    """A budget's rows in groups, and the scales that its drawings share."""
+def _parts(board: Board, index: int) -> dict[str, Any]:
+    """A budget's rows in groups, its charts, and the scales that the table's drawings share."""
+    rung = board.rungs[index]
     entries = rung.entries
     groups = {
         "Ranked": [entry for entry in entries if entry.rank],
@@ -86,6 +105,8 @@ def _parts(rung: Rung) -> dict[str, Any]:
     }
     return {
         "rung": rung,
+        "charts": charts.of_rung(board, index),
+        "place": {entry.variant: place for place, entry in enumerate(entries)},
         "groups": {title: rows for title, rows in groups.items() if rows},
         "scales": {
             "representation": bars.Scale.over(e.representation for e in entries),
@@ -101,10 +122,16 @@ def _ratio(entry: Entry) -> Measure | None:
 
 
 def breakable(name: str) -> Markup:
-    """A name that may break after an underscore and nowhere else, if it has one."""
+    """A name apart from what stands beside it, in whatever direction it is read; may break after an underscore."""
     from markupsafe import Markup, escape
 
-    return escape(numbers.plain(name)).replace("_", Markup("_<wbr>"))
+    return Markup("<bdi>{}</bdi>").format(escape(numbers.shown_name(name)).replace("_", Markup("_<wbr>")))
+
+
+def versions_of(provenance: Provenance, board: Board) -> str:
+    """The software that a row's runs do not share with the whole board."""
+    own = [f"{name} {version}" for name, version in provenance.versions.items() if version != board.versions.get(name)]
+    return ", ".join(own) or "as the whole board"
 
 
 def score_of(task: TaskResult, name: str) -> Measure | None:

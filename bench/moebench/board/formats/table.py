@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from moebench.board.formats import words
-from moebench.board.formats.numbers import MISSING, latency, plain, rank, short, with_interval
+from moebench.board.formats.numbers import MISSING, latency, rank, short, shown_name, with_interval
 from moebench.board.model import Board, Entry, Measure, Rung
 from moebench.planning.rows import BASELINE
 
@@ -60,7 +60,9 @@ def print_board(board: Board, console: Console) -> None:
         for name, sentence in words.remarks(rung):
             _say(console, Text.assemble((f"{name}  ", "bold"), sentence))
         _say(console, words.latency_note(board, rung))
-    for note in words.footer(board):
+    for name, sentence in words.strangers(board):
+        _say(console, Text.assemble((f"{name}  ", "bold"), sentence))
+    for note in filter(None, (*words.footer(board), words.verified(board))):
         _say(console, note)
 
 
@@ -89,7 +91,7 @@ def _columns(score: str, *, compact: bool) -> list[Column]:
 
     return [
         Column("rank", lambda e: rank(e.rank)),
-        Column("variant", lambda e: plain(e.variant)),
+        Column("variant", lambda e: shown_name(e.variant)),
         Column(score, lambda e: interval(e.representation, 3)),
         Column("vs dense", lambda e: MISSING if e.variant == BASELINE else interval(e.vs_dense, 3, sign=True)),
         Column("specialization", lambda e: _no_experts(e) or interval(e.specialization, 2), gives_way=1),
@@ -123,7 +125,7 @@ def _filled(columns: Sequence[Column], entries: Sequence[Entry], width: int) -> 
 
 def _print_tasks(board: Board, rung: Rung, console: Console) -> None:
     """Each task on its own, for a mean over tasks hides which one made it."""
-    columns = [Column("variant", lambda e: plain(e.variant))]
+    columns = [Column("variant", lambda e: shown_name(e.variant))]
     columns += [Column(task.name, partial(_on_task, index)) for index, task in enumerate(board.tasks)]
     _say(console, "")
     console.print(_filled(columns, rung.entries, console.width))

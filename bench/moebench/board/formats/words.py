@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from moebench.board.formats.numbers import plain
+from moebench.board.formats.numbers import plain, shown_name, with_interval
 from moebench.board.model import Board, Rung
 from moebench.board.rules import AXIS_WORDS, seeds_note
 
@@ -56,7 +56,7 @@ def remarks(rung: Rung) -> tuple[tuple[str, str], ...]:
                 sentences.append(f"no specialization: {entry.specialization_reason}.")
             if entry.latency_reason and not common:
                 sentences.append(f"no latency: {entry.latency_reason}.")
-        said += [(plain(entry.variant), plain(sentence)) for sentence in sentences]
+        said += [(shown_name(entry.variant), plain(sentence)) for sentence in sentences]
     return tuple(said)
 
 
@@ -70,6 +70,41 @@ def latency_note(board: Board, rung: Rung) -> str:
     )
 
 
+def strangers(board: Board) -> tuple[tuple[str, str], ...]:
+    """(row, sentence) of finished runs that belong to another comparison: shown, not ranked, not mixed in."""
+    return tuple(
+        (
+            shown_name(s.variant),
+            plain(f"not ranked: {_count(s.runs, 'other run')} on {s.task}, mean {with_interval(s.score)}: {s.reason}"),
+        )
+        for s in board.strangers
+    )
+
+
+def calibrated(board: Board) -> str:
+    """What intervals and ranks do on simulated boards like this one; empty for one seed."""
+    c = board.calibration
+    if c is None:
+        return ""
+    return (
+        f"Calibration, on simulated boards like this one ({_count(c.seeds, 'seed')}, {_count(c.tasks, 'task')}, normal "
+        f"scores): {c.coverage:.1%} of the 95 % intervals hold the true difference; dense is called better than itself "
+        f"under another name {c.false_better:.1%} of the time; of {c.rows} equal rows any two are told apart on "
+        f"{c.told_apart:.1%} of the boards."
+    )
+
+
+def verified(board: Board) -> str:
+    """What was run again of a published board; empty where nothing was."""
+    v = board.verification
+    if v is None:
+        return ""
+    return (
+        f"Seen again: {v.rerun} of {_count(v.runs, 'run')}, chosen by the digest of the records, were run again on "
+        f"{plain(v.device)}; {v.agreed} of {v.rerun} agreed."
+    )
+
+
 def _common_latency_reason(rung: Rung) -> str:
     """The reason that all rows with a result share for having no latency; empty if any differs."""
     reasons = {entry.latency_reason for entry in rung.entries if entry.representation is not None}
@@ -78,7 +113,9 @@ def _common_latency_reason(rung: Rung) -> str:
 
 def front(rung: Rung) -> str:
     """The rows on the Pareto front, or nothing where it cannot be known."""
-    places = {name: [plain(e.variant) for e in rung.entries if e.pareto == name] for name in ("front", "undecided")}
+    places = {
+        name: [shown_name(e.variant) for e in rung.entries if e.pareto == name] for name in ("front", "undecided")
+    }
     if not any(places.values()):
         return ""
     named = ", ".join(places["front"]) or "no row for certain"

@@ -46,7 +46,7 @@ def calibrate(spread_M: ArrayLike, seeds: int, rows: int, *, level: float = 0.95
     check_share(level, "level")
     spread = np.asarray(spread_M, dtype=np.float64)
     if spread.ndim != 1 or not spread.size or not (spread > 0).all():
-        raise ValueError(f"spread_M is {spread_M}; it must be a list of positive numbers, one a task")
+        raise ValueError(f"spread_M is {spread.tolist()}; it must be a list of positive numbers, one a task")
     if seeds < 2:
         raise ValueError(f"seeds is {seeds}; one seed has no interval, so there is nothing to count")
     rows = min(rows, MOST_ROWS)

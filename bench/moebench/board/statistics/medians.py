@@ -51,7 +51,8 @@ def faster_matrix(rounds_NR: ArrayLike, level: float = 0.95) -> NDArray[np.bool_
     if _coverage(rounds, k) < level:
         return np.zeros((len(times), len(times)), dtype=bool)
     won_NN = np.stack([(row < times).sum(axis=1) for row in times])
-    return won_NN > rounds - k
+    faster_NN: NDArray[np.bool_] = won_NN > rounds - k
+    return faster_NN
 
 
 def _samples(samples: ArrayLike, name: str) -> NDArray[np.float64]:

@@ -22,7 +22,8 @@ def pareto_front(points: Mapping[str, Sequence[float]], smaller_is_better: Seque
     costs_NM = np.array([_costs(name, point, smaller_is_better) for name, point in points.items()])
     no_worse_NN = (costs_NM[:, None] <= costs_NM).all(-1)
     better_NN = (costs_NM[:, None] < costs_NM).any(-1)
-    return {name for name, beaten in zip(points, (no_worse_NN & better_NN).any(0), strict=True) if not beaten}
+    beaten_N: list[bool] = (no_worse_NN & better_NN).any(axis=0).tolist()
+    return {name for name, beaten in zip(points, beaten_N, strict=True) if not beaten}
 
 
 def pareto_places(
@@ -38,10 +39,11 @@ def pareto_places(
     itself_NN = np.eye(len(names), dtype=bool)
     beats_NN = (better_MNN | equal_MNN).all(0) & better_MNN.any(0)
     safe_NN = better_MNN.any(0) | equal_MNN.all(0) | itself_NN
-    beaten_N, safe_N = beats_NN.any(0), safe_NN.all(1)
+    beaten_N: list[bool] = beats_NN.any(axis=0).tolist()
+    safe_N: list[bool] = safe_NN.all(axis=1).tolist()
     return {
         name: "beaten" if beaten else "front" if safe else "undecided"
-        for name, beaten, safe in zip(names, beaten_N.tolist(), safe_N.tolist(), strict=True)
+        for name, beaten, safe in zip(names, beaten_N, safe_N, strict=True)
     }
 
 

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from moebench.drawing.style import inline, png, settle, styled, svg
 from moebench.paper.evidence import Evidence
 from moebench.paper.figures import costs, hosts, norms, searched, shares
-from moebench.paper.figures.style import inline, png, settle, styled, svg
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

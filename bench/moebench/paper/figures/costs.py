@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from moebench.drawing.style import BLUE, GREEN, INK, ORANGE, PURPLE, SOFT, log2_ticks, panels
 from moebench.paper.claims.latency import BATCHES, IDEAL, LAYER, MODELS, PART, allowed, speed_up, timed
 from moebench.paper.evidence import Evidence, Run
 from moebench.paper.figures.marks import share_label
-from moebench.paper.figures.style import BLUE, GREEN, INK, ORANGE, PURPLE, SOFT, log2_ticks, panels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

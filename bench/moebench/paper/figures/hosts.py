@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from moebench.drawing.style import BLUE, GREY, INK, LINE, ORANGE, SOFT, log2_ticks, panels
 from moebench.paper.claims.hosts import DEPTH, PLAIN, RESIDUAL, ROUTED, VARIANTS, worth
 from moebench.paper.claims.judges import PAPERS, accuracy
 from moebench.paper.claims.subsets import ARM, CONDITIONS, PART
 from moebench.paper.evidence import Evidence
 from moebench.paper.figures.marks import bar, curve, share_label
 from moebench.paper.figures.shares import by_share, share_axis
-from moebench.paper.figures.style import BLUE, GREY, INK, LINE, ORANGE, SOFT, log2_ticks, panels
 from moebench.paper.verdict import mean
 
 if TYPE_CHECKING:

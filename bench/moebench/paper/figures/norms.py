@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from moebench.drawing.style import BLUE, GREY, INK, ORANGE, SOFT, decades, log2_ticks, panels, shades
 from moebench.paper.claims.norm import EXPERTS, PART, READ_OFF, WIDTHS, error
 from moebench.paper.evidence import Evidence, Run
 from moebench.paper.figures.marks import curve
-from moebench.paper.figures.style import BLUE, GREY, INK, ORANGE, SOFT, decades, log2_ticks, panels, shades
 from moebench.paper.verdict import mean
 
 if TYPE_CHECKING:

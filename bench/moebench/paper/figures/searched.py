@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from moebench.drawing.style import BLUE, GREY, INK, ORANGE, RED, SOFT, log2_ticks, panels
 from moebench.paper.claims.subsets import ARM, PART
 from moebench.paper.evidence import Array, Evidence
 from moebench.paper.figures.marks import curve
-from moebench.paper.figures.style import BLUE, GREY, INK, ORANGE, RED, SOFT, log2_ticks, panels
 from moebench.paper.verdict import mean
 
 if TYPE_CHECKING:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from moebench.drawing.style import BLUE, GREY, INK, LINE, ORANGE, SOFT, log2_ticks, panels, shades
 from moebench.paper.claims.judges import PAPERS
 from moebench.paper.claims.subsets import ARM, PART, retained
 from moebench.paper.evidence import Evidence, Series
 from moebench.paper.figures.marks import bar, curve, share_label
-from moebench.paper.figures.style import BLUE, GREY, INK, LINE, ORANGE, SOFT, log2_ticks, panels, shades
 from moebench.paper.verdict import mean, ratio
 
 if TYPE_CHECKING:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 INK, SOFT, LINE, PAPER = "#1b1f24", "#59626c", "#d9dde1", "#fcfcfa"
+PALE = "#a8c3e6"
 BLUE, ORANGE, GREEN, RED, PURPLE, GREY = "#1f5fb4", "#c76a00", "#00795a", "#c0392b", "#8e4b8a", "#6f7780"
 SEQUENCE = ("#c2a800", "#7aab2e", "#35a064", "#1e9089", "#257d8e", "#2f688e", "#3b528b", "#46307e", "#3a0452")
 """From few experts to many."""
@@ -23,6 +24,7 @@ DARK: Mapping[str, str] = {
     LINE: "#323a43",
     PAPER: "#14171b",
     BLUE: "#82b4ff",
+    PALE: "#3b5a86",
     ORANGE: "#f0a24a",
     GREEN: "#4fc9a0",
     RED: "#ff8a7a",
@@ -62,6 +64,7 @@ RC: Any = {
     "grid.color": LINE,
     "grid.linewidth": 0.6,
     "text.color": INK,
+    "text.parse_math": False,
     "xtick.color": SOFT,
     "ytick.color": SOFT,
     "xtick.labelcolor": INK,
