@@ -20,10 +20,10 @@ def pareto_front(points: Mapping[str, Sequence[float]], smaller_is_better: Seque
     if not points:
         return set()
     costs_NM = np.array([_costs(name, point, smaller_is_better) for name, point in points.items()])
-    no_worse_NN = (costs_NM[:, None] <= costs_NM).all(-1)
-    better_NN = (costs_NM[:, None] < costs_NM).any(-1)
-    beaten_N: list[bool] = (no_worse_NN & better_NN).any(axis=0).tolist()
-    return {name for name, beaten in zip(points, beaten_N, strict=True) if not beaten}
+    no_worse_NN = np.all(costs_NM[:, None] <= costs_NM, axis=-1)
+    better_NN = np.any(costs_NM[:, None] < costs_NM, axis=-1)
+    beaten_N = np.any(np.logical_and(no_worse_NN, better_NN), axis=0)
+    return {name for name, beaten in zip(points, beaten_N.tolist(), strict=True) if not beaten}
 
 
 def pareto_places(
@@ -37,13 +37,13 @@ def pareto_places(
     certain.
     """
     itself_NN = np.eye(len(names), dtype=bool)
-    beats_NN = (better_MNN | equal_MNN).all(0) & better_MNN.any(0)
-    safe_NN = better_MNN.any(0) | equal_MNN.all(0) | itself_NN
-    beaten_N: list[bool] = beats_NN.any(axis=0).tolist()
-    safe_N: list[bool] = safe_NN.all(axis=1).tolist()
+    better_NN = np.any(better_MNN, axis=0)
+    beats_NN = np.logical_and(np.all(better_MNN | equal_MNN, axis=0), better_NN)
+    safe_NN = np.logical_or.reduce([better_NN, np.all(equal_MNN, axis=0), itself_NN])
+    beaten_N, safe_N = np.any(beats_NN, axis=0), np.all(safe_NN, axis=1)
     return {
         name: "beaten" if beaten else "front" if safe else "undecided"
-        for name, beaten, safe in zip(names, beaten_N, safe_N, strict=True)
+        for name, beaten, safe in zip(names, beaten_N.tolist(), safe_N.tolist(), strict=True)
     }
 
 
