@@ -1,5 +1,9 @@
 """FLOPs against numbers worked by hand: multiply and add are two, biases and activations are nothing."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from layers import slots
@@ -10,6 +14,8 @@ from moebench.plugins.backends import choose_backend, load_backend
 from moevariants.dense import Dense
 from moevariants.soft_moe import SoftMoE
 from moevariants.sparse_topk import SparseTopK
+
+HERE = Path(__file__).parent
 
 
 @pytest.mark.parametrize("bias", [True, False])
@@ -84,3 +90,16 @@ def test_the_limit_is_eleven_tenths_of_dense():
         "with the same parameters."
     )
     assert check_rules("active", shapes, counts, 10 * dense, experts=0) == ""
+
+
+def test_the_first_layer_that_a_process_counts_is_counted_whole():
+    # oneDNN's product tells torch how to count it when it is first used: here, by the first layer.
+    code = (
+        "from layers import slots\n"
+        "from moebench.budgets import count_flops\n"
+        "from moevariants.dense import Dense\n"
+        "(shape,) = slots(1, dim=64, out_dim=64, tokens=16)\n"
+        "print(count_flops(Dense().build(shape, 2048, {}), shape))\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=HERE)
+    assert int(ran.stdout) == 2 * 16 * 2 * 64 * 2048

@@ -22,10 +22,8 @@ def count_flops(layer: Layer, shape: LayerShape) -> int:
     weight = next((p for p in layer.parameters() if p.is_floating_point()), torch.empty(0))
     generator = torch.Generator().manual_seed(0)
     x_BTD = torch.randn(1, shape.tokens or 1, shape.dim, generator=generator).to(weight)
-    counter = FlopCounterMode(display=False)
-    with torch.random.fork_rng(devices=[]), _in_eval(layer), _on_the_loop(layer), torch.no_grad(), counter:
-        layer.compute(x_BTD, layer.nominal_routing(x_BTD))
-    return int(counter.get_total_flops())
+    with torch.random.fork_rng(devices=[]), _in_eval(layer), torch.no_grad():
+        return flops_of(layer, lambda: layer.compute(x_BTD, layer.nominal_routing(x_BTD)))
 
 
 def dense_flops(shapes: Sequence[LayerShape], parameters: int) -> int:
@@ -52,9 +50,15 @@ def model_flops(model: nn.Module, x_NCHW: Tensor) -> int:
 
 
 def flops_of(model: nn.Module, work: Callable[[], object]) -> int:
-    """FLOPs of ``work()``, which is done with the model's experts on the loop backend; it becomes its own choice."""
-    with _on_the_loop(model), FlopCounterMode(display=False) as counter:
+    """FLOPs of ``work()``, which is done twice with the model's experts on the loop backend; it becomes its own choice.
+
+    Twice, for a part may tell torch how to count its operators when it is first used, and a counter knows only those
+    that were told before it was made.
+    """
+    with _on_the_loop(model):
         work()
+        with FlopCounterMode(display=False) as counter:
+            work()
     return int(counter.get_total_flops())
 
 
