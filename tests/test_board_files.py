@@ -12,12 +12,12 @@ from click.testing import CliRunner
 
 from boards import Bench, small_board
 from moebench.board.files import write_board
-from moebench.board.load import load_board
 from moebench.cli.leaderboard import command
 from moebench.errors import ResultsError, UnknownNameError
 from moebench.planning.cache import get_plan
 from moebench.planning.history import remember
 from moebench.planning.request import Request
+from moebench.published.boards import load_board
 
 SUITE = """
 title = "Dense alone"

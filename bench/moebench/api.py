@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from moebench.board.load import load_board
 from moebench.conformance.outcome import Report
 from moebench.conformance.run import run_checks
+from moebench.published.boards import load_board
 
 if TYPE_CHECKING:
     from moebench.board.model import Board

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 
 from moebench.board.build import build_board
 from moebench.board.model import Board
@@ -13,22 +12,12 @@ from moebench.planning.history import board_request
 from moebench.runs import Store
 
 
-def load_board(
-    suite: str | Path | None = None,
-    results: str | Path = "results",
-    *,
-    seeds: int | None = None,
-    trials: int | None = None,
-) -> Board:
+def read_board(store: Store, suite: str | None, seeds: int | None = None, trials: int | None = None) -> Board:
     """The board of a suite (a name or the path of its file; None: the last one that ran), as it last ran.
 
-    ``seeds`` and ``trials`` instead of those it last ran with, as on the command line.
+    ``seeds`` and ``trials`` instead of those it last ran with. Afterwards ``store.damaged`` lists the records that
+    could not be read.
     """
-    return read_board(Store(Path(results)), None if suite is None else str(suite), seeds, trials)
-
-
-def read_board(store: Store, suite: str | None, seeds: int | None = None, trials: int | None = None) -> Board:
-    """As :func:`load_board`; afterwards ``store.damaged`` lists the records that could not be read."""
     request = board_request(store.root, suite, seeds, trials)
     plan = get_plan(request, store.root)
     return build_board(grown(plan, store.get), store.get, partial(store.finals_of, plan.suite.name))

@@ -10,6 +10,7 @@ import click
 from moebench.cli.options import results_option
 
 if TYPE_CHECKING:
+    from moebench.board.model import Board
     from moebench.runs import Store
 
 FORMATS = ("table", "json", "md", "html", "csv")
@@ -25,17 +26,48 @@ FORMATS = ("table", "json", "md", "html", "csv")
     show_default=True,
     help="How to print it.",
 )
+@click.option(
+    "--max-latency-ratio",
+    "ratio",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="R",
+    help="Only rows whose latency is at most R x that of dense, ranked among themselves.",
+)
+@click.option(
+    "--max-active",
+    "active",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Only rows with at most N active parameters, ranked among themselves.",
+)
 @click.option("--seeds", type=int, metavar="N", help="As of a run with so many seeds.")
 @click.option("--trials", type=int, metavar="N", help="As of a run with so many trials.")
 @results_option
-def command(suite: str | None, form: str, seeds: int | None, trials: int | None, results: Path) -> None:
-    """Print the leaderboard of SUITE (a name or a .toml file), or of the suite that ran last."""
+def command(
+    suite: str | None,
+    form: str,
+    ratio: float | None,
+    active: int | None,
+    seeds: int | None,
+    trials: int | None,
+    results: Path,
+) -> None:
+    """Print the leaderboard of SUITE (a name, a .toml file, or a directory of `moebench publish`), or of the suite that
+    ran last.
+    """
     from moebench.board.load import read_board
+    from moebench.published.boards import published_board
+    from moebench.published.sources import is_published
     from moebench.runs import Store
 
     store = Store(results)
-    board = read_board(store, suite, seeds, trials)
-    if form == "table":
+    if suite is not None and is_published(Path(suite)):
+        board = published_board(Path(suite))
+    else:
+        board = read_board(store, suite, seeds, trials)
+    if ratio is not None or active is not None:
+        _print_choice(board, form, ratio, active)
+    elif form == "table":
         from rich.console import Console
 
         from moebench.board.formats.table import print_board, to_table
@@ -50,6 +82,26 @@ def command(suite: str | None, form: str, seeds: int | None, trials: int | None,
 
         click.echo(TEXTS[form](board), nl=False)
     _say_damaged(store)
+
+
+def _print_choice(board: Board, form: str, ratio: float | None, active: int | None) -> None:
+    """The rows that meet the limits, budget by budget."""
+    from moebench.board.choose import Limits, choose
+    from moebench.board.formats import chosen
+    from moebench.errors import UsageError
+
+    limits = Limits(latency_ratio=ratio, active=active)
+    choices = [choose(rung, limits, board.tasks[0].higher_is_better) for rung in board.rungs]
+    if form == "json":
+        click.echo(chosen.to_json(board, choices), nl=False)
+    elif form == "md":
+        click.echo(chosen.to_markdown(board, choices), nl=False)
+    elif form == "table":
+        from moebench.cli.choice_table import print_choices
+
+        print_choices(board, choices)
+    else:
+        raise UsageError(f"limits are answered as table, json or md, not as {form}; the page sorts by any column.")
 
 
 def _say_damaged(store: Store) -> None:

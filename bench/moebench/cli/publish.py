@@ -1,0 +1,34 @@
+"""``moebench publish``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from moebench.cli.options import results_option
+
+
+@click.command("publish")
+@click.argument("suite", required=False)
+@results_option
+@click.option(
+    "--to",
+    "root",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Where it goes, by suite and device; by itself `published` in the results directory.",
+)
+def command(suite: str | None, results: Path, root: Path | None) -> None:
+    """Write the records and boards of SUITE (or of the suite that ran last) for others to read and check.
+
+    Rows without a result on every task and budget are left out, and named.
+    """
+    from moebench.published.sources import open_results
+    from moebench.published.write import publish
+
+    done = publish(open_results(results, suite), root or results / "published")
+    for name, reason in done.left_out:
+        click.echo(f"moebench: '{name}' is left out: {reason}", err=True)
+    click.echo(f"{done.rows} rows, {done.records} records: {done.directory}")
+    click.echo(f"check  moebench verify {done.directory}")

@@ -1,0 +1,41 @@
+"""The board of a published directory."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from moebench.board.build import build_board
+from moebench.board.load import read_board
+from moebench.board.model import Board
+from moebench.published.sources import ResultSet, is_published, open_results
+from moebench.published.verified import read_verification
+from moebench.runs import Store
+
+
+def published_board(directory: Path) -> Board:
+    """The board of a directory that ``moebench publish`` wrote, made from its records."""
+    return board_of(open_results(directory))
+
+
+def board_of(results: ResultSet) -> Board:
+    """The board of records from a published directory, with what was run again of it."""
+    board = build_board(results.plan, results.lookup)
+    return dataclasses.replace(board, verification=read_verification(results.source))
+
+
+def load_board(
+    suite: str | Path | None = None,
+    results: str | Path = "results",
+    *,
+    seeds: int | None = None,
+    trials: int | None = None,
+) -> Board:
+    """The board of a suite as it last ran, or of a published directory.
+
+    suite: a name, the path of a suite's file, a directory of ``moebench publish``, or None for the suite that ran last.
+    ``seeds`` and ``trials`` instead of those it last ran with, as on the command line.
+    """
+    if suite is not None and is_published(Path(suite)):
+        return published_board(Path(suite))
+    return read_board(Store(Path(results)), None if suite is None else str(suite), seeds, trials)

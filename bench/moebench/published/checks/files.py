@@ -1,0 +1,59 @@
+"""The manifest against the files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from moebench.board.formats import TEXTS
+from moebench.published import manifest, verified
+from moebench.published.submission import Submission
+from moebench.published.write import command_of, directory_of
+
+
+def check(submission: Submission) -> Iterator[str]:
+    """Digests, names and numbers of the manifest; files that do not belong there; the directory's own name."""
+    yield from _digests(submission)
+    yield from _strangers(submission)
+    yield from _told(submission)
+    directory = submission.directory.resolve()
+    place = directory_of(directory.parents[1], submission.plan)
+    if directory != place:
+        yield f"it lies in '{'/'.join(directory.parts[-2:])}' and belongs in '{'/'.join(place.parts[-2:])}'."
+
+
+def _digests(submission: Submission) -> Iterator[str]:
+    directory = submission.directory
+    for name, digest in submission.manifest.sha256.items():
+        path = directory / name
+        if not path.resolve().is_relative_to(directory.resolve()) or not path.is_file():
+            yield f"'{name}' is in the manifest and not in the directory."
+        elif manifest.sha256(path.read_bytes()) != digest:
+            yield f"'{name}' is not the file that the manifest was made for: its SHA-256 differs."
+    needed = {row.spec.partition(":")[0] for row in submission.plan.rows if ".py:" in row.spec} | {"records.jsonl"}
+    if missing := sorted(needed - submission.manifest.sha256.keys()):
+        yield f"the manifest has no digest of {', '.join(missing)}."
+
+
+def _strangers(submission: Submission) -> Iterator[str]:
+    directory = submission.directory
+    known = {manifest.NAME, verified.NAME, *(f"board.{suffix}" for suffix in TEXTS), *submission.manifest.sha256}
+    found = {path.relative_to(directory).as_posix() for path in directory.rglob("*") if path.is_file()}
+    if strange := sorted(found - known):
+        yield f"{', '.join(strange)} does not belong in a published directory."
+
+
+def _told(submission: Submission) -> Iterator[str]:
+    about, plan = submission.manifest, submission.plan
+    if about.submission != manifest.VERSION:
+        yield f"{manifest.NAME} is of version {about.submission}; this moebench reads version {manifest.VERSION}."
+    pairs = {
+        "suite": (about.suite, plan.suite.name),
+        "protocol": (about.protocol, plan.protocol),
+        "device": (about.device, plan.device["name"]),
+        "records": (about.records, len(submission.pack.records)),
+        "command": (about.command, command_of(plan)),
+        "packages": (sorted(about.packages), sorted(row.name for row in plan.rows if ".py:" not in row.spec)),
+    }
+    for name, (told, found) in pairs.items():
+        if told != found:
+            yield f"{manifest.NAME} says {name} '{told}', and its records are of '{found}'."

@@ -1,0 +1,47 @@
+"""The JSON Schema of records, by version.
+
+A record of an older version is read as that version says and never rewritten, for its identity is a digest of what it
+holds. A version that is not listed here was written by a newer moebench, which then reads it.
+"""
+
+from __future__ import annotations
+
+import json
+from importlib.resources import files
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from moebench.errors import ResultsError
+from moebench.runs.cell import Cell
+from moebench.runs.record import SCHEMA, Record
+
+VERSIONS = (1,)
+
+
+def schema_of(version: Any) -> dict[str, Any]:
+    """The schema of a version; :class:`ResultsError` for one that this moebench does not know."""
+    if version not in VERSIONS:
+        known = ", ".join(map(str, VERSIONS))
+        raise ResultsError(f"a record is of schema version {version!r}, and this moebench knows {known}.")
+    text = files("moebench.runs").joinpath(f"record-{version}.schema.json").read_text(encoding="utf-8")
+    schema: dict[str, Any] = json.loads(text)
+    return schema
+
+
+def current_schema() -> dict[str, Any]:
+    """The schema that the code of today gives; the file of its version holds the same."""
+    schema = Record.model_json_schema(mode="serialization")
+    schema["properties"]["schema_version"] = {"const": SCHEMA, "title": "Schema Version", "type": "integer"}
+    schema["properties"]["identity"] = {"pattern": "^[0-9a-f]{20}$", "title": "Identity", "type": "string"}
+    schema["properties"]["cell"] = TypeAdapter(Cell).json_schema() | {"additionalProperties": False}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": f"A record of moebench, version {SCHEMA}",
+        **{name: value for name, value in schema.items() if name != "title"},
+    }
+
+
+def schema_text() -> str:
+    """The text of the current version's file."""
+    return json.dumps(current_schema(), indent=1) + "\n"
