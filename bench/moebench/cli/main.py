@@ -19,6 +19,8 @@ COMMANDS = {
     "check": "Hold a variant to the contract.",
     "subset": "Use a few experts of a trained model for each input: what it keeps, and what it costs.",
     "new": "Write a working plug-in package.",
+    "publish": "Write a suite's records and boards for others to read and check.",
+    "verify": "Check what was published, and run some of it again.",
     "sync": "Write finished runs to MLflow.",
     "ui": "Open the MLflow UI on the results.",
 }

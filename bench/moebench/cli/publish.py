@@ -24,11 +24,14 @@ def command(suite: str | None, results: Path, root: Path | None) -> None:
 
     Rows without a result on every task and budget are left out, and named.
     """
+    from moebench.published.index import write_index
     from moebench.published.sources import open_results
     from moebench.published.write import publish
 
-    done = publish(open_results(results, suite), root or results / "published")
+    root = root or results / "published"
+    done = publish(open_results(results, suite), root)
     for name, reason in done.left_out:
         click.echo(f"moebench: '{name}' is left out: {reason}", err=True)
     click.echo(f"{done.rows} rows, {done.records} records: {done.directory}")
+    click.echo(f"index  {write_index(root)}")
     click.echo(f"check  moebench verify {done.directory}")

@@ -19,8 +19,17 @@ from moebench.cli.options import check_full, full_option, request_options
 @click.option("--weights/--no-weights", default=True, help="Keep the final weights of the winners.")
 @click.option("--mlflow/--no-mlflow", default=True, help="Write MLflow as runs finish.")
 @full_option
+@click.option(
+    "--reuse",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    multiple=True,
+    metavar="DIR",
+    help="Take finished runs from what `moebench publish` wrote into DIR. Repeatable.",
+)
 @click.option("--quiet", is_flag=True, help="Print the leaderboard only.")
-def command(suite: str, results: Path, executor: str, quiet: bool, full: bool, **options: Any) -> int:
+def command(
+    suite: str, results: Path, executor: str, quiet: bool, full: bool, reuse: tuple[Path, ...], **options: Any
+) -> int:
     """Train what is missing of SUITE (a name or a .toml file), then print its leaderboard.
 
     A suite that ranks nothing, such as paper, is trained and measured, and its report is written.
@@ -50,6 +59,18 @@ def command(suite: str, results: Path, executor: str, quiet: bool, full: bool, *
 
         return run_and_print(request, how, progress, console, full=full, quiet=quiet)
     check_full(suite, full)
+    _take_over(reuse, results)
     said = None if quiet else opening(console)
     session = run_suite(request, how, progress, on_plan=said)
     return print_session(session, quiet=quiet)
+
+
+def _take_over(directories: tuple[Path, ...], results: Path) -> None:
+    """Copy published records into the results directory."""
+    from moebench.published.reuse import reuse
+    from moebench.runs import Store
+
+    for directory in directories:
+        store = Store(results)
+        store.prepare()
+        click.echo(f"reuse  {reuse(directory, store)} records of {directory}", err=True)

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from moebench.board.model import Verification
 from moebench.planning.plan import Group, Plan
 from moebench.published import manifest, pack
 from moebench.published.manifest import Manifest
 from moebench.published.sources import ResultSet
+from moebench.published.verified import read_verification
 from moebench.runs import Cell, Record
 
 
@@ -31,6 +33,11 @@ class Submission:
     def plan(self) -> Plan:
         """The plan of its records."""
         return self.pack.plan
+
+    @property
+    def verification(self) -> Verification | None:
+        """What it says was run again."""
+        return read_verification(self.directory)
 
     @property
     def results(self) -> ResultSet:

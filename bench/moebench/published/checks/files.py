@@ -46,6 +46,9 @@ def _told(submission: Submission) -> Iterator[str]:
     about, plan = submission.manifest, submission.plan
     if about.submission != manifest.VERSION:
         yield f"{manifest.NAME} is of version {about.submission}; this moebench reads version {manifest.VERSION}."
+    seen, runs = submission.verification, len(submission.training)
+    if seen is not None and not 0 <= seen.agreed <= seen.rerun <= seen.runs == runs:
+        yield f"{verified.NAME} says that {seen.rerun} of {seen.runs} runs were seen again, and there are {runs}."
     pairs = {
         "suite": (about.suite, plan.suite.name),
         "protocol": (about.protocol, plan.protocol),

@@ -1,0 +1,85 @@
+"""``moebench verify DIR``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from moebench.cli.options import data_option
+
+if TYPE_CHECKING:
+    from moebench.published.submission import Submission
+
+SHOWN = 8
+"""Sentences a check prints before it counts the rest."""
+
+
+@click.command("verify")
+@click.argument("directory", type=click.Path(path_type=Path), metavar="DIR")
+@click.option(
+    "--rerun",
+    "count",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Also run N of its runs again, chosen by the digest of its records, and write on its page how many agree.",
+)
+@data_option
+def command(directory: Path, count: int | None, data: Path | None) -> int:
+    """Check what `moebench publish` wrote into DIR: files, schema, identities, budgets, plan, boards.
+
+    The variants of a submission are imported and built: verify what you would also run.
+
+    Exit status: 0 when every check holds, 1 when one does not, 2 where there is nothing to check.
+    """
+    from moebench.published.checks import CHECKS
+    from moebench.published.submission import Submission
+
+    submission = Submission.read(directory, data)
+    wrong = 0
+    width = max(map(len, CHECKS))
+    for name, (holds, check) in CHECKS.items():
+        found = list(check(submission))
+        wrong += len(found)
+        click.echo(f"{name:{width}}  {holds if not found else 'DOES NOT HOLD'}")
+        for sentence in found[:SHOWN]:
+            click.echo(f"{'':{width}}    {sentence}")
+        if len(found) > SHOWN:
+            click.echo(f"{'':{width}}    and {len(found) - SHOWN} more")
+    if count is not None and wrong:
+        click.echo("nothing is run again before the checks hold.", err=True)
+    elif count is not None:
+        wrong += _again(submission, count)
+    rows, records = len(submission.plan.rows), len(submission.pack.records)
+    verdict = "holds" if not wrong else f"does not hold: {wrong} finding{'s' * (wrong != 1)}"
+    click.echo(f"{directory}: {rows} rows, {records} records: {verdict}")
+    return 1 if wrong else 0
+
+
+def _again(submission: Submission, count: int) -> int:
+    """Run some again and say so on the page; returns how many do not agree."""
+    import tempfile
+
+    from moebench.board.files import write_board
+    from moebench.published import verified
+    from moebench.published.boards import board_of
+    from moebench.published.rerun import rerun, verification
+    from moebench.runs.store import write_atomic
+    from moebench.training.device import choose_device, device_name
+
+    again = []
+    with tempfile.TemporaryDirectory(prefix="moebench-") as scratch:
+        for each in rerun(submission, count, Path(scratch), lambda label: click.echo(f"again  {label}", err=True)):
+            again.append(each)
+            says = "the same" if each.exactly else "agrees" if each.agrees else "DOES NOT AGREE"
+            click.echo(f"again  {each.label}: {each.metric} {_number(each.told)}, now {_number(each.found)}: {says}")
+    device = device_name(choose_device("cuda" if submission.plan.device["type"] == "cuda" else "cpu"))
+    found = verification(submission, again, device)
+    write_atomic(submission.directory / verified.NAME, verified.to_text(found).encode())
+    write_board(board_of(submission.results), submission.directory)
+    return found.rerun - found.agreed
+
+
+def _number(value: float | None) -> str:
+    return "none" if value is None else f"{value:.4f}"

@@ -1,0 +1,78 @@
+"""The page above all published boards: what there is, and boards of the same models side by side."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+
+from moebench.board.formats.markdown import escape
+from moebench.board.formats.numbers import rank, shown_name, with_interval
+from moebench.board.formats.words import amount
+from moebench.board.model import Board, Entry
+from moebench.published.boards import published_board
+from moebench.published.sources import is_published
+from moebench.runs.store import write_atomic
+
+NAME = "README.md"
+
+Named = tuple[Path, Board]
+"""A board and its directory, relative to the index."""
+
+
+def write_index(root: Path) -> Path:
+    """Write ``root/README.md`` from the boards below it."""
+    found = [path for path in sorted(root.glob("*/*")) if is_published(path)]
+    boards = [(path.relative_to(root), published_board(path)) for path in found]
+    path = root / NAME
+    write_atomic(path, to_markdown(boards).encode())
+    return path
+
+
+def to_markdown(boards: Iterable[Named]) -> str:
+    """A table of all boards, then a table for each set of boards that share tasks, host, training and device."""
+    boards = list(boards)
+    lines = ["# Published boards", "", "Made by `moebench publish`; `moebench verify DIR` checks them.", ""]
+    lines += ["| suite | what | budget | device | seeds | rows | seen again | board |", f"|{' --- |' * 8}"]
+    lines += [_summary(path, board) for path, board in boards]
+    alike: dict[str, list[Named]] = defaultdict(list)
+    for path, board in boards:
+        alike[_models(board)].append((path, board))
+    for group in alike.values():
+        if sum(len(board.rungs) for _, board in group) > 1:
+            lines += ["", *_side_by_side(group)]
+    return "\n".join(lines) + "\n"
+
+
+def _summary(path: Path, board: Board) -> str:
+    budgets = "; ".join(amount(board, rung.budget) for rung in board.rungs)
+    again = f"{board.verification.rerun} of {board.verification.runs}" if board.verification else "-"
+    texts = [board.suite, board.title, budgets, board.device, str(board.seeds), str(len(board.entries)), again]
+    links = " ".join(f"[{suffix}]({path.as_posix()}/board.{suffix})" for suffix in ("md", "html", "json"))
+    return f"| {' | '.join(map(escape, texts))} | {links} |"
+
+
+def _models(board: Board) -> str:
+    """What makes scores of two boards stand on one scale, whatever their budgets hold equal."""
+    return repr([board.device, board.protocol, [(task.name, sorted(task.held_equal.items())) for task in board.tasks]])
+
+
+def _side_by_side(group: list[Named]) -> list[str]:
+    """Rank and score of every row on every budget of every board, in the order of the first."""
+    columns = [(board, rung) for _, board in group for rung in board.rungs]
+    names = dict.fromkeys(entry.variant for _, rung in columns for entry in rung.entries)
+    title = ", ".join(task.label for task in group[0][1].tasks)
+    head = ["variant", *(f"{board.suite}, {amount(board, rung.budget)}" for board, rung in columns)]
+    lines = [f"## {escape(title)}: side by side", "", "Rank and score; what is held equal differs between columns.", ""]
+    lines += [f"| {' | '.join(map(escape, head))} |", f"|{' --- |' * len(head)}"]
+    for name in names:
+        found = [next((e for e in rung.entries if e.variant == name), None) for _, rung in columns]
+        cells = [shown_name(name), *(_cell(entry) for entry in found)]
+        lines.append(f"| {' | '.join(map(escape, cells))} |")
+    return lines
+
+
+def _cell(entry: Entry | None) -> str:
+    if entry is None or entry.representation is None:
+        return "-"
+    return f"{rank(entry.rank)}: {with_interval(entry.representation)}"

@@ -1,0 +1,112 @@
+"""Run again a few runs of a submission, chosen by its own digest, so that whoever hands it in cannot choose them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import stdev
+
+from moebench.board.model import Verification
+from moebench.planning.plan import Group
+from moebench.published import pack
+from moebench.published.submission import Submission
+from moebench.runs import Cell, Record
+
+SPREADS = 4.0
+"""Standard deviations over the seeds of its study within which a run on another machine agrees with what was told."""
+
+LEAST_SPREAD = 0.01
+"""Of a study whose seeds differ by less, or that has one."""
+
+
+@dataclass(frozen=True)
+class Again:
+    """One run that was run again. told, found: its score then and now; None where the run did not end with one."""
+
+    label: str
+    metric: str
+    told: float | None
+    found: float | None
+    allowed: float
+
+    @property
+    def agrees(self) -> bool:
+        """Equal, or as near as another machine's rounding may bring it."""
+        if self.told is None or self.found is None:
+            return self.told is self.found
+        return abs(self.told - self.found) <= self.allowed
+
+    @property
+    def exactly(self) -> bool:
+        """Whether the numbers are the same to the last digit."""
+        return self.told == self.found
+
+
+def chosen(submission: Submission, count: int) -> list[str]:
+    """``count`` identities of trials and finals, in an order that the records' bytes decide."""
+    key = hashlib.sha256((submission.directory / pack.NAME).read_bytes()).hexdigest()
+    return sorted(submission.training, key=lambda each: hashlib.sha256(f"{key}{each}".encode()).digest())[:count]
+
+
+def rerun(submission: Submission, count: int, scratch: Path, started: Callable[[str], None]) -> Iterator[Again]:
+    """Run them one after the other on this machine, into ``scratch``; ``started`` is told the label of each."""
+    from moebench.execution.job import Job
+    from moebench.execution.local import LocalExecutor
+    from moebench.runs import Store
+
+    Store(scratch).prepare()
+    executor = LocalExecutor(scratch, workers=1)
+    try:
+        for identity in chosen(submission, count):
+            group, cell = submission.training[identity]
+            label = f"{group.row} {group.task} at {group.budget:,}, {cell.kind} with seed {cell.seed}"
+            started(label)
+            executor.submit(
+                Job(
+                    cell=cell,
+                    row=group.row,
+                    spec=submission.spec(group.row),
+                    label=label,
+                    suite=submission.plan.suite.name,
+                    results=scratch,
+                    data=submission.data,
+                    device="cuda" if submission.plan.device["type"] == "cuda" else "cpu",
+                    backend=submission.plan.backend,
+                    save_weights=False,
+                )
+            )
+            while executor.running:
+                for _, record in executor.wait(1.0):
+                    yield _compared(submission, group, cell, record, label)
+    finally:
+        executor.close()
+
+
+def verification(submission: Submission, again: list[Again], device: str) -> Verification:
+    """What the page says of it."""
+    return Verification(
+        runs=len(submission.training),
+        rerun=len(again),
+        agreed=sum(each.agrees for each in again),
+        device=device,
+    )
+
+
+def _compared(submission: Submission, group: Group, cell: Cell, record: Record, label: str) -> Again:
+    from moebench.tasks import get_task
+
+    metric = f"test_{get_task(cell.task).info.metric}" if cell.kind == "final" else "validation_accuracy"
+    finals = [submission.pack.get(each.identity) for each in group.final_cells(submission.pack.get)]
+    values = [r.scores.get(f"test_{get_task(cell.task).info.metric}") for r in finals if r is not None]
+    seeds = [value for value in values if value is not None]
+    spread = max(stdev(seeds), LEAST_SPREAD / 2) if len(seeds) > 1 else LEAST_SPREAD / 2
+    told = submission.pack.get(cell.identity)
+    return Again(
+        label=label,
+        metric=metric,
+        told=told.scores.get(metric) if told is not None else None,
+        found=record.scores.get(metric),
+        allowed=SPREADS * spread,
+    )

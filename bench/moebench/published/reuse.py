@@ -1,0 +1,17 @@
+"""Take finished runs from a published directory, so that a row can join its board without training the others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from moebench.published.pack import NAME, read_pack
+from moebench.runs import Store
+
+
+def reuse(directory: Path, store: Store) -> int:
+    """Copy the records that the store lacks; returns how many. Weights are not published, so there are none of them."""
+    records = read_pack(directory / NAME).records.values()
+    missing = [record for record in records if not store.record_path(record.identity).exists()]
+    for record in missing:
+        store.put(record)
+    return len(missing)

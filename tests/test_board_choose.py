@@ -1,0 +1,134 @@
+"""The engineer's question: who meets the limits, in which order, and how sure is the first place."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from boards import Bench, small_board
+from moebench.board.choose import Choice, Limits, choose
+from moebench.board.formats import chosen
+from moebench.cli.main import cli
+from moebench.errors import UsageError
+from moebench.planning.history import remember
+from moebench.planning.request import Request
+
+
+def choice(bench: Bench, ratio: float | None = None, active: int | None = None) -> Choice:
+    return choose(bench.board().rungs[0], Limits(latency_ratio=ratio, active=active), True)
+
+
+def names(found: Choice) -> list[str]:
+    return [each.entry.variant for each in found.chosen]
+
+
+def test_a_limit_on_latency_leaves_out_what_is_slower_with_its_ratio(tmp_path: Path) -> None:
+    found = choice(small_board(tmp_path), ratio=1.0)
+    assert names(found) == ["soft_moe", "dense"]
+    assert dict(found.excluded) == {
+        "sparse_topk": "its latency is 1.28x dense",
+        "random_router": "its latency is 1.26x dense",
+    }
+
+
+def test_a_limit_on_active_parameters_and_both_together(tmp_path: Path) -> None:
+    bench = small_board(tmp_path)
+    assert names(choice(bench, active=66_000)) == ["sparse_topk", "random_router"]
+    assert names(choice(bench, ratio=1.0, active=66_000)) == []
+    assert chosen.notes(choice(bench, ratio=1.0, active=66_000))[0] == "No ranked row meets the limits."
+
+
+def test_ranks_are_made_among_those_that_meet_the_limits(tmp_path: Path) -> None:
+    """sparse_topk is third of three on the board, and first of one here; a reference row has no rank here either."""
+    found = choice(small_board(tmp_path), active=66_000)
+    assert [each.rank for each in found.chosen] == [(1, 1), None]
+
+
+def test_how_sure_the_first_place_is(tmp_path: Path) -> None:
+    """dense less soft_moe is -0.011, -0.009, -0.012: mean -0.0107, standard error 0.00088, t 12.1, df 2, p 0.0068."""
+    first, second = choice(small_board(tmp_path), ratio=1.0).chosen
+    assert (first.behind, first.p_value) == (None, None)
+    assert second.behind is not None
+    assert second.behind.value == pytest.approx(-0.010667, abs=1e-6)
+    assert second.p_value == pytest.approx(0.0068, abs=1e-4)
+    assert chosen.notes(choice(small_board(tmp_path), ratio=1.0))[0] == (
+        "soft_moe is first: clearly better than every other ranked row that meets the limits."
+    )
+
+
+def test_a_first_place_that_the_seeds_do_not_support_says_so(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, variants=["dense", "soft_moe"])
+    bench.fill("dense", (0.961, 0.972, 0.964), specialization=None)
+    bench.fill("soft_moe", (0.972, 0.970, 0.976))
+    bench.time({"dense": 1.9, "soft_moe": 1.31})
+    said = chosen.notes(choice(bench, ratio=2.0))[0]
+    assert said.startswith("soft_moe has the best score that meets the limits; it is clearly better than 0 of 1 others")
+    assert said.endswith("and not told apart from dense.")
+
+
+def test_what_may_not_meet_the_limit_after_all_is_marked(tmp_path: Path) -> None:
+    """Half of the rounds at 0.9 of the time and half at 1.1: the interval of the ratio reaches beyond its median."""
+
+    def restless(row: str, result: dict[str, Any]) -> dict[str, Any]:
+        shaken = [time * (0.9, 1.1)[index % 2] for index, time in enumerate(result["forward_ms"])]
+        return result | ({"forward_ms": shaken} if row == "soft_moe" else {})
+
+    bench = Bench(tmp_path, variants=["dense", "soft_moe"])
+    bench.fill("dense", (0.961, 0.972, 0.964), specialization=None)
+    bench.fill("soft_moe", (0.972, 0.970, 0.976))
+    bench.time({"dense": 1.9, "soft_moe": 1.31}, change=restless)
+    (unsure,) = choice(bench, ratio=0.71).chosen
+    assert not unsure.sure
+    assert "soft_moe may not meet them: its latency ratio lies in 0.62 to 0.76." in chosen.notes(
+        choice(bench, ratio=0.71)
+    )
+    (sure,) = choice(bench, ratio=0.8).chosen
+    assert sure.sure
+
+
+def test_a_row_without_latency_cannot_meet_a_limit_on_it(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, variants=["dense", "soft_moe"])
+    bench.fill("dense", (0.961, 0.972, 0.964), specialization=None)
+    bench.fill("soft_moe", (0.972, 0.970, 0.976))
+    found = choice(bench, ratio=2.0)
+    assert names(found) == []
+    assert "its latency is not known: not measured yet" in dict(found.excluded)["soft_moe"]
+    assert names(choice(bench, active=10**6)) == ["soft_moe", "dense"]
+
+
+@pytest.fixture
+def ran(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A results directory whose suite has the hand-made plan."""
+    bench = small_board(tmp_path / "r")
+    monkeypatch.setattr("moebench.board.load.get_plan", lambda request, results: bench.plan)
+    remember(Request(suite="quick"), tmp_path / "r")
+    return tmp_path / "r"
+
+
+def call(ran: Path, *words: str) -> str:
+    done = CliRunner().invoke(cli, ["leaderboard", "quick", "--results", str(ran), *words], standalone_mode=False)
+    if done.exception:
+        raise done.exception
+    return done.output
+
+
+def test_the_command_line_answers_in_three_formats(ran: Path) -> None:
+    table = call(ran, "--max-latency-ratio", "1.0")
+    assert "latency at most 1x dense" in table
+    assert "not sparse_topk: its latency is 1.28x dense." in table
+    assert "| 1 | soft_moe |" in call(ran, "--max-latency-ratio", "1.0", "--format", "md")
+    answer = json.loads(call(ran, "--max-latency-ratio", "1.0", "--max-active", "300000", "--format", "json"))
+    (found,) = answer["choices"]
+    assert [row["variant"] for row in found["chosen"]] == ["soft_moe", "dense"]
+    assert found["chosen"][1]["behind_first"]["value"] < 0
+    assert (found["max_latency_ratio"], found["max_active"]) == (1.0, 300_000)
+
+
+@pytest.mark.parametrize("form", ["html", "csv"])
+def test_limits_are_no_page(ran: Path, form: str) -> None:
+    with pytest.raises(UsageError, match=f"answered as table, json or md, not as {form}"):
+        call(ran, "--max-active", "9", "--format", form)
