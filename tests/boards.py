@@ -29,6 +29,7 @@ SHARED = (
     {"lr": 2e-3, "weight_decay": 0.1},
     {"lr": 4e-3, "weight_decay": 0.02},
 )
+HOSTILE = "<script>alert(1)</script>|`rm`[x](javascript:y)\x1b[31m\n# big"
 ACTIVE = {"dense": 264_000, "soft_moe": 264_000, "sparse_topk": 66_000}
 
 Change = Callable[[dict[str, Any]], dict[str, Any]]
@@ -204,6 +205,17 @@ def renamed(bench: Bench, row: str, name: str) -> Plan:
     rows = tuple(dataclasses.replace(r, name=name) if r.name == row else r for r in bench.plan.rows)
     groups = tuple(dataclasses.replace(g, row=name) if g.row == row else g for g in bench.plan.groups)
     return dataclasses.replace(bench.plan, rows=rows, groups=groups)
+
+
+def hostile_board(root: Path) -> Board:
+    """Every text that a stranger can choose holds markup."""
+    bench = small_board(root)
+    for cell in bench.group("sparse_topk").final_cells(bench.store.get)[:1]:
+        bench.put(cell, "sparse_topk", status="error", reason=HOSTILE)
+    plan = renamed(bench, "soft_moe", HOSTILE)
+    rows = tuple(dataclasses.replace(row, note=HOSTILE) if row.reference else row for row in plan.rows)
+    suite = plan.suite.model_copy(update={"title": HOSTILE})
+    return build_board(dataclasses.replace(plan, rows=rows, suite=suite), bench.store.get)
 
 
 def _group(row: Row, task: str, budget: int, seeds: int, trials: int, axis: str, problem: str) -> Group:

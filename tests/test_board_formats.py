@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from boards import BUDGET, Bench, renamed, small_board
+from boards import BUDGET, Bench, hostile_board, renamed, small_board
 from moebench.board.build import build_board
 from moebench.board.formats import TEXTS
 from moebench.board.formats.numbers import fixed, milliseconds, short
@@ -59,23 +59,11 @@ ENTRY = {
     *("variant", "total_params", "model_params", "active_params", "flops_per_input", "seeds", "trials", "rank"),
     *("vs_dense", "tasks", "representation", "specialization", "latency"),
 }
-HOSTILE = "<script>alert(1)</script>|`rm`[x](javascript:y)\x1b[31m\n# big"
 
 
 @pytest.fixture
 def board(tmp_path: Path) -> Board:
     return small_board(tmp_path).board()
-
-
-def hostile_board(root: Path) -> Board:
-    """Every text that a stranger can choose holds markup."""
-    bench = small_board(root)
-    for cell in bench.group("sparse_topk").final_cells(bench.store.get)[:1]:
-        bench.put(cell, "sparse_topk", status="error", reason=HOSTILE)
-    plan = renamed(bench, "soft_moe", HOSTILE)
-    rows = tuple(dataclasses.replace(row, note=HOSTILE) if row.reference else row for row in plan.rows)
-    suite = plan.suite.model_copy(update={"title": HOSTILE})
-    return build_board(dataclasses.replace(plan, rows=rows, suite=suite), bench.store.get)
 
 
 def test_the_table_at_100_columns(board: Board) -> None:

@@ -1,0 +1,206 @@
+"""The board's page in a real browser: nothing is asked for, it sorts, filters, opens rows, and draws every row."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from boards import BUDGET, HOSTILE, hostile_board, small_board
+from many import many_rows
+from moebench.board.formats import TEXTS
+from moebench.board.model import Board
+
+
+def write(root: Path, board: Board) -> str:
+    """The page's address."""
+    path = root / "board.html"
+    path.write_text(TEXTS["html"](board))
+    return path.as_uri()
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A board of four rows."""
+    root = tmp_path_factory.mktemp("page")
+    return write(root, small_board(root / "r").board())
+
+
+def names(page) -> list[str]:
+    """The rows that are shown, in order."""
+    rows = page.locator("table.board tr[data-row]:visible")
+    return [text.split("\n")[0].strip() for text in rows.locator("th a").all_inner_texts()]
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_it_loads_with_no_error_and_asks_nobody_for_anything(visit, url: str, dark: bool, width: int) -> None:
+    page, heard = visit(url, width=width, dark=dark)
+    assert heard.errors == []
+    assert heard.requests == [url]
+    assert names(page) == ["soft_moe", "dense", "sparse_topk", "random_router"]
+    colour = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert (sum(map(int, re.findall(r"\d+", colour)[:3])) < 200) == dark
+    assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth"), "no sideways"
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_text_and_drawings_stand_out_from_the_page(visit, url: str, dark: bool) -> None:
+    """Contrast of 4.5 to 1 or more, as WCAG asks of text; of a row's name, a small note, a drawing's label."""
+    page, _ = visit(url, dark=dark)
+    for selector in ("table.board tbody a", ".soft", "thead button", "svg.figure text", ".controls label"):
+        ratio = page.locator(selector).first.evaluate(
+            """(element) => {
+              const light = (colour) => {
+                const parts = colour.match(/[\\d.]+/g).slice(0, 3).map((c) => c / 255);
+                const [r, g, b] = parts.map((c) => (c <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4));
+                return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+              };
+              const style = getComputedStyle(element);
+              const ink = light(element instanceof SVGElement ? style.fill : style.color);
+              const paper = light(getComputedStyle(document.body).backgroundColor);
+              return (Math.max(ink, paper) + 0.05) / (Math.min(ink, paper) + 0.05);
+            }"""
+        )
+        assert ratio >= 4.5, f"{selector}: {ratio:.2f}"
+
+
+def test_it_sorts_by_any_column_best_first_and_reference_rows_stay_apart(visit, url: str) -> None:
+    page, _ = visit(url)
+    page.get_by_role("button", name="latency").click()
+    assert names(page) == ["soft_moe", "dense", "sparse_topk", "random_router"]
+    page.get_by_role("button", name="specialization").click()
+    assert names(page) == ["sparse_topk", "soft_moe", "dense", "random_router"], "without experts comes last"
+    head = page.locator("thead th", has_text="specialization")
+    assert head.get_attribute("aria-sort") == "descending"
+    page.get_by_role("button", name="specialization").click()
+    assert names(page) == ["soft_moe", "sparse_topk", "dense", "random_router"]
+    assert head.get_attribute("aria-sort") == "ascending"
+    page.get_by_role("button", name="active parameters").click()
+    assert names(page)[0] == "sparse_topk"
+    page.get_by_role("button", name="rank").click()
+    assert names(page) == ["soft_moe", "dense", "sparse_topk", "random_router"]
+
+
+def test_it_sorts_on_a_phone_too(visit, url: str) -> None:
+    page, _ = visit(url, width=390)
+    page.get_by_label("Sort by", exact=True).select_option(label="FLOPs per input")
+    assert names(page)[0] == "sparse_topk"
+
+
+def test_it_filters_by_name_and_kind_and_says_how_many_are_left(visit, url: str) -> None:
+    page, _ = visit(url)
+    page.get_by_role("searchbox", name="Filter").fill("MOE")
+    assert names(page) == ["soft_moe"]
+    assert page.locator("output[name=count]").inner_text() == "1 of 4 rows"
+    assert not page.locator("tr.group").first.is_visible(), "a heading of nothing"
+    page.get_by_role("searchbox", name="Filter").fill("")
+    page.get_by_label("Rows", exact=True).select_option(label="ranked")
+    assert names(page) == ["soft_moe", "dense", "sparse_topk"]
+    page.get_by_label("Rows", exact=True).select_option(label="on the Pareto front, or perhaps")
+    assert names(page) == ["soft_moe", "sparse_topk"]
+
+
+def test_a_row_opens_in_a_drawer_by_mouse_and_by_keyboard(visit, url: str) -> None:
+    page, _ = visit(url)
+    drawer = page.get_by_role("dialog")
+    assert not drawer.is_visible()
+    page.locator("table.board a", has_text="soft_").click()
+    assert drawer.get_by_role("heading", name="soft_moe").is_visible()
+    for text in (
+        "264,000",
+        "8,448,000",
+        "Best of the trials was trial 1",
+        "0.972, 0.981, 0.976",
+        "cpu (a test's processor)",
+    ):
+        assert text in drawer.inner_text()
+    assert page.url.endswith("#row-0-0")
+    links = drawer.locator(".seeds a")
+    assert links.count() == 3
+    assert re.fullmatch(r"http://127\.0\.0\.1:5000/moebench/run/[0-9a-f]{20}", links.first.get_attribute("href"))
+    page.keyboard.press("Escape")
+    assert not drawer.is_visible()
+    assert page.evaluate("document.activeElement.textContent") == "soft_moe", "focus is back where it was"
+    page.keyboard.press("Enter")
+    assert drawer.is_visible()
+    drawer.get_by_role("button", name="Close").click()
+    assert not drawer.is_visible()
+
+
+def test_a_link_to_a_row_opens_it(visit, url: str) -> None:
+    page, heard = visit(f"{url}#row-0-2")
+    assert page.get_by_role("dialog").get_by_role("heading", name="sparse_topk").is_visible()
+    assert heard.errors == []
+
+
+def test_the_plot_has_as_many_points_as_rows_and_each_opens_its_row(visit, url: str) -> None:
+    page, _ = visit(url)
+    points = page.locator("#chart-scatter-0 svg a")
+    assert points.count() == len(names(page)) == 4
+    assert sorted(points.locator("title").all_text_contents())[0].startswith("dense, 0.966")
+    page.locator('#chart-scatter-0 svg a[data-row="1"]').click()
+    assert page.get_by_role("dialog").get_by_role("heading", name="dense").is_visible()
+
+
+def test_a_row_that_is_pointed_at_is_seen_in_the_drawings(visit, url: str) -> None:
+    page, _ = visit(url)
+    page.locator("tr[data-row='0'] td.rank").hover()
+    lit = page.locator("svg.figure .lit")
+    assert {re.sub(r"-\d.*", "", i) for i in lit.evaluate_all("all => all.map((e) => e.closest('figure').id)")} == {
+        "chart-scatter",
+        "chart-retention",
+        "chart-effort",
+    }
+    page.locator("h1").hover()
+    assert lit.count() == 0
+
+
+def test_without_its_script_the_page_is_whole(browser, url: str) -> None:
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(url)
+    assert names(page) == ["soft_moe", "dense", "sparse_topk", "random_router"]
+    assert not page.locator("form.controls").first.is_visible()
+    page.locator("details#row-0-0 summary").click()
+    assert "Best of the trials was trial 1" in page.locator("details#row-0-0").inner_text()
+    context.close()
+
+
+def test_a_ladder_shows_quality_against_budget(visit, tmp_path: Path) -> None:
+    bench = small_board(tmp_path / "r", budgets=[BUDGET, 4 * BUDGET])
+    for row, accuracies in (("dense", (0.985, 0.99, 0.987)), ("soft_moe", (0.975, 0.977, 0.979))):
+        bench.fill(row, accuracies, budget=4 * BUDGET)
+    page, heard = visit(write(tmp_path, bench.board()))
+    assert heard.errors == []
+    chart = page.locator("#chart-ladder")
+    assert chart.locator("g[id*='-curve-']").count() == 2
+    assert "soft_moe is ahead of dense at 264,000 and behind it at 1,056,000" in chart.inner_text()
+    assert page.locator("section[data-board]").count() == 2
+
+
+def test_a_hostile_name_is_text_and_nothing_else(visit, tmp_path: Path) -> None:
+    page, heard = visit(write(tmp_path, hostile_board(tmp_path / "r")))
+    assert (heard.dialogs, heard.errors) == ([], [])
+    page.locator("table.board a").first.click()
+    assert "alert(1)" in page.get_by_role("dialog").inner_text()
+    assert page.title().startswith(HOSTILE.replace("\x1b", " ")[:12])
+    assert heard.dialogs == []
+    assert len(heard.requests) == 1
+
+
+def test_five_hundred_rows_open_fast_in_a_small_file(visit, tmp_path: Path) -> None:
+    board = many_rows(tmp_path / "r", 500, seeds=4, trials=2).board()
+    url = write(tmp_path, board)
+    assert (tmp_path / "board.html").stat().st_size < 5_000_000
+    page, heard = visit(url)
+    assert heard.errors == []
+    assert page.locator("#chart-scatter-0 svg a").count() == 500
+    loaded = page.evaluate("performance.timing.loadEventEnd - performance.timing.navigationStart")
+    assert loaded < 5000, f"{loaded} ms, on a machine that may be busy"
+    sorting = page.evaluate(
+        "() => { const t = performance.now(); document.querySelectorAll('thead button')[5].click(); "
+        "document.body.offsetHeight; return performance.now() - t; }"
+    )
+    assert sorting < 2000
