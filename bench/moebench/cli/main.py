@@ -14,6 +14,7 @@ COMMANDS = {
     "run": "Train what is missing of a suite, then print its leaderboard.",
     "plan": "Say what a run would do: what is cached, what is missing, how long it takes.",
     "leaderboard": "Print the leaderboard of a suite that has run.",
+    "compare": "Say which rows of one result set are better or worse than in another.",
     "report": "Write the report of a suite that judges claims, such as paper.",
     "list": "List variants, suites, tasks, hosts and backends.",
     "check": "Hold a variant to the contract.",

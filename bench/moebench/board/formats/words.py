@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from moebench.board.formats.numbers import plain, shown_name, with_interval
 from moebench.board.model import Board, Rung
 from moebench.board.rules import AXIS_WORDS, seeds_note
@@ -31,8 +33,12 @@ def how_ranked(board: Board) -> str:
 
 def score_name(board: Board) -> str:
     """What representation is on this board."""
-    metrics = list(dict.fromkeys(task.metric for task in board.tasks))
-    return metrics[0] if len(metrics) == 1 else "score"
+    return metric_name([task.metric for task in board.tasks])
+
+
+def metric_name(metrics: Sequence[str]) -> str:
+    """The metric that all tasks have, or ``score``."""
+    return metrics[0] if len(set(metrics)) == 1 else "score"
 
 
 def footer(board: Board) -> tuple[str, ...]:
