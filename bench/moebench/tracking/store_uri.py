@@ -8,6 +8,9 @@ from contextlib import closing
 from pathlib import Path
 from urllib.parse import urlsplit
 
+UI_RESULTS = "MOEBENCH_UI_RESULTS"
+"""The variable that tells the server of ``moebench ui`` whose boards to show."""
+
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 """Schemes of stores that this process writes itself; artifacts then lie beside the results."""
 
