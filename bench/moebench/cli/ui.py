@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from moebench.cli.options import results_option
+from moebench.tracking.store_uri import AS_TRAINING
 
 
 @click.command("ui")
@@ -24,4 +25,9 @@ def command(results: Path, port: int, host: str) -> None:
     if elsewhere:
         click.echo(f"MLflow  {elsewhere}")
     else:
-        serve(results, host, port, lambda url: click.echo(f"MLflow  {url}  (Ctrl-C ends it)\nboards  {url}/moebench/"))
+        serve(results, host, port, _say)
+
+
+def _say(url: str) -> None:
+    click.echo(f"MLflow  {url}/#/experiments?{AS_TRAINING}  (Ctrl-C ends it)")
+    click.echo(f"boards  {url}/moebench/")

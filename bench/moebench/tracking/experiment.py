@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from moebench.tracking.content import Content, Data, Entry
 from moebench.tracking.database import find_or_create_experiment
+from moebench.tracking.keys import with_keys
 from moebench.tracking.ledger import Known
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class Experiment:
 
     def write(self, entry: Entry) -> None:
         """Write a run whole; its version comes last, so that one cut short is written again."""
-        content = entry.content()
+        content = with_keys(entry.content())
         run_id, there = self._start(entry, content)
         self._log(run_id, content, there)
         if content.data is not None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+from moebench.tracking.store_uri import AS_TRAINING
+
 
 def find_run(identity: str) -> str | None:
     """The address of the newest run with that identity in the server's own store; None where there is none."""
@@ -16,4 +18,6 @@ def find_run(identity: str) -> str | None:
         return None
     found = client.search_runs(experiments, filter_string=f"tags.`moebench.identity` = '{identity}'", max_results=1)
     run = next(iter(found), None)
-    return None if run is None else f"/#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}"
+    if run is None:
+        return None
+    return f"/#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}?{AS_TRAINING}"

@@ -22,7 +22,7 @@ from starlette.routing import Route
 
 from moebench.planning.history import board_pages
 from moebench.tracking.find_run import find_run
-from moebench.tracking.store_uri import UI_RESULTS
+from moebench.tracking.store_uri import AS_TRAINING, UI_RESULTS
 
 __all__ = ["app"]
 
@@ -38,9 +38,8 @@ async def _index(request: Request) -> Response:
     root = _results()
     pages = [path.relative_to(root).as_posix() for path in board_pages(root)]
     items = "".join(f'<li><a href="board/{html.escape(page)}">{html.escape(page)}</a></li>' for page in pages)
-    return HTMLResponse(
-        f'<!doctype html><html lang="en"><title>moebench boards</title><h1>Boards</h1><ul>{items}</ul>'
-        '<p><a href="/">MLflow</a></p></html>'
+    return _page(
+        "moebench boards", f'<h1>Boards</h1><ul>{items}</ul><p><a href="/#/experiments?{AS_TRAINING}">MLflow</a></p>'
     )
 
 
@@ -63,9 +62,12 @@ async def _run(request: Request) -> Response:
 
 
 def _missing(sentence: str) -> Response:
-    return HTMLResponse(
-        f'<!doctype html><html lang="en"><title>moebench</title><p>{html.escape(sentence)}</p></html>', status_code=404
-    )
+    return _page("moebench", f"<p>{html.escape(sentence)}</p>", 404)
+
+
+def _page(title: str, body: str, status: int = 200) -> Response:
+    head = f'<meta charset="utf-8"><link rel="icon" href="data:,"><title>{title}</title>'
+    return HTMLResponse(f'<!doctype html><html lang="en">{head}<body>{body}</body></html>', status_code=status)
 
 
 # Before MLflow's routes, the last of which takes every address.
