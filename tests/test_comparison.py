@@ -9,7 +9,7 @@ import pytest
 from boards import BUDGET, Bench, hand_plan
 from comparisons import BEFORE, LOSS, benches, compared, only, pair, results, shifted, with_code, with_seeds
 from moebench.comparison import compare
-from moebench.comparison.formats import summary
+from moebench.comparison.formats.words import summary
 from moebench.errors import UsageError
 
 
@@ -172,7 +172,7 @@ def test_one_seed_decides_nothing_and_none_is_no_pair(tmp_path: Path) -> None:
 
 
 def test_a_mean_over_tasks_and_each_task_beside_it(tmp_path: Path) -> None:
-    """Seeds are those of real plans, other ones on each task. Up by 0.031 / 3 on one task, down by 0.031 on the other."""
+    """Seeds as in real plans, other ones on each task. Up by 0.031 / 3 on one task, down by 0.093 / 3 on the other."""
     a, b = benches(tmp_path, with_seeds(hand_plan(variants=["soft_moe"], tasks=["digits", "fashion_mnist"])))
     for bench, up, down in ((a, 0.0, 0.0), (b, 0.01, -0.03)):
         bench.fill("soft_moe", (0.90 + up, 0.91 + up, 0.92 + 1.1 * up), task="digits")

@@ -13,7 +13,7 @@ from moebench.board.statistics import PairedTest, holm, mean_interval, paired_in
 from moebench.comparison.changes import changes
 from moebench.comparison.latency import Sides, latencies
 from moebench.comparison.match import Match, Matrix, match
-from moebench.comparison.model import Comparison, Pair, TaskDifference, Verdict
+from moebench.comparison.model import ORDER, Comparison, Pair, TaskDifference, Verdict
 from moebench.errors import UsageError
 from moebench.published.sources import ResultSet
 from moebench.tasks import get_task
@@ -31,13 +31,14 @@ def compare(a: ResultSet, b: ResultSet) -> Comparison:
     adjusted = holm([test.p_value for test in tests]) if tests else ()
     by_row = {(m.row, m.budget): (t, p) for (m, *_), t, p in zip(compared, tests, adjusted, strict=True)}
     sides = latencies(a, b)
+    pairs = [_pair(each, by_row, sides, higher) for each in matches]
     return Comparison(
         suite=a.plan.suite.name,
         a=str(a.source),
         b=str(b.source),
         metric=metric_name([info.metric for info in infos]),
         higher_is_better=higher,
-        pairs=tuple(_pair(each, by_row, sides, higher) for each in matches),
+        pairs=tuple(sorted(pairs, key=lambda pair: ORDER.index(pair.verdict))),
         no_latency=sides.reason(matches),
     )
 

@@ -33,7 +33,7 @@ class Match:
 
 
 def match(a: ResultSet, b: ResultSet) -> list[Match]:
-    """Every row of either set at every budget of either, in the order of A, then what is new in B.
+    """Every row of either set at every budget of either, those of A first, each in its suite's order.
 
     Rows of which nothing ran in either are left out.
     """

@@ -11,7 +11,7 @@ from moebench.board.model import Measure, Timing
 Verdict = Literal["worse", "better", "undecided", "identical", "not comparable", "missing", "new", "unfinished"]
 
 ORDER: tuple[Verdict, ...] = get_args(Verdict)
-"""In which verdicts are counted."""
+"""In which verdicts are counted and rows are shown: what a person must act on first."""
 
 
 @dataclass(frozen=True, kw_only=True)
