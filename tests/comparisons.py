@@ -78,3 +78,27 @@ def publish(bench: Bench, directory: Path) -> Path:
     directory.mkdir(parents=True)
     (directory / NAME).write_text(to_lines(bench.plan, bench.store.records()), encoding="utf-8")
     return directory
+
+
+def documented(tmp_path: Path) -> Comparison:
+    """The example of docs/compare.md, with one row of each common verdict; its accuracies are invented."""
+    rows = ("dense", "soft_moe", "sparse_topk", "expert_choice", "mine")
+    plan = hand_plan(variants=rows, seeds=5)
+    changed = ("soft_moe", "sparse_topk")
+    groups = tuple(
+        dataclasses.replace(g, template=g.template | {"code_digest": "0ther"}) if g.row in changed else g
+        for g in plan.groups
+    )
+    a, b = benches(tmp_path, hand_plan(variants=rows[:4], seeds=5), dataclasses.replace(plan, groups=groups))
+    for bench in (a, b):
+        bench.fill("dense", BEFORE)
+    a.fill("soft_moe", shifted(*(-each for each in LOSS)))
+    b.fill("soft_moe", BEFORE)
+    a.fill("sparse_topk", shifted(-0.003, 0.001, -0.006, 0.003, -0.002))
+    b.fill("sparse_topk", shifted(-0.001, -0.002, -0.004, 0.004, 0.002))
+    a.fill("expert_choice", shifted(0.002, 0.001, 0.003, 0.0, 0.004))
+    b.tune("expert_choice")
+    b.fill("mine", shifted(0.004, 0.003, 0.006, 0.001, 0.002))
+    a.time({"dense": 1.9, "soft_moe": 1.31, "sparse_topk": 2.44, "expert_choice": 2.2})
+    b.time({"dense": 1.9, "soft_moe": 1.6, "sparse_topk": 2.41, "mine": 2.0})
+    return dataclasses.replace(compared(a, b), suite="quick", a="results-main", b="results")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from boards import BUDGET, Bench, hand_plan, small_board
-from comparisons import BEFORE, LOSS, benches, compared, only, pair, shifted
+from comparisons import BEFORE, LOSS, benches, compared, documented, only, pair, shifted
 from moebench.board.formats.numbers import NAMELESS
 from moebench.comparison import Comparison
 from moebench.comparison.formats import TEXTS, to_json, to_markdown, to_table
@@ -93,6 +93,13 @@ def test_the_table_of_a_terminal(tmp_path: Path) -> None:
     text = to_table(example(tmp_path))
     assert text.startswith(TABLE)
     assert text.endswith("processor).\n")
+
+
+def test_the_page_shows_what_the_code_prints(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[1] / "docs" / "compare.md").read_text(encoding="utf-8")
+    found = documented(tmp_path)
+    assert f"$ moebench compare results-main results\n{to_table(found)}```" in page
+    assert f"````markdown\n{to_markdown(found)}````" in page
 
 
 def test_the_summary_names_every_verdict_in_one_order(tmp_path: Path) -> None:

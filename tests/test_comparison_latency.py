@@ -40,7 +40,8 @@ def test_it_is_compared_on_one_device(tmp_path: Path) -> None:
     }
     assert found.no_latency == ""
     assert titles(found)[-1] == "latency A to B"
-    assert cells(found, only(found))[-1] == "1.32 ms to 1.62 ms: slower"
+    assert cells(found, only(found))[-1] == "1.32 to 1.62 ms, slower"
+    assert cells(found, only(found, "dense"))[-1] == "1.92 to 1.92 ms"
     assert LATENCY in notes(found)
 
 

@@ -16,6 +16,9 @@ from moebench.comparison.model import Comparison, Verdict
 
 GAP = 2
 NARROWEST_NAME = 8
+LONG_NAME = 20
+"""A longer name is folded before a column gives way."""
+
 STAYS = ("verdict", "row", "budget", "B - A")
 STYLES: Mapping[Verdict, str] = {"worse": "red", "better": "green"}
 
@@ -35,12 +38,11 @@ def print_table(comparison: Comparison, console: Console) -> None:
     lines = [cells(comparison, pair) for pair in comparison.pairs]
     kept = _kept(heads, lines, console.width)
     table = Table(box=None, padding=(0, GAP, 0, 0), pad_edge=False, header_style="bold")
+    spare = console.width - _width(heads, lines, kept)
     for index in kept:
-        width = _width(heads, lines, index)
-        if heads[index] == "row":  # the one column that is folded
-            others = _total(heads, lines, [other for other in kept if other != index])
-            width = min(width, max(NARROWEST_NAME, console.width - others))
-        table.add_column(Text(heads[index]), width=width, overflow="fold")
+        width = _width(heads, lines, [index])
+        folded = max(NARROWEST_NAME, width + spare) if heads[index] == "row" and spare < 0 else width
+        table.add_column(Text(heads[index]), width=folded, overflow="fold")
     for pair, line in zip(comparison.pairs, lines, strict=True):
         table.add_row(*(Text(line[index]) for index in kept), style=STYLES.get(pair.verdict, ""))
     console.print(table)
@@ -51,9 +53,10 @@ def print_table(comparison: Comparison, console: Console) -> None:
 
 
 def _kept(heads: list[str], lines: list[list[str]], width: int) -> list[int]:
-    """The columns that there is room for: those on the right go first, a name is folded before one goes."""
+    """The columns that there is room for; those on the right give way first."""
     kept = list(range(len(heads)))
-    while NARROWEST_NAME + _total(heads, lines, [i for i in kept if heads[i] != "row"]) > width:
+    folds = max(0, _width(heads, lines, [heads.index("row")]) - LONG_NAME)
+    while _width(heads, lines, kept) - folds > width:
         movable = [index for index in kept if heads[index] not in STAYS]
         if not movable:
             break
@@ -61,13 +64,10 @@ def _kept(heads: list[str], lines: list[list[str]], width: int) -> list[int]:
     return kept
 
 
-def _total(heads: list[str], lines: list[list[str]], columns: list[int]) -> int:
-    """What some columns take, each with its gap."""
-    return sum(_width(heads, lines, index) + GAP for index in columns)
-
-
-def _width(heads: list[str], lines: list[list[str]], index: int) -> int:
-    return max(cell_len(heads[index]), *(cell_len(line[index]) for line in lines))
+def _width(heads: list[str], lines: list[list[str]], columns: list[int]) -> int:
+    """What some columns take without breaking, gaps included."""
+    texts = ([row[index] for row in (heads, *lines)] for index in columns)
+    return sum(max(map(cell_len, column)) for column in texts) + GAP * (len(columns) - 1)
 
 
 def _say(console: Console, text: Text) -> None:

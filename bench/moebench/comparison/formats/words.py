@@ -77,10 +77,12 @@ def _latency(comparison: Comparison) -> list[str]:
 
 
 def _speed(pair: Pair) -> str:
+    """``1.32 to 1.62 ms, slower``; milliseconds alone where nothing is decided."""
     if pair.latency is None:
         return MISSING
-    a, b = pair.latency
-    return f"{milliseconds(a.value)} to {milliseconds(b.value)}: {pair.speed}"
+    a, b = (milliseconds(side.value) for side in pair.latency)
+    told = "" if pair.speed == "undecided" else f", {pair.speed}"
+    return f"{a.removesuffix(' ms')} to {b}{told}"
 
 
 def _p(value: float | None) -> str:
