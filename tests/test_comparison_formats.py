@@ -138,6 +138,7 @@ def test_a_hostile_name_breaks_no_markdown(tmp_path: Path, name: str) -> None:
     text = to_markdown(named(tmp_path, name))
     assert not re.search(r"<script|\u202e|\x1b", text.partition("`")[0] + text.partition("B is")[2])
     assert not re.search(r"\u202e|\x1b", text)
+    assert text.splitlines()[2].count("`") == 4, "two code spans, and no end of one in a path"
     rows = [line for line in text.splitlines() if line.startswith("|")]
     assert len(rows) == 4
     assert {len(re.findall(r"(?<!\\)\|", line)) for line in rows} == {7}
