@@ -1,8 +1,10 @@
 import json
+import re
 import signal
 import socket
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 
 import pytest
@@ -93,7 +95,44 @@ def test_ui_of_a_tracking_server_names_it_and_starts_nothing(tmp_path, monkeypat
     ]
 
 
+def fetch(url):
+    """Status, where it leads, and text; redirections are not followed."""
+
+    class Stay(urllib.request.HTTPRedirectHandler):
+        def redirect_request(self, *args):
+            return None
+
+    try:
+        with urllib.request.build_opener(Stay).open(url) as answer:
+            return answer.status, "", answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.headers.get("Location", ""), error.read().decode()
+
+
+def check_addresses(url, results):
+    """The boards and the run of a record are served beside MLflow, and nothing else of the directory is."""
+    status, _, text = fetch(f"{url}/moebench/")
+    assert status == 200
+    assert 'href="board/tiny/board.html"' in text
+    assert fetch(f"{url}/moebench/board/tiny/board.html") == (200, "", "<p>board</p>")
+    record = next(Store(results).records())
+    status, place, _ = fetch(f"{url}/moebench/run/{record.identity}")
+    assert status == 307
+    assert re.fullmatch(r"/#/experiments/\d+/runs/[0-9a-f]{32}\?workflowType=machine_learning", place)
+    for path in (
+        "board/tiny/latest.json",
+        "board/mlflow.db",
+        "board/%2e%2e/%2e%2e/etc/passwd",
+        "board/..%2fa",
+    ):
+        assert fetch(f"{url}/moebench/{path}")[0] == 404, path
+    assert "twenty hexadecimal digits" in fetch(f"{url}/moebench/run/nothing")[2]
+    assert "`moebench sync` writes" in fetch(f"{url}/moebench/run/{'0' * 20}")[2]
+    assert fetch(f"{url}/moebench/run/%3Cscript%3E")[0] == 404
+
+
 def test_ui_serves_the_results_until_it_is_stopped(ran):
+    put_board(ran / "tiny")
     assert moebench("sync", "--results", ran).exit_code == 0
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -114,11 +153,15 @@ def test_ui_serves_the_results_until_it_is_stopped(ran):
     )
     try:
         assert process.stdout is not None
+        assert process.stdout.readline() == f"board   {ran / 'tiny' / 'board.html'}\n"
         line = process.stdout.readline()
-        assert line == f"MLflow  http://127.0.0.1:{port}  (Ctrl-C ends it)\n"
+        url = f"http://127.0.0.1:{port}"
+        assert line == f"MLflow  {url}/#/experiments?workflowType=machine_learning  (Ctrl-C ends it)\n"
+        assert process.stdout.readline() == f"boards  {url}/moebench/\n"
         address = f"http://127.0.0.1:{port}/ajax-api/2.0/mlflow/experiments/get-by-name?experiment_name=moebench/tiny/protocol%201"
         with urllib.request.urlopen(address) as answer:
             assert json.load(answer)["experiment"]["lifecycle_stage"] == "active"
+        check_addresses(url, ran)
         with pytest.raises(UsageError, match=rf"cannot listen on .*:{port} \(.*\); choose another with --port N"):
             serve(ran, "127.0.0.1", port, print)
     finally:

@@ -113,6 +113,14 @@ def test_a_final_run_carries_its_settings_scores_costs_and_record(full):
     assert json.loads(full.text(run, "record.json")) == full.store.get(identity).model_dump(mode="json")
 
 
+def test_a_run_names_its_data_with_digest_and_split(full):
+    for kind in ("study", "trial", "final"):
+        run = next(run for run in full.runs() if run.data.tags["moebench.kind"] == kind)
+        (entry,) = run.inputs.dataset_inputs
+        assert (entry.dataset.name, entry.dataset.digest) == ("digits", "d")
+        assert '"split": "s"' in entry.dataset.profile
+
+
 def test_times_are_those_of_the_run_not_of_the_writing(full):
     info = full.run("dense digits seed 1").info
     begin = round((START + timedelta(minutes=11)).timestamp() * 1000)

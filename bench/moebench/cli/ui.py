@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from moebench.cli.options import results_option
+from moebench.tracking.store_uri import AS_TRAINING
 
 
 @click.command("ui")
@@ -15,14 +16,18 @@ from moebench.cli.options import results_option
 @click.option("--host", default="127.0.0.1", show_default=True, help="0.0.0.0 lets other machines in.")
 def command(results: Path, port: int, host: str) -> None:
     """Run the MLflow UI on the results, until Ctrl-C, and say where the boards are."""
-    from moebench.planning.history import known_suites
+    from moebench.planning.history import board_pages
     from moebench.tracking.serve import serve, server_address
 
-    pages = [page for name in known_suites(results) for page in sorted((results / name).rglob("board.html"))]
-    for page in pages:
+    for page in board_pages(results):
         click.echo(f"board   {page}")
     elsewhere = server_address(results)
     if elsewhere:
         click.echo(f"MLflow  {elsewhere}")
     else:
-        serve(results, host, port, lambda url: click.echo(f"MLflow  {url}  (Ctrl-C ends it)"))
+        serve(results, host, port, _say)
+
+
+def _say(url: str) -> None:
+    click.echo(f"MLflow  {url}/#/experiments?{AS_TRAINING}  (Ctrl-C ends it)")
+    click.echo(f"boards  {url}/moebench/")

@@ -77,7 +77,7 @@ def _again(submission: Submission, count: int) -> int:
     device = device_name(choose_device("cuda" if submission.plan.device["type"] == "cuda" else "cpu"))
     found = verification(submission, again, device)
     write_atomic(submission.directory / verified.NAME, verified.to_text(found).encode())
-    write_board(board_of(submission.results), submission.directory)
+    write_board(board_of(submission.results), submission.directory, figures=False)
     return found.rerun - found.agreed
 
 

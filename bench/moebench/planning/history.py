@@ -67,6 +67,11 @@ def known_suites(results: Path) -> list[str]:
     return [path.parent.name for path in paths]
 
 
+def board_pages(results: Path) -> list[Path]:
+    """The pages of all boards, those of the suite that ran last first."""
+    return [page for name in known_suites(results) for page in sorted((results / name).rglob("board.html"))]
+
+
 def board_request(results: Path, suite: str | None, seeds: int | None = None, trials: int | None = None) -> Request:
     """The request whose board is wanted: of the suite named, or of the last one that ran, as it last ran."""
     if suite is None:

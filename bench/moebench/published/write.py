@@ -57,7 +57,7 @@ def publish(results: ResultSet, root: Path) -> Published:
             write_atomic(directory / name, content)
         write_atomic(directory / manifest.NAME, manifest.to_text(about).encode())
         (directory / verified.NAME).unlink(missing_ok=True)
-        write_board(published_board(directory), directory)
+        write_board(published_board(directory), directory, figures=False)
     except OSError as error:
         raise ResultsError(
             f"cannot write to '{directory}' ({error.strerror}); choose another with --to DIR."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from moebench.board.files import FIGURES
 from moebench.planning.plan import Plan
 from moebench.runs.canonical import digest
 from moebench.tracking.content import Content, Entry, shortened, version_of
@@ -20,6 +21,7 @@ def board_entry(plan: Plan, directory: Path) -> Entry | None:
     if not _is_of(plan, directory / "board.json"):
         return None
     texts = [path.read_text(encoding="utf-8") for path in files]
+    files += tuple(sorted((directory / FIGURES).glob("*.png")))
     return Entry(key="board", version=version_of(texts), fixed=False, content=lambda: _content(plan, files))
 
 

@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple
 from moebench.runs.canonical import digest
 
 RunStatus = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
-WRITTEN = 1
+WRITTEN = 2
 """Raised when other things are written of the same record; runs written before are then written again."""
 
 
@@ -22,6 +22,16 @@ class Point(NamedTuple):
     step: int
     value: float
     time: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    """A data set as MLflow lists it. digest: of its files. split: what of it is trained on, validated and tested."""
+
+    name: str
+    digest: str
+    split: str
+    metric: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +49,7 @@ class Content:
     texts: Mapping[str, str] = field(default_factory=dict)
     files: tuple[Path, ...] = ()
     note: str | None = None
+    data: Data | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from moebench.tracking.content import Content, Entry
+from moebench.tracking.content import Content, Data, Entry
 from moebench.tracking.database import find_or_create_experiment
+from moebench.tracking.keys import with_keys
 from moebench.tracking.ledger import Known
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Metric, Run
+    from mlflow.entities import DatasetInput, Metric, Run
 
 KEY, VERSION, PARENT = "moebench.key", "moebench.version", "mlflow.parentRunId"
 METRICS_A_CALL = 900
@@ -37,9 +39,11 @@ class Experiment:
 
     def write(self, entry: Entry) -> None:
         """Write a run whole; its version comes last, so that one cut short is written again."""
-        content = entry.content()
+        content = with_keys(entry.content())
         run_id, there = self._start(entry, content)
         self._log(run_id, content, there)
+        if content.data is not None:
+            self._client.log_inputs(run_id, [_dataset(content.data)])
         for name, text in content.texts.items():
             self._client.log_text(run_id, text, name)
         for path in content.files:
@@ -107,6 +111,14 @@ def _can_become(run: Run, content: Content) -> bool:
     """Parameters cannot be changed, only added."""
     there = run.data.params
     return all(there.get(name, value) == value for name, value in content.params.items())
+
+
+def _dataset(data: Data) -> DatasetInput:
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    profile = json.dumps({"split": data.split, "metric": data.metric})
+    entry = Dataset(data.name, data.digest, "local", json.dumps({"uri": data.name}), profile=profile)
+    return DatasetInput(entry, [InputTag("mlflow.data.context", "train, validation, test")])
 
 
 def _metrics(content: Content, there: Mapping[str, float]) -> Iterator[Metric]:

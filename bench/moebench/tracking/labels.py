@@ -9,7 +9,8 @@ from typing import Any
 
 from moebench.planning.plan import Group, Plan
 from moebench.runs import Record
-from moebench.tracking.content import shortened, texts_of
+from moebench.tasks import get_task
+from moebench.tracking.content import Data, shortened, texts_of
 
 REASON_LENGTH = 1000
 IDENTIFYING = (
@@ -73,6 +74,12 @@ def provenance_params(record: Record) -> dict[str, str]:
     provenance = record.provenance
     own = {name: provenance.get(name) for name in ("device", "backend", "machine")}
     return texts_of(own | {f"version/{name}": value for name, value in provenance.get("versions", {}).items()})
+
+
+def data_of(cell: Mapping[str, Any]) -> Data:
+    """The data set of a cell, or of a group's template."""
+    metric = get_task(cell["task"]).info.metric
+    return Data(name=cell["task"], digest=cell["data_digest"], split=cell["split"], metric=metric)
 
 
 def times(record: Record) -> tuple[int, int]:

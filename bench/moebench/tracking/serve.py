@@ -16,7 +16,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from moebench.errors import ResultsError, UsageError
-from moebench.tracking.store_uri import artifact_location, database_path, tracking_uri
+from moebench.tracking.store_uri import UI_RESULTS, artifact_location, database_path, tracking_uri
 
 START_SECONDS = 120.0
 
@@ -59,6 +59,7 @@ def _check_port(host: str, port: int) -> None:
 def _server(results: Path, uri: str, host: str, port: int, log: Path) -> Iterator[subprocess.Popen[bytes]]:
     """The server's process; ended, with its workers, whenever the block is left. What it prints goes to ``log``."""
     options = ["--backend-store-uri", uri, "--host", host, "--port", str(port), "--workers", "1"]
+    options += ["--app-name", "moebench"]
     artifacts = artifact_location(results, uri)
     if artifacts:
         options += ["--default-artifact-root", artifacts]
@@ -67,7 +68,7 @@ def _server(results: Path, uri: str, host: str, port: int, log: Path) -> Iterato
     with log.open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "mlflow", "ui", *options],
-            env={**quiet, **os.environ},
+            env={**quiet, **os.environ, UI_RESULTS: str(results.resolve())},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,

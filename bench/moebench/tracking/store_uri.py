@@ -8,6 +8,12 @@ from contextlib import closing
 from pathlib import Path
 from urllib.parse import urlsplit
 
+AS_TRAINING = "workflowType=machine_learning"
+"""In an address, so that MLflow's UI shows models that are trained rather than an application's traces."""
+
+UI_RESULTS = "MOEBENCH_UI_RESULTS"
+"""The variable that tells the server of ``moebench ui`` whose boards to show."""
+
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 """Schemes of stores that this process writes itself; artifacts then lie beside the results."""
 

@@ -12,6 +12,7 @@ from moebench.tasks import get_task
 from moebench.tracking.content import Content, Entry, RunStatus, finite, shortened, version_of
 from moebench.tracking.labels import (
     REASON_LENGTH,
+    data_of,
     setting_params,
     study_name,
     study_params,
@@ -75,6 +76,7 @@ def _content(
         started=min(started),
         ended=max(ended),
         tags=tags | {"moebench.status": status.lower(), "moebench.reason": shortened(reason, REASON_LENGTH)},
+        data=data_of(group.template),
         params=params,
         metrics=finite(metrics),
     )

@@ -10,6 +10,7 @@ from moebench.runs import Record, Store
 from moebench.tasks import get_task
 from moebench.tracking.content import Content, Entry, Point, finite, version_of
 from moebench.tracking.labels import (
+    data_of,
     provenance_params,
     setting_params,
     status_tags,
@@ -42,6 +43,7 @@ def _content(plan: Plan, group: Group, label: str, record: Record, store: Store)
         params=fixed | setting_params(record.cell["settings"], fixed),
         metrics=finite({**record.scores, **run_numbers(record)}),
         curves=curve_points(record, store, started, ended),
+        data=data_of(record.cell),
         texts={"record.json": record.model_dump_json(indent=1) + "\n"},
     )
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from moebench.board.formats import numbers
@@ -15,22 +16,31 @@ if TYPE_CHECKING:
     from markupsafe import Markup
     from matplotlib.figure import Figure
 
+Draw = Callable[[Board, int], "Figure | None"]
+"""Draws the rung of that place; None where there is nothing to draw."""
+
 ROW = "row:"
 """What a drawing links to, followed by the place of the row in its rung; names never get into a link."""
 
 
-def as_markup(
-    board: Board, index: int, name: str, label: str, draw: Callable[[Board, int], Figure | None]
-) -> Markup | None:
-    """The drawing of a rung; None where there is nothing to draw."""
-    from markupsafe import Markup, escape
-
+@contextmanager
+def drawn(board: Board, index: int, draw: Draw) -> Iterator[Figure | None]:
+    """The drawing of a rung, laid out, in the style of all figures."""
     with styled(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # the page's own fonts may have it
         figure = draw(board, index)
+        if figure is not None:
+            settle(figure)
+        yield figure
+
+
+def as_markup(board: Board, index: int, name: str, label: str, draw: Draw) -> Markup | None:
+    """The drawing of a rung; None where there is nothing to draw."""
+    from markupsafe import Markup, escape
+
+    with drawn(board, index, draw) as figure:
         if figure is None:
             return None
-        settle(figure)
         text = inline(svg(figure), name, label)
     entries = board.rungs[index].entries
 
