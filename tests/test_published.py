@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from boards import small_board
 from moebench import load_board
 from moebench.board.formats import TEXTS
 from moebench.cli.main import cli
@@ -18,7 +20,7 @@ from moebench.errors import ResultsError, UsageError
 from moebench.published import manifest, pack
 from moebench.published.boards import board_of
 from moebench.published.checks import CHECKS
-from moebench.published.index import write_index
+from moebench.published.index import to_markdown, write_index
 from moebench.published.rerun import chosen, rerun, verification
 from moebench.published.reuse import reuse
 from moebench.published.sources import open_results
@@ -365,10 +367,12 @@ def test_which_runs_are_seen_again_follows_from_the_records(copy: Path) -> None:
 
 
 def test_the_command_line_checks_runs_again_and_says_so_on_the_page(copy: Path) -> None:
+    index = write_index(copy.parents[1])
     ran = CliRunner().invoke(cli, ["verify", str(copy), "--rerun", "1"], standalone_mode=False)
     assert ran.return_value == 0, ran.output
     assert "3 rows, 13 records: holds" in ran.output
     assert "Seen again: 1 of 12 runs" in (copy / "board.html").read_text()
+    assert "| 1 of 12 |" in index.read_text()
     assert findings(copy, "files", "boards") == {}
     (copy / "board.md").write_text("# Mine is best\n")
     ran = CliRunner().invoke(cli, ["verify", str(copy), "--rerun", "1"], standalone_mode=False)
@@ -405,8 +409,25 @@ def test_published_runs_need_not_be_run_again(world: Path, copy: Path, tmp_path:
     assert not fresh, "nothing was trained"
 
 
-def test_the_index_names_every_board_and_puts_budgets_side_by_side(copy: Path) -> None:
+def test_the_index_names_every_board_and_other_page(copy: Path) -> None:
     root = copy.parents[1]
+    (root / "paper").mkdir()
+    (root / "paper" / "report.md").write_text("# Claims\n")
     text = write_index(root).read_text()
     assert f"(tiny/{copy.name}/board.html)" in text
+    assert text.endswith("Also here: [paper/report.md](paper/report.md).\n")
     assert "side by side" not in text, "one board with one budget has nothing beside it"
+
+
+def test_boards_of_the_same_models_stand_side_by_side(tmp_path: Path) -> None:
+    """Two axes over the same tasks and training: a column for each budget of each, rank and score in the cell."""
+    boards = [(Path(f"{axis}/here"), small_board(tmp_path / axis, axis=axis).board()) for axis in ("total", "flops")]
+    text = to_markdown(boards)
+    assert ": side by side\n" in text
+    (line,) = [
+        line for line in text.splitlines() if line.startswith("| soft\\_moe |") or line.startswith("| soft_moe |")
+    ]
+    assert line.endswith("| 1: 0.976 ±0.011 | 1: 0.976 ±0.011 |")
+    other = small_board(tmp_path / "other", axis="total").board()
+    other = dataclasses.replace(other, device="another")
+    assert "side by side" not in to_markdown([boards[0], (Path("other/there"), other)])

@@ -10,7 +10,7 @@ from moebench.tracking.write import sync
 from tracking_world import MLFLOW_WARNINGS, make_plan, put_all, ready_results
 
 pytestmark = MLFLOW_WARNINGS
-HOSTILE = ("<script>alert(1)</script>", "", "مزيج", "\u202eevil", "a" * 400, "../../up", "/", "a//b", "a\nb", "$(rm)")
+HOSTILE = ("<script>alert(1)</script>", "", "مزيج", "\u202eevil", "a" * 9000, "../../up", "/", "a//b", "a\nb", "$(rm)")
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,8 @@ def test_mlflow_takes_every_name(tmp_path, monkeypatch):
     experiment = client.get_experiment_by_name("moebench/tiny/protocol 1")
     runs = client.search_runs([experiment.experiment_id])
     rows = {run.data.tags["moebench.row"] for run in runs if run.data.tags["moebench.kind"] == "study"}
-    assert rows == {"dense", *HOSTILE}
+    assert {row[:4999] for row in rows if not row.endswith("…")} >= {"dense", *HOSTILE} - {"a" * 9000}
+    assert len(rows) == len(HOSTILE) + 1
     inside = (results / "mlartifacts").resolve()
     assert all(path.resolve().is_relative_to(inside) for path in inside.rglob("*"))
     assert {path.name for path in tmp_path.iterdir()} == {"results"}, "nothing was written beside"

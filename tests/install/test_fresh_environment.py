@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tiny import write_suite
+
 pytestmark = pytest.mark.install
 
 ROOT = Path(__file__).parents[2]
@@ -104,3 +106,18 @@ def test_tests_of_the_new_package_pass(environment, package):
     said = environment.call("python", "-m", "pytest", "-q", "-W", "error", cwd=package)
     assert " passed" in said
     assert "failed" not in said
+
+
+def test_the_way_from_a_new_package_to_a_checked_publication(environment, package, tmp_path):
+    """What docs/submitting.md says, on a suite of a few steps."""
+    write_suite(tmp_path)
+    environment.call("moebench", "run", "tiny.toml", "--variant", "brand_new", "--no-mlflow", cwd=tmp_path)
+    said = environment.call("moebench", "publish", "tiny", cwd=tmp_path).splitlines()
+    assert said[0].startswith("2 rows, 9 records: ")
+    place = said[0].rpartition(" ")[2]
+    checked = environment.call("moebench", "verify", place, "--rerun", "1", cwd=tmp_path)
+    assert checked.splitlines()[-1] == f"{place}: 2 rows, 9 records: holds"
+    assert "brand_new" in environment.call("moebench", "leaderboard", place, "--format", "md", cwd=tmp_path)
+    compared = environment.call("moebench", "compare", "results", place, cwd=tmp_path)
+    assert compared.startswith("tiny: 2 identical")
+    assert "brand_new" in (tmp_path / place / "submission.json").read_text(), "the package is named with its version"

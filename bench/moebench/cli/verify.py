@@ -64,6 +64,8 @@ def _again(submission: Submission, count: int) -> int:
     from moebench.board.files import write_board
     from moebench.published import verified
     from moebench.published.boards import board_of
+    from moebench.published.index import NAME as INDEX
+    from moebench.published.index import write_index
     from moebench.published.rerun import rerun, verification
     from moebench.runs.store import write_atomic
     from moebench.training.device import choose_device, device_name
@@ -78,6 +80,9 @@ def _again(submission: Submission, count: int) -> int:
     found = verification(submission, again, device)
     write_atomic(submission.directory / verified.NAME, verified.to_text(found).encode())
     write_board(board_of(submission.results), submission.directory, figures=False)
+    index = submission.directory.resolve().parents[1]
+    if (index / INDEX).is_file():
+        write_index(index)
     return found.rerun - found.agreed
 
 

@@ -15,6 +15,7 @@ from moebench.published.sources import is_published
 from moebench.runs.store import write_atomic
 
 NAME = "README.md"
+BOARD = "board.md"
 
 Named = tuple[Path, Board]
 """A board and its directory, relative to the index."""
@@ -24,14 +25,18 @@ def write_index(root: Path) -> Path:
     """Write ``root/README.md`` from the boards below it."""
     found = [path for path in sorted(root.glob("*/*")) if is_published(path)]
     boards = [(path.relative_to(root), published_board(path)) for path in found]
+    pages = sorted(page for depth in ("*", "*/*") for page in root.glob(f"{depth}/*.md") if page.name != BOARD)
     path = root / NAME
-    write_atomic(path, to_markdown(boards).encode())
+    write_atomic(path, to_markdown(boards, [page.relative_to(root) for page in pages]).encode())
     return path
 
 
-def to_markdown(boards: Iterable[Named]) -> str:
-    """A table of all boards, then a table for each set of boards that share tasks, host, training and device."""
-    boards = list(boards)
+def to_markdown(boards: Iterable[Named], pages: Iterable[Path] = ()) -> str:
+    """A table of all boards, then a table for each set of boards that share tasks, host, training and device.
+
+    pages: others that lie there, to be named.
+    """
+    boards, others = list(boards), [f"[{escape(page.as_posix())}]({page.as_posix()})" for page in pages]
     lines = ["# Published boards", "", "Made by `moebench publish`; `moebench verify DIR` checks them.", ""]
     lines += ["| suite | what | budget | device | seeds | rows | seen again | board |", f"|{' --- |' * 8}"]
     lines += [_summary(path, board) for path, board in boards]
@@ -41,6 +46,8 @@ def to_markdown(boards: Iterable[Named]) -> str:
     for group in alike.values():
         if sum(len(board.rungs) for _, board in group) > 1:
             lines += ["", *_side_by_side(group)]
+    if others:
+        lines += ["", f"Also here: {', '.join(others)}."]
     return "\n".join(lines) + "\n"
 
 

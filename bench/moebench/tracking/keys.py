@@ -7,10 +7,13 @@ import posixpath
 import re
 
 from moebench.runs.canonical import digest
-from moebench.tracking.content import Content
+from moebench.tracking.content import Content, shortened
 
 LENGTH = 250
 """MLflow takes no longer name."""
+
+VALUE_LENGTH = 5000
+"""Of a parameter or a tag: MLflow refuses longer ones, or cuts them in silence."""
 
 
 def key(name: str) -> str:
@@ -23,10 +26,12 @@ def key(name: str) -> str:
 
 
 def with_keys(content: Content) -> Content:
-    """The content under names that MLflow takes."""
+    """The content under names, and in texts of a length, that MLflow takes."""
     return dataclasses.replace(
         content,
-        params={key(name): value for name, value in content.params.items()},
+        name=shortened(content.name, LENGTH),
+        tags={key(name): shortened(value, VALUE_LENGTH) for name, value in content.tags.items()},
+        params={key(name): shortened(value, VALUE_LENGTH) for name, value in content.params.items()},
         metrics={key(name): value for name, value in content.metrics.items()},
         curves=tuple(point._replace(name=key(point.name)) for point in content.curves),
     )
