@@ -48,6 +48,7 @@ def only_sentence(result: subprocess.CompletedProcess[str]) -> str:
         (["run", "quick", "--results", "/proc/nothing"], "cannot write to the results directory '/proc/nothing'"),
         (["run", "missing.toml"], "there is no suite file 'missing.toml'"),
         (["leaderboard"], "no suite has run into 'results' yet"),
+        (["compare", "here", "there"], "there is no directory 'here'"),
         (["check", "sfot_moe"], "unknown variant 'sfot_moe'; did you mean 'soft_moe'?"),
         (["list", "wariants"], "'wariants' is not one of"),
     ],
@@ -123,7 +124,7 @@ def test_help_names_every_command() -> None:
         assert moebench(name, "--help").returncode == 0
 
 
-@pytest.mark.parametrize("words", [["--help"], ["list"], ["run", "--help"]])
+@pytest.mark.parametrize("words", [["--help"], ["list"], ["run", "--help"], ["compare", "--help"]])
 def test_light_commands_import_neither_torch_nor_mlflow(words: list[str]) -> None:
     code = f"""
 import sys

@@ -15,7 +15,7 @@ from moebench.execution.progress import Progress
 from moebench.execution.run_plan import Options, Records, run_plan
 from moebench.planning.cache import get_plan
 from moebench.planning.estimate import missing_runs
-from moebench.planning.history import board_directory, remember, remembered_extras
+from moebench.planning.history import board_directory, remember, remember_plan, remembered_extras
 from moebench.planning.plan import Plan
 from moebench.planning.request import Request
 from moebench.runs import Store
@@ -78,6 +78,7 @@ def run_suite(
     if on_plan:
         on_plan(plan, options.workers, how.results)
     remember(request, how.results, objects or ())
+    remember_plan(plan, how.results)
     store = Store(how.results)
     missing = missing_runs(plan, Records(store))
     total = plan.expected_runs() + len(plan.suite.task) * len(plan.suite.budgets)

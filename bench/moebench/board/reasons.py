@@ -13,7 +13,7 @@ SHOWN = 4
 
 def unranked(evidence: Evidence, axis: str) -> str:
     """The reason why the row is not ranked; empty for a row that is."""
-    return _sentence(_missing(evidence) or _off_budget(evidence, axis) or _reference(evidence))
+    return _sentence(_missing(evidence) or off_budget(evidence, axis) or _reference(evidence))
 
 
 def missing_on(study: Study) -> str:
@@ -65,7 +65,8 @@ def _open_runs(named: Sequence[tuple[str, Run]], planned: int) -> str:
     return f"incomplete, {len(named)} of {planned} runs have no result: {'; '.join(parts)}"
 
 
-def _off_budget(evidence: Evidence, axis: str) -> str:
+def off_budget(evidence: Evidence, axis: str) -> str:
+    """What keeps a complete row from being one of this budget; empty if nothing does."""
     errors = [(budget_error(study), study) for study in evidence.studies]
     for error, study in errors:
         if error is None:

@@ -10,15 +10,16 @@ import click
 if TYPE_CHECKING:
     from moebench.comparison import Comparison
 
-WIDTH = 100
-"""Where the output is no terminal."""
+FORMATS = ("table", "md", "json")
 
 
 @click.command("compare")
 @click.argument("a", type=click.Path(path_type=Path))
 @click.argument("b", type=click.Path(path_type=Path))
 @click.option("--suite", metavar="NAME", help="Which suite of results directories; by itself the one that A ran last.")
-@click.option("--format", "form", type=click.Choice(["table", "md", "json"]), default="table", show_default=True)
+@click.option(
+    "--format", "form", type=click.Choice(FORMATS), default="table", show_default=True, help="How to print it."
+)
 def command(a: Path, b: Path, suite: str | None, form: str) -> int:
     """Say which rows of B are better or worse than in A, as far as the seeds can tell.
 
@@ -26,36 +27,20 @@ def command(a: Path, b: Path, suite: str | None, form: str) -> int:
 
     Exit status: 0 when nothing is worse, 1 when something is, 2 for wrong use.
     """
-    from moebench.comparison import compare
-    from moebench.comparison.formats import to_json, to_markdown
-    from moebench.published.sources import open_results
+    from moebench.comparison.directories import compare_directories
+    from moebench.comparison.formats import TEXTS, print_table
 
-    first = open_results(a, suite)
-    comparison = compare(first, open_results(b, first.plan.suite.name))
+    comparison = compare_directories(a, b, suite)
     if form == "table":
-        _print(comparison)
-    else:
-        click.echo(to_markdown(comparison) if form == "md" else to_json(comparison), nl=False)
+        from rich.console import Console
+
+        if (console := Console()).is_terminal:
+            print_table(comparison, console)
+            return _status(comparison)
+    click.echo(TEXTS[form](comparison), nl=False)
+    return _status(comparison)
+
+
+def _status(comparison: Comparison) -> int:
+    """Only what became worse is a failure; what is missing is shown."""
     return 1 if comparison.worse else 0
-
-
-def _print(comparison: Comparison) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    from moebench.comparison.formats import cells, notes, summary, titles
-
-    console = Console()
-    console = console if console.is_terminal else Console(width=WIDTH, color_system=None)
-    console.print(Text(f"{comparison.suite}: {summary(comparison)}", style="bold"))
-    console.print(Text(f"A {comparison.a}   B {comparison.b}"))
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
-    for title in titles(comparison):
-        table.add_column(title, overflow="fold")
-    colours = {"worse": "red", "better": "green"}
-    for pair in comparison.pairs:
-        table.add_row(*map(Text, cells(comparison, pair)), style=colours.get(pair.verdict, ""))
-    console.print(table)
-    for note in notes(comparison):
-        console.print(Text(note))

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from moebench.board.evidence import Evidence, Study
-from moebench.board.frame import difference
 from moebench.board.reasons import unranked
-from moebench.planning.plan import Plan
+from moebench.comparison.frame import apart
 from moebench.planning.rows import Row
 from moebench.published.sources import ResultSet
 
@@ -16,97 +15,97 @@ Matrix = list[list[float]]
 
 @dataclass(frozen=True, kw_only=True)
 class Match:
-    """A row at a budget in both sets, where they have it.
+    """A row at a budget in both sets; ``a`` and ``b`` are None where it has no result on every seed and task.
 
     a_SM, b_SM: scores of the S seeds that both have, on M tasks; None where they cannot be compared, for the reason.
+    comparable: whether the frame is the same. identical: whether the cells and their scores are.
     """
 
     row: str
     budget: int
-    a: Evidence | None
-    b: Evidence | None
+    a: Evidence | None = None
+    b: Evidence | None = None
     a_SM: Matrix | None = None
     b_SM: Matrix | None = None
+    comparable: bool = False
     identical: bool = False
     reason: str = ""
 
 
 def match(a: ResultSet, b: ResultSet) -> list[Match]:
-    """Every row of either set at every budget of either, in the order of A, then what is new in B."""
+    """Every row of either set at every budget of either, those of A first, each in its suite's order.
+
+    Rows of which nothing ran in either are left out.
+    """
     rows = list(dict.fromkeys(row.name for plan in (a.plan, b.plan) for row in plan.rows))
     budgets = list(dict.fromkeys(budget for plan in (a.plan, b.plan) for budget in plan.suite.budgets))
     found = [_match(a, b, row, budget) for budget in budgets for row in rows]
-    return [each for each in found if each.a is not None or each.b is not None]
+    return [each for each in found if each is not None]
 
 
-def _match(a: ResultSet, b: ResultSet, row: str, budget: int) -> Match:
+def _match(a: ResultSet, b: ResultSet, row: str, budget: int) -> Match | None:
     of_a, of_b = _evidence(a, row, budget), _evidence(b, row, budget)
-    reason = "; ".join(filter(None, (_incomplete("A", a.plan, of_a), _incomplete("B", b.plan, of_b))))
-    blank = Match(row=row, budget=budget, a=_complete(of_a), b=_complete(of_b), reason=reason)
-    if of_a is None or of_b is None or blank.a is None or blank.b is None:
-        return blank
-    if apart := _apart(of_a, of_b):
-        return Match(row=row, budget=budget, a=of_a, b=of_b, reason=apart)
-    columns = [_paired(one, other) for one, other in _studies(of_a, of_b)]
-    if any(set(column) != set(columns[0]) for column in columns):
-        return Match(row=row, budget=budget, a=of_a, b=of_b, reason="its tasks share different seeds")
-    seeds = list(columns[0])
+    if not any(map(_ran, (of_a, of_b))):
+        return None
+    if of_a is None or of_b is None or not of_a.complete or not of_b.complete:
+        whys = (_why_not("A", a, of_a, budget), _why_not("B", b, of_b, budget))
+        return Match(row=row, budget=budget, a=_complete(of_a), b=_complete(of_b), reason="; ".join(filter(None, whys)))
+    if reason := apart(a.plan, b.plan, of_a, of_b):
+        return Match(row=row, budget=budget, a=of_a, b=of_b, reason=reason)
+    return _paired(row, budget, of_a, of_b)
+
+
+def _paired(row: str, budget: int, a: Evidence, b: Evidence) -> Match:
+    """Two complete rows of one frame, by the seeds that all tasks have in both."""
+    others = {study.info.name: study for study in b.studies}
+    sides = [(_by_seed(study), _by_seed(others[study.info.name])) for study in a.studies]
+    # A row of the matrix is one training seed's index, whose number differs from task to task.
+    shared = [[seed for seed in of_a if seed in of_b] for of_a, of_b in sides]
+    if len({len(seeds) for seeds in shared}) > 1:
+        return Match(row=row, budget=budget, a=a, b=b, reason="its tasks share different numbers of seeds")
+    again = _cells(a) == _cells(b)
+    a_SM, b_SM = (
+        [[side[which][seed] for side, seed in zip(sides, seeds, strict=True)] for seeds in zip(*shared, strict=True)]
+        for which in (0, 1)
+    )
+    identical = again and a_SM == b_SM
+    notes = (_fewer(len(a_SM), a, b), "the same cells, run again" if again and not identical else "")
     return Match(
         row=row,
         budget=budget,
-        a=of_a,
-        b=of_b,
-        a_SM=[[column[seed][0] for column in columns] for seed in seeds],
-        b_SM=[[column[seed][1] for column in columns] for seed in seeds],
-        identical=_identities(of_a) == _identities(of_b),
-        reason=_fewer(len(seeds), of_a, of_b),
+        a=a,
+        b=b,
+        a_SM=a_SM,
+        b_SM=b_SM,
+        comparable=True,
+        identical=identical,
+        reason="; ".join(filter(None, notes)),
     )
 
 
-def _evidence(results: ResultSet, row: str, budget: int) -> Evidence | None:
-    """What there is of a row; None where the set does not have it, or nothing of it ran."""
+def _evidence(results: ResultSet, name: str, budget: int) -> Evidence | None:
+    """What there is of a row; None where the set does not have it at that budget."""
     plan = results.plan
-    found: Row | None = next((each for each in plan.rows if each.name == row), None)
-    if found is None or budget not in plan.suite.budgets:
+    row: Row | None = next((each for each in plan.rows if each.name == name), None)
+    if row is None or budget not in plan.suite.budgets:
         return None
-    evidence = Evidence.of(plan, found, budget, results.lookup)
-    ran = any(run.record is not None for study in evidence.studies for run in study.runs)
-    return evidence if ran else None
+    return Evidence.of(plan, row, budget, results.lookup)
+
+
+def _ran(evidence: Evidence | None) -> bool:
+    return evidence is not None and any(run.record for study in evidence.studies for run in study.runs)
 
 
 def _complete(evidence: Evidence | None) -> Evidence | None:
     return evidence if evidence is not None and evidence.complete else None
 
 
-def _incomplete(name: str, plan: Plan, evidence: Evidence | None) -> str:
-    if evidence is None or evidence.complete:
-        return ""
-    return f"in {name} it is {unranked(evidence, plan.suite.axis).rstrip('.')}"
-
-
-def _studies(a: Evidence, b: Evidence) -> list[tuple[Study, Study]]:
-    """Both sets' studies, task by task."""
-    others = {study.info.name: study for study in b.studies}
-    return [(study, others[study.info.name]) for study in a.studies]
-
-
-def _apart(a: Evidence, b: Evidence) -> str:
-    """What keeps the two from being compared, with the values in A first."""
-    tasks = [[study.info.name for study in each.studies] for each in (a, b)]
-    if sorted(tasks[0]) != sorted(tasks[1]):
-        return f"A has the tasks {', '.join(tasks[0])} and B {', '.join(tasks[1])}"
-    for one, other in _studies(a, b):
-        assert one.group is not None
-        assert other.group is not None
-        if found := difference(one.group.template, other.group.template):
-            return f"on {one.info.name} A has {found}"
-    return ""
-
-
-def _paired(one: Study, other: Study) -> dict[int, tuple[float, float]]:
-    """Seed -> scores in A and in B, of the seeds that both have, in the order of A."""
-    a, b = _by_seed(one), _by_seed(other)
-    return {seed: (a[seed], b[seed]) for seed in a if seed in b}
+def _why_not(name: str, results: ResultSet, evidence: Evidence | None, budget: int) -> str:
+    """Why a set has no result of a row; empty where it has, or where it does not have the row."""
+    if evidence is None:
+        budgets = results.plan.suite.budgets
+        return "" if budget in budgets else f"{name} has the budget {', '.join(f'{each:,}' for each in budgets)}"
+    return "" if evidence.complete else f"in {name}: {unranked(evidence, results.plan.suite.axis).rstrip('.')}"
 
 
 def _by_seed(study: Study) -> dict[int, float]:
@@ -114,7 +113,7 @@ def _by_seed(study: Study) -> dict[int, float]:
     return dict(zip(study.group.final_seeds, study.scores, strict=True))
 
 
-def _identities(evidence: Evidence) -> list[list[str]]:
+def _cells(evidence: Evidence) -> list[list[str]]:
     return sorted([record.identity for record in study.final_records] for study in evidence.studies)
 
 
@@ -122,4 +121,6 @@ def _fewer(shared: int, a: Evidence, b: Evidence) -> str:
     counts = [len(each.studies[0].finals) for each in (a, b)]
     if counts[0] == counts[1] == shared:
         return ""
-    return f"{shared} seeds are in both, of {counts[0]} in A and {counts[1]} in B"
+    if not shared:
+        return "no seed is in both"
+    return f"{shared} seed{'s are' if shared > 1 else ' is'} in both, of {counts[0]} in A and {counts[1]} in B"

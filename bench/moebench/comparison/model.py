@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from moebench.board.model import Measure, Timing
 
-Verdict = Literal["worse", "better", "undecided", "identical", "missing", "new", "not comparable"]
+Verdict = Literal["worse", "better", "undecided", "identical", "not comparable", "missing", "new", "unfinished"]
 
-ORDER: tuple[Verdict, ...] = ("worse", "better", "undecided", "identical", "not comparable", "missing", "new")
-"""In which verdicts are counted and shown."""
+ORDER: tuple[Verdict, ...] = get_args(Verdict)
+"""In which verdicts are counted and rows are shown: what a person must act on first."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +28,8 @@ class Pair:
 
     difference: B less A, mean over tasks, paired by seed, with its 95 % interval. p_value: of no difference, adjusted
     by Holm's rule over all rows that are compared. seeds: how many both have. reason: why it is not compared, or what
-    to know. latency: milliseconds in A and in B, where both were measured on one device.
+    to know. changed: what else differs between its runs in A and in B. latency: milliseconds in A and in B, where both
+    were measured on one device.
     """
 
     row: str
@@ -41,6 +42,7 @@ class Pair:
     seeds: int = 0
     tasks: tuple[TaskDifference, ...] = ()
     reason: str = ""
+    changed: tuple[str, ...] = ()
     latency: tuple[Timing, Timing] | None = None
 
     @property
@@ -49,12 +51,8 @@ class Pair:
         if self.latency is None:
             return ""
         a, b = self.latency
-        if None in (a.low, a.high, b.low, b.high):
+        if a.low is None or a.high is None or b.low is None or b.high is None:
             return "undecided"
-        assert a.low is not None
-        assert a.high is not None
-        assert b.low is not None
-        assert b.high is not None
         return "slower" if b.low > a.high else "faster" if b.high < a.low else "undecided"
 
 

@@ -9,9 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from moebench.errors import ResultsError, UsageError
+from moebench.planning.plan import Plan
 from moebench.planning.request import Request
 from moebench.planning.rows import find_spec
 from moebench.runs.store import write_atomic
+
+RAN = "ran.json"
+"""The plan of the last run, beside ``latest.json``, its request."""
 
 
 def remember(request: Request, results: Path, objects: Collection[str] = ()) -> None:
@@ -32,6 +36,24 @@ def remember(request: Request, results: Path, objects: Collection[str] = ()) -> 
         "data": str(request.data.resolve()) if request.data else None,
     }
     write_atomic(_path(results, suite.name), (json.dumps(values, indent=1) + "\n").encode())
+
+
+def remember_plan(plan: Plan, results: Path) -> None:
+    """Keep the plan as it runs: once the code has changed, no other plan leads to these records."""
+    write_atomic(results / plan.suite.name / RAN, f"{json.dumps(plan.to_json(), separators=(',', ':'))}\n".encode())
+
+
+def ran_plan(results: Path, suite: str | None = None) -> Plan | None:
+    """The plan that a suite (a name or a file; None: the last one) last ran by; None where none was kept."""
+    known = known_suites(results)
+    name = Path(suite).stem if suite is not None else next(iter(known), "")
+    path = results / name / RAN
+    if name not in known or not path.is_file():
+        return None
+    try:
+        return Plan.from_json(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        raise ResultsError(f"'{path}' cannot be read; run the suite again, nothing else is lost.") from None
 
 
 def remembered_extras(results: Path, suite: str) -> tuple[str, ...]:
