@@ -166,7 +166,7 @@ def test_json_keeps_names_and_numbers_whole(tmp_path: Path, name: str) -> None:
     value = json.loads(to_json(found), parse_constant=pytest.fail)
     row = next(each for each in value["pairs"] if each["verdict"] == "worse")
     assert row["row"] == name
-    assert row["difference"]["value"] == only(found, name).difference.value  # type: ignore[union-attr]
+    assert row["difference"]["value"] == only(found, name).difference.value
     assert set(row) == {
         *("row", "budget", "verdict", "a", "b", "difference", "p_value", "seeds", "tasks", "changed", "latency"),
         *("speed", "reason"),

@@ -13,7 +13,7 @@ from moebench.board.held_equal import task_notes
 from moebench.board.latency import Clock
 from moebench.board.model import Board, Rung
 from moebench.board.provenance import versions
-from moebench.board.ranking import in_order, ranks
+from moebench.board.ranking import in_order, told_apart
 from moebench.board.reasons import unranked
 from moebench.board.strangers import strangers
 from moebench.planning.plan import Lookup, Plan
@@ -63,7 +63,8 @@ def build_board(plan: Plan, lookup: Lookup, others: Others = lambda known: ()) -
 def _rung(plan: Plan, budget: int, evidences: list[Evidence], lookup: Lookup) -> Rung:
     clock = Clock.of(plan, budget, lookup)
     reasons = {e.row.name: unranked(e, plan.suite.axis) for e in evidences}
-    by_rank = ranks(evidences, reasons)
+    told = told_apart(evidences, reasons)
+    by_rank = told.ranks
     dense = next((e for e in evidences if e.row.name == BASELINE and not reasons[BASELINE]), None)
     entries = [
         make_entry(
@@ -78,7 +79,7 @@ def _rung(plan: Plan, budget: int, evidences: list[Evidence], lookup: Lookup) ->
         for evidence in evidences
     ]
     higher = evidences[0].studies[0].info.higher_is_better
-    places = front_places(evidences, entries, clock)
+    places = front_places(told, entries, clock)
     return Rung(budget, in_order([replace(e, pareto=places.get(e.variant)) for e in entries], higher))
 
 

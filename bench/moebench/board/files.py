@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from moebench.board import charts
-from moebench.board.formats import TEXTS
+from moebench.board.formats import TEXTS, charts
 from moebench.board.model import Board
 from moebench.runs.store import write_atomic
 

@@ -3,20 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
 
 from moebench.board.evidence import Evidence
 from moebench.board.model import Entry
 from moebench.board.rules import ALPHA
-from moebench.board.statistics import rank_intervals
+from moebench.board.statistics import better_matrix, ranks_of
 
 
-def ranks(evidences: Sequence[Evidence], reasons: dict[str, str]) -> dict[str, tuple[int, int]]:
-    """Rank intervals of the rows that have no reason against a rank, by name; no other row plays a part."""
+@dataclass(frozen=True)
+class Told:
+    """The rows that have no reason against a rank, and better_NN: which of them is clearly better than which."""
+
+    names: tuple[str, ...]
+    better_NN: NDArray[np.bool_]
+
+    @property
+    def ranks(self) -> dict[str, tuple[int, int]]:
+        """Rank intervals by name."""
+        return dict(zip(self.names, ranks_of(self.better_NN), strict=True))
+
+
+def told_apart(evidences: Sequence[Evidence], reasons: dict[str, str]) -> Told:
+    """Compare all rows that may be ranked, in pairs; no other row plays a part."""
     ranked = {e.row.name: e.scores_SM for e in evidences if not reasons[e.row.name]}
-    if not ranked:
-        return {}
     higher = evidences[0].studies[0].info.higher_is_better
-    return rank_intervals(ranked, higher, ALPHA)
+    return Told(tuple(ranked), better_matrix(ranked, higher, ALPHA))
 
 
 def in_order(entries: Sequence[Entry], higher_is_better: bool = True) -> tuple[Entry, ...]:

@@ -7,10 +7,10 @@ from functools import cache
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
-from moebench.board import charts
-from moebench.board.formats import bars, facts, numbers, words
+from moebench.board.formats import bars, charts, facts, numbers, words
 from moebench.board.model import Board, Entry, Measure, Provenance, TaskResult
 from moebench.board.rules import RANK_RULE
+from moebench.board.shares import SHARES, in_words
 from moebench.drawing.style import theme
 from moebench.planning.rows import BASELINE
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 RUN_IN_MLFLOW = "http://127.0.0.1:5000/moebench/run/"
 """Where ``moebench ui`` answers for a record's identity, unless it is told another port."""
 
-SHARES = {"1_8": "1/8", "1_4": "1/4", "1_2": "1/2"}
 PER_SHARE = {
     "accuracy_selected": "own experts",
     "accuracy_static": "same experts for all",
@@ -80,7 +79,7 @@ def _environment() -> Environment:
         "curve": bars.curve,
     }
     environment.globals |= {
-        "shares": SHARES,
+        "shares": {key: in_words(key) for key in SHARES},
         "per_share": PER_SHARE,
         "score_of": score_of,
         "other_scores": other_scores,

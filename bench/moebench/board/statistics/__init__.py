@@ -16,7 +16,7 @@ from moebench.board.statistics.interval import Interval
 from moebench.board.statistics.means import PairedTest, mean_interval, paired_interval, paired_test
 from moebench.board.statistics.medians import faster_matrix, median_interval, ratio_interval
 from moebench.board.statistics.pareto import Place, pareto_front, pareto_places
-from moebench.board.statistics.ranks import better_matrix, clearly_better, holm, rank_intervals
+from moebench.board.statistics.ranks import better_matrix, clearly_better, holm, rank_intervals, ranks_of
 
 __all__ = [
     "Calibration",
@@ -37,5 +37,6 @@ __all__ = [
     "pareto_front",
     "pareto_places",
     "rank_intervals",
+    "ranks_of",
     "ratio_interval",
 ]

@@ -63,9 +63,14 @@ def rank_intervals(
     ``scores``: name to scores_SM, (S seeds, M tasks), rows the same seeds in the same order for every name.
     All N intervals together hold the true ranks with probability 1 - alpha or more (as exact as the t tests).
     """
-    better_NN = better_matrix(scores, higher_is_better, alpha)
-    losses_N, wins_N = better_NN.sum(0).tolist(), better_NN.sum(1).tolist()
-    return {name: (1 + losses_N[n], len(scores) - wins_N[n]) for n, name in enumerate(scores)}
+    return dict(zip(scores, ranks_of(better_matrix(scores, higher_is_better, alpha)), strict=True))
+
+
+def ranks_of(better_NN: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """The rank intervals that a :func:`better_matrix` gives, row by row."""
+    losses_N: list[int] = better_NN.sum(axis=0).tolist()
+    wins_N: list[int] = better_NN.sum(axis=1).tolist()
+    return [(1 + losses, len(better_NN) - wins) for losses, wins in zip(losses_N, wins_N, strict=True)]
 
 
 def _stacked(scores: Mapping[str, ArrayLike]) -> Matrix:

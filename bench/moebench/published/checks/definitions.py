@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from math import isclose
 
-SHARES = ("1_8", "1_4", "1_2")
+from moebench.board.shares import SHARES
+
 CLOSE = 1e-6
 """Accuracies are means in float32, and what is made of them is not."""
 

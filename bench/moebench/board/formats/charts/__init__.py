@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from moebench.board.charts import curves, ladder, scatter
-from moebench.board.charts.markup import Draw, as_markup, drawn
+from moebench.board.formats.charts import curves, ladder, scatter
+from moebench.board.formats.charts.markup import Draw, as_markup, drawn
 from moebench.board.model import Board
 from moebench.drawing.style import png
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from moebench.board.charts.labels import place_labels
-from moebench.board.charts.markup import ROW
 from moebench.board.formats import words
+from moebench.board.formats.charts.labels import place_labels
+from moebench.board.formats.charts.markup import ROW
 from moebench.board.formats.numbers import shown_name
 from moebench.board.model import Board, Entry, Measure, Rung
 from moebench.board.statistics import pareto_front

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from moebench.board.charts.rows import paints
 from moebench.board.formats import words
+from moebench.board.formats.charts.rows import paints
 from moebench.board.formats.numbers import shown_name
 from moebench.board.model import Board, TaskResult
+from moebench.board.shares import SHARES, in_words
 from moebench.drawing.style import log2_ticks, panels
 
 if TYPE_CHECKING:
@@ -22,8 +23,6 @@ RETENTION_READING = (
 )
 EFFORT = "Quality against tuning effort"
 EFFORT_READING = "The best validation accuracy to expect after so many random trials. The default's is not among them."
-
-SHARES = {"1_8": 1 / 8, "1_4": 1 / 4, "1_2": 1 / 2}
 
 Curve = list[tuple[float, float]]
 
@@ -63,7 +62,7 @@ def _kept(which: str) -> Callable[[TaskResult], Curve]:
 
 
 def _share_axis(axis: Axes, name: str) -> None:
-    log2_ticks(axis, [*SHARES.values(), 1.0], ["1/8", "1/4", "1/2", "all"])
+    log2_ticks(axis, [*SHARES.values(), 1.0], [*map(in_words, SHARES), "all"])
     axis.set_xlabel("share of the experts that act")
     axis.set_title(f"{name}: accuracy retained")
 
@@ -96,8 +95,8 @@ def _panels(
     return figure
 
 
-def _legend(figure: Figure, named: Sequence[tuple[str, dict[str, object]]]) -> None:
+def _legend(figure: Figure, named: Sequence[tuple[str, dict[str, Any]]]) -> None:
     from matplotlib.lines import Line2D
 
-    handles = [Line2D([], [], **style) for _, style in named]  # type: ignore[arg-type]
+    handles = [Line2D([], [], **style) for _, style in named]
     figure.legend(handles=handles, labels=[name for name, _ in named], loc="outside right center")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from itertools import combinations
 from typing import TYPE_CHECKING
 
-from moebench.board.charts.rows import paints
 from moebench.board.formats import words
+from moebench.board.formats.charts.rows import paints
 from moebench.board.formats.numbers import shown_name
 from moebench.board.model import Board, Entry, Measure
 from moebench.board.rules import AXIS_WORDS
