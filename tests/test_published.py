@@ -1,13 +1,11 @@
-"""Publishing a real small run, reading it, checking it, and running some of it again."""
+"""Publishing a real small run, reading it, checking it, and using it again."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -17,82 +15,30 @@ from moebench import load_board
 from moebench.board.formats import TEXTS
 from moebench.cli.main import cli
 from moebench.errors import ResultsError, UsageError
-from moebench.published import manifest, pack
-from moebench.published.boards import board_of
-from moebench.published.checks import CHECKS
+from moebench.published import pack
 from moebench.published.index import to_markdown, write_index
-from moebench.published.rerun import chosen, rerun, verification
+from moebench.published.rerun import chosen
 from moebench.published.reuse import reuse
 from moebench.published.sources import open_results
 from moebench.published.submission import Submission
 from moebench.published.write import publish
 from moebench.runs import Store
-from moebench.runs.canonical import digest
-from tiny import run_tiny, write_plugin, write_suite
-
-Value = dict[str, Any]
+from moebench.runs.record import SCHEMA
+from moebench.runs.schema import current_schema, schema_of
+from publications import copied, findings, lines_of, records_of, run_and_publish, write_lines
+from tiny import run_tiny
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A suite run for real with a variant from a file, in ``r``, and published to ``p``."""
-    root = tmp_path_factory.mktemp("published")
-    suite = write_suite(root)
-    session = run_tiny(suite, root / "r", variants=())
-    session = run_tiny(suite, root / "r", variants=(write_plugin(root, "mine"),))
-    assert not session.unfinished
-    publish(open_results(root / "r", "tiny"), root / "p")
-    return root
+    return run_and_publish(tmp_path_factory.mktemp("published"))
 
 
 @pytest.fixture
 def copy(world: Path, tmp_path: Path) -> Path:
     """A copy of the published directory that a test may spoil."""
-    (source,) = (world / "p" / "tiny").iterdir()
-    return Path(shutil.copytree(source, tmp_path / "p" / "tiny" / source.name))
-
-
-def findings(directory: Path, *names: str) -> dict[str, list[str]]:
-    submission = Submission.read(directory)
-    found = {name: list(CHECKS[name][1](submission)) for name in (names or CHECKS)}
-    return {name: sentences for name, sentences in found.items() if sentences}
-
-
-def damage(directory: Path) -> str:
-    """What is said where the directory cannot even be read."""
-    try:
-        Submission.read(directory)
-    except ResultsError as error:
-        return str(error)
-    return ""
-
-
-def lines_of(directory: Path) -> list[Value]:
-    return [json.loads(line) for line in (directory / pack.NAME).read_text().splitlines()]
-
-
-def write_lines(directory: Path, lines: list[Value]) -> None:
-    """Write them as a forger would who knows everything but how to train: order, count, digest and boards follow."""
-    head, *records = lines
-    head["records"] = len(records)
-    records.sort(key=lambda record: record["identity"])
-    text = "".join(pack.to_line(value) + "\n" for value in (head, *records))
-    (directory / pack.NAME).write_text(text)
-    about = json.loads((directory / manifest.NAME).read_text())
-    about["sha256"][pack.NAME] = manifest.sha256(text.encode())
-    about["records"] = len(records)
-    (directory / manifest.NAME).write_text(json.dumps(about, indent=1) + "\n")
-    try:
-        board = board_of(open_results(directory))
-    except Exception:
-        return  # the edit is such that no board comes of it
-    for suffix, render in TEXTS.items():
-        (directory / f"board.{suffix}").write_text(render(board))
-
-
-def records_of(lines: list[Value], kind: str, row: str = "soft_moe") -> list[Value]:
-    found = [line for line in lines[1:] if line["cell"]["kind"] == kind]
-    return [line for line in found if kind == "latency" or line["provenance"]["row"] == row]
+    return copied(world, tmp_path)
 
 
 def test_an_honest_publication_holds(world: Path, copy: Path) -> None:
@@ -123,6 +69,15 @@ def test_publishing_twice_gives_the_same_bytes(world: Path, copy: Path, tmp_path
             assert (done.directory / path.relative_to(copy)).read_bytes() == path.read_bytes()
 
 
+def test_publishing_again_leaves_nothing_of_the_publication_before(world: Path, tmp_path: Path) -> None:
+    done = publish(open_results(world / "r"), tmp_path / "p")
+    (done.directory / "variants" / "gone.py").write_text("# of a row that is there no more")
+    (done.directory / "verification.json").write_text('{"runs": 12, "rerun": 1, "agreed": 1, "device": "mine"}')
+    publish(open_results(world / "r"), tmp_path / "p")
+    assert findings(done.directory) == {}
+    assert not (done.directory / "verification.json").exists(), "it was of other records, for all anybody knows"
+
+
 def test_a_row_that_is_not_complete_is_left_out_with_the_reason(world: Path, tmp_path: Path) -> None:
     results = Path(shutil.copytree(world / "r", tmp_path / "r"))
     plan = open_results(results).plan
@@ -143,217 +98,6 @@ def test_a_row_that_is_not_complete_is_left_out_with_the_reason(world: Path, tmp
         store.record_path(group.trial_cells[0].identity).unlink()
     with pytest.raises(ResultsError, match="'dense' cannot be published"):
         publish(open_results(results), tmp_path / "p")
-
-
-# What a careless hand changes: every file keeps its name, and one place in it another value.
-
-
-FILES = ("records.jsonl", "board.json", "board.md", "board.html", "board.csv", "variants/mine.py")
-
-
-@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
-@pytest.mark.parametrize("name", FILES)
-def test_a_changed_character_in_any_file_is_found(copy: Path, name: str, share: float) -> None:
-    path = copy / name
-    text = path.read_text()
-    place = next(i for i in range(int(share * len(text)), len(text)) if text[i].isalnum())
-    path.write_text(f"{text[:place]}{'7' if text[place] != '7' else '8'}{text[place + 1 :]}")
-    assert damage(copy) or findings(copy, "files", "boards")
-
-
-def test_a_file_too_many_and_one_too_few_are_found(copy: Path) -> None:
-    (copy / "weights.bin").write_bytes(b"x")
-    (copy / "board.csv").unlink()
-    found = findings(copy, "files", "boards")
-    assert found["files"] == ["weights.bin does not belong in a published directory."]
-    assert found["boards"] == ["board.csv is missing."]
-
-
-@pytest.mark.parametrize("field", ["suite", "protocol", "device", "records", "command", "packages", "submission"])
-def test_a_manifest_that_says_otherwise_is_found(copy: Path, field: str) -> None:
-    about = json.loads((copy / manifest.NAME).read_text())
-    about[field] = {"records": 7, "packages": {"dense": "moebench 0.1.0"}, "submission": 2}.get(field, "another")
-    (copy / manifest.NAME).write_text(json.dumps(about))
-    assert field in str(findings(copy, "files")["files"]) or "version 2" in str(findings(copy, "files"))
-
-
-# What a clever hand changes: digests, order and boards are made again, so that only the content can give it away.
-
-
-def change_count(lines: list[Value]) -> None:
-    for record in records_of(lines, "final"):
-        record["counts"]["active_params"] //= 2
-
-
-def change_budget(lines: list[Value]) -> None:
-    for record in records_of(lines, "final"):
-        record["counts"]["total_params"] = 20_000
-        record["counts"]["budget_error"] = 0.0
-
-
-def change_flops(lines: list[Value]) -> None:
-    records_of(lines, "trial")[0]["counts"]["flops_per_input"] -= 64
-
-
-def change_accuracy(lines: list[Value]) -> None:
-    records_of(lines, "final")[0]["scores"]["test_accuracy"] += 0.1
-
-
-def change_retained(lines: list[Value]) -> None:
-    records_of(lines, "final")[0]["scores"]["retained_1_8"] += 0.01
-
-
-def change_range(lines: list[Value]) -> None:
-    records_of(lines, "final", "dense")[0]["scores"]["test_accuracy"] = 1.25
-
-
-def change_speed(lines: list[Value]) -> None:
-    records_of(lines, "final")[0]["details"]["inputs_per_second"] *= 3
-
-
-def drop_reason(lines: list[Value]) -> None:
-    records_of(lines, "final", "dense")[0]["reasons"] = {}
-
-
-def drop_seed(lines: list[Value]) -> None:
-    worst = min(records_of(lines, "final"), key=lambda record: record["scores"]["test_accuracy"])
-    lines.remove(worst)
-    for group in lines[0]["plan"]["groups"]:
-        group["final_seeds"] = [seed for seed in group["final_seeds"] if seed != worst["cell"]["seed"]]
-    lines[0]["plan"]["suite"]["seeds"] -= 1
-
-
-def drop_trial(lines: list[Value]) -> None:
-    lines.remove(records_of(lines, "trial")[0])
-
-
-def add_run(lines: list[Value]) -> None:
-    record = json.loads(json.dumps(records_of(lines, "final")[0]))
-    record["cell"]["seed"] += 1
-    record["identity"] = digest(record["cell"])
-    lines.append(record)
-
-
-def other_winner(lines: list[Value]) -> None:
-    trials = records_of(lines, "trial")
-    first, second = (trial["scores"] for trial in trials)
-    for name in first:
-        first[name], second[name] = second[name], first[name]
-
-
-def more_steps(lines: list[Value]) -> None:
-    for record in records_of(lines, "final"):
-        record["cell"]["steps"] *= 2
-        record["identity"] = digest(record["cell"])
-
-
-def other_seed(lines: list[Value]) -> None:
-    for group in lines[0]["plan"]["groups"]:
-        group["final_seeds"][0] += 1
-    for record in [line for line in lines[1:] if line["cell"]["kind"] == "final"]:
-        record["cell"]["seed"] += 1
-        record["identity"] = digest(record["cell"])
-
-
-def other_code(lines: list[Value]) -> None:
-    for row in lines[0]["plan"]["rows"]:
-        row["code_digest"] = "0" * 20
-
-
-def other_space(lines: list[Value]) -> None:
-    for group in lines[0]["plan"]["groups"]:
-        group["space"]["lr"]["high"] *= 2
-
-
-def other_protocol(lines: list[Value]) -> None:
-    lines[0]["plan"]["protocol"] = "0"
-
-
-def other_row(lines: list[Value]) -> None:
-    records_of(lines, "final")[0]["provenance"]["row"] = "dense"
-
-
-def no_result(lines: list[Value]) -> None:
-    records_of(lines, "final")[0]["status"] = "oom"
-
-
-def fewer_rounds(lines: list[Value]) -> None:
-    for measured in records_of(lines, "latency")[0]["details"]["finalists"].values():
-        measured["forward_ms"] = measured["forward_ms"][:3]
-
-
-def no_latency(lines: list[Value]) -> None:
-    lines.remove(records_of(lines, "latency")[0])
-
-
-def other_device(lines: list[Value]) -> None:
-    records_of(lines, "latency")[0]["provenance"]["device"] = "a faster one"
-
-
-def new_field(lines: list[Value]) -> None:
-    records_of(lines, "final")[0]["cell"]["bonus"] = 1
-    record = records_of(lines, "final")[0]
-    record["identity"] = digest(record["cell"])
-
-
-EDITS = (
-    (change_count, "counts"),
-    (change_budget, "counts"),
-    (change_flops, "counts"),
-    (change_accuracy, "scores"),
-    (change_retained, "scores"),
-    (change_range, "scores"),
-    (change_speed, "scores"),
-    (drop_reason, "scores"),
-    (drop_seed, "plan"),
-    (drop_trial, "records"),
-    (add_run, "records"),
-    (other_winner, "records"),
-    (more_steps, "records"),
-    (other_seed, "plan"),
-    (other_code, "plan"),
-    (other_space, "plan"),
-    (other_protocol, "plan"),
-    (other_row, "records"),
-    (no_result, "records"),
-    (fewer_rounds, "scores"),
-    (no_latency, "records"),
-    (other_device, "records"),
-    (new_field, "schema"),
-)
-
-
-@pytest.mark.parametrize(("edit", "finder"), EDITS, ids=[edit.__name__ for edit, _ in EDITS])
-def test_a_forgery_that_does_not_fit_together_is_found(
-    copy: Path, edit: Callable[[list[Value]], None], finder: str
-) -> None:
-    lines = lines_of(copy)
-    edit(lines)
-    write_lines(copy, lines)
-    assert finder in findings(copy, finder)
-
-
-def test_a_forger_who_changes_nothing_leaves_no_trace(copy: Path) -> None:
-    """The test above sees the edit, not the rewriting."""
-    write_lines(copy, lines_of(copy))
-    assert findings(copy) == {}
-
-
-def test_a_forgery_that_fits_together_is_found_by_running_it_again(world: Path, copy: Path, tmp_path: Path) -> None:
-    """Accuracies of dense are in no other number: only training again can tell."""
-    honest = list(rerun(Submission.read(copy), 3, tmp_path / "scratch", lambda label: None))
-    assert [each.exactly for each in honest] == [True] * 3, "this machine made them"
-    lines = lines_of(copy)
-    for record in lines[1:]:
-        if record["cell"]["kind"] in ("trial", "final"):
-            for name in ("test_accuracy", "validation_accuracy"):
-                if name in record["scores"]:
-                    record["scores"][name] = 0.97
-    write_lines(copy, lines)
-    submission = Submission.read(copy)
-    again = list(rerun(submission, 1, tmp_path / "more", lambda label: None))
-    assert not again[0].agrees
-    assert verification(submission, again, "here").agreed == 0
 
 
 def test_which_runs_are_seen_again_follows_from_the_records(copy: Path) -> None:
@@ -391,6 +135,20 @@ def test_what_is_no_publication_is_one_sentence(tmp_path: Path, copy: Path) -> N
         open_results(tmp_path / "none")
     with pytest.raises(ResultsError, match="no suite has run into"):
         open_results(tmp_path)
+
+
+def test_a_record_of_a_version_that_is_not_read_is_named(copy: Path) -> None:
+    lines = lines_of(copy)
+    lines[3]["schema_version"] = 2
+    write_lines(copy, lines)
+    with pytest.raises(
+        ResultsError, match="damaged at line 4: a record of schema version 2, and this moebench reads 1"
+    ):
+        Submission.read(copy)
+
+
+def test_the_schema_in_the_package_is_the_one_that_the_code_gives() -> None:
+    assert schema_of(SCHEMA) == current_schema()
 
 
 def test_a_published_directory_has_one_suite(copy: Path) -> None:

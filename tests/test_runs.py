@@ -172,9 +172,19 @@ def test_files_that_are_no_records_are_left_alone(store):
     assert (folder / "notes.json").read_text() == "mine"
 
 
-@pytest.mark.parametrize("text", ["", "{", '{"schema_version": 1}', '{"schema_version": 0}'])
-def test_reading_a_record_says_why_it_is_none(text):
-    with pytest.raises(ValueError, match=r"^not (whole JSON|a record)"):
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "^not whole JSON"),
+        ("{", "^not whole JSON"),
+        ("[]", "^not a record$"),
+        ('{"schema_version": 1}', "^not a record: Field required"),
+        ('{"schema_version": 0}', "^a record of schema version 0, and this moebench reads 1$"),
+        ("{}", "^a record of schema version None, and this moebench reads 1$"),
+    ],
+)
+def test_reading_a_record_says_why_it_is_none(text, says):
+    with pytest.raises(ValueError, match=says):
         parse_record(text)
 
 

@@ -17,31 +17,35 @@ from moebench.runs import Cell, Record
 SPREADS = 4.0
 """Standard deviations over the seeds of its study within which a run on another machine agrees with what was told."""
 
-LEAST_SPREAD = 0.01
-"""Of a study whose seeds differ by less, or that has one."""
+LEAST_SPREAD = 0.005
+"""What the seeds of a study are taken to differ by where they differ by less, or where there is one."""
 
 
 @dataclass(frozen=True)
 class Again:
-    """One run that was run again. told, found: its score then and now; None where the run did not end with one."""
+    """One run that was run again. told, found: its score then and now; None where the run did not end with one.
+
+    statuses: then and now. allowed: by how much the scores may differ.
+    """
 
     label: str
     metric: str
     told: float | None
     found: float | None
+    statuses: tuple[str, str]
     allowed: float
 
     @property
     def agrees(self) -> bool:
-        """Equal, or as near as another machine's rounding may bring it."""
+        """The same status, and a score as near as another machine's rounding may bring it."""
         if self.told is None or self.found is None:
-            return self.told is self.found
+            return self.told is self.found and self.statuses[0] == self.statuses[1]
         return abs(self.told - self.found) <= self.allowed
 
     @property
     def exactly(self) -> bool:
         """Whether the numbers are the same to the last digit."""
-        return self.told == self.found
+        return self.told == self.found and self.statuses[0] == self.statuses[1]
 
 
 def chosen(submission: Submission, count: int) -> list[str]:
@@ -97,16 +101,16 @@ def verification(submission: Submission, again: list[Again], device: str) -> Ver
 def _compared(submission: Submission, group: Group, cell: Cell, record: Record, label: str) -> Again:
     from moebench.tasks import get_task
 
-    metric = f"test_{get_task(cell.task).info.metric}" if cell.kind == "final" else "validation_accuracy"
+    scored = f"test_{get_task(cell.task).info.metric}"
+    metric = scored if cell.kind == "final" else "validation_accuracy"
     finals = [submission.pack.get(each.identity) for each in group.final_cells(submission.pack.get)]
-    values = [r.scores.get(f"test_{get_task(cell.task).info.metric}") for r in finals if r is not None]
-    seeds = [value for value in values if value is not None]
-    spread = max(stdev(seeds), LEAST_SPREAD / 2) if len(seeds) > 1 else LEAST_SPREAD / 2
+    seeds = [value for r in finals if r is not None and (value := r.scores.get(scored)) is not None]
     told = submission.pack.get(cell.identity)
     return Again(
         label=label,
         metric=metric,
-        told=told.scores.get(metric) if told is not None else None,
+        told=told.scores.get(metric) if told else None,
         found=record.scores.get(metric),
-        allowed=SPREADS * spread,
+        statuses=(told.status if told else "missing", record.status),
+        allowed=SPREADS * max(stdev(seeds) if len(seeds) > 1 else 0.0, LEAST_SPREAD),
     )

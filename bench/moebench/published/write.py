@@ -56,7 +56,9 @@ def publish(results: ResultSet, root: Path) -> Published:
         for name, content in files.items():
             write_atomic(directory / name, content)
         write_atomic(directory / manifest.NAME, manifest.to_text(about).encode())
-        (directory / verified.NAME).unlink(missing_ok=True)
+        stale = {directory / verified.NAME, *directory.glob(f"{VARIANTS}/*")} - {directory / name for name in files}
+        for path in stale:
+            path.unlink(missing_ok=True)
         write_board(published_board(directory), directory, figures=False)
     except OSError as error:
         raise ResultsError(

@@ -12,7 +12,10 @@ SETTLED: frozenset[str] = frozenset({"done", "diverged"})
 """Statuses that are kept and ranked; every other one is tried again by the next run."""
 
 SCHEMA = 1
-"""Raised when a field changes its meaning; a record of another schema is not read as this one."""
+"""Raised when a field changes its meaning. Records are written in this version."""
+
+READ = (1,)
+"""Versions that are read, each as its own JSON Schema says; an older record is never rewritten."""
 
 
 class Record(BaseModel):

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from moebench.errors import ResultsError
 from moebench.runs.canonical import digest
-from moebench.runs.record import SCHEMA, Record
+from moebench.runs.record import READ, Record
 
 if TYPE_CHECKING:
     import numpy as np
@@ -156,8 +156,10 @@ def parse_record(text: str) -> Record:
         value: Any = json.loads(text)
     except json.JSONDecodeError as error:
         raise ValueError(f"not whole JSON ({error.msg} at {error.pos})") from error
-    if not isinstance(value, dict) or value.get("schema_version") != SCHEMA:
-        raise ValueError(f"not a record of schema {SCHEMA}")
+    if not isinstance(value, dict):
+        raise ValueError("not a record")
+    if (version := value.get("schema_version")) not in READ:
+        raise ValueError(f"a record of schema version {version!r}, and this moebench reads {', '.join(map(str, READ))}")
     try:
         record = Record.model_validate(value)
     except ValidationError as error:

@@ -1,0 +1,79 @@
+"""A small suite run for real and published, and what a forger does to it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from moebench.board.formats import TEXTS
+from moebench.errors import ResultsError
+from moebench.published import manifest, pack
+from moebench.published.boards import board_of
+from moebench.published.checks import CHECKS
+from moebench.published.sources import open_results
+from moebench.published.submission import Submission
+from moebench.published.write import publish
+from tiny import run_tiny, write_plugin, write_suite
+
+Value = dict[str, Any]
+
+
+def run_and_publish(root: Path) -> Path:
+    """Dense, Soft MoE and a variant from a file: the results in ``root/r``, published to ``root/p``."""
+    suite = write_suite(root)
+    run_tiny(suite, root / "r", variants=())
+    session = run_tiny(suite, root / "r", variants=(write_plugin(root, "mine"),))
+    assert not session.unfinished
+    publish(open_results(root / "r", "tiny"), root / "p")
+    return root
+
+
+def copied(root: Path, to: Path) -> Path:
+    """A copy of the published directory, below ``to/p/tiny``."""
+    (source,) = (root / "p" / "tiny").iterdir()
+    return Path(shutil.copytree(source, to / "p" / "tiny" / source.name))
+
+
+def findings(directory: Path, *names: str) -> dict[str, list[str]]:
+    submission = Submission.read(directory)
+    found = {name: list(CHECKS[name][1](submission)) for name in (names or CHECKS)}
+    return {name: sentences for name, sentences in found.items() if sentences}
+
+
+def damage(directory: Path) -> str:
+    """What is said where the directory cannot even be read."""
+    try:
+        Submission.read(directory)
+    except ResultsError as error:
+        return str(error)
+    return ""
+
+
+def lines_of(directory: Path) -> list[Value]:
+    return [json.loads(line) for line in (directory / pack.NAME).read_text().splitlines()]
+
+
+def write_lines(directory: Path, lines: list[Value]) -> None:
+    """Write them as a forger would who knows everything but how to train: order, count, digest and boards follow."""
+    head, *records = lines
+    head["records"] = len(records)
+    records.sort(key=lambda record: record["identity"])
+    text = "".join(pack.to_line(value) + "\n" for value in (head, *records))
+    (directory / pack.NAME).write_text(text)
+    about = json.loads((directory / manifest.NAME).read_text())
+    about["sha256"][pack.NAME] = manifest.sha256(text.encode())
+    about["records"] = len(records)
+    (directory / manifest.NAME).write_text(json.dumps(about, indent=1) + "\n")
+    try:
+        board = board_of(open_results(directory))
+    except Exception:
+        return  # the edit is such that no board comes of it
+    for suffix, render in TEXTS.items():
+        (directory / f"board.{suffix}").write_text(render(board))
+
+
+def records_of(lines: list[Value], kind: str, row: str = "soft_moe") -> list[Value]:
+    found = [line for line in lines[1:] if line["cell"]["kind"] == kind]
+    return [line for line in found if kind == "latency" or line["provenance"]["row"] == row]

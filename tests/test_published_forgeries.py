@@ -1,0 +1,286 @@
+"""Every edit of a publication that does not fit together is found, and one that does by running it again."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from boards import hand_plan
+from moebench.published import manifest
+from moebench.published.checks import suite
+from moebench.published.manifest import Manifest
+from moebench.published.pack import Pack
+from moebench.published.rerun import Again, rerun, verification
+from moebench.published.submission import Submission
+from moebench.runs.canonical import digest
+from moebench.suites import Suite, load_suite
+from publications import Value, copied, damage, findings, lines_of, records_of, run_and_publish, write_lines
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A suite run for real with a variant from a file, in ``r``, and published to ``p``."""
+    return run_and_publish(tmp_path_factory.mktemp("published"))
+
+
+@pytest.fixture
+def copy(world: Path, tmp_path: Path) -> Path:
+    """A copy of the published directory that a test may spoil."""
+    return copied(world, tmp_path)
+
+
+# What a careless hand changes: every file keeps its name, and one place in it another value.
+
+
+FILES = ("records.jsonl", "board.json", "board.md", "board.html", "board.csv", "variants/mine.py")
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+@pytest.mark.parametrize("name", FILES)
+def test_a_changed_character_in_any_file_is_found(copy: Path, name: str, share: float) -> None:
+    path = copy / name
+    text = path.read_text()
+    place = next(i for i in range(int(share * len(text)), len(text)) if text[i].isalnum())
+    path.write_text(f"{text[:place]}{'7' if text[place] != '7' else '8'}{text[place + 1 :]}")
+    assert damage(copy) or findings(copy, "files", "boards")
+
+
+def test_a_file_too_many_and_one_too_few_are_found(copy: Path) -> None:
+    (copy / "weights.bin").write_bytes(b"x")
+    (copy / "board.csv").unlink()
+    found = findings(copy, "files", "boards")
+    assert found["files"] == ["weights.bin does not belong in a published directory."]
+    assert found["boards"] == ["board.csv is missing."]
+
+
+@pytest.mark.parametrize("field", ["suite", "protocol", "device", "records", "command", "packages", "submission"])
+def test_a_manifest_that_says_otherwise_is_found(copy: Path, field: str) -> None:
+    about = json.loads((copy / manifest.NAME).read_text())
+    about[field] = {"records": 7, "packages": {"dense": "moebench 0.1.0"}, "submission": 2}.get(field, "another")
+    (copy / manifest.NAME).write_text(json.dumps(about))
+    assert field in str(findings(copy, "files")["files"]) or "version 2" in str(findings(copy, "files"))
+
+
+# What a clever hand changes: digests, order and boards are made again, so that only the content can give it away.
+
+
+def change_count(lines: list[Value]) -> None:
+    for record in records_of(lines, "final"):
+        record["counts"]["active_params"] //= 2
+
+
+def change_budget(lines: list[Value]) -> None:
+    for record in records_of(lines, "final"):
+        record["counts"]["total_params"] = 20_000
+        record["counts"]["budget_error"] = 0.0
+
+
+def change_flops(lines: list[Value]) -> None:
+    records_of(lines, "trial")[0]["counts"]["flops_per_input"] -= 64
+
+
+def change_accuracy(lines: list[Value]) -> None:
+    records_of(lines, "final")[0]["scores"]["test_accuracy"] += 0.1
+
+
+def change_retained(lines: list[Value]) -> None:
+    records_of(lines, "final")[0]["scores"]["retained_1_8"] += 0.01
+
+
+def change_range(lines: list[Value]) -> None:
+    records_of(lines, "final", "dense")[0]["scores"]["test_accuracy"] = 1.25
+
+
+def change_speed(lines: list[Value]) -> None:
+    records_of(lines, "final")[0]["details"]["inputs_per_second"] *= 3
+
+
+def drop_reason(lines: list[Value]) -> None:
+    records_of(lines, "final", "dense")[0]["reasons"] = {}
+
+
+def drop_seed(lines: list[Value]) -> None:
+    worst = min(records_of(lines, "final"), key=lambda record: record["scores"]["test_accuracy"])
+    lines.remove(worst)
+    for group in lines[0]["plan"]["groups"]:
+        group["final_seeds"] = [seed for seed in group["final_seeds"] if seed != worst["cell"]["seed"]]
+    lines[0]["plan"]["suite"]["seeds"] -= 1
+
+
+def drop_trial(lines: list[Value]) -> None:
+    lines.remove(records_of(lines, "trial")[0])
+
+
+def add_run(lines: list[Value]) -> None:
+    record = json.loads(json.dumps(records_of(lines, "final")[0]))
+    record["cell"]["seed"] += 1
+    record["identity"] = digest(record["cell"])
+    lines.append(record)
+
+
+def other_winner(lines: list[Value]) -> None:
+    trials = records_of(lines, "trial")
+    first, second = (trial["scores"] for trial in trials)
+    for name in first:
+        first[name], second[name] = second[name], first[name]
+
+
+def more_steps(lines: list[Value]) -> None:
+    for record in records_of(lines, "final"):
+        record["cell"]["steps"] *= 2
+        record["identity"] = digest(record["cell"])
+
+
+def other_seed(lines: list[Value]) -> None:
+    for group in lines[0]["plan"]["groups"]:
+        group["final_seeds"][0] += 1
+    for record in [line for line in lines[1:] if line["cell"]["kind"] == "final"]:
+        record["cell"]["seed"] += 1
+        record["identity"] = digest(record["cell"])
+
+
+def other_code(lines: list[Value]) -> None:
+    for row in lines[0]["plan"]["rows"]:
+        row["code_digest"] = "0" * 20
+
+
+def other_space(lines: list[Value]) -> None:
+    for group in lines[0]["plan"]["groups"]:
+        group["space"]["lr"]["high"] *= 2
+
+
+def other_protocol(lines: list[Value]) -> None:
+    lines[0]["plan"]["protocol"] = "0"
+
+
+def other_row(lines: list[Value]) -> None:
+    records_of(lines, "final")[0]["provenance"]["row"] = "dense"
+
+
+def no_result(lines: list[Value]) -> None:
+    records_of(lines, "final")[0]["status"] = "oom"
+
+
+def fewer_rounds(lines: list[Value]) -> None:
+    for measured in records_of(lines, "latency")[0]["details"]["finalists"].values():
+        measured["forward_ms"] = measured["forward_ms"][:3]
+
+
+def no_latency(lines: list[Value]) -> None:
+    lines.remove(records_of(lines, "latency")[0])
+
+
+def other_device(lines: list[Value]) -> None:
+    records_of(lines, "latency")[0]["provenance"]["device"] = "a faster one"
+
+
+def new_field(lines: list[Value]) -> None:
+    records_of(lines, "final")[0]["cell"]["bonus"] = 1
+    record = records_of(lines, "final")[0]
+    record["identity"] = digest(record["cell"])
+
+
+EDITS = (
+    (change_count, "counts"),
+    (change_budget, "counts"),
+    (change_flops, "counts"),
+    (change_accuracy, "scores"),
+    (change_retained, "scores"),
+    (change_range, "scores"),
+    (change_speed, "scores"),
+    (drop_reason, "scores"),
+    (drop_seed, "plan"),
+    (drop_trial, "records"),
+    (add_run, "records"),
+    (other_winner, "records"),
+    (more_steps, "records"),
+    (other_seed, "plan"),
+    (other_code, "plan"),
+    (other_space, "plan"),
+    (other_protocol, "plan"),
+    (other_row, "records"),
+    (no_result, "records"),
+    (fewer_rounds, "scores"),
+    (no_latency, "records"),
+    (other_device, "records"),
+    (new_field, "schema"),
+)
+
+
+@pytest.mark.parametrize(("edit", "finder"), EDITS, ids=[edit.__name__ for edit, _ in EDITS])
+def test_a_forgery_that_does_not_fit_together_is_found(
+    copy: Path, edit: Callable[[list[Value]], None], finder: str
+) -> None:
+    lines = lines_of(copy)
+    edit(lines)
+    write_lines(copy, lines)
+    assert finder in findings(copy, finder)
+
+
+def test_a_forger_who_changes_nothing_leaves_no_trace(copy: Path) -> None:
+    """The test above sees the edit, not the rewriting."""
+    write_lines(copy, lines_of(copy))
+    assert findings(copy) == {}
+
+
+def test_a_forgery_that_fits_together_is_found_by_running_it_again(world: Path, copy: Path, tmp_path: Path) -> None:
+    """Accuracies of dense are in no other number: only training again can tell."""
+    honest = list(rerun(Submission.read(copy), 3, tmp_path / "scratch", lambda label: None))
+    assert [each.exactly for each in honest] == [True] * 3, "this machine made them"
+    lines = lines_of(copy)
+    for record in lines[1:]:
+        if record["cell"]["kind"] in ("trial", "final"):
+            for name in ("test_accuracy", "validation_accuracy"):
+                if name in record["scores"]:
+                    record["scores"][name] = 0.97
+    write_lines(copy, lines)
+    submission = Submission.read(copy)
+    again = list(rerun(submission, 1, tmp_path / "more", lambda label: None))
+    assert not again[0].agrees
+    assert verification(submission, again, "here").agreed == 0
+
+
+def of_another_machine(**changed: object) -> Again:
+    values = {"label": "a", "metric": "test_accuracy", "told": 0.9, "found": 0.9, "statuses": ("done", "done")}
+    return Again(**values | {"allowed": 0.02} | changed)
+
+
+def test_a_run_that_now_fails_does_not_agree_with_one_that_diverged() -> None:
+    """Neither has a score, and that is all they have in common."""
+    assert of_another_machine().agrees
+    assert of_another_machine(found=0.885).agrees
+    assert not of_another_machine(found=0.87).agrees
+    assert of_another_machine(told=None, found=None, statuses=("diverged", "diverged")).exactly
+    assert not of_another_machine(told=None, found=None, statuses=("diverged", "oom")).agrees
+    assert not of_another_machine(told=None, statuses=("diverged", "done")).agrees
+
+
+def of_suite(own: Suite, protocol: str = "1") -> list[str]:
+    """What the suite's check says of a submission with that suite."""
+    plan = dataclasses.replace(hand_plan(), suite=own, protocol=protocol)
+    about = Manifest(suite="s", protocol="1", device="d", moebench="0", command="c", records=0, packages={}, sha256={})
+    return list(suite.check(Submission(Path(), about, Pack(plan, {}))))
+
+
+def quick(**changed: object) -> Suite:
+    """The suite quick as it is published of the hand-made plan's rows."""
+    known = load_suite("quick")
+    kept = {"reference": [], "space": {name: known.space[name] for name in ("soft_moe", "sparse_topk")}}
+    return known.model_copy(update=kept | changed)
+
+
+def test_a_suite_under_a_known_name_must_be_the_known_one() -> None:
+    assert of_suite(quick()) == []
+    longer = quick(training=quick().training.model_copy(update={"steps": 3000}))
+    assert of_suite(longer) == ["'training' of the suite 'quick' is not what moebench has under that name."]
+    assert of_suite(quick(seeds=8)) == ["'seeds' of the suite 'quick' is not what moebench has under that name."]
+    assert of_suite(quick(seeds=8), "1 (seeds=8)") == []
+    assert "make '1'" in of_suite(quick(), "1 (seeds=3)")[0], "the suite's own number is no change"
+
+
+def test_a_suite_of_ones_own_has_nothing_to_be_compared_with(copy: Path) -> None:
+    assert findings(copy, "suite") == {}
