@@ -76,6 +76,13 @@ def test_runs_of_another_suite_are_not_looked_at(tmp_path: Path) -> None:
     assert board_of(bench).strangers == ()
 
 
+def test_a_run_that_did_not_end_is_no_result_of_another_comparison(tmp_path: Path) -> None:
+    bench = small_board(tmp_path)
+    cell = dataclasses.replace(bench.group("soft_moe").final_cells(bench.store.get)[0], protocol="0")
+    bench.put(cell, "soft_moe", status="oom")
+    assert board_of(bench).strangers == ()
+
+
 def test_a_row_that_the_board_does_not_have_is_named(tmp_path: Path) -> None:
     plan = hand_plan()
     cell = plan.groups[0].trial_cells[0].to_json()

@@ -13,7 +13,7 @@ from boards import hand_plan
 from moebench.published import manifest
 from moebench.published.checks import suite
 from moebench.published.manifest import Manifest
-from moebench.published.pack import Pack
+from moebench.published.pack import NAME, Pack
 from moebench.published.rerun import Again, rerun, verification
 from moebench.published.submission import Submission
 from moebench.runs.canonical import digest
@@ -219,6 +219,43 @@ def test_a_forgery_that_does_not_fit_together_is_found(
     edit(lines)
     write_lines(copy, lines)
     assert finder in findings(copy, finder)
+
+
+def test_a_run_without_a_result_is_named(copy: Path) -> None:
+    lines = lines_of(copy)
+    no_result(lines)
+    identity = records_of(lines, "final")[0]["identity"]
+    write_lines(copy, lines)
+    assert f"record {identity} has no result: oom." in findings(copy, "records")["records"]
+
+
+def respelt(lines: list[str]) -> None:
+    lines[2] = lines[2].replace(":", ": ", 1)
+
+
+def reordered(lines: list[str]) -> None:
+    lines[1], lines[2] = lines[2], lines[1]
+
+
+def with_more_in_its_head(lines: list[str]) -> None:
+    lines[0] = lines[0].replace("{", '{"bonus":1,', 1)
+
+
+@pytest.mark.parametrize(
+    ("edit", "says"),
+    [
+        (respelt, f"line 3 of {NAME} is not spelt as it was written: something in it was changed by hand."),
+        (reordered, "a field too many, or another order."),
+        (with_more_in_its_head, "a field too many, or another order."),
+    ],
+)
+def test_records_that_say_the_same_otherwise_are_found(
+    copy: Path, edit: Callable[[list[str]], None], says: str
+) -> None:
+    lines = (copy / NAME).read_text().splitlines()
+    edit(lines)
+    (copy / NAME).write_text("".join(f"{line}\n" for line in lines))
+    assert any(sentence.endswith(says) for sentence in findings(copy, "schema")["schema"])
 
 
 def test_a_forger_who_changes_nothing_leaves_no_trace(copy: Path) -> None:

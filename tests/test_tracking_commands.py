@@ -119,12 +119,8 @@ def check_addresses(url, results):
     status, place, _ = fetch(f"{url}/moebench/run/{record.identity}")
     assert status == 307
     assert re.fullmatch(r"/#/experiments/\d+/runs/[0-9a-f]{32}\?workflowType=machine_learning", place)
-    for path in (
-        "board/tiny/latest.json",
-        "board/mlflow.db",
-        "board/%2e%2e/%2e%2e/etc/passwd",
-        "board/..%2fa",
-    ):
+    (results.parent / "board.html").write_text("not among the results", encoding="utf-8")
+    for path in ("board/tiny/latest.json", "board/mlflow.db", "board/..%2f..%2fetc%2fpasswd", "board/..%2fboard.html"):
         assert fetch(f"{url}/moebench/{path}")[0] == 404, path
     assert "twenty hexadecimal digits" in fetch(f"{url}/moebench/run/nothing")[2]
     assert "`moebench sync` writes" in fetch(f"{url}/moebench/run/{'0' * 20}")[2]

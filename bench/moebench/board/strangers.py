@@ -17,13 +17,11 @@ from moebench.tasks import get_task
 
 
 def strangers(plan: Plan, records: Iterable[Record]) -> tuple[Stranger, ...]:
-    """Final runs of the plan's suite whose frame is not the plan's, by row, task and what differs."""
+    """Of final runs of the plan's suite, those whose frame is not the plan's, by row, task and what differs."""
     found: dict[tuple[str, str, str], list[float]] = defaultdict(list)
     for record in records:
         row, task = str(record.provenance.get("row", "")), str(record.cell["task"])
-        if record.provenance.get("suite") != plan.suite.name or record.cell["kind"] != "final" or not record.settled:
-            continue
-        if reason := apart(plan, row, record.cell):
+        if record.settled and (reason := apart(plan, row, record.cell)):
             info = get_task(task).info
             score = record.scores.get(f"test_{info.metric}") if record.status == "done" else None
             found[row, task, reason].append(info.floor if score is None else score)

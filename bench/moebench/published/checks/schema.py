@@ -33,4 +33,4 @@ def check(submission: Submission) -> Iterator[str]:
             where = "/".join(map(str, error.absolute_path)) or "the record"
             yield f"record {value.get('identity')}: {where}: {error.message[:200]}."
     if text != pack.to_lines(submission.plan, submission.pack.records.values()):
-        yield f"{pack.NAME} is not in the order in which it was written."
+        yield f"{pack.NAME} is not what its plan and its records are written as: a field too many, or another order."
