@@ -14,7 +14,7 @@ from boards import small_board
 from moebench import load_board
 from moebench.board.formats import TEXTS
 from moebench.cli.main import cli
-from moebench.errors import ResultsError, UsageError
+from moebench.errors import ResultsError, UnknownNameError, UsageError
 from moebench.published import pack
 from moebench.published.index import to_markdown, write_index
 from moebench.published.rerun import chosen
@@ -149,6 +149,11 @@ def test_a_record_of_a_version_that_is_not_read_is_named(copy: Path) -> None:
 
 def test_the_schema_in_the_package_is_the_one_that_the_code_gives() -> None:
     assert schema_of(SCHEMA) == current_schema()
+
+
+def test_a_misspelt_suite_gets_a_hint(world: Path) -> None:
+    with pytest.raises(UnknownNameError, match=r"unknown suite 'tyni' in '.*r'; did you mean 'tiny'\?"):
+        open_results(world / "r", "tyni")
 
 
 def test_a_published_directory_has_one_suite(copy: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from moebench.errors import ResultsError, UsageError
+from moebench.errors import ResultsError, UnknownNameError, UsageError
 from moebench.planning.cache import get_plan
 from moebench.planning.generations import grown
 from moebench.planning.history import board_request, known_suites
@@ -46,10 +46,10 @@ def open_results(directory: Path, suite: str | None = None) -> ResultSet:
 
 def _of_runs(directory: Path, suite: str | None) -> ResultSet:
     known = known_suites(directory)
-    if not known or (suite is not None and Path(suite).stem not in known):
-        which = f"suite '{suite}' has" if suite is not None else "no suite has"
-        verb = "not run" if suite is not None else "run"
-        raise ResultsError(f"{which} {verb} into '{directory}' yet, and it holds no {NAME} of `moebench publish`.")
+    if not known:
+        raise ResultsError(f"no suite has run into '{directory}' yet, and it holds no {NAME} of `moebench publish`.")
+    if suite is not None and Path(suite).stem not in known:
+        raise UnknownNameError("suite", Path(suite).stem, known, f"'{directory}'")
     store = Store(directory)
     plan = get_plan(board_request(directory, suite), directory)
     return ResultSet(directory, grown(plan, store.get), store.get)
