@@ -47,7 +47,8 @@ def open_results(directory: Path, suite: str | None = None) -> ResultSet:
 def _of_runs(directory: Path, suite: str | None) -> ResultSet:
     known = known_suites(directory)
     if not known:
-        raise ResultsError(f"no suite has run into '{directory}' yet, and it holds no {NAME} of `moebench publish`.")
+        which = "no suite has" if suite is None else f"suite '{Path(suite).stem}' has not"
+        raise ResultsError(f"{which} run into '{directory}' yet, and it holds no {NAME} of `moebench publish`.")
     if suite is not None and Path(suite).stem not in known:
         raise UnknownNameError("suite", Path(suite).stem, known, f"'{directory}'")
     store = Store(directory)
