@@ -9,11 +9,12 @@ from click.testing import CliRunner
 
 from moebench.cli.main import cli
 from moebench.errors import MoebenchError, SuiteError, UsageError
+from moebench.machine import versions
+from moebench.planning.place import Place
 from moebench.planning.request import Request
 from moebench.runs import Store
 from moebench.suites import load_suite
 from moebench.suites.sweep import Sweep
-from moebench.sweeps import plan as planning
 from moebench.sweeps.load import load_any, load_parts
 from moebench.sweeps.plan import plan_sweep
 from moebench.sweeps.session import plan_sweeps
@@ -102,13 +103,12 @@ def test_every_combination_has_its_cell_and_its_measures():
     assert by_row["untrained experts=2"].cell.steps == 0
 
 
-def test_a_time_belongs_to_the_machine_that_it_was_measured_on(monkeypatch):
+def test_a_time_belongs_to_the_machine_that_it_was_measured_on():
     here = plan_of(VALUES)
     (time,) = here.alone
     assert time.cell.session["device"] == here.device["name"]
     assert time.cell.session["versions"]["torch"] == torch.__version__.partition("+")[0]
-    monkeypatch.setattr(planning, "device_name", lambda device: "another machine")
-    there = plan_of(VALUES)
+    there = plan_of(VALUES, place=Place("cpu", "another machine", "cpu", versions()))
     assert there.alone[0].cell.identity != time.cell.identity
     assert [work.cell.identity for work in there.derived] == [work.cell.identity for work in here.derived]
     assert plan_of(VALUES, backend="loop").alone[0].cell.identity != time.cell.identity

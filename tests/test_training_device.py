@@ -37,5 +37,5 @@ def test_a_card_that_is_not_there_is_refused_with_how_many_there_are():
 
 
 def test_precision_follows_the_kind_of_device():
-    assert default_precision(torch.device("cpu")) == "fp32"
-    assert default_precision(torch.device("cuda", 0)) == "bf16"
+    assert default_precision("cpu") == "fp32"
+    assert default_precision("cuda") == "bf16"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from moebench.execution.executors import Limits
 from moebench.execution.progress import Quiet
 from moebench.planning.request import Request
 from moebench.session import How, Session, run_suite
@@ -101,5 +102,5 @@ def run_tiny(
     **request: object,
 ) -> Session:
     """Run a suite without MLflow."""
-    how = How(results=results, workers=workers, mlflow=mlflow, timeout=timeout)
+    how = How(results=results, workers=workers, mlflow=mlflow, limits=Limits(timeout))
     return run_suite(Request(suite=suite, **request), how, Quiet())  # type: ignore[arg-type]

@@ -29,6 +29,7 @@ def run(
     backend: str | None = None,
     data: str | Path | None = None,
     results: str | Path = "results",
+    executor: str = "local",
     workers: int | None = None,
     mlflow: bool = True,
     save_weights: bool = True,
@@ -57,7 +58,7 @@ def run(
         backend=backend,
         data=Path(data) if data else None,
     )
-    how = How(results=Path(results), workers=workers, mlflow=mlflow, save_weights=save_weights)
+    how = How(results=Path(results), executor=executor, workers=workers, mlflow=mlflow, save_weights=save_weights)
     progress = choose_progress(Console(stderr=True), quiet=quiet)
     return run_suite(request, how, progress, objects=objects).board
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from moebench.execution.local import local_workers
+from moebench.execution.executors import Executor, Limits, Setup, open_executor
 from moebench.execution.processes import warm_up
 from moebench.execution.progress import Progress
 from moebench.execution.run_plan import Options, Records, run_plan
+from moebench.execution.stopping import Interrupted, Stop, listening
 from moebench.planning.cache import get_plan
 from moebench.planning.estimate import missing_runs
 from moebench.planning.history import board_directory, remember, remember_plan, remembered_extras
@@ -31,13 +32,31 @@ OnPlan = Callable[[Plan, int, Path], None]
 
 @dataclass(frozen=True, kw_only=True)
 class How:
-    """How a suite is run; nothing here changes a result."""
+    """How a suite is run; nothing here changes a result.
+
+    executor: where runs go; executor_options: what only it knows. workers: runs at a time. limits: of one run.
+    checkpoint_seconds: of training between two checkpoints.
+    """
 
     results: Path
+    executor: str = "local"
+    executor_options: Mapping[str, str] = field(default_factory=dict)
     workers: int | None = None
-    timeout: float | None = None
+    limits: Limits = field(default_factory=Limits)
+    checkpoint_seconds: float = 60.0
     save_weights: bool = True
     mlflow: bool = True
+
+    def opened(self, threads: int) -> Executor:
+        """The executor, for runs of so many threads."""
+        setup = Setup(
+            results=self.results.resolve(),
+            workers=self.workers,
+            threads=threads,
+            limits=self.limits,
+            options=self.executor_options,
+        )
+        return open_executor(self.executor, setup)
 
 
 @dataclass(frozen=True)
@@ -73,27 +92,36 @@ def run_suite(
     from moebench.board.files import write_board
 
     request = prepare(request, how.results)
+    executor = how.opened(request.resolved().training.threads)
+    request = dataclasses.replace(request, place=executor.place(request.device))
     plan = _plan(request, how.results, objects)
-    options = _options(how, plan, objects)
+    workers = executor.fit(plan.device["torch"])
     if on_plan:
-        on_plan(plan, options.workers, how.results)
+        on_plan(plan, workers, how.results)
     remember(request, how.results, objects or ())
     remember_plan(plan, how.results)
     store = Store(how.results)
     missing = missing_runs(plan, Records(store))
     total = plan.expected_runs() + len(plan.suite.task) * len(plan.suite.budgets)
-    progress.start(total, total - missing, options.workers)
+    progress.start(total, total - missing, workers)
+    options = _options(how, objects)
     with Follower(how.results, plan, enabled=how.mlflow and missing > 0) as follower:
         try:
-            outcome = run_plan(plan, how.results, options, progress, follower.record, follower.settle)
+            with listening() as stop:
+                outcome = run_plan(
+                    plan, how.results, options, executor, progress, follower.record, follower.settle, stop
+                )
         finally:
             progress.stop()
+        if stop:
+            raise _interrupted(plan, store, stop)
         board = build_board(outcome.plan, Records(store), partial(store.finals_of, plan.suite.name))
         pages = board_directory(how.results, plan.suite.name, plan.protocol)
         write_board(board, pages)
         if how.mlflow:
             follower.finish(outcome.plan, store, pages)
-    return Session(board, pages, (*outcome.unfinished, *_cannot_run(plan)), (*_damaged(store), *follower.problems))
+    warnings = (*_damaged(store), *outcome.noted, *follower.problems)
+    return Session(board, pages, (*outcome.unfinished, *_cannot_run(plan)), warnings)
 
 
 def _plan(request: Request, results: Path, objects: Mapping[str, Variant] | None) -> Plan:
@@ -105,14 +133,28 @@ def _plan(request: Request, results: Path, objects: Mapping[str, Variant] | None
     return make_plan(request, objects)
 
 
-def _options(how: How, plan: Plan, objects: Mapping[str, Variant] | None) -> Options:
+def _interrupted(plan: Plan, store: Store, stop: Stop) -> Interrupted:
+    total = plan.expected_runs() + len(plan.suite.task) * len(plan.suite.budgets)
+    done = total - missing_runs(plan, Records(store))
+    return interrupted(done, total, plan.suite.name, stop)
+
+
+def interrupted(done: int, total: int, suite: str, stop: Stop) -> Interrupted:
+    """What a person is told who stopped a suite."""
+    return Interrupted(
+        f"stopped: {done} of {total} runs are done, and those under way kept checkpoints; the same command goes on "
+        f"from here (`moebench plan {suite}` says what is left).",
+        stop.signum,
+    )
+
+
+def _options(how: How, objects: Mapping[str, Variant] | None) -> Options:
     pickled = {}
     if objects:
         import cloudpickle
 
         pickled = {name: cloudpickle.dumps(variant) for name, variant in objects.items()}
-    workers = local_workers(how.workers, plan.suite.training.threads, plan.device["torch"])
-    return Options(workers=workers, save_weights=how.save_weights, timeout=how.timeout, pickled=pickled)
+    return Options(save_weights=how.save_weights, checkpoint_seconds=how.checkpoint_seconds, pickled=pickled)
 
 
 def _cannot_run(plan: Plan) -> list[tuple[str, str, str]]:

@@ -71,9 +71,9 @@ def main() -> None:
     except MoebenchError as error:
         _say(str(error))
         code = 2
-    except (click.Abort, KeyboardInterrupt):
-        _say("stopped; finished runs are kept, and the same command goes on from here.")
-        code = 130
+    except (click.Abort, KeyboardInterrupt) as error:
+        _say(str(error) or "stopped at once; finished runs are kept, and the same command goes on from here.")
+        code = getattr(error, "code", 130)
     sys.exit(code if isinstance(code, int) else 0)
 
 

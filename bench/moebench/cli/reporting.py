@@ -11,7 +11,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from moebench.execution.local import local_workers
+from moebench.execution.executors.local import local_workers
 from moebench.execution.run_plan import Records
 from moebench.planning.estimate import LATENCY_SECONDS, missing_latency, missing_runs, tally
 from moebench.planning.plan import Plan

@@ -9,13 +9,38 @@ import click
 
 from moebench.cli.options import check_full, full_option, request_options
 
+SECONDS = click.FloatRange(min=0, min_open=True)
+
 
 @click.command("run")
 @click.argument("suite")
 @request_options
-@click.option("--executor", type=click.Choice(["local"]), default="local", show_default=True, help="Where runs go.")
+@click.option("--executor", default="local", show_default=True, metavar="E", help="Where runs go: local, ray or slurm.")
+@click.option(
+    "--executor-option",
+    "executor_options",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="What only the executor knows, such as partition=gpu. Repeatable.",
+)
 @click.option("--workers", type=click.IntRange(min=1), metavar="N", help="Runs at a time; by itself as many as fit.")
-@click.option("--timeout", type=float, metavar="SECONDS", help="The longest a single run may take.")
+@click.option("--timeout", type=SECONDS, metavar="SECONDS", help="The longest a single run may take.")
+@click.option(
+    "--silence",
+    type=SECONDS,
+    metavar="SECONDS",
+    default=1800,
+    show_default=True,
+    help="The longest a run may show no sign of life.",
+)
+@click.option(
+    "--checkpoint-every",
+    type=SECONDS,
+    metavar="SECONDS",
+    default=60,
+    show_default=True,
+    help="Seconds of training between two checkpoints.",
+)
 @click.option("--weights/--no-weights", default=True, help="Keep the final weights of the winners.")
 @click.option("--mlflow/--no-mlflow", default=True, help="Write MLflow as runs finish.")
 @full_option
@@ -28,7 +53,14 @@ from moebench.cli.options import check_full, full_option, request_options
 )
 @click.option("--quiet", is_flag=True, help="Print the leaderboard only.")
 def command(
-    suite: str, results: Path, executor: str, quiet: bool, full: bool, reuse: tuple[Path, ...], **options: Any
+    suite: str,
+    results: Path,
+    executor: str,
+    executor_options: tuple[str, ...],
+    quiet: bool,
+    full: bool,
+    reuse: tuple[Path, ...],
+    **options: Any,
 ) -> int:
     """Train what is missing of SUITE (a name or a .toml file), then print its leaderboard.
 
@@ -39,6 +71,7 @@ def command(
     from rich.console import Console
 
     from moebench.cli.reporting import opening, print_session
+    from moebench.execution.executors import Limits
     from moebench.execution.progress import choose_progress
     from moebench.planning.request import Request
     from moebench.session import How, run_suite
@@ -47,7 +80,11 @@ def command(
 
     how = How(
         results=results,
-        **{name: options.pop(name) for name in ("workers", "timeout")},
+        executor=executor,
+        executor_options=dict(map(_named, executor_options)),
+        workers=options.pop("workers"),
+        limits=Limits(options.pop("timeout"), options.pop("silence")),
+        checkpoint_seconds=options.pop("checkpoint_every"),
         save_weights=options.pop("weights"),
         mlflow=options.pop("mlflow"),
     )
@@ -63,6 +100,16 @@ def command(
     said = None if quiet else opening(console)
     session = run_suite(request, how, progress, on_plan=said)
     return print_session(session, quiet=quiet)
+
+
+def _named(option: str) -> tuple[str, str]:
+    """NAME=VALUE as a pair."""
+    name, equals, value = option.partition("=")
+    if not name or not equals:
+        from moebench.errors import UsageError
+
+        raise UsageError(f"--executor-option takes NAME=VALUE, not '{option}'.")
+    return name, value
 
 
 def _take_over(directories: tuple[Path, ...], results: Path) -> None:

@@ -15,7 +15,7 @@ from moebench.board.formats.numbers import with_interval
 from moebench.board.model import Measure
 from moebench.board.statistics import mean_interval
 from moebench.cli.reporting import duration
-from moebench.execution.local import local_workers
+from moebench.execution.executors.local import local_workers
 from moebench.execution.progress import Progress
 from moebench.execution.run_plan import Records
 from moebench.execution.schedule import settled

@@ -14,7 +14,8 @@ class Job:
 
     spec: where the variant is found; pickled: the variant itself (by cloudpickle), for one given as an object.
     save_weights: keep the final weights of a final run. ranked: whether it is held to the rules of a budget beside its
-    size, as whatever is ranked is.
+    size, as whatever is ranked is. checkpoint_seconds: of training between two checkpoints.
+    alone: it measures time, so nothing else may run on the machine meanwhile.
     """
 
     cell: Cell
@@ -29,3 +30,5 @@ class Job:
     save_weights: bool
     pickled: bytes | None = None
     ranked: bool = True
+    checkpoint_seconds: float = 60.0
+    alone: bool = False

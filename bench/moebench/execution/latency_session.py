@@ -43,8 +43,8 @@ class _Finalist:
         return answer
 
 
-def run_session(cell: Cell, jobs: Sequence[Job], device: str, tick: Callable[[str], None]) -> Record:
-    """Measure the finalists' jobs and write the session's record; ``tick`` is told of each round."""
+def run_session(cell: Cell, jobs: Sequence[Job], tick: Callable[[str], None]) -> Record:
+    """Measure the finalists' jobs and write the session's record; ``tick`` is told of each round, and may raise."""
     started, clock = datetime.now(UTC), time.perf_counter()
     finalists = [_start(job, cell) for job in jobs]
     try:
@@ -69,7 +69,7 @@ def run_session(cell: Cell, jobs: Sequence[Job], device: str, tick: Callable[[st
         details={"finalists": {f.job.cell.identity: _result(f) for f in finalists}},
         provenance={
             "device": cell.session["device"],
-            "device_type": device.partition(":")[0],
+            "device_type": jobs[0].device.partition(":")[0],
             "versions": machine.versions(),
             "backend": cell.session["backend"],
             "backend_switches": switches_set(jobs[0].backend),
@@ -86,7 +86,7 @@ def run_session(cell: Cell, jobs: Sequence[Job], device: str, tick: Callable[[st
 
 def _start(job: Job, cell: Cell) -> _Finalist:
     ours, theirs = multiprocessing.Pipe()
-    log = job.results / "logs" / f"{cell.identity}-{job.row}.log"
+    log = job.results / "logs" / f"{cell.identity}-{job.cell.identity}.log"
     process = start(_serve, job, cell.batch, cell.session["repeats"], theirs, log=log)
     theirs.close()
     return _Finalist(job, process, ours)

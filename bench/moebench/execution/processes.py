@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import select
+import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -41,6 +42,8 @@ def warm_up() -> None:
 
 def _redirected(owner: int, log: str, target: Callable[..., None], args: tuple[Any, ...]) -> None:
     _end_with(owner)
+    # Ctrl-C reaches every process of a terminal; what to do about it is the suite's to say.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
     os.dup2(file, 1)
     os.dup2(file, 2)

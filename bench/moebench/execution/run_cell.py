@@ -9,8 +9,10 @@ from typing import Any
 import torch
 
 from moebench import machine
+from moebench.execution.checkpoints import Checkpoints
 from moebench.execution.job import Job
 from moebench.execution.measure_cell import measure
+from moebench.execution.signs import Signs
 from moebench.execution.statuses import status_of
 from moebench.execution.train_cell import train_and_score
 from moebench.heap import keep_freed_memory
@@ -19,26 +21,52 @@ from moebench.runs import Record, Store
 from moebench.training.device import device_name
 
 
-def run_cell(job: Job) -> Record:
-    """The record of a trial, final or derived cell; written to the job's results before it returns."""
+def run_cell(job: Job, signs: Signs | None = None) -> Record:
+    """The record of a trial, final or derived cell; written to the job's results before it returns. signs: what it hears
+    and shows meanwhile.
+
+    :class:`~moebench.execution.stopping.Stopped` if it was told to stop in the middle of training; a checkpoint is then
+    kept, as it is where the run ends with a status that is tried again.
+    """
     started, clock = datetime.now(UTC), time.perf_counter()
     device = torch.device(job.device)
     torch.set_num_threads(job.cell.threads)
     keep_freed_memory()
     store = Store(job.results)
+    checkpoints = _checkpoints(job, device, store, signs or Signs())
     try:
-        body = (measure if job.cell.kind == "derived" else train_and_score)(job, device, store)
+        if job.cell.kind == "derived":
+            body = measure(job, device, store)
+        else:
+            body = train_and_score(job, device, store, checkpoints)
     except Exception as error:
         status, reason = status_of(error)
         body = {"status": status, "reason": reason}
+    resumed = body.pop("resumed", {"seconds": 0.0})
+    seconds = time.perf_counter() - clock + resumed["seconds"]
+    noted = {"resumed_at_step": resumed["step"]} if "step" in resumed else {}
+    if checkpoints.set_aside:
+        noted["checkpoint"] = checkpoints.set_aside
     record = Record(
         identity=job.cell.identity,
         cell=job.cell.to_json(),
-        provenance=_provenance(job, device, started, time.perf_counter() - clock),
+        provenance=_provenance(job, device, started, seconds) | noted,
         **body,
     )
     store.put(record)
+    if record.settled:
+        checkpoints.remove()
     return record
+
+
+def _checkpoints(job: Job, device: torch.device, store: Store, signs: Signs) -> Checkpoints:
+    return Checkpoints(
+        path=store.checkpoint_path(job.cell.identity),
+        made_by={**machine.versions(), "device": device_name(device), "backend": job.backend or "auto"},
+        every=job.checkpoint_seconds,
+        stopping=signs.stopping,
+        alive=signs.alive,
+    )
 
 
 def _provenance(job: Job, device: torch.device, started: datetime, seconds: float) -> dict[str, Any]:

@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from moebench.execution.claims import Claims
+from moebench.execution.executors.base import Executor
 from moebench.execution.job import Job
-from moebench.execution.latency_session import run_session
-from moebench.execution.local import LocalExecutor
 from moebench.execution.progress import Progress
-from moebench.execution.schedule import drain, settled
+from moebench.execution.schedule import POLL_SECONDS, drain, settled
+from moebench.execution.stopping import Stop, Stopped
 from moebench.planning.generations import grown
 from moebench.planning.latency import latency_cells
 from moebench.planning.plan import Plan, Work
@@ -19,21 +20,26 @@ from moebench.runs import Cell, Record, Store
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """How a plan is run; nothing here changes a result. pickled: variants given as objects, by row name."""
+    """How a plan is run; nothing here changes a result. pickled: variants given as objects, by row name.
 
-    workers: int
+    checkpoint_seconds: of training between two checkpoints.
+    """
+
     save_weights: bool = True
-    timeout: float | None = None
+    checkpoint_seconds: float = 60.0
     pickled: Mapping[str, bytes] = field(default_factory=dict)
 
 
 @dataclass
 class Outcome:
-    """What a run came to: the plan as it grew, and every cell that is not done, with its status and reason."""
+    """What a run came to: the plan as it grew, every cell that is not done, with its status and reason, and the
+    sentences that runs left beside their records.
+    """
 
     plan: Plan
     ran: int = 0
     unfinished: list[tuple[str, str, str]] = field(default_factory=list)
+    noted: list[str] = field(default_factory=list)
 
 
 OnRecord = Callable[[Work | None, Record], None]
@@ -44,14 +50,14 @@ class Records:
     """A store's records, each settled one read once."""
 
     def __init__(self, store: Store) -> None:
-        self._store = store
+        self.store = store
         self._settled: dict[str, Record] = {}
 
     def __call__(self, identity: str) -> Record | None:
         """The record of an identity, or None."""
         if identity in self._settled:
             return self._settled[identity]
-        record = self._store.get(identity)
+        record = self.store.get(identity)
         if record is not None and record.settled:
             self._settled[identity] = record
         return record
@@ -61,50 +67,80 @@ def run_plan(
     plan: Plan,
     results: Path,
     options: Options,
+    executor: Executor,
     progress: Progress,
     on_record: OnRecord,
     before_latency: Callable[[], None],
+    stop: Stop,
 ) -> Outcome:
-    """Run what is missing. Every finished run is on disk before the next one starts in its place."""
-    lookup = Records(Store(results))
-    outcome = Outcome(plan)
-    executor = LocalExecutor(results, options.workers, options.timeout)
+    """Run what is missing. Every finished run is on disk before the next one starts in its place.
+
+    Returns early, with nothing under way, once ``stop`` is set.
+    """
+    run = _Run(Outcome(plan), Records(Store(results)), executor, _Jobs(plan, results, options), progress, on_record)
     try:
-        _train(outcome, lookup, executor, _Jobs(plan, results, options), progress, on_record)
-        before_latency()
-        _measure(outcome, lookup, _Jobs(plan, results, options), progress, on_record)
+        run.train(stop)
+        if not stop:
+            before_latency()
+            run.measure(stop)
     finally:
         executor.close()
-    return outcome
+    return run.outcome
 
 
-def _train(
-    outcome: Outcome, lookup: Records, executor: LocalExecutor, jobs: _Jobs, progress: Progress, on_record: OnRecord
-) -> None:
-    def ready() -> Iterable[Work]:
-        outcome.plan = grown(outcome.plan, lookup)
-        return outcome.plan.work(lookup)
+@dataclass(frozen=True)
+class _Run:
+    outcome: Outcome
+    lookup: Records
+    executor: Executor
+    jobs: _Jobs
+    progress: Progress
+    on_record: OnRecord
 
-    for work, record in drain(ready, jobs.of, lookup, executor, progress):
-        outcome.ran += 1
+    def train(self, stop: Stop) -> None:
+        def ready() -> Iterable[Work]:
+            self.outcome.plan = grown(self.outcome.plan, self.lookup)
+            return self.outcome.plan.work(self.lookup)
+
+        drained = drain(ready, self.jobs.of, self.lookup, self.executor, self.lookup.store, self.progress, stop)
+        for work, record in drained:
+            self._ended(work.label, work, record)
+
+    def measure(self, stop: Stop) -> None:
+        for cell in latency_cells(self.outcome.plan, self.lookup):
+            try:
+                record = self._measured(cell, stop)
+            except Stopped:
+                return
+            if record is not None:
+                self._ended(f"latency {cell.task}", None, record)
+
+    def _measured(self, cell: Cell, stop: Stop) -> Record | None:
+        """The session's record; None if there was one, or another process has made it meanwhile."""
+
+        def tick(text: str) -> None:
+            self.progress.running([text])
+            if stop:
+                raise Stopped
+
+        claims = Claims(self.lookup.store.root)
+        while not settled(self.lookup(cell.identity)):
+            with claims.hold(cell.identity, POLL_SECONDS) as mine:
+                if mine and not settled(self.lookup(cell.identity)):
+                    of = cell.session["finalists"]
+                    finalists = [self.jobs.of_finalist(self.outcome.plan, each, self.lookup) for each in of]
+                    return self.executor.measure(cell, finalists, tick)
+            tick(f"latency {cell.task} elsewhere")
+        return None
+
+    def _ended(self, label: str, work: Work | None, record: Record) -> None:
+        self.outcome.ran += 1
         if not record.settled:
-            outcome.unfinished.append((work.label, record.status, record.reason))
-        progress.finished(work.label, record)
-        on_record(work, record)
-
-
-def _measure(outcome: Outcome, lookup: Records, jobs: _Jobs, progress: Progress, on_record: OnRecord) -> None:
-    for cell in latency_cells(outcome.plan, lookup):
-        if settled(lookup(cell.identity)):
-            continue
-        finalists = [jobs.of_finalist(outcome.plan, identity, lookup) for identity in cell.session["finalists"]]
-        label = f"latency {cell.task}"
-        record = run_session(cell, finalists, outcome.plan.device["torch"], lambda text: progress.running([text]))
-        outcome.ran += 1
-        if not record.settled:
-            outcome.unfinished.append((label, record.status, record.reason))
-        progress.finished(label, record)
-        on_record(None, record)
+            self.outcome.unfinished.append((label, record.status, record.reason))
+        if noted := record.provenance.get("checkpoint"):
+            self.outcome.noted.append(f"{label}: {noted}")
+        self.progress.finished(label, record)
+        self.on_record(work, record)
 
 
 class _Jobs:
@@ -137,4 +173,5 @@ class _Jobs:
             backend=self._plan.backend,
             save_weights=self._options.save_weights,
             pickled=self._options.pickled.get(row),
+            checkpoint_seconds=self._options.checkpoint_seconds,
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any, overload
 
 import numpy as np
@@ -19,25 +18,22 @@ from moebench.scores.final import Scores, final_scores, validation_scores
 from moebench.scores.regression import regression_scores
 from moebench.tasks import Split, Stream, Task, get_task
 from moebench.training.loop import Curves, Recipe, train
+from moebench.training.snapshot import Keeper
 
 
-def train_and_score(job: Job, device: torch.device, store: Store) -> dict[str, Any]:
-    """The body of the record of a trial or a final run."""
+def train_and_score(job: Job, device: torch.device, store: Store, keeper: Keeper) -> dict[str, Any]:
+    """The body of the record of a trial or a final run, and where it went on from if it had been interrupted."""
     cell = job.cell
     task = get_task(cell.task)
     with PeakMemory(device) as memory:
         built = build(job, device)
         train_data = on_device(task.load("train", job.data), device)
         validation = on_device(task.load("validation", job.data), device)
-        clock = time.perf_counter()
-        curves = train(built.model, train_data, recipe(cell, task))
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        seconds = time.perf_counter() - clock
+        curves = train(built.model, train_data, recipe(cell, task), keeper)
     trained = len(curves.loss_S) * cell.batch
     details = {
-        "train_seconds": round(seconds, 3),
-        "inputs_per_second": round(trained / seconds, 1),
+        "train_seconds": round(curves.seconds, 3),
+        "inputs_per_second": round(trained / curves.seconds, 1),
         "peak_memory_mib": None if memory.mib is None else round(memory.mib, 1),
     }
     arrays = {"loss_S": curves.loss_S, "mass_SLE": curves.mass_SLE}
@@ -53,6 +49,7 @@ def train_and_score(job: Job, device: torch.device, store: Store) -> dict[str, A
         "reasons": scores.reasons,
         "counts": built.counts,
         "details": details,
+        **({"resumed": {"step": curves.resumed_at, "seconds": curves.earlier}} if curves.resumed_at else {}),
     }
 
 

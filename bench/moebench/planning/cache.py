@@ -86,7 +86,7 @@ def _path(request: Request, rows: tuple[Row, ...], results: Path) -> Path | None
 
 
 def _depends_on(request: Request, rows: tuple[Row, ...]) -> dict[str, Any]:
-    suite = request.resolved()
+    suite, place = request.resolved(), request.place
     return {
         "suite": suite.model_dump(mode="json"),
         "protocol": request.protocol(),
@@ -95,6 +95,6 @@ def _depends_on(request: Request, rows: tuple[Row, ...]) -> dict[str, Any]:
         "where": str(request.data.resolve()) if request.data else None,
         "device": request.device,
         "backend": request.backend,
-        "machine": [machine.cpu_model(), *machine.cuda_signs()],
+        "machine": [machine.cpu_model(), *machine.cuda_signs()] if place is None else dataclasses.asdict(place),
         "versions": {**machine.versions(), "optuna": version("optuna")},
     }

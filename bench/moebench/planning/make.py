@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
-
 from moebench.budgets import Axis, Budget, solve
 from moebench.contract import LayerShape, Uniform, Variant
 from moebench.errors import BudgetError, MoebenchError, PluginError, SuiteError, UnknownNameError
 from moebench.hosts import host_settings, layer_shapes
+from moebench.planning.place import Place, here
 from moebench.planning.plan import Group, Plan
 from moebench.planning.request import Request
 from moebench.planning.rows import Row, resolve_rows
@@ -24,7 +23,7 @@ from moebench.protocol import PROTOCOL
 from moebench.suites import Suite, TaskEntry
 from moebench.suites.schema import Range, Training
 from moebench.tasks import get_task
-from moebench.training.device import choose_device, default_precision, device_name
+from moebench.training.device import default_precision
 from moebench.training.seeds import derive_seed
 from moebench.tuning.ask import ask, shared_draws
 
@@ -32,14 +31,14 @@ from moebench.tuning.ask import ask, shared_draws
 def make_plan(request: Request, objects: Mapping[str, Variant] | None = None) -> Plan:
     """The plan of a request. ``objects`` are variants given as Python objects, by name."""
     suite = request.resolved()
-    device = choose_device(request.device)
+    place = request.place or here(request.device)
     if request.backend:
         load_backend(request.backend)
     digests = {name: object_digest(variant) for name, variant in (objects or {}).items()}
     rows = resolve_rows(suite, request.variants, request.extras, digests)
     variants, rows = _load(rows, objects or {})
     _check_space(suite, rows)
-    settings = [_TaskSettings.of(suite, entry, device, request) for entry in suite.task]
+    settings = [_TaskSettings.of(suite, entry, place, request) for entry in suite.task]
     groups = [
         _group(suite, row, variants, task, budget)
         for row in rows
@@ -50,7 +49,8 @@ def make_plan(request: Request, objects: Mapping[str, Variant] | None = None) ->
     return Plan(
         suite=suite,
         protocol=request.protocol(),
-        device={"type": device.type, "name": device_name(device), "torch": str(device)},
+        device=place.as_device(),
+        versions=place.versions,
         backend=request.backend,
         data=str(request.data.resolve()) if request.data else None,
         rows=rows,
@@ -93,7 +93,7 @@ class _TaskSettings:
     trials: tuple[dict[str, float], ...]
 
     @classmethod
-    def of(cls, suite: Suite, entry: TaskEntry, device: torch.device, request: Request) -> _TaskSettings:
+    def of(cls, suite: Suite, entry: TaskEntry, place: Place, request: Request) -> _TaskSettings:
         task = get_task(entry.name)
         host = host_settings(suite.host | entry.host)
         try:
@@ -101,7 +101,7 @@ class _TaskSettings:
         except SuiteError as error:
             raise SuiteError(f"suite '{suite.name}': {error}") from None
         training = Training.model_validate(suite.training.model_dump() | entry.training)
-        precision = default_precision(device) if training.precision == "auto" else training.precision
+        precision = default_precision(place.type) if training.precision == "auto" else training.precision
         template = {
             "protocol": PROTOCOL,
             "task": entry.name,

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from moebench.errors import SuiteError, UsageError
+from moebench.planning.place import Place
 from moebench.protocol import PROTOCOL
 from moebench.suites import Suite, load_suite
 
@@ -15,7 +16,8 @@ class Request:
     """variants: rows to run (names or ``path.py:Class``); empty means all of the suite.
 
     seeds, trials, micro_batch: instead of the suite's; they change the protocol string, so that such rows never mix
-    with others. extras: rows beside the suite's, from earlier runs into the same results.
+    with others. extras: rows beside the suite's, from earlier runs into the same results. place: where it is to run, if
+    that is not this machine.
     """
 
     suite: str
@@ -27,6 +29,7 @@ class Request:
     device: str | None = None
     backend: str | None = None
     data: Path | None = None
+    place: Place | None = None
     suite_definition: Suite | None = field(default=None, compare=False)
 
     def resolved(self) -> Suite:

@@ -56,8 +56,8 @@ def chosen(submission: Submission, count: int) -> list[str]:
 
 def rerun(submission: Submission, count: int, scratch: Path, started: Callable[[str], None]) -> Iterator[Again]:
     """Run them one after the other on this machine, into ``scratch``; ``started`` is told the label of each."""
+    from moebench.execution.executors.local import LocalExecutor
     from moebench.execution.job import Job
-    from moebench.execution.local import LocalExecutor
     from moebench.runs import Store
 
     Store(scratch).prepare()
@@ -83,6 +83,7 @@ def rerun(submission: Submission, count: int, scratch: Path, started: Callable[[
             )
             while executor.running:
                 for _, record in executor.wait(1.0):
+                    assert record is not None  # the directory is nobody else's
                     yield _compared(submission, group, cell, record, label)
     finally:
         executor.close()

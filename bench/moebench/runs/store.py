@@ -55,6 +55,10 @@ class Store:
         """Where the final weights of a run lie (.safetensors)."""
         return self.root / "weights" / identity[:2] / f"{identity}.safetensors"
 
+    def checkpoint_path(self, identity: str) -> Path:
+        """Where a run that has not ended keeps what it goes on from."""
+        return self.root / "checkpoints" / identity[:2] / f"{identity}.checkpoint"
+
     def get(self, identity: str) -> Record | None:
         """The record, or None where there is none or it is damaged (then it is set aside and listed)."""
         path = self.record_path(identity)

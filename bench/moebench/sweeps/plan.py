@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from moebench import machine
 from moebench.budgets import count_layers, settle
 from moebench.budgets.budget import Budget
 from moebench.budgets.count import build_on_meta
@@ -17,6 +16,7 @@ from moebench.contract import LayerShape, Settings, Variant
 from moebench.derived import MEASURES
 from moebench.errors import BudgetError, MoebenchError, SuiteError
 from moebench.hosts import host_settings, layer_shapes
+from moebench.planning.place import Place, here
 from moebench.planning.plan import Lookup, Work
 from moebench.plugins.digest import code_digest
 from moebench.plugins.find import find_variant
@@ -25,7 +25,7 @@ from moebench.protocol import PROTOCOL
 from moebench.runs import Cell
 from moebench.suites.sweep import Arm, Measure, Sweep
 from moebench.tasks import get_task
-from moebench.training.device import choose_device, default_precision, device_name
+from moebench.training.device import default_precision
 from moebench.training.seeds import derive_seed
 
 
@@ -71,21 +71,22 @@ def plan_sweep(
     device: str | None = None,
     backend: str | None = None,
     data: Path | None = None,
+    place: Place | None = None,
 ) -> SweepPlan:
     """The plan of a sweep in its full or reduced form; :class:`SuiteError` where an arm cannot be built.
 
-    seeds: instead of the form's.
+    seeds: instead of the form's. place: where it is to run, if that is not this machine's ``device``.
     """
-    torch_device = choose_device(device)
+    place = place or here(device)
     count = seeds or (sweep.full_seeds if full else sweep.seeds)
     _check_takes(sweep)
     # Times belong to a machine, its software and a backend, as those of a latency session do.
-    where = {"device": device_name(torch_device), "versions": machine.versions(), "backend": backend or "auto"}
+    where = {"device": place.name, "versions": place.versions, "backend": backend or "auto"}
     finals: list[Work] = []
     measures: list[tuple[Measure, Work]] = []
     for arm in sweep.arm:
         try:
-            planned = list(_arm(sweep, arm, full, count, default_precision(torch_device), data, where))
+            planned = list(_arm(sweep, arm, full, count, default_precision(place.type), data, where))
         except (BudgetError, SuiteError) as error:
             raise SuiteError(f"suite '{sweep.name}', arm '{arm.name}': {error}") from error
         for final, derived in planned:
@@ -98,7 +99,7 @@ def plan_sweep(
     return SweepPlan(
         sweep=sweep,
         full=full,
-        device={"type": torch_device.type, "name": device_name(torch_device), "torch": str(torch_device)},
+        device=place.as_device(),
         backend=backend,
         data=data,
         finals=tuple(finals),

@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from moebench.execution.executors import Executor
 from moebench.execution.job import Job
-from moebench.execution.local import LocalExecutor
 from moebench.execution.progress import Progress
 from moebench.execution.run_plan import Records
 from moebench.execution.schedule import drain, settled
+from moebench.execution.stopping import Stop
 from moebench.planning.plan import Work
 from moebench.runs import Store
 from moebench.sweeps.plan import SweepPlan, is_ready
@@ -24,31 +25,40 @@ class SweepRunner:
     """Where and how sweeps run; nothing here changes a result."""
 
     results: Path
-    workers: int
-    timeout: float | None
+    executor: Executor
+    checkpoint_seconds: float
     progress: Progress
+    stop: Stop
 
-    def run(self, plan: SweepPlan) -> Unfinished:
+    def run(self, plan: SweepPlan, workers: int) -> Unfinished:
         """Run what is missing; returns what is not done in the end."""
         lookup = Records(Store(self.results))
-        missing = sum(not settled(lookup(work.cell.identity)) for work in plan.works)
-        self.progress.start(len(plan.works), len(plan.works) - missing, self.workers)
+        self.progress.start(len(plan.works), done(plan, lookup), workers)
         try:
-            self._drain(plan, lambda: plan.ready(lookup), lookup, self.workers)
-            self._drain(plan, lambda: (w for w in plan.alone if is_ready(w, lookup)), lookup, 1)
+            self._drain(plan, lambda: plan.ready(lookup), lookup)
+            if not self.stop:
+                self._drain(plan, lambda: (w for w in plan.alone if is_ready(w, lookup)), lookup, alone=True)
         finally:
             self.progress.stop()
         return unfinished(plan, lookup)
 
-    def _drain(self, plan: SweepPlan, ready: Callable[[], Iterable[Work]], lookup: Records, workers: int) -> None:
-        executor = LocalExecutor(self.results, workers, self.timeout)
-        try:
-            for work, record in drain(ready, lambda work: self._job(plan, work), lookup, executor, self.progress):
-                self.progress.finished(work.label, record)
-        finally:
-            executor.close()
+    def _drain(
+        self, plan: SweepPlan, ready: Callable[[], Iterable[Work]], lookup: Records, *, alone: bool = False
+    ) -> None:
+        drained = drain(
+            ready,
+            lambda work: self._job(plan, work, alone),
+            lookup,
+            self.executor,
+            lookup.store,
+            self.progress,
+            self.stop,
+            at_most=1 if alone else None,
+        )
+        for work, record in drained:
+            self.progress.finished(work.label, record)
 
-    def _job(self, plan: SweepPlan, work: Work) -> Job:
+    def _job(self, plan: SweepPlan, work: Work, alone: bool) -> Job:
         return Job(
             cell=work.cell,
             row=work.row,
@@ -62,7 +72,14 @@ class SweepRunner:
             save_weights=True,
             # Nothing is ranked; an arm with a budget was held to its rules when it was planned.
             ranked=False,
+            checkpoint_seconds=self.checkpoint_seconds,
+            alone=alone,
         )
+
+
+def done(plan: SweepPlan, lookup: Records) -> int:
+    """How many of its runs are settled."""
+    return sum(settled(lookup(work.cell.identity)) for work in plan.works)
 
 
 def unfinished(plan: SweepPlan, lookup: Records) -> Unfinished:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from moebench.errors import MoebenchError, ResultsError, UsageError
-from moebench.execution.local import local_workers
 from moebench.execution.processes import warm_up
 from moebench.execution.progress import Progress
+from moebench.execution.run_plan import Records
+from moebench.execution.stopping import Stop, listening
 from moebench.planning.request import Request
 from moebench.runs import Store
-from moebench.session import How
+from moebench.session import How, interrupted
 from moebench.sweeps.load import load_parts
 from moebench.sweeps.plan import SweepPlan, plan_sweep
-from moebench.sweeps.run import SweepRunner, Unfinished
+from moebench.sweeps.run import SweepRunner, Unfinished, done
 
 OnPart = Callable[[SweepPlan, int], None]
 """Told of each part's plan and the number of workers, before it runs."""
@@ -42,19 +44,35 @@ def run_sweeps(request: Request, how: How, progress: Progress, *, full: bool, on
         raise UsageError(f"suite '{request.suite}' measures the trained models; leave --no-weights out.")
     Store(how.results).prepare()
     warm_up()
-    plans = plan_sweeps(request, full=full)
+    _, sweeps = load_parts(request.suite)
+    executor = how.opened(max(sweep.training.threads for sweep in sweeps))
+    plans = plan_sweeps(dataclasses.replace(request, place=executor.place(request.device)), full=full)
     unfinished: Unfinished = []
     warnings: list[str] = []
-    for plan in plans:
-        workers = local_workers(how.workers, plan.sweep.training.threads, plan.device["torch"])
-        on_part(plan, workers)
-        unfinished += SweepRunner(how.results, workers, how.timeout, progress).run(plan)
-        if how.mlflow and not warnings:
-            warnings += _tracked([plan], how.results, None)
+    try:
+        with listening() as stop:
+            for plan in plans:
+                workers = executor.fit(plan.device["torch"])
+                on_part(plan, workers)
+                runner = SweepRunner(how.results, executor, how.checkpoint_seconds, progress, stop)
+                unfinished += runner.run(plan, workers)
+                if stop:
+                    raise _interrupted(request, plans, how.results, stop)
+                if how.mlflow and not warnings:
+                    warnings += _tracked([plan], how.results, None)
+    finally:
+        executor.close()
     report = _report(request, plans, how.results, warnings)
     if how.mlflow and not warnings:
         warnings += _tracked(plans, how.results, report)
     return SweepSession(plans, report, unfinished, tuple(warnings))
+
+
+def _interrupted(request: Request, plans: Sequence[SweepPlan], results: Path, stop: Stop) -> BaseException:
+    lookup = Records(Store(results))
+    return interrupted(
+        sum(done(plan, lookup) for plan in plans), sum(len(plan.works) for plan in plans), request.suite, stop
+    )
 
 
 def plan_sweeps(request: Request, *, full: bool) -> tuple[SweepPlan, ...]:
@@ -63,7 +81,15 @@ def plan_sweeps(request: Request, *, full: bool) -> tuple[SweepPlan, ...]:
     _, sweeps = load_parts(request.suite)
     data = request.data.resolve() if request.data else None
     return tuple(
-        plan_sweep(sweep, full=full, seeds=request.seeds, device=request.device, backend=request.backend, data=data)
+        plan_sweep(
+            sweep,
+            full=full,
+            seeds=request.seeds,
+            device=request.device,
+            backend=request.backend,
+            data=data,
+            place=request.place,
+        )
         for sweep in sweeps
     )
 

@@ -34,6 +34,6 @@ def device_name(device: torch.device) -> str:
     return f"cpu ({cpu_model()})"
 
 
-def default_precision(device: torch.device) -> str:
+def default_precision(kind: str) -> str:
     """bf16 autocast on CUDA, fp32 on the CPU."""
-    return "bf16" if device.type == "cuda" else "fp32"
+    return "bf16" if kind == "cuda" else "fp32"

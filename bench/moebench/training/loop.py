@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -15,6 +17,7 @@ from moebench.hosts.host import Call, Host
 from moebench.tasks import Objective, Split, Stream, augment_batch
 from moebench.training.objectives import loss_of
 from moebench.training.optimiser import OPTIMISERS
+from moebench.training.snapshot import Keeper, Snapshot, Training
 
 LOOK_EVERY = 50
 """Steps between two looks at whether the loss is still a number; on a GPU each look waits for the device."""
@@ -47,11 +50,15 @@ class Recipe:
 class Curves:
     """What was seen at each step: loss_S of the task (nats, or squared units), and mass_SLE summed over the batch.
 
-    S ends early where training did; E is 0 where no layer has experts.
+    S ends early where training did; E is 0 where no layer has experts. seconds: of training, ``earlier`` ones, before
+    an interruption, included. resumed_at: the step it went on from, 0 where it was not interrupted.
     """
 
     loss_S: np.ndarray
     mass_SLE: np.ndarray
+    seconds: float = 0.0
+    earlier: float = 0.0
+    resumed_at: int = 0
 
     @property
     def finite(self) -> bool:
@@ -59,8 +66,11 @@ class Curves:
         return bool(np.isfinite(self.loss_S).all())
 
 
-def train(model: Host, data: Split | Stream, recipe: Recipe) -> Curves:
-    """Train in place, where the model is; stops early only if the loss is not finite."""
+def train(model: Host, data: Split | Stream, recipe: Recipe, keeper: Keeper | None = None) -> Curves:
+    """Train in place, where the model is; stops early only if the loss is not finite.
+
+    keeper: may know where an interrupted training of this recipe stopped, and is told of every step.
+    """
     device = next(model.parameters()).device
     # Two streams, apart from those of the initial weights (seed and seed + 1, see hosts.build): the layers'
     # noise, and the order of the data, drawn on the CPU so that it is the same on every device.
@@ -71,8 +81,12 @@ def train(model: Host, data: Split | Stream, recipe: Recipe) -> Curves:
     how = OPTIMISERS[recipe.optimiser]
     optimizer = torch.optim.AdamW(_groups(model, recipe.weight_decay), lr=recipe.lr, betas=how.betas, fused=True)
     model.train()
+    batches = _Batches(data, recipe, generator, device)
+    training = Training(model, optimizer, generator, curves.tensors)
+    start, earlier = _go_on(training, keeper)
+    clock = time.perf_counter()
 
-    for step, parts in enumerate(_batches(data, recipe, generator, device)):
+    for step, parts in enumerate(batches.after(start), start):
         for group in optimizer.param_groups:
             group["lr"] = recipe.lr * how.schedule(step, recipe.steps)
         for x_NCHW, target_N in parts:
@@ -92,8 +106,30 @@ def train(model: Host, data: Split | Stream, recipe: Recipe) -> Curves:
             layer.after_step()
         if (step + 1) % LOOK_EVERY == 0 and not curves.finite_at(step):
             break
+        if keeper is not None:
+            keeper.after(step + 1, partial(_taken, training, earlier - clock))
     model.eval()
-    return curves.done()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return curves.done(earlier + time.perf_counter() - clock, earlier, start)
+
+
+def _go_on(training: Training, keeper: Keeper | None) -> tuple[int, float]:
+    """Restore what the keeper has; returns the steps that are done and the seconds that they took."""
+    snapshot = keeper.kept() if keeper else None
+    if keeper is None or snapshot is None:
+        return 0, 0.0
+    try:
+        training.restore(snapshot)
+    except ValueError as error:
+        keeper.refuse(str(error))
+        return 0, 0.0
+    return snapshot.step, snapshot.seconds
+
+
+def _taken(training: Training, origin: float, step: int) -> Snapshot:
+    """origin: what the clock's reading is counted from, negative."""
+    return Snapshot(step, origin + time.perf_counter(), training.tensors(step))
 
 
 def auxiliary(routings: list[Routing], weights: Mapping[str, float]) -> Tensor | float:
@@ -110,19 +146,31 @@ Parts = Iterator[tuple[Tensor, Tensor]]
 """The micro-batches of one step: inputs and targets."""
 
 
-def _batches(data: Split | Stream, recipe: Recipe, generator: torch.Generator, device: torch.device) -> Iterator[Parts]:
+class _Batches:
     """Each step's batch: fresh from a stream, or one permutation of the data after the other, cut into batches."""
-    size = recipe.micro_batch or recipe.batch
-    if isinstance(data, Stream):
-        for _ in range(recipe.steps):
-            fresh = data.draw(recipe.batch, generator)
-            x_NCHW, target_N = fresh.inputs.to(device), fresh.targets.to(device)
-            yield zip(torch.split(x_NCHW, size), torch.split(target_N, size), strict=True)
-        return
-    needed, inputs = recipe.steps * recipe.batch, len(data.targets)
-    order = [torch.randperm(inputs, generator=generator) for _ in range(math.ceil(needed / inputs))]
-    for picked in torch.split(torch.cat(order)[:needed].to(device), recipe.batch):
-        yield ((data.inputs[part], data.targets[part]) for part in torch.split(picked, size))
+
+    def __init__(self, data: Split | Stream, recipe: Recipe, generator: torch.Generator, device: torch.device) -> None:
+        self._data, self._recipe, self._generator, self._device = data, recipe, generator, device
+        self._order = None if isinstance(data, Stream) else self._drawn(len(data.targets))
+
+    def after(self, start: int) -> Iterator[Parts]:
+        """Those from step ``start`` on; a stream's depend on the generator's state."""
+        size = self._recipe.micro_batch or self._recipe.batch
+        if isinstance(self._data, Stream):
+            for _ in range(start, self._recipe.steps):
+                fresh = self._data.draw(self._recipe.batch, self._generator)
+                x_NCHW, target_N = fresh.inputs.to(self._device), fresh.targets.to(self._device)
+                yield zip(torch.split(x_NCHW, size), torch.split(target_N, size), strict=True)
+            return
+        assert self._order is not None
+        data = self._data
+        for picked in torch.split(self._order, self._recipe.batch)[start:]:
+            yield ((data.inputs[part], data.targets[part]) for part in torch.split(picked, size))
+
+    def _drawn(self, inputs: int) -> Tensor:
+        needed = self._recipe.steps * self._recipe.batch
+        order = [torch.randperm(inputs, generator=self._generator) for _ in range(math.ceil(needed / inputs))]
+        return torch.cat(order)[:needed].to(self._device)
 
 
 def _groups(model: Host, weight_decay: float) -> list[dict[str, object]]:
@@ -157,9 +205,14 @@ class _Recorder:
                 mass_E = routing.mass_BE.detach().sum(0)
                 self._mass_SLE[step, index, : len(mass_E)].add_(mass_E)
 
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        return {"loss_S": self._loss_S, "mass_SLE": self._mass_SLE}
+
     def finite_at(self, step: int) -> bool:
         return bool(self._loss_S[step].isfinite())
 
-    def done(self) -> Curves:
-        loss_S, mass_SLE = self._loss_S[: self._steps], self._mass_SLE[: self._steps]
-        return Curves(loss_S.cpu().numpy(), mass_SLE.cpu().numpy())
+    def done(self, seconds: float, earlier: float, resumed_at: int) -> Curves:
+        steps = max(self._steps, resumed_at)  # all of them may have been done before
+        loss_S, mass_SLE = self._loss_S[:steps], self._mass_SLE[:steps]
+        return Curves(loss_S.cpu().numpy(), mass_SLE.cpu().numpy(), seconds, earlier, resumed_at)

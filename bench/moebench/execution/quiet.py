@@ -1,0 +1,101 @@
+"""Sharing one machine: training runs side by side, each on processors of its own; latency is measured alone.
+
+Both hold between all of a user's suites on the machine, whatever their results directories, by locks on files that the
+system releases when a process ends, however it ends.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from moebench.errors import ResultsError
+
+FOLDER = "MOEBENCH_RUNTIME_DIR"
+"""The variable that names another folder for the locks."""
+
+POLL_SECONDS = 0.2
+
+
+def folder() -> Path:
+    """Where the locks lie: on this machine, not on a shared disk; readable by this user alone."""
+    path = Path(os.environ.get(FOLDER) or Path(tempfile.gettempdir()) / f"moebench-{os.getuid()}")
+    try:
+        path.mkdir(parents=True, mode=0o700, exist_ok=True)
+        owner = path.stat().st_uid
+    except OSError as error:
+        raise ResultsError(f"cannot make the folder '{path}' ({error.strerror}); name another in {FOLDER}.") from error
+    if owner != os.getuid():
+        raise ResultsError(f"the folder '{path}' belongs to another user; name another in {FOLDER}.")
+    return path
+
+
+def share_machine() -> None:
+    """Count as a training run until this process ends; waits while a latency session is under way or wants to be."""
+    gate = _opened("gate")
+    fcntl.flock(gate, fcntl.LOCK_EX)
+    fcntl.flock(_opened("floor"), fcntl.LOCK_SH)  # released by the end of the process
+    os.close(gate)
+
+
+def someone_is_alone() -> bool:
+    """Whether a latency session is under way on this machine, or waits for the runs under way to end."""
+    gate = _opened("gate")
+    try:
+        return not _locked(gate, fcntl.LOCK_EX)
+    finally:
+        os.close(gate)
+
+
+@contextmanager
+def alone(waiting: Callable[[], None]) -> Iterator[None]:
+    """Wait until no training runs on this machine and let none begin; ``waiting`` is told meanwhile, and may raise."""
+    files = [_opened("gate"), _opened("floor")]
+    try:
+        for file in files:
+            while not _locked(file, fcntl.LOCK_EX):
+                waiting()
+                time.sleep(POLL_SECONDS)
+        yield
+    finally:
+        for file in files:
+            os.close(file)
+
+
+def pin(threads: int) -> list[int]:
+    """Keep this process to so many processors that no other run is kept to; empty, and free, where there are none."""
+    if not hasattr(os, "sched_setaffinity"):
+        return []
+    allowed = sorted(os.sched_getaffinity(0))
+    if threads >= len(allowed):
+        return []
+    held: dict[int, int] = {}
+    for core in allowed:
+        file = _opened(f"core-{core}")
+        if _locked(file, fcntl.LOCK_EX):  # released by the end of the process
+            held[core] = file
+        else:
+            os.close(file)
+        if len(held) == threads:
+            os.sched_setaffinity(0, held)
+            return list(held)
+    for file in held.values():
+        os.close(file)
+    return []
+
+
+def _opened(name: str) -> int:
+    return os.open(folder() / name, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+
+
+def _locked(file: int, how: int) -> bool:
+    try:
+        fcntl.flock(file, how | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -1,0 +1,48 @@
+"""The body of a worker process: one run, or the reason why it is not this process's to do."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from pathlib import Path
+
+from moebench.execution.claims import Claims
+from moebench.execution.job import Job
+from moebench.execution.quiet import alone, pin, share_machine
+from moebench.execution.run_cell import run_cell
+from moebench.execution.signs import OfProcess
+from moebench.execution.stopping import Stopped
+
+ENDED_EARLY = 75
+"""Exit code of a run that was told to stop; its checkpoint is kept."""
+
+HELD = 76
+"""Exit code where another process works on the run, or it is settled already."""
+
+DIES_FIRST = 500
+"""Added to what the kernel goes by when memory runs out: a run ends before the suite that it is part of."""
+
+
+def work(job: Job, log: str) -> None:
+    """Run a job and write its record; ends the process with one of the codes above if there is none to write."""
+    signs = OfProcess(Path(log))
+    _die_first()
+    with Claims(job.results).hold(job.cell.identity) as mine:
+        if not mine:
+            sys.exit(HELD)
+        try:
+            if job.alone:
+                with alone(signs.alive):
+                    run_cell(job, signs)
+            else:
+                share_machine()
+                if job.device.startswith("cpu"):
+                    pin(job.cell.threads)
+                run_cell(job, signs)
+        except Stopped:
+            sys.exit(ENDED_EARLY)
+
+
+def _die_first() -> None:
+    with contextlib.suppress(OSError, ValueError):
+        Path("/proc/self/oom_score_adj").write_text(str(DIES_FIRST), encoding="ascii")

@@ -1,0 +1,106 @@
+"""The state of a training between two steps, as named tensors: enough to go on as if it had never stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from moebench.hosts.host import Host
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What was taken after ``step`` steps. seconds: of training until then."""
+
+    step: int
+    seconds: float
+    tensors: dict[str, Tensor]
+
+
+class Keeper(Protocol):
+    """Keeps snapshots; told of every step. See ``execution.checkpoints`` for the one that writes files."""
+
+    def kept(self) -> Snapshot | None:
+        """Where to go on from; None to begin."""
+
+    def refuse(self, why: str) -> None:
+        """What ``kept`` gave is not of this training."""
+
+    def after(self, step: int, take: Callable[[int], Snapshot]) -> None:
+        """So many steps are done; may take a snapshot, and may end the training by an exception."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """Everything that a step changes.
+
+    generator: of the order of the data. curves: name -> tensor (S, ...), filled step by step.
+    """
+
+    model: Host
+    optimizer: torch.optim.Optimizer
+    generator: torch.Generator
+    curves: dict[str, Tensor]
+
+    def tensors(self, step: int) -> dict[str, Tensor]:
+        """A copy of the state after ``step`` steps, on the CPU."""
+        found = {**self._in_place(), **self._of_optimizer(), **self._random()}
+        found |= {f"curves/{name}": curve_S[:step] for name, curve_S in self.curves.items()}
+        return {name: tensor.detach().cpu().clone() for name, tensor in found.items()}
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Put a snapshot's state in place; ValueError, and nothing changed, if it is not of this training."""
+        given = snapshot.tensors
+        self._check(given, snapshot.step)
+        with torch.no_grad():
+            for name, tensor in self._in_place().items():
+                tensor.copy_(given[name])
+            for name, curve_S in self.curves.items():
+                curve_S[: snapshot.step] = given[f"curves/{name}"].to(curve_S.device)
+        for index, parameter in enumerate(self._trained()):
+            prefix = f"optimizer/{index}/"
+            state = {name.removeprefix(prefix): given[name] for name in given if name.startswith(prefix)}
+            if state:
+                self.optimizer.state[parameter] = {n: t.to(parameter.device) for n, t in state.items()}
+        self.generator.set_state(given["random/data"])
+        torch.set_rng_state(given["random/torch"])
+        if "random/cuda" in given:
+            torch.cuda.set_rng_state(given["random/cuda"], self._device())
+
+    def _check(self, given: dict[str, Tensor], step: int) -> None:
+        wanted = {**self._in_place(), **self._random()}
+        wanted |= {f"curves/{name}": curve_S[:step] for name, curve_S in self.curves.items()}
+        for name, tensor in wanted.items():
+            if name not in given or given[name].shape != tensor.shape or given[name].dtype != tensor.dtype:
+                raise ValueError(f"'{name}' is missing or of another shape")
+        known = {*wanted, *(name for name in given if name.startswith("optimizer/"))}
+        if unknown := sorted(given.keys() - known):
+            raise ValueError(f"'{unknown[0]}' is not part of it")
+
+    def _in_place(self) -> dict[str, Tensor]:
+        """Parameters and buffers, those that a state_dict leaves out included."""
+        return {f"model/{n}": t for n, t in (*self.model.named_parameters(), *self.model.named_buffers())}
+
+    def _trained(self) -> Iterator[Tensor]:
+        for group in self.optimizer.param_groups:
+            yield from group["params"]
+
+    def _of_optimizer(self) -> dict[str, Tensor]:
+        return {
+            f"optimizer/{index}/{name}": value
+            for index, parameter in enumerate(self._trained())
+            for name, value in self.optimizer.state.get(parameter, {}).items()
+        }
+
+    def _random(self) -> dict[str, Tensor]:
+        states = {"random/data": self.generator.get_state(), "random/torch": torch.get_rng_state()}
+        if self._device().type == "cuda":
+            states["random/cuda"] = torch.cuda.get_rng_state(self._device())
+        return states
+
+    def _device(self) -> torch.device:
+        return next(self.model.parameters()).device
