@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from moebench.contract.part import part_of
 from moebench.errors import UnknownNameError
 
 
@@ -74,6 +76,16 @@ class Layer(nn.Module):
         ``compute(x_BTD, restricted, keep_BE)``. :class:`UnknownNameError` for a rule that the layer does not have.
         """
         raise UnknownNameError("combination rule", rule, self.rules, where=type(self).__name__)
+
+    def part_of(self, x_BTD: Tensor, routing: Routing, inputs: slice) -> Routing:
+        """The routing of some inputs, as it was decided among all of x_BTD: for ``compute(x_BTD[inputs], part)``.
+
+        Needed where a batch is divided among processes. Here by taking the rows of every tensor of the routing and of
+        its state that has one for each input; a layer whose state holds anything else of a batch overrides it. The
+        losses stay those of all.
+        """
+        part: Routing = part_of(dataclasses.replace(routing, losses={}), inputs, len(x_BTD))
+        return dataclasses.replace(part, losses=routing.losses)
 
     def combine_weights(self, routing: Routing) -> Tensor | None:
         """combine_BTE: the weight with which the output of expert e reaches token t; None where there is no such.

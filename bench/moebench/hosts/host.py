@@ -29,6 +29,9 @@ class Visit:
     routing: Routing
 
 
+Divided = Callable[[Layer, Tensor, list[Routing]], Tensor]
+"""(layer, x_bTD of this process's share, routings to add the whole batch's to) -> y_bTO of the share."""
+
 Select = Callable[[Visit], Tensor | None]
 """A visit -> keep_BE, or None for all experts."""
 
@@ -39,7 +42,8 @@ class Call:
 
     rule: how the experts that were selected are combined, one of the variant's ``traits.rules`` or "as_is".
     nominal: route at nominal load, to count FLOPs. routings: those of the full layers, whatever acts.
-    inputs: x_BTD of each layer, kept only when asked for.
+    inputs: x_BTD of each layer, kept only when asked for. divided: how a layer works where the batch is divided among
+    processes, see ``training.division``; nothing is selected then.
     """
 
     select: Select | None = None
@@ -48,6 +52,7 @@ class Call:
     keep_inputs: bool = False
     routings: list[Routing] = field(default_factory=list)
     inputs: list[Tensor] = field(default_factory=list)
+    divided: Divided | None = None
 
 
 # Set for the length of one call only, so that nothing survives in the module: copies and pickles stay sound.
@@ -67,6 +72,8 @@ class Site(nn.Module):
         if call is None:
             y_BTO: Tensor = self.layer(x_BTD)
             return y_BTO
+        if call.divided is not None:
+            return call.divided(self.layer, x_BTD, call.routings)
         routing = self.layer.nominal_routing(x_BTD) if call.nominal else self.layer.route(x_BTD)
         visit = Visit(len(call.routings), self.layer, x_BTD, routing)
         call.routings.append(routing)

@@ -13,11 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from moebench.contract import Layer, Routing
-from moebench.hosts.host import Call, Host
+from moebench.hosts.host import Host
 from moebench.tasks import Objective, Split, Stream, augment_batch
 from moebench.training.objectives import loss_of
 from moebench.training.optimiser import OPTIMISERS
 from moebench.training.snapshot import Keeper, Snapshot, Training
+from moebench.training.world import ALONE, World
 
 LOOK_EVERY = 50
 """Steps between two looks at whether the loss is still a number; on a GPU each look waits for the device."""
@@ -66,10 +67,13 @@ class Curves:
         return bool(np.isfinite(self.loss_S).all())
 
 
-def train(model: Host, data: Split | Stream, recipe: Recipe, keeper: Keeper | None = None) -> Curves:
+def train(
+    model: Host, data: Split | Stream, recipe: Recipe, keeper: Keeper | None = None, world: World = ALONE
+) -> Curves:
     """Train in place, where the model is; stops early only if the loss is not finite.
 
-    keeper: may know where an interrupted training of this recipe stopped, and is told of every step.
+    keeper: may know where an interrupted training of this recipe stopped, and is told of every step. world: the
+    processes that train it together, each with the same model, data and recipe; the curves are those of all.
     """
     device = next(model.parameters()).device
     # Two streams, apart from those of the initial weights (seed and seed + 1, see hosts.build): the layers'
@@ -83,7 +87,8 @@ def train(model: Host, data: Split | Stream, recipe: Recipe, keeper: Keeper | No
     model.train()
     batches = _Batches(data, recipe, generator, device)
     training = Training(model, optimizer, generator, curves.tensors)
-    start, earlier = _go_on(training, keeper)
+    replica = world.replica(model, recipe)
+    start, earlier = _go_on(training, keeper, world)
     clock = time.perf_counter()
 
     for step, parts in enumerate(batches.after(start), start):
@@ -92,12 +97,12 @@ def train(model: Host, data: Split | Stream, recipe: Recipe, keeper: Keeper | No
         for x_NCHW, target_N in parts:
             if recipe.augment:
                 x_NCHW = augment_batch(x_NCHW, recipe.augment, generator)
-            call = Call()
+            call = replica.call(step)
             with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
-                loss = loss_of(recipe.objective, model.run(x_NCHW, call), target_N)
+                loss = loss_of(recipe.objective, replica.run(world.own(x_NCHW), call), world.own(target_N))
             share = len(target_N) / recipe.batch
             torch.autograd.backward((loss + auxiliary(call.routings, recipe.loss_weights)) * share)
-            curves.add(step, loss.detach() * share, call.routings)
+            curves.add(step, world.mean(loss.detach()) * share, call.routings)
         if how.clip is not None:
             nn.utils.clip_grad_norm_(model.parameters(), how.clip)
         optimizer.step()
@@ -114,15 +119,16 @@ def train(model: Host, data: Split | Stream, recipe: Recipe, keeper: Keeper | No
     return curves.done(earlier + time.perf_counter() - clock, earlier, start)
 
 
-def _go_on(training: Training, keeper: Keeper | None) -> tuple[int, float]:
-    """Restore what the keeper has; returns the steps that are done and the seconds that they took."""
-    snapshot = keeper.kept() if keeper else None
-    if keeper is None or snapshot is None:
+def _go_on(training: Training, keeper: Keeper | None, world: World) -> tuple[int, float]:
+    """Restore what rank 0's keeper has; returns the steps that are done and the seconds that they took."""
+    snapshot = world.first(keeper.kept() if keeper else None)
+    if snapshot is None:
         return 0, 0.0
     try:
         training.restore(snapshot)
     except ValueError as error:
-        keeper.refuse(str(error))
+        if keeper is not None:
+            keeper.refuse(str(error))
         return 0, 0.0
     return snapshot.step, snapshot.seconds
 
