@@ -99,8 +99,9 @@ def run_tiny(
     workers: int = 2,
     mlflow: bool = False,
     timeout: float | None = None,
+    ranks: int = 1,
     **request: object,
 ) -> Session:
     """Run a suite without MLflow."""
-    how = How(results=results, workers=workers, mlflow=mlflow, limits=Limits(timeout))
+    how = How(results=results, workers=workers, mlflow=mlflow, limits=Limits(timeout), ranks=ranks)
     return run_suite(Request(suite=suite, **request), how, Quiet())  # type: ignore[arg-type]

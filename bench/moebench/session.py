@@ -20,7 +20,9 @@ from moebench.planning.history import board_directory, remember, remember_plan, 
 from moebench.planning.plan import Plan
 from moebench.planning.request import Request
 from moebench.runs import Store
+from moebench.suites import Suite
 from moebench.tracking.follower import Follower
+from moebench.training.shares import check_shares
 
 if TYPE_CHECKING:
     from moebench.board.model import Board
@@ -35,7 +37,7 @@ class How:
     """How a suite is run; nothing here changes a result.
 
     executor: where runs go; executor_options: what only it knows. workers: runs at a time. limits: of one run.
-    checkpoint_seconds: of training between two checkpoints.
+    checkpoint_seconds: of training between two checkpoints. ranks: processes that train one model together.
     """
 
     results: Path
@@ -44,15 +46,17 @@ class How:
     workers: int | None = None
     limits: Limits = field(default_factory=Limits)
     checkpoint_seconds: float = 60.0
+    ranks: int = 1
     save_weights: bool = True
     mlflow: bool = True
 
     def opened(self, threads: int) -> Executor:
-        """The executor, for runs of so many threads."""
+        """The executor, for runs of so many threads a rank."""
         setup = Setup(
             results=self.results.resolve(),
             workers=self.workers,
-            threads=threads,
+            threads=threads * self.ranks,
+            ranks=self.ranks,
             limits=self.limits,
             options=self.executor_options,
         )
@@ -91,6 +95,7 @@ def run_suite(
     from moebench.board.build import build_board
     from moebench.board.files import write_board
 
+    _check_ranks(request.resolved(), how.ranks)
     request = prepare(request, how.results)
     executor = how.opened(request.resolved().training.threads)
     request = dataclasses.replace(request, place=executor.place(request.device))
@@ -124,6 +129,13 @@ def run_suite(
     return Session(board, pages, (*outcome.unfinished, *_cannot_run(plan)), warnings)
 
 
+def _check_ranks(suite: Suite, ranks: int) -> None:
+    """:class:`UsageError` where ranks cannot share the batches of a task."""
+    for entry in suite.task:
+        training = suite.training.model_copy(update=entry.training)
+        check_shares(training.batch, training.micro_batch, ranks)
+
+
 def _plan(request: Request, results: Path, objects: Mapping[str, Variant] | None) -> Plan:
     if not objects:
         # While the plan is made, the fork server imports what the workers need.
@@ -154,7 +166,9 @@ def _options(how: How, objects: Mapping[str, Variant] | None) -> Options:
         import cloudpickle
 
         pickled = {name: cloudpickle.dumps(variant) for name, variant in objects.items()}
-    return Options(save_weights=how.save_weights, checkpoint_seconds=how.checkpoint_seconds, pickled=pickled)
+    return Options(
+        save_weights=how.save_weights, checkpoint_seconds=how.checkpoint_seconds, ranks=how.ranks, pickled=pickled
+    )
 
 
 def _cannot_run(plan: Plan) -> list[tuple[str, str, str]]:

@@ -24,6 +24,14 @@ SECONDS = click.FloatRange(min=0, min_open=True)
     help="What only the executor knows, such as partition=gpu. Repeatable.",
 )
 @click.option("--workers", type=click.IntRange(min=1), metavar="N", help="Runs at a time; by itself as many as fit.")
+@click.option(
+    "--ranks",
+    type=click.IntRange(min=1),
+    metavar="N",
+    default=1,
+    show_default=True,
+    help="Processes, or GPUs, that train each model together.",
+)
 @click.option("--timeout", type=SECONDS, metavar="SECONDS", help="The longest a single run may take.")
 @click.option(
     "--silence",
@@ -83,6 +91,7 @@ def command(
         executor=executor,
         executor_options=dict(map(_named, executor_options)),
         workers=options.pop("workers"),
+        ranks=options.pop("ranks"),
         limits=Limits(options.pop("timeout"), options.pop("silence")),
         checkpoint_seconds=options.pop("checkpoint_every"),
         save_weights=options.pop("weights"),

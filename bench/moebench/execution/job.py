@@ -15,6 +15,7 @@ class Job:
     spec: where the variant is found; pickled: the variant itself (by cloudpickle), for one given as an object.
     save_weights: keep the final weights of a final run. ranked: whether it is held to the rules of a budget beside its
     size, as whatever is ranked is. checkpoint_seconds: of training between two checkpoints.
+    ranks: processes that train the model together; the numbers agree to rounding.
     alone: it measures time, so nothing else may run on the machine meanwhile.
     """
 
@@ -31,4 +32,5 @@ class Job:
     pickled: bytes | None = None
     ranked: bool = True
     checkpoint_seconds: float = 60.0
+    ranks: int = 1
     alone: bool = False

@@ -41,7 +41,7 @@ def warm_up() -> None:
 
 
 def _redirected(owner: int, log: str, target: Callable[..., None], args: tuple[Any, ...]) -> None:
-    _end_with(owner)
+    end_with(owner)
     # Ctrl-C reaches every process of a terminal; what to do about it is the suite's to say.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
@@ -51,7 +51,7 @@ def _redirected(owner: int, log: str, target: Callable[..., None], args: tuple[A
     target(*args)
 
 
-def _end_with(owner: int) -> None:
+def end_with(owner: int) -> None:
     """End when the process that asked for this one ends, even where it was killed and could not say so; Linux only."""
     if not hasattr(os, "pidfd_open"):
         return

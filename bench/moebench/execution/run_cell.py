@@ -12,6 +12,7 @@ from moebench import machine
 from moebench.execution.checkpoints import Checkpoints
 from moebench.execution.job import Job
 from moebench.execution.measure_cell import measure
+from moebench.execution.ranks import Agreement, device_of
 from moebench.execution.signs import Signs
 from moebench.execution.statuses import status_of
 from moebench.execution.train_cell import train_and_score
@@ -22,29 +23,31 @@ from moebench.training.device import device_name
 
 
 def run_cell(job: Job, signs: Signs | None = None) -> Record:
-    """The record of a trial, final or derived cell; written to the job's results before it returns. signs: what it hears
-    and shows meanwhile.
+    """The record of a trial, final or derived cell; written to the job's results before it returns. signs: what it
+    hears and shows meanwhile.
 
     :class:`~moebench.execution.stopping.Stopped` if it was told to stop in the middle of training; a checkpoint is then
     kept, as it is where the run ends with a status that is tried again.
     """
     started, clock = datetime.now(UTC), time.perf_counter()
-    device = torch.device(job.device)
+    device, heard = device_of(job), Agreement(signs or Signs())
     torch.set_num_threads(job.cell.threads)
     keep_freed_memory()
     store = Store(job.results)
-    checkpoints = _checkpoints(job, device, store, signs or Signs())
+    checkpoints = _checkpoints(job, device, store, heard)
     try:
         if job.cell.kind == "derived":
             body = measure(job, device, store)
         else:
-            body = train_and_score(job, device, store, checkpoints)
+            body = train_and_score(job, device, store, checkpoints, heard)
     except Exception as error:
         status, reason = status_of(error)
         body = {"status": status, "reason": reason}
     resumed = body.pop("resumed", {"seconds": 0.0})
     seconds = time.perf_counter() - clock + resumed["seconds"]
     noted = {"resumed_at_step": resumed["step"]} if "step" in resumed else {}
+    if job.ranks > 1 and job.cell.kind != "derived":
+        noted["ranks"] = job.ranks
     if checkpoints.set_aside:
         noted["checkpoint"] = checkpoints.set_aside
     record = Record(
@@ -60,9 +63,10 @@ def run_cell(job: Job, signs: Signs | None = None) -> Record:
 
 
 def _checkpoints(job: Job, device: torch.device, store: Store, signs: Signs) -> Checkpoints:
+    ranks = {"ranks": str(job.ranks)} if job.ranks > 1 else {}
     return Checkpoints(
         path=store.checkpoint_path(job.cell.identity),
-        made_by={**machine.versions(), "device": device_name(device), "backend": job.backend or "auto"},
+        made_by={**machine.versions(), "device": device_name(device), "backend": job.backend or "auto", **ranks},
         every=job.checkpoint_seconds,
         stopping=signs.stopping,
         alive=signs.alive,

@@ -22,11 +22,12 @@ from moebench.runs import Cell, Record, Store
 class Options:
     """How a plan is run; nothing here changes a result. pickled: variants given as objects, by row name.
 
-    checkpoint_seconds: of training between two checkpoints.
+    checkpoint_seconds: of training between two checkpoints. ranks: processes that train one model together.
     """
 
     save_weights: bool = True
     checkpoint_seconds: float = 60.0
+    ranks: int = 1
     pickled: Mapping[str, bytes] = field(default_factory=dict)
 
 
@@ -174,4 +175,5 @@ class _Jobs:
             save_weights=self._options.save_weights,
             pickled=self._options.pickled.get(row),
             checkpoint_seconds=self._options.checkpoint_seconds,
+            ranks=self._options.ranks,
         )

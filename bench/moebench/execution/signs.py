@@ -21,21 +21,31 @@ class Signs:
         """Shows that the run is."""
 
 
-class OfProcess(Signs):
-    """Of a run that has a process to itself: SIGTERM tells it to stop, its log's time of change shows that it lives."""
+class OfRank(Signs):
+    """Of a process that works on a run: SIGTERM tells it to stop."""
 
-    EVERY = 1.0
-    """Seconds between two signs of life."""
-
-    def __init__(self, log: Path) -> None:
-        self._log = log
+    def __init__(self) -> None:
         self._stopping = False
-        self._next = 0.0
         signal.signal(signal.SIGTERM, self._hear)
 
     def stopping(self) -> bool:
         """Whether the run was told to stop."""
         return self._stopping
+
+    def _hear(self, signum: int, frame: FrameType | None) -> None:
+        self._stopping = True
+
+
+class OfProcess(OfRank):
+    """Of a run that has a process to itself: its log's time of change shows that it lives."""
+
+    EVERY = 1.0
+    """Seconds between two signs of life."""
+
+    def __init__(self, log: Path) -> None:
+        super().__init__()
+        self._log = log
+        self._next = 0.0
 
     def alive(self) -> None:
         """Shows that the run is."""
@@ -44,6 +54,3 @@ class OfProcess(Signs):
             self._next = now + self.EVERY
             with contextlib.suppress(OSError):
                 os.utime(self._log)
-
-    def _hear(self, signum: int, frame: FrameType | None) -> None:
-        self._stopping = True

@@ -8,6 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+ENDED_EARLY = 75
+"""Exit code of a run that was told to stop; its checkpoint is kept."""
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 

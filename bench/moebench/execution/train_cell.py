@@ -10,6 +10,7 @@ from safetensors.torch import save
 
 from moebench.execution.job import Job
 from moebench.execution.model import build
+from moebench.execution.ranks import Agreement, opened
 from moebench.hosts.host import Host
 from moebench.measure.memory import PeakMemory
 from moebench.runs import Cell, Status, Store
@@ -19,17 +20,21 @@ from moebench.scores.regression import regression_scores
 from moebench.tasks import Split, Stream, Task, get_task
 from moebench.training.loop import Curves, Recipe, train
 from moebench.training.snapshot import Keeper
+from moebench.training.world import World
 
 
-def train_and_score(job: Job, device: torch.device, store: Store, keeper: Keeper) -> dict[str, Any]:
-    """The body of the record of a trial or a final run, and where it went on from if it had been interrupted."""
+def train_and_score(job: Job, device: torch.device, store: Store, keeper: Keeper, heard: Agreement) -> dict[str, Any]:
+    """The body of the record of a trial or a final run, and where it went on from if it had been interrupted.
+
+    Of several ranks this is the first; ``heard`` is what they hear.
+    """
     cell = job.cell
     task = get_task(cell.task)
-    with PeakMemory(device) as memory:
+    with PeakMemory(device) as memory, opened(job, device, heard) as world:
         built = build(job, device)
         train_data = on_device(task.load("train", job.data), device)
         validation = on_device(task.load("validation", job.data), device)
-        curves = train(built.model, train_data, recipe(cell, task), keeper)
+        curves = train(built.model, train_data, recipe(cell, task), keeper, world)
     trained = len(curves.loss_S) * cell.batch
     details = {
         "train_seconds": round(curves.seconds, 3),
@@ -51,6 +56,13 @@ def train_and_score(job: Job, device: torch.device, store: Store, keeper: Keeper
         "details": details,
         **({"resumed": {"step": curves.resumed_at, "seconds": curves.earlier}} if curves.resumed_at else {}),
     }
+
+
+def train_share(job: Job, device: torch.device, keeper: Keeper, world: World) -> None:
+    """What the other ranks do meanwhile."""
+    task = get_task(job.cell.task)
+    built = build(job, device)
+    train(built.model, on_device(task.load("train", job.data), device), recipe(job.cell, task), keeper, world)
 
 
 def _scored(job: Job, model: Host, validation: Split, curves: Curves, device: torch.device) -> tuple[Status, Scores]:

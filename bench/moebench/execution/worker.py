@@ -11,10 +11,7 @@ from moebench.execution.job import Job
 from moebench.execution.quiet import alone, pin, share_machine
 from moebench.execution.run_cell import run_cell
 from moebench.execution.signs import OfProcess
-from moebench.execution.stopping import Stopped
-
-ENDED_EARLY = 75
-"""Exit code of a run that was told to stop; its checkpoint is kept."""
+from moebench.execution.stopping import ENDED_EARLY, Stopped
 
 HELD = 76
 """Exit code where another process works on the run, or it is settled already."""
@@ -37,7 +34,7 @@ def work(job: Job, log: str) -> None:
             else:
                 share_machine()
                 if job.device.startswith("cpu"):
-                    pin(job.cell.threads)
+                    pin(job.cell.threads * job.ranks)
                 run_cell(job, signs)
         except Stopped:
             sys.exit(ENDED_EARLY)

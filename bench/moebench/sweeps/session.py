@@ -42,6 +42,8 @@ def run_sweeps(request: Request, how: How, progress: Progress, *, full: bool, on
     """
     if not how.save_weights:
         raise UsageError(f"suite '{request.suite}' measures the trained models; leave --no-weights out.")
+    if how.ranks > 1:
+        raise UsageError(f"suite '{request.suite}' compares small models, a process each; leave --ranks out.")
     Store(how.results).prepare()
     warm_up()
     _, sweeps = load_parts(request.suite)

@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, TypeVar
 import torch
 from torch import Tensor, nn
 from torch import distributed as dist
-from torch.distributed.distributed_c10d import Store
 from torch.nn.parallel import DistributedDataParallel
 
-from moebench.errors import UsageError
 from moebench.hosts.host import Call, Host
 from moebench.training.division import Division
+from moebench.training.shares import check_shares
 
 if TYPE_CHECKING:
+    from torch.distributed.distributed_c10d import Store
+
     from moebench.training.loop import Recipe
 
 T = TypeVar("T")
@@ -115,13 +116,6 @@ class Ranks(World):
         """The model, its gradients averaged over ranks in every backward pass."""
         check_shares(recipe.batch, recipe.micro_batch, self.size)
         return _Shared(model, recipe, self)
-
-
-def check_shares(batch: int, micro_batch: int | None, ranks: int) -> None:
-    """:class:`UsageError` unless every batch, and every micro-batch, can be shared equally among so many ranks."""
-    for size, what in ((batch, "batch"), (micro_batch or batch, "micro-batch")):
-        if size % ranks:
-            raise UsageError(f"a {what} of {size} inputs cannot be shared equally among {ranks} ranks; ask for others.")
 
 
 class _Shared(Replica):

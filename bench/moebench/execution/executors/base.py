@@ -35,13 +35,15 @@ class Limits:
 class Setup:
     """What an executor is opened with.
 
-    workers: runs at a time (None: as many as fit). threads: of one run. options: what only one executor knows, as given
-    by ``--executor-option NAME=VALUE``.
+    workers: runs at a time (None: as many as fit). threads: of one run, all its ranks together. ranks: processes that
+    train one model together, each on a GPU of its own where there are GPUs. options: what only one executor knows, as
+    given by ``--executor-option NAME=VALUE``.
     """
 
     results: Path
     workers: int | None = None
     threads: int = 1
+    ranks: int = 1
     limits: Limits = field(default_factory=Limits)
     options: Mapping[str, str] = field(default_factory=dict)
 

@@ -13,6 +13,7 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 from moebench import machine
+from moebench.errors import DeviceError
 from moebench.execution.claims import Claims
 from moebench.execution.executors.base import Ended, Limits, Setup, Tick
 from moebench.execution.executors.death import Verdict, after_death, ended_by
@@ -20,6 +21,7 @@ from moebench.execution.job import Job
 from moebench.execution.latency_session import run_session
 from moebench.execution.processes import start
 from moebench.execution.quiet import alone, someone_is_alone
+from moebench.execution.stopping import ENDED_EARLY
 from moebench.runs import Cell, Record, Store
 
 GRACE = 60.0
@@ -32,7 +34,7 @@ LOOK_SECONDS = 0.5
 def open_executor(setup: Setup) -> LocalExecutor:
     """The executor of that name."""
     setup.only("local", {})
-    return LocalExecutor(setup.results, setup.workers, setup.threads, setup.limits)
+    return LocalExecutor(setup.results, setup.workers, setup.threads, setup.limits, setup.ranks)
 
 
 @dataclass
@@ -49,9 +51,14 @@ class LocalExecutor:
     """Runs jobs in processes; whatever happens to a process, its cell ends with a record that says so."""
 
     def __init__(
-        self, results: Path, workers: int | None = None, threads: int = 1, limits: Limits | None = None
+        self,
+        results: Path,
+        workers: int | None = None,
+        threads: int = 1,
+        limits: Limits | None = None,
+        ranks: int = 1,
     ) -> None:
-        self._asked, self._threads, self._limits = workers, threads, limits or Limits()
+        self._asked, self._threads, self._limits, self._ranks = workers, threads, limits or Limits(), ranks
         self._workers, self._devices = workers or 1, _devices("cpu")
         self._store, self._claims = Store(results), Claims(results)
         self._logs, self._token = results / "logs", secrets.token_hex(4)
@@ -62,9 +69,9 @@ class LocalExecutor:
         """This machine."""
 
     def fit(self, device: str) -> int:
-        """On the CPU by processors and threads, on GPUs one each."""
-        self._devices = _devices(device)
-        self._workers = local_workers(self._asked, self._threads, device)
+        """On the CPU by processors and threads, on GPUs one each, or as many as a run has ranks."""
+        self._devices = _devices(device, self._ranks)
+        self._workers = local_workers(self._asked, self._threads, device, self._ranks)
         return self._workers
 
     @property
@@ -131,26 +138,32 @@ class LocalExecutor:
 
     def _is_to_go_on(self, code: int | None, identity: str) -> bool:
         """Whether the run was told to stop, is another's, or is under way without the fork server that tells of it."""
-        from moebench.execution.worker import ENDED_EARLY, HELD
+        from moebench.execution.worker import HELD
 
         told = self._stop_by < math.inf or code in (ENDED_EARLY, HELD)
         return told or self._claims.held_by_another(identity)
 
 
-def local_workers(asked: int | None, threads: int, device: str) -> int:
-    """How many workers fit: on the CPU by processors and threads, on GPUs one each."""
+def local_workers(asked: int | None, threads: int, device: str, ranks: int = 1) -> int:
+    """How many workers fit: on the CPU by processors and the threads of a run, on GPUs one for so many ``ranks``."""
     if asked is not None:
         return asked
-    return len(_devices(device)) if device.startswith("cuda") else max(1, machine.cores() // threads)
+    return len(_devices(device, ranks)) if device.startswith("cuda") else max(1, machine.cores() // threads)
 
 
-def _devices(device: str) -> tuple[str, ...]:
-    """The devices that "cuda" stands for: every one that this process sees."""
-    if device != "cuda":
+def _devices(device: str, ranks: int = 1) -> tuple[str, ...]:
+    """The devices that a run may begin at, its further ranks on the next ones; "cuda" stands for every one there is."""
+    if not device.startswith("cuda") or (device != "cuda" and ranks == 1):
         return (device,)
     import torch  # asks the driver, and does not start CUDA
 
-    return tuple(f"cuda:{index}" for index in range(torch.cuda.device_count())) or (device,)
+    count = torch.cuda.device_count()
+    first = torch.device(device).index or 0
+    if ranks > 1 and first + ranks > count:
+        raise DeviceError(f"{ranks} ranks from {device} on need a GPU each; this machine has {count or 'none'}.")
+    if device != "cuda":
+        return (device,)
+    return tuple(f"cuda:{index}" for index in range(0, count - ranks + 1, ranks)) or (device,)
 
 
 def _work(job: Job, log: str) -> None:
