@@ -68,6 +68,16 @@ def single_layer(layer, *, image, classes, head=None, **settings):
     return host.eval()
 
 
+def numbered(count):
+    """``count`` inputs, each an image of its own number."""
+    return Split(torch.arange(float(count)).view(count, 1, 1, 1).expand(count, 1, 1, 2), torch.arange(count) % 2)
+
+
+def numbered_model(layer):
+    torch.manual_seed(0)
+    return single_layer(layer, image=(1, 1, 2), classes=2, grid=1)
+
+
 def one_hots(targets_N, classes):
     """Images (N, 1, 1, classes) with a one at the input's class."""
     x_NC = nn.functional.one_hot(torch.as_tensor(targets_N), classes).float()

@@ -17,8 +17,9 @@ from hand_made import (
     Plain,
     digits,
     model_of,
+    numbered,
+    numbered_model,
     recipe,
-    single_layer,
 )
 from moebench.contract import Routing
 from moebench.execution.train_cell import recipe as recipe_of
@@ -53,19 +54,9 @@ def plain_model(layers=2, loss_name="level", seed=0):
     return build_model(host, get_task("digits").info, variant, (1,) * layers, {}, seed)
 
 
-def numbered(count):
-    """``count`` inputs, each an image of its own number."""
-    return Split(torch.arange(float(count)).view(count, 1, 1, 1).expand(count, 1, 1, 2), torch.arange(count) % 2)
-
-
 def numbers_seen(layer):
     """The numbers of the inputs that a layer met, in order."""
     return [int(x) for x_BTD in layer.seen for x in x_BTD[:, 0, 0]]
-
-
-def numbered_model(layer):
-    torch.manual_seed(0)
-    return single_layer(layer, image=(1, 1, 2), classes=2, grid=1)
 
 
 class Noisy(Plain):

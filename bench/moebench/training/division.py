@@ -96,9 +96,10 @@ def _refused(layer: Layer, why: str) -> UsageError:
 
 
 def _learns(routing: Routing) -> bool:
-    """Whether a gradient may come back through the routing; the same on all ranks."""
+    """Whether a gradient may come back through the routing, as far as can be seen; the same on all ranks."""
     leaves = tree_leaves([routing.losses, routing.weight_BTK, routing.state])
-    return any(isinstance(leaf, Tensor) and leaf.requires_grad for leaf in leaves)
+    plain = Tensor | bool | int | float | str | None
+    return any(leaf.requires_grad if isinstance(leaf, Tensor) else not isinstance(leaf, plain) for leaf in leaves)
 
 
 @contextmanager
