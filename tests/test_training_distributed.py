@@ -76,6 +76,17 @@ class Squared(Plain):
         return Routing(mass_BE=None, losses={"level": self.level * x_BTD.mean().square()})
 
 
+class Idle(Plain):
+    """Matrices that nothing uses, or a loss without a weight: without a gradient they do not decay."""
+
+    def __init__(self):
+        super().__init__()
+        self.unused, self.unweighted = nn.Parameter(torch.ones(2, 2)), nn.Parameter(torch.ones(2, 2))
+
+    def route(self, x_BTD, token_mask_BT=None):
+        return Routing(mass_BE=None, losses={"other": self.unweighted.sum()})
+
+
 class Sealed(Layer):
     """y = x weight, the weights in an object that cannot be looked into."""
 
@@ -154,7 +165,7 @@ class Sometimes(Sealed):
 def odd_ones(world):
     """Layers that the built-in variants are not like: their parameters after training, or the exception."""
     torch.set_num_threads(1)
-    layers = {kind.__name__: kind for kind in (Squared, Sealed, Opened, Misleading, Remembering, Dropping, Plain)}
+    layers = {kind.__name__: kind for kind in (Squared, Sealed, Opened, Misleading, Remembering, Dropping, Idle)}
     found = {name: attempt(kind, world) for name, kind in layers.items()}
     found["Sometimes"] = attempt(Sometimes, world, learns=True)
     found["batch of 7"] = attempt(Plain, world, batch=7)
@@ -188,10 +199,10 @@ def odd(tmp_path_factory):
     return found
 
 
-@pytest.mark.parametrize("kind", [Squared, Opened, Sometimes, Plain])
+@pytest.mark.parametrize("kind", [Squared, Opened, Sometimes, Idle])
 def test_a_layer_of_ones_own_trains_as_in_one_process(odd, kind):
-    """A loss that is nonlinear in the batch; a state of its own; a share that asks for no gradient; a parameter that
-    gets none, and must not decay.
+    """A loss that is nonlinear in the batch; a state of its own; a share that asks for no gradient; parameters that
+    get none.
     """
     want = attempt(kind, ALONE, learns=kind is Sometimes)
     for rank in odd:
