@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
 import slurm_world
-from moebench.session import Session
 from ray_world import RayCluster, environment
 from slurm_world import Slurm
 from suites import Reference, run_on, write_tiny
+
+from moebench.session import Session
 
 
 @pytest.fixture(scope="session")
@@ -24,19 +24,25 @@ def short() -> Iterator[Path]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def ray_environment(short: Path) -> Iterator[None]:
+    """What Ray reads once, when it is imported."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environment(short).items():
+            patch.setenv(name, value)
+        yield
+
+
 @pytest.fixture(scope="session")
-def ray_cluster(short: Path) -> Iterator[RayCluster]:
+def ray_cluster(short: Path, ray_environment: None) -> Iterator[RayCluster]:
     """A Ray of two nodes, which ``RAY_ADDRESS`` names."""
     pytest.importorskip("ray", reason="ray is not installed")
-    reason = slurm_world.no_root()
-    if reason:
+    if reason := slurm_world.no_root():
         pytest.skip(reason)
     folder = short / "ray"
     folder.mkdir()
+    cluster = RayCluster(folder)
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in environment(folder).items():
-            patch.setenv(name, value)
-        cluster = RayCluster(folder)
         try:
             cluster.start()
             patch.setenv("RAY_ADDRESS", cluster.address)
@@ -49,8 +55,7 @@ def ray_cluster(short: Path) -> Iterator[RayCluster]:
 def slurm(short: Path) -> Iterator[Slurm]:
     """A SLURM of one node, which ``SLURM_CONF`` names."""
     pytest.importorskip("submitit", reason="submitit is not installed")
-    reason = slurm_world.missing()
-    if reason:
+    if reason := slurm_world.missing():
         pytest.skip(reason)
     folder = short / "slurm"
     folder.mkdir()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import signal
 import socket
@@ -53,8 +54,8 @@ class RayCluster:
     def add(self) -> None:
         """Start the second node."""
         cpus = self.folder / "cpuinfo"
-        lines = Path("/proc/cpuinfo").read_text().splitlines(keepends=True)
-        cpus.write_text("".join(f"model name\t: {OTHER_CPU}\n" if l.startswith("model name") else l for l in lines))
+        real = Path("/proc/cpuinfo").read_text()
+        cpus.write_text(re.sub(r"(?m)^(model name\s*:).*$", rf"\1 {OTHER_CPU}", real))
         world = f"mount -t tmpfs none '{self.hidden}' && mount --bind '{cpus}' /proc/cpuinfo && exec \"$@\""
         self._begin("second", ["unshare", "--mount", "sh", "-c", world, "sh"], f"--address={self.address}")
         self._until(lambda: self._joined(2))

@@ -70,9 +70,13 @@ def opened(name: str, results: Path, **options: str) -> Executor:
     return open_executor(name, Setup(results=results, workers=2, options=options))
 
 
+SLOW = "open(f'{folder}/{{os.getpid()}}.steps', 'a').write('.'); time.sleep(0.2)"
+"""A step that takes a fifth of a second, and can be seen."""
+
+
 def write_slow(folder: Path, *, steps: int) -> tuple[str, str]:
-    """A suite, and a row each of whose steps takes a fifth of a second."""
-    spec = write_plugin(folder, "slow", in_training="time.sleep(0.2)", does="takes its time")
+    """A suite, and a row that takes its time; see :func:`under_way`."""
+    spec = write_plugin(folder, "slow", in_training=SLOW.format(folder=folder), does="takes its time")
     return write_suite(folder, steps=steps), spec
 
 
@@ -95,6 +99,7 @@ def slow_jobs(folder: Path, results: Path, *, steps: int) -> list[Job]:
             checkpoint_seconds=3600.0,
         )
         for work in plan.work(lambda identity: None)
+        if work.row == "slow"
     ]
 
 
@@ -117,15 +122,20 @@ def run_alone(jobs: Sequence[Job], results: Path) -> dict[str, Any]:
     return found(results)
 
 
-def under_way(results: Path, count: int, *, steps: float = 0.0) -> None:
-    """Return once so many runs are training, and for so many steps."""
-    wait_until(lambda: len(list((results / "claims").glob("*.claim"))) == count)
-    time.sleep(4.0 + 0.2 * steps)
+def under_way(folder: Path, count: int) -> None:
+    """Return once so many runs of the slow row have taken a few steps."""
+    wait_until(lambda: len([path for path in folder.glob("*.steps") if path.stat().st_size > 2]) == count)
+
+
+def forget(folder: Path) -> None:
+    """Nothing has taken a step."""
+    for path in folder.glob("*.steps"):
+        path.unlink()
 
 
 def wait_until(holds: Callable[[], bool]) -> None:
-    """Return once it does; within a minute."""
-    until = time.monotonic() + 60
+    """Return once it does; within two minutes."""
+    until = time.monotonic() + 120
     while not holds():
         assert time.monotonic() < until
         time.sleep(0.1)

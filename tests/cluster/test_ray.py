@@ -7,12 +7,12 @@ import threading
 from pathlib import Path
 
 import pytest
+from ray_world import OTHER_CPU, RayCluster
+from suites import Reference, finish, forget, found, opened, run_alone, run_on, slow_jobs, under_way, write_slow
 
 from moebench.errors import DeviceError, ResultsError, UsageError
 from moebench.execution.job import Job
 from moebench.runs import Cell, Record, Store
-from ray_world import OTHER_CPU, RayCluster
-from suites import Reference, finish, found, opened, run_alone, run_on, slow_jobs, under_way, write_slow
 
 pytestmark = [pytest.mark.timeout(240)]
 
@@ -66,14 +66,15 @@ def finalist(results: Path) -> Job:
 
 
 def test_a_node_that_is_killed_takes_no_run_with_it(ray_cluster: RayCluster, tmp_path: Path) -> None:
-    suite, spec = write_slow(tmp_path, steps=25)
+    suite, spec = write_slow(tmp_path, steps=40)
     run_on("local", suite, tmp_path / "local", variants=(spec,))
+    forget(tmp_path)
     results, trouble = tmp_path / "results", []
 
     def kill() -> None:
         try:
-            under_way(results, 2)
-            assert not list(Store(results).records())
+            under_way(tmp_path, 2)
+            assert not [record for record in Store(results).records() if record.cell["variant"] == "slow"]
             ray_cluster.kill()
         except BaseException as error:
             trouble.append(error)
@@ -102,7 +103,7 @@ def test_runs_that_are_told_to_stop_keep_checkpoints_and_go_on_from_them(
         for job in jobs:
             executor.submit(job)
         assert not executor.has_room()
-        under_way(results, 2)
+        under_way(tmp_path, 2)
         executor.stop()
         assert sorted(job.label for job, record in finish(executor) if record is None) == [job.label for job in jobs]
         assert [Store(results).checkpoint_path(job.cell.identity).exists() for job in jobs] == [True, True]

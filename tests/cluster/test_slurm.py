@@ -7,11 +7,11 @@ import shutil
 from pathlib import Path
 
 import pytest
+from slurm_world import Slurm, said
+from suites import Reference, finish, found, opened, run_alone, run_on, slow_jobs, under_way, wait_until
 
 from moebench.errors import ResultsError, UsageError
 from moebench.runs import Cell, Store
-from slurm_world import Slurm, said
-from suites import Reference, finish, found, opened, run_alone, run_on, slow_jobs, under_way, wait_until
 
 pytestmark = [pytest.mark.timeout(240)]
 
@@ -48,7 +48,7 @@ def test_a_job_that_is_preempted_goes_on_from_its_checkpoint(slurm: Slurm, tmp_p
         for job in jobs:
             executor.submit(job)
         assert executor.wait(0) == []
-        under_way(results, 2)
+        under_way(tmp_path, 2)
         array = jobs_of_slurm()
         assert [each.partition("_")[2] for each in array] == ["0", "1"]
         said("scancel", "--signal=USR2", array[0])
@@ -75,7 +75,7 @@ def test_a_job_that_is_lost_is_given_back_and_one_that_is_stopped_keeps_a_checkp
         executor.submit(lost)
         executor.submit(stopped)
         executor.wait(0)
-        under_way(results, 2)
+        under_way(tmp_path, 2)
         said("scancel", "--signal=KILL", "--full", jobs_of_slurm()[0])
         wait_until(lambda: executor.wait(1.0) == [(lost, None)])
         assert executor.running == [stopped]
@@ -94,7 +94,7 @@ def test_latency_is_not_measured_on_another_device(slurm: Slurm, reference: Refe
     cell = dataclasses.replace(Cell.from_json(planned.cell), session=session)
     executor = opened("slurm", tmp_path)
     try:
-        with pytest.raises(UsageError, match="measured on 'NVIDIA H100', and the node '.*' has 'cpu .*'; choose"):
+        with pytest.raises(UsageError, match=r"measured on 'NVIDIA H100', and the node '.*' has 'cpu .*'; choose"):
             executor.measure(cell, slow_jobs(tmp_path, tmp_path, steps=1), lambda text: None)
     finally:
         executor.close()
@@ -128,7 +128,7 @@ def test_what_cannot_be_asked_for(options: dict[str, str], sentence: str, tmp_pa
 def test_without_slurm_there_is_a_hint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("submitit", reason="submitit is not installed")
     monkeypatch.setattr(shutil, "which", lambda name: None)
-    with pytest.raises(UsageError, match="there is no sbatch here; .* --executor-option cluster=local"):
+    with pytest.raises(UsageError, match=r"there is no sbatch here; .* --executor-option cluster=local"):
         opened("slurm", tmp_path)
 
 

@@ -46,9 +46,6 @@ TIMEOUTS = 10_000
 AT_A_TIME = 100
 """Jobs that wait and run at a time, where nobody says how many: SLURM shares out the nodes."""
 
-LOOK_SECONDS = 2.0
-"""How often SLURM is asked which jobs it has; answers are looked for more often."""
-
 POLL_SECONDS = 0.2
 
 TOLD = "stop"
@@ -82,7 +79,6 @@ class SlurmExecutor:
         self._gpus, self._workers = 0, setup.workers or 1
         self._waiting: list[Job] = []
         self._sent: list[tuple[Any, Job]] = []
-        self._gone: set[str] = set()
         self._looked = 0.0
         self._lost = False
 
@@ -157,16 +153,17 @@ class SlurmExecutor:
             self._sent += zip(self._submitted(runs, exclusive=alone), jobs, strict=True)
 
     def _ended(self) -> list[Ended]:
-        """Those that left an answer, and those that neither wait nor run any more."""
+        """Those that neither wait nor run any more; a record is theirs if they left an answer."""
         ended: list[Ended] = [(job, None) for job in self._waiting]  # only once all were told to stop
         self._waiting = []
-        if time.monotonic() - self._looked > LOOK_SECONDS:
-            self._gone = self._queue.gone([sent for sent, _ in self._sent])
-            self._looked = time.monotonic()
-        found = set(os.listdir(self._folder))  # after the question who is gone; over NFS a listing is never stale
+        if not self._sent or time.monotonic() - self._looked < self._queue.EVERY:
+            return ended
+        gone = self._queue.gone([sent for sent, _ in self._sent])
+        self._looked = time.monotonic()
+        answers = set(os.listdir(self._folder))  # over NFS a listing is fresh, which a single file's absence is not
         for sent, job in list(self._sent):
-            answered = self._answer(job.cell).name in found
-            if answered or sent.job_id in self._gone:
+            if sent.job_id in gone:
+                answered = self._answer(job.cell).name in answers
                 self._sent.remove((sent, job))
                 ended.append((job, self._store.get(job.cell.identity) if answered else None))
                 self._lost |= not answered
@@ -177,27 +174,19 @@ class SlurmExecutor:
         question.answer.unlink(missing_ok=True)
         (sent,) = self._submitted([question], exclusive=exclusive)
         try:
-            self._await(sent, question.answer, tick)
+            while not self._queue.gone([sent]):
+                tick("waiting for a job of SLURM")
+                time.sleep(self._queue.EVERY)
         except BaseException:
             self._queue.end([sent])
             raise
-        if not question.answer.exists():
+        if question.answer.name not in os.listdir(self._folder):
             self._lost = True
             raise self._no_answer(sent)
         answer: Answer = json.loads(question.answer.read_bytes())
         if "error" in answer:
             raise UsageError(answer["error"])
         return answer
-
-    def _await(self, sent: Any, answer: Path, tick: Tick) -> None:
-        looked = time.monotonic()
-        while answer.name not in os.listdir(self._folder):
-            tick("waiting for a job of SLURM")
-            if time.monotonic() - looked > LOOK_SECONDS:
-                if self._queue.gone([sent]):
-                    return
-                looked = time.monotonic()
-            time.sleep(POLL_SECONDS)
 
     def _no_answer(self, sent: Any) -> Exception:
         """Why a job ended without one: its log says so, or there is none, for its node sees another directory."""

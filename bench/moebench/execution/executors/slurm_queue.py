@@ -12,7 +12,9 @@ from typing import Any, Protocol
 
 
 class Queue(Protocol):
-    """What becomes of jobs, each one that submitit returned."""
+    """What becomes of jobs, each one that submitit returned. EVERY: seconds between two questions."""
+
+    EVERY: float
 
     def gone(self, jobs: Sequence[Any]) -> set[str]:
         """The ids of those that neither wait nor run any more."""
@@ -29,6 +31,8 @@ class Queue(Protocol):
 
 class OfSlurm:
     """By SLURM's own commands; its accounting, which many clusters do without, is not asked."""
+
+    EVERY = 2.0
 
     def gone(self, jobs: Sequence[Any]) -> set[str]:
         """None of them while SLURM does not answer."""
@@ -55,6 +59,8 @@ class OfSlurm:
 
 class OfThisMachine:
     """submitit's cluster ``local``: a process that starts another, and passes SIGTERM on to it."""
+
+    EVERY = 0.2
 
     PATIENCE = 5.0
     """Seconds that processes have to end in."""
