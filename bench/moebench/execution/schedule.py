@@ -6,7 +6,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 
 from moebench import machine
-from moebench.execution.claims import Claims
+from moebench.runs.claims import Claims
 from moebench.execution.executors.base import Executor
 from moebench.execution.job import Job
 from moebench.execution.progress import Progress

@@ -6,7 +6,7 @@ import contextlib
 import sys
 from pathlib import Path
 
-from moebench.execution.claims import Claims
+from moebench.runs.claims import Claims
 from moebench.execution.job import Job
 from moebench.execution.quiet import alone, pin, share_machine
 from moebench.execution.run_cell import run_cell

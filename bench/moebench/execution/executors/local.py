@@ -13,7 +13,7 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 from moebench import machine
-from moebench.execution.claims import Claims
+from moebench.runs.claims import Claims
 from moebench.execution.executors.base import Ended, Limits, Setup, Tick
 from moebench.execution.executors.death import Verdict, after_death, ended_by
 from moebench.execution.job import Job
