@@ -1,7 +1,6 @@
 """Real faults on a real suite, in a program of its own: what a person would start."""
 
 import pytest
-
 from suites import Undisturbed, finished
 
 

@@ -6,8 +6,8 @@ import signal
 import time
 
 import pytest
-
 from suites import STEPS, board, children, claimed, end, records, run, scores, start, until, workers
+
 from tiny import write_suite
 
 KILLS = 50
@@ -15,7 +15,7 @@ SEEDS = range(5)
 
 
 def kill_something(process, draw):
-    """A random one of: everything, the suite, a worker, the fork server; by force, or as a person or a cluster would."""
+    """Everything, the suite, a worker or the fork server; by force, or as a person or a cluster would."""
     what = draw.choice(["all", "suite", "worker", "worker", "server", "int", "term"])
     if what == "all":
         os.killpg(process.pid, signal.SIGKILL)

@@ -10,6 +10,7 @@ import urllib.request
 from contextlib import closing
 
 from suites import STEPS, end, kill_all, records, scores, start, until
+
 from tiny import write_suite
 
 LATER = "run `moebench sync` later"
@@ -56,7 +57,12 @@ def test_a_server_that_goes_away_fails_no_run(tmp_path, undisturbed):
         port = free.getsockname()[1]
     uri = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    store = ["--backend-store-uri", f"sqlite:///{tmp_path}/server.db", "--artifacts-destination", str(tmp_path / "files")]
+    store = [
+        "--backend-store-uri",
+        f"sqlite:///{tmp_path}/server.db",
+        "--artifacts-destination",
+        str(tmp_path / "files"),
+    ]
     server = subprocess.Popen(
         [*command, *store], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     )
