@@ -99,8 +99,16 @@ def run_tiny(
     workers: int = 2,
     mlflow: bool = False,
     timeout: float | None = None,
+    silence: float = 600,
+    checkpoint_seconds: float = 60,
     **request: object,
 ) -> Session:
     """Run a suite without MLflow."""
-    how = How(results=results, workers=workers, mlflow=mlflow, limits=Limits(timeout))
+    how = How(
+        results=results,
+        workers=workers,
+        mlflow=mlflow,
+        limits=Limits(timeout, silence),
+        checkpoint_seconds=checkpoint_seconds,
+    )
     return run_suite(Request(suite=suite, **request), how, Quiet())  # type: ignore[arg-type]

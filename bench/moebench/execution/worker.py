@@ -6,12 +6,12 @@ import contextlib
 import sys
 from pathlib import Path
 
-from moebench.execution.claims import Claims
 from moebench.execution.job import Job
 from moebench.execution.quiet import alone, pin, share_machine
 from moebench.execution.run_cell import run_cell
 from moebench.execution.signs import OfProcess
 from moebench.execution.stopping import Stopped
+from moebench.runs.claims import Claims
 
 ENDED_EARLY = 75
 """Exit code of a run that was told to stop; its checkpoint is kept."""
