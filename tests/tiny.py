@@ -100,8 +100,17 @@ def run_tiny(
     mlflow: bool = False,
     timeout: float | None = None,
     ranks: int = 1,
+    silence: float = 600,
+    checkpoint_seconds: float = 60,
     **request: object,
 ) -> Session:
     """Run a suite without MLflow."""
-    how = How(results=results, workers=workers, mlflow=mlflow, limits=Limits(timeout), ranks=ranks)
+    how = How(
+        results=results,
+        workers=workers,
+        mlflow=mlflow,
+        limits=Limits(timeout, silence),
+        checkpoint_seconds=checkpoint_seconds,
+        ranks=ranks,
+    )
     return run_suite(Request(suite=suite, **request), how, Quiet())  # type: ignore[arg-type]

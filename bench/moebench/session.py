@@ -101,12 +101,12 @@ def run_suite(
     request = dataclasses.replace(request, place=executor.place(request.device))
     plan = _plan(request, how.results, objects)
     workers = executor.fit(plan.device["torch"])
+    store = Store(how.results)
+    missing = missing_runs(plan, Records(store))  # whoever reads first sets damaged records aside, and says so
     if on_plan:
         on_plan(plan, workers, how.results)
     remember(request, how.results, objects or ())
     remember_plan(plan, how.results)
-    store = Store(how.results)
-    missing = missing_runs(plan, Records(store))
     total = plan.expected_runs() + len(plan.suite.task) * len(plan.suite.budgets)
     progress.start(total, total - missing, workers)
     options = _options(how, objects)

@@ -32,6 +32,18 @@ class BufferThatGrows(GoodLayer):
         self.steps = torch.cat([self.steps, torch.ones(1)])
 
 
+@caught_by("resume", "does not go on from a checkpoint", "parameter or a buffer")
+class AnnealsByACounter(GoodLayer):
+    steps = 0
+
+    def after_step(self):
+        self.steps += 1
+
+    def compute(self, x, routing, keep=None):
+        y = super().compute(x, routing, keep)
+        return y * 0.5**self.steps if self.training else y
+
+
 @caught_by("deepcopy", "cannot be deepcopied", "graph leaves")
 class KeepsItsLastOutput(GoodLayer):
     def compute(self, x, routing, keep=None):

@@ -72,8 +72,9 @@ def main() -> None:
         _say(str(error))
         code = 2
     except (click.Abort, KeyboardInterrupt) as error:
-        _say(str(error) or "stopped at once; finished runs are kept, and the same command goes on from here.")
-        code = getattr(error, "code", 130)
+        why = error.__cause__ or error  # click makes an Abort of it
+        _say(str(why) or "stopped at once; finished runs are kept, and the same command goes on from here.")
+        code = getattr(why, "code", 130)
     sys.exit(code if isinstance(code, int) else 0)
 
 

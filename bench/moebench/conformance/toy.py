@@ -41,9 +41,24 @@ class Toy:
 
 def train(layer: Layer, settings: Settings, x_BTD: Tensor, steps: int, lr: float = 3e-3) -> list[float]:
     """The toy loss before each of ``steps`` steps of Adam and after the last one; trains in place."""
+    seen = steps_of(layer, settings, x_BTD, steps, adam(layer, lr))
+    toy = Toy(len(x_BTD), layer(x_BTD).shape[-1])
+    layer.eval()
+    with torch.no_grad():
+        return [*seen, float(toy.loss(layer(x_BTD)))]
+
+
+def adam(layer: Layer, lr: float = 3e-3) -> torch.optim.Adam:
+    """An optimiser of what is trained."""
+    return torch.optim.Adam([p for p in layer.parameters() if p.requires_grad], lr=lr)
+
+
+def steps_of(
+    layer: Layer, settings: Settings, x_BTD: Tensor, steps: int, optimizer: torch.optim.Optimizer
+) -> list[float]:
+    """The toy loss before each of so many steps; the layer stays in training mode."""
     toy = Toy(len(x_BTD), layer(x_BTD).shape[-1])
     layer.train()
-    optimizer = torch.optim.Adam([p for p in layer.parameters() if p.requires_grad], lr=lr)
     seen = []
     for _ in range(steps):
         routing = layer.route(x_BTD)
@@ -53,6 +68,4 @@ def train(layer: Layer, settings: Settings, x_BTD: Tensor, steps: int, lr: float
         torch.autograd.backward(loss + auxiliary(routing, settings))
         optimizer.step()
         layer.after_step()
-    layer.eval()
-    with torch.no_grad():
-        return [*seen, float(toy.loss(layer(x_BTD)))]
+    return seen

@@ -27,7 +27,7 @@ def start(target: Callable[..., None], *args: Any, log: Path) -> ForkServerProce
     """Start a worker whose standard output and error go to ``log``."""
     log.parent.mkdir(parents=True, exist_ok=True)
     process = context().Process(target=_redirected, args=(os.getpid(), str(log), target, args), daemon=True)
-    with _no_main_module():
+    with _no_main_module(), _deaf():
         process.start()
     return process
 
@@ -37,13 +37,12 @@ def warm_up() -> None:
     from multiprocessing import forkserver
 
     context()
-    forkserver.ensure_running()
+    with _deaf():
+        forkserver.ensure_running()
 
 
 def _redirected(owner: int, log: str, target: Callable[..., None], args: tuple[Any, ...]) -> None:
     end_with(owner)
-    # Ctrl-C reaches every process of a terminal; what to do about it is the suite's to say.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
     os.dup2(file, 1)
     os.dup2(file, 2)
@@ -65,6 +64,18 @@ def end_with(owner: int) -> None:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """Processes started meanwhile never hear Ctrl-C, which reaches every process of a terminal: what to do about it is
+    the suite's to say. This one hears it afterwards.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

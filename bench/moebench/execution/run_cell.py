@@ -23,8 +23,9 @@ from moebench.training.device import device_name
 
 
 def run_cell(job: Job, signs: Signs | None = None) -> Record:
-    """The record of a trial, final or derived cell; written to the job's results before it returns. signs: what it
-    hears and shows meanwhile.
+    """The record of a trial, final or derived cell; written to the job's results before it returns.
+
+    signs: what it hears and shows meanwhile.
 
     :class:`~moebench.execution.stopping.Stopped` if it was told to stop in the middle of training; a checkpoint is then
     kept, as it is where the run ends with a status that is tried again.

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from moebench.execution.claims import Claims
 from moebench.execution.executors.base import Executor
 from moebench.execution.job import Job
 from moebench.execution.progress import Progress
@@ -16,6 +15,7 @@ from moebench.planning.generations import grown
 from moebench.planning.latency import latency_cells
 from moebench.planning.plan import Plan, Work
 from moebench.runs import Cell, Record, Store
+from moebench.runs.claims import Claims
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,13 +6,13 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 
 from moebench import machine
-from moebench.execution.claims import Claims
 from moebench.execution.executors.base import Executor
 from moebench.execution.job import Job
 from moebench.execution.progress import Progress
 from moebench.execution.stopping import Stop
 from moebench.planning.plan import Lookup, Work
 from moebench.runs import Record, Store
+from moebench.runs.claims import Claims
 
 POLL_SECONDS = 1.0
 

@@ -6,12 +6,12 @@ import contextlib
 import sys
 from pathlib import Path
 
-from moebench.execution.claims import Claims
 from moebench.execution.job import Job
 from moebench.execution.quiet import alone, pin, share_machine
 from moebench.execution.run_cell import run_cell
 from moebench.execution.signs import OfProcess
 from moebench.execution.stopping import ENDED_EARLY, Stopped
+from moebench.runs.claims import Claims
 
 HELD = 76
 """Exit code where another process works on the run, or it is settled already."""

@@ -12,30 +12,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from moebench.errors import ResultsError
+from moebench.runs.claims import Claims
 from moebench.tracking.store_uri import artifact_location, database_path, store_stamp, tracking_uri
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 
+LEASE = "mlflow"
+"""The claim of whoever writes MLflow for a results directory."""
+
+
 @contextmanager
 def writing(results: Path) -> Iterator[None]:
     """Hold the right to write MLflow for a directory; :class:`ResultsError` if another process has it."""
-    from filelock import FileLock, Timeout
-
-    folder = results / ".mlflow"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / "lock")
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise ResultsError(f"another process is writing MLflow for '{results}'; it writes this too.") from None
-    except OSError as error:
-        raise ResultsError(f"cannot write to '{folder}' ({error.strerror}).") from error
-    try:
+    with Claims(results).hold(LEASE) as mine:
+        if not mine:
+            raise ResultsError(f"another process is writing MLflow for '{results}'; it writes this too.")
         yield
-    finally:
-        lock.release()
 
 
 def open_client(results: Path) -> MlflowClient:

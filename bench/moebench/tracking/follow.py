@@ -15,16 +15,18 @@ import os
 import queue
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from moebench.errors import MoebenchError
+from moebench.errors import MoebenchError, ResultsError
 from moebench.execution.run_plan import Records
 from moebench.planning.generations import grown
 from moebench.planning.plan import Plan
 from moebench.runs import Store
-from moebench.tracking.database import could_not_write, open_client, writing
+from moebench.runs.claims import Claims
+from moebench.tracking.database import LEASE, could_not_write, open_client
 from moebench.tracking.ledger import Ledger
 from moebench.tracking.write import open_experiment, wanted, write_missing
 
@@ -33,6 +35,9 @@ if TYPE_CHECKING:
 
 NICENESS = 5
 """Beside one training worker a core it gets about a quarter of one."""
+TURN_SECONDS = 1.0
+"""Between two tries to become the one who writes."""
+
 Line = dict[str, Any]
 Say = Callable[[Line], None]
 
@@ -72,15 +77,39 @@ def main() -> int:
 def run(stream: IO[str], say: Say) -> int:
     """Follow the suite that a stream tells of, to its end; 1 if something could not be written."""
     opening = json.loads(stream.readline())
-    results = Path(opening["results"])
+    results, lines = Path(opening["results"]), _lines(stream)
     try:
-        with writing(results):
-            return follow(Mirror(results, Plan.from_json(opening["plan"])), _lines(stream), say)
+        with _turn(results, lines, say):
+            return follow(Mirror(results, Plan.from_json(opening["plan"])), lines, say)
     except MoebenchError as error:
         say({"problem": str(error)})
     except Exception as error:
         say({"problem": could_not_write(error)})
     return 1
+
+
+@contextmanager
+def _turn(results: Path, lines: queue.SimpleQueue[Line | None], say: Say) -> Iterator[None]:
+    """Wait for the right to write, and hold it; :class:`ResultsError` where the suite ends first.
+
+    Another process that runs the same suite writes its runs meanwhile, so nobody who waits for them to be written need
+    wait here.
+    """
+    claims, kept = Claims(results), list[Line | None]()
+    while True:
+        with claims.hold(LEASE, 0.0 if None in kept else TURN_SECONDS) as mine:
+            if mine:
+                for line in kept:
+                    lines.put(line)
+                yield
+                return
+        if None in kept:
+            raise ResultsError(could_not_write(f"another process was at it for '{results}' until this suite ended"))
+        while not lines.empty():
+            line = lines.get()
+            kept.append(line)
+            if line is not None and "flush" in line:
+                say({"flush": line["flush"]})
 
 
 def follow(mirror: Mirror, lines: queue.SimpleQueue[Line | None], say: Say) -> int:

@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import torch
-from torch import Tensor
-
-from moebench.hosts.host import Host
+from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
@@ -41,7 +39,7 @@ class Training:
     generator: of the order of the data. curves: name -> tensor (S, ...), filled step by step.
     """
 
-    model: Host
+    model: nn.Module
     optimizer: torch.optim.Optimizer
     generator: torch.Generator
     curves: dict[str, Tensor]

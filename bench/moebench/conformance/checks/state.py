@@ -11,8 +11,9 @@ from torch import Tensor
 
 from moebench.conformance.compare import listed, where_apart
 from moebench.conformance.subject import Built, Subject
-from moebench.conformance.toy import auxiliary, train
+from moebench.conformance.toy import adam, auxiliary, steps_of, train
 from moebench.contract import Layer
+from moebench.training.snapshot import Snapshot, Training
 
 STEPS = 2
 
@@ -28,6 +29,32 @@ def check_state_dict_round_trip(subject: Subject) -> None:
             lines = str(error).splitlines()
             raise subject.failed(f"cannot load its own state_dict{built.words}: {lines[-1].strip()}") from None
         _expect_twin(subject, built, other, "loaded from its state_dict")
+
+
+def check_resume(subject: Subject) -> None:
+    """A training that stops goes on from its checkpoint, in a new layer, as if it had not stopped."""
+    for built in subject.trials():
+        straight = built.layer
+        training = _training(straight)
+        torch.manual_seed(1)
+        steps_of(straight, built.settings, subject.inputs(), STEPS, training.optimizer)
+        kept = Snapshot(STEPS, 0.0, training.tensors(STEPS))
+        steps_of(straight, built.settings, subject.inputs(), STEPS, training.optimizer)
+        other = subject.build(built.settings, seed=11)
+        resumed = _training(other)
+        resumed.restore(kept)
+        steps_of(other, built.settings, subject.inputs(), STEPS, resumed.optimizer)
+        changed = _changed(resumed.tensors(STEPS), training.tensors(STEPS))
+        if changed:
+            names = [name.removeprefix("model/") for name in changed if name.startswith("model/")] or changed
+            raise subject.failed(
+                f"does not go on from a checkpoint as it would have without one: {listed(names)} differ{built.words}; "
+                "what training changes has to be a parameter or a buffer."
+            )
+
+
+def _training(layer: Layer) -> Training:
+    return Training(layer, adam(layer), torch.Generator(), {})
 
 
 def check_deepcopy(subject: Subject) -> None:

@@ -14,7 +14,6 @@ from pathlib import Path
 
 from moebench import machine
 from moebench.errors import DeviceError
-from moebench.execution.claims import Claims
 from moebench.execution.executors.base import Ended, Limits, Setup, Tick
 from moebench.execution.executors.death import Verdict, after_death, ended_by
 from moebench.execution.job import Job
@@ -23,6 +22,7 @@ from moebench.execution.processes import start
 from moebench.execution.quiet import alone, someone_is_alone
 from moebench.execution.stopping import ENDED_EARLY
 from moebench.runs import Cell, Record, Store
+from moebench.runs.claims import Claims
 
 GRACE = 60.0
 """Seconds that a run has to end in, once it was asked to: a checkpoint takes one step, scoring is finished."""

@@ -1,0 +1,6 @@
+"""``python -m moebench`` is ``moebench``."""
+
+from moebench.cli.main import main
+
+if __name__ == "__main__":
+    main()
