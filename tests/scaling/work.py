@@ -1,0 +1,112 @@
+"""Suites of many runs, and how fast they are worked through."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tiny import write_plugin
+
+SUITE = """
+title = "Many runs"
+axis = "total"
+budgets = [{budget}]
+seeds = 1
+variants = ["dense"]
+
+[[task]]
+name = "digits"
+
+[host]
+name = "vit"
+dim = {dim}
+depth = {depth}
+heads = 2
+patch = {patch}
+
+[training]
+steps = {steps}
+batch = 64
+
+[tuning]
+trials = {trials}
+lr = {{ low = 1e-3, high = 1e-2, default = 3e-3 }}
+weight_decay = {{ low = 1e-3, high = 0.3, default = 0.05 }}
+
+[latency]
+batch = 8
+rounds = 4
+repeats = 1
+"""
+
+SPIN = "os.environ.pop('MOEBENCH_SPIN', None) and spin({seconds})"
+
+SPINS = """
+
+def spin(seconds):
+    end = time.thread_time() + seconds
+    while time.thread_time() < end:
+        sum(range(1000))
+"""
+
+
+def write_real(folder: Path, *, trials: int, steps: int) -> str:
+    """Trainings as `quick` has them."""
+    path = folder / "real.toml"
+    path.write_text(SUITE.format(budget=264_320, dim=64, depth=2, patch=2, steps=steps, trials=trials))
+    return str(path)
+
+
+def write_spinning(folder: Path, *, runs: int, seconds: float) -> tuple[str, str]:
+    """A suite of so many runs of which each keeps its processor busy for so long, and the row that does it."""
+    spec = write_plugin(folder, "spinning", in_training=SPIN.format(seconds=seconds), does="takes its time")
+    plugin = folder / "spinning.py"
+    plugin.write_text(plugin.read_text() + SPINS)
+    path = folder / "spinning.toml"
+    path.write_text(SUITE.format(budget=20_000, dim=16, depth=1, patch=4, steps=2, trials=runs - 1))
+    return str(path), spec
+
+
+@dataclass(frozen=True)
+class Ran:
+    """seconds: of the whole command. ends: when each trial ended, in order."""
+
+    seconds: float
+    ends: Sequence[float]
+
+    def runs_an_hour(self, workers: int) -> float:
+        """While so many worked: from the first end to the last."""
+        return 3600 * (len(self.ends) - workers) / (self.ends[-1] - self.ends[0])
+
+
+def run(suite: str, results: Path, *options: str, beside: int = 1) -> Ran:
+    """``moebench run``, the same command so many times at once."""
+    command = [sys.executable, "-m", "moebench", "run", suite, "--results", str(results), *options]
+    start = time.monotonic()
+    programs = [
+        subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=os.environ | {"MOEBENCH_SPIN": "1"},
+        )
+        for _ in range(beside)
+    ]
+    said = [program.communicate()[0] for program in programs]
+    seconds = time.monotonic() - start
+    assert [program.returncode for program in programs] == [0] * beside, "\n".join(said)
+    return Ran(seconds, sorted(ends(results)))
+
+
+def ends(results: Path) -> list[float]:
+    """When the record of each trial was written."""
+    records = [(path, json.loads(path.read_text())) for path in (results / "records").glob("*/*.json")]
+    assert {record["status"] for _, record in records} == {"done"}
+    return [path.stat().st_mtime for path, record in records if record["cell"]["kind"] == "trial"]
