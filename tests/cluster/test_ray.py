@@ -7,12 +7,12 @@ import threading
 from pathlib import Path
 
 import pytest
-from ray_world import OTHER_CPU, RayCluster
 from suites import Reference, finish, forget, found, opened, run_alone, run_on, slow_jobs, under_way, write_slow
 
 from moebench.errors import DeviceError, ResultsError, UsageError
 from moebench.execution.job import Job
 from moebench.runs import Cell, Record, Store
+from ray_world import OTHER_CPU, RayCluster
 
 pytestmark = [pytest.mark.timeout(240)]
 

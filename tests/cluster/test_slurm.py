@@ -7,11 +7,11 @@ import shutil
 from pathlib import Path
 
 import pytest
-from slurm_world import Slurm, said
 from suites import Reference, finish, found, opened, run_alone, run_on, slow_jobs, under_way, wait_until
 
 from moebench.errors import ResultsError, UsageError
 from moebench.runs import Cell, Store
+from slurm_world import Slurm, said
 
 pytestmark = [pytest.mark.timeout(240)]
 
