@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from moebench.cli.main import main
+from moebench.cli.main import cli
 from moebench.errors import ResultsError, UnknownNameError, UsageError
 from moebench.execution.executors import EXECUTORS, Setup, open_executor
 from moebench.execution.executors.node import new_mark
@@ -46,7 +46,7 @@ def test_local_takes_no_options(tmp_path: Path) -> None:
 
 
 def test_an_option_is_a_name_and_a_value() -> None:
-    result = CliRunner().invoke(main, ["run", "quick", "--executor-option", "partition"])
+    result = CliRunner().invoke(cli, ["run", "quick", "--executor-option", "partition"])
     assert result.exit_code != 0
     assert "--executor-option takes NAME=VALUE, not 'partition'." in f"{result.output}{result.exception}"
 

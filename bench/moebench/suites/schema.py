@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -22,8 +23,27 @@ SettingValue = StrictBool | StrictInt | StrictFloat | StrictStr
 Positive = Annotated[int, Field(strict=True, ge=1)]
 Number = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
 
-SUITE_NAME = re.compile(r"[a-z][a-z0-9-]*")
 ROW_NAME = re.compile(r"[a-z][a-z0-9_]*")
+SUITE_NAME = re.compile(r"[a-z][a-z0-9-]{0,63}")
+
+OTHERS = frozenset(
+    {"records", "sidecars", "weights", "checkpoints", "claims", "logs", "slurm", "published", "mlartifacts"}
+)
+"""Folders of a results directory that are nobody's, where a suite has one of its name; see docs/records.md."""
+
+
+def _suite_name(name: str) -> str:
+    if not SUITE_NAME.fullmatch(name):
+        raise ValueError(
+            "a suite's name (or its file's) must be lower-case letters, digits and hyphens, at most 64 of them"
+        )
+    if name in OTHERS:
+        raise ValueError(f"'{name}' is a folder of every results directory; give the suite another name")
+    return name
+
+
+SuiteName = Annotated[StrictStr, AfterValidator(_suite_name)]
+"""Names a folder, so that it must not lead anywhere else."""
 
 
 class _Table(BaseModel):
@@ -108,7 +128,7 @@ class Suite(_Table):
     of a setting that tuning may choose among instead of the variant's own.
     """
 
-    name: StrictStr
+    name: SuiteName
     title: StrictStr
     axis: Literal["total", "active", "flops"] = "total"
     budgets: Annotated[list[Positive], Field(min_length=1)]
@@ -126,13 +146,6 @@ class Suite(_Table):
     def task_names(self) -> list[str]:
         """The tasks, in the order of the file."""
         return [entry.name for entry in self.task]
-
-    @field_validator("name")
-    @classmethod
-    def _well_formed(cls, name: str) -> str:
-        if not SUITE_NAME.fullmatch(name):
-            raise ValueError("a suite's name (or its file's) must be lower-case letters, digits and hyphens")
-        return name
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> Suite:

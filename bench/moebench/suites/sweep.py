@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StrictStr, model_validator
 
-from moebench.suites.schema import Number, Positive, SettingValue
+from moebench.suites.schema import Number, Positive, SettingValue, SuiteName
 
 MeasureKind = Literal["subset", "oracle", "cost", "gaps"]
 """See ``moebench.derived``."""
@@ -85,7 +85,7 @@ class Arm(_Table):
 class Sweep(_Table):
     """A question, the arms that answer it, and what is measured. ``full_seeds``: seeds of the full form."""
 
-    name: StrictStr
+    name: SuiteName
     title: StrictStr
     seeds: Positive
     full_seeds: Positive
@@ -115,7 +115,7 @@ class Sweep(_Table):
 class Series(_Table):
     """Sweeps that run one after the other and have one report."""
 
-    name: StrictStr
+    name: SuiteName
     title: StrictStr
     parts: Annotated[list[StrictStr], Field(min_length=1)]
     report: Literal["paper"]
