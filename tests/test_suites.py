@@ -173,7 +173,7 @@ def test_a_value_of_the_wrong_type_is_not_made_to_fit(path, value, said):
         (
             "name",
             "My_Suite",
-            "name: a suite's name (or its file's) must be at most 64 lower-case letters, digits and hyphens, not 'My_Suite'.",
+            "name: a suite's name (or its file's) is up to 64 lower-case letters, digits and hyphens, not 'My_Suite'.",
         ),
     ],
 )

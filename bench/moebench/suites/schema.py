@@ -34,7 +34,7 @@ OTHERS = frozenset(
 
 def _suite_name(name: str) -> str:
     if not SUITE_NAME.fullmatch(name):
-        raise ValueError("a suite's name (or its file's) must be at most 64 lower-case letters, digits and hyphens")
+        raise ValueError("a suite's name (or its file's) is up to 64 lower-case letters, digits and hyphens")
     if name in OTHERS:
         raise ValueError(f"'{name}' is a folder of every results directory; give the suite another name")
     return name
