@@ -75,7 +75,8 @@ class SlurmExecutor:
         self._store = Store(setup.results)
         name = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(4)}"
         self._folder = setup.results / "slurm" / name
-        self._folder.mkdir(parents=True)
+        self._folder.parent.mkdir(parents=True, exist_ok=True)
+        self._folder.mkdir(mode=0o700)  # what lies here is unpickled
         self._gpus, self._workers = 0, setup.workers or 1
         self._waiting: list[Job] = []
         self._sent: list[tuple[Any, Job]] = []
