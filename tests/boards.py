@@ -29,7 +29,7 @@ SHARED = (
     {"lr": 2e-3, "weight_decay": 0.1},
     {"lr": 4e-3, "weight_decay": 0.02},
 )
-HOSTILE = "<script>alert(1)</script>|`rm`[x](javascript:y)\x1b[31m\n# big"
+HOSTILE = "@all <script>alert(1)</script>|`rm`[x](javascript:y)\x1b[31m\n# big"
 ACTIVE = {"dense": 264_000, "soft_moe": 264_000, "sparse_topk": 66_000}
 
 Change = Callable[[dict[str, Any]], dict[str, Any]]

@@ -198,6 +198,8 @@ def test_markdown_shows_hostile_names_as_they_are(tmp_path: Path) -> None:
         assert len(re.findall(r"(?<!\\)\|", row)) == 9
         assert not re.search(r"(?<!\\)[`\[\]]", row)
     assert not [line for line in text.splitlines() if line.startswith("# big")]
+    assert "@" in text
+    assert not re.search(r"@\w", text)
 
 
 def test_the_table_shows_hostile_names_without_their_control_characters(tmp_path: Path) -> None:

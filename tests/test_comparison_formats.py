@@ -21,6 +21,7 @@ HOSTILE = [
     "",
     "a|b`c",
     "\u202eevil",
+    "@somebody",
     "x" * 300,
     "[x](javascript:y)\x1b[31m\n# big",
     "専門家" * 9,
@@ -145,6 +146,7 @@ def test_a_hostile_name_breaks_no_markdown(tmp_path: Path, name: str) -> None:
     for line in text.splitlines()[3:]:
         assert not re.search(r"(?<!\\)[`\[\]]", line)
     assert not [line for line in text.splitlines() if line.startswith("# ")]
+    assert not re.search(r"@\w", re.sub(r"`[^`]*`", "", text)), "outside a code span it calls somebody"
     if not name:
         assert f"| worse | {NAMELESS} |" in text
 

@@ -13,6 +13,8 @@ from moebench.planning.rows import BASELINE
 
 SPECIAL = "\\`*|[]~"
 
+WORD_JOINER = "\N{WORD JOINER}"
+
 
 def to_markdown(board: Board) -> str:
     """A heading, what was held equal, and a table for each budget."""
@@ -29,9 +31,11 @@ def to_markdown(board: Board) -> str:
 
 
 def escape(text: str) -> str:
-    """Text that Markdown shows as it is, on one line: no markup, no HTML, no end of a table's cell."""
+    """Text that Markdown shows as it is, on one line: no markup, no HTML, no end of a table's cell, and nobody's name
+    that a pull request would call.
+    """
     marked = "".join(f"\\{char}" if char in SPECIAL else char for char in plain(text))
-    return html.escape(marked, quote=False)
+    return html.escape(marked, quote=False).replace("@", f"@{WORD_JOINER}")
 
 
 def _rung(board: Board, rung: Rung) -> list[str]:
