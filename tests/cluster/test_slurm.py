@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import os
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
@@ -19,6 +22,14 @@ pytestmark = [pytest.mark.timeout(240)]
 def jobs_of_slurm() -> list[str]:
     """The ids of those that wait or run."""
     return said("squeue", "--noheader", "--array", "--format=%i").split()
+
+
+def kill_all_of(job: str) -> None:
+    """Kill every process of a job, as a node that fails does; SLURM itself would ask them to end first."""
+    own = said("squeue", "--noheader", "--format=%A", f"--jobs={job}").strip()
+    for line in said("scontrol", "listpids", own).splitlines()[1:]:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(int(line.split()[0]), signal.SIGKILL)
 
 
 def test_slurm_gives_the_records_of_local(slurm: Slurm, reference: Reference, tmp_path: Path) -> None:
@@ -76,7 +87,7 @@ def test_a_job_that_is_lost_is_given_back_and_one_that_is_stopped_keeps_a_checkp
         executor.submit(stopped)
         executor.wait(0)
         under_way(tmp_path, 2)
-        said("scancel", "--signal=KILL", "--full", jobs_of_slurm()[0])
+        kill_all_of(jobs_of_slurm()[0])
         wait_until(lambda: executor.wait(1.0) == [(lost, None)])
         assert executor.running == [stopped]
         executor.stop()
@@ -86,6 +97,22 @@ def test_a_job_that_is_lost_is_given_back_and_one_that_is_stopped_keeps_a_checkp
     assert not Store(results).checkpoint_path(lost.cell.identity).exists()
     assert Store(results).checkpoint_path(stopped.cell.identity).exists()
     assert list((results / "slurm").glob("*/*_log.err"))  # for whoever wants to know how it was lost
+
+
+def test_a_job_that_someone_cancels_is_given_back_with_its_checkpoint(slurm: Slurm, tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    job, _ = slow_jobs(tmp_path, results, steps=300)
+    executor = opened("slurm", results)
+    try:
+        executor.fit("cpu")
+        executor.submit(job)
+        executor.wait(0)
+        under_way(tmp_path, 1)
+        said("scancel", *jobs_of_slurm())
+        assert finish(executor) == [(job, None)]
+    finally:
+        executor.close()
+    assert Store(results).checkpoint_path(job.cell.identity).exists()
 
 
 def test_latency_is_not_measured_on_another_device(slurm: Slurm, reference: Reference, tmp_path: Path) -> None:

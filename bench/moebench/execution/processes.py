@@ -15,6 +15,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+OTHERS_BUSINESS = {signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2}
+"""Signals that a terminal or a cluster sends to every process that it finds: what to do about them is the suite's to
+say. Workers, and the server they are forked from, do not hear them; see ``signs.OfRank``."""
+
 
 def context() -> ForkServerContext:
     """The context all workers come from; the server is started by the first process."""
@@ -68,10 +72,11 @@ def end_with(owner: int) -> None:
 
 @contextmanager
 def _deaf() -> Iterator[None]:
-    """Processes started meanwhile never hear Ctrl-C, which reaches every process of a terminal: what to do about it is
-    the suite's to say. This one hears it afterwards.
-    """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    """Processes started meanwhile do not hear what is others' business; this one hears it afterwards."""
+    from multiprocessing import resource_tracker
+
+    resource_tracker.ensure_running()  # by itself the server starts it, which lets SIGINT and SIGTERM through again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, OTHERS_BUSINESS)
     try:
         yield
     finally:

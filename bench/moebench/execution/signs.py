@@ -27,6 +27,7 @@ class OfRank(Signs):
     def __init__(self) -> None:
         self._stopping = False
         signal.signal(signal.SIGTERM, self._hear)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})  # which has waited since the process began
 
     def stopping(self) -> bool:
         """Whether the run was told to stop."""
