@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from moebench.paper.evidence import Evidence, Part, Run, kept, slim
+from moebench.reports.evidence import Evidence, Part, Run, kept, slim
 from moebench.runs import Cell, Record
 from moebench.suites.sweep import Arm, Sweep
 from moebench.sweeps.load import load_parts

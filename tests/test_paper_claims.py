@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 import papers
-from moebench.paper.claims import CLAIMS, hosts, latency, norm, subsets, worst_case
-from moebench.paper.facts import SIZED
-from moebench.paper.figures.costs import LAYERS
-from moebench.paper.figures.norms import GAPS
-from moebench.paper.verdict import FAILS, HOLDS, OPEN
+from moebench.reports.paper import SIZED
+from moebench.reports.paper.claims import CLAIMS, hosts, latency, norm, subsets, worst_case
+from moebench.reports.paper.figures.costs import LAYERS
+from moebench.reports.paper.figures.norms import GAPS
+from moebench.reports.verdict import FAILS, HOLDS, OPEN
 from moebench.sweeps.load import load_parts
 
 BY_KEY = {claim.key: claim for claim in CLAIMS}

@@ -10,9 +10,9 @@ import pytest
 
 import papers
 from moebench.errors import ResultsError
-from moebench.paper.evidence import of_plans, rounded
-from moebench.paper.pack import pack_path, read_packs, to_lines
 from moebench.planning.plan import Work
+from moebench.reports.evidence import of_plans, rounded
+from moebench.reports.pack import pack_path, read_packs, to_lines
 from moebench.runs import Cell, Store
 from moebench.sweeps.load import load_parts
 from moebench.sweeps.plan import SweepPlan

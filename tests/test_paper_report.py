@@ -13,12 +13,15 @@ import papers
 from moebench.cli.report import command
 from moebench.drawing.style import DARK, inline, styled, svg
 from moebench.errors import DataError, MoebenchError, ResultsError, UsageError
-from moebench.paper.evidence import Part
-from moebench.paper.facts import part_facts
-from moebench.paper.figures import PLOTS, draw
-from moebench.paper.pack import pack_path, to_lines
-from moebench.paper.planned import plan_parts
-from moebench.paper.report import check_report, has_report, write_evidence, write_report
+from moebench.reports import report_of
+from moebench.reports.evidence import Part
+from moebench.reports.facts import part_facts
+from moebench.reports.pack import pack_path, to_lines
+from moebench.reports.paper import REPORT
+from moebench.reports.paper.figures import PLOTS
+from moebench.reports.planned import plan_parts
+from moebench.reports.plot import draw
+from moebench.reports.write import check_report, write_evidence, write_report
 from moebench.runs import Store
 from test_paper_pack import planned
 
@@ -133,7 +136,7 @@ def test_names_are_escaped(tmp_path):
     record = first.record.model_copy(update={"provenance": provenance})
     runs = (type(first)(first.arm, first.index, record), *part.runs[1:])
     hostile = Part(part.sweep, False, 2, runs, ((HOSTILE, "error", HOSTILE),))
-    write_evidence(type(evidence)(HOSTILE, HOSTILE, (hostile,)), tmp_path)
+    write_evidence(REPORT, type(evidence)(HOSTILE, HOSTILE, (hostile,)), tmp_path)
     page, markdown = (tmp_path / "report.html").read_text(), (tmp_path / "report.md").read_text()
     assert "<script" not in page
     assert "&lt;script&gt;" in page
@@ -174,14 +177,14 @@ def test_an_inlined_figure_keeps_to_itself():
 
 
 def test_parts_outside_the_report_are_neither_drawn_nor_missed():
-    drawn, absent = draw(papers.evidence(name="paper-latency", full=False, seeds=1))
+    drawn, absent = draw(PLOTS, papers.evidence(name="paper-latency", full=False, seeds=1))
     assert ([d.name for d in drawn], absent) == (["layer-cost", "model-cost"], [])
 
 
 def test_which_suites_have_a_report():
-    assert has_report("paper")
-    assert has_report("paper-norm")
-    assert not has_report("quick")
+    assert report_of("paper") is REPORT
+    assert report_of("paper-norm") is REPORT
+    assert report_of("quick") is None
     with pytest.raises(MoebenchError, match="leaderboard"):
         check_report("quick")
 
@@ -224,7 +227,7 @@ def test_a_part_without_its_data_is_left_out_and_said(monkeypatch):
             raise DataError("there is no such data set.")
         return sweep.name
 
-    monkeypatch.setattr("moebench.paper.planned.plan_sweep", plan)
+    monkeypatch.setattr("moebench.reports.planned.plan_sweep", plan)
     lost = {"paper-depth"}
     found = plan_parts("paper", full=True, seeds=None, device=None, data=None)
     assert found[:3] == ["paper-norm", "paper-specialization", "paper-variants"]

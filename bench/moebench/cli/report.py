@@ -43,11 +43,11 @@ def command(
     It is made from the records there are: parts that have not run are named as missing.
     """
     from moebench.errors import UsageError
-    from moebench.paper.report import check_report, write_report
+    from moebench.reports.write import check_report, write_report
 
     check_report(suite)
     if packs is None:
-        from moebench.paper.planned import plan_parts
+        from moebench.reports.planned import plan_parts
 
         page = write_report(suite, plan_parts(suite, full, seeds, device, data), results, out)
     else:

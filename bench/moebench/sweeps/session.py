@@ -98,11 +98,12 @@ def plan_sweeps(request: Request, *, full: bool) -> tuple[SweepPlan, ...]:
 
 def _report(request: Request, plans: tuple[SweepPlan, ...], results: Path, warnings: list[str]) -> Path | None:
     """The page of a series or a part that has one; a sentence among the warnings if it cannot be written."""
-    from moebench.paper.report import has_report, write_report
+    from moebench.reports import report_of
+    from moebench.reports.write import write_report
 
     series, sweeps = load_parts(request.suite)
     name = series.name if series else sweeps[0].name
-    if not has_report(name):
+    if report_of(name) is None:
         return None
     try:
         return write_report(name, plans, results)

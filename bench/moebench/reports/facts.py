@@ -1,0 +1,139 @@
+"""What a report says beside claims and figures: sizes, how and where it was measured, what is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from moebench.reports.evidence import Evidence, Part, Run
+from moebench.suites.sweep import Sweep
+
+SHOWN = 6
+"""So many missing runs of a part are named."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """One model: hidden units of one expert (per layer if they differ), and parameters of the expert layers.
+
+    router: of Phi alone. off: share by which the total misses the budget. flops: of the expert layers, per input.
+    """
+
+    experts: int
+    width: str
+    router: int
+    total: int
+    off: float
+    flops: int
+    model: int
+
+
+@dataclass(frozen=True)
+class SizeTable:
+    """The models of one arm, from few experts to many."""
+
+    caption: str
+    rows: tuple[Size, ...]
+
+
+@dataclass(frozen=True)
+class PartFacts:
+    """How a part was measured. left_out: what its full form has beside. missing: sentences."""
+
+    name: str
+    question: str
+    facts: tuple[tuple[str, str], ...]
+    left_out: str
+    missing: str
+
+
+def size_tables(sized: Iterable[tuple[str, str, str]], evidence: Evidence) -> list[SizeTable]:
+    """The tables of which there are runs. sized: (part, arm, caption) of each."""
+    tables = []
+    for part, arm, caption in sized:
+        firsts: dict[int, Run] = {}
+        for run in evidence.find(part, "final", arm):
+            firsts.setdefault(run.setting("experts"), run)
+        if firsts:
+            tables.append(SizeTable(caption, tuple(_size(firsts[experts]) for experts in sorted(firsts))))
+    return tables
+
+
+def _size(run: Run) -> Size:
+    counts, experts = run.record.counts, run.setting("experts")
+    slots = run.setting("slots") or 1
+    return Size(
+        experts=experts,
+        width=" ".join(map(str, dict.fromkeys(counts["sizes"]))),
+        router=sum(layer["dim"] * experts * slots for layer in counts["layers"]),
+        total=counts["total_params"],
+        off=counts["budget_error"],
+        flops=counts["flops_per_input"],
+        model=counts["model_params"],
+    )
+
+
+def part_facts(part: Part) -> PartFacts:
+    """How a part was measured, and what of it is missing."""
+    name = "full" if part.full else "reduced"
+    facts = [("form", f"{name}, {_count(part.seeds, 'seed')}" if part.seeds else "not planned")]
+    facts.append(("done", f"{len(part.runs)} of {len(part.runs) + len(part.missing)} runs"))
+    if part.runs:
+        facts += [
+            ("machine", _distinct(str(run.record.provenance.get("device", "unknown")) for run in part.runs)),
+            ("software", _distinct(_versions(run.record.provenance.get("versions", {})) for run in part.runs)),
+            ("data", _distinct(f"{r.record.cell['task']}, {r.record.cell['split']}" for r in part.runs)),
+            ("training", _distinct(_training(run.record.cell) for run in part.runs if run.trained) or "none"),
+            ("arithmetic", _distinct(_arithmetic(run.record.cell) for run in part.runs)),
+            ("protocol", _distinct(str(run.record.cell["protocol"]) for run in part.runs)),
+        ]
+    left_out = "" if part.full or not part.seeds else _left_out(part.sweep, part.seeds)
+    return PartFacts(part.name, part.sweep.title, tuple(facts), left_out, _missing(part))
+
+
+def _left_out(sweep: Sweep, seeds: int) -> str:
+    """What the full form has and the reduced one does not."""
+    said = [f"{sweep.full_seeds - seeds} of {_count(sweep.full_seeds, 'seed')}"] if seeds < sweep.full_seeds else []
+    for arm in sweep.arm:
+        if arm.only_full:
+            said.append(f"{arm.name}")
+        for setting, values in arm.vary_full.items():
+            gone = [str(value) for value in values if value not in arm.vary.get(setting, [])]
+            if gone:
+                said.append(f"{arm.name} with {setting} = {', '.join(gone)}")
+    return "; ".join(said)
+
+
+def _missing(part: Part) -> str:
+    if part.problem:
+        return f"Not planned: {part.problem.rstrip('.')}."
+    if not part.missing:
+        return ""
+    if not part.runs and all(status == "not run" for _, status, _ in part.missing):
+        return "It has not run."
+    named = [f"{run} ({': '.join(filter(None, (status, reason)))})" for run, status, reason in part.missing[:SHOWN]]
+    more = len(part.missing) - len(named)
+    return f"Missing: {'; '.join(named)}{f'; and {more} more' if more else ''}."
+
+
+def _training(cell: dict[str, Any]) -> str:
+    settings = cell["settings"]
+    decay = f", weight decay {settings['weight_decay']:g}" if settings.get("weight_decay") else ""
+    return f"{cell['steps']:,} steps of batch {cell['batch']:,}, {cell['optimiser']} at {settings['lr']:g}{decay}"
+
+
+def _arithmetic(cell: dict[str, Any]) -> str:
+    return f"{cell['precision']}, {_count(cell['threads'], 'thread')}"
+
+
+def _versions(versions: dict[str, str]) -> str:
+    return ", ".join(f"{package} {version}" for package, version in sorted(versions.items()))
+
+
+def _distinct(texts: Iterable[str]) -> str:
+    return "; ".join(dict.fromkeys(texts))
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"

@@ -1,0 +1,96 @@
+"""Every claim with its finding, as plain values."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from moebench.board.formats.numbers import bounds, fixed
+from moebench.reports.claim import Claim
+from moebench.reports.evidence import Evidence
+from moebench.reports.verdict import FAILS, HOLDS, OPEN, Estimate, Finding, Item
+
+PLACES = {"difference": 3, "share": 3, "ratio": 3, "MSE": 3, "count": 2}
+SIGNED = ("difference", "MSE")
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A claim and what came of it."""
+
+    claim: Claim
+    finding: Finding
+
+    @property
+    def number(self) -> str:
+        """The number that decides, with its interval; how many where things are counted."""
+        decides = self.finding.decides
+        if decides is None or decides.estimate is None:
+            return "-"
+        return decides.note if self.claim.unit == "count" else self.show(decides.estimate)
+
+    def show(self, estimate: Estimate | None) -> str:
+        """``+0.312, 0.290 to 0.334``."""
+        if estimate is None:
+            return "-"
+        places = PLACES[self.claim.unit]
+        value = fixed(estimate.value, places, sign=self.claim.unit in SIGNED)
+        return ", ".join(filter(None, (value, bounds(estimate, places))))
+
+
+def judge(claims: Iterable[Claim], evidence: Evidence) -> list[Judged]:
+    """The claims of the parts that the report is about, judged."""
+    parts = {part.name for part in evidence.parts}
+    return [Judged(claim, claim.judge(evidence)) for claim in claims if claim.part in parts]
+
+
+def tally(rows: list[Judged]) -> str:
+    """How many claims hold, do not, and cannot be told."""
+    count = Counter(row.finding.verdict for row in rows)
+    return (
+        f"Of {len(rows)} claims {count[HOLDS]} hold{'s' * (count[HOLDS] == 1)}, {count[FAILS]} "
+        f"{'does' if count[FAILS] == 1 else 'do'} not hold, and {count[OPEN]} cannot be told at this scale."
+    )
+
+
+def to_json(evidence: Evidence, rows: list[Judged]) -> str:
+    """The claims in full precision."""
+    value = {
+        "suite": evidence.name,
+        "title": evidence.title,
+        "parts": {
+            part.name: {"full": part.full, "seeds": part.seeds, "done": len(part.runs), "missing": len(part.missing)}
+            for part in evidence.parts
+        },
+        "claims": [_row(row) for row in rows],
+    }
+    return json.dumps(value, indent=1) + "\n"
+
+
+def _row(row: Judged) -> dict[str, Any]:
+    claim, finding = row.claim, row.finding
+    said = ("key", "source", "part", "statement", "paper", "here", "rule", "unit")
+    return {
+        **{name: getattr(claim, name) for name in said},
+        "verdict": finding.verdict,
+        "reason": finding.reason,
+        "decides": _item(finding.decides) if finding.decides else None,
+        "items": [_item(item) for item in finding.items],
+    }
+
+
+def _item(item: Item) -> dict[str, Any]:
+    estimate = item.estimate
+    return {
+        "what": item.what,
+        "value": estimate.value if estimate else None,
+        "low": estimate.low if estimate else None,
+        "high": estimate.high if estimate else None,
+        "seeds": estimate.seeds if estimate else 0,
+        "verdict": item.verdict,
+        "reason": item.reason,
+        "note": item.note,
+    }

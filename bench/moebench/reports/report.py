@@ -1,0 +1,29 @@
+"""What a report is about: whose claims, how they are judged, what is drawn."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from moebench.reports.claim import Claim
+from moebench.reports.plot import Plot
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """The content of a report, apart from its numbers.
+
+    name: of the suite that it is of. source: whose claims they are, with the reference. question: a paragraph.
+    sized: (part, arm, caption) of the tables of sizes.
+    """
+
+    name: str
+    source: str
+    question: str
+    claims: tuple[Claim, ...]
+    plots: tuple[Plot, ...]
+    sized: tuple[tuple[str, str, str], ...] = ()
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The sweeps that answer a claim, in the order of the claims."""
+        return tuple(dict.fromkeys(claim.part for claim in self.claims))
