@@ -46,8 +46,8 @@ def test_a_file_is_read_as_what_it_is(tmp_path):
     ("given", "said"),
     [
         (values(sedes=3), "unknown key 'sedes'; did you mean 'seeds'?"),
-        (values(arm=[arm(budget=None)]), "arm 'digits' needs either a budget or a width"),
-        (values(arm=[arm(width=5)]), "needs either a budget or a width"),
+        (values(arm=[arm(budget=None)]), "arm 'digits' needs one of budget, width and expert_width"),
+        (values(arm=[arm(width=5)]), "needs one of budget, width and expert_width"),
         (values(arm=[arm(measures=["costs"])]), "asks for the measure 'costs', which is not there"),
         (values(arm=[arm(), arm()]), "arm 'digits' is named twice"),
         (values(arm=[arm(task="digit")]), "unknown task 'digit'; did you mean 'digits'?"),

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 from moebench.derived.cost import cost
 from moebench.derived.gaps import gaps
+from moebench.derived.generalization import generalization
 from moebench.derived.oracle import best_subset
 from moebench.derived.subject import Subject
 from moebench.derived.subset import subset
@@ -18,4 +19,5 @@ MEASURES: Mapping[str, Callable[..., Scores]] = {
     "oracle": best_subset,
     "cost": cost,
     "gaps": gaps,
+    "generalization": generalization,
 }

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import torch
 
 from moebench.contract import Traits
+from moebench.errors import UsageError
 from moebench.hosts.host import Host
-from moebench.tasks import Split, Task
+from moebench.tasks import Part, Split, Stream, Task
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,9 @@ class Subject:
     precision: str
     scores: Mapping[str, float | None]
 
-    def data(self, part: Literal["validation", "test"]) -> Split:
-        """One part, on the device."""
+    def data(self, part: Part) -> Split:
+        """One part, on the device; UsageError where training data are a stream that never repeats."""
         split = self.task.load(part, self.data_dir)
+        if isinstance(split, Stream):
+            raise UsageError(f"task '{self.task.info.name}' draws its training data anew; there is none to go back to.")
         return Split(split.inputs.to(self.device), split.targets.to(self.device))

@@ -9,6 +9,8 @@ from typing import Literal
 from moebench.reports.evidence import Evidence
 from moebench.reports.verdict import Finding
 
+Unit = Literal["difference", "share", "ratio", "MSE", "count", "slope", "rank correlation"]
+
 NOT_RUN = "no run of it is done"
 
 
@@ -17,7 +19,8 @@ class Claim:
     """One row of the report's first table.
 
     source: whose statement it is; an extension asks what the paper leaves open. part: the sweep that answers it.
-    unit: of the numbers; ``difference`` of accuracies, ``share``, ``ratio``, ``MSE`` or ``count``.
+    unit: of the numbers; ``difference`` of accuracies or errors, ``share``, ``ratio``, ``MSE``, ``count``, ``slope`` or
+    ``rank correlation``.
     """
 
     key: str
@@ -27,5 +30,5 @@ class Claim:
     paper: str
     here: str
     rule: str
-    unit: Literal["difference", "share", "ratio", "MSE", "count"]
+    unit: Unit
     judge: Callable[[Evidence], Finding]

@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from moebench.board.formats.numbers import bounds, fixed
-from moebench.reports.claim import Claim
+from moebench.reports.claim import Claim, Unit
 from moebench.reports.evidence import Evidence
 from moebench.reports.verdict import FAILS, HOLDS, OPEN, Estimate, Finding, Item
 
-PLACES = {"difference": 3, "share": 3, "ratio": 3, "MSE": 3, "count": 2}
-SIGNED = ("difference", "MSE")
+PLACES: Mapping[Unit, int] = {
+    "difference": 3,
+    "share": 3,
+    "ratio": 3,
+    "MSE": 3,
+    "count": 2,
+    "slope": 4,
+    "rank correlation": 2,
+}
+SIGNED: tuple[Unit, ...] = ("difference", "MSE", "slope", "rank correlation")
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictStr, model_validator
 
 from moebench.suites.schema import Number, Positive, SettingValue, SuiteName
 
-MeasureKind = Literal["subset", "oracle", "cost", "gaps"]
+MeasureKind = Literal["subset", "oracle", "cost", "gaps", "generalization"]
 """See ``moebench.derived``."""
 
 Vary = dict[str, Annotated[list[SettingValue], Field(min_length=1)]]
@@ -48,8 +48,9 @@ class Measure(_Table):
 class Arm(_Table):
     """One variant on one task in one host, at every combination of the settings that vary.
 
-    vary, vary_full: setting -> values, in the reduced form and in the full one (by itself the same). Either ``budget``,
-    the parameters of the expert layers, or ``width``, the hidden units of all experts of a layer together.
+    vary, vary_full: setting -> values, in the reduced form and in the full one (by itself the same). One of ``budget``,
+    the parameters of the expert layers; ``width``, the hidden units of all experts of a layer together; and
+    ``expert_width``, those of each.
     trained: false measures initial weights. training: what differs from the sweep's.
     """
 
@@ -63,14 +64,15 @@ class Arm(_Table):
     only_full: bool = False
     budget: Positive | None = None
     width: Positive | None = None
+    expert_width: Positive | None = None
     trained: bool = True
     training: dict[str, Any] = Field(default_factory=dict)
     measures: list[StrictStr] = Field(default_factory=list)
 
     @model_validator(mode="after")
     def _has_one_size(self) -> Arm:
-        if (self.budget is None) == (self.width is None):
-            raise ValueError(f"arm '{self.name}' needs either a budget or a width")
+        if sum(size is not None for size in (self.budget, self.width, self.expert_width)) != 1:
+            raise ValueError(f"arm '{self.name}' needs one of budget, width and expert_width")
         return self
 
     def combinations(self, *, full: bool) -> Iterator[dict[str, SettingValue]]:

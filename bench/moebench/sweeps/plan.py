@@ -182,7 +182,9 @@ def _amount(variant: Variant, arm: Arm, shapes: tuple[LayerShape, ...], settings
 
 
 def _width_of_one(arm: Arm, settings: Settings) -> int:
-    """H, the hidden units of one expert, when all of them together have the arm's width."""
+    """H, the hidden units of one expert: as the arm says, or when all of them together have its width."""
+    if arm.expert_width is not None:
+        return arm.expert_width
     assert arm.width is not None
     experts = settings.get("experts", 1)
     if not isinstance(experts, int) or experts < 1:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -46,6 +47,14 @@ _FASHION_MNIST = ImageTask(
     partition=OfficialTest(every=6),
 )
 
+# Few enough to be learnt by heart, so that what is asked is how far test data fall behind.
+_FASHION_MNIST_2K = replace(
+    _FASHION_MNIST,
+    info=replace(_FASHION_MNIST.info, name="fashion_mnist_2k", label="Fashion-MNIST, 2,000 to train on"),
+    title="Fashion-MNIST, 2,000 to train on",
+    partition=OfficialTest(every=6, keep=2_000),
+)
+
 _MNIST = ImageTask(
     TaskInfo(name="mnist", image=(1, 28, 28), classes=TEN_CLASSES, floor=1 / TEN_CLASSES, label="MNIST"),
     title="MNIST",
@@ -74,7 +83,10 @@ _CIFAR10 = ImageTask(
 )
 
 TASKS: Mapping[str, Task] = MappingProxyType(
-    {task.info.name: task for task in (_DIGITS, _FASHION_MNIST, _MNIST, _CIFAR10, NormTask(), NoiseTask())}
+    {
+        task.info.name: task
+        for task in (_DIGITS, _FASHION_MNIST, _FASHION_MNIST_2K, _MNIST, _CIFAR10, NormTask(), NoiseTask())
+    }
 )
 """Task objects by name."""
 

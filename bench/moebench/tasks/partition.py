@@ -51,20 +51,28 @@ class ThreeWay:
 
 @dataclass(frozen=True)
 class OfficialTest:
-    """The test set that comes with the data; validation is one in ``every`` rows of its training set."""
+    """The test set that comes with the data; validation is one in ``every`` rows of its training set.
+
+    keep: train on so many of the rest alone (None: on all), each class in proportion.
+    """
 
     every: int
     seed: int = 0
     pool: str = "train"
+    keep: int | None = None
 
     @property
     def name(self) -> str:
         """Such as ``official test; validation 1/6 of train, stratified, seed 0``."""
-        return f"official test; validation 1/{self.every} of train, stratified, seed {self.seed}"
+        kept = "" if self.keep is None else f"; {self.keep:,} of the rest"
+        return f"official test; validation 1/{self.every} of train{kept}, stratified, seed {self.seed}"
 
     def rows(self, labels_N: NDArray[np.int64]) -> Mapping[str, NDArray[Any]]:
         """Train and validation; labels of the official test are never asked for."""
         train, validation = stratified(labels_N, len(labels_N) // self.every, self.seed)
+        if self.keep is not None:
+            _, drawn = stratified(labels_N[train], self.keep, self.seed)
+            train = train[drawn]
         return {"train": train, "validation": validation}
 
 
