@@ -9,7 +9,7 @@ TRIALS, STEPS = 18, 800
 
 
 def one_worker(suite, folder):
-    options = ("--workers", "1", "--no-mlflow", "--variant", "dense")
+    options = ("--workers", "1", "--no-mlflow")
     return run(suite, folder / "one", *options).runs_an_hour(workers=1)
 
 
@@ -17,7 +17,7 @@ def compared(folder, measured, way, *options, beside=1):
     """How many times the runs an hour of one local worker, which goes before and after."""
     suite = write_real(folder, trials=TRIALS, steps=STEPS)
     before = one_worker(suite, folder / "before")
-    ran = run(suite, folder / "results", *options, "--no-mlflow", "--variant", "dense", beside=beside)
+    ran = run(suite, folder / "results", *options, "--no-mlflow", beside=beside)
     after = one_worker(suite, folder / "after")
     times = ran.runs_an_hour(workers=2) / statistics.mean([before, after])
     print(f"{way}: {times:.2f} times one worker, {ran.runs_an_hour(2):.0f} runs an hour ({before:.0f}, {after:.0f})")

@@ -18,7 +18,7 @@ title = "Many runs"
 axis = "total"
 budgets = [{budget}]
 seeds = 1
-variants = ["dense"]
+variants = ["{row}"]
 
 [[task]]
 name = "digits"
@@ -41,7 +41,7 @@ weight_decay = {{ low = 1e-3, high = 0.3, default = 0.05 }}
 
 [latency]
 batch = 8
-rounds = 4
+rounds = 6
 repeats = 1
 """
 
@@ -59,18 +59,18 @@ def spin(seconds):
 def write_real(folder: Path, *, trials: int, steps: int) -> str:
     """Trainings as `quick` has them."""
     path = folder / "real.toml"
-    path.write_text(SUITE.format(budget=264_320, dim=64, depth=2, patch=2, steps=steps, trials=trials))
+    path.write_text(SUITE.format(row="dense", budget=264_320, dim=64, depth=2, patch=2, steps=steps, trials=trials))
     return str(path)
 
 
-def write_spinning(folder: Path, *, runs: int, seconds: float) -> tuple[str, str]:
-    """A suite of so many runs of which each keeps its processor busy for so long, and the row that does it."""
+def write_spinning(folder: Path, *, runs: int, seconds: float) -> str:
+    """A suite of so many runs of which each keeps its processor busy for so long."""
     spec = write_plugin(folder, "spinning", in_training=SPIN.format(seconds=seconds), does="takes its time")
     plugin = folder / "spinning.py"
     plugin.write_text(plugin.read_text() + SPINS)
     path = folder / "spinning.toml"
-    path.write_text(SUITE.format(budget=20_000, dim=16, depth=1, patch=4, steps=2, trials=runs - 1))
-    return str(path), spec
+    path.write_text(SUITE.format(row=spec, budget=20_000, dim=16, depth=1, patch=4, steps=2, trials=runs - 1))
+    return str(path)
 
 
 @dataclass(frozen=True)

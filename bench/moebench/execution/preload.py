@@ -3,6 +3,9 @@
 import os
 from importlib import import_module
 
+from moebench.machine import versions
+from moebench.plugins.find import find_backends, find_variants
+
 # torch asks the driver through NVML instead of initialising CUDA, which would not survive the fork.
 os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
 
@@ -21,5 +24,10 @@ for name in (
     "moebench.hosts.single_layer",
 ):
     import_module(name)
+
+# What is read from disk, and stays as it is for as long as nothing is installed.
+find_backends()
+find_variants()
+versions()
 
 assert not import_module("torch").cuda.is_initialized()
