@@ -5,7 +5,7 @@ import statistics
 import pytest
 from work import run, write_real
 
-TRIALS, STEPS = 18, 800
+TRIALS, STEPS = 10, 600
 
 
 def one_worker(suite, folder):
