@@ -32,9 +32,8 @@ def compared(folder, measured, beside, way, *options, commands=1):
     rate = run(beside.suite, folder, *options, "--no-mlflow", beside=commands).runs_an_hour(workers=2)
     beside.again()
     times = rate / statistics.mean(beside.rates[-2:])
-    print(
-        f"{way}: {rate:.0f} runs an hour, {times:.2f} times one worker of {beside.rates[-2]:.0f}, {beside.rates[-1]:.0f}"
-    )
+    around = " and ".join(f"{each:.0f}" for each in beside.rates[-2:])
+    print(f"{way}: {rate:.0f} runs an hour, {times:.2f} times one worker, which had {around} around it")
     measured.throughput(way, rate, times)
     return times
 
