@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
+import sys
+from collections.abc import Mapping
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -44,8 +48,34 @@ def _driver_models() -> list[str]:
     return found
 
 
+Installation = tuple[tuple[str, int], ...]
+"""Where packages are installed, and when something was last installed or removed there."""
+
+
+def installation() -> Installation:
+    """Of this process; asks for no more than the age of a few folders."""
+    found = []
+    for place in sys.path:
+        with contextlib.suppress(OSError):
+            dated = (place, os.stat(place or ".").st_mtime_ns)
+            if _has_packages(*dated):
+                found.append(dated)
+    return tuple(found)
+
+
+@cache
+def _has_packages(place: str, changed: int) -> bool:
+    """Whether a folder holds an installed package's metadata; a process may look for modules in others besides."""
+    return any(name.endswith((".dist-info", ".egg-info")) for name in os.listdir(place or "."))
+
+
 def versions() -> dict[str, str]:
     """Versions of what determines numbers and timings."""
+    return dict(_versions(installation()))
+
+
+@cache
+def _versions(installed: Installation) -> Mapping[str, str]:
     found = {"python": platform.python_version()}
     for package in ("moebench", "torch", "timm", "numpy"):
         try:

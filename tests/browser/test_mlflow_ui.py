@@ -113,3 +113,18 @@ def test_a_board_that_moebench_ui_serves_links_to_the_mlflow_beside_it(visit, se
     link = page.get_by_role("dialog").locator(".seeds a").first.get_attribute("href")
     assert re.fullmatch(rf"{re.escape(url)}/moebench/run/[0-9a-f]{{20}}", link)
     assert heard.errors == []
+
+
+@pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="Linux only")
+def test_only_this_machine_can_ask_it(served) -> None:
+    """Whatever listens at its port is bound to the loopback address, which /proc writes as 0100007F."""
+    url, _ = served
+    port = f"{int(url.rpartition(':')[2]):04X}"
+    listening = [
+        place
+        for table in ("tcp", "tcp6")
+        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]
+        for place, _, state in [line.split()[1:4]]
+        if state == "0A" and place.endswith(f":{port}")
+    ]
+    assert listening == [f"0100007F:{port}"]

@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import signal
 import time
 
@@ -12,67 +13,79 @@ from tiny import write_suite
 
 KILLS = 50
 SEEDS = range(5)
+EACH = KILLS // len(SEEDS)
 
 
 def kill_something(process, draw):
-    """Everything, the suite, a worker or the fork server; by force, or as a person or a cluster would."""
+    """Everything, the suite, a worker or the fork server; by force, or as a person or a cluster would. Whether there
+    was such a thing.
+    """
     what = draw.choice(["all", "suite", "worker", "worker", "server", "int", "term"])
-    if what == "all":
-        os.killpg(process.pid, signal.SIGKILL)
-    elif what == "suite":
-        process.kill()
-    elif what in ("int", "term"):
-        process.send_signal(signal.SIGINT if what == "int" else signal.SIGTERM)
-    else:
+    if process.poll() is not None:
+        return False
+    if what in ("worker", "server"):
         pids = workers(process) if what == "worker" else children(process.pid)
         for pid in draw.sample(pids, min(1, len(pids))):
             os.kill(pid, signal.SIGKILL)
-    return what
+        return bool(pids)
+    if what == "all":
+        os.killpg(process.pid, signal.SIGKILL)
+    else:
+        process.send_signal({"suite": signal.SIGKILL, "int": signal.SIGINT, "term": signal.SIGTERM}[what])
+    return True
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_random_kills_lose_no_finished_run_and_the_board_is_the_same(tmp_path, undisturbed, seed):
     draw = random.Random(seed)
-    suite, results = write_suite(tmp_path, steps=STEPS), tmp_path / "results"
+    killed = boards = 0
+    while killed < EACH:
+        boards += 1
+        (folder := tmp_path / str(boards)).mkdir()
+        killed += kill_until_it_is_done(folder, draw, EACH - killed)
+        assert scores(folder / "results") == undisturbed.scores
+        assert board(str(folder / "tiny.toml"), folder / "results") == undisturbed.board
+        assert not list((folder / "results" / "checkpoints").rglob("*.checkpoint"))
+        assert not list((folder / "results" / "claims").glob("*.claim"))
+    print(f"{killed} kills, {boards} boards")
+
+
+def kill_until_it_is_done(folder, draw, at_most):
+    """How often it was killed; each time, what had finished is still there."""
+    suite, results = write_suite(folder, steps=STEPS), folder / "results"
     kept = {}
-    killed = 0
-    while killed < KILLS // len(SEEDS):
+    killed, code = 0, None
+    while code != 0:
         process = start(suite, results, *([] if draw.random() < 0.5 else ["--timeout", "300"]))
-        time.sleep(draw.uniform(0.0, 4.0))
-        if killed % 3 == 0:  # any moment of training, not of starting
-            until(lambda p=process: workers(p) or p.poll() is not None)
-            time.sleep(draw.uniform(0.0, 1.5))
-        # Several in one program, as long as it goes on.
-        for _ in range(draw.randint(1, 3)):
-            if process.poll() is None and killed < KILLS // len(SEEDS):
-                kill_something(process, draw)
-                killed += 1
+        if killed < at_most:
+            time.sleep(draw.uniform(0.0, 4.0))
+            if draw.random() < 0.4:  # any moment of training, not of starting
+                until(lambda p=process: workers(p) or p.poll() is not None)
+                time.sleep(draw.uniform(0.0, 1.5))
+            # Several in one program, as long as it goes on.
+            for _ in range(min(draw.randint(1, 3), at_most - killed)):
+                killed += kill_something(process, draw)
                 time.sleep(draw.uniform(0.0, 1.0))
         code, _, err = end(process)
         assert "Traceback" not in err, err
         now = records(results)
         assert {identity: now[identity] for identity in kept} == kept, f"a finished run was lost or changed ({code})"
         kept = now
-        if code == 0:
-            break
-    code, _, err = run(suite, results)
-    assert code == 0, err
-    assert scores(results) == undisturbed.scores
-    assert board(suite, results) == undisturbed.board
-    assert not list((results / "checkpoints").rglob("*.checkpoint"))
-    assert not list((results / "claims").glob("*.claim"))
+    return killed
 
 
-def test_control_c_ends_cleanly_says_how_to_go_on_and_ends_the_same(tmp_path, undisturbed):
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_control_c_ends_cleanly_says_how_to_go_on_and_ends_the_same(tmp_path, undisturbed, signum):
     suite, results = write_suite(tmp_path, steps=STEPS), tmp_path / "results"
     process = start(suite, results)
     until(lambda: claimed(results))
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal sends it, to every process
+    os.killpg(process.pid, signum)  # to every process, as a terminal sends the one and a service manager the other
     code, _, err = end(process, 60)
-    assert code == 130
+    assert code == 128 + signum
     assert "runs are done" in err
     assert "the same command goes on from here" in err
     assert "Traceback" not in err
+    assert not re.search(r"exit code|signal \d", err)
     code, _, err = run(suite, results)
     assert code == 0, err
     assert scores(results) == undisturbed.scores

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import time
@@ -18,7 +17,7 @@ title = "Many runs"
 axis = "total"
 budgets = [{budget}]
 seeds = 1
-variants = ["dense"]
+variants = ["{row}"]
 
 [[task]]
 name = "digits"
@@ -41,44 +40,45 @@ weight_decay = {{ low = 1e-3, high = 0.3, default = 0.05 }}
 
 [latency]
 batch = 8
-rounds = 4
+rounds = 6
 repeats = 1
 """
 
-SPIN = "os.environ.pop('MOEBENCH_SPIN', None) and spin({seconds})"
+SPIN = "spin({seconds})"
 
-SPINS = """
+SPINS = '''
 
 def spin(seconds):
-    end = time.thread_time() + seconds
-    while time.thread_time() < end:
+    """Until the process has worked for so long, what it has done already included."""
+    while time.process_time() < seconds:
         sum(range(1000))
-"""
+'''
 
 
 def write_real(folder: Path, *, trials: int, steps: int) -> str:
     """Trainings as `quick` has them."""
     path = folder / "real.toml"
-    path.write_text(SUITE.format(budget=264_320, dim=64, depth=2, patch=2, steps=steps, trials=trials))
+    path.write_text(SUITE.format(row="dense", budget=264_320, dim=64, depth=2, patch=2, steps=steps, trials=trials))
     return str(path)
 
 
-def write_spinning(folder: Path, *, runs: int, seconds: float) -> tuple[str, str]:
-    """A suite of so many runs of which each keeps its processor busy for so long, and the row that does it."""
+def write_spinning(folder: Path, *, runs: int, seconds: float) -> str:
+    """A suite of so many runs of which each keeps its processor busy for little more than so long."""
     spec = write_plugin(folder, "spinning", in_training=SPIN.format(seconds=seconds), does="takes its time")
     plugin = folder / "spinning.py"
     plugin.write_text(plugin.read_text() + SPINS)
     path = folder / "spinning.toml"
-    path.write_text(SUITE.format(budget=20_000, dim=16, depth=1, patch=4, steps=2, trials=runs - 1))
-    return str(path), spec
+    path.write_text(SUITE.format(row=spec, budget=20_000, dim=16, depth=1, patch=4, steps=2, trials=runs - 1))
+    return str(path)
 
 
 @dataclass(frozen=True)
 class Ran:
-    """seconds: of the whole command. ends: when each trial ended, in order."""
+    """seconds: of the whole command. ends: when each trial ended, in order. work: the runs' own seconds, together."""
 
     seconds: float
     ends: Sequence[float]
+    work: float
 
     def runs_an_hour(self, workers: int) -> float:
         """While so many worked: from the first end to the last."""
@@ -90,23 +90,16 @@ def run(suite: str, results: Path, *options: str, beside: int = 1) -> Ran:
     command = [sys.executable, "-m", "moebench", "run", suite, "--results", str(results), *options]
     start = time.monotonic()
     programs = [
-        subprocess.Popen(
-            command,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            env=os.environ | {"MOEBENCH_SPIN": "1"},
-        )
-        for _ in range(beside)
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) for _ in range(beside)
     ]
     said = [program.communicate()[0] for program in programs]
     seconds = time.monotonic() - start
     assert [program.returncode for program in programs] == [0] * beside, "\n".join(said)
-    return Ran(seconds, sorted(ends(results)))
-
-
-def ends(results: Path) -> list[float]:
-    """When the record of each trial was written."""
-    records = [(path, json.loads(path.read_text())) for path in (results / "records").glob("*/*.json")]
-    assert {record["status"] for _, record in records} == {"done"}
-    return [path.stat().st_mtime for path, record in records if record["cell"]["kind"] == "trial"]
+    found = [(path, json.loads(path.read_text())) for path in (results / "records").glob("*/*.json")]
+    trained = [(path, record) for path, record in found if record["cell"]["kind"] in ("trial", "final")]
+    assert {record["status"] for _, record in found} == {"done"}
+    return Ran(
+        seconds,
+        sorted(path.stat().st_mtime for path, record in trained if record["cell"]["kind"] == "trial"),
+        sum(record["provenance"]["seconds"] for _, record in trained),
+    )

@@ -1,7 +1,11 @@
 """Imported once by the fork server, so that a run starts in milliseconds. Must not touch CUDA or start threads."""
 
+import atexit
 import os
 from importlib import import_module
+
+from moebench.machine import versions
+from moebench.plugins.find import find_backends, find_variants
 
 # torch asks the driver through NVML instead of initialising CUDA, which would not survive the fork.
 os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
@@ -15,11 +19,19 @@ for name in (
     "sklearn.datasets",
     "sklearn.model_selection",
     "safetensors.torch",
-    "moebench.execution.run_cell",
+    "moebench.execution.worker",
     "moebench.execution.latency_worker",
     "moebench.hosts.vit",
     "moebench.hosts.single_layer",
 ):
     import_module(name)
+
+# What is read from disk, and stays as it is for as long as nothing is installed.
+find_backends()
+find_variants()
+versions()
+
+# The server holds nothing that needs an end: taking down all that it has imported would keep the command waiting.
+atexit.register(os._exit, 0)
 
 assert not import_module("torch").cuda.is_initialized()

@@ -8,11 +8,13 @@ import sys
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib.machinery import ModuleSpec
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import entry_points
 from pathlib import Path
 
 from moebench.errors import PluginError, UnknownNameError
+from moebench.machine import Installation, installation
 
 VARIANTS = "moebench.variants"
 BACKENDS = "moebench.backends"
@@ -89,15 +91,33 @@ def _ask_finders(module: str) -> ModuleSpec | None:
 
 
 def _installed(group: str) -> dict[str, Found]:
-    by_name: dict[str, list[EntryPoint]] = defaultdict(list)
-    for point in entry_points(group=group):
+    by_name: dict[str, list[_Point]] = defaultdict(list)
+    for point in _points(group, installation()):
         by_name[point.name].append(point)
     return {name: _from_entry_points(name, points) for name, points in sorted(by_name.items())}
 
 
-def _from_entry_points(name: str, points: list[EntryPoint]) -> Found:
-    packages = sorted({_package(point) for point in points})
-    point = min(points, key=lambda point: (_package(point), point.value))
+@dataclass(frozen=True)
+class _Point:
+    """An entry point: ``value`` is what follows its name, package who brings it."""
+
+    name: str
+    value: str
+    package: str
+
+
+@cache
+def _points(group: str, installed: Installation) -> tuple[_Point, ...]:
+    """Read once for as long as nothing is installed or removed: a worker has what its fork server has read."""
+    return tuple(
+        _Point(point.name, point.value, point.dist.name if point.dist is not None else "unknown")
+        for point in entry_points(group=group)
+    )
+
+
+def _from_entry_points(name: str, points: list[_Point]) -> Found:
+    packages = sorted({point.package for point in points})
+    point = min(points, key=lambda point: (point.package, point.value))
     place = PLACE.fullmatch(point.value)
     if place is None:
         problem = f"its entry point is '{point.value}', not of the form module:Class."
@@ -108,10 +128,6 @@ def _from_entry_points(name: str, points: list[EntryPoint]) -> Found:
     elif len({p.value for p in points}) > 1:
         problem = f"the package {packages[0]} brings two variants called '{name}'."
     return Found(name, name, ", ".join(packages), place["module"], place["attribute"], source, problem)
-
-
-def _package(point: EntryPoint) -> str:
-    return point.dist.name if point.dist is not None else "unknown"
 
 
 def _source_of(module: str) -> tuple[Path | None, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,12 +19,7 @@ class DigitsSource:
 
     def read(self, pool: str, data_dir: Path | None) -> Pixels:
         """All images; ``data_dir`` is not used."""
-        from sklearn.datasets import load_digits
-
-        from moebench.tasks.pixels import Pixels
-
-        bunch = load_digits()
-        return Pixels(bunch.images.astype("uint8")[:, None], bunch.target.astype("int64"))
+        return _digits()
 
     def fingerprint(self, data_dir: Path | None) -> str:
         """A constant: nothing is read from where a user could change it."""
@@ -32,3 +28,14 @@ class DigitsSource:
     def encoding(self, data_dir: Path | None) -> str:
         """Empty: stored without loss."""
         return ""
+
+
+@cache
+def _digits() -> Pixels:
+    """Parsed once: a run asks for them for every part."""
+    from sklearn.datasets import load_digits
+
+    from moebench.tasks.pixels import Pixels
+
+    bunch = load_digits()
+    return Pixels(bunch.images.astype("uint8")[:, None], bunch.target.astype("int64"))
