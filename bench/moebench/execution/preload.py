@@ -18,6 +18,7 @@ for name in (
     "moebench.execution.run_cell",
     "moebench.execution.latency_worker",
     "moebench.hosts.vit",
+    "moebench.hosts.resnet",
     "moebench.hosts.single_layer",
 ):
     import_module(name)
