@@ -19,9 +19,11 @@ from moebench.reports.evidence import Evidence, Part
 from moebench.reports.plot import draw
 from moebench.reports.verdict import FAILS, HOLDS, OPEN
 from moebench.reports.write import write_evidence
+from moebench.runs import Store
 from moebench.sweeps.load import load_parts
 from moebench.sweeps.plan import plan_sweep
 from moebench.tasks import get_task
+from sweeps import run, write
 
 BY_KEY = {claim.key: claim for claim in CLAIMS}
 _, (SWEEP,) = load_parts("cnn")
@@ -165,3 +167,17 @@ def test_the_plan_can_be_made():
     plan = plan_sweep(SWEEP, full=False, device="cpu")
     assert len(plan.finals) == len(SWEEP.arm) * SWEEP.seeds
     assert len(plan.derived) == 8 * SWEEP.seeds
+
+
+def test_a_few_steps_of_it_run_from_end_to_end(tmp_path):
+    values = SWEEP.model_dump(exclude_none=True) | {"name": "tiny", "seeds": 1, "full_seeds": 1}
+    values["training"] |= {"steps": 3, "batch": 16}
+    chosen = [each for each in values["arm"] if each["name"] in ("block hard", "conv kl", "block plain")]
+    values["arm"] = [{**each, "task": "digits"} for each in chosen]
+    session = run(write(tmp_path / "tiny.toml", values), tmp_path / "results")
+    assert session.unfinished == []
+    records = [Store(tmp_path / "results").get(work.cell.identity) for work in session.plans[0].works]
+    fixed = [record.scores for record in records if record.cell["kind"] == "derived"]
+    assert len(fixed) == 2
+    assert all({"all", "fixed", "fixed 8", "use 8", "use_entropy"} <= scores.keys() for scores in fixed)
+    assert {record.counts["layers"][0]["kind"] for record in records} == {"map"}

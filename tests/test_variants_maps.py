@@ -272,6 +272,23 @@ def test_a_hard_constraint_and_two_choices_keep_the_contract(variant):
     assert [(row.name, row.message) for row in report.failures] == []
 
 
+@pytest.mark.parametrize("variant", ROUTED)
+def test_a_share_of_the_batch_is_computed_by_its_part_of_the_routing(variant):
+    layer, x_BTD = build(variant, experts=4, top_k=2), inputs()
+    routing = layer.route(x_BTD)
+    part = layer.part_of(x_BTD, routing, slice(2, 5))
+    torch.testing.assert_close(layer.compute(x_BTD[2:5], part), layer(x_BTD)[2:5])
+
+
+@pytest.mark.parametrize("variant", ROUTED)
+def test_nominal_routing_deals_images_out_in_turn(variant):
+    layer, x_BTD = build(variant, experts=4, top_k=2), inputs(4)
+    routing = layer.nominal_routing(x_BTD)
+    assert routing.chosen_BTK[:, 0].tolist() == [[0, 1], [2, 3], [0, 1], [2, 3]]
+    assert torch.equal(routing.chosen_BTK, routing.chosen_BTK[:, :1].expand_as(routing.chosen_BTK))
+    assert routing.mass_BE.sum(0).tolist() == [12.0] * 4
+
+
 def test_a_layer_of_tokens_works_on_a_map():
     layer = SparseTopK().build(SHAPE, HIDDEN, {"experts": 4})
     assert layer(inputs().float()).shape == (7, 12, DIM)
