@@ -17,6 +17,10 @@ class MassFromAllExperts(GoodLayer):
         return dataclasses.replace(super().route(x, token_mask), mass_BE=self.logits(x).softmax(-1).sum(1).detach())
 
 
+@caught_by("whole_inputs_are_routed", "of input", "from that of token 0", traits=traits(causal=False, whole_input=True))
+class RoutesTokens(GoodLayer): ...
+
+
 @caught_by("choices_make_the_mass", "one expert twice")
 class ChoosesTwice(GoodLayer):
     def route(self, x, token_mask=None):

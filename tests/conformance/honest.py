@@ -182,7 +182,7 @@ class UnpaddedLayer(GoodLayer):
 
 
 class OnMaps(Good):
-    """Takes square maps and nothing else, no padding, and says itself that a budget is out of reach."""
+    """Takes maps and nothing else, no padding, and says itself that a budget is out of reach."""
 
     name = "on_maps"
     traits = traits(hosts=("map",))
@@ -196,8 +196,8 @@ class OnMaps(Good):
         return space
 
     def build(self, shape, size, settings):
-        if shape.kind != "map" or int(shape.tokens**0.5) ** 2 != shape.tokens:
-            raise ValueError(f"on_maps: {shape.tokens} tokens of kind {shape.kind} are no square map")
+        if shape.grid is None:
+            raise ValueError(f"on_maps: {shape.tokens} tokens have no height and width")
         return super().build(shape, size, settings)
 
 

@@ -19,13 +19,24 @@ DIM, TOKENS, BATCH, DEPTH = 16, 7, 4, 2
 LADDER = (24_000, 48_000, 96_000)
 """Parameters of two layers. Small, yet large enough that one unit of width of 64 experts is within 1 %."""
 
+KERNEL_PLACES = 9
+"""A unit of width of a convolution of 3 x 3 places costs so many times as much as one of an MLP."""
+
 SLOT = LayerShape(dim=DIM, out_dim=DIM, tokens=TOKENS, depth=DEPTH)
 """The standard slot of a check."""
 
+MAP = dataclasses.replace(SLOT, tokens=12, grid=(3, 4))
+"""The standard slot for a variant that takes nothing but maps."""
+
 
 def slot_of(variant: Variant) -> LayerShape:
-    """The standard slot, or one with a square map for a variant that takes nothing else."""
-    return dataclasses.replace(SLOT, kind="map", tokens=9) if variant.traits.hosts == ("map",) else SLOT
+    """The slot that a variant is checked in."""
+    return SLOT if variant.traits.takes(SLOT) else MAP
+
+
+def ladder(shape: LayerShape) -> tuple[int, ...]:
+    """The budgets that a variant is checked at: :data:`LADDER`, or as many units of width of convolutions."""
+    return tuple(amount * KERNEL_PLACES for amount in LADDER) if shape.kind == "map" else LADDER
 
 
 @dataclass(frozen=True)
@@ -67,26 +78,35 @@ class Subject:
         """The same variant in another slot."""
         return Subject(self.variant, dataclasses.replace(self.shape, **changes), self.notes, self.memory)
 
-    def budget(self, amount: int = LADDER[0]) -> Budget:
+    @property
+    def one_token(self) -> dict[str, Any]:
+        """What makes of its slot one for a single token."""
+        return {"tokens": 1, "grid": None if self.shape.grid is None else (1, 1)}
+
+    def amount(self, given: int | None) -> int:
+        """A number of parameters; by itself the lowest budget."""
+        return ladder(self.shape)[0] if given is None else given
+
+    def budget(self, amount: int | None = None) -> Budget:
         """A budget of total parameters over all layers of the slot's host."""
         places = range(self.shape.depth)
-        return Budget("total", amount, tuple(dataclasses.replace(self.shape, index=i) for i in places))
+        return Budget("total", self.amount(amount), tuple(dataclasses.replace(self.shape, index=i) for i in places))
 
-    def space(self, amount: int = LADDER[0]) -> Space:
+    def space(self, amount: int | None = None) -> Space:
         """What the variant offers to tune at this budget."""
-        key = ("space", self.shape, amount)
+        key = ("space", self.shape, self.amount(amount))
         if key not in self.memory:
             self.memory[key] = self.variant.space(self.shape, self.budget(amount))
         space: Space = self.memory[key]
         return space
 
-    def defaults(self, amount: int = LADDER[0]) -> Settings:
+    def defaults(self, amount: int | None = None) -> Settings:
         """The settings of trial 0."""
         return {name: dimension.default for name, dimension in self.space(amount).items()}
 
-    def sizes(self, settings: Settings, amount: int = LADDER[0]) -> tuple[int, ...]:
+    def sizes(self, settings: Settings, amount: int | None = None) -> tuple[int, ...]:
         """The size of each layer that meets the budget; :class:`BudgetError` if none does."""
-        key = ("sizes", self.shape, amount, tuple(settings.items()))
+        key = ("sizes", self.shape, self.amount(amount), tuple(settings.items()))
         if key not in self.memory:
             self.memory[key] = solve(self.variant, self.budget(amount), settings).sizes
         sizes: tuple[int, ...] = self.memory[key]
@@ -114,7 +134,7 @@ class Subject:
                 layer = self.build(settings, **changes).eval()
                 yield Built(stir(layer) if stirred else layer, settings, self.words(settings))
 
-    def words(self, settings: Settings, amount: int = LADDER[0]) -> str:
+    def words(self, settings: Settings, amount: int | None = None) -> str:
         """`` with experts=16``: the settings that are not defaults; empty if none."""
         defaults = self.defaults(amount)
         other = [f"{name}={value}" for name, value in settings.items() if defaults.get(name) != value]

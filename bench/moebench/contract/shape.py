@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from torch import Tensor
 from torch.nn import functional as F
@@ -17,8 +18,9 @@ class LayerShape:
     """The slot a layer has to fill: ``(B, T, dim) -> (B, T, out_dim)``.
 
     ``activation`` and ``bias`` belong to the host, so that no variant wins by choosing them.
-    ``tokens`` is T where the host fixes it, else None. ``index`` counts the replaced layers from 0 to ``depth``-1.
-    ``kind`` is what flows through: a set of tokens, or one feature map per input.
+    ``tokens`` is T where the host fixes it, else None. ``grid`` is (height, width) where the tokens are the places of
+    a feature map, row by row, else None; a layer that looks at neighbours needs it, any other takes places as tokens.
+    ``index`` counts the replaced layers from 0 to ``depth``-1.
     """
 
     dim: int
@@ -26,11 +28,26 @@ class LayerShape:
     tokens: int | None
     activation: str = "gelu"
     bias: bool = True
-    kind: Literal["tokens", "map"] = "tokens"
+    grid: tuple[int, int] | None = None
     causal: bool = False
     index: int = 0
     depth: int = 1
 
+    def __post_init__(self) -> None:
+        if self.grid is not None and self.tokens != self.grid[0] * self.grid[1]:
+            height, width = self.grid
+            raise ValueError(f"a grid of {height} x {width} has {height * width} tokens, not {self.tokens}")
+
+    @property
+    def kind(self) -> Literal["tokens", "map"]:
+        """What flows through: a set of tokens, or one feature map per input."""
+        return "tokens" if self.grid is None else "map"
+
     def activate(self, x: Tensor) -> Tensor:
         """Apply the host's activation, elementwise."""
         return ACTIVATIONS[self.activation](x)
+
+    def to_json(self) -> dict[str, Any]:
+        """As a record has it; the grid only where there is one."""
+        values = dataclasses.asdict(self) | {"kind": self.kind}
+        return {name: value for name, value in values.items() if name != "grid" or value is not None}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from moebench.derived.cost import cost
+from moebench.derived.fixed import fixed_expert
 from moebench.derived.gaps import gaps
 from moebench.derived.generalization import generalization
 from moebench.derived.oracle import best_subset
@@ -19,5 +20,6 @@ MEASURES: Mapping[str, Callable[..., Scores]] = {
     "oracle": best_subset,
     "cost": cost,
     "gaps": gaps,
+    "fixed": fixed_expert,
     "generalization": generalization,
 }

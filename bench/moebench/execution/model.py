@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,7 +77,7 @@ def build(job: Job, device: torch.device) -> Built:
         "flops_per_input": flops,
         "dense_flops_per_input": dense_flops(shapes, counted.total),
         "budget_error": solution.amount / cell.budget - 1,
-        "layers": [dataclasses.asdict(shape) for shape in shapes],
+        "layers": [shape.to_json() for shape in shapes],
     }
     if job.backend:
         choose_backend(model, job.backend)

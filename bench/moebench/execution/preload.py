@@ -22,6 +22,7 @@ for name in (
     "moebench.execution.worker",
     "moebench.execution.latency_worker",
     "moebench.hosts.vit",
+    "moebench.hosts.resnet",
     "moebench.hosts.single_layer",
 ):
     import_module(name)

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from moebench.errors import SuiteError, UnknownNameError
-from moebench.hosts.settings import BareSettings, HostSettings, SingleLayerSettings, TokenSumSettings, ViTSettings
+from moebench.hosts.settings import (
+    BareSettings,
+    HostSettings,
+    ResNetSettings,
+    SingleLayerSettings,
+    TokenSumSettings,
+    ViTSettings,
+)
 from moebench.tasks import TaskInfo
 
 if TYPE_CHECKING:
@@ -15,6 +23,7 @@ if TYPE_CHECKING:
 HOSTS: Mapping[str, type[HostSettings]] = {
     "single_layer": SingleLayerSettings,
     "vit": ViTSettings,
+    "resnet": ResNetSettings,
     "token_sum": TokenSumSettings,
     "bare": BareSettings,
 }
@@ -32,31 +41,45 @@ def layer_shapes(settings: HostSettings, task: TaskInfo) -> tuple[LayerShape, ..
     """The shapes of the layers that the host asks for on this task, in order; arithmetic only."""
     from moebench.contract import LayerShape
 
-    sites, dim, tokens = _geometry(settings, task)
+    places = _places(settings, task)
     return tuple(
         LayerShape(
-            dim=dim,
-            out_dim=dim,
-            tokens=tokens,
+            dim=place.dim,
+            out_dim=place.dim,
+            tokens=place.tokens,
+            grid=place.grid,
             activation=settings.activation,
             bias=settings.bias,
             index=index,
-            depth=sites,
+            depth=len(places),
         )
-        for index in range(sites)
+        for index, place in enumerate(places)
     )
 
 
-def _geometry(settings: HostSettings, task: TaskInfo) -> tuple[int, int, int]:
-    """(number of layers, D, T)."""
+@dataclass(frozen=True)
+class _Place:
+    """Where a layer stands: D, T, and the grid of a map."""
+
+    dim: int
+    tokens: int
+    grid: tuple[int, int] | None = None
+
+
+def _places(settings: HostSettings, task: TaskInfo) -> list[_Place]:
+    """The place of each layer, in the order of the forward pass."""
     channels, height, width = task.image
     if isinstance(settings, ViTSettings):
         _divides(settings.patch, "patch", task)
-        return len(settings.replaced), settings.dim, (height // settings.patch) * (width // settings.patch)
+        tokens = (height // settings.patch) * (width // settings.patch)
+        return [_Place(settings.dim, tokens)] * len(settings.replaced)
+    if isinstance(settings, ResNetSettings):
+        grids = {index: settings.grid(index, (height, width)) for index in settings.replaced}
+        return [_Place(settings.channels_of(index), grid[0] * grid[1], grid) for index, grid in grids.items()]
     if isinstance(settings, BareSettings):
         if channels != 1:
             raise SuiteError(f"the host 'bare' takes one channel of tokens; task '{task.name}' has {channels}.")
-        return 1, width, height
+        return [_Place(width, height)]
     if isinstance(settings, TokenSumSettings):
         entries = channels * height * width
         if task.classes != 1 or entries % settings.tokens:
@@ -64,10 +87,10 @@ def _geometry(settings: HostSettings, task: TaskInfo) -> tuple[int, int, int]:
                 f"the host 'token_sum' gives one number from {settings.tokens} equal tokens; task '{task.name}' has "
                 f"{entries} entries and asks for {task.classes}."
             )
-        return 1, entries // settings.tokens, settings.tokens
+        return [_Place(entries // settings.tokens, settings.tokens)]
     assert isinstance(settings, SingleLayerSettings)
     _divides(settings.grid, "grid", task)
-    return 1, channels * (height // settings.grid) * (width // settings.grid), settings.grid**2
+    return [_Place(channels * (height // settings.grid) * (width // settings.grid), settings.grid**2)]
 
 
 def _divides(number: int, what: str, task: TaskInfo) -> None:

@@ -7,6 +7,11 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, model_validator
 
 Activation = Literal["gelu", "relu", "silu"]
+Numbers = Annotated[tuple[StrictInt, ...], Field(strict=False)]
+"""A list, in TOML and JSON."""
+
+STAGES = 4
+"""So many has timm's ResNet."""
 
 
 class HostSettings(BaseModel):
@@ -66,7 +71,7 @@ class ViTSettings(HostSettings):
     depth: int = Field(2, ge=1)
     heads: int = Field(4, ge=1)
     patch: int = Field(2, ge=1)
-    replace: Annotated[tuple[StrictInt, ...] | None, Field(strict=False)] = None  # a list, in TOML and JSON
+    replace: Numbers | None = None
     residual: bool = True
 
     @model_validator(mode="after")
@@ -84,3 +89,68 @@ class ViTSettings(HostSettings):
     def replaced(self) -> tuple[int, ...]:
         """The blocks whose MLP is an expert layer, in order."""
         return tuple(range(self.depth)) if self.replace is None else tuple(sorted(self.replace))
+
+
+class ResNetSettings(HostSettings):
+    """timm's ResNet of basic blocks, for small images: a stem of three convolutions that halves height and width, and
+    stages of which each but the first halves them again.
+
+    channels, blocks: of each stage. replace: the replaced blocks, counted from 0 through all stages (default all that
+    keep their input's shape). residual: whether the block's last norm, shortcut and activation stay around the layer,
+    which then stands in the place of its convolutions; without them the layer is the whole block.
+    """
+
+    name: Literal["resnet"] = "resnet"
+    activation: Activation = "relu"
+    channels: Numbers = (16, 32, 64)
+    blocks: Numbers = (1, 1, 2)
+    replace: Numbers | None = None
+    residual: bool = True
+
+    @model_validator(mode="after")
+    def _blocks_exist(self) -> ResNetSettings:
+        if len(self.channels) != len(self.blocks) or not 1 <= len(self.blocks) <= STAGES:
+            raise ValueError(
+                f"channels {list(self.channels)} and blocks {list(self.blocks)} must each name the same 1 to {STAGES} "
+                "stages"
+            )
+        if min(self.blocks) < 1 or min(self.channels) < 2 or self.channels[0] % 2:
+            raise ValueError(
+                f"channels {list(self.channels)} must be at least 2, the first even, and blocks {list(self.blocks)} at "
+                "least 1"
+            )
+        able = [index for index in range(sum(self.blocks)) if self.keeps_shape(index)]
+        blocks = able if self.replace is None else sorted(self.replace)
+        if not blocks or len(set(blocks)) != len(blocks) or not set(blocks) <= set(able):
+            raise ValueError(f"replace {blocks} must name different blocks that keep their input's shape, from {able}")
+        # Spelled out, so that "all" and the list of all are one host with one identity.
+        object.__setattr__(self, "replace", tuple(blocks))
+        return self
+
+    @property
+    def replaced(self) -> tuple[int, ...]:
+        """The blocks that hold an expert layer, in order."""
+        assert self.replace is not None  # spelled out when it was validated
+        return self.replace
+
+    def place(self, index: int) -> tuple[int, int]:
+        """(stage, block within it) of a block."""
+        for stage, blocks in enumerate(self.blocks):
+            if index < blocks:
+                return stage, index
+            index -= blocks
+        raise IndexError(f"no block {index}")
+
+    def keeps_shape(self, index: int) -> bool:
+        """Whether a block gives a map of its input's channels, height and width."""
+        stage, within = self.place(index)
+        return stage == 0 or within > 0
+
+    def channels_of(self, index: int) -> int:
+        """D: the channels of a block."""
+        return self.channels[self.place(index)[0]]
+
+    def grid(self, index: int, image: tuple[int, int]) -> tuple[int, int]:
+        """(height, width) of a block's map: halved, upwards, by the stem and by every stage after the first."""
+        half = 2 ** (1 + self.place(index)[0])
+        return -(-image[0] // half), -(-image[1] // half)

@@ -27,8 +27,14 @@ def guess_seconds(cell: Mapping[str, Any], amount: float, device: str) -> float:
 def _tokens(host: Mapping[str, Any], task: str) -> int:
     from moebench.tasks import get_task
 
+    _, height, width = get_task(task).info.image
+    if host["name"] == "resnet":
+        from moebench.hosts.settings import ResNetSettings
+
+        settings = ResNetSettings.model_validate(dict(host))
+        grids = [settings.grid(index, (height, width)) for index in settings.replaced]
+        return sum(rows * columns for rows, columns in grids) // len(grids)
     if host["name"] == "vit":
-        _, height, width = get_task(task).info.image
         patch = int(host["patch"])
         return (height // patch) * (width // patch)
     return int(host.get("tokens") or int(host.get("grid", 1)) ** 2)

@@ -18,7 +18,7 @@ Array = NDArray[np.float64]
 Series = dict[int, float]
 """Training seed (its index) -> score."""
 
-KEPT = ("class_mass_CE_0", "scale_N", "norm_gap_N", "output_gap_N", "allowance_N")
+KEPT = ("class_mass_CE_0", "scale_N", "norm_gap_N", "output_gap_N", "allowance_N", "use_CE_0", "right_CE")
 """The arrays that figures are drawn from, of the first seed alone."""
 
 DIGITS = 6

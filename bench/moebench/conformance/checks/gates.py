@@ -89,7 +89,7 @@ def _highest_weight(subject: Subject, built: Built) -> float:
     """The largest mass of an expert over 256 inputs of one token, with router and inputs scaled up."""
     x_BTD, highest = subject.inputs(batch=256, tokens=1), 0.0
     for scale in (1.0, 30.0, 1000.0):
-        layer = stir(subject.build(built.settings, tokens=1).eval())
+        layer = stir(subject.build(built.settings, **subject.one_token).eval())
         names = _router_parameters(layer)
         for name, parameter in layer.named_parameters():
             if name in names:

@@ -13,7 +13,7 @@ from moebench.conformance.subject import Built, Subject
 from moebench.conformance.toy import loss_weights
 from moebench.contract import Choice, Dimension, Layer, Uniform
 
-OVER_THE_BATCH = ("balance", "importance", "load")
+OVER_THE_BATCH = ("balance", "importance", "load", "kl")
 """Losses that are defined over all tokens of the batch and are not means of values of single tokens."""
 
 

@@ -9,7 +9,7 @@ from moebench.budgets import solve
 from moebench.conformance.compare import listed
 from moebench.conformance.outcome import CheckFailed
 from moebench.conformance.sampling import sample_settings
-from moebench.conformance.subject import LADDER, Subject
+from moebench.conformance.subject import Subject
 from moebench.contract import Choice, Layer, Settings, Space, Traits, Uniform
 from moebench.errors import BudgetError, PluginError
 from moebench.plugins.load import verify
@@ -43,11 +43,13 @@ def _allowed() -> dict[str, tuple[str, ...]]:
 
 def _disagreement(traits: Traits) -> str:
     """The first trait that contradicts another, or is none; empty if all agree."""
-    for name in ("causal", "token_equivariant"):
+    for name in ("causal", "token_equivariant", "whole_input"):
         if not isinstance(getattr(traits, name), bool):
             return f"has {name}={getattr(traits, name)!r} in its traits; it must be True or False."
     if (traits.experts == "none") != (traits.mass == "none"):
         return f"claims experts={traits.experts!r} and mass={traits.mass!r}: a mass is where experts are."
+    if traits.whole_input and traits.causal:
+        return "claims to be causal, and to route an input as a whole: that looks ahead."
     if traits.single_expert == "none" and not traits.single_expert_reason.strip():
         return "makes no promise for a single expert; single_expert_reason must say why."
     if not isinstance(traits.hosts, tuple) or not traits.hosts or not set(traits.hosts) <= set(KINDS):
@@ -93,7 +95,7 @@ def check_sampled_settings_build(subject: Subject) -> None:
             raise
         except BudgetError as error:
             raise subject.failed(
-                f"offers {which} in space(), which cannot meet a budget of {LADDER[0]:,} parameters: {error}"
+                f"offers {which} in space(), which cannot meet a budget of {subject.amount(None):,} parameters: {error}"
             ) from None
         except Exception as error:
             raise subject.failed(

@@ -93,6 +93,23 @@ def _expect_choices(subject: Subject, built: Built, chosen: Tensor, weight: Tens
         raise subject.failed(f"chooses one expert twice for a token{built.words}.")
 
 
+def check_whole_inputs_are_routed(subject: Subject) -> None:
+    """Where it claims to route whole inputs, all tokens of an input have the same experts with the same weights."""
+    if not subject.variant.traits.whole_input:
+        raise NotApplicable("it does not claim to route whole inputs.")
+    for built in subject.trials():
+        combine_BTE = built.layer.combine_weights(built.layer.route(subject.inputs()))
+        if combine_BTE is None:
+            raise subject.failed(f"claims to route whole inputs, but shows no combine weights{built.words}.")
+        apart_BT = (combine_BTE - combine_BTE[:, :1]).detach().abs().amax(2)
+        if bool(apart_BT.any()):
+            b, t = divmod(int(apart_BT.argmax()), apart_BT.shape[1])
+            raise subject.failed(
+                f"claims to route whole inputs, but a weight of token {t} of input {b} differs by "
+                f"{float(apart_BT[b, t]):.3g} from that of token 0{built.words}."
+            )
+
+
 def check_route_does_no_expert_work(subject: Subject) -> None:
     """route() does not touch the parameters of experts: with NaN in all of them it decides the same."""
     for built in subject.trials():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
@@ -11,8 +12,11 @@ from moebench.conformance.compare import same, where_apart
 from moebench.conformance.subject import Subject
 from moebench.contract import Layer, Routing
 
-SLOTS = {"tokens": ((1, 7), (3, 1), (2, 5), (2, 13)), "map": ((1, 9), (3, 1), (2, 25))}
-"""Pairs of batch and tokens: one input, one token, odd numbers of tokens; square ones for maps."""
+SLOTS = ((1, 7), (3, 1), (2, 5), (2, 13))
+"""Pairs of batch and tokens: one input, one token, odd numbers of tokens."""
+
+MAPS = ((1, (3, 3)), (3, (1, 1)), (2, (5, 3)))
+"""Pairs of batch and grid."""
 
 FLOAT64 = 1e-3
 """fp32 parts inside a float64 layer are allowed; a cast of its result is not."""
@@ -20,11 +24,19 @@ FLOAT64 = 1e-3
 
 def check_output_shape(subject: Subject) -> None:
     """It keeps batch and tokens, for one input, one token and odd numbers of tokens, and fills its width."""
-    for batch, tokens in SLOTS[subject.shape.kind]:
-        layer = subject.build(tokens=tokens).eval()
+    for batch, tokens, grid in _slots(subject):
+        layer = subject.build(tokens=tokens, grid=grid).eval()
         x_BTD = subject.inputs(batch, tokens)
         _expect_shape(subject, layer, x_BTD, subject.shape.out_dim)
     _another_width(subject)
+
+
+def _slots(subject: Subject) -> Iterator[tuple[int, int, tuple[int, int] | None]]:
+    """(batch, tokens, grid) of the kind that it is checked in."""
+    if subject.shape.kind == "map":
+        yield from ((batch, grid[0] * grid[1], grid) for batch, grid in MAPS)
+    else:
+        yield from ((batch, tokens, None) for batch, tokens in SLOTS)
 
 
 def _expect_shape(subject: Subject, layer: Layer, x_BTD: Tensor, out_dim: int) -> None:

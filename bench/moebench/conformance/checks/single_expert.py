@@ -24,7 +24,7 @@ def check_single_expert(subject: Subject) -> None:
     layer = built.layer
     if traits.single_expert == "pooled":
         _expect_one_output(subject, layer, subject.inputs())
-        alone = _sized_like_default(subject.in_shape(tokens=1), built.settings)
+        alone = _sized_like_default(subject.in_shape(**subject.one_token), built.settings)
         _expect_plain(subject, layer, alone, subject.inputs(tokens=1))
     else:
         _expect_plain(subject, layer, layer, subject.inputs())

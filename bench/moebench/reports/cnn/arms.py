@@ -1,0 +1,88 @@
+"""The arms of the suite: two families of experts, each under every constraint, and the plain networks beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from moebench.reports.claim import NOT_RUN
+from moebench.reports.evidence import Evidence, Series
+from moebench.reports.verdict import Bound, Finding, Item, difference, every, less, mean
+
+PART = "cnn"
+
+SEEDS = 5
+"""Fewer training seeds settle none of these claims."""
+
+SOFT = ("importance", "kl")
+HARD = "hard"
+CONSTRAINTS = ("none", *SOFT, HARD)
+PLAIN, PLAIN_ACTIVE = "plain", "plain active"
+
+NAMES = {
+    "none": "no constraint",
+    "importance": "soft: CV² of importance",
+    "kl": "soft: KL to uniform",
+    HARD: "hard",
+    PLAIN: "plain, same parameters",
+    PLAIN_ACTIVE: "plain, same work",
+}
+"""As figures name them."""
+
+
+@dataclass(frozen=True)
+class Family:
+    """name: with which its arms begin. experts: what they are."""
+
+    name: str
+    experts: str
+
+
+FAMILIES = (Family("block", "experts are ResNet blocks"), Family("conv", "experts are convolutions"))
+
+
+def arm(family: Family, what: str) -> str:
+    """The name of an arm: ``block hard``."""
+    return f"{family.name} {what}"
+
+
+@dataclass(frozen=True)
+class Score:
+    """A score of the arms. kind: ``final`` or the measure ``fixed``. less: another one, which is taken away from it."""
+
+    kind: str
+    name: str
+    less: str = ""
+
+    def of(self, evidence: Evidence, name: str) -> Series:
+        """By training seed."""
+        values = evidence.values(PART, self.kind, name, self.name)
+        return less(values, evidence.values(PART, self.kind, name, self.less)) if self.less else values
+
+
+ACCURACY = Score("final", "test_accuracy")
+INFORMATION = Score("final", "class_information")
+EVENNESS = Score("fixed", "use_entropy")
+FIXED = Score("fixed", "fixed")
+LOST = Score("fixed", "all", less="fixed")
+"""What a single fixed expert loses against all."""
+
+
+@dataclass(frozen=True)
+class More:
+    """Judge that each arm of ``these`` has more of a score than that of ``than``, in every family, paired by seed."""
+
+    score: Score
+    these: Sequence[str]
+    than: Sequence[str]
+
+    def __call__(self, evidence: Evidence) -> Finding:
+        """The finding over all pairs and families."""
+        pairs = [(family, a, b) for family in FAMILIES for a in self.these for b in self.than]
+        return every([self._judge(evidence, *pair) for pair in pairs], NOT_RUN)
+
+    def _judge(self, evidence: Evidence, family: Family, a: str, b: str) -> Item:
+        one, other = (self.score.of(evidence, arm(family, what)) for what in (a, b))
+        found = [mean(one), mean(other)]
+        note = " and ".join(f"{each.value:.3f}" if each else "-" for each in found)
+        return Bound(0, least_seeds=SEEDS).judge(f"{family.name}: {a} less {b}", difference(one, other), note)
