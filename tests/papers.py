@@ -67,6 +67,7 @@ def counts(arm: Arm, experts: int) -> dict[str, Any]:
     return {
         "sizes": [max(1, 1024 // experts)],
         "total_params": total,
+        "active_params": total,
         "model_params": total + 7_850,
         "flops_per_input": 800_000,
         "budget_error": experts / 402_432,

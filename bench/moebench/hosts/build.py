@@ -9,7 +9,14 @@ import torch
 from moebench.contract import Settings, Variant
 from moebench.hosts.host import Host
 from moebench.hosts.registry import layer_shapes
-from moebench.hosts.settings import BareSettings, HostSettings, SingleLayerSettings, TokenSumSettings, ViTSettings
+from moebench.hosts.settings import (
+    BareSettings,
+    DecoderSettings,
+    HostSettings,
+    SingleLayerSettings,
+    TokenSumSettings,
+    ViTSettings,
+)
 from moebench.tasks import TaskInfo
 
 
@@ -32,6 +39,10 @@ def build_host(host: HostSettings, task: TaskInfo) -> Host:
         from moebench.hosts.vit import ViT  # timm takes seconds to import
 
         return ViT(host, task)
+    if isinstance(host, DecoderSettings):
+        from moebench.hosts.decoder import Decoder
+
+        return Decoder(host, task)
     if isinstance(host, BareSettings):
         from moebench.hosts.bare import Bare
 

@@ -6,7 +6,14 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from moebench.errors import SuiteError, UnknownNameError
-from moebench.hosts.settings import BareSettings, HostSettings, SingleLayerSettings, TokenSumSettings, ViTSettings
+from moebench.hosts.settings import (
+    BareSettings,
+    DecoderSettings,
+    HostSettings,
+    SingleLayerSettings,
+    TokenSumSettings,
+    ViTSettings,
+)
 from moebench.tasks import TaskInfo
 
 if TYPE_CHECKING:
@@ -15,6 +22,7 @@ if TYPE_CHECKING:
 HOSTS: Mapping[str, type[HostSettings]] = {
     "single_layer": SingleLayerSettings,
     "vit": ViTSettings,
+    "decoder": DecoderSettings,
     "token_sum": TokenSumSettings,
     "bare": BareSettings,
 }
@@ -32,6 +40,9 @@ def layer_shapes(settings: HostSettings, task: TaskInfo) -> tuple[LayerShape, ..
     """The shapes of the layers that the host asks for on this task, in order; arithmetic only."""
     from moebench.contract import LayerShape
 
+    gives = "numbers" if task.text is None else "token ids"
+    if gives != settings.reads:
+        raise SuiteError(f"the host '{settings.name}' reads {settings.reads}; task '{task.name}' gives {gives}.")
     sites, dim, tokens = _geometry(settings, task)
     return tuple(
         LayerShape(
@@ -40,6 +51,7 @@ def layer_shapes(settings: HostSettings, task: TaskInfo) -> tuple[LayerShape, ..
             tokens=tokens,
             activation=settings.activation,
             bias=settings.bias,
+            causal=settings.causal,
             index=index,
             depth=sites,
         )
@@ -53,6 +65,8 @@ def _geometry(settings: HostSettings, task: TaskInfo) -> tuple[int, int, int]:
     if isinstance(settings, ViTSettings):
         _divides(settings.patch, "patch", task)
         return len(settings.replaced), settings.dim, (height // settings.patch) * (width // settings.patch)
+    if isinstance(settings, DecoderSettings):
+        return settings.depth, settings.dim, width
     if isinstance(settings, BareSettings):
         if channels != 1:
             raise SuiteError(f"the host 'bare' takes one channel of tokens; task '{task.name}' has {channels}.")

@@ -27,8 +27,11 @@ def guess_seconds(cell: Mapping[str, Any], amount: float, device: str) -> float:
 def _tokens(host: Mapping[str, Any], task: str) -> int:
     from moebench.tasks import get_task
 
+    info = get_task(task).info
+    _, height, width = info.image
+    if info.text is not None:
+        return width
     if host["name"] == "vit":
-        _, height, width = get_task(task).info.image
         patch = int(host["patch"])
         return (height // patch) * (width // patch)
     return int(host.get("tokens") or int(host.get("grid", 1)) ** 2)

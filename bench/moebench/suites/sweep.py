@@ -49,7 +49,8 @@ class Arm(_Table):
     """One variant on one task in one host, at every combination of the settings that vary.
 
     vary, vary_full: setting -> values, in the reduced form and in the full one (by itself the same). Either ``budget``,
-    the parameters of the expert layers, or ``width``, the hidden units of all experts of a layer together.
+    the parameters of the expert layers on the ``axis``, or ``width``, the hidden units of all experts of a layer
+    together.
     trained: false measures initial weights. training: what differs from the sweep's.
     """
 
@@ -61,6 +62,7 @@ class Arm(_Table):
     vary: Vary = Field(default_factory=dict)
     vary_full: Vary = Field(default_factory=dict)
     only_full: bool = False
+    axis: Literal["total", "active"] = "total"
     budget: Positive | None = None
     width: Positive | None = None
     trained: bool = True
@@ -71,6 +73,8 @@ class Arm(_Table):
     def _has_one_size(self) -> Arm:
         if (self.budget is None) == (self.width is None):
             raise ValueError(f"arm '{self.name}' needs either a budget or a width")
+        if self.axis != "total" and self.budget is None:
+            raise ValueError(f"arm '{self.name}' has the axis '{self.axis}', which needs a budget")
         return self
 
     def combinations(self, *, full: bool) -> Iterator[dict[str, SettingValue]]:
@@ -118,4 +122,4 @@ class Series(_Table):
     name: SuiteName
     title: StrictStr
     parts: Annotated[list[StrictStr], Field(min_length=1)]
-    report: Literal["paper"]
+    report: Literal["paper", "parrots"]

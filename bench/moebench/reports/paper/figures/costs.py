@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from moebench.drawing.style import BLUE, GREEN, INK, ORANGE, PURPLE, SOFT, log2_ticks, panels
 from moebench.reports.evidence import Evidence, Run
+from moebench.reports.marks import share_label
 from moebench.reports.paper.claims.latency import BATCHES, IDEAL, LAYER, MODELS, PART, allowed, speed_up, timed
-from moebench.reports.paper.figures.marks import share_label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from moebench.drawing.style import BLUE, GREY, INK, LINE, ORANGE, SOFT, log2_ticks, panels
 from moebench.reports.evidence import Evidence
+from moebench.reports.marks import bar, curve, share_label
 from moebench.reports.paper.claims.hosts import DEPTH, PLAIN, RESIDUAL, ROUTED, VARIANTS, worth
 from moebench.reports.paper.claims.judges import PAPERS, accuracy
 from moebench.reports.paper.claims.subsets import ARM, CONDITIONS, PART
-from moebench.reports.paper.figures.marks import bar, curve, share_label
 from moebench.reports.paper.figures.shares import by_share, share_axis
 from moebench.reports.verdict import mean
 

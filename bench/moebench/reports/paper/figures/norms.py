@@ -8,8 +8,8 @@ import numpy as np
 
 from moebench.drawing.style import BLUE, GREY, INK, ORANGE, SOFT, decades, log2_ticks, panels, shades
 from moebench.reports.evidence import Evidence, Run
+from moebench.reports.marks import curve
 from moebench.reports.paper.claims.norm import EXPERTS, PART, READ_OFF, WIDTHS, error
-from moebench.reports.paper.figures.marks import curve
 from moebench.reports.verdict import mean
 
 if TYPE_CHECKING:

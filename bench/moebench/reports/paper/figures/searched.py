@@ -8,8 +8,8 @@ import numpy as np
 
 from moebench.drawing.style import BLUE, GREY, INK, ORANGE, RED, SOFT, log2_ticks, panels
 from moebench.reports.evidence import Array, Evidence
+from moebench.reports.marks import curve
 from moebench.reports.paper.claims.subsets import ARM, PART
-from moebench.reports.paper.figures.marks import curve
 from moebench.reports.verdict import mean
 
 if TYPE_CHECKING:

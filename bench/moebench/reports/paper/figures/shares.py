@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from moebench.drawing.style import BLUE, GREY, INK, LINE, ORANGE, SOFT, log2_ticks, panels, shades
 from moebench.reports.evidence import Evidence, Series
+from moebench.reports.marks import bar, curve, share_label
 from moebench.reports.paper.claims.judges import PAPERS
 from moebench.reports.paper.claims.subsets import ARM, PART, retained
-from moebench.reports.paper.figures.marks import bar, curve, share_label
 from moebench.reports.verdict import mean, ratio
 
 if TYPE_CHECKING:
