@@ -7,9 +7,10 @@ from torch import nn
 from torch.nn import functional as F
 
 from hand_made import installed, model_of
+from moebench.board.build import build_board
 from moebench.budgets import Budget, settle
 from moebench.budgets.place import check_claims
-from moebench.contract import Layer, Routing, Traits
+from moebench.contract import Layer, Routing, Traits, wrap
 from moebench.errors import HostError, SuiteError
 from moebench.hosts import HOSTS, host_settings, layer_shapes
 from moebench.hosts.build import build_host
@@ -152,6 +153,26 @@ def test_a_variant_of_maps_has_no_place_among_tokens():
         check_claims(Maps(), shape())
 
 
+def test_a_wrapped_module_has_a_place_where_it_claims_to_be_causal_and_is():
+    def mlp(dim, hidden):
+        return nn.Sequential(nn.Linear(dim, hidden), nn.GELU(), nn.Linear(hidden, dim))
+
+    class Ahead(nn.Module):
+        def __init__(self, dim, hidden):
+            super().__init__()
+            self.mlp = mlp(dim, hidden)
+
+        def forward(self, x_BTD):
+            return self.mlp(x_BTD.flip(1))
+
+    budget = Budget("total", BUDGET, layer_shapes(host_settings(SMALL), PHONEBOOK))
+    settle(wrap(mlp, causal=True), budget, {})
+    with pytest.raises(HostError, match="mlp has no place in a causal host, because it does not claim"):
+        settle(wrap(mlp), budget, {})
+    with pytest.raises(HostError, match="ahead has no place in a causal host with its defaults, because changing"):
+        settle(wrap(Ahead, causal=True), budget, {})
+
+
 SUITE = """
 title = "Causal"
 budgets = [9_000]
@@ -185,6 +206,19 @@ def test_a_plan_gives_the_reason_and_leaves_out_the_settings_that_look_ahead(tmp
     assert groups["sparse_topk"].trials[0]["capacity"] == 1.0e9
     assert groups["sparse_topk"].space["capacity"]["options"] == [1.0e9]
     assert not groups["dense"].problem
+
+
+def test_the_board_gives_the_reason_in_place_of_a_rank(tmp_path):
+    path = tmp_path / "causal.toml"
+    path.write_text(SUITE)
+    board = build_board(make_plan(Request(suite=str(path), device="cpu")), lambda identity: None)
+    reasons = {entry.variant: (entry.rank, entry.reason) for entry in board.rungs[0].entries}
+    assert reasons["soft_moe"] == (
+        None,
+        "soft_moe has no place in a causal host, because it does not claim that its output for a token depends on no "
+        "later one.",
+    )
+    assert reasons["dense"] == (None, "not run yet.")
 
 
 @pytest.mark.parametrize(

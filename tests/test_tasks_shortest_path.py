@@ -79,12 +79,12 @@ def test_distances_and_numbers_of_paths_are_scipys():
 
 
 def test_a_graph_by_hand():
-    """0-1-2-3 in a row, 4 joined to 1 and 3: two shortest paths from 1 to 3, one from 0 to 2; 5 to 7 apart."""
+    """0-1-2-3 in a row, 4 joined to 1 and 3: two shortest paths from 1 to 3, one from 0 to 2; the others apart."""
     edges = [(0, 1), (1, 2), (2, 3), (1, 4), (3, 4)]
     joined_NVV = adjacency(torch.tensor([[PAIRS.index(edge) for edge in edges]]))
     distance_NVV, paths_NVV = distances(joined_NVV)
-    assert distance_NVV[0, 0].tolist() == [0, 1, 2, 3, 2, LONGEST + 1, LONGEST + 1, LONGEST + 1]
-    assert paths_NVV[0, 0].tolist() == [1, 1, 1, 2, 1, 0, 0, 0]
+    assert distance_NVV[0, 0].tolist() == [0, 1, 2, 3, 2] + [LONGEST + 1] * (NODES - 5)
+    assert paths_NVV[0, 0].tolist() == [1, 1, 1, 2, 1] + [0] * (NODES - 5)
     assert paths_NVV[0, 1, 3] == 2
 
 
@@ -107,10 +107,10 @@ def test_a_graphs_part_does_not_depend_on_the_order_of_its_edges():
     assert float((shares - 0.1).abs().max()) < 0.02
 
 
-def test_lengths_and_edges_come_evenly():
+def test_every_length_is_asked_for_and_edges_come_evenly():
     data = some(count=8_000)
     lengths = (data.targets != END).sum(1).bincount(minlength=LONGEST + 1)[SHORTEST:]
-    assert float((lengths / 8_000 - 1 / (LONGEST - SHORTEST + 1)).abs().max()) < 0.1
+    assert float(lengths.min()) > 8_000 / 6
     first = data.inputs[:, 0, 0, 0].bincount(minlength=len(PAIRS)) / 8_000
     assert float((first * len(PAIRS) - 1).abs().max()) < 0.35
 
