@@ -63,10 +63,12 @@ def record(of: Cell, scores: Scores, counts: dict[str, Any] | None = None) -> Re
 
 def counts(arm: Arm, experts: int) -> dict[str, Any]:
     total = 402_432 + experts
-    layer = {"dim": 196, "out_dim": 196, "tokens": 4}
+    dim = arm.host.get("dim", 196)
+    layer = {"dim": dim, "out_dim": dim, "tokens": 4}
     return {
         "sizes": [max(1, 1024 // experts)],
         "total_params": total,
+        "active_params": total,
         "model_params": total + 7_850,
         "flops_per_input": 800_000,
         "budget_error": experts / 402_432,

@@ -7,7 +7,7 @@ from torch.nn import functional as F
 from moebench.budgets import Budget, count_flops, count_layer, settle, solve
 from moebench.conformance import run_checks
 from moebench.contract import Choice, LayerShape
-from moebench.errors import BudgetError
+from moebench.errors import HostError
 from moebench.hosts import host_settings, layer_shapes
 from moebench.tasks import get_task
 from moevariants.block_moe import BlockMoE
@@ -210,11 +210,9 @@ def test_the_rules_of_the_budget_hold(variant):
 @pytest.mark.parametrize("variant", ALL)
 def test_a_host_without_maps_is_refused_in_one_sentence(variant):
     shapes = layer_shapes(host_settings({"name": "vit"}), get_task("cifar10").info)
-    with pytest.raises(BudgetError) as caught:
-        solve(variant(), Budget("total", 400_000, shapes), {})
-    assert str(caught.value) == (
-        f"{variant.name} needs a feature map; this host has tokens without a height and a width."
-    )
+    with pytest.raises(HostError) as caught:
+        settle(variant(), Budget("total", 400_000, shapes), {})
+    assert str(caught.value) == f"{variant.name} takes part in hosts of feature maps, and this one is of tokens."
     with pytest.raises(ValueError, match=f"{variant.name} needs a feature map; this slot's tokens have no height"):
         variant().build(shapes[0], 4, {})
 

@@ -7,6 +7,7 @@ MoebenchError
 ├── SuiteError            a suite file that cannot be read or does not validate
 ├── PluginError           a variant that cannot be found, imported or accepted
 ├── BudgetError           no size of this variant meets the budget; names the nearest that do
+├── HostError             a variant that has no place in a host, because of what it is
 ├── DataError             a data set that is missing, truncated or not what it says
 └── ResultsError          a results directory that cannot be written, or a record that cannot be read
 
@@ -65,6 +66,12 @@ class BudgetError(MoebenchError):
 
     def __reduce__(self) -> tuple[type[BudgetError], tuple[str, tuple[int, ...]]]:
         return type(self), (str(self), self.nearest)
+
+
+class HostError(MoebenchError):
+    """A variant, or some settings of it, that may not stand where a host puts its layers. In a suite it becomes a row
+    with this reason.
+    """
 
 
 class DataError(MoebenchError):

@@ -1,4 +1,4 @@
-"""The budget and the rules about it, together: what a setting must meet before it may become a trial."""
+"""The budget, the rules about it and the place, together: what a setting must meet before it may become a trial."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import dataclasses
 
 from moebench.budgets.budget import Budget
 from moebench.budgets.count import build_on_meta
+from moebench.budgets.place import check_claims, try_claims
 from moebench.budgets.rules import check_rules
 from moebench.budgets.solve import Solution, flops_at, solve
 from moebench.contract import Settings, Variant
@@ -13,13 +14,18 @@ from moebench.errors import BudgetError
 
 
 def settle(variant: Variant, budget: Budget, settings: Settings) -> Solution:
-    """As :func:`solve`, and :class:`BudgetError` too where the sizes that meet the budget break a rule."""
+    """As :func:`solve`, and :class:`BudgetError` too where the sizes that meet the budget break a rule.
+
+    :class:`HostError` where the variant, or the layer that it builds with these settings, has no place in the host.
+    """
+    check_claims(variant, budget.shapes[0])
     solution = solve(variant, budget, settings)
     first = build_on_meta(variant, budget.shapes[0], solution.sizes[0], settings)
     flops = _flops(variant, budget, settings, solution) if budget.axis == "total" else 0
     broken = check_rules(budget.axis, budget.shapes, solution.counts, flops, experts=first.num_experts)
     if broken:
         raise BudgetError(f"{variant.name}: {broken}")
+    try_claims(variant, budget.shapes[0], solution.sizes[0], settings)
     return solution
 
 

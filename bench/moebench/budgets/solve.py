@@ -34,14 +34,11 @@ class Solution:
 
 
 def solve(variant: Variant, budget: Budget, settings: Settings) -> Solution:
-    """The sizes closest to the budget, within 1 %; else :class:`BudgetError` with the nearest that it reaches, or where
-    the variant takes no part in such a host.
+    """The sizes closest to the budget, within 1 %; else :class:`BudgetError` with the nearest that it reaches.
 
     The amount must grow with size. The largest common size below the budget is looked for; then one layer after
     the other is made one unit larger, and the nearest of these steps wins.
     """
-    if not all(variant.traits.takes(shape) for shape in budget.shapes):
-        raise BudgetError(f"{variant.name} needs a feature map; this host has tokens without a height and a width.")
     costs = _Costs(variant, budget, settings)
     ladder = _steps_around(costs, budget)
     best = min(ladder, key=lambda step: (abs(step[0] - budget.amount), step[0]))

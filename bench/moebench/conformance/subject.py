@@ -14,6 +14,7 @@ from moebench.budgets import Budget, solve
 from moebench.conformance.outcome import CheckFailed
 from moebench.conformance.sampling import sample_settings
 from moebench.contract import Layer, LayerShape, Settings, Space, Variant
+from moebench.contract.stir import stir
 
 DIM, TOKENS, BATCH, DEPTH = 16, 7, 4, 2
 LADDER = (24_000, 48_000, 96_000)
@@ -144,14 +145,3 @@ class Subject:
         """x_BTD, standard normal, drawn without touching the default generator."""
         generator = torch.Generator().manual_seed(1000 + seed)
         return torch.randn(batch, tokens or self.shape.tokens or TOKENS, self.shape.dim, generator=generator)
-
-
-@torch.no_grad()
-def stir(layer: Layer, seed: int = 0, deviation: float = 0.2) -> Layer:
-    """Add normal noise to every trainable parameter, in place; returns the layer."""
-    generator = torch.Generator().manual_seed(seed)
-    for parameter in layer.parameters():
-        if parameter.requires_grad and parameter.is_floating_point():
-            noise = torch.randn(parameter.shape, generator=generator) * deviation
-            parameter.add_(noise.to(parameter))
-    return layer

@@ -24,18 +24,21 @@ HIDDEN = Traits(
 )
 
 
-def wrap(factory: Factory, *, name: str | None = None, aux_weight: float | None = None) -> WrappedVariant:
+def wrap(
+    factory: Factory, *, name: str | None = None, aux_weight: float | None = None, causal: bool = False
+) -> WrappedVariant:
     """Make a variant of ``factory(dim, hidden) -> module``, where the module returns y_BTO or (y_BTO, aux).
 
     The harness solves for ``hidden``. The layer is trained, budgeted, timed and ranked; without a routing that the
     harness can see, its specialization is n/a. ``aux`` is a scalar loss, added with weight ``aux_weight``,
-    which such a module needs.
+    which such a module needs. ``causal`` claims that y_t depends on x_1 ... x_t only, for hosts that need it.
     """
     if name is None:
         words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", getattr(factory, "__name__", "wrapped"))
         name = re.sub(r"\W+", "_", words).strip("_").lower()
         name = "wrapped" if name == "lambda" else name
-    return WrappedVariant(name=name, factory=factory, aux_weight=aux_weight)
+    traits = dataclasses.replace(HIDDEN, causal=causal)
+    return WrappedVariant(name=name, factory=factory, aux_weight=aux_weight, traits=traits)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any, overload
 
 import numpy as np
@@ -17,6 +18,7 @@ from moebench.runs import Cell, Status, Store
 from moebench.runs.store import write_atomic
 from moebench.scores.final import Scores, final_scores, validation_scores
 from moebench.scores.regression import regression_scores
+from moebench.scores.sequence import sequence_scores
 from moebench.tasks import Split, Stream, Task, get_task
 from moebench.training.loop import Curves, Recipe, train
 from moebench.training.snapshot import Keeper
@@ -71,12 +73,7 @@ def _scored(job: Job, model: Host, validation: Split, curves: Curves, device: to
     task, precision = get_task(job.cell.task), job.cell.precision
     # Only a final run ever loads test data: what tunes cannot see it.
     test = on_device(task.load("test", job.data), device) if job.cell.kind == "final" else None
-    if task.info.objective == "regression":
-        scores = regression_scores(model, validation, test, precision)
-    elif test is None:
-        scores, _ = validation_scores(model, validation, precision)
-    else:
-        scores = final_scores(model, validation, test, precision)
+    scores = SCORED[task.info.objective](model, validation, test, precision)
     if not all(np.isfinite(value) for value in scores.values.values() if value is not None):
         return "diverged", Scores()
     return "done", scores
@@ -108,6 +105,20 @@ def on_device(data: Split | Stream, device: torch.device) -> Split | Stream: ...
 def on_device(data: Split | Stream, device: torch.device) -> Split | Stream:
     """The data there; a stream's batches are moved as they come."""
     return data if isinstance(data, Stream) else Split(data.inputs.to(device), data.targets.to(device))
+
+
+def _class_scores(model: Host, validation: Split, test: Split | None, precision: str) -> Scores:
+    if test is None:
+        return validation_scores(model, validation, precision)[0]
+    return final_scores(model, validation, test, precision)
+
+
+SCORED: Mapping[str, Callable[[Host, Split, Split | None, str], Scores]] = {
+    "classification": _class_scores,
+    "sequence": sequence_scores,
+    "regression": regression_scores,
+}
+"""What is scored, by what is learnt."""
 
 
 def _save_weights(model: Host, store: Store, cell: Cell) -> None:

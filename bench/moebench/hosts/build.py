@@ -11,6 +11,7 @@ from moebench.hosts.host import Host
 from moebench.hosts.registry import layer_shapes
 from moebench.hosts.settings import (
     BareSettings,
+    DecoderSettings,
     HostSettings,
     ResNetSettings,
     SingleLayerSettings,
@@ -43,6 +44,10 @@ def build_host(host: HostSettings, task: TaskInfo) -> Host:
         from moebench.hosts.resnet import ResNet
 
         return ResNet(host, task)
+    if isinstance(host, DecoderSettings):
+        from moebench.hosts.decoder import Decoder
+
+        return Decoder(host, task)
     if isinstance(host, BareSettings):
         from moebench.hosts.bare import Bare
 

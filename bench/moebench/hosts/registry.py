@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from moebench.errors import SuiteError, UnknownNameError
 from moebench.hosts.settings import (
     BareSettings,
+    DecoderSettings,
     HostSettings,
     ResNetSettings,
     SingleLayerSettings,
@@ -24,6 +25,7 @@ HOSTS: Mapping[str, type[HostSettings]] = {
     "single_layer": SingleLayerSettings,
     "vit": ViTSettings,
     "resnet": ResNetSettings,
+    "decoder": DecoderSettings,
     "token_sum": TokenSumSettings,
     "bare": BareSettings,
 }
@@ -41,6 +43,9 @@ def layer_shapes(settings: HostSettings, task: TaskInfo) -> tuple[LayerShape, ..
     """The shapes of the layers that the host asks for on this task, in order; arithmetic only."""
     from moebench.contract import LayerShape
 
+    gives = "numbers" if task.text is None else "token ids"
+    if gives != settings.reads:
+        raise SuiteError(f"the host '{settings.name}' reads {settings.reads}; task '{task.name}' gives {gives}.")
     places = _places(settings, task)
     return tuple(
         LayerShape(
@@ -50,6 +55,7 @@ def layer_shapes(settings: HostSettings, task: TaskInfo) -> tuple[LayerShape, ..
             grid=place.grid,
             activation=settings.activation,
             bias=settings.bias,
+            causal=settings.causal,
             index=index,
             depth=len(places),
         )
@@ -76,6 +82,8 @@ def _places(settings: HostSettings, task: TaskInfo) -> list[_Place]:
     if isinstance(settings, ResNetSettings):
         grids = {index: settings.grid(index, (height, width)) for index in settings.replaced}
         return [_Place(settings.channels_of(index), grid[0] * grid[1], grid) for index, grid in grids.items()]
+    if isinstance(settings, DecoderSettings):
+        return [_Place(settings.dim, width)] * settings.depth
     if isinstance(settings, BareSettings):
         if channels != 1:
             raise SuiteError(f"the host 'bare' takes one channel of tokens; task '{task.name}' has {channels}.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, model_validator
 
@@ -12,10 +12,19 @@ Numbers = Annotated[tuple[StrictInt, ...], Field(strict=False)]
 
 STAGES = 4
 """So many has timm's ResNet."""
+Reads = Literal["numbers", "token ids"]
+"""What a host makes of an input: images and vectors, or text."""
 
 
 class HostSettings(BaseModel):
-    """Fields that every host has. ``activation`` and ``bias`` are those of the expert layers."""
+    """Fields that every host has. ``activation`` and ``bias`` are those of the expert layers.
+
+    reads: the kind of task that it takes. causal: whether no output may depend on later tokens, so that only causal
+    layers have a place in it.
+    """
+
+    reads: ClassVar[Reads] = "numbers"
+    causal: ClassVar[bool] = False
 
     # Strict: a number in quotes or a true where a number belongs is a mistake in the suite, not a number.
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -57,6 +66,24 @@ class BareSettings(HostSettings):
     """One layer and nothing else, each row of the input a token: to measure what a layer costs."""
 
     name: Literal["bare"] = "bare"
+
+
+class DecoderSettings(HostSettings):
+    """A causal decoder: each token's answer is read off the tokens before it; every MLP is an expert layer."""
+
+    reads: ClassVar[Reads] = "token ids"
+    causal: ClassVar[bool] = True
+
+    name: Literal["decoder"] = "decoder"
+    dim: int = Field(64, ge=2)
+    depth: int = Field(2, ge=1)
+    heads: int = Field(4, ge=1)
+
+    @model_validator(mode="after")
+    def _heads_share(self) -> DecoderSettings:
+        if self.dim % self.heads:
+            raise ValueError(f"dim {self.dim} must be a multiple of heads {self.heads}")
+        return self
 
 
 class ViTSettings(HostSettings):

@@ -27,7 +27,10 @@ def guess_seconds(cell: Mapping[str, Any], amount: float, device: str) -> float:
 def _tokens(host: Mapping[str, Any], task: str) -> int:
     from moebench.tasks import get_task
 
-    _, height, width = get_task(task).info.image
+    info = get_task(task).info
+    _, height, width = info.image
+    if info.text is not None:
+        return width
     if host["name"] == "resnet":
         from moebench.hosts.settings import ResNetSettings
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from moebench.budgets import Axis, Budget, solve
 from moebench.contract import LayerShape, Uniform, Variant
-from moebench.errors import BudgetError, MoebenchError, PluginError, SuiteError, UnknownNameError
+from moebench.errors import BudgetError, HostError, MoebenchError, PluginError, SuiteError, UnknownNameError
 from moebench.hosts import host_settings, layer_shapes
 from moebench.planning.place import Place, here
 from moebench.planning.plan import Group, Plan
@@ -125,14 +125,14 @@ def _triple(values: Range) -> tuple[float, float, float]:
 
 
 def _group(suite: Suite, row: Row, variants: dict[str, Variant], task: _TaskSettings, budget: int) -> Group:
-    """One study; a budget or setting that cannot be met is its problem, not a crash."""
+    """One study; a budget, host or setting that cannot be met is its problem, not a crash."""
     variant, axis = variants[row.name], _axis(suite, row)
     template = task.template | {"variant": variant.name, "code_digest": row.code_digest, "axis": axis}
     blank = Group(row.name, task.name, budget, budget, template | {"budget": budget})
     try:
         amount = _amount(suite, row, variants, task, budget)
         return _asked(suite, variant, task, blank, Budget(axis, amount, task.budget_shapes))
-    except BudgetError as error:
+    except (BudgetError, HostError) as error:
         return replace(blank, problem=str(error))
     except MoebenchError:
         raise
@@ -159,7 +159,7 @@ def _amount(suite: Suite, row: Row, variants: dict[str, Variant], task: _TaskSet
     whole = Budget(suite.axis, budget, task.budget_shapes)
     try:
         return solve(other, whole, tuned_space(suite, other, whole).defaults()).counts.active
-    except BudgetError as error:
+    except (BudgetError, HostError) as error:
         raise BudgetError(f"it needs the active parameters of '{row.active_of}': {error}") from error
     except MoebenchError:
         raise

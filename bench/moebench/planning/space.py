@@ -9,14 +9,16 @@ from typing import Any
 
 from moebench.budgets import Budget, settle
 from moebench.contract import Choice, Dimension, Settings, Space, Uniform, Variant
-from moebench.errors import BudgetError, UnknownNameError
+from moebench.errors import BudgetError, HostError, UnknownNameError
 from moebench.suites import Suite
 
 Fits = Callable[[Settings], bool]
 
 
 def fitting(variant: Variant, budget: Budget) -> Fits:
-    """Whether settings meet the budget by the rules; the answer is kept, for the weights of losses change nothing."""
+    """Whether settings meet the budget and the host by the rules; the answer is kept, for the weights of losses change
+    nothing.
+    """
     known: dict[tuple[tuple[str, Any], ...], bool] = {}
 
     def fits(settings: Settings) -> bool:
@@ -31,16 +33,17 @@ def fitting(variant: Variant, budget: Budget) -> Fits:
 def _settles(variant: Variant, budget: Budget, settings: Settings) -> bool:
     try:
         settle(variant, budget, settings)
-    except BudgetError:
+    except (BudgetError, HostError):
         return False
     return True
 
 
 def tuned_space(suite: Suite, variant: Variant, budget: Budget, fits: Fits | None = None) -> Space:
-    """The variant's space with the suite's choices; options that cannot meet the budget are left out.
+    """The variant's space with the suite's choices; options that cannot meet the budget, or the host, are
+    left out.
 
-    :class:`BudgetError` if the defaults have no neighbour that meets it, :class:`UnknownNameError` for a setting
-    that the variant does not have.
+    :class:`BudgetError` or :class:`HostError` if the defaults have no neighbour that meets them,
+    :class:`UnknownNameError` for a setting that the variant does not have.
     """
     own = Space(variant.space(budget.shapes[0], budget))
     for name, options in suite.space.get(variant.name, {}).items():

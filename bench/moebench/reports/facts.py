@@ -15,15 +15,19 @@ SHOWN = 6
 
 @dataclass(frozen=True)
 class Size:
-    """One model: hidden units of one expert (per layer if they differ), and parameters of the expert layers.
+    """One model: the host's width, hidden units of one expert (per layer if they differ), and parameters of the expert
+    layers.
 
-    router: of Phi alone. off: share by which the total misses the budget. flops: of the expert layers, per input.
+    experts: 1 of a layer that has none. router: of Phi alone. active: those that act on a token. off: share by which
+    the total, or what else its budget is of, misses it. flops: of the expert layers, per input.
     """
 
+    dim: int
     experts: int
     width: str
     router: int
     total: int
+    active: int
     off: float
     flops: int
     model: int
@@ -31,10 +35,20 @@ class Size:
 
 @dataclass(frozen=True)
 class SizeTable:
-    """The models of one arm, from few experts to many."""
+    """Models, from few experts to many."""
 
     caption: str
     rows: tuple[Size, ...]
+
+    @property
+    def of_widths(self) -> bool:
+        """Whether the hosts differ in width."""
+        return len({row.dim for row in self.rows}) > 1
+
+    @property
+    def sparse(self) -> bool:
+        """Whether there is one of which not all parameters are active."""
+        return any(row.active != row.total for row in self.rows)
 
 
 @dataclass(frozen=True)
@@ -48,26 +62,26 @@ class PartFacts:
     missing: str
 
 
-def size_tables(sized: Iterable[tuple[str, str, str]], evidence: Evidence) -> list[SizeTable]:
-    """The tables of which there are runs. sized: (part, arm, caption) of each."""
+def size_tables(sized: Iterable[tuple[str, tuple[str, ...], str]], evidence: Evidence) -> list[SizeTable]:
+    """The tables of which there are runs. sized: (part, arms, caption) of each."""
     tables = []
-    for part, arm, caption in sized:
-        firsts: dict[int, Run] = {}
-        for run in evidence.find(part, "final", arm):
-            firsts.setdefault(run.setting("experts"), run)
-        if firsts:
-            tables.append(SizeTable(caption, tuple(_size(firsts[experts]) for experts in sorted(firsts))))
+    for part, arms, caption in sized:
+        rows = dict.fromkeys(_size(run) for arm in arms for run in evidence.find(part, "final", arm))
+        if rows:
+            tables.append(SizeTable(caption, tuple(sorted(rows, key=lambda row: (row.experts, row.dim)))))
     return tables
 
 
 def _size(run: Run) -> Size:
-    counts, experts = run.record.counts, run.setting("experts")
+    counts, routed = run.record.counts, run.setting("experts")
     slots = run.setting("slots") or 1
     return Size(
-        experts=experts,
+        dim=counts["layers"][0]["dim"],
+        experts=routed or 1,
         width=" ".join(map(str, dict.fromkeys(counts["sizes"]))),
-        router=sum(layer["dim"] * experts * slots for layer in counts["layers"]),
+        router=sum(layer["dim"] * (routed or 0) * slots for layer in counts["layers"]),
         total=counts["total_params"],
+        active=counts["active_params"],
         off=counts["budget_error"],
         flops=counts["flops_per_input"],
         model=counts["model_params"],

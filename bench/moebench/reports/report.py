@@ -13,7 +13,7 @@ class Report:
     """The content of a report, apart from its numbers.
 
     name: of the suite that it is of. source: whose claims they are, with the reference. question: a paragraph.
-    sized: (part, arm, caption) of the tables of sizes.
+    sized: (part, arms, caption) of the tables of sizes.
     """
 
     name: str
@@ -21,7 +21,7 @@ class Report:
     question: str
     claims: tuple[Claim, ...]
     plots: tuple[Plot, ...]
-    sized: tuple[tuple[str, str, str], ...] = ()
+    sized: tuple[tuple[str, tuple[str, ...], str], ...] = ()
 
     @property
     def parts(self) -> tuple[str, ...]:

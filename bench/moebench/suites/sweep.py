@@ -49,8 +49,8 @@ class Arm(_Table):
     """One variant on one task in one host, at every combination of the settings that vary.
 
     vary, vary_full: setting -> values, in the reduced form and in the full one (by itself the same). One of ``budget``,
-    the parameters of the expert layers; ``width``, the hidden units of all experts of a layer together; and
-    ``expert_width``, those of each.
+    the parameters of the expert layers on the ``axis``; ``width``, the hidden units of all experts of a layer together;
+    and ``expert_width``, those of each.
     trained: false measures initial weights. training: what differs from the sweep's.
     """
 
@@ -62,6 +62,7 @@ class Arm(_Table):
     vary: Vary = Field(default_factory=dict)
     vary_full: Vary = Field(default_factory=dict)
     only_full: bool = False
+    axis: Literal["total", "active"] = "total"
     budget: Positive | None = None
     width: Positive | None = None
     expert_width: Positive | None = None
@@ -73,6 +74,8 @@ class Arm(_Table):
     def _has_one_size(self) -> Arm:
         if sum(size is not None for size in (self.budget, self.width, self.expert_width)) != 1:
             raise ValueError(f"arm '{self.name}' needs one of budget, width and expert_width")
+        if self.axis != "total" and self.budget is None:
+            raise ValueError(f"arm '{self.name}' has the axis '{self.axis}', which needs a budget")
         return self
 
     def combinations(self, *, full: bool) -> Iterator[dict[str, SettingValue]]:
@@ -120,4 +123,4 @@ class Series(_Table):
     name: SuiteName
     title: StrictStr
     parts: Annotated[list[StrictStr], Field(min_length=1)]
-    report: Literal["paper"]
+    report: Literal["paper", "parrots"]

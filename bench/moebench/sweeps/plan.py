@@ -12,9 +12,10 @@ from typing import Any
 from moebench.budgets import count_layers, settle
 from moebench.budgets.budget import Budget
 from moebench.budgets.count import build_on_meta
+from moebench.budgets.place import check_claims, try_claims
 from moebench.contract import LayerShape, Settings, Variant
 from moebench.derived import MEASURES
-from moebench.errors import BudgetError, MoebenchError, SuiteError
+from moebench.errors import BudgetError, HostError, MoebenchError, SuiteError
 from moebench.hosts import host_settings, layer_shapes
 from moebench.planning.place import Place, here
 from moebench.planning.plan import Lookup, Work
@@ -87,7 +88,7 @@ def plan_sweep(
     for arm in sweep.arm:
         try:
             planned = list(_arm(sweep, arm, full, count, default_precision(place.type), data, where))
-        except (BudgetError, SuiteError) as error:
+        except (BudgetError, HostError, SuiteError) as error:
             raise SuiteError(f"suite '{sweep.name}', arm '{arm.name}': {error}") from error
         for final, derived in planned:
             if arm.trained:
@@ -123,7 +124,7 @@ def _arm(
         "host": host.model_dump(mode="json"),
         "variant": variant.name,
         "code_digest": code_digest(found),
-        "axis": "total",
+        "axis": arm.axis,
         "steps": training.steps if arm.trained else 0,
         "batch": training.batch,
         "micro_batch": None,
@@ -171,9 +172,12 @@ def _amount(variant: Variant, arm: Arm, shapes: tuple[LayerShape, ...], settings
     """The budget of the cell: the arm's, or what layers of its width hold."""
     try:
         if arm.budget is not None:
-            settle(variant, Budget("total", arm.budget, shapes), settings)
+            settle(variant, Budget(arm.axis, arm.budget, shapes), settings)
             return arm.budget
-        layers = [build_on_meta(variant, shape, _width_of_one(arm, settings), settings) for shape in shapes]
+        width = _width_of_one(arm, settings)
+        check_claims(variant, shapes[0])
+        try_claims(variant, shapes[0], width, settings)
+        layers = [build_on_meta(variant, shape, width, settings) for shape in shapes]
     except MoebenchError:
         raise
     except Exception as error:

@@ -4,7 +4,7 @@ Importing this loads neither torch, NumPy nor scikit-learn; ``Task.load`` and ``
 """
 
 from moebench.tasks.augment import augment_batch
-from moebench.tasks.base import Objective, Part, Split, Stream, Task, TaskInfo
+from moebench.tasks.base import Objective, Part, Split, Stream, Task, TaskInfo, Text
 from moebench.tasks.catalogue import TASKS, get_task
 
-__all__ = ["TASKS", "Objective", "Part", "Split", "Stream", "Task", "TaskInfo", "augment_batch", "get_task"]
+__all__ = ["TASKS", "Objective", "Part", "Split", "Stream", "Task", "TaskInfo", "Text", "augment_batch", "get_task"]

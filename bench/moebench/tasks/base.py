@@ -11,17 +11,27 @@ if TYPE_CHECKING:
     from torch import Generator, Tensor
 
 Part = Literal["train", "validation", "test"]
-Objective = Literal["classification", "regression", "nothing"]
-"""What is learnt: classes, by cross-entropy; one number, by the squared error; or nothing: inputs to time layers on."""
+Objective = Literal["classification", "sequence", "regression", "nothing"]
+"""What is learnt: classes, by cross-entropy; a sequence of classes, by its mean over places; a number, by the squared
+error; or nothing: inputs to time layers on.
+"""
+
+
+@dataclass(frozen=True)
+class Text:
+    """Inputs are token ids below ``vocabulary``; the last ``answer`` places of an input are where answers are given."""
+
+    vocabulary: int
+    answer: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class TaskInfo:
     """What can be known of a task without its data.
 
-    image: channels, height, width. classes: outputs of the model, 1 for a number. metric, unit,
+    image: channels, height, width; 1, 1, T of text. classes: outputs of the model, 1 for a number. metric, unit,
     higher_is_better: of the score that ranks. floor: the score that a diverged run gets, which is that of a
-    constant answer. label: printed beside numbers.
+    constant answer. label: printed beside numbers. text: what is known of token ids, None of numbers.
     """
 
     name: str
@@ -33,12 +43,13 @@ class TaskInfo:
     higher_is_better: bool = True
     floor: float
     label: str
+    text: Text | None = None
 
 
 @dataclass(frozen=True)
 class Split:
-    """One part of a data set: ``inputs`` (N, C, H, W) float32, normalised; ``targets`` (N,) int64 classes, or
-    float32 numbers.
+    """One part of a data set: ``inputs`` (N, C, H, W) float32, normalised, or int64 token ids (N, 1, 1, T);
+    ``targets`` (N,) int64 classes, or float32 numbers, or (N, A) int64 classes of a sequence.
     """
 
     inputs: Tensor

@@ -16,6 +16,8 @@ from moebench.tasks.image_task import ImageTask
 from moebench.tasks.noise import NoiseTask
 from moebench.tasks.norm import NormTask
 from moebench.tasks.partition import OfficialTest, ThreeWay
+from moebench.tasks.phonebook import SIZES, PhonebookTask
+from moebench.tasks.shortest_path import ShortestPathTask
 
 TEN_CLASSES = 10
 
@@ -82,12 +84,19 @@ _CIFAR10 = ImageTask(
     augment="crop-flip",
 )
 
-TASKS: Mapping[str, Task] = MappingProxyType(
-    {
-        task.info.name: task
-        for task in (_DIGITS, _FASHION_MNIST, _FASHION_MNIST_2K, _MNIST, _CIFAR10, NormTask(), NoiseTask())
-    }
+_TASKS: tuple[Task, ...] = (
+    _DIGITS,
+    _FASHION_MNIST,
+    _FASHION_MNIST_2K,
+    _MNIST,
+    _CIFAR10,
+    NormTask(),
+    NoiseTask(),
+    *(PhonebookTask(pairs) for pairs in SIZES),
+    ShortestPathTask(),
 )
+
+TASKS: Mapping[str, Task] = MappingProxyType({task.info.name: task for task in _TASKS})
 """Task objects by name."""
 
 

@@ -58,7 +58,7 @@ def run_numbers(record: Record) -> dict[str, float | None]:
     return {name: v for name, v in named.items() if isinstance(v, int | float) and not isinstance(v, bool)}
 
 
-UNITS = {"classification": "nats", "regression": "squared", "nothing": ""}
+UNITS = {"classification": "nats", "sequence": "nats", "regression": "squared", "nothing": ""}
 """Of the loss, by what is learnt."""
 
 

@@ -24,7 +24,7 @@ out anew each time, and a pass over 512 experts takes twice as long.
 
 @dataclass(frozen=True)
 class Answers:
-    """logits_NC in fp32, and mass_NE of each layer (None for a layer without experts)."""
+    """logits_NC in fp32 (N, A, C of a sequence), and mass_NE of each layer (None for a layer without experts)."""
 
     logits_NC: Tensor
     masses: tuple[Tensor | None, ...]
@@ -75,8 +75,8 @@ def _cat(parts: tuple[Tensor | None, ...]) -> Tensor | None:
 
 
 def correct(logits_NC: Tensor, target_N: Tensor) -> Tensor:
-    """Whether each input was classified right, as fp64 zeros and ones (N,)."""
-    return (logits_NC.argmax(1) == target_N).double()
+    """Whether each input was classified right, as fp64 zeros and ones (N,); a sequence (N, A, C) at every place."""
+    return (logits_NC.argmax(-1) == target_N).unsqueeze(-1).flatten(1).all(1).double()
 
 
 def accuracy(logits_NC: Tensor, target_N: Tensor) -> float:
@@ -86,4 +86,4 @@ def accuracy(logits_NC: Tensor, target_N: Tensor) -> float:
 
 def cross_entropy(logits_NC: Tensor, target_N: Tensor) -> float:
     """Mean loss in nats; breaks ties between equal accuracies."""
-    return float(F.cross_entropy(logits_NC.double(), target_N))
+    return float(F.cross_entropy(logits_NC.double().flatten(0, -2), target_N.flatten()))

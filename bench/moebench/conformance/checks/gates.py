@@ -10,8 +10,9 @@ from torch import Tensor
 from moebench.conformance.checks.routing import sparse_parts
 from moebench.conformance.masking import keep
 from moebench.conformance.outcome import NotApplicable
-from moebench.conformance.subject import Built, Subject, stir
+from moebench.conformance.subject import Built, Subject
 from moebench.contract import Layer, Routing
+from moebench.contract.stir import stir
 
 
 def check_weights_are_those_applied(subject: Subject) -> None:

@@ -11,8 +11,9 @@ from torch import Tensor
 from moebench.conformance.compare import gap, same, where_apart
 from moebench.conformance.outcome import NotApplicable
 from moebench.conformance.sampling import sample_settings
-from moebench.conformance.subject import Built, Subject, stir
+from moebench.conformance.subject import Built, Subject
 from moebench.contract import Layer, LayerShape, Settings
+from moebench.contract.stir import stir
 
 
 def check_single_expert(subject: Subject) -> None:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
 
 from moebench.conformance.compare import same, where_apart
 from moebench.conformance.outcome import NotApplicable
-from moebench.conformance.subject import Built, Subject
-from moebench.contract import Layer
+from moebench.conformance.subject import Subject
+from moebench.contract.causal import find_leak
 
 
 def check_token_equivariance(subject: Subject) -> None:
@@ -32,27 +31,10 @@ def check_causality(subject: Subject) -> None:
         raise NotApplicable("it does not claim to be causal.")
     subject = subject.in_shape(causal=True)
     for built in subject.trials(samples=4):
-        for training in (False, True):
-            _expect_causal(subject, built, training=training)
-
-
-def _expect_causal(subject: Subject, built: Built, *, training: bool) -> None:
-    layer, x_BTD = built.layer.train(training), subject.inputs()
-    mode = "training" if training else "eval"
-    want = _seeded(layer, x_BTD)
-    for first in range(1, x_BTD.shape[1]):
-        later = x_BTD.clone()
-        later[:, first:] = subject.inputs(seed=6)[:, first:] * 3
-        got = _seeded(layer, later)
-        if not same(got[:, :first], want[:, :first]):
+        leak = find_leak(built.layer, subject.inputs(), subject.inputs(seed=6) * 3)
+        if leak:
             raise subject.failed(
-                f"claims to be causal, but changing the tokens from {first} on changes earlier outputs "
-                f"{where_apart(got[:, :first], want[:, :first])} in {mode} mode{built.words}."
+                f"claims to be causal, but changing the tokens from {leak.first} on changes earlier outputs "
+                f"{where_apart(leak.got_BTO, leak.want_BTO)} in {'training' if leak.training else 'eval'} mode"
+                f"{built.words}."
             )
-    layer.eval()
-
-
-def _seeded(layer: Layer, x_BTD: Tensor) -> Tensor:
-    torch.manual_seed(2)
-    y_BTO: Tensor = layer(x_BTD).detach()
-    return y_BTO

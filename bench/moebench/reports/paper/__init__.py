@@ -5,10 +5,10 @@ from moebench.reports.paper.figures import PLOTS
 from moebench.reports.report import Report
 
 SIZED = (
-    ("paper-specialization", "soft_moe", "Fashion-MNIST, one layer"),
-    ("paper-depth", "no residual", "CIFAR-10, three layers of a small ViT"),
-    ("paper-norm", "5x2", "The norm, D = 2: expert parameters are equal, totals are not"),
-    ("paper-norm", "2x5", "The norm, D = 5: expert parameters are equal, totals are not"),
+    ("paper-specialization", ("soft_moe",), "Fashion-MNIST, one layer"),
+    ("paper-depth", ("no residual",), "CIFAR-10, three layers of a small ViT"),
+    ("paper-norm", ("5x2",), "The norm, D = 2: expert parameters are equal, totals are not"),
+    ("paper-norm", ("2x5",), "The norm, D = 5: expert parameters are equal, totals are not"),
 )
 
 REPORT = Report(

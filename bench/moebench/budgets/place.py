@@ -1,0 +1,51 @@
+"""Whether a variant may stand where a host puts its layers: what it claims, and what a layer built for it does."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from moebench.contract import LayerShape, Settings, Variant
+from moebench.contract.causal import find_leak
+from moebench.contract.stir import stir
+from moebench.errors import HostError
+
+KINDS = {"tokens": "tokens", "map": "feature maps"}
+
+INPUTS = 4
+TOKENS = 8
+"""Of an input that a layer is tried on where the host does not fix them."""
+
+
+def check_claims(variant: Variant, shape: LayerShape) -> None:
+    """:class:`HostError` where the variant's own traits say that it has no place in the host."""
+    if not variant.traits.takes(shape):
+        takes = " or ".join(KINDS.get(kind, kind) for kind in variant.traits.hosts)
+        raise HostError(f"{variant.name} takes part in hosts of {takes}, and this one is of {KINDS[shape.kind]}.")
+    if shape.causal and not variant.traits.causal:
+        raise HostError(
+            f"{variant.name} has no place in a causal host, because it does not claim that its output for a token "
+            "depends on no later one."
+        )
+
+
+def try_claims(variant: Variant, shape: LayerShape, size: int, settings: Settings) -> None:
+    """:class:`HostError` where the layer that it builds with these settings is seen to do otherwise."""
+    if not shape.causal:
+        return
+    with torch.random.fork_rng(devices=[]):
+        layer = stir(variant.build(shape, size, settings))
+    x_BTD, other_BTD = (_inputs(shape, seed) for seed in (0, 1))
+    tokens = x_BTD.shape[1]
+    leak = find_leak(layer, x_BTD, 3 * other_BTD, {1, tokens // 2, tokens - 1} - {0})
+    if leak:
+        chosen = ", ".join(f"{name}={value}" for name, value in settings.items()) or "its defaults"
+        raise HostError(
+            f"{variant.name} has no place in a causal host with {chosen}, because changing the tokens from "
+            f"{leak.first} on changes its outputs for earlier ones."
+        )
+
+
+def _inputs(shape: LayerShape, seed: int) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(INPUTS, shape.tokens or TOKENS, shape.dim, generator=generator)

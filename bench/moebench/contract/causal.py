@@ -1,0 +1,59 @@
+"""What ``Traits.causal`` claims, tried on a built layer: later tokens do not change what it gives for earlier ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from moebench.contract.layer import Layer
+
+TOLERANCE = 2e-5
+"""Largest difference, as a share of the largest output, that fp32 sums in another order may make."""
+
+
+@dataclass(frozen=True)
+class Leak:
+    """Changing the tokens from ``first`` on changed the outputs of earlier ones: want_BTO became got_BTO.
+
+    training: whether the layer was in training mode. Both outputs end before token ``first``.
+    """
+
+    first: int
+    training: bool
+    got_BTO: Tensor
+    want_BTO: Tensor
+
+
+def find_leak(layer: Layer, x_BTD: Tensor, other_BTD: Tensor, firsts: Iterable[int] | None = None) -> Leak | None:
+    """The first leak found when the tokens of ``x_BTD`` from t on are replaced by those of ``other_BTD``.
+
+    firsts: the t that are tried, all by themselves; each in eval and in training mode. The layer is left in eval mode,
+    torch's default generator as it was. None proves nothing: other inputs may show what these do not.
+    """
+    tried = range(1, x_BTD.shape[1]) if firsts is None else sorted(set(firsts))
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        for training in (False, True):
+            layer.train(training)
+            want_BTO = _seeded(layer, x_BTD)
+            for first in tried:
+                got_BTO = _seeded(layer, torch.cat([x_BTD[:, :first], other_BTD[:, first:]], 1))
+                if not _agree(got_BTO[:, :first], want_BTO[:, :first]):
+                    layer.eval()
+                    return Leak(first, training, got_BTO[:, :first], want_BTO[:, :first])
+    layer.eval()
+    return None
+
+
+def _seeded(layer: Layer, x_BTD: Tensor) -> Tensor:
+    """y_BTO; what the layer draws is the same each time."""
+    torch.manual_seed(2)
+    y_BTO: Tensor = layer(x_BTD)
+    return y_BTO
+
+
+def _agree(got: Tensor, want: Tensor) -> bool:
+    # Written so that a difference that is no number is none that agrees.
+    return bool((got - want).abs().max() <= TOLERANCE * want.abs().max().clamp_min(1e-12))

@@ -1,0 +1,92 @@
+"""A phone book to be known by heart: random names, random numbers (Mixture of Parrots, arXiv 2410.19034)."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, get_args
+
+from moebench.errors import UnknownNameError
+from moebench.tasks.base import Part, TaskInfo, Text
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from moebench.tasks.base import Split
+
+SIZES = tuple(2**power for power in range(8, 15))
+"""Pairs in the books that there are; each book begins with the pairs of those that are smaller."""
+
+LETTERS, NAME = 26, 4
+DIGITS, NUMBER = 10, 4
+SEED = 0
+
+
+@dataclass(frozen=True)
+class PhonebookTask:
+    """Closed book: trained on every pair, then asked for every number. A pair is right when all its digits are.
+
+    An input is a name and all digits but the last; the last letter and these digits each answer with the digit that
+    follows. Token ids: letters from 0, digits from 26.
+    """
+
+    pairs: int
+    augment: str | None = None
+
+    @property
+    def info(self) -> TaskInfo:
+        """What can be known without the data."""
+        return TaskInfo(
+            name=f"phonebook_{self.pairs}",
+            image=(1, 1, NAME + NUMBER - 1),
+            classes=LETTERS + DIGITS,
+            objective="sequence",
+            floor=DIGITS**-NUMBER,
+            label=f"phone book of {self.pairs:,} pairs",
+            text=Text(vocabulary=LETTERS + DIGITS, answer=NUMBER),
+        )
+
+    @property
+    def split(self) -> str:
+        """All parts are the same: what is asked for is what was to be learnt."""
+        return f"closed book: the same {self.pairs} pairs in every part, seed {SEED}"
+
+    def load(self, part: Part, data_dir: Path | None = None) -> Split:
+        """All pairs; ``data_dir`` is not used."""
+        import torch
+
+        from moebench.tasks.base import Split
+
+        if part not in get_args(Part):
+            raise UnknownNameError("part", part, get_args(Part), where=f"task '{self.info.name}'")
+        tokens_NT = torch.from_numpy(entries(self.pairs))
+        return Split(tokens_NT[:, None, None, :-1], tokens_NT[:, NAME:].contiguous())
+
+    def digest(self, data_dir: Path | None = None) -> str:
+        """Twenty hexadecimal digits of all pairs."""
+        return hashlib.sha256(entries(self.pairs).astype("<i8").tobytes()).hexdigest()[:20]
+
+    def fingerprint(self, data_dir: Path | None = None) -> str:
+        """A constant: nothing is read from where a user could change it."""
+        return "drawn"
+
+    def label(self, data_dir: Path | None = None) -> str:
+        """As ``info.label``."""
+        return self.info.label
+
+
+def entries(pairs: int) -> NDArray[np.int64]:
+    """Token ids (pairs, name and number). No name comes twice; numbers may.
+
+    Drawn with NumPy's RandomState, whose stream is frozen for good.
+    """
+    import numpy as np
+
+    random = np.random.RandomState(SEED)
+    name_N = random.permutation(LETTERS**NAME)[:pairs]
+    powers = LETTERS ** np.arange(NAME)[::-1]
+    letters = name_N[:, None] // powers % LETTERS
+    digits = random.randint(0, DIGITS, (pairs, NUMBER))
+    return np.concatenate([letters, LETTERS + digits], axis=1).astype(np.int64)

@@ -1,0 +1,198 @@
+"""The largest book that is known, and verdicts that flip when numbers flip."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+import papers
+from moebench.reports.parrots import SIZED, arms
+from moebench.reports.parrots.arms import (
+    KNOWN,
+    PATHS,
+    RECALL,
+    SIZES,
+    WIDTHS,
+    Model,
+    book,
+    by_experts,
+    known,
+    largest_known,
+)
+from moebench.reports.parrots.claims import CLAIMS, LEAST_SEEDS
+from moebench.reports.verdict import FAILS, HOLDS, OPEN
+from moebench.suites.sweep import Sweep
+from moebench.sweeps.load import load_parts
+
+BY_KEY = {claim.key: claim for claim in CLAIMS}
+KNOWS = {1: 800, 2: 850, 4: 1_000, 8: 1_200, 16: 1_800, 32: 2_400, 64: 3_000}
+"""Pairs that a model knows, by its experts: of the narrow ones in the first place."""
+
+FINDS = {"dense": 0.6, "top-2": 0.61, "width 32": 0.75, "width 64": 0.85}
+
+
+def knowing_as_many(known, pairs):
+    """Recall of a book by who recalls 0.9 of ``known`` pairs, on a straight line over the logarithm."""
+    return KNOWN - 0.1 * math.log2(pairs / known)
+
+
+def as_the_paper_has_it(part, kind, arm, experts, index, scores):
+    extra = papers.EXTRA[index] * (1 + experts / 50)  # no two models alike, so that differences have a spread
+    if part == RECALL:
+        kind_of_arm, pairs = arm.split(", ")
+        pairs = int(pairs.removesuffix(" pairs"))
+        knows = KNOWS[32] if kind_of_arm.startswith("width") else KNOWS[experts]
+        knows *= 1 + 3 * extra
+        scores["test_accuracy"] = knowing_as_many(knows, pairs)
+    else:
+        scores["test_accuracy"] = FINDS[arm] + extra
+
+
+def evidence(change=as_the_paper_has_it, **how):
+    return papers.evidence(**({"name": "parrots", "full": False, "seeds": 5, "change": change} | how))
+
+
+def changed(**finds):
+    """The evidence, with scores of arms of the second part replaced."""
+
+    def change(part, kind, arm, experts, index, scores):
+        as_the_paper_has_it(part, kind, arm, experts, index, scores)
+        for name, value in finds.items():
+            if part == PATHS and arm == name.replace("_", " ").replace("top ", "top-"):
+                scores["test_accuracy"] = value(index) if callable(value) else value + papers.EXTRA[index]
+
+    return evidence(change)
+
+
+@pytest.mark.parametrize(
+    ("shares", "pairs"),
+    [
+        ([1.0, 1.0, 1.0, 0.9], 4096),
+        ([0.89, 0.5, 0.2, 0.1], 512),
+        ([0.9, 0.9, 0.5, 0.1], 1024),
+        # Half of the way from 512 to 1,024 in the logarithm: their geometric mean.
+        ([1.0, 0.8, 0.5, 0.1], 512 * math.sqrt(2)),
+        ([1.0, 1.0, 0.95, 0.75], 2048 * 2**0.25),
+        # The curve falls once; what comes after does not count.
+        ([1.0, 0.8, 0.95, 0.1], 512 * math.sqrt(2)),
+    ],
+)
+def test_the_largest_known_book_is_read_off_the_curve(shares, pairs):
+    assert SIZES == (512, 1024, 2048, 4096)
+    assert largest_known(shares) == pytest.approx(pairs)
+
+
+def test_a_seed_that_lacks_a_book_is_left_out():
+    whole = evidence()
+    assert known(whole, Model(16, 4))[0] == pytest.approx(1_000)
+    assert sorted(known(whole, Model(16, 1))) == [0, 1, 2, 3, 4]
+
+    def lacks(part, kind, arm, experts, index, scores):
+        as_the_paper_has_it(part, kind, arm, experts, index, scores)
+        if arm == book("dense", 2048) and index == 1:
+            scores.clear()
+
+    assert sorted(known(evidence(lacks), Model(16, 1))) == [0, 2, 3, 4]
+
+
+@pytest.mark.parametrize("key", BY_KEY)
+@pytest.mark.parametrize("full", [False, True])
+def test_what_the_paper_has_holds(key, full):
+    finding = BY_KEY[key].judge(evidence(full=full))
+    assert finding.verdict == HOLDS, finding
+    assert finding.decides is not None
+
+
+@pytest.mark.parametrize("key", BY_KEY)
+def test_fewer_than_five_seeds_decide_nothing(key):
+    finding = BY_KEY[key].judge(evidence(seeds=4))
+    assert finding.verdict == OPEN
+    assert "4 training seeds, and 5 are needed" in finding.reason
+    assert LEAST_SEEDS == 5
+
+
+@pytest.mark.parametrize("key", BY_KEY)
+def test_a_part_that_has_not_run_is_open(key):
+    part = BY_KEY[key].part
+    finding = BY_KEY[key].judge(evidence(name=part, leave_out=part))
+    assert finding.verdict == OPEN
+    assert "no run of it is done" in finding.reason
+
+
+def knowing(**pairs):
+    """The first part with other books known, by arm."""
+
+    def change(part, kind, arm, experts, index, scores):
+        as_the_paper_has_it(part, kind, arm, experts, index, scores)
+        name, _, size = arm.partition(", ")
+        new = pairs.get(name.replace("-", "_").replace(" ", "_"))
+        if part == RECALL and new:
+            knows = new(experts, index) * (1 + 3 * papers.EXTRA[index])
+            scores["test_accuracy"] = knowing_as_many(knows, int(size.removesuffix(" pairs")))
+
+    return evidence(change)
+
+
+def test_experts_that_add_no_recall_are_told():
+    fewer = knowing(top_2=lambda experts, index: 790 - 10 * experts / 4 + 3 * index)
+    finding = BY_KEY["recall-experts"].judge(fewer)
+    assert finding.verdict == FAILS
+    assert finding.decides.what == "E = 32 over E = 4"
+    unsure = knowing(top_2=lambda experts, index: 1_000 if experts == 4 else 1_000 + 300 * (-1) ** index)
+    assert BY_KEY["recall-experts"].judge(unsure).verdict == OPEN
+
+
+def test_a_ratio_stands_with_the_books_it_is_of():
+    finding = BY_KEY["recall-experts"].judge(evidence())
+    assert [item.what for item in finding.items] == ["E = 4 over E = 1", "E = 32 over E = 4"]
+    assert finding.items[1].estimate.value == pytest.approx(2.4, rel=1e-3)
+    assert finding.items[1].note == "2,400 and 1,000"
+
+
+def test_a_wide_model_that_knows_more_is_told():
+    wider = knowing(width_64=lambda experts, index: 3_600)
+    assert BY_KEY["recall-width"].judge(wider).verdict == FAILS
+    little = knowing(width_64=lambda experts, index: 2_600)
+    assert BY_KEY["recall-width"].judge(little).verdict == HOLDS
+
+
+def test_experts_that_find_more_paths_are_told():
+    finding = BY_KEY["paths-experts"].judge(changed(top_2=lambda index: 0.7 + papers.EXTRA[index] / 2))
+    assert finding.verdict == FAILS
+    a_little = changed(top_2=lambda index: 0.63 + papers.EXTRA[index] / 2)
+    assert BY_KEY["paths-experts"].judge(a_little).verdict == HOLDS
+    between = changed(top_2=lambda index: 0.65 + 0.03 * (-1) ** index)
+    assert BY_KEY["paths-experts"].judge(between).verdict == OPEN
+
+
+def test_a_width_that_finds_no_more_is_told():
+    finding = BY_KEY["paths-width"].judge(changed(width_64=lambda index: 0.7 + papers.EXTRA[index] / 2))
+    assert finding.verdict == FAILS
+    assert finding.decides.what == "D = 64 less D = 32"
+    assert finding.decides.note == "0.700 and 0.750"
+
+
+def test_every_arm_that_the_report_names_is_in_its_suite():
+    _, sweeps = load_parts("parrots")
+    named = {sweep.name: {arm.name for arm in sweep.arm} for sweep in sweeps}
+    kinds = {Model(width, experts).arm for width, experts in WIDTHS.items()} | {"dense"}
+    assert named[PATHS] == kinds
+    assert named[RECALL] == {book(kind, pairs) for kind in kinds for pairs in SIZES}
+    for part, arms_of_table, _ in SIZED:
+        assert set(arms_of_table) <= named[part]
+    for sweep in sweeps:
+        for arm in sweep.arm:
+            width, experts = arm.host["dim"], arm.settings.get("experts", 1)
+            if arm.name.startswith("width"):
+                assert WIDTHS[width] == experts
+                assert f"width {width}" in arm.name
+            else:
+                assert width == arms.NARROW
+            assert f"phonebook_{arm.name.split(', ')[-1].split()[0]}" == arm.task or sweep.name == PATHS
+    assert all(isinstance(sweep, Sweep) and sweep.seeds >= LEAST_SEEDS for sweep in sweeps)
+
+
+def test_models_come_from_few_experts_to_many():
+    assert [model.experts for model in by_experts(evidence(full=True), PATHS)] == [1, 4, 8, 16, 32, 64]
+    assert [model.experts for model in by_experts(evidence(), RECALL)] == [1, 4, 32]
