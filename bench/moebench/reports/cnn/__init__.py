@@ -15,5 +15,5 @@ REPORT = Report(
     "CIFAR-10, with seeds, intervals, and plain networks of the same parameters and of the same work beside it?",
     claims=CLAIMS,
     plots=PLOTS,
-    sized=tuple((PART, arm(family, "none"), f"CIFAR-10, {family.experts}") for family in FAMILIES),
+    sized=tuple((PART, (arm(family, "none"),), f"CIFAR-10, {family.experts}") for family in FAMILIES),
 )

@@ -2,7 +2,7 @@
 
 from moebench.reports.generalization.claims import CLAIMS
 from moebench.reports.generalization.figures import PLOTS
-from moebench.reports.generalization.models import PART
+from moebench.reports.generalization.models import OVER_E, PART
 from moebench.reports.report import Report
 
 REPORT = Report(
@@ -14,5 +14,5 @@ REPORT = Report(
     "no prediction: do measured gaps follow its order?",
     claims=CLAIMS,
     plots=PLOTS,
-    sized=((PART, "over E", "Experts of one size, of which two act"),),
+    sized=((PART, (OVER_E,), "Experts of one size, of which two act"),),
 )
