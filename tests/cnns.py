@@ -12,7 +12,7 @@ from moebench.reports.cnn.arms import CONSTRAINTS, HARD, PLAIN, PLAIN_ACTIVE
 from moebench.reports.evidence import Evidence, Part, Run, kept, slim
 from moebench.sweeps.load import load_parts
 
-EXPERTS = 8
+EXPERTS = 4
 ACCURACY = {"none": 0.60, "importance": 0.61, "kl": 0.612, HARD: 0.63, PLAIN: 0.62, PLAIN_ACTIVE: 0.58}
 INFORMATION = {"none": 0.05, "importance": 0.3, "kl": 0.25, HARD: 0.1}
 EVENNESS = {"none": 0.3, "importance": 0.99, "kl": 0.98, HARD: 0.9}
@@ -41,7 +41,7 @@ def fixed(what: str, index: int) -> tuple[dict[str, Any], dict[str, Any]]:
     scores["use_entropy"] = EVENNESS[what] - abs(extra)
     share_E = np.exp(-np.arange(EXPERTS) * (2 - 2 * EVENNESS[what]))
     for rank in range(EXPERTS):
-        scores[f"fixed {rank + 1}"] = FIXED[what] + extra + 0.01 * (3.5 - rank)
+        scores[f"fixed {rank + 1}"] = FIXED[what] + extra + 0.01 * (1.5 - rank)
         scores[f"use {rank + 1}"] = float(share_E[rank] / share_E.sum())
     use_CE = np.roll(np.eye(10, EXPERTS), 3, axis=1) * INFORMATION[what] + (1 - INFORMATION[what]) / EXPERTS
     return scores, {"use_CE_0": use_CE, "right_CE": use_CE}

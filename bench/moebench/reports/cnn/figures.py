@@ -165,8 +165,8 @@ PLOTS = (
         name="cnn-accuracy",
         part=PART,
         title="Accuracy under each constraint, and of plain networks",
-        reading="Plain, same parameters: one block with as many as all experts together; same work: with as many as "
-        f"are active for one image. {BARS}",
+        reading="Plain, same parameters: one block with as many as all experts together; same work: one that does as "
+        f"many FLOPs for an image as the experts that are chosen. {BARS}",
         draw=accuracies,
         seen=accuracy_words,
     ),
