@@ -29,7 +29,7 @@ BY_KEY = {claim.key: claim for claim in CLAIMS}
 KNOWS = {1: 800, 2: 850, 4: 1_000, 8: 1_200, 16: 1_800, 32: 2_400, 64: 3_000}
 """Pairs that a model knows, by its experts: of the narrow ones in the first place."""
 
-FINDS = {"dense": 0.6, "top-2": 0.61, "width 32": 0.75, "width 64": 0.85}
+FINDS = {"dense": 0.6, "top-2": 0.61, "width 24": 0.75, "width 32": 0.85}
 
 
 def knowing_as_many(known, pairs):
@@ -151,9 +151,9 @@ def test_a_ratio_stands_with_the_books_it_is_of():
 
 
 def test_a_wide_model_that_knows_more_is_told():
-    wider = knowing(width_64=lambda experts, index: 3_600)
+    wider = knowing(width_32=lambda experts, index: 3_600)
     assert BY_KEY["recall-width"].judge(wider).verdict == FAILS
-    little = knowing(width_64=lambda experts, index: 2_600)
+    little = knowing(width_32=lambda experts, index: 2_600)
     assert BY_KEY["recall-width"].judge(little).verdict == HOLDS
 
 
@@ -167,9 +167,9 @@ def test_experts_that_find_more_paths_are_told():
 
 
 def test_a_width_that_finds_no_more_is_told():
-    finding = BY_KEY["paths-width"].judge(changed(width_64=lambda index: 0.7 + papers.EXTRA[index] / 2))
+    finding = BY_KEY["paths-width"].judge(changed(width_32=lambda index: 0.7 + papers.EXTRA[index] / 2))
     assert finding.verdict == FAILS
-    assert finding.decides.what == "D = 64 less D = 32"
+    assert finding.decides.what == "D = 32 less D = 24"
     assert finding.decides.note == "0.700 and 0.750"
 
 

@@ -50,7 +50,7 @@ def test_the_page_says_rules_verdicts_and_both_axes(report):
     assert "Known by heart at equal active parameters: 800 pairs (dense), 1,000 pairs (E = 4)" in page.replace(
         "801", "800"
     )
-    assert "Right at equal totals: 61.0% (D = 16), 75.0% (D = 32), 85.0% (D = 64)." in page
+    assert "Right at equal totals: 61.0% (D = 16), 75.0% (D = 24), 85.0% (D = 32)." in page
 
 
 @pytest.mark.parametrize("plot", PLOTS, ids=lambda plot: plot.name)
@@ -66,7 +66,7 @@ def test_every_figure_is_drawn_from_little_and_none_from_nothing(plot):
 def test_an_axis_of_a_figure_is_a_dot_or_a_line_a_model():
     recall, paths = (plot.draw(evidence()) for plot in PLOTS)
     lines = [[line.get_label() for line in axis.get_lines() if line.get_label()[0] != "_"] for axis in recall.axes]
-    assert lines == [["dense", "E = 4", "E = 32"], ["D = 16, E = 32", "D = 32, E = 8", "D = 64, E = 1"]]
+    assert lines == [["dense", "E = 4", "E = 32"], ["D = 16, E = 32", "D = 24, E = 16", "D = 32, E = 8"]]
     ticks = [[label.get_text() for label in axis.get_xticklabels()] for axis in paths.axes]
     assert ticks == lines
 

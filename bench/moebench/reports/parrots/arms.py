@@ -11,7 +11,7 @@ RECALL, PATHS = "parrots-recall", "parrots-paths"
 SIZES = (512, 1024, 2048, 4096)
 """Pairs in the phone books."""
 
-WIDTHS = {16: 32, 32: 8, 64: 1}
+WIDTHS = {16: 32, 24: 16, 32: 8}
 """Width D of the host -> experts E, at equal totals of the whole model."""
 
 NARROW = min(WIDTHS)
