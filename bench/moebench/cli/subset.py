@@ -83,7 +83,7 @@ def _check_experts(record: Record, cell: Cell) -> None:
     name = f"record {record.identity} is of '{cell.variant}'"
     if record.reasons.get("specialization") == NO_EXPERTS:
         raise UsageError(f"{name}, whose layers show no routing; there is no subset of experts to choose.")
-    if get_task(cell.task).info.objective != "classification":
+    if get_task(cell.task).info.objective not in ("classification", "sequence"):
         raise UsageError(f"{name} on task '{cell.task}', which has no classes; a subset is judged by its accuracy.")
 
 
