@@ -34,7 +34,9 @@ def evidence(gap, seeds=5):
         for index in range(seeds):
             for settings in arm.combinations(full=False):
                 model = {**arm.settings, **settings}
-                value = gap(model["experts"], model["top_k"]) + EXTRA[index] * (1 + model["top_k"] / 20)
+                value = gap(model["experts"], model["top_k"]) + EXTRA[index] * (
+                    1 + model["top_k"] / 20 + model["experts"] / 100
+                )
                 scores = {"error_gap": value, "train_accuracy": 1.0 - value / 10, "test_accuracy": 1 - value}
                 cell = papers.cell(arm, settings, index, "generalization")
                 runs.append(Run(arm.name, index, papers.record(cell, scores)))

@@ -71,7 +71,8 @@ def test_with_timms_own_blocks_for_layers_it_is_timms_network(residual):
         source, target = getattr(whole, name), getattr(replaced.body, name)
         shared = {key: value for key, value in source.state_dict().items() if key in target.state_dict()}
         target.load_state_dict(shared, strict=False)
-    assert torch.equal(replaced.eval().logits(images()), whole.eval()(images()))
+    # To rounding: the host lays maps out channels last, and convolutions then sum in another order.
+    torch.testing.assert_close(replaced.eval().logits(images()), whole.eval()(images()), rtol=1e-4, atol=1e-5)
 
 
 def test_a_map_is_handed_over_row_by_row():

@@ -35,7 +35,7 @@ def test_new_variant_passes_every_check(tmp_path):
     assert report.problem == ""
     assert [(row.name, row.message) for row in report.failures] == []
     rules = {"rules_are_as_claimed", "renormalise_shares_out_one", "mask_logits_of_all_is_no_rule"}
-    optional = {"dispatch_weights_are_shares", *rules}
+    optional = {"dispatch_weights_are_shares", "whole_inputs_are_routed", *rules}
     assert {row.name for row in report.rows if row.outcome == "not applicable"} <= optional
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 
 from moebench.reports.claim import NOT_RUN, Claim
@@ -45,11 +46,15 @@ def _grows_less_with_experts(evidence: Evidence) -> Finding:
 
 
 def _of_all(what: str, number: Callable[[dict[Model, float]], float], bound: float) -> Callable[[Evidence], Finding]:
+    """Of a number of each seed. One that is the same in all seeds, as rank correlations may be, is its own interval."""
+
     def judge(evidence: Evidence) -> Finding:
         found = by_seed(all_gaps(evidence))
         if not found or len(next(iter(found.values()))) < 3:
             return every([], NOT_RUN)
         estimate = mean({seed: number(gap) for seed, gap in found.items()})
+        if estimate is not None and estimate.low is None:
+            estimate = dataclasses.replace(estimate, low=estimate.value, high=estimate.value)
         return every([Bound(bound, least_seeds=LEAST_SEEDS).judge(what, estimate)], NOT_RUN)
 
     return judge
