@@ -19,6 +19,7 @@ from moebench.contract.part import part_of
 from moebench.errors import UsageError
 from moebench.execution.executors.local import LocalExecutor, local_workers
 from moebench.execution.job import Job
+from moebench.execution.ranks import meeting
 from moebench.plugins.digest import code_digest
 from moebench.plugins.find import find_variant
 from moebench.protocol import PROTOCOL
@@ -490,3 +491,15 @@ def test_a_script_trains_under_torchrun(tmp_path):
     for rank in (0, 1):
         for got, wanted in zip(torch.load(tmp_path / f"{rank}.pt"), want, strict=True):
             assert torch.allclose(got, wanted, **NEAR)
+
+
+@pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="Linux only")
+def test_ranks_meet_where_only_this_machine_can_come():
+    """Whatever listens at the port is bound to the loopback address, which /proc writes as 0100007F."""
+    store = meeting(0)
+    port = f":{store.port:04X}"
+    tables = [Path(f"/proc/net/{table}").read_text().splitlines()[1:] for table in ("tcp", "tcp6")]
+    lines = [line.split() for table in tables for line in table]
+    assert [at for _, at, _, state, *_ in lines if state == "0A" and at.endswith(port)] == [f"0100007F{port}"]
+    store.set("said", "here")
+    assert meeting(store.port).get("said") == b"here"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import socket
 import subprocess
 import sys
 import threading
@@ -78,10 +79,18 @@ def device_of(job: Job, rank: int = 0) -> torch.device:
 
 
 def meeting(port: int) -> TCPStore:
-    """Where ranks meet: a store that is at that port, or for 0 one that is served by this process at a free port."""
+    """Where ranks meet: a store that is at that port, or for 0 one that is served by this process at a free port, to
+    this machine alone.
+    """
     from torch.distributed import TCPStore  # type: ignore[attr-defined]  # which not every torch has
 
-    store: TCPStore = TCPStore(LOOPBACK, port, is_master=port == 0, wait_for_workers=False)
+    store: TCPStore
+    if port:
+        store = TCPStore(LOOPBACK, port, wait_for_workers=False)
+    else:
+        own = socket.create_server((LOOPBACK, 0))  # given none, the store would listen to every network
+        port = own.getsockname()[1]
+        store = TCPStore(LOOPBACK, port, is_master=True, wait_for_workers=False, master_listen_fd=own.detach())
     return store
 
 
@@ -94,6 +103,7 @@ def opened(job: Job, device: torch.device, heard: Agreement) -> Iterator[World]:
     if job.ranks == 1:
         yield ALONE
         return
+    os.environ.setdefault("GLOO_SOCKET_IFNAME", _loopback_name())
     store = meeting(0)
     others = _Others([Seat(job, rank, store.port, os.getpid()) for rank in range(1, job.ranks)])
     try:
@@ -109,6 +119,11 @@ def opened(job: Job, device: torch.device, heard: Agreement) -> Iterator[World]:
     finally:
         heard.world = ALONE
         others.end()
+
+
+def _loopback_name() -> str:
+    """Of the interface through which gloo has ranks of one machine talk; by itself it takes that of the host's name."""
+    return next((name for _, name in socket.if_nameindex() if name.startswith("lo")), "lo")
 
 
 class _Others:
