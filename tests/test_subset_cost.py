@@ -51,7 +51,7 @@ def test_flops_of_sparse_experts_are_a_mean_over_the_inputs_of_the_batch():
     rows_E = torch.bincount(chosen_BTK.flatten(), minlength=8)
     expert, rows = int(rows_E.argmax()), int(rows_E.max())
     assert rows % 6
-    found = costs(model, DATA, {"none": Subset(nothing), "one": Subset(fixed([expert]))}, **QUICK)
+    found = costs({"none": (model, Subset(nothing)), "one": (model, Subset(fixed([expert])))}, DATA, **QUICK)
     per_row = 2 * (layer.experts.w_in_EDH[0].numel() + layer.experts.w_out_EHO[0].numel())
     assert found["one"].layers_flops - found["none"].layers_flops == pytest.approx(rows * per_row / 6)
 
@@ -66,7 +66,7 @@ def test_a_diagnostic_score_saves_nothing_and_its_cost_is_counted():
 def test_every_way_is_timed_at_every_batch(precision):
     model = model_of("soft_moe")
     ways = {"all": ALL, "two": subset_of(model, 2), ("a", "name"): subset_of(model, 2, score="random")}
-    found = costs(model, DATA, ways, precision=precision, **QUICK)
+    found = costs({name: (model, way) for name, way in ways.items()}, DATA, precision=precision, **QUICK)
     assert found.keys() == ways.keys()
     for cost in found.values():
         assert isinstance(cost, Cost)
@@ -80,7 +80,7 @@ def test_the_batch_is_filled_where_data_are_few_and_the_layers_see_what_they_see
     layer = Plain()
     model = single_layer(layer, image=(1, 1, 2), classes=2, grid=1)
     data = type(DATA)(torch.arange(6.0).view(3, 1, 1, 2), torch.zeros(3, dtype=torch.long))
-    costs(model, data, {"all": ALL}, batches=(5,), rounds=1, repeats=1)
+    costs({"all": (model, ALL)}, data, batches=(5,), rounds=1, repeats=1)
     assert {tuple(x_BTD[:, 0, 0].tolist()) for x_BTD in layer.seen} == {(0, 2, 4, 0, 2)}
 
 
@@ -88,7 +88,7 @@ def test_all_of_the_experts_are_the_model_without_a_selection():
     """Soft experts in one batched product, as in training: a selection would sort them out first."""
     model = model_of("soft_moe")
     found = costs_by_number(model, DATA, [8], **QUICK)
-    whole = costs(model, DATA, {"all": ALL}, **QUICK)["all"]
+    whole = costs({"all": (model, ALL)}, DATA, **QUICK)["all"]
     assert (found[8].model_flops, found[8].layers_flops) == (whole.model_flops, whole.layers_flops)
 
 

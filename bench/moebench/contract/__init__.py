@@ -7,6 +7,7 @@ A variant is a small factory (:class:`Variant`); what it builds is a :class:`Lay
     P slots per expert   K experts a token chooses   H hidden width of one expert   C classes   N rows
 """
 
+from moebench.contract.compressor import Compressor, Met
 from moebench.contract.layer import Layer, Routing
 from moebench.contract.shape import ACTIVATIONS, LayerShape
 from moebench.contract.space import Choice, Dimension, Settings, Space, Uniform
@@ -17,9 +18,11 @@ from moebench.contract.wrap import wrap
 __all__ = [
     "ACTIVATIONS",
     "Choice",
+    "Compressor",
     "Dimension",
     "Layer",
     "LayerShape",
+    "Met",
     "Routing",
     "Settings",
     "Space",

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
+from moebench.derived.compressed import compressed, compressed_cost
 from moebench.derived.cost import cost
 from moebench.derived.fixed import fixed_expert
 from moebench.derived.gaps import gaps
@@ -11,9 +13,10 @@ from moebench.derived.generalization import generalization
 from moebench.derived.oracle import best_subset
 from moebench.derived.subject import Subject
 from moebench.derived.subset import subset
+from moebench.plugins.compressors import compressor_digest
 from moebench.scores.final import Scores
 
-__all__ = ["MEASURES", "Subject"]
+__all__ = ["MEASURES", "Subject", "rests_on"]
 
 MEASURES: Mapping[str, Callable[..., Scores]] = {
     "subset": subset,
@@ -22,4 +25,12 @@ MEASURES: Mapping[str, Callable[..., Scores]] = {
     "gaps": gaps,
     "fixed": fixed_expert,
     "generalization": generalization,
+    "compressed": compressed,
+    "compressed_cost": compressed_cost,
 }
+
+
+def rests_on(takes: Mapping[str, Any]) -> dict[str, str]:
+    """The code beside the harness and the variant that a measure's numbers depend on: method -> digest."""
+    methods = [takes["method"]] if "method" in takes else takes.get("methods", [])
+    return {name: compressor_digest(name) for name in methods}

@@ -18,7 +18,7 @@ from moebench.tasks import Part, Split, Stream, Task
 class Subject:
     """A model in evaluation mode on its device, with its variant's traits, its task and the precision it had.
 
-    scores: those of the run that it comes from; empty for initial weights.
+    scores: those of the run that it comes from; empty for initial weights. seed: that run's.
     """
 
     model: Host
@@ -28,6 +28,7 @@ class Subject:
     device: torch.device
     precision: str
     scores: Mapping[str, float | None]
+    seed: int = 0
 
     def data(self, part: Part) -> Split:
         """One part, on the device; UsageError where training data are a stream that never repeats."""

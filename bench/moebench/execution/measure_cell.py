@@ -24,7 +24,9 @@ def measure(job: Job, device: torch.device, store: Store) -> dict[str, Any]:
     traits = variant_of(job).traits
     record = store.get(of) if of else None
     known = record.scores if record is not None else {}
-    subject = Subject(built.model.eval(), traits, get_task(cell.task), job.data, device, cell.precision, known)
+    subject = Subject(
+        built.model.eval(), traits, get_task(cell.task), job.data, device, cell.precision, known, cell.seed
+    )
     scores = MEASURES[kind](subject, **takes)
     if scores.arrays:
         store.put_arrays(cell.identity, scores.arrays)

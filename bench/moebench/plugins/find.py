@@ -18,6 +18,7 @@ from moebench.machine import Installation, installation
 
 VARIANTS = "moebench.variants"
 BACKENDS = "moebench.backends"
+COMPRESSORS = "moebench.compressors"
 PLACE = re.compile(r"(?P<module>[\w.]+)\s*:\s*(?P<attribute>[\w.]+)(\s*\[.*\])?")
 
 
@@ -51,6 +52,11 @@ def find_variants() -> dict[str, Found]:
 def find_backends() -> dict[str, Found]:
     """Every installed backend of the expert computation by name."""
     return _installed(BACKENDS)
+
+
+def find_compressors() -> dict[str, Found]:
+    """Every installed method that makes trained layers smaller, by name."""
+    return _installed(COMPRESSORS)
 
 
 def find_variant(spec: str, installed: Mapping[str, Found] | None = None) -> Found:

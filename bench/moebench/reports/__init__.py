@@ -10,7 +10,7 @@ from importlib import import_module
 
 from moebench.reports.report import Report
 
-NAMES = ("paper", "cnn", "generalization", "parrots")
+NAMES = ("paper", "cnn", "compress", "generalization", "parrots")
 """A package here for each, which holds its ``REPORT``; also the name of the suite."""
 
 

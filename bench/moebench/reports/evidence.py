@@ -39,7 +39,7 @@ class Run:
 
     @property
     def kind(self) -> str:
-        """``final``, or what a derived run measures: subset, oracle, cost or gaps."""
+        """``final``, or what a derived run measures: one of ``moebench.derived``."""
         return str(self.record.cell["session"].get("measure", self.record.cell["kind"]))
 
     @property
@@ -48,8 +48,9 @@ class Run:
         return self.record.cell["kind"] == "final" or bool(self.record.cell["session"]["of"])
 
     def setting(self, name: str) -> Any:
-        """A setting of the layer; None where it is the variant's own default."""
-        return self.record.cell["settings"].get(name)
+        """A setting of the layer, or what its measure takes; None where that is a default."""
+        takes = self.record.cell["session"].get("takes", {})
+        return takes[name] if name in takes else self.record.cell["settings"].get(name)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from moebench.reports.facts import part_facts
 from moebench.reports.judged import Judged, tally
 from moebench.reports.page import INTERVALS
 from moebench.reports.report import Report
+from moebench.reports.table import tables_of
 
 
 def to_markdown(report: Report, evidence: Evidence, rows: list[Judged]) -> str:
@@ -15,7 +16,12 @@ def to_markdown(report: Report, evidence: Evidence, rows: list[Judged]) -> str:
     lines = [f"# {escape(evidence.title)}", "", f"{report.source}. {tally(rows)}", ""]
     lines += [_line("claim", "the paper", "measured here", "verdict"), _line("---", "---", "---", "---")]
     lines += [_claim(row) for row in rows]
-    lines += ["", INTERVALS, "", "## Rules", ""]
+    lines += ["", INTERVALS, ""]
+    for table in tables_of(report.tables, evidence):
+        lines += [f"## {escape(table.title)}", "", escape(table.caption), ""]
+        lines += [_line(*map(escape, table.head)), _line("---", *["---:"] * (len(table.head) - 1))]
+        lines += [*(_line(*map(escape, row)) for row in table.rows), ""]
+    lines += ["## Rules", ""]
     lines += [f"- **{escape(row.claim.statement)}** {escape(row.claim.here)} {escape(row.claim.rule)}" for row in rows]
     lines += ["", "## How it was measured", ""]
     for part in map(part_facts, evidence.parts):

@@ -13,6 +13,7 @@ from moebench.reports.facts import part_facts, size_tables
 from moebench.reports.judged import Judged, tally
 from moebench.reports.plot import Drawing, Plot
 from moebench.reports.report import Report
+from moebench.reports.table import tables_of
 from moebench.reports.verdict import FAILS, HOLDS
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ def to_html(report: Report, evidence: Evidence, rows: list[Judged], drawings: li
             groups=[(part, titles[part], list(group)) for part, group in groupby(rows, lambda row: row.claim.part)],
             classes={HOLDS: "holds", FAILS: "fails"},
             tables=size_tables(report.sized, evidence),
+            others=tables_of(report.tables, evidence),
             drawings=drawings,
             absent=absent,
             parts=[part_facts(part) for part in evidence.parts],

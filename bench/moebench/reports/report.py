@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from moebench.reports.claim import Claim
 from moebench.reports.plot import Plot
+from moebench.reports.table import Tabled
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -13,7 +14,7 @@ class Report:
     """The content of a report, apart from its numbers.
 
     name: of the suite that it is of. source: whose claims they are, with the reference. question: a paragraph.
-    sized: (part, arms, caption) of the tables of sizes.
+    sized: (part, arms, caption) of the tables of sizes. tables: what else is shown in rows and columns.
     """
 
     name: str
@@ -22,6 +23,7 @@ class Report:
     claims: tuple[Claim, ...]
     plots: tuple[Plot, ...]
     sized: tuple[tuple[str, tuple[str, ...], str], ...] = ()
+    tables: tuple[Tabled, ...] = ()
 
     @property
     def parts(self) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
@@ -64,50 +65,56 @@ def costs_by_number(
     """
     experts = experts_of(model)
     subsets = {k: ALL if k == experts else subset_of(model, k, score=score, rule=rule, fitted=fitted) for k in numbers}
-    return costs(model, data, subsets, batches=batches, precision=precision, rounds=rounds, repeats=repeats)
+    rivals = {k: (model, subset) for k, subset in subsets.items()}
+    return costs(rivals, data, batches=batches, precision=precision, rounds=rounds, repeats=repeats)
 
 
 def costs(
-    model: Host,
+    rivals: Mapping[Name, tuple[Host, Subset]],
     data: Split,
-    subsets: Mapping[Name, Subset],
     *,
     batches: Sequence[int] = (1, PAPERS_BATCH),
     precision: str = "fp32",
     rounds: int = ROUNDS,
     repeats: int = REPEATS,
 ) -> dict[Name, Cost]:
-    """The costs of rival ways to use one model, by name, on the first inputs of ``data``.
+    """The costs of rivals by name, each a way to use a model, on the first inputs of ``data``.
 
     Times are taken in one process and in turns (A B C C B A): each of ``rounds`` gives a median of ``repeats`` calls.
-    The model's backend becomes its own choice.
+    The models' backend becomes their own choice.
     """
-    device = data.inputs.device
-    with asking(model), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-        memory = {
-            name: _peak_memory_mib(model, each, repeat_to(data.inputs, max(batches))) for name, each in subsets.items()
-        }
-        rivals = {
-            batch: {name: _Rival(model, subset, repeat_to(data.inputs, batch)) for name, subset in subsets.items()}
+    device, largest = data.inputs.device, repeat_to(data.inputs, max(batches))
+    with ExitStack() as modes:
+        for model, _ in rivals.values():
+            modes.enter_context(asking(model))
+        modes.enter_context(torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"))
+        memory = {name: _peak_memory_mib(*rival, largest) for name, rival in rivals.items()}
+        work = {name: _Work(*rival, largest).flops() for name, rival in rivals.items()}
+        works = {
+            batch: {name: _Work(*rival, repeat_to(data.inputs, batch)) for name, rival in rivals.items()}
             for batch in batches
         }
-        largest = rivals[max(batches)]
-        flops = {name: (rival.flops(rival.model), rival.flops(rival.layers)) for name, rival in largest.items()}
-        model_ms = {batch: in_turns(_named(each, "model"), device, rounds, repeats) for batch, each in rivals.items()}
-        layers_ms = {batch: in_turns(_named(each, "layers"), device, rounds, repeats) for batch, each in rivals.items()}
+        model_ms = {batch: in_turns(_named(each, "model"), device, rounds, repeats) for batch, each in works.items()}
+        layers_ms = {batch: in_turns(_named(each, "layers"), device, rounds, repeats) for batch, each in works.items()}
     return {
         name: Cost(
-            *flops[name],
+            *work[name],
             memory[name],
             {batch: model_ms[batch][name] for batch in batches},
             {batch: layers_ms[batch][name] for batch in batches},
         )
-        for name in subsets
+        for name in rivals
     }
 
 
-class _Rival:
-    """One way to use the model on one batch."""
+def flops_per_input(model: Host, inputs: Tensor, *, precision: str = "fp32") -> tuple[float, float]:
+    """FLOPs of the whole model and of its expert layers alone, means over ``inputs``, on the loop backend."""
+    with asking(model), torch.autocast(inputs.device.type, torch.bfloat16, enabled=precision == "bf16"):
+        return _Work(model, ALL, inputs).flops()
+
+
+class _Work:
+    """One way to use a model on one batch."""
 
     def __init__(self, model: Host, subset: Subset, x_NCHW: Tensor) -> None:
         self._model, self._subset, self._x = model, subset, x_NCHW
@@ -123,9 +130,10 @@ class _Rival:
         """The expert layers alone."""
         self._model.run_layers(self._layer_inputs, self._subset.call())
 
-    def flops(self, part: Part) -> float:
-        """Per input."""
-        return flops_of(self._model, part) / len(self._x)
+    def flops(self) -> tuple[float, float]:
+        """Of the model and of its layers, per input."""
+        whole, layers = (flops_of(self._model, part) / len(self._x) for part in (self.model, self.layers))
+        return whole, layers
 
 
 def _peak_memory_mib(model: Host, subset: Subset, x_NCHW: Tensor) -> float | None:
@@ -136,5 +144,5 @@ def _peak_memory_mib(model: Host, subset: Subset, x_NCHW: Tensor) -> float | Non
     return peak.mib
 
 
-def _named(rivals: Mapping[Name, _Rival], part: Literal["model", "layers"]) -> dict[Name, Part]:
-    return {name: getattr(rival, part) for name, rival in rivals.items()}
+def _named(works: Mapping[Name, _Work], part: Literal["model", "layers"]) -> dict[Name, Part]:
+    return {name: getattr(work, part) for name, work in works.items()}

@@ -54,8 +54,8 @@ def compare(
         f"random {k} of {experts}": draws,
     }
     right = {name: _mean_accuracy(model, test, subsets, precision) for name, subsets in ways.items()}
-    firsts = {name: subsets[0] for name, subsets in ways.items()}
-    cost = costs(model, test, firsts, batches=batches, precision=precision, rounds=rounds, repeats=repeats)
+    firsts = {name: (model, subsets[0]) for name, subsets in ways.items()}
+    cost = costs(firsts, test, batches=batches, precision=precision, rounds=rounds, repeats=repeats)
     whole = right[next(iter(ways))]
     return tuple(Row(name, right[name], right[name] / whole if whole else None, cost[name]) for name in ways)
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictStr, model_validator
 
 from moebench.suites.schema import Number, Positive, SettingValue, SuiteName
 
-MeasureKind = Literal["subset", "oracle", "cost", "gaps", "fixed", "generalization"]
+MeasureKind = Literal["subset", "oracle", "cost", "gaps", "fixed", "generalization", "compressed", "compressed_cost"]
 """See ``moebench.derived``."""
 
 Vary = dict[str, Annotated[list[SettingValue], Field(min_length=1)]]

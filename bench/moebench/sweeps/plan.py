@@ -14,7 +14,7 @@ from moebench.budgets.budget import Budget
 from moebench.budgets.count import build_on_meta
 from moebench.budgets.place import check_claims, try_claims
 from moebench.contract import LayerShape, Settings, Variant
-from moebench.derived import MEASURES
+from moebench.derived import MEASURES, rests_on
 from moebench.errors import BudgetError, HostError, MoebenchError, SuiteError
 from moebench.hosts import host_settings, layer_shapes
 from moebench.planning.place import Place, here
@@ -164,6 +164,8 @@ def _measures(sweep: Sweep, arm: Arm, final: Work, where: Mapping[str, Any]) -> 
         if measure.name in arm.measures and (measure.seeds is None or final.index < measure.seeds):
             of = final.cell.identity if arm.trained else ""
             session = {"measure": measure.kind, "of": of, "takes": measure.takes, **(where if measure.alone else {})}
+            if code := rests_on(measure.takes):
+                session["code"] = code
             cell = dataclasses.replace(final.cell, kind="derived", session=session)
             yield measure, dataclasses.replace(final, cell=cell, label=f"{final.label} {measure.name}")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -67,14 +67,25 @@ class Curves:
         return bool(np.isfinite(self.loss_S).all())
 
 
+Criterion = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""(inputs, outputs, targets) of a batch, or a share of it -> the loss of the task."""
+
+
 def train(
-    model: Host, data: Split | Stream, recipe: Recipe, keeper: Keeper | None = None, world: World = ALONE
+    model: Host,
+    data: Split | Stream,
+    recipe: Recipe,
+    keeper: Keeper | None = None,
+    world: World = ALONE,
+    criterion: Criterion | None = None,
 ) -> Curves:
     """Train in place, where the model is; stops early only if the loss is not finite.
 
     keeper: may know where an interrupted training of this recipe stopped, and is told of every step. world: the
     processes that train it together, each with the same model, data and recipe; the curves are those of all.
+    criterion: what is minimised, if not the loss of the recipe's objective.
     """
+    criterion = criterion or (lambda _, output, target: loss_of(recipe.objective, output, target))
     device = next(model.parameters()).device
     # Two streams, apart from those of the initial weights (seed and seed + 1, see hosts.build): the layers'
     # noise, and the order of the data, drawn on the CPU so that it is the same on every device.
@@ -97,9 +108,9 @@ def train(
         for x_NCHW, target_N in parts:
             if recipe.augment:
                 x_NCHW = augment_batch(x_NCHW, recipe.augment, generator)
-            call = replica.call(step)
+            call, own = replica.call(step), world.own(x_NCHW)
             with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
-                loss = loss_of(recipe.objective, replica.run(world.own(x_NCHW), call), world.own(target_N))
+                loss = criterion(own, replica.run(own, call), world.own(target_N))
             share = len(target_N) / recipe.batch
             torch.autograd.backward((loss + auxiliary(call.routings, recipe.loss_weights)) * share)
             curves.add(step, world.mean(loss.detach()) * share, call.routings)

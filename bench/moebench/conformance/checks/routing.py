@@ -88,7 +88,8 @@ def _expect_choices(subject: Subject, built: Built, chosen: Tensor, weight: Tens
         raise subject.failed(f"gives kept_BTK as {kept.dtype} and chosen_BTK as {chosen.dtype}: bool and int64.")
     if int(chosen.min()) < 0 or int(chosen.max()) >= layer.num_experts:
         raise subject.failed(f"chooses expert {int(chosen.max())} of {layer.num_experts}{built.words}.")
-    ordered = chosen.sort(-1).values
+    # What found no room may name an expert again: its weight went to the choice that did.
+    ordered = chosen.where(kept, -1 - torch.arange(want[-1])).sort(-1).values
     if bool((ordered[..., 1:] == ordered[..., :-1]).any()):
         raise subject.failed(f"chooses one expert twice for a token{built.words}.")
 

@@ -1,0 +1,4 @@
+"""Trained sparse models made smaller: what their layers meet, how many experts each keeps, recovery, sizes.
+
+How a single layer becomes smaller is a plug-in's business, see :class:`moebench.contract.Compressor`.
+"""

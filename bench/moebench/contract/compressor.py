@@ -1,0 +1,50 @@
+"""Methods that make a trained layer smaller: plug-ins of the entry-point group ``moebench.compressors``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Generator, Tensor
+
+from moebench.contract.layer import Layer, Routing
+from moebench.contract.space import Settings
+
+
+@dataclass(frozen=True)
+class Met:
+    """What a trained layer met on some inputs, in evaluation: its tokens x_BTD, and how it routed them."""
+
+    layer: Layer
+    x_BTD: Tensor
+    routing: Routing
+
+    @property
+    def usage_E(self) -> Tensor:
+        """Each expert's share of all choices that found room, in float64; they add up to 1.
+
+        ValueError where tokens choose no experts, or none found room.
+        """
+        chosen_BTK, kept_BTK = self.routing.chosen_BTK, self.routing.kept_BTK
+        if chosen_BTK is None or kept_BTK is None:
+            raise ValueError("its tokens do not choose experts, so no expert is used more than another")
+        count_E = torch.bincount(chosen_BTK[kept_BTK], minlength=self.layer.num_experts).double()
+        if not count_E.any():
+            raise ValueError("none of its experts was used")
+        return count_E / count_E.sum()
+
+
+@runtime_checkable
+class Compressor(Protocol):
+    """Makes one trained layer into one with fewer, or smaller, experts.
+
+    name: as its entry point's. compress: a new layer of ``keep`` experts, the one that it met left as it is; the
+    generator is for what is drawn. ValueError, in one sentence, where it cannot.
+    """
+
+    name: str
+
+    def compress(self, met: Met, keep: int, settings: Settings, generator: Generator) -> Layer:
+        """The smaller layer."""
+        ...

@@ -1,0 +1,135 @@
+"""What is left of a trained sparse model that was made smaller: accuracy before and after recovery, size and work."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from moebench.budgets.count import count_layers
+from moebench.compression.compress import compress, meet
+from moebench.compression.recover import recover
+from moebench.compression.sizes import stable_rank, weights_mib
+from moebench.derived.subject import Subject
+from moebench.errors import UsageError
+from moebench.hosts.host import Host
+from moebench.plugins.compressors import load_compressor
+from moebench.scores.final import Scores
+from moebench.subset.cost import costs, flops_per_input
+from moebench.subset.infer import ALL
+from moebench.training.evaluate import accuracy, answer
+from moebench.training.loop import Recipe
+
+WORKED = 256
+"""Test inputs that FLOPs are counted on, because what a sparse layer does depends on them."""
+
+
+def compressed(
+    subject: Subject,
+    *,
+    method: str,
+    keep: int,
+    inputs: int,
+    steps: int,
+    batch: int,
+    lr: float,
+    settings: Mapping[str, Any] | None = None,
+) -> Scores:
+    """The model made smaller by a ``method`` (of ``moebench.compressors``) to ``keep`` experts a layer on average, by
+    what it met on the first ``inputs`` of the validation data; then taught by the whole model for ``steps`` steps.
+
+    ``before``, ``unrecovered`` and ``after``: accuracy on test data. With and without `` before`` at the end:
+    ``model_params``; ``layers_params``, of the expert layers, routers included; ``weights_mib`` of the model;
+    ``model_flops`` and ``layers_flops`` per input, means over test inputs; ``stable_rank``, see
+    :func:`moebench.compression.sizes.stable_rank`, null where experts have other parameters than before.
+    ``experts <layer>``: how many there are.
+    """
+    model, test = subject.model, subject.data("test")
+    smaller = _smaller(subject, method, keep, inputs, settings or {})
+    scores = Scores()
+    scores.put("before", _accuracy(subject, model))
+    scores.put("unrecovered", _accuracy(subject, smaller))
+    if steps:
+        recover(smaller, model, subject.data("train"), _recipe(subject, steps, batch, lr))
+    scores.put("after", _accuracy(subject, smaller) if steps else None, "it was not recovered")
+    for end, of in (("", smaller), (" before", model)):
+        layers = of.layers()
+        scores.put(f"model_params{end}", sum(p.numel() for p in of.parameters()))
+        scores.put(f"layers_params{end}", count_layers(layers).total)
+        scores.put(f"weights_mib{end}", weights_mib(of))
+        whole, alone = flops_per_input(of, test.inputs[:WORKED], precision=subject.precision)
+        scores.put(f"model_flops{end}", whole)
+        scores.put(f"layers_flops{end}", alone)
+        same = [each.expert_parameters() for each in layers] == [each.expert_parameters() for each in model.layers()]
+        reason = "its experts have other parameters than before"
+        scores.put(f"stable_rank{end}", stable_rank(layers) if same else None, reason)
+    for index, layer in enumerate(smaller.layers()):
+        scores.put(f"experts {index}", layer.num_experts)
+    return scores
+
+
+def compressed_cost(
+    subject: Subject,
+    *,
+    methods: Sequence[str],
+    keeps: Sequence[int],
+    inputs: int,
+    batches: Sequence[int],
+    rounds: int,
+    repeats: int,
+    settings: Mapping[str, Mapping[str, Any]] | None = None,
+) -> Scores:
+    """Milliseconds and memory of the whole model and of each method at each number kept, timed in turns, not recovered.
+
+    ``<method> <keep> model_ms batch=1`` with its quartiles, ``..._low`` and ``..._high``; ``layers_ms`` of the expert
+    layers alone; ``peak_memory_mib`` of one pass of the largest batch. ``whole`` is the model as it was. settings: of a
+    method, by its name.
+    """
+    rivals: dict[str, Host] = {"whole": subject.model}
+    for method in methods:
+        for keep in keeps:
+            rivals[f"{method} {keep}"] = _smaller(subject, method, keep, inputs, (settings or {}).get(method, {}))
+    found = costs(
+        {name: (model, ALL) for name, model in rivals.items()},
+        subject.data("test"),
+        batches=tuple(batches),
+        precision=subject.precision,
+        rounds=rounds,
+        repeats=repeats,
+    )
+    scores = Scores()
+    for name, cost in found.items():
+        scores.put(f"{name} peak_memory_mib", cost.peak_memory_mib, "the system does not tell")
+        for batch in batches:
+            for part, spread in (("model", cost.model_ms[batch]), ("layers", cost.layers_ms[batch])):
+                for end, value in (("", spread.median), ("_low", spread.low), ("_high", spread.high)):
+                    scores.put(f"{name} {part}_ms{end} batch={batch}", value)
+    return scores
+
+
+def _smaller(subject: Subject, method: str, keep: int, inputs: int, settings: Mapping[str, Any]) -> Host:
+    info = subject.task.info
+    if info.objective not in ("classification", "sequence"):
+        raise UsageError(f"task '{info.name}' has no classes; a compressed model is judged by its accuracy.")
+    met = meet(subject.model, subject.data("validation").inputs[:inputs], precision=subject.precision)
+    return compress(subject.model, met, load_compressor(method), keep, settings, subject.seed)
+
+
+def _accuracy(subject: Subject, model: Host) -> float:
+    test = subject.data("test")
+    return accuracy(answer(model, test, precision=subject.precision).logits_NC, test.targets)
+
+
+def _recipe(subject: Subject, steps: int, batch: int, lr: float) -> Recipe:
+    """The same for every method: batches, their order and their augmentation."""
+    return Recipe(
+        steps=steps,
+        batch=batch,
+        micro_batch=None,
+        lr=lr,
+        weight_decay=0.0,
+        loss_weights={},
+        precision=subject.precision,
+        augment=subject.task.augment,
+        seed=subject.seed,
+        objective=subject.task.info.objective,
+    )

@@ -1,0 +1,95 @@
+"""The runs of the suite: one sparse model made smaller in several ways, and small models trained as such."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from moebench.reports.claim import NOT_RUN
+from moebench.reports.evidence import Evidence, Series
+from moebench.reports.verdict import Bound, Finding, Item, difference, every, mean, ratio
+
+PART = "compress"
+SPARSE = "sparse"
+"""The arm that is made smaller."""
+
+EXPERTS = 16
+KEEPS = (8, 4, 2)
+"""Of :data:`EXPERTS`, a layer on average."""
+
+SEEDS = 5
+"""Fewer training seeds settle none of these claims."""
+
+Moment = Literal["unrecovered", "after"]
+"""At once, or after recovery."""
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way to make the model smaller: its name here, the method, and what that is given."""
+
+    name: str
+    method: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def of(self, evidence: Evidence, keep: int, score: str) -> Series:
+        """A score of the compressed models, by training seed."""
+        took = {"method": self.method, "keep": keep, "settings": dict(self.settings)}
+        return evidence.values(PART, "compressed", SPARSE, score, **took)
+
+
+ALL = Way("all experts", "keep_all")
+MERGE = Way("merge", "merge", {"align": True})
+UNALIGNED = Way("merge, not aligned", "merge", {"align": False})
+FACTORED = Way("merge, then compress", "merge_compress", {"rank": 8, "sparse": 0.1})
+REAP = Way("prune by saliency (REAP)", "prune_reap")
+USAGE = Way("prune by usage", "prune_usage")
+RANDOM = Way("prune at random", "prune_random")
+WAYS = (MERGE, FACTORED, REAP, USAGE, RANDOM)
+
+
+def whole(evidence: Evidence) -> Series:
+    """Accuracy of the model with all its experts, taught for as many steps as the compressed ones."""
+    return ALL.of(evidence, EXPERTS, "after")
+
+
+def small(evidence: Evidence, keep: int) -> Series:
+    """Accuracy of the model that was trained with so many experts, for as many steps in all."""
+    return evidence.values(PART, "final", f"small {keep}", "test_accuracy")
+
+
+def milliseconds(evidence: Evidence, name: str, batch: int = 100) -> Series:
+    """Of one pass of the whole model; of ``whole`` or ``<method> <keep>``."""
+    return evidence.values(PART, "compressed_cost", SPARSE, f"{name} model_ms batch={batch}")
+
+
+@dataclass(frozen=True)
+class More:
+    """Judge that one way leaves more accuracy than another at every number kept, paired by seed."""
+
+    one: Way
+    other: Way
+    moment: Moment
+    keeps: Sequence[int] = KEEPS
+
+    def __call__(self, evidence: Evidence) -> Finding:
+        """The finding over the numbers kept."""
+        return every([self._judge(evidence, keep) for keep in self.keeps], NOT_RUN)
+
+    def _judge(self, evidence: Evidence, keep: int) -> Item:
+        one, other = (way.of(evidence, keep, self.moment) for way in (self.one, self.other))
+        return above(f"{keep} of {EXPERTS} experts", one, other)
+
+
+def above(what: str, one: Series, other: Series, bound: float = 0.0) -> Item:
+    """Whether one accuracy is above the other by more than the bound."""
+    found = [mean(one), mean(other)]
+    note = " and ".join(f"{each.value:.3f}" if each else "-" for each in found)
+    return Bound(bound, least_seeds=SEEDS).judge(what, difference(one, other), note)
+
+
+def saved(evidence: Evidence, way: Way, keep: int, what: str) -> Series:
+    """The share of parameters, memory or FLOPs that is gone."""
+    after, before = (way.of(evidence, keep, name) for name in (what, f"{what} before"))
+    return {seed: 1 - value for seed, value in ratio(after, before).items()}

@@ -1,0 +1,100 @@
+"""The suite ``compress``: what its plan holds equal, and a few steps of it from end to end."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from moebench.reports.compress.arms import ALL, EXPERTS, KEEPS, SEEDS, SPARSE, UNALIGNED, WAYS
+from moebench.reports.evidence import of_plans
+from moebench.runs import Store
+from moebench.sweeps.load import load_parts
+from moebench.sweeps.plan import plan_sweep
+from sweeps import run, write
+
+REAL = os.environ.get("MOEBENCH_TEST_DATA")
+_, (SWEEP,) = load_parts("compress")
+
+
+def tiny(tmp_path, *measures, arms=(SPARSE,), **takes):
+    """The suite with a few steps on digits, and of its measures those of these names."""
+    values = SWEEP.model_dump(exclude_none=True) | {"name": "compress", "seeds": 1, "full_seeds": 1}
+    values["training"] |= {"steps": 3, "batch": 16}
+    values["measure"] = [each for each in values["measure"] if each["name"] in measures]
+    for each in values["measure"]:
+        each["takes"] |= {name: value for name, value in takes.items() if name in each["takes"]}
+        each.pop("seeds", None)
+    host = {"name": "vit", "dim": 16, "depth": 2, "heads": 2, "patch": 2}
+    values["arm"] = [
+        {**each, "task": "digits", "host": host, "measures": [m for m in each["measures"] if m in measures]}
+        for each in values["arm"]
+        if each["name"] in arms
+    ]
+    for each in values["arm"]:
+        each["training"] = {}
+    return write(tmp_path / "compress.toml", values)
+
+
+def test_every_way_and_number_kept_is_measured_and_recovered_alike():
+    taken = [each.takes for each in SWEEP.measure if each.kind == "compressed"]
+    recovered = [each for each in taken if each["steps"]]
+    found = {(each["method"], each["keep"], str(dict(each["settings"]))) for each in recovered}
+    wanted = {(way.method, keep, str(dict(way.settings))) for way in WAYS for keep in KEEPS}
+    assert found == wanted | {(ALL.method, EXPERTS, "{}")}
+    alike = [{name: each[name] for name in ("inputs", "steps", "batch", "lr")} for each in recovered]
+    assert all(each == alike[0] for each in alike)
+    assert [each["settings"] for each in taken if not each["steps"]] == [dict(UNALIGNED.settings)] * len(KEEPS)
+    assert SWEEP.seeds >= SEEDS
+
+
+def test_small_models_have_the_parameters_of_merged_ones_and_their_steps():
+    arms = {each.name: each for each in SWEEP.arm}
+    expert = 64 * 128 + 128 + 128 * 64 + 64  # two products with biases
+    recovery = next(each.takes["steps"] for each in SWEEP.measure if each.name == "merge 8")
+    assert arms[SPARSE].expert_width == 128
+    for keep in KEEPS:
+        small = arms[f"small {keep}"]
+        assert small.budget == 2 * (keep * expert + 64 * EXPERTS)
+        assert small.settings["experts"] == keep
+        assert SWEEP.training_of(small).steps == SWEEP.training.steps + recovery
+
+
+@pytest.mark.skipif(not REAL, reason="MOEBENCH_TEST_DATA names no directory with cifar10/*.parquet")
+def test_the_plan_can_be_made():
+    plan = plan_sweep(SWEEP, full=False, device="cpu", data=Path(REAL))
+    assert len(plan.finals) == 4 * SWEEP.seeds
+    assert len(plan.derived) == (1 + len(WAYS) * len(KEEPS) + len(KEEPS)) * SWEEP.seeds
+    assert len(plan.alone) == SWEEP.seeds
+    merged = [work.cell.session for work in plan.derived if work.cell.session["takes"]["method"] == "merge"]
+    assert all(len(each["code"]["merge"]) == 20 for each in merged)
+
+
+def test_a_few_steps_of_it_run_from_end_to_end(tmp_path):
+    measures = (
+        "keep_all",
+        "merge 4",
+        "merge_compress 4",
+        "prune_reap 4",
+        "prune_random 4",
+        "merge unaligned 4",
+        "cost",
+    )
+    takes = {"inputs": 64, "steps": 2, "batch": 16, "keeps": [4], "batches": [1, 4], "rounds": 2, "repeats": 1}
+    session = run(tiny(tmp_path, *measures, **takes), tmp_path / "results")
+    assert session.unfinished == []
+    evidence = of_plans("compress", "", session.plans, Store(tmp_path / "results"))
+    for way in (*WAYS[:3], WAYS[4], UNALIGNED):
+        assert len(way.of(evidence, 4, "unrecovered")) == 1
+        assert way.of(evidence, 4, "layers_params")[0] < way.of(evidence, 4, "layers_params before")[0]
+        assert way.of(evidence, 4, "weights_mib")[0] < way.of(evidence, 4, "weights_mib before")[0]
+        assert way.of(evidence, 4, "experts 0")[0] + way.of(evidence, 4, "experts 1")[0] == 8
+    merged, pruned = WAYS[0], WAYS[2]
+    assert merged.of(evidence, 4, "layers_params") == pruned.of(evidence, 4, "layers_params")
+    assert merged.of(evidence, 4, "model_flops")[0] < merged.of(evidence, 4, "model_flops before")[0]
+    assert ALL.of(evidence, EXPERTS, "unrecovered") == ALL.of(evidence, EXPERTS, "before")
+    (timed,) = evidence.find("compress", "compressed_cost", SPARSE)
+    for name in ("whole", "merge 4", "merge_compress 4", "prune_usage 4"):
+        assert timed.record.scores[f"{name} model_ms batch=4"] > 0
+        assert timed.record.scores[f"{name} layers_ms_high batch=1"] > 0

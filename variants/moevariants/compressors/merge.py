@@ -1,0 +1,82 @@
+"""Experts that choose alike become one (MC-SMoE: Li et al., arXiv 2310.01334)."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Generator, Tensor
+
+from moebench.contract import Met, Settings
+from moevariants.compressors.alignment import aligned
+from moevariants.compressors.factored import FactoredExperts
+from moevariants.compressors.grouping import dominant_of, numbered
+from moevariants.compressors.reduced import ReducedLayer, bank_of, reducible
+from moevariants.parts.experts import Experts
+from moevariants.parts.settings import Given
+
+
+class Merge:
+    """M-SMoE, section 3.1: the most used experts stay, each other one joins the one that the router treats most alike.
+
+    Hidden units are first put into the order of the dominant expert's (setting ``align``, true); then the members'
+    weights are averaged by their usage. The router stays as it is: whoever chose a member has the merged expert.
+    """
+
+    name = "merge"
+
+    def compress(self, met: Met, keep: int, settings: Settings, generator: Generator) -> ReducedLayer:
+        """A layer of ``keep`` experts."""
+        given = Given(self.name, ("align",), settings)
+        bank, group_E = merged(met, keep, align=given.switch("align", True))
+        layer, _ = reducible(met.layer)
+        return ReducedLayer(layer, bank, group_E)
+
+
+class MergeCompress:
+    """MC-SMoE: merged as by :class:`Merge`, then each weight W becomes U V + S (section 3.2).
+
+    Settings: ``rank`` of U V (32, as in the paper); ``sparse``, the share of the hidden units that S holds (0.1). The
+    paper prunes S while it recovers, by gradients; here S is chosen at once, so that U V + S is nearest to W.
+    """
+
+    name = "merge_compress"
+
+    def compress(self, met: Met, keep: int, settings: Settings, generator: Generator) -> ReducedLayer:
+        """A layer of ``keep`` experts with fewer parameters each."""
+        given = Given(self.name, ("align", "rank", "sparse"), settings)
+        layer, experts = reducible(met.layer)
+        dim, hidden = experts.w_in_EDH.shape[1:]
+        most = min(dim, hidden, experts.w_out_EHO.shape[2])
+        rank, share = given.whole("rank", min(32, most), most, " (the smaller side of its weights)"), 0.1
+        if "sparse" in settings:
+            share = given.number("sparse", share)
+            if share > 1:
+                raise given.wrong("sparse", "a share from 0 to 1")
+        bank, group_E = merged(met, keep, align=given.switch("align", True))
+        factored = FactoredExperts(bank, rank, math.ceil(share * hidden))
+        return ReducedLayer(layer, factored, group_E)
+
+
+@torch.no_grad()
+def merged(met: Met, keep: int, *, align: bool) -> tuple[Experts, Tensor]:
+    """The bank of merged experts, and group_E, the one of them that each expert is in."""
+    layer, experts = reducible(met.layer)
+    dominant_E = dominant_of(layer, met, keep)
+    stacks = aligned(experts, dominant_E) if align else list(experts.stacks)
+    _, group_E = numbered(dominant_E)
+    share_GE = shares(met.usage_E, group_E, keep)
+    return bank_of(experts, [None if stack is None else _averaged(share_GE, stack) for stack in stacks]), group_E
+
+
+def shares(usage_E: Tensor, group_E: Tensor, keep: int) -> Tensor:
+    """share_GE: the weight of each member in its group, by usage; equal ones where no member was used."""
+    in_GE = (group_E == torch.arange(keep, device=group_E.device).unsqueeze(1)).double()
+    used_GE = in_GE * usage_E
+    used_GE = torch.where(used_GE.sum(1, keepdim=True) > 0, used_GE, in_GE)
+    return used_GE / used_GE.sum(1, keepdim=True)
+
+
+def _averaged(share_GE: Tensor, stack: Tensor) -> Tensor:
+    mean: Tensor = torch.tensordot(share_GE, stack.double(), dims=1)
+    return mean.to(stack)
