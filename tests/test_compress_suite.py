@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from moebench.reports.compress.arms import ALL, EXPERTS, KEEPS, SEEDS, SPARSE, UNALIGNED, WAYS
+from moebench.reports.compress.arms import ALL, EXPERTS, KEEPS, SEEDS, SPARSE, TRAINED_SMALL, UNALIGNED, WAYS
 from moebench.reports.evidence import of_plans
 from moebench.runs import Store
 from moebench.sweeps.load import load_parts
@@ -54,7 +54,7 @@ def test_small_models_have_the_parameters_of_merged_ones_and_their_steps():
     expert = 64 * 128 + 128 + 128 * 64 + 64  # two products with biases
     recovery = next(each.takes["steps"] for each in SWEEP.measure if each.name == "merge 8")
     assert arms[SPARSE].expert_width == 128
-    for keep in KEEPS:
+    for keep in TRAINED_SMALL:
         small = arms[f"small {keep}"]
         assert small.budget == 2 * (keep * expert + 64 * EXPERTS)
         assert small.settings["experts"] == keep
@@ -64,7 +64,7 @@ def test_small_models_have_the_parameters_of_merged_ones_and_their_steps():
 @pytest.mark.skipif(not REAL, reason="MOEBENCH_TEST_DATA names no directory with cifar10/*.parquet")
 def test_the_plan_can_be_made():
     plan = plan_sweep(SWEEP, full=False, device="cpu", data=Path(REAL))
-    assert len(plan.finals) == 4 * SWEEP.seeds
+    assert len(plan.finals) == (1 + len(TRAINED_SMALL)) * SWEEP.seeds
     assert len(plan.derived) == (1 + len(WAYS) * len(KEEPS) + len(KEEPS)) * SWEEP.seeds
     assert len(plan.alone) == SWEEP.seeds
     merged = [work.cell.session for work in plan.derived if work.cell.session["takes"]["method"] == "merge"]

@@ -1,6 +1,6 @@
 """What is left of a sparse model whose experts are merged, compressed or pruned: arXiv 2310.01334, arXiv 2510.13999."""
 
-from moebench.reports.compress.arms import PART, SPARSE
+from moebench.reports.compress.arms import PART, SPARSE, TRAINED_SMALL
 from moebench.reports.compress.claims import CLAIMS
 from moebench.reports.compress.figures import PLOTS
 from moebench.reports.compress.tables import before_and_after
@@ -17,6 +17,12 @@ REPORT = Report(
     "save in memory, work and time?",
     claims=CLAIMS,
     plots=PLOTS,
-    sized=((PART, (SPARSE, "small 8", "small 4", "small 2"), "CIFAR-10, the model before, and those trained small"),),
+    sized=(
+        (
+            PART,
+            (SPARSE, *(f"small {keep}" for keep in TRAINED_SMALL)),
+            "CIFAR-10, the model before, and those trained small",
+        ),
+    ),
     tables=(before_and_after,),
 )

@@ -18,6 +18,9 @@ EXPERTS = 16
 KEEPS = (8, 4, 2)
 """Of :data:`EXPERTS`, a layer on average."""
 
+TRAINED_SMALL = (4, 2)
+"""Of them, those that models were trained with from the start."""
+
 SEEDS = 5
 """Fewer training seeds settle none of these claims."""
 

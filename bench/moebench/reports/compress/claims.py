@@ -13,6 +13,7 @@ from moebench.reports.compress.arms import (
     RANDOM,
     REAP,
     SEEDS,
+    TRAINED_SMALL,
     UNALIGNED,
     USAGE,
     More,
@@ -33,10 +34,11 @@ NEXT_TO_NOTHING = 0.01
 MEMORY, WORK = 0.8, 0.2
 """Shares of the expert layers' parameters and of the model's FLOPs that MC-SMoE says it saves, at best."""
 
-EVERY_KEEP = (
-    f"Holds when the interval lies above 0 with {', '.join(map(str, KEEPS[:-1]))} and {KEEPS[-1]} of {EXPERTS} experts "
-    f"a layer; does not hold when one lies below 0; else it cannot be told. At least {SEEDS} training seeds."
+RULE = (
+    f"Holds when the interval lies above 0 with {{}} of {EXPERTS} experts a layer; does not hold when one lies below "
+    f"0; else it cannot be told. At least {SEEDS} training seeds."
 )
+EVERY_KEEP = RULE.format(f"{', '.join(map(str, KEEPS[:-1]))} and {KEEPS[-1]}")
 
 
 def lost(evidence: Evidence) -> Finding:
@@ -58,7 +60,7 @@ def smaller_for_nothing(evidence: Evidence) -> Finding:
 
 def beats_small(evidence: Evidence) -> Finding:
     """Merged models answer better than those trained small."""
-    pairs = [(k, MERGE.of(evidence, k, "after"), small(evidence, k)) for k in KEEPS]
+    pairs = [(k, MERGE.of(evidence, k, "after"), small(evidence, k)) for k in TRAINED_SMALL]
     return every([above(f"{k} of {EXPERTS} experts", merged, trained) for k, merged, trained in pairs], NOT_RUN)
 
 
@@ -204,7 +206,7 @@ CLAIMS: tuple[Claim, ...] = (
         paper="Neither compares with it.",
         here="Test accuracy after recovery, less that of a model trained with so many experts and parameters for as "
         "many steps in all.",
-        rule=EVERY_KEEP,
+        rule=RULE.format(" and ".join(map(str, TRAINED_SMALL))),
         unit="difference",
         judge=beats_small,
     ),

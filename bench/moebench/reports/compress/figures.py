@@ -14,6 +14,7 @@ from moebench.reports.compress.arms import (
     PART,
     RANDOM,
     REAP,
+    TRAINED_SMALL,
     UNALIGNED,
     USAGE,
     WAYS,
@@ -47,7 +48,6 @@ MARKS = {
     USAGE.name: "^",
     RANDOM.name: "x",
 }
-TRAINED_SMALL = "trained small"
 
 
 def accuracy_by_kept(evidence: Evidence) -> Figure | None:
@@ -59,7 +59,7 @@ def accuracy_by_kept(evidence: Evidence) -> Figure | None:
     _level(axes[0], ALL.of(evidence, EXPERTS, "before"))
     axes[0].set_title("at once")
     _curves(axes[1], evidence, WAYS, "after")
-    curve(axes[1], {float(k): small(evidence, k) for k in KEEPS}, INK, marker="P", label=TRAINED_SMALL)
+    curve(axes[1], {float(k): small(evidence, k) for k in TRAINED_SMALL}, INK, marker="P", label="trained small")
     _level(axes[1], whole(evidence))
     axes[1].set_title("after recovery")
     for axis in axes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from moebench.board.formats.numbers import MISSING, short, with_interval
 from moebench.board.formats.numbers import milliseconds as milliseconds_text
-from moebench.reports.compress.arms import ALL, EXPERTS, KEEPS, WAYS, Way, milliseconds, small
+from moebench.reports.compress.arms import ALL, EXPERTS, KEEPS, TRAINED_SMALL, WAYS, Way, milliseconds, small
 from moebench.reports.evidence import Evidence, Series
 from moebench.reports.table import Table
 from moebench.reports.verdict import mean
@@ -29,6 +29,7 @@ def before_and_after(evidence: Evidence) -> Table | None:
         for way in WAYS:
             name = f"{way.name}, {keep}"
             rows.append(_row(evidence, name, way, keep, "", "unrecovered", f"{way.method} {keep}"))
+    for keep in TRAINED_SMALL:
         trained = (f"trained with {keep}", MISSING, _accuracy(small(evidence, keep)))
         rows.append((*trained, *[MISSING] * (len(HEAD) - len(trained))))
     return Table(

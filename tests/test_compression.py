@@ -1,0 +1,265 @@
+"""Smaller models: how many experts each layer keeps, what they met, recovery, sizes."""
+
+from __future__ import annotations
+
+import copy
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from hand_made import digits, installed, model_of, recipe
+from moebench.compression.allocate import allocate
+from moebench.compression.compress import compress, meet
+from moebench.compression.recover import TEACHER, TEMPERATURE, Taught, recover
+from moebench.compression.sizes import stable_rank, weights_mib
+from moebench.contract import LayerShape
+from moebench.derived import MEASURES, Subject, rests_on
+from moebench.errors import PluginError, UnknownNameError, UsageError
+from moebench.hosts.host import Call
+from moebench.plugins.compressors import compressor_digest, load_compressor
+from moebench.tasks import get_task
+from moebench.training.evaluate import answer
+from packages import Site
+
+DATA = digits("train", 64)
+SQUARE = LayerShape(dim=4, out_dim=4, tokens=2)
+TAKES = {"method": "merge", "keep": 4, "inputs": 32, "steps": 2, "batch": 16, "lr": 1e-3}
+
+
+def usage(*counts):
+    return torch.tensor(counts, dtype=torch.float64) / sum(counts)
+
+
+def sparse(**settings):
+    return model_of("sparse_topk", **settings).eval()
+
+
+def smaller(model, method="merge", keep=4, seed=0, **settings):
+    return compress(model, meet(model, DATA.inputs), load_compressor(method), keep, settings, seed)
+
+
+# How many stay where
+
+
+def test_the_most_used_of_all_layers_stay():
+    even, uneven = usage(1, 1, 1, 1), usage(6, 1, 0.5, 0.5)
+    # Four of eight: the first of each layer, then the largest shares, 0.25 three times before 0.125.
+    assert allocate([even, uneven], 2) == [3, 1]
+    assert allocate([uneven, even], 2) == [1, 3]
+    assert allocate([even, uneven], 4) == [4, 4]
+
+
+def test_every_layer_keeps_one():
+    assert allocate([usage(1, 1, 1, 1), usage(1, 0, 0, 0)], 1) == [1, 1]
+    assert allocate([usage(1, 1, 1, 1), usage(1, 0, 0, 0), usage(9, 1, 0, 0)], 2) == [4, 1, 1]
+
+
+@pytest.mark.parametrize("keep", [1, 2, 3, 5, 8])
+def test_it_is_the_number_asked_for_on_average(keep):
+    torch.manual_seed(0)
+    usages = [usage(*torch.rand(8).tolist()) for _ in range(3)]
+    numbers = allocate(usages, keep)
+    assert sum(numbers) == 3 * keep
+    assert all(1 <= number <= 8 for number in numbers)
+
+
+@pytest.mark.parametrize("keep", [0, 9, True, 2.0])
+def test_a_number_that_cannot_be_kept(keep):
+    with pytest.raises(UsageError, match=f"{keep} of 8 experts cannot be kept; give a number from 1 to 8."):
+        smaller(sparse(), keep=keep)
+
+
+# What layers met, and the model that comes of it
+
+
+def test_layers_meet_what_they_meet_in_the_model():
+    model = sparse()
+    call = Call(keep_inputs=True)
+    with torch.no_grad():
+        model.run(DATA.inputs, call)
+    for met, layer, x_BTD, routing in zip(
+        meet(model, DATA.inputs), model.layers(), call.inputs, call.routings, strict=True
+    ):
+        assert met.layer is layer
+        assert torch.equal(met.x_BTD, x_BTD)
+        assert torch.equal(met.routing.chosen_BTK, routing.chosen_BTK)
+        assert float(met.usage_E.sum()) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("method", ["merge", "merge_compress", "prune_reap", "prune_usage", "prune_random"])
+def test_the_model_is_left_as_it_was(method):
+    model = sparse()
+    before, answers = copy.deepcopy(model.state_dict()), answer(model, DATA).logits_NC
+    settings = {"rank": 2} if method == "merge_compress" else {}
+    small = smaller(model, method, **settings)
+    assert sum(layer.num_experts for layer in small.layers()) == 8
+    assert not torch.equal(answer(small, DATA).logits_NC, answers)
+    with torch.no_grad():
+        for parameter in small.parameters():
+            parameter.zero_()
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+    assert torch.equal(answer(model, DATA).logits_NC, answers)
+
+
+def test_keeping_all_changes_no_answer():
+    model = sparse()
+    for method in ("keep_all", "merge", "prune_reap", "prune_usage"):
+        small = smaller(model, method, keep=8)
+        torch.testing.assert_close(answer(small, DATA).logits_NC, answer(model, DATA).logits_NC)
+
+
+def test_what_is_drawn_follows_the_seed():
+    model = sparse()
+    kept = [[layer.open_E.tolist() for layer in smaller(model, "prune_random", seed=s).layers()] for s in (0, 0, 1)]
+    assert kept[0] == kept[1] != kept[2]
+    assert kept[0][0] != kept[0][1]
+
+
+@pytest.mark.parametrize("name", ["dense", "soft_moe", "expert_choice", "mu_moe_cp", "modse"])
+@pytest.mark.parametrize("method", ["merge", "prune_random"])
+def test_a_model_that_it_is_not_for_is_refused_in_one_sentence(name, method):
+    with pytest.raises(UsageError, match=f"{method}: this model cannot be compressed: .*[^.]\\.$") as caught:
+        smaller(model_of(name).eval(), method, keep=1)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_wrong_setting_is_one_sentence():
+    with pytest.raises(UsageError, match="merge has no setting 'aline'; did you mean 'align'"):
+        smaller(sparse(), aline=True)
+
+
+# Recovery
+
+
+def test_the_loss_is_half_the_labels_and_half_the_teachers_by_hand():
+    taught_NC, said_NC = torch.tensor([[2.0, 0.0], [0.0, 4.0]]), torch.tensor([[0.0, 1.0], [0.0, 2.0]])
+    target_N = torch.tensor([0, 1])
+    loss = Taught(SimpleNamespace(run=lambda x, call: taught_NC), recipe())(torch.zeros(2), said_NC, target_N)
+    wanted = (taught_NC / TEMPERATURE).softmax(1)
+    apart = (wanted * (wanted.log() - (said_NC / TEMPERATURE).log_softmax(1))).sum(1).mean()
+    labels = F.cross_entropy(said_NC, target_N)
+    assert float(loss) == pytest.approx(float((1 - TEACHER) * labels + TEACHER * TEMPERATURE**2 * apart))
+
+
+def test_a_student_that_is_its_teacher_learns_from_labels_alone():
+    model = sparse()
+    criterion = Taught(model, recipe())
+    said_NC = model.run(DATA.inputs, Call())
+    loss = criterion(DATA.inputs, said_NC, DATA.targets)
+    assert float(loss.detach()) == pytest.approx(0.5 * float(F.cross_entropy(said_NC, DATA.targets).detach()), rel=1e-5)
+
+
+def test_recovery_brings_answers_nearer_and_leaves_the_teacher_alone():
+    teacher = sparse(experts=4)
+    student = smaller(teacher, keep=1)
+    before = copy.deepcopy(teacher.state_dict())
+    wanted_NC = answer(teacher, DATA).logits_NC
+    apart = (answer(student, DATA).logits_NC - wanted_NC).abs().mean()
+    again = copy.deepcopy(student)
+    for each in (student, again):
+        recover(each, teacher, DATA, recipe(steps=60, lr=3e-3))
+    assert (answer(student, DATA).logits_NC - wanted_NC).abs().mean() != apart
+    assert all(torch.equal(before[name], value) for name, value in teacher.state_dict().items())
+    assert torch.equal(answer(student, DATA).logits_NC, answer(again, DATA).logits_NC)
+    agree = (answer(student, DATA).logits_NC.argmax(1) == DATA.targets).double().mean()
+    assert agree > 0.9
+
+
+# Sizes
+
+
+def test_stable_ranks_by_hand():
+    layer = installed("sparse_topk").build(SQUARE, 4, {"experts": 2, "top_k": 1})
+    with torch.no_grad():
+        layer.experts.w_in_EDH.copy_(torch.eye(4).expand(2, -1, -1))  # 4
+        layer.experts.w_out_EHO.zero_()
+        layer.experts.w_out_EHO[0, 0, 0] = 3.0  # 1
+        layer.experts.w_out_EHO[1] = torch.diag(torch.tensor([2.0, 1.0, 1.0, 0.0]))  # 6 / 4
+    assert stable_rank([layer]) == pytest.approx((4 + 4 + 1 + 1.5) / 4)
+
+
+def test_a_layer_without_matrices_of_experts_has_no_rank():
+    with pytest.raises(ValueError, match="its experts have no matrices of their own"):
+        stable_rank([installed("dense").build(SQUARE, 4, {})])
+
+
+def test_weights_are_counted_as_they_are_stored():
+    model = torch.nn.Linear(3, 2)
+    model.register_buffer("seen", torch.zeros(5, dtype=torch.int64))
+    assert weights_mib(model) * 2**20 == 4 * 8 + 8 * 5
+
+
+# The measures
+
+
+def subject(name="sparse_topk", task=None, **settings):
+    model = model_of(name, **settings).eval()
+    return Subject(model, installed(name).traits, task or get_task("digits"), None, torch.device("cpu"), "fp32", {}, 7)
+
+
+def test_the_measure_says_what_was_and_what_is():
+    values = MEASURES["compressed"](subject(), **TAKES).values
+    assert (values["experts 0"] + values["experts 1"]) == 8
+    assert values["layers_params"] < values["layers_params before"] < values["model_params before"]
+    assert values["weights_mib"] < values["weights_mib before"]
+    assert values["layers_flops"] < values["layers_flops before"] < values["model_flops before"]
+    assert 0 <= values["unrecovered"] <= 1
+    assert 0 <= values["after"] <= 1
+    assert 1 <= values["stable_rank"] < values["stable_rank before"] + 1
+
+
+def test_without_recovery_there_is_a_reason_and_of_factored_weights_there_is_no_rank():
+    takes = TAKES | {"method": "merge_compress", "settings": {"rank": 2}, "steps": 0}
+    scores = MEASURES["compressed"](subject(), **takes)
+    assert (scores.values["after"], scores.reasons["after"]) == (None, "it was not recovered")
+    assert scores.values["stable_rank"] is None
+    assert "other parameters" in scores.reasons["stable_rank"]
+    assert scores.values["stable_rank before"] >= 1
+
+
+def test_a_task_without_classes_is_refused():
+    norm = get_task("norm")
+    with pytest.raises(UsageError, match="task 'norm' has no classes; a compressed model is judged by its accuracy"):
+        MEASURES["compressed"](subject(task=norm), **TAKES)
+
+
+# Methods as plug-ins
+
+
+def test_an_unknown_method_is_one_sentence():
+    with pytest.raises(UnknownNameError, match="unknown compressor 'mrege'; did you mean 'merge'?"):
+        load_compressor("mrege")
+
+
+def test_code_is_part_of_a_measures_identity():
+    assert rests_on({"method": "merge"}) == {"merge": compressor_digest("merge")}
+    assert rests_on({"methods": ["merge", "prune_reap"]}).keys() == {"merge", "prune_reap"}
+    assert rests_on({"inputs": 3}) == {}
+    assert compressor_digest("merge") != compressor_digest("prune_reap")
+
+
+METHOD = """
+    class Half:
+        name = "half"
+
+        def compress(self, met, keep, settings, generator):
+            import copy
+            return copy.deepcopy(met.layer)
+"""
+
+
+def test_a_strangers_method_is_found_and_wrong_ones_are_told(tmp_path, monkeypatch):
+    site = Site(tmp_path / "site", monkeypatch)
+    site.write("their_methods.py", METHOD + "    class Nameless:\n        name = 'other'\n")
+    points = {"half": "their_methods:Half", "bad": "their_methods:Nameless", "gone": "their_methods:Gone"}
+    site.install("their-methods", points, group="moebench.compressors")
+    model = sparse()
+    small = compress(model, meet(model, DATA.inputs), load_compressor("half"), 2, {}, 0)
+    assert torch.equal(answer(small, DATA).logits_NC, answer(model, DATA).logits_NC)
+    assert len(compressor_digest("half")) == 20
+    with pytest.raises(PluginError, match=r"compressor bad: it needs a method compress\(\) and the name 'bad'"):
+        load_compressor("bad")
+    with pytest.raises(PluginError, match="compressor gone: it fails to import"):
+        load_compressor("gone")
