@@ -229,7 +229,7 @@ def test_a_task_without_classes_is_refused():
 
 
 def test_an_unknown_method_is_one_sentence():
-    with pytest.raises(UnknownNameError, match="unknown compressor 'mrege'; did you mean 'merge'?"):
+    with pytest.raises(UnknownNameError, match="unknown compressor 'mrege'; did you mean 'merge'"):
         load_compressor("mrege")
 
 

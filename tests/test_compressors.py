@@ -97,6 +97,17 @@ def test_units_are_put_in_the_order_of_the_references_by_hand():
     assert b_out.tolist() == [[7.0], [8.0]]
 
 
+def test_biases_have_a_say_in_the_order():
+    """Units that differ in nothing but their biases."""
+    experts = Experts(2, 1, 2, 1, LayerShape(dim=1, out_dim=1, tokens=1)).double()
+    with torch.no_grad():
+        experts.w_in_EDH.fill_(1.0)
+        experts.w_out_EHO.fill_(1.0)
+        experts.b_in_EH.copy_(torch.tensor([[1.0, -1.0], [-1.0, 1.0]]))
+    _, b_in, _, _ = aligned(experts, torch.tensor([0, 0]))
+    assert b_in.tolist() == [[1.0, -1.0], [1.0, -1.0]]
+
+
 def agreement(stacks, others):
     """<W_in, W_in'> + <b_in, b_in'> + <W_out, W_out'> of two experts."""
     pairs = zip(stacks[:3], others[:3], strict=True)
@@ -153,6 +164,13 @@ def test_experts_join_the_dominant_one_that_the_router_treats_most_alike():
     assert dominant_of(met.layer, met, 2).tolist() == [0, 0, 2, 2]
     assert dominant_of(met.layer, met, 4).tolist() == [0, 1, 2, 3]
     assert dominant_of(met.layer, met, 1).tolist() == [0, 0, 0, 0]
+
+
+def test_likeness_is_of_direction_and_not_of_size():
+    """Expert 1 is half of expert 2, and its product with expert 0, which is large, is larger."""
+    met = told([[9, 1.5, 3, 0], [9, 1.5, 3, 0], [9, -0.5, -1, 0], [9, 1.5, 3, 0], [9, 1.5, 3, 0]])
+    assert met.usage_E.argsort(descending=True)[:2].tolist() == [0, 2]
+    assert dominant_of(met.layer, met, 2).tolist()[:3] == [0, 2, 2]
 
 
 def test_members_weigh_by_usage_and_equally_where_nobody_was_used():

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from moebench.errors import MoebenchError
 from moebench.hosts import HOSTS
-from moebench.plugins.find import Found, find_backends, find_variants
+from moebench.plugins.find import Found, find_backends, find_compressors, find_variants
 from moebench.suites import find_suites
 from moebench.tasks import TASKS
 
@@ -73,6 +73,11 @@ def backends(load: bool) -> Table:
     return _plugins("backends", find_backends(), _load_backend if load else None)
 
 
+def compressors(load: bool) -> Table:
+    """Name, package, and what it is, or why it cannot be used."""
+    return _plugins("compressors", find_compressors(), _load_compressor if load else None)
+
+
 def _plugins(title: str, plugins: Mapping[str, Found], load: Callable[[Found], object] | None) -> Table:
     table = _table(title, "name", "package", "what it is")
     for found in plugins.values():
@@ -88,6 +93,7 @@ TABLES: Mapping[str, Callable[[bool], Table]] = {
     "tasks": tasks,
     "hosts": hosts,
     "backends": backends,
+    "compressors": compressors,
 }
 
 
@@ -136,6 +142,12 @@ def _load_backend(found: Found) -> object:
     from moebench.plugins.backends import load_backend
 
     return load_backend(found.name)
+
+
+def _load_compressor(found: Found) -> object:
+    from moebench.plugins.compressors import load_compressor
+
+    return load_compressor(found.name)
 
 
 def _problem_of(load: Callable[[Found], object], found: Found) -> str:

@@ -49,6 +49,7 @@ def command(
 
     import torch
 
+    from moebench.cli.record_data import check_data
     from moebench.cli.subset_table import print_comparison
     from moebench.execution.trained import load_trained
     from moebench.runs import Cell
@@ -61,7 +62,7 @@ def command(
     check_score(score)
     where, cell = choose_device(device), Cell.from_json(found.cell)
     _check_experts(found, cell)
-    _check_data(found, cell, data)
+    check_data(found, cell, data)
     torch.set_num_threads(cell.threads)
     model, precision = load_trained(store, found, where), cell.precision
     task = get_task(cell.task)
@@ -85,19 +86,6 @@ def _check_experts(record: Record, cell: Cell) -> None:
         raise UsageError(f"{name}, whose layers show no routing; there is no subset of experts to choose.")
     if get_task(cell.task).info.objective not in ("classification", "sequence"):
         raise UsageError(f"{name} on task '{cell.task}', which has no classes; a subset is judged by its accuracy.")
-
-
-def _check_data(record: Record, cell: Cell, data: Path | None) -> None:
-    """:class:`DataError` if the data are missing, or are not those of the record."""
-    from moebench.errors import DataError
-    from moebench.tasks import get_task
-
-    task = get_task(cell.task)
-    if task.digest(data) != cell.data_digest:
-        raise DataError(
-            f"the copy of {task.label(data)} that is here is not the one of record {record.identity}; "
-            "name the directory that holds it with --data DIR."
-        )
 
 
 def _on(device: torch.device, split: Split) -> Split:

@@ -12,7 +12,7 @@ from moevariants.parts.settings import Given
 
 
 class PruneReap:
-    """REAP (Lasby et al., arXiv 2510.13999, equation 9): the experts of largest saliency stay.
+    """REAP (Lasby et al., arXiv 2510.13999): the experts of largest saliency stay.
 
     Saliency is the mean, over the tokens that chose an expert, of router weight times the norm of what it answered.
     """
