@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLOURS = {"none": GREY, "importance": BLUE, "kl": GREEN, HARD: ORANGE, PLAIN: INK, PLAIN_ACTIVE: PURPLE}
+BRIEF = {"none": "no constraint", "importance": "soft, CV²", "kl": "soft, KL", HARD: "hard"}
 MARKS = {"none": "o", "importance": "s", "kl": "D", HARD: "^"}
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
@@ -40,13 +41,15 @@ def heat_maps(evidence: Evidence) -> Figure | None:
     if all(use_CE is None for use_CE in found.values()):
         return None
     figure, axes = panels(len(found), height=2.7, columns=len(CONSTRAINTS), sharey=True)
+    # An image chooses several experts, so that none of them has all choices of a class.
+    most = max(use_CE.max() for use_CE in found.values() if use_CE is not None)
     mesh = None
     for axis, ((family, what), use_CE) in zip(axes, found.items(), strict=True):
-        axis.set_title(f"{family.name}: {NAMES[what]}")
+        axis.set_title(f"{family.name}: {BRIEF[what]}")
         axis.grid(visible=False)
         if use_CE is None:
             continue
-        mesh = axis.pcolormesh(use_CE, cmap="cividis", vmin=0, vmax=1, edgecolors="face", linewidth=0.3)
+        mesh = axis.pcolormesh(use_CE, cmap="cividis", vmin=0, vmax=most, edgecolors="face", linewidth=0.3)
         classes, experts = use_CE.shape
         names = CLASSES if classes == len(CLASSES) else [str(c) for c in range(classes)]
         axis.set_yticks(np.arange(classes) + 0.5, labels=names)
