@@ -159,7 +159,7 @@ def test_the_report_is_written_with_its_rules(tmp_path):
     assert {path.stem for path in (tmp_path / "figures").glob("*.svg")} == {plot.name for plot in PLOTS}
     for claim in CLAIMS:
         assert claim.rule in (tmp_path / "report.md").read_text()
-    assert "Of 9 claims 9 hold, 0 do not hold, and 0 cannot be told" in text
+    assert "Of 9 claims 9 hold, 0 do not hold, and 0 are undecided" in text
     assert (tmp_path / "cnn.jsonl").is_file()
 
 

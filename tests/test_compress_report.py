@@ -143,7 +143,7 @@ def test_the_report_is_written_with_its_rules_and_its_table(tmp_path):
     for claim in CLAIMS:
         assert claim.rule in markdown
     for said in (text, markdown):
-        assert f"Of {len(CLAIMS)} claims {len(CLAIMS)} hold, 0 do not hold, and 0 cannot be told" in said
+        assert f"Of {len(CLAIMS)} claims {len(CLAIMS)} hold, 0 do not hold, and 0 are undecided" in said
         assert "prune by saliency (REAP), 8" in said
         assert "MiB of weights" in said
     again = write_report("compress", page.parent, tmp_path, tmp_path / "second")

@@ -48,7 +48,7 @@ def as_the_bound(experts, top_k):
 
 
 def verdicts(gap, seeds=5):
-    return {row.claim.key: row.finding.verdict for row in judge(REPORT.claims, evidence(gap, seeds))}
+    return {row.claim.key: row.finding.verdict for row in judge(REPORT, evidence(gap, seeds))}
 
 
 def test_the_bound_by_hand():

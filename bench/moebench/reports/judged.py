@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from moebench.board.formats.numbers import bounds, fixed
 from moebench.reports.claim import Claim, Unit
 from moebench.reports.evidence import Evidence
+from moebench.reports.report import Report
 from moebench.reports.verdict import FAILS, HOLDS, OPEN, Estimate, Finding, Item
 
 PLACES: Mapping[Unit, int] = {
@@ -29,8 +30,14 @@ SIGNED: tuple[Unit, ...] = ("difference", "MSE", "slope", "rank correlation")
 class Judged:
     """A claim and what came of it."""
 
+    report: Report
     claim: Claim
     finding: Finding
+
+    @property
+    def verdict(self) -> str:
+        """In the report's words."""
+        return self.report.called(self.finding.verdict)
 
     @property
     def number(self) -> str:
@@ -49,18 +56,19 @@ class Judged:
         return ", ".join(filter(None, (value, bounds(estimate, places))))
 
 
-def judge(claims: Iterable[Claim], evidence: Evidence) -> list[Judged]:
-    """The claims of the parts that the report is about, judged."""
+def judge(report: Report, evidence: Evidence) -> list[Judged]:
+    """The report's claims about the parts that there are, judged."""
     parts = {part.name for part in evidence.parts}
-    return [Judged(claim, claim.judge(evidence)) for claim in claims if claim.part in parts]
+    return [Judged(report, claim, claim.judge(evidence)) for claim in report.claims if claim.part in parts]
 
 
-def tally(rows: list[Judged]) -> str:
-    """How many claims hold, do not, and cannot be told."""
+def tally(report: Report, rows: list[Judged]) -> str:
+    """How many claims hold, do not, and are open."""
     count = Counter(row.finding.verdict for row in rows)
     return (
         f"Of {len(rows)} claims {count[HOLDS]} hold{'s' * (count[HOLDS] == 1)}, {count[FAILS]} "
-        f"{'does' if count[FAILS] == 1 else 'do'} not hold, and {count[OPEN]} cannot be told at this scale."
+        f"{'does' if count[FAILS] == 1 else 'do'} not hold, and {count[OPEN]} {'is' if count[OPEN] == 1 else 'are'} "
+        f"{report.undecided}."
     )
 
 
@@ -83,14 +91,14 @@ def _row(row: Judged) -> dict[str, Any]:
     said = ("key", "source", "part", "statement", "paper", "here", "rule", "unit")
     return {
         **{name: getattr(claim, name) for name in said},
-        "verdict": finding.verdict,
+        "verdict": row.verdict,
         "reason": finding.reason,
-        "decides": _item(finding.decides) if finding.decides else None,
-        "items": [_item(item) for item in finding.items],
+        "decides": _item(row.report, finding.decides) if finding.decides else None,
+        "items": [_item(row.report, item) for item in finding.items],
     }
 
 
-def _item(item: Item) -> dict[str, Any]:
+def _item(report: Report, item: Item) -> dict[str, Any]:
     estimate = item.estimate
     return {
         "what": item.what,
@@ -98,7 +106,7 @@ def _item(item: Item) -> dict[str, Any]:
         "low": estimate.low if estimate else None,
         "high": estimate.high if estimate else None,
         "seeds": estimate.seeds if estimate else 0,
-        "verdict": item.verdict,
+        "verdict": report.called(item.verdict),
         "reason": item.reason,
         "note": item.note,
     }

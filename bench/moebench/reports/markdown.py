@@ -13,7 +13,7 @@ from moebench.reports.table import tables_of
 
 def to_markdown(report: Report, evidence: Evidence, rows: list[Judged]) -> str:
     """The table of claims, and how each part was measured."""
-    lines = [f"# {escape(evidence.title)}", "", f"{report.source}. {tally(rows)}", ""]
+    lines = [f"# {escape(evidence.title)}", "", f"{report.source}. {tally(report, rows)}", ""]
     lines += [_line("claim", "the paper", "measured here", "verdict"), _line("---", "---", "---", "---")]
     lines += [_claim(row) for row in rows]
     lines += ["", INTERVALS, ""]
@@ -36,7 +36,7 @@ def _claim(row: Judged) -> str:
     finding = row.finding
     decides = finding.decides
     what = f" ({decides.what})" if decides and row.number != "-" else ""
-    verdict = f"**{finding.verdict}**" + (f": {escape(finding.reason)}" if finding.reason else "")
+    verdict = f"**{row.verdict}**" + (f": {escape(finding.reason)}" if finding.reason else "")
     return _line(escape(row.claim.statement), escape(row.claim.paper), escape(row.number + what), verdict)
 
 

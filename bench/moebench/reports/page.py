@@ -36,7 +36,7 @@ def to_html(report: Report, evidence: Evidence, rows: list[Judged], drawings: li
             evidence=evidence,
             report=report,
             intervals=INTERVALS,
-            tally=tally(rows),
+            tally=tally(report, rows),
             groups=[(part, titles[part], list(group)) for part, group in groupby(rows, lambda row: row.claim.part)],
             classes={HOLDS: "holds", FAILS: "fails"},
             tables=size_tables(report.sized, evidence),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from moebench.reports.claim import Claim
 from moebench.reports.plot import Plot
 from moebench.reports.table import Tabled
+from moebench.reports.verdict import OPEN, Verdict
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,7 +15,8 @@ class Report:
     """The content of a report, apart from its numbers.
 
     name: of the suite that it is of. source: whose claims they are, with the reference. question: a paragraph.
-    sized: (part, arms, caption) of the tables of sizes. tables: what else is shown in rows and columns.
+    undecided: what a verdict is called that the numbers leave open. sized: (part, arms, caption) of the tables of
+    sizes. tables: what else is shown in rows and columns.
     """
 
     name: str
@@ -22,8 +24,13 @@ class Report:
     question: str
     claims: tuple[Claim, ...]
     plots: tuple[Plot, ...]
+    undecided: str = OPEN
     sized: tuple[tuple[str, tuple[str, ...], str], ...] = ()
     tables: tuple[Tabled, ...] = ()
+
+    def called(self, verdict: Verdict) -> str:
+        """The verdict in this report's words."""
+        return self.undecided if verdict == OPEN else verdict
 
     @property
     def parts(self) -> tuple[str, ...]:

@@ -12,10 +12,10 @@ from moebench.board.model import Measure
 from moebench.board.statistics import Interval, mean_interval, paired_interval
 from moebench.reports.evidence import Series
 
-Verdict = Literal["holds", "does not hold", "not testable at this scale"]
+Verdict = Literal["holds", "does not hold", "undecided"]
 HOLDS: Verdict = "holds"
 FAILS: Verdict = "does not hold"
-OPEN: Verdict = "not testable at this scale"
+OPEN: Verdict = "undecided"
 
 LEAST_SEEDS = 3
 """Fewer training seeds settle nothing that varies from seed to seed."""

@@ -66,7 +66,7 @@ def _evidence(name: str, source: Sequence[SweepPlan | Part] | Path, results: Pat
 
 
 def _files(report: Report, evidence: Evidence) -> Iterator[tuple[str, bytes]]:
-    rows = judge(report.claims, evidence)
+    rows = judge(report, evidence)
     drawings, absent = draw(report.plots, evidence)
     for part in evidence.parts:
         yield str(pack_path(Path(), part.name)), to_lines(part).encode()

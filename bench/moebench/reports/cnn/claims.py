@@ -20,7 +20,7 @@ from moebench.reports.cnn.arms import (
 
 RULE = (
     "Holds when every interval lies above 0, for blocks and convolutions{}; does not hold when one lies below 0; else "
-    f"it cannot be told. At least {SEEDS} training seeds."
+    f"it is undecided. At least {SEEDS} training seeds."
 )
 EACH_SOFT = RULE.format(" and for both soft constraints")
 EACH = RULE.format("")

@@ -36,7 +36,7 @@ MEMORY, WORK = 0.8, 0.2
 
 RULE = (
     f"Holds when the interval lies above 0 with {{}} of {EXPERTS} experts a layer; does not hold when one lies below "
-    f"0; else it cannot be told. At least {SEEDS} training seeds."
+    f"0; else it is undecided. At least {SEEDS} training seeds."
 )
 EVERY_KEEP = RULE.format(f"{', '.join(map(str, KEEPS[:-1]))} and {KEEPS[-1]}")
 

@@ -20,5 +20,6 @@ REPORT = Report(
     "with seeds, intervals, nulls and rivals?",
     claims=CLAIMS,
     plots=PLOTS,
+    undecided="not testable at this scale",
     sized=SIZED,
 )
