@@ -31,7 +31,9 @@ ADVICE = (
 
 DETERMINING = (
     "budgets/*.py",
+    "compression/*.py",
     "contract/*.py",
+    "derived/compressed.py",
     "hosts/*.py",
     "planning/make.py",
     "planning/space.py",

@@ -109,7 +109,7 @@ def test_without_recovery_there_is_no_column_for_it(world, said):
 )
 def test_a_mistake_is_one_sentence(world, said, name, words, message):
     results, records = world
-    assert message in refused(said, records[name].identity, *words, "--results", results, "--steps", 0)
+    assert message in refused(said, records[name].identity, *words, "--results", results)
 
 
 def test_it_needs_a_number_and_a_record(said):

@@ -225,6 +225,12 @@ def test_pruned_layers_are_the_trained_one_among_the_experts_that_stay(keep):
     torch.testing.assert_close(pruned.route(met.x_BTD).mass_BE, wanted.mass_BE[:, pruned.open_E])
 
 
+def test_a_choice_of_a_closed_expert_is_not_kept_and_open_ones_all_are():
+    met = met_by(layer_of(experts=6))
+    assert smaller("prune_usage", met, 1).route(met.x_BTD).kept_BTK.sum(-1).unique().tolist() == [1]
+    assert smaller("prune_usage", met, 3).route(met.x_BTD).kept_BTK.all()
+
+
 def test_the_most_used_stay():
     met = met_by(layer_of(experts=6))
     pruned = smaller("prune_usage", met, 3)
@@ -291,9 +297,20 @@ def test_all_methods_but_factoring_leave_equally_many_parameters():
     assert counts == {whole - experts // 2}
 
 
+def test_by_default_compressed_experts_are_smaller():
+    layer = layer_of(size=32)
+    met = met_by(layer)
+    counts = [
+        sum(p.numel() for p in smaller(name, met, 2).experts.parameters()) for name in ("merge", "merge_compress")
+    ]
+    assert counts[1] < counts[0]
+
+
 def test_nothing_is_left_out_by_keep_all():
     met = met_by(layer_of())
-    kept = smaller("keep_all", met, 2)
+    with pytest.raises(ValueError, match="it keeps all 4 experts of a layer, not 2"):
+        smaller("keep_all", met, 2)
+    kept = smaller("keep_all", met, 4)
     assert kept is not met.layer
     assert torch.equal(kept(met.x_BTD), met.layer(met.x_BTD))
 

@@ -76,9 +76,10 @@ def command(
     from moebench.cli.compress_table import print_rows
     from moebench.cli.record_data import check_data
     from moebench.derived import Subject
-    from moebench.derived.compressed import compressed, compressed_cost
+    from moebench.derived.compressed import compressed, compressed_cost, make_smaller
     from moebench.execution.trained import load_trained, traits_of
     from moebench.runs import Cell
+    from moebench.subset.infer import experts_of
     from moebench.tasks import get_task
     from moebench.training.device import choose_device
 
@@ -89,19 +90,22 @@ def command(
     subject = Subject(
         model, traits_of(store, found), get_task(cell.task), data, where, cell.precision, found.scores, cell.seed
     )
-    ways = dict.fromkeys(("keep_all", *methods))
+    # The whole model first; what cannot be done is found out before anything is recovered.
+    ways = {"keep_all": experts_of(model), **dict.fromkeys(dict.fromkeys(methods), experts)}
+    for method in methods:
+        make_smaller(subject, method, ways[method], inputs, settings.get(method, {}))
     scores = {
         method: compressed(
             subject,
             method=method,
-            keep=experts,
+            keep=keep,
             inputs=inputs,
             steps=steps,
             batch=cell.batch,
             lr=lr,
             settings=settings.get(method),
         ).values
-        for method in ways
+        for method, keep in ways.items()
     }
     costs = compressed_cost(
         subject,

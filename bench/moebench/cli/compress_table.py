@@ -85,8 +85,8 @@ def _remarks(cell: Cell, experts: int, steps: int, batches: Sequence[int], devic
     threads = f"{cell.threads} thread{'s' * (cell.threads > 1)}"
     timed = " and ".join(f"batch {batch}" for batch in batches)
     yield (
-        f"Measured: accuracy on test data. {experts} experts a layer on average: the most used of all layers stay, or "
-        "have others merged into them."
+        f"Measured: accuracy on test data. {experts} experts a layer on average: how many each layer keeps follows "
+        "their use in the whole model, which ones is the method's."
     )
     if steps:
         yield (

@@ -10,18 +10,22 @@ import torch
 from torch import Tensor
 
 from moebench.compression.allocate import allocate
-from moebench.contract import Compressor, Met
-from moebench.errors import MoebenchError, UsageError
+from moebench.contract import Compressor, Layer, Met
+from moebench.errors import MoebenchError, PluginError, UsageError
 from moebench.hosts.host import Call, Host
-from moebench.training.evaluate import asking
 
 
 def meet(model: Host, inputs: Tensor, *, precision: str = "fp32") -> list[Met]:
-    """What each layer meets when the model answers ``inputs`` (N, ...), a few hundred in one pass, in evaluation."""
+    """What each layer meets when the model, in evaluation, answers ``inputs`` (N, ...), a few hundred in one pass.
+
+    Tokens have the type of the layer's weights, whatever the precision: what is compressed is the weights.
+    """
     call = Call(keep_inputs=True)
-    with asking(model), torch.autocast(inputs.device.type, torch.bfloat16, enabled=precision == "bf16"):
+    # Not in inference mode, whose tensors could not be learnt from.
+    with torch.no_grad(), torch.autocast(inputs.device.type, torch.bfloat16, enabled=precision == "bf16"):
         model.run(inputs, call)
-    return [Met(*each) for each in zip(model.layers(), call.inputs, call.routings, strict=True)]
+    found = zip(model.layers(), call.inputs, call.routings, strict=True)
+    return [Met(layer, x_BTD.to(next(layer.parameters())), routing) for layer, x_BTD, routing in found]
 
 
 def compress(
@@ -29,8 +33,9 @@ def compress(
 ) -> Host:
     """A copy of the model whose layers keep ``keep`` experts on average, divided by their use.
 
-    met: see :func:`meet`. seed: of what the method draws. :class:`UsageError`, in one sentence, where the model is not
-    one that this method is for, or a setting is wrong.
+    met: see :func:`meet`; the model is in evaluation. seed: of what the method draws. :class:`UsageError`, in one
+    sentence, where the model is not one that this method is for, or a setting is wrong; :class:`PluginError` where the
+    method fails, or gives another number of experts.
     """
     generator = torch.Generator().manual_seed(seed)
     try:
@@ -42,6 +47,13 @@ def compress(
         raise
     except ValueError as error:
         raise UsageError(f"{compressor.name}: this model cannot be compressed: {error}.") from error
+    except Exception as error:
+        told = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise PluginError(f"compressor {compressor.name}: it raised {told.rstrip('.')}.") from error
+    for layer, number in zip(layers, numbers, strict=True):
+        if not isinstance(layer, Layer) or layer.num_experts != number:
+            held = layer.num_experts if isinstance(layer, Layer) else f"no layer but a {type(layer).__name__}"
+            raise PluginError(f"compressor {compressor.name}: it was to keep {number} experts, and gives {held}.")
     smaller = copy.deepcopy(model)
     smaller.attach(layers)
     return smaller.eval()

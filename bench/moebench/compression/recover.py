@@ -38,6 +38,9 @@ class Taught:
         return (1 - TEACHER) * labels + TEACHER * TEMPERATURE**2 * apart
 
 
-def recover(student: Host, teacher: Host, data: Split, recipe: Recipe) -> None:
-    """Train the student in place by the recipe, all its weights; the teacher answers in evaluation, unchanged."""
-    train(student, data, recipe, criterion=Taught(teacher.eval(), recipe))
+def recover(student: Host, teacher: Host, data: Split, recipe: Recipe) -> bool:
+    """Train the student in place by the recipe, all its weights; the teacher answers in evaluation, unchanged.
+
+    Whether the loss stayed a number.
+    """
+    return train(student, data, recipe, criterion=Taught(teacher.eval(), recipe)).finite

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -17,14 +19,15 @@ def weights_mib(model: Host) -> float:
 
 
 @torch.no_grad()
-def stable_rank(layers: list[Layer]) -> float:
+def stable_rank(layers: list[Layer]) -> float | None:
     """||W||_F^2 / ||W||_2^2, the mean over the matrices of all experts: 1 for one direction, the smaller side for an
-    orthogonal one. ValueError where experts have no matrices of their own.
+    orthogonal one. None where experts have no matrices of their own, or one of them is zero or not finite.
     """
-    ranks = [_stable_ranks(stack) for layer in layers for stack in _stacks(layer)]
-    if not ranks:
-        raise ValueError("its experts have no matrices of their own")
-    return float(torch.cat(ranks).mean())
+    stacks = [stack_EIJ for layer in layers for stack_EIJ in _stacks(layer)]
+    if not stacks or not all(bool(stack_EIJ.isfinite().all()) for stack_EIJ in stacks):
+        return None
+    mean = float(torch.cat([_stable_ranks(stack_EIJ) for stack_EIJ in stacks]).mean())
+    return mean if math.isfinite(mean) else None
 
 
 def _stacks(layer: Layer) -> list[Tensor]:

@@ -14,7 +14,9 @@ from moebench.contract.space import Settings
 
 @dataclass(frozen=True)
 class Met:
-    """What a trained layer met on some inputs, in evaluation: its tokens x_BTD, and how it routed them."""
+    """What a trained layer met on some inputs, in evaluation: its tokens x_BTD, in the type of its weights, and how it
+    routed them.
+    """
 
     layer: Layer
     x_BTD: Tensor
@@ -39,8 +41,8 @@ class Met:
 class Compressor(Protocol):
     """Makes one trained layer into one with fewer, or smaller, experts.
 
-    name: as its entry point's. compress: a new layer of ``keep`` experts, the one that it met left as it is; the
-    generator is for what is drawn. ValueError, in one sentence, where it cannot.
+    name: as its entry point's. compress: a new layer of exactly ``keep`` experts, the one that it met left as it is;
+    the generator is for what is drawn. ValueError, in one sentence, where it cannot.
     """
 
     name: str

@@ -21,7 +21,7 @@ class Routing:
     mass_BE: combine weight that reaches expert e, summed over the input's tokens; None without experts.
     losses: auxiliary losses by name, raw and unweighted scalars (balance, importance, load, z, ...).
     chosen_BTK, weight_BTK, kept_BTK: the experts a token chose, their weights, and whether the choice found
-        room; None unless the routing is sparse.
+        room; None unless the routing is sparse. No two kept choices of a token are of one expert.
     state: what ``compute`` needs; opaque to everyone else.
     """
 

@@ -23,6 +23,10 @@ WORKED = 256
 """Test inputs that FLOPs are counted on, because what a sparse layer does depends on them."""
 
 
+FRESH = 4
+"""From the seed of the training, which uses it and the three that follow, to that of recovery."""
+
+
 def compressed(
     subject: Subject,
     *,
@@ -44,13 +48,13 @@ def compressed(
     ``experts <layer>``: how many there are.
     """
     model, test = subject.model, subject.data("test")
-    smaller = _smaller(subject, method, keep, inputs, settings or {})
+    smaller = make_smaller(subject, method, keep, inputs, settings or {})
     scores = Scores()
     scores.put("before", _accuracy(subject, model))
     scores.put("unrecovered", _accuracy(subject, smaller))
-    if steps:
-        recover(smaller, model, subject.data("train"), _recipe(subject, steps, batch, lr))
-    scores.put("after", _accuracy(subject, smaller) if steps else None, "it was not recovered")
+    finite = not steps or recover(smaller, model, subject.data("train"), _recipe(subject, steps, batch, lr))
+    reason = "it was not recovered" if finite else "its loss in recovery was not finite"
+    scores.put("after", _accuracy(subject, smaller) if steps and finite else None, reason)
     for end, of in (("", smaller), (" before", model)):
         layers = of.layers()
         scores.put(f"model_params{end}", sum(p.numel() for p in of.parameters()))
@@ -60,8 +64,8 @@ def compressed(
         scores.put(f"model_flops{end}", whole)
         scores.put(f"layers_flops{end}", alone)
         same = [each.expert_parameters() for each in layers] == [each.expert_parameters() for each in model.layers()]
-        reason = "its experts have other parameters than before"
-        scores.put(f"stable_rank{end}", stable_rank(layers) if same else None, reason)
+        reason = "its experts have no matrices" if same else "its experts have other parameters than before"
+        scores.put(f"stable_rank{end}", stable_rank(layers) if same else None, f"{reason}, or none that are finite")
     for index, layer in enumerate(smaller.layers()):
         scores.put(f"experts {index}", layer.num_experts)
     return scores
@@ -87,7 +91,7 @@ def compressed_cost(
     rivals: dict[str, Host] = {"whole": subject.model}
     for method in methods:
         for keep in keeps:
-            rivals[f"{method} {keep}"] = _smaller(subject, method, keep, inputs, (settings or {}).get(method, {}))
+            rivals[f"{method} {keep}"] = make_smaller(subject, method, keep, inputs, (settings or {}).get(method, {}))
     found = costs(
         {name: (model, ALL) for name, model in rivals.items()},
         subject.data("test"),
@@ -106,7 +110,8 @@ def compressed_cost(
     return scores
 
 
-def _smaller(subject: Subject, method: str, keep: int, inputs: int, settings: Mapping[str, Any]) -> Host:
+def make_smaller(subject: Subject, method: str, keep: int, inputs: int, settings: Mapping[str, Any]) -> Host:
+    """The model made smaller, not recovered; errors of :func:`moebench.compression.compress.compress`."""
     info = subject.task.info
     if info.objective not in ("classification", "sequence"):
         raise UsageError(f"task '{info.name}' has no classes; a compressed model is judged by its accuracy.")
@@ -120,7 +125,7 @@ def _accuracy(subject: Subject, model: Host) -> float:
 
 
 def _recipe(subject: Subject, steps: int, batch: int, lr: float) -> Recipe:
-    """The same for every method: batches, their order and their augmentation."""
+    """The same for every method: batches, their order and their augmentation, which are not those of the training."""
     return Recipe(
         steps=steps,
         batch=batch,
@@ -130,6 +135,6 @@ def _recipe(subject: Subject, steps: int, batch: int, lr: float) -> Recipe:
         loss_weights={},
         precision=subject.precision,
         augment=subject.task.augment,
-        seed=subject.seed,
+        seed=subject.seed + FRESH,
         objective=subject.task.info.objective,
     )

@@ -16,7 +16,7 @@ def to_markdown(report: Report, evidence: Evidence, rows: list[Judged]) -> str:
     lines = [f"# {escape(evidence.title)}", "", f"{report.source}. {tally(report, rows)}", ""]
     lines += [_line("claim", "the paper", "measured here", "verdict"), _line("---", "---", "---", "---")]
     lines += [_claim(row) for row in rows]
-    lines += ["", INTERVALS, ""]
+    lines += ["", INTERVALS.format(report.intervals), ""]
     for table in tables_of(report.tables, evidence):
         lines += [f"## {escape(table.title)}", "", escape(table.caption), ""]
         lines += [_line(*map(escape, table.head)), _line("---", *["---:"] * (len(table.head) - 1))]

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 INTERVALS = (
-    "Intervals are 95 %: t over training seeds, paired by seed for differences; for ratios of times that of the median "
-    "of ratios taken inside each round. Each claim is judged by its own; nothing is corrected for their number. A "
-    "claim about several E is decided by its weakest, and the number shown is that one."
+    "Intervals are 95 %: t over training seeds, paired by seed for differences{}. Each claim is judged by its own; "
+    "nothing is corrected for their number. A claim about several cases is decided by its weakest, and the number "
+    "shown is that one."
 )
 
 
@@ -35,7 +35,7 @@ def to_html(report: Report, evidence: Evidence, rows: list[Judged], drawings: li
         .render(
             evidence=evidence,
             report=report,
-            intervals=INTERVALS,
+            intervals=INTERVALS.format(report.intervals),
             tally=tally(report, rows),
             groups=[(part, titles[part], list(group)) for part, group in groupby(rows, lambda row: row.claim.part)],
             classes={HOLDS: "holds", FAILS: "fails"},

@@ -15,8 +15,8 @@ class Report:
     """The content of a report, apart from its numbers.
 
     name: of the suite that it is of. source: whose claims they are, with the reference. question: a paragraph.
-    undecided: what a verdict is called that the numbers leave open. sized: (part, arms, caption) of the tables of
-    sizes. tables: what else is shown in rows and columns.
+    undecided: what a verdict is called that the numbers leave open. intervals: what is to be said of them beside.
+    sized: (part, arms, caption) of the tables of sizes. tables: what else is shown in rows and columns.
     """
 
     name: str
@@ -25,6 +25,7 @@ class Report:
     claims: tuple[Claim, ...]
     plots: tuple[Plot, ...]
     undecided: str = OPEN
+    intervals: str = ""
     sized: tuple[tuple[str, tuple[str, ...], str], ...] = ()
     tables: tuple[Tabled, ...] = ()
 

@@ -11,11 +11,13 @@ from moevariants.parts.settings import Given
 
 
 class KeepAll:
-    """The layer as it is, a copy of it. No settings."""
+    """The layer as it is, a copy of it; ``keep`` is how many it has. No settings."""
 
     name = "keep_all"
 
     def compress(self, met: Met, keep: int, settings: Settings, generator: Generator) -> Layer:
-        """All experts, however many are to be kept."""
+        """All experts."""
         Given(self.name, (), settings)
+        if keep != met.layer.num_experts:
+            raise ValueError(f"it keeps all {met.layer.num_experts} experts of a layer, not {keep}")
         return copy.deepcopy(met.layer)

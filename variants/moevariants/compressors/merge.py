@@ -36,8 +36,9 @@ class Merge:
 class MergeCompress:
     """MC-SMoE: merged as by :class:`Merge`, then each weight W becomes U V + S (section 3.2).
 
-    Settings: ``rank`` of U V (32, as in the paper); ``sparse``, the share of the hidden units that S holds (0.1). The
-    paper prunes S while it recovers, by gradients; here S is chosen at once, so that U V + S is nearest to W.
+    Settings: ``rank`` of U V (a quarter of the smallest side of the weights; the paper's is 32); ``sparse``, the share
+    of the hidden units that S holds (0.1). The paper prunes S while it recovers, by gradients; here S is fitted at
+    once, so that U V + S is near to W.
     """
 
     name = "merge_compress"
@@ -48,13 +49,13 @@ class MergeCompress:
         layer, experts = reducible(met.layer)
         dim, hidden = experts.w_in_EDH.shape[1:]
         most = min(dim, hidden, experts.w_out_EHO.shape[2])
-        rank, share = given.whole("rank", min(32, most), most, " (the smaller side of its weights)"), 0.1
+        rank, share = given.whole("rank", max(1, most // 4), most, " (the smallest side of its weights)"), 0.1
         if "sparse" in settings:
             share = given.number("sparse", share)
             if share > 1:
                 raise given.wrong("sparse", "a share from 0 to 1")
         bank, group_E = merged(met, keep, align=given.switch("align", True))
-        factored = FactoredExperts(bank, rank, math.ceil(share * hidden))
+        factored = FactoredExperts(bank, rank, math.ceil(share * hidden - 1e-9))  # 0.07 x 100 is 7.000000000000001
         return ReducedLayer(layer, factored, group_E)
 
 

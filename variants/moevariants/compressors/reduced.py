@@ -17,8 +17,8 @@ class ReducedLayer(SparseLayer):
     """G experts do the work of the E that the router of a trained layer knows; the router stays as it was.
 
     open_E: whether the router may choose e (None: all); expert_of_E: which of the G works for e. Merging opens all and
-    lets several share one expert; pruning closes some. A token that chose two members of one expert takes one row
-    through it, with both weights. Mass, masks and ``chosen_BTK`` are those of the G.
+    lets several share one expert; pruning closes some, and each open one has its own. A token that chose two members of
+    one expert takes one row through it, with both weights. Mass, masks and ``chosen_BTK`` are those of the G.
     """
 
     rules = ("renormalise",)
@@ -39,13 +39,15 @@ class ReducedLayer(SparseLayer):
         if self.open_E is None:
             gated: Gated = self.gate(logits_BTE, token_mask_BT)
             kept_BTK = self._kept(gated, token_mask_BT)
-        else:
-            gated = self.gate.among(logits_BTE, self.open_E.expand(len(x_BTD), -1))
-            # Where fewer than K are open, a token's last choices are of closed ones.
-            kept_BTK = self._kept(gated, token_mask_BT) & self.open_E[gated.chosen_BTK]
-        weight_BTK, kept_BTK, chosen_BTK = _folded(self.expert_of_E[gated.chosen_BTK], gated.weight_BTK, kept_BTK)
-        gated = gated._replace(chosen_BTK=chosen_BTK, weight_BTK=weight_BTK)
-        return self._routing(gated, kept_BTK, _State(all_kept=False, token_mask_BT=token_mask_BT))
+            weight_BTK, kept_BTK, chosen_BTK = _folded(self.expert_of_E[gated.chosen_BTK], gated.weight_BTK, kept_BTK)
+            gated = gated._replace(chosen_BTK=chosen_BTK, weight_BTK=weight_BTK)
+            return self._routing(gated, kept_BTK, _State(all_kept=False, token_mask_BT=token_mask_BT))
+        gated = self.gate.among(logits_BTE, self.open_E.expand(len(x_BTD), -1))
+        # Where fewer than K are open, a token's last choices are of closed ones.
+        kept_BTK = self._kept(gated, token_mask_BT) & self.open_E[gated.chosen_BTK]
+        gated = gated._replace(chosen_BTK=self.expert_of_E[gated.chosen_BTK], weight_BTK=gated.weight_BTK * kept_BTK)
+        all_kept = token_mask_BT is None and self.num_experts >= self.gate.top_k
+        return self._routing(gated, kept_BTK, _State(all_kept, token_mask_BT))
 
     def nominal_routing(self, x_BTD: Tensor) -> Routing:
         """Choices of the G dealt out in turn, no two of a token alike."""
@@ -75,6 +77,8 @@ def _folded(chosen_BTK: Tensor, weight_BTK: Tensor, kept_BTK: Tensor) -> tuple[T
 
 def reducible(layer: Layer) -> tuple[SparseLayer, Experts]:
     """The layer and its bank; ValueError, in one sentence, for a layer that these methods are not for."""
+    if isinstance(layer, ReducedLayer):
+        raise ValueError("its layers are compressed already; compress the model that was trained")
     if not isinstance(layer, SparseLayer) or layer.gate.top_k > layer.num_experts:
         raise ValueError(f"{type(layer).__name__} is not a sparse layer of moevariants.parts, in which tokens choose")
     if not isinstance(layer.experts, Experts) or layer.experts.linear:

@@ -32,7 +32,7 @@ NEXT_TO_NOTHING = 0.01
 """One percentage point: so much accuracy may be lost where a paper says none, or almost none."""
 
 MEMORY, WORK = 0.8, 0.2
-"""Shares of the expert layers' parameters and of the model's FLOPs that MC-SMoE says it saves, at best."""
+"""Shares of memory and FLOPs that MC-SMoE says it saves, at best. Here the memory is that of the expert layers."""
 
 RULE = (
     f"Holds when the interval lies above 0 with {{}} of {EXPERTS} experts a layer; does not hold when one lies below "
@@ -124,8 +124,9 @@ CLAIMS: tuple[Claim, ...] = (
         statement="Merged to half and compressed, the expert layers lose 80 % of their memory and the model 20 % of "
         "its FLOPs, at almost no loss.",
         paper="MC-SMoE: up to 80 % memory and 20 % FLOPs.",
-        here="Parameters of the expert layers, FLOPs of the model at the routing that comes, and accuracy after "
-        "recovery as above; low rank 8 of 64, and a tenth of the hidden units.",
+        here="Parameters of the expert layers (that it is their memory which counts is our choice), FLOPs of the model "
+        "at the routing that comes, and accuracy after recovery as above; low rank 8 of 64, and a tenth of the hidden "
+        "units.",
         rule=f"Holds when the intervals lie above {MEMORY:g}, {WORK:g} and -{NEXT_TO_NOTHING:g}; does not hold when "
         f"one lies below; at least {SEEDS} training seeds.",
         unit="share",

@@ -20,6 +20,7 @@ REPORT = Report(
     "with seeds, intervals, nulls and rivals?",
     claims=CLAIMS,
     plots=PLOTS,
+    intervals="; for ratios of times that of the median of ratios taken inside each round",
     undecided="not testable at this scale",
     sized=SIZED,
 )
