@@ -89,7 +89,7 @@ def _expect_choices(subject: Subject, built: Built, chosen: Tensor, weight: Tens
     if int(chosen.min()) < 0 or int(chosen.max()) >= layer.num_experts:
         raise subject.failed(f"chooses expert {int(chosen.max())} of {layer.num_experts}{built.words}.")
     # What found no room may name an expert again: its weight went to the choice that did.
-    ordered = chosen.where(kept, -1 - torch.arange(want[-1])).sort(-1).values
+    ordered = chosen.where(kept, -1 - torch.arange(want[-1], device=chosen.device)).sort(-1).values
     if bool((ordered[..., 1:] == ordered[..., :-1]).any()):
         raise subject.failed(f"chooses one expert twice for a token{built.words}.")
 
