@@ -121,6 +121,17 @@ def test_what_is_compressed_already_is_refused():
             smaller(small, method, keep=2)
 
 
+def test_tokens_have_the_type_of_the_weights_whatever_the_precision():
+    layer = torch.nn.Linear(2, 2)
+
+    def in_bf16(x, call):
+        call.inputs.append(x.bfloat16())
+        call.routings.append(None)
+
+    (met,) = meet(SimpleNamespace(run=in_bf16, layers=lambda: [layer]), torch.ones(3, 2), precision="bf16")
+    assert met.x_BTD.dtype == layer.weight.dtype
+
+
 def test_what_layers_met_can_be_learnt_from():
     (met, *_) = meet(sparse(), DATA.inputs)
     met.layer(met.x_BTD).sum().backward()
