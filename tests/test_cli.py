@@ -112,6 +112,8 @@ def test_plan_says_what_is_cached_and_what_is_missing(tmp_path: Path) -> None:
     suite = write_suite(tmp_path, steps=2)
     before = moebench("plan", suite, cwd=tmp_path).stdout
     assert "0 cached, 9 to run" in before
+    assert "2 variants + 0 references: " in before
+    assert "1 of 2 rows: " in moebench("plan", suite, "--variant", "dense", cwd=tmp_path).stdout
     moebench("run", suite, "--no-mlflow", "--variant", "dense", cwd=tmp_path)
     after = moebench("plan", suite, cwd=tmp_path).stdout
     assert "4 cached, 5 to run" in after

@@ -49,12 +49,20 @@ def amounts(plan: Plan, results: Path, workers: int) -> str:
     seconds = sum(t.seconds for t in groups) / workers + missing_latency(plan, lookup) * LATENCY_SECONDS
     rough = " (a rough guess)" if any(t.guessed and t.seconds for t in groups) else ""
     time = f", about {duration(seconds)}{rough}" if missing else ""
-    references = sum(row.reference for row in plan.rows)
     cached = trials + finals + sessions - missing
     return (
-        f"{len(plan.rows) - references} variants + {references} references: {trials} trials, {finals} finals, "
+        f"{rows_said(plan)}: {trials} trials, {finals} finals, "
         f"{sessions} latency session{'s' * (sessions > 1)}   {cached} cached, {missing} to run{time}"
     )
+
+
+def rows_said(plan: Plan) -> str:
+    """The rows that this run works on: all of them by their kind, or how many of how many."""
+    rows, selected = len(plan.rows), sum(row.selected for row in plan.rows)
+    if selected < rows:
+        return f"{selected} of {rows} rows"
+    references = sum(row.reference for row in plan.rows)
+    return f"{rows - references} variants + {references} references"
 
 
 def duration(seconds: float) -> str:
