@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,14 +32,14 @@ FORMATS = ("table", "json", "md", "html", "csv")
     "ratio",
     type=click.FloatRange(min=0, min_open=True),
     metavar="R",
-    help="Only rows whose latency is at most R x that of dense, ranked among themselves.",
+    help="Only rows whose latency is at most R x that of dense on every task, ranked among themselves.",
 )
 @click.option(
     "--max-active",
     "active",
     type=click.IntRange(min=1),
     metavar="N",
-    help="Only rows with at most N active parameters, ranked among themselves.",
+    help="Only rows with at most N active parameters on every task, ranked among themselves.",
 )
 @click.option("--seeds", type=int, metavar="N", help="As of a run with so many seeds.")
 @click.option("--trials", type=int, metavar="N", help="As of a run with so many trials.")
@@ -56,12 +57,15 @@ def command(
     ran last.
     """
     from moebench.board.load import read_board
+    from moebench.errors import UsageError
     from moebench.published.boards import published_board
     from moebench.published.sources import is_published
     from moebench.runs import Store
 
     store = Store(results)
     if suite is not None and is_published(Path(suite)):
+        if seeds is not None or trials is not None:
+            raise UsageError(f"'{suite}' is published with its own seeds and trials; leave out --seeds and --trials.")
         board = published_board(Path(suite))
     else:
         board = read_board(store, suite, seeds, trials)
@@ -86,10 +90,13 @@ def command(
 
 def _print_choice(board: Board, form: str, ratio: float | None, active: int | None) -> None:
     """The rows that meet the limits, budget by budget."""
-    from moebench.board.choose import Limits, choose
+    from moebench.board.choose import choose
     from moebench.board.formats import chosen
+    from moebench.board.limits import Limits
     from moebench.errors import UsageError
 
+    if ratio is not None and not isfinite(ratio):
+        raise UsageError(f"--max-latency-ratio must be a number, such as 0.8, not {ratio:g}.")
     limits = Limits(latency_ratio=ratio, active=active)
     choices = [choose(rung, limits, board.tasks[0].higher_is_better) for rung in board.rungs]
     if form == "json":

@@ -9,8 +9,9 @@ from moebench.board.choose import Choice, Chosen
 from moebench.board.formats import words
 from moebench.board.formats.json_object import measure
 from moebench.board.formats.markdown import escape
-from moebench.board.formats.numbers import MISSING, bounds, latency, plain, rank, short, shown_name, with_interval
+from moebench.board.formats.numbers import MISSING, latency, plain, rank, short, shown_name, with_interval
 from moebench.board.model import Board
+from moebench.board.rules import ALPHA
 
 TITLES = ("rank", "variant", "score", "behind the first", "p", "latency", "active")
 
@@ -32,31 +33,32 @@ def cells(chosen: Chosen) -> list[str]:
 
 def notes(choice: Choice) -> list[str]:
     """How sure the first place is, what may not meet the limits after all, and what does not meet them."""
-    unsure = [chosen for chosen in choice.chosen if not chosen.sure]
     said = [_first(choice)]
     said += [
-        f"{shown_name(each.entry.variant)} may not meet them: its latency ratio lies in {bounds(ratio, 2)}."
-        for each in unsure
-        if each.entry.latency and (ratio := each.entry.latency.ratio_to_dense)
+        f"{shown_name(each.entry.variant)} may not meet them: {each.unsure}." for each in choice.chosen if each.unsure
     ]
-    said += [f"not {shown_name(name)}: {plain(reason).rstrip('.')}." for name, reason in choice.excluded]
+    for each in choice.excluded:
+        name, reason = shown_name(each.entry.variant), plain(each.reason).rstrip(".")
+        said.append(f"not {name}: {reason}." if each.sure else f"not {name}, though it may meet them: {reason}.")
     return said
 
 
 def _first(choice: Choice) -> str:
     ranked = [chosen for chosen in choice.chosen if chosen.rank]
+    near = [shown_name(each.entry.variant) for each in choice.excluded if each.entry.rank and not each.sure]
+    left_out = f"; not compared: {', '.join(near)}, which may meet them, too" if near else ""
     if not ranked:
-        return "No ranked row meets the limits."
+        return f"No ranked row meets the limits{left_out}."
     first, *others = ranked
     name = shown_name(first.entry.variant)
     if not others:
-        return f"{name} is the only ranked row that meets the limits."
-    told = [each for each in others if each.p_value is not None and each.p_value < 0.05]
+        return f"{name} is the only ranked row that meets the limits{left_out}."
+    told = [each for each in others if each.p_value is not None and each.p_value < ALPHA]
     level = [shown_name(each.entry.variant) for each in others if each not in told]
     if not level:
-        return f"{name} is first: clearly better than every other ranked row that meets the limits."
+        return f"{name} is first: clearly better than every other ranked row that meets the limits{left_out}."
     rest = f"clearly better than {len(told)} of {len(others)} others, and not told apart from {', '.join(level)}"
-    return f"{name} has the best score that meets the limits; it is {rest}."
+    return f"{name} has the best score that meets the limits; it is {rest}{left_out}."
 
 
 def to_markdown(board: Board, choices: list[Choice]) -> str:
@@ -92,15 +94,20 @@ def _object(choice: Choice) -> dict[str, Any]:
                 "variant": each.entry.variant,
                 "reference": each.entry.reference,
                 "rank": list(each.rank) if each.rank else None,
-                "meets_for_sure": each.sure,
+                "meets_for_sure": not each.unsure,
                 "representation": measure(each.entry.representation),
                 "behind_first": measure(each.behind),
                 "p_value": each.p_value,
                 "latency": measure(each.entry.latency),
                 "active_params": each.entry.counts.active_params if each.entry.counts else None,
+                "active_params_by_task": {
+                    task.name: task.counts.active_params for task in each.entry.tasks if task.counts
+                },
             }
             for each in choice.chosen
         ],
-        "excluded": [{"variant": name, "reason": reason} for name, reason in choice.excluded],
+        "excluded": [
+            {"variant": each.entry.variant, "reason": each.reason, "for_sure": each.sure} for each in choice.excluded
+        ],
         "first": _first(choice),
     }
