@@ -11,7 +11,7 @@ from moebench.board.formats import TEXTS
 from moebench.errors import ResultsError
 from moebench.published import manifest, pack
 from moebench.published.boards import board_of
-from moebench.published.checks import CHECKS
+from moebench.published.checks import CHECKS, make_checks
 from moebench.published.sources import open_results
 from moebench.published.submission import Submission
 from moebench.published.write import publish
@@ -37,8 +37,11 @@ def copied(root: Path, to: Path) -> Path:
 
 
 def findings(directory: Path, *names: str) -> dict[str, list[str]]:
+    """What the checks of these names find, whether or not others hold; all of them as a reviewer makes them."""
     submission = Submission.read(directory)
-    found = {name: list(CHECKS[name][1](submission)) for name in (names or CHECKS)}
+    if not names:
+        return {made.name: list(made.found) for made in make_checks(submission) if made.found}
+    found = {name: list(CHECKS[name].find(submission)) for name in names}
     return {name: sentences for name, sentences in found.items() if sentences}
 
 

@@ -61,6 +61,22 @@ def test_the_same_runs_do_not_count_among_the_rows_that_are_tested(tmp_path: Pat
     assert found.counts == {"worse": 1, "identical": 9}
 
 
+def test_runs_that_diverge_now_are_said_though_the_seeds_decide_nothing(tmp_path: Path) -> None:
+    """Two of five at the floor of 0.1: so large a spread makes no mean certain, and a reader must still know."""
+    plan = hand_plan(variants=["soft_moe"], seeds=5)
+    a, b = benches(tmp_path, plan, plan)
+    a.fill("soft_moe", BEFORE)
+    b.fill("soft_moe", BEFORE)
+    for cell in b.group("soft_moe").final_cells(b.store.get)[:2]:
+        kept = b.store.get(cell.identity)
+        assert kept is not None
+        b.put(cell, "soft_moe", status="diverged", reason="the loss was not finite.", counts=kept.counts)
+    found = compared(a, b)
+    assert only(found).verdict == "undecided"
+    assert only(found).reason == "the same cells, run again; 0 of 5 final runs diverged in A, 2 of 5 in B"
+    assert only(compared(b, b)).reason == "", "as many as before are no news"
+
+
 @pytest.mark.parametrize(("by", "verdict"), [(-0.2, "better"), (0.2, "worse")])
 def test_where_less_is_better_a_fall_is_better(tmp_path: Path, by: float, verdict: str) -> None:
     a, b = benches(tmp_path, hand_plan(variants=["soft_moe"], tasks=["norm"], seeds=5))

@@ -78,6 +78,20 @@ def test_publishing_again_leaves_nothing_of_the_publication_before(world: Path, 
     assert not (done.directory / "verification.json").exists(), "it was of other records, for all anybody knows"
 
 
+def test_a_board_with_other_rows_is_not_replaced_unasked(world: Path, tmp_path: Path) -> None:
+    done = publish(open_results(world / "r"), tmp_path / "p")
+    kept = (done.directory / pack.NAME).read_bytes()
+    results = open_results(world / "r")
+    rows = tuple(row for row in results.plan.rows if row.name != "mine")
+    groups = tuple(group for group in results.plan.groups if group.row != "mine")
+    fewer = dataclasses.replace(results, plan=dataclasses.replace(results.plan, rows=rows, groups=groups))
+    with pytest.raises(ResultsError, match=r"holds a board with mine, which these results lack: .*--replace"):
+        publish(fewer, tmp_path / "p")
+    assert (done.directory / pack.NAME).read_bytes() == kept
+    assert publish(fewer, tmp_path / "p", replace=True).rows == 2
+    assert publish(results, tmp_path / "p").rows == 3, "nothing is lost for a board with more rows"
+
+
 def test_a_row_that_is_not_complete_is_left_out_with_the_reason(world: Path, tmp_path: Path) -> None:
     results = Path(shutil.copytree(world / "r", tmp_path / "r"))
     plan = open_results(results).plan
@@ -101,8 +115,12 @@ def test_a_row_that_is_not_complete_is_left_out_with_the_reason(world: Path, tmp
 
 
 def test_which_runs_are_seen_again_follows_from_the_records(copy: Path) -> None:
-    before = chosen(Submission.read(copy), 12)
-    assert len(set(before)) == 12 == len(Submission.read(copy).training)
+    submission = Submission.read(copy)
+    before = chosen(submission, 12)
+    assert len(set(before)) == 12 == len(submission.training)
+    kinds = [submission.training[identity][1].kind for identity in before]
+    assert kinds[:6] == ["final", "trial"] * 3, "finals make the board, trials decide of what"
+    assert chosen(submission, 12, "a word") != before, "a reviewer's word chooses others"
     assert chosen(Submission.read(copy), 4) == before[:4]
     lines = lines_of(copy)
     records_of(lines, "final")[0]["provenance"]["seconds"] += 1
@@ -112,10 +130,15 @@ def test_which_runs_are_seen_again_follows_from_the_records(copy: Path) -> None:
 
 def test_the_command_line_checks_runs_again_and_says_so_on_the_page(copy: Path) -> None:
     index = write_index(copy.parents[1])
-    ran = CliRunner().invoke(cli, ["verify", str(copy), "--rerun", "1"], standalone_mode=False)
+    ran = CliRunner().invoke(cli, ["verify", str(copy), "--rerun", "1", "--pick", "blue"], standalone_mode=False)
     assert ran.return_value == 0, ran.output
     assert "3 rows, 13 records: holds" in ran.output
-    assert "Seen again: 1 of 12 runs" in (copy / "board.html").read_text()
+    page = (copy / "board.html").read_text()
+    assert "Seen again: 1 of 12 training runs, chosen by the digest of the records and a word of the reviewer" in page
+    assert "1 of 1 agreed, all of them to the last digit. Latency was not measured again." in page
+    ran = CliRunner().invoke(cli, ["verify", str(copy)], standalone_mode=False)
+    assert "1 of 12 runs were seen again on" in ran.output
+    assert "only --rerun N sees it here" in ran.output
     assert "| 1 of 12 |" in index.read_text()
     assert findings(copy, "files", "boards") == {}
     (copy / "board.md").write_text("# Mine is best\n")

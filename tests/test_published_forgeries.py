@@ -8,14 +8,21 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from boards import hand_plan
+from moebench.board.formats import TEXTS
+from moebench.cli.main import cli
+from moebench.errors import ResultsError
 from moebench.published import manifest
-from moebench.published.checks import suite
+from moebench.published.boards import board_of
+from moebench.published.checks import make_checks, suite
 from moebench.published.manifest import Manifest
 from moebench.published.pack import NAME, Pack
-from moebench.published.rerun import Again, rerun, verification
+from moebench.published.rerun import Again, _spread, rerun, verification
+from moebench.published.sources import open_results
 from moebench.published.submission import Submission
+from moebench.published.verified import to_text
 from moebench.runs.canonical import digest
 from moebench.suites import Suite, load_suite
 from publications import Value, copied, damage, findings, lines_of, records_of, run_and_publish, write_lines
@@ -31,6 +38,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def copy(world: Path, tmp_path: Path) -> Path:
     """A copy of the published directory that a test may spoil."""
     return copied(world, tmp_path)
+
+
+SEEN = '{"runs": 12, "rerun": 3, "agreed": 3, "exact": 3, "largest": 0.0, "device": "x", "records": "0", "pick": ""}'
 
 
 # What a careless hand changes: every file keeps its name, and one place in it another value.
@@ -63,6 +73,78 @@ def test_a_manifest_that_says_otherwise_is_found(copy: Path, field: str) -> None
     about[field] = {"records": 7, "packages": {"dense": "moebench 0.1.0"}, "submission": 2}.get(field, "another")
     (copy / manifest.NAME).write_text(json.dumps(about))
     assert field in str(findings(copy, "files")["files"]) or "version 2" in str(findings(copy, "files"))
+
+
+def test_another_package_than_the_one_that_brings_a_variant_is_found(copy: Path) -> None:
+    about = json.loads((copy / manifest.NAME).read_text())
+    about["packages"]["dense"] = "evil 9.9"
+    (copy / manifest.NAME).write_text(json.dumps(about))
+    assert findings(copy, "files")["files"] == [
+        "submission.json says that 'dense' comes from 'evil', and here it does from 'moebench'."
+    ]
+
+
+def test_no_code_is_imported_that_the_manifest_does_not_vouch_for(copy: Path, tmp_path: Path) -> None:
+    """A check that would import it is not made."""
+    seen = tmp_path / "seen"
+    path = copy / "variants" / "mine.py"
+    path.write_text(f"{path.read_text()}\nopen({str(seen)!r}, 'w').close()\n")
+    found = {made.name: made for made in make_checks(Submission.read(copy))}
+    assert found["files"].found
+    assert found["plan"].missing == found["counts"].missing == ("files",)
+    assert not seen.exists()
+
+
+def test_a_variant_outside_of_the_directory_is_found(copy: Path) -> None:
+    lines = lines_of(copy)
+    for row in lines[0]["plan"]["rows"]:
+        row["spec"] = row["spec"].replace("variants/", "variants/../../")
+    write_lines(copy, lines)
+    assert "files of variants lie in variants/" in str(findings(copy, "files")["files"])
+
+
+def test_what_no_check_was_made_for_is_a_finding_and_no_traceback(copy: Path) -> None:
+    lines = lines_of(copy)
+    for record in records_of(lines, "latency"):
+        for measured in record["details"]["finalists"].values():
+            measured["forward_ms"] = 7
+    write_lines(copy, lines)
+    assert findings(copy)["scores"][0].startswith("it cannot be checked: TypeError")
+
+
+def test_a_trial_without_its_score_is_one_sentence(copy: Path) -> None:
+    lines = lines_of(copy)
+    records_of(lines, "trial")[0]["scores"]["validation_accuracy"] = None
+    write_lines(copy, lines)
+    with pytest.raises(ResultsError, match="is done and has no validation accuracy"):
+        board_of(open_results(copy))
+    ran = CliRunner().invoke(cli, ["verify", str(copy)], standalone_mode=False)
+    assert ran.return_value == 1
+    assert "it cannot be checked: ResultsError: the trial" in ran.output
+
+
+def test_checks_that_read_what_the_schema_promises_wait_for_it(copy: Path) -> None:
+    lines = lines_of(copy)
+    new_field(lines)
+    write_lines(copy, lines)
+    found = {made.name: made for made in make_checks(Submission.read(copy))}
+    assert [name for name, made in found.items() if made.found] == ["schema"]
+    assert [name for name, made in found.items() if made.missing] == list(found)[2:]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('{"runs": 12, "rerun": 3, "agreed": 3, "device": "x"}', "is damaged or of an older moebench"),
+        ("[", "is damaged or of an older moebench"),
+        (SEEN, "is of other records than these"),
+        (SEEN.replace('"runs": 12', '"runs": "12"'), "is damaged or of an older moebench"),
+        (SEEN.replace('"agreed": 3', '"agreed": 4'), "says that 3 of 12 runs were seen again"),
+    ],
+)
+def test_what_a_submission_says_was_seen_again_is_of_its_own_records(copy: Path, text: str, says: str) -> None:
+    (copy / "verification.json").write_text(text)
+    assert says in str(findings(copy)["files"])
 
 
 # What a clever hand changes: digests, order and boards are made again, so that only the content can give it away.
@@ -184,7 +266,29 @@ def new_field(lines: list[Value]) -> None:
     record["identity"] = digest(record["cell"])
 
 
+def diverged_with_scores(lines: list[Value]) -> None:
+    record = records_of(lines, "final")[0]
+    record["status"], record["reason"] = "diverged", "the loss was not finite."
+
+
+def diverged_without_a_reason(lines: list[Value]) -> None:
+    record = records_of(lines, "final")[0]
+    record["status"], record["scores"], record["reasons"] = "diverged", {}, {}
+
+
+def half_an_answer(lines: list[Value]) -> None:
+    records_of(lines, "final", "dense")[0]["scores"]["test_accuracy"] += 0.5 / 360
+
+
+def half_a_validation(lines: list[Value]) -> None:
+    records_of(lines, "trial", "dense")[0]["scores"]["validation_accuracy"] -= 0.5 / 359
+
+
 EDITS = (
+    (diverged_with_scores, "scores"),
+    (diverged_without_a_reason, "scores"),
+    (half_an_answer, "scores"),
+    (half_a_validation, "scores"),
     (change_count, "counts"),
     (change_budget, "counts"),
     (change_flops, "counts"),
@@ -266,8 +370,14 @@ def test_a_forger_who_changes_nothing_leaves_no_trace(copy: Path) -> None:
 
 def test_a_forgery_that_fits_together_is_found_by_running_it_again(world: Path, copy: Path, tmp_path: Path) -> None:
     """Accuracies of dense are in no other number: only training again can tell."""
-    honest = list(rerun(Submission.read(copy), 3, tmp_path / "scratch", lambda label: None))
+    submission = Submission.read(copy)
+    honest = list(rerun(submission, 3, tmp_path / "scratch", lambda label: None))
     assert [each.exactly for each in honest] == [True] * 3, "this machine made them"
+    assert [each.metric for each in honest] == ["test_accuracy", "validation_accuracy", "test_accuracy"]
+    seen = verification(submission, honest, "here")
+    assert (seen.agreed, seen.exact, seen.largest) == (3, 3, 0.0)
+    (copy / "verification.json").write_text(to_text(seen))
+    assert "Seen again: 3 of 12 training runs" in TEXTS["md"](board_of(submission.results))
     lines = lines_of(copy)
     for record in lines[1:]:
         if record["cell"]["kind"] in ("trial", "final"):
@@ -276,9 +386,28 @@ def test_a_forgery_that_fits_together_is_found_by_running_it_again(world: Path, 
                     record["scores"][name] = 0.97
     write_lines(copy, lines)
     submission = Submission.read(copy)
+    assert "Seen again" not in TEXTS["md"](board_of(submission.results)), "it was of other records"
+    assert "is of other records than these" in str(findings(copy, "files"))
     again = list(rerun(submission, 1, tmp_path / "more", lambda label: None))
     assert not again[0].agrees
     assert verification(submission, again, "here").agreed == 0
+    assert verification(submission, again, "here").largest > 0.02
+
+
+def test_no_row_sets_the_margin_within_which_its_own_runs_agree(copy: Path, tmp_path: Path) -> None:
+    """The spread over seeds is pooled over the rows, so one row's forged spread is a third of the variance."""
+
+    def spread(submission: Submission) -> float:
+        (group,) = submission.plan.groups_of("soft_moe")
+        return _spread(submission, group, "test_accuracy")
+
+    before = spread(Submission.read(copy))
+    lines = lines_of(copy)
+    first, second = (record["scores"] for record in records_of(lines, "final"))
+    first["test_accuracy"], second["test_accuracy"] = 0.2, 0.8
+    write_lines(copy, lines)
+    assert spread(Submission.read(copy)) == pytest.approx((0.18 / 3) ** 0.5, rel=0.2)
+    assert before < 0.1
 
 
 def of_another_machine(**changed: object) -> Again:

@@ -172,13 +172,32 @@ def test_files_that_are_no_records_are_left_alone(store):
     assert (folder / "notes.json").read_text() == "mine"
 
 
+def a_record(**fields):
+    """A trial's JSON; the number 1e400 stands without quotes, as no number of Python can."""
+    cell = {"kind": "trial"}
+    value = {"schema_version": 1, "identity": digest(cell), "cell": cell, "status": "done"}
+    return json.dumps(value | fields).replace('"1e400"', "1e400")
+
+
+def test_what_a_record_does_not_have_to_hold_is_kept_as_it_is():
+    record = parse_record(a_record(provenance={"seconds": 9, "weather": ["rain"]}))
+    assert record.provenance == {"seconds": 9, "weather": ["rain"]}
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
         ("", "^not whole JSON"),
         ("{", "^not whole JSON"),
         ("[]", "^not a record$"),
-        ('{"schema_version": 1}', "^not a record: Field required"),
+        ('{"schema_version": 1}', "^not a record: identity: Field required"),
+        ('{"schema_version": 1, "scores": {"a": NaN}}', "^NaN is no number in JSON$"),
+        ("[" * 100_000, "nested too deeply$"),
+        (a_record(scores={"test_accuracy": "1e400"}), "scores.test_accuracy: Input should be a"),
+        (a_record(provenance={"versions": ["torch"]}), "provenance: .*versions: Input should be"),
+        (a_record(provenance={"seconds": "9"}), "provenance: .*seconds: Input should be"),
+        (a_record(counts={"budget_error": "0"}), "counts: .*budget_error: Input should be"),
+        (a_record(details={"finalists": []}), "details: .*finalists: Input should be"),
         ('{"schema_version": 0}', "^a record of schema version 0, and this moebench reads 1$"),
         ("{}", "^a record of schema version None, and this moebench reads 1$"),
     ],

@@ -179,13 +179,20 @@ class Stranger:
 @dataclass(frozen=True, kw_only=True)
 class Verification:
     """What ``moebench verify --rerun`` saw: of so many runs of a published board, how many were chosen by its own
-    digest and run again, how many of these agreed, and on which device.
+    digest and run again, how many of these agreed, how many to the last digit, and on which device.
+
+    largest: difference of a score from the one told. records: SHA-256 of the records that were seen. pick: the
+    reviewer's word that joined their digest, if any.
     """
 
     runs: int
     rerun: int
     agreed: int
+    exact: int
+    largest: float
     device: str
+    records: str
+    pick: str = ""
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,8 @@ from moebench.cli.options import results_option
     metavar="DIR",
     help="Where it goes, by suite and device; by itself `published` in the results directory.",
 )
-def command(suite: str | None, results: Path, root: Path | None) -> None:
+@click.option("--replace", is_flag=True, help="Also replace a board that has rows which these results lack.")
+def command(suite: str | None, results: Path, root: Path | None, replace: bool) -> None:
     """Write the records and boards of SUITE (or of the suite that ran last) for others to read and check.
 
     Rows without a result on every task and budget are left out, and named.
@@ -29,7 +30,7 @@ def command(suite: str | None, results: Path, root: Path | None) -> None:
     from moebench.published.write import publish
 
     root = root or results / "published"
-    done = publish(open_results(results, suite), root)
+    done = publish(open_results(results, suite), root, replace=replace)
     for name, reason in done.left_out:
         click.echo(f"moebench: '{name}' is left out: {reason}", err=True)
     click.echo(f"{done.rows} rows, {done.records} records: {done.directory}")

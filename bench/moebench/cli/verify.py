@@ -25,43 +25,57 @@ SHOWN = 8
     metavar="N",
     help="Also run N of its runs again, chosen by the digest of its records, and write on its page how many agree.",
 )
+@click.option(
+    "--pick",
+    default="",
+    metavar="WORD",
+    help="A word of yours that joins this digest, so that nobody could know before which runs are chosen.",
+)
 @data_option
-def command(directory: Path, count: int | None, data: Path | None) -> int:
+def command(directory: Path, count: int | None, pick: str, data: Path | None) -> int:
     """Check what `moebench publish` wrote into DIR: files, schema, identities, budgets, plan, boards.
 
     The variants of a submission are imported and built: verify what you would also run.
 
     Exit status: 0 when every check holds, 1 when one does not, 2 where there is nothing to check.
     """
-    from moebench.published.checks import CHECKS
+    from moebench.published.checks import CHECKS, make_checks
     from moebench.published.submission import Submission
 
     submission = Submission.read(directory, data)
     wrong = 0
     width = max(map(len, CHECKS))
-    for name, (holds, check) in CHECKS.items():
-        found = list(check(submission))
-        wrong += len(found)
-        click.echo(f"{name:{width}}  {holds if not found else 'DOES NOT HOLD'}")
-        for sentence in found[:SHOWN]:
+    for made in make_checks(submission):
+        if made.missing:
+            click.echo(f"{made.name:{width}}  not made: it needs {' and '.join(made.missing)}")
+            continue
+        wrong += len(made.found)
+        click.echo(f"{made.name:{width}}  {made.check.holds if not made.found else 'DOES NOT HOLD'}")
+        for sentence in made.found[:SHOWN]:
             click.echo(f"{'':{width}}    {sentence}")
-        if len(found) > SHOWN:
-            click.echo(f"{'':{width}}    and {len(found) - SHOWN} more")
+        if len(made.found) > SHOWN:
+            click.echo(f"{'':{width}}    and {len(made.found) - SHOWN} more")
     if count is not None and wrong:
         click.echo("nothing is run again before the checks hold.", err=True)
     elif count is not None:
-        wrong += _again(submission, count)
+        wrong += _again(submission, count, pick)
+    elif not wrong and (seen := submission.verification):
+        click.echo(
+            f"{seen.rerun} of {seen.runs} runs were seen again on {seen.device}, as {directory / 'verification.json'} "
+            "says; only --rerun N sees it here."
+        )
     rows, records = len(submission.plan.rows), len(submission.pack.records)
     verdict = "holds" if not wrong else f"does not hold: {wrong} finding{'s' * (wrong != 1)}"
     click.echo(f"{directory}: {rows} rows, {records} records: {verdict}")
     return 1 if wrong else 0
 
 
-def _again(submission: Submission, count: int) -> int:
+def _again(submission: Submission, count: int, pick: str) -> int:
     """Run some again and say so on the page; returns how many do not agree."""
     import tempfile
 
     from moebench.board.files import write_board
+    from moebench.errors import ResultsError
     from moebench.published import verified
     from moebench.published.boards import board_of
     from moebench.published.index import NAME as INDEX
@@ -72,17 +86,24 @@ def _again(submission: Submission, count: int) -> int:
 
     again = []
     with tempfile.TemporaryDirectory(prefix="moebench-") as scratch:
-        for each in rerun(submission, count, Path(scratch), lambda label: click.echo(f"again  {label}", err=True)):
+        for each in rerun(
+            submission, count, Path(scratch), lambda label: click.echo(f"again  {label}", err=True), pick
+        ):
             again.append(each)
             says = "the same" if each.exactly else "agrees" if each.agrees else "DOES NOT AGREE"
             click.echo(f"again  {each.label}: {each.metric} {_number(each.told)}, now {_number(each.found)}: {says}")
     device = device_name(choose_device("cuda" if submission.plan.device["type"] == "cuda" else "cpu"))
-    found = verification(submission, again, device)
-    write_atomic(submission.directory / verified.NAME, verified.to_text(found).encode())
-    write_board(board_of(submission.results), submission.directory, figures=False)
-    index = submission.directory.resolve().parents[1]
-    if (index / INDEX).is_file():
-        write_index(index)
+    found = verification(submission, again, device, pick)
+    try:
+        write_atomic(submission.directory / verified.NAME, verified.to_text(found).encode())
+        write_board(board_of(submission.results), submission.directory, figures=False)
+        index = submission.directory.resolve().parent.parent
+        if (index / INDEX).is_file():
+            write_index(index)
+    except OSError as error:
+        raise ResultsError(
+            f"the runs were run again, and '{submission.directory}' cannot be written ({error.strerror})."
+        ) from error
     return found.rerun - found.agreed
 
 

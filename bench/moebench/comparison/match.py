@@ -69,7 +69,7 @@ def _paired(row: str, budget: int, a: Evidence, b: Evidence) -> Match:
         for which in (0, 1)
     )
     identical = again and a_SM == b_SM
-    notes = (_fewer(len(a_SM), a, b), "the same cells, run again" if again and not identical else "")
+    notes = (_fewer(len(a_SM), a, b), "the same cells, run again" if again and not identical else "", _diverged(a, b))
     return Match(
         row=row,
         budget=budget,
@@ -124,3 +124,12 @@ def _fewer(shared: int, a: Evidence, b: Evidence) -> str:
     if not shared:
         return "no seed is in both"
     return f"{shared} seed{'s are' if shared > 1 else ' is'} in both, of {counts[0]} in A and {counts[1]} in B"
+
+
+def _diverged(a: Evidence, b: Evidence) -> str:
+    """How many final runs diverged, where it is not as it was: a few of many move no mean for certain."""
+    runs = [[record.status for study in each.studies for record in study.final_records] for each in (a, b)]
+    in_a, in_b = (statuses.count("diverged") for statuses in runs)
+    if in_a == in_b:
+        return ""
+    return f"{in_a} of {len(runs[0])} final runs diverged in A, {in_b} of {len(runs[1])} in B"

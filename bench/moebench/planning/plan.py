@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from moebench import machine
+from moebench.errors import ResultsError
 from moebench.planning.rows import Row
 from moebench.runs import Cell, Record
 from moebench.suites import Suite
@@ -88,9 +89,9 @@ def _merit(record: Record | None) -> tuple[float, float]:
     """Sorts the best trial first; a diverged one last. Only validation scores are looked at."""
     if record is None or record.status != "done":
         return (1.0, float("inf"))
-    accuracy, loss = record.scores["validation_accuracy"], record.scores["validation_loss_nats"]
-    assert accuracy is not None
-    assert loss is not None
+    accuracy, loss = record.scores.get("validation_accuracy"), record.scores.get("validation_loss_nats")
+    if accuracy is None or loss is None:
+        raise ResultsError(f"the trial {record.identity} is done and has no validation accuracy or no loss.")
     return (-accuracy, loss)
 
 
@@ -163,7 +164,7 @@ class Plan:
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Plan:
         """The inverse of :meth:`to_json`."""
-        return cls(
+        plan = cls(
             suite=Suite.model_validate(value["suite"]),
             protocol=value["protocol"],
             device=value["device"],
@@ -173,3 +174,15 @@ class Plan:
             groups=tuple(Group.from_json(group) for group in value["groups"]),
             versions=value["versions"],
         )
+        plan._hold_together()
+        return plan
+
+    def _hold_together(self) -> None:
+        """ValueError or TypeError where what was read is no plan: a study of no row, or one without its cells."""
+        rows, tasks = {row.name for row in self.rows}, set(self.suite.task_names)
+        for group in self.groups:
+            name = f"the study of '{group.row}' on '{group.task}' at {group.budget}"
+            if group.row not in rows or group.task not in tasks or group.budget not in self.suite.budgets:
+                raise ValueError(f"{name} is of no row, task and budget of its plan")
+            if len(group.trial_cells) > len(group.shared):
+                raise ValueError(f"{name} has {len(group.trial_cells)} trials, and {len(group.shared)} are planned")

@@ -8,6 +8,8 @@ from pathlib import Path
 from moebench.board.build import build_board
 from moebench.board.load import read_board
 from moebench.board.model import Board
+from moebench.published.manifest import sha256
+from moebench.published.pack import NAME
 from moebench.published.sources import ResultSet, is_published, open_results
 from moebench.published.verified import read_verification
 from moebench.runs import Store
@@ -19,9 +21,12 @@ def published_board(directory: Path) -> Board:
 
 
 def board_of(results: ResultSet) -> Board:
-    """The board of records from a published directory, with what was run again of it."""
+    """The board of records from a published directory, with what was run again of these very records."""
     board = build_board(results.plan, results.lookup)
-    return dataclasses.replace(board, verification=read_verification(results.source))
+    seen = read_verification(results.source)
+    if seen is not None and seen.records != sha256((results.source / NAME).read_bytes()):
+        seen = None
+    return dataclasses.replace(board, verification=seen)
 
 
 def load_board(

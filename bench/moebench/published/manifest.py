@@ -6,8 +6,9 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
 from moebench.errors import ResultsError
 
@@ -31,7 +32,7 @@ class Manifest(BaseModel):
     command: str
     records: int
     packages: Mapping[str, str]
-    sha256: Mapping[str, str]
+    sha256: Mapping[Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f]+$")], str]
 
 
 def sha256(content: bytes) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 from moebench.errors import ResultsError
 from moebench.planning.plan import Plan
 from moebench.runs import Record
-from moebench.runs.store import parse_record
+from moebench.runs.store import parse_json, parse_record
 
 VERSION = 1
 """Raised when the first line changes its meaning; records have a version of their own."""
@@ -71,10 +71,7 @@ def read_pack(path: Path) -> Pack:
 
 
 def _head(line: str) -> tuple[Plan, int]:
-    try:
-        head: Any = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"not whole JSON ({error.msg} at {error.pos})") from error
+    head = parse_json(line)
     if not isinstance(head, dict) or head.get("pack") != VERSION:
         raise ValueError(f"not the first line of a pack of version {VERSION}")
     return Plan.from_json(head["plan"]), int(head["records"])

@@ -6,6 +6,8 @@ import dataclasses
 import json
 from pathlib import Path
 
+from pydantic import TypeAdapter, ValidationError
+
 from moebench.board.model import Verification
 from moebench.errors import ResultsError
 
@@ -16,13 +18,19 @@ def read_verification(directory: Path) -> Verification | None:
     """None where nothing was run again; :class:`ResultsError` where the file is damaged."""
     path = directory / NAME
     try:
-        return Verification(**json.loads(path.read_text(encoding="utf-8")))
+        return _reader().validate_json(path.read_bytes(), strict=True)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, TypeError) as error:
-        raise ResultsError(f"'{path}' is damaged; remove it and verify the directory again.") from error
+    except (OSError, ValidationError) as error:
+        raise ResultsError(
+            f"'{path}' is damaged or of an older moebench; remove it and verify the directory again."
+        ) from error
 
 
 def to_text(verification: Verification) -> str:
     """The file's text."""
     return json.dumps(dataclasses.asdict(verification), indent=1) + "\n"
+
+
+def _reader() -> TypeAdapter[Verification]:
+    return TypeAdapter(Verification)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from moebench import __version__
 from moebench.board.files import write_board
+from moebench.board.formats.numbers import shown_name
 from moebench.errors import ResultsError
 from moebench.planning.plan import Plan
 from moebench.plugins.find import Found, find_variant, is_place
@@ -32,14 +33,17 @@ class Published:
     left_out: tuple[tuple[str, str], ...]
 
 
-def publish(results: ResultSet, root: Path) -> Published:
-    """Write ``root/<suite>/<device>``; what lay there of an earlier publication is replaced.
+def publish(results: ResultSet, root: Path, *, replace: bool = False) -> Published:
+    """Write ``root/<suite>/<device>``; what lay there of an earlier publication with no other rows is replaced.
 
-    :class:`ResultsError` where too little has a result, or the directory cannot be written.
+    replace: it is replaced whatever its rows. :class:`ResultsError` where too little has a result, where a publication
+    would be replaced that has rows these results lack, or where the directory cannot be written.
     """
     selection = select(results.plan, results.lookup)
     plan, sources = _with_files(selection.plan)
     directory = directory_of(root, plan)
+    if not replace:
+        _keep_others(directory, plan)
     lines = pack.to_lines(plan, selection.records).encode()
     files = {pack.NAME: lines, **sources}
     about = manifest.Manifest(
@@ -65,6 +69,19 @@ def publish(results: ResultSet, root: Path) -> Published:
             f"cannot write to '{directory}' ({error.strerror}); choose another with --to DIR."
         ) from error
     return Published(directory, len(plan.rows), len(selection.records), selection.left_out)
+
+
+def _keep_others(directory: Path, plan: Plan) -> None:
+    """What somebody else published is not lost for a board with fewer rows."""
+    if not (directory / pack.NAME).exists():
+        return
+    theirs = [row.name for row in pack.read_pack(directory / pack.NAME).plan.rows]
+    if lost := [name for name in theirs if name not in {row.name for row in plan.rows}]:
+        names = ", ".join(map(shown_name, lost))
+        raise ResultsError(
+            f"'{directory}' holds a board with {names}, which these results lack: publish to another directory "
+            "(--to DIR), take its records first (`moebench run --reuse`), or replace it (--replace)."
+        )
 
 
 def directory_of(root: Path, plan: Plan) -> Path:

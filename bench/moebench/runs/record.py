@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+
+from moebench.runs.known import Counts, Details, Provenance
 
 Status = Literal["done", "diverged", "oom", "timeout", "error", "not_installed", "over_budget", "skipped"]
 
@@ -35,11 +37,11 @@ class Record(BaseModel):
     cell: dict[str, Any]
     status: Status
     reason: str = ""
-    scores: dict[str, float | None] = Field(default_factory=dict)
+    scores: dict[str, FiniteFloat | None] = Field(default_factory=dict)
     reasons: dict[str, str] = Field(default_factory=dict)
-    counts: dict[str, Any] = Field(default_factory=dict)
-    details: dict[str, Any] = Field(default_factory=dict)
-    provenance: dict[str, Any] = Field(default_factory=dict)
+    counts: Counts = Field(default_factory=dict)
+    details: Details = Field(default_factory=dict)
+    provenance: Provenance = Field(default_factory=dict)
 
     @property
     def settled(self) -> bool:

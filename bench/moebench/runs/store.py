@@ -156,10 +156,7 @@ class Store:
 
 def parse_record(text: str) -> Record:
     """A record from its JSON; ValueError if truncated, of another schema, or not what its identity says."""
-    try:
-        value: Any = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"not whole JSON ({error.msg} at {error.pos})") from error
+    value = parse_json(text)
     if not isinstance(value, dict):
         raise ValueError("not a record")
     if (version := value.get("schema_version")) not in READ:
@@ -167,10 +164,26 @@ def parse_record(text: str) -> Record:
     try:
         record = Record.model_validate(value)
     except ValidationError as error:
-        raise ValueError(f"not a record: {error.errors()[0]['msg']}") from error
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise ValueError(f"not a record: {where}{': ' * bool(where)}{first['msg']}") from error
     if digest(record.cell) != record.identity:
         raise ValueError("its identity is not the digest of its cell")
     return record
+
+
+def parse_json(text: str) -> Any:
+    """A value from JSON; ValueError where it is not whole, has what is no JSON, or is nested too deeply to be read."""
+
+    def refuse(constant: str) -> None:
+        raise ValueError(f"{constant} is no number in JSON")
+
+    try:
+        return json.loads(text, parse_constant=refuse)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"not whole JSON ({error.msg} at {error.pos})") from error
+    except RecursionError as error:
+        raise ValueError("not JSON that can be read: nested too deeply") from error
 
 
 def write_atomic(path: Path, content: bytes) -> None:

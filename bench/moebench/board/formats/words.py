@@ -105,9 +105,12 @@ def verified(board: Board) -> str:
     v = board.verification
     if v is None:
         return ""
+    how = f"chosen by the digest of the records{' and a word of the reviewer' if v.pick else ''}"
+    exact = "all" if v.exact == v.rerun else str(v.exact)
+    apart = "" if v.exact == v.agreed == v.rerun else f", the largest difference {v.largest:.3f}"
     return (
-        f"Seen again: {v.rerun} of {_count(v.runs, 'run')}, chosen by the digest of the records, were run again on "
-        f"{plain(v.device)}; {v.agreed} of {v.rerun} agreed."
+        f"Seen again: {v.rerun} of {_count(v.runs, 'training run')}, {how}, were run again on {plain(v.device)}; "
+        f"{v.agreed} of {v.rerun} agreed, {exact} of them to the last digit{apart}. Latency was not measured again."
     )
 
 

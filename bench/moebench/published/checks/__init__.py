@@ -3,20 +3,60 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple
 
 from moebench.published.checks import boards, counts, files, planned, records, schema, scores, suite
 from moebench.published.submission import Submission
 
-Check = Callable[[Submission], Iterator[str]]
 
-CHECKS: Mapping[str, tuple[str, Check]] = {
-    "files": ("every file is there, is what the manifest says, and nothing else is", files.check),
-    "schema": ("every record keeps to the schema of its version", schema.check),
-    "records": ("every run of the plan is there once, with a result, under its own identity", records.check),
-    "scores": ("the numbers inside each record agree with each other", scores.check),
-    "suite": ("the suite is the one that moebench has under that name", suite.check),
-    "plan": ("variants, trials, seeds and data are those that this moebench plans", planned.check),
-    "counts": ("parameters, FLOPs and budgets are counted again by building each variant", counts.check),
-    "boards": ("the boards are what the records give, byte for byte", boards.check),
+class Check(NamedTuple):
+    """holds: what is so where ``find`` yields nothing. needs: checks without which it would read, or run, anything."""
+
+    holds: str
+    find: Callable[[Submission], Iterator[str]]
+    needs: tuple[str, ...] = ()
+
+
+CHECKS: Mapping[str, Check] = {
+    "files": Check("every file is there, is what the manifest says, and nothing else is", files.check),
+    "schema": Check("every record keeps to the schema of its version", schema.check),
+    "records": Check(
+        "every run of the plan is there once, with a result, under its own identity", records.check, ("schema",)
+    ),
+    "scores": Check("the numbers inside each record agree with each other", scores.check, ("schema",)),
+    "suite": Check("the suite is the one that moebench has under that name", suite.check, ("schema",)),
+    "plan": Check(
+        "variants, trials, seeds and data are those that this moebench plans", planned.check, ("files", "schema")
+    ),
+    "counts": Check(
+        "parameters, FLOPs and budgets are counted again by building each variant", counts.check, ("files", "schema")
+    ),
+    "boards": Check("the boards are what the records give, byte for byte", boards.check, ("schema",)),
 }
-"""Name -> (what holds, the check)."""
+
+
+class Made(NamedTuple):
+    """A check and what it found. missing: the checks that it needs and that do not hold, so that it was not made."""
+
+    name: str
+    check: Check
+    found: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+
+
+def make_checks(submission: Submission) -> Iterator[Made]:
+    """All checks, one after the other."""
+    broken: set[str] = set()
+    for name, check in CHECKS.items():
+        missing = tuple(needed for needed in check.needs if needed in broken)
+        made = Made(name, check, missing=missing) if missing else Made(name, check, tuple(_found(check, submission)))
+        broken |= {name} if made.found or missing else set()
+        yield made
+
+
+def _found(check: Check, submission: Submission) -> Iterator[str]:
+    """What a check finds; one that ends in an exception has met what no publication holds."""
+    try:
+        yield from check.find(submission)
+    except Exception as error:
+        yield f"it cannot be checked: {type(error).__name__}: {str(error)[:200]}"

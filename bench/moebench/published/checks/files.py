@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
 
 from moebench.board.formats import TEXTS
-from moebench.published import manifest, verified
+from moebench.plugins.find import find_variants
+from moebench.published import manifest, pack, verified
 from moebench.published.submission import Submission
-from moebench.published.write import command_of, directory_of
+from moebench.published.write import VARIANTS, command_of, directory_of
 
 
 def check(submission: Submission) -> Iterator[str]:
@@ -15,10 +17,9 @@ def check(submission: Submission) -> Iterator[str]:
     yield from _digests(submission)
     yield from _strangers(submission)
     yield from _told(submission)
-    directory = submission.directory.resolve()
-    place = directory_of(directory.parents[1], submission.plan)
-    if directory != place:
-        yield f"it lies in '{'/'.join(directory.parts[-2:])}' and belongs in '{'/'.join(place.parts[-2:])}'."
+    lies, place = submission.directory.resolve().parts[-2:], directory_of(Path(), submission.plan).parts
+    if lies != place:
+        yield f"it lies in '{'/'.join(lies)}' and belongs in '{'/'.join(place)}'."
 
 
 def _digests(submission: Submission) -> Iterator[str]:
@@ -29,9 +30,18 @@ def _digests(submission: Submission) -> Iterator[str]:
             yield f"'{name}' is in the manifest and not in the directory."
         elif manifest.sha256(path.read_bytes()) != digest:
             yield f"'{name}' is not the file that the manifest was made for: its SHA-256 differs."
+    yield from _specs(submission)
     needed = {row.spec.partition(":")[0] for row in submission.plan.rows if ".py:" in row.spec} | {"records.jsonl"}
     if missing := sorted(needed - submission.manifest.sha256.keys()):
         yield f"the manifest has no digest of {', '.join(missing)}."
+
+
+def _specs(submission: Submission) -> Iterator[str]:
+    """What the later checks import lies beside the records, and nowhere else."""
+    for row in submission.plan.rows:
+        file, colon, _ = row.spec.partition(".py:")
+        if colon and (PurePosixPath(file).parent.as_posix() != VARIANTS or "\\" in file):
+            yield f"'{row.name}' is of '{row.spec}', and files of variants lie in {VARIANTS}/."
 
 
 def _strangers(submission: Submission) -> Iterator[str]:
@@ -47,8 +57,10 @@ def _told(submission: Submission) -> Iterator[str]:
     if about.submission != manifest.VERSION:
         yield f"{manifest.NAME} is of version {about.submission}; this moebench reads version {manifest.VERSION}."
     seen, runs = submission.verification, len(submission.training)
-    if seen is not None and not 0 <= seen.agreed <= seen.rerun <= seen.runs == runs:
+    if seen is not None and not 0 <= seen.exact <= seen.agreed <= seen.rerun <= seen.runs == runs:
         yield f"{verified.NAME} says that {seen.rerun} of {seen.runs} runs were seen again, and there are {runs}."
+    if seen is not None and seen.records != manifest.sha256((submission.directory / pack.NAME).read_bytes()):
+        yield f"{verified.NAME} is of other records than these; verify them with --rerun, or remove it."
     pairs = {
         "suite": (about.suite, plan.suite.name),
         "protocol": (about.protocol, plan.protocol),
@@ -60,3 +72,14 @@ def _told(submission: Submission) -> Iterator[str]:
     for name, (told, found) in pairs.items():
         if told != found:
             yield f"{manifest.NAME} says {name} '{told}', and its records are of '{found}'."
+    yield from _packages(submission)
+
+
+def _packages(submission: Submission) -> Iterator[str]:
+    """Who brings a row's variant, where it is installed here too."""
+    installed, told = find_variants(), submission.manifest.packages
+    for row in submission.plan.rows:
+        if row.name in told and row.spec in installed:
+            package, named = installed[row.spec].package, told[row.name].partition(" ")[0]
+            if package != named:
+                yield f"{manifest.NAME} says that '{row.name}' comes from '{named}', and here it does from '{package}'."

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from math import isclose, isfinite
 
 from moebench.planning.latency import latency_cells
+from moebench.published.checks.answers import wrong_shares
 from moebench.published.checks.definitions import definitions
 from moebench.published.submission import Submission
 from moebench.runs import Record
@@ -20,7 +21,15 @@ AMOUNTS = {"total": "total_params", "active": "active_params", "flops": "flops_p
 def check(submission: Submission) -> Iterator[str]:
     """Shares outside 0 to 1, sums that do not add up, nulls without a reason, impossible times."""
     for _, record in submission.trained():
-        found = (*_ranges(record), *_nulls(record), *definitions(record.scores), *_budget(record), *_speed(record))
+        found = (
+            *_ranges(record),
+            *_nulls(record),
+            *_diverged(record),
+            *wrong_shares(record, submission.data),
+            *definitions(record.scores),
+            *_budget(record),
+            *_speed(record),
+        )
         yield from (f"record {record.identity}: {wrong}" for wrong in found)
     for cell in latency_cells(submission.plan, submission.pack.get):
         session = submission.pack.get(cell.identity)
@@ -45,6 +54,11 @@ def _nulls(record: Record) -> Iterator[str]:
     if record.status == "done" and empty != record.reasons.keys():
         names = ", ".join(sorted(empty ^ record.reasons.keys()))
         yield f"null scores and reasons do not go together: {names}."
+
+
+def _diverged(record: Record) -> Iterator[str]:
+    if record.status == "diverged" and (record.scores or not record.reason):
+        yield "it diverged, and so has a reason and no scores."
 
 
 def _budget(record: Record) -> Iterator[str]:

@@ -1,0 +1,64 @@
+"""What readers rely on in the open fields of a record: names whose kind of value is fixed, beside any others."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, WithJsonSchema
+
+
+class _Known(BaseModel):
+    model_config = ConfigDict(extra="allow", strict=True, allow_inf_nan=False)
+
+
+class _Counts(_Known):
+    sizes: list[int] = []
+    total_params: int | None = None
+    active_params: int | None = None
+    model_params: int | None = None
+    flops_per_input: int | None = None
+    budget_error: float | None = None
+
+
+class _Details(_Known):
+    train_seconds: float | None = None
+    inputs_per_second: float | None = None
+    peak_memory_mib: float | None = None
+    finalists: dict[str, dict[str, Any]] = {}
+
+
+class _Provenance(_Known):
+    device: str | None = None
+    backend: str | None = None
+    machine: str | None = None
+    row: str | None = None
+    suite: str | None = None
+    started: str | None = None
+    seconds: float = 0.0
+    versions: dict[str, str] = {}
+
+
+def _keeps(known: type[_Known]) -> AfterValidator:
+    """Leaves a dictionary as it is, once its known names hold what they should."""
+
+    def check(value: dict[str, Any]) -> dict[str, Any]:
+        try:
+            known.model_validate(value)
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        return value
+
+    return AfterValidator(check)
+
+
+def _schema(known: type[_Known]) -> WithJsonSchema:
+    """An object with the known names, without titles and defaults, which say nothing of a record."""
+    properties = known.model_json_schema()["properties"]
+    kept = {name: {k: v for k, v in each.items() if k not in ("title", "default")} for name, each in properties.items()}
+    return WithJsonSchema({"type": "object", "properties": kept})
+
+
+Counts = Annotated[dict[str, Any], _keeps(_Counts), _schema(_Counts)]
+Details = Annotated[dict[str, Any], _keeps(_Details), _schema(_Details)]
+Provenance = Annotated[dict[str, Any], _keeps(_Provenance), _schema(_Provenance)]
