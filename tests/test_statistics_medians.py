@@ -92,18 +92,39 @@ def test_wrong_rounds_are_named(a, b, message):
         ratio_interval(a, b)
 
 
-def test_faster_is_whose_ratio_lies_below_one():
+def against(wins: int, rounds: int = 12) -> list[np.ndarray]:
+    """Two rows of so many rounds; the second is faster in ``wins`` of them."""
+    base = np.linspace(1.0, 1.1, rounds)
+    return [base, np.where(np.arange(rounds) < wins, 0.9, 1.2) * base]
+
+
+@pytest.mark.parametrize("wins", range(13))
+def test_of_two_rows_faster_is_whose_ratio_lies_below_one(wins):
     # Twelve rounds: the third smallest and the third largest are the bounds, so ten of twelve must agree.
-    base = np.linspace(1.0, 1.1, 12)
-    rounds = np.stack(
-        [base, np.where(np.arange(12) < 2, 0.9, 1.2) * base, np.where(np.arange(12) < 3, 0.9, 1.2) * base]
-    )
+    rounds = against(wins)
     faster = faster_matrix(rounds)
-    assert faster.tolist() == [[False, True, False], [False, False, False], [False, False, False]]
-    for a in range(3):
-        for b in range(3):
-            if a != b:
-                assert faster[a, b] == (ratio_interval(rounds[a], rounds[b]).high < 1)
+    assert faster.tolist() == [[False, wins <= 2], [wins >= 10, False]]
+    for a, b in ((0, 1), (1, 0)):
+        assert faster[a, b] == (ratio_interval(rounds[a], rounds[b]).high < 1)
+
+
+def test_of_three_rows_ten_rounds_of_twelve_are_not_enough():
+    """p of 10 wins in 12 is 158/4096 = 0.0386, and three times that after Holm's rule; of 12 wins it is 0.0005."""
+    base, shaken = against(10)
+    assert not faster_matrix([base, shaken, base]).any()
+    assert faster_matrix([base, 0.9 * base, base]).tolist() == [[False] * 3, [True, False, True], [False] * 3]
+
+
+def test_ten_equally_fast_rows_are_seldom_told_apart():
+    """Pair by pair at 5 % two of them would be on two boards of three."""
+    rng = np.random.default_rng(0)
+    told = [faster_matrix(1 + 0.1 * rng.random((10, 12))).any() for _ in range(400)]
+    assert np.mean(told) < 0.05
+
+
+def test_a_tie_is_a_win_for_nobody():
+    assert not faster_matrix([[1.0] * 12, [1.0] * 12]).any()
+    assert not faster_matrix([[1.0] * 12, [1.0] * 3 + [2.0] * 9]).any()
 
 
 def test_five_rounds_tell_nothing_apart():

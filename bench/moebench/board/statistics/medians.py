@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from itertools import combinations
 from math import comb
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from moebench.board.statistics.interval import Interval, check_share
+from moebench.board.statistics.ranks import holm
 
 
 def median_interval(samples: ArrayLike, level: float = 0.95) -> Interval:
@@ -39,20 +41,28 @@ def ratio_interval(a_rounds: ArrayLike, b_rounds: ArrayLike, level: float = 0.95
     return median_interval(a / b, level)
 
 
-def faster_matrix(rounds_NR: ArrayLike, level: float = 0.95) -> NDArray[np.bool_]:
-    """faster_NN[a, b]: whether the interval of a / b, as of :func:`ratio_interval`, lies below 1.
+def faster_matrix(rounds_NR: ArrayLike, alpha: float = 0.05) -> NDArray[np.bool_]:
+    """faster_NN[a, b]: whether a is clearly faster than b: the sign test over rounds, with Holm's rule over all pairs.
 
-    ``rounds_NR``: positive times of N variants over the same R rounds. Too few rounds for the level: nobody is faster.
+    ``rounds_NR``: positive times of N variants over the same R rounds. A tie is a win for nobody. One pair alone is
+    told apart exactly where the interval of :func:`ratio_interval` omits 1; of many equal pairs some would by chance.
     """
-    check_share(level, "level")
+    check_share(alpha, "alpha")
     times = np.asarray(rounds_NR, dtype=np.float64)
-    rounds = times.shape[1]
-    k = _order(rounds, level)
-    if _coverage(rounds, k) < level:
-        return np.zeros((len(times), len(times)), dtype=bool)
+    pairs = list(combinations(range(len(times)), 2))
     won_NN = np.stack([(row < times).sum(axis=1) for row in times])
-    faster_NN: NDArray[np.bool_] = won_NN > rounds - k
+    tail_W = _tail(times.shape[1])
+    adjusted = holm([min(1.0, 2 * tail_W[max(won_NN[a, b], won_NN[b, a])]) for a, b in pairs])
+    faster_NN = np.zeros_like(won_NN, dtype=bool)
+    for (a, b), p in zip(pairs, adjusted, strict=True):
+        first, second = (a, b) if won_NN[a, b] > won_NN[b, a] else (b, a)
+        faster_NN[first, second] = p < alpha
     return faster_NN
+
+
+def _tail(n: int) -> list[float]:
+    """P(Binomial(n, 1/2) >= w) for w = 0 ... n."""
+    return [float(Fraction(sum(comb(n, i) for i in range(w, n + 1)), 2**n)) for w in range(n + 1)]
 
 
 def _samples(samples: ArrayLike, name: str) -> NDArray[np.float64]:

@@ -32,9 +32,9 @@ def pareto_places(
     """Where each of N rows stands by what is certain of their differences in M measures.
 
     better_MNN[m, a, b]: a is clearly better than b in measure m. equal_MNN[m, a, b]: they are exactly equal in it.
-    beaten: some row is clearly better or equal in every measure, and clearly better in one. front: it is clearly better
-    than every other row in some measure, or equal to it in all, so that nothing can beat it. undecided: neither is
-    certain.
+    beaten: some row is clearly better or equal in every measure, and clearly better in one. front: against each
+    other row it is clearly better in at least one measure, not always the same one, or equal in all, so that nothing
+    can beat it. undecided: neither is certain.
     """
     itself_NN = np.eye(len(names), dtype=bool)
     better_NN = np.any(better_MNN, axis=0)
