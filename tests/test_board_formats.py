@@ -18,6 +18,7 @@ import pytest
 from boards import BUDGET, Bench, hostile_board, renamed, small_board
 from moebench.board.build import build_board
 from moebench.board.formats import TEXTS
+from moebench.board.formats.markdown import escape
 from moebench.board.formats.numbers import fixed, milliseconds, short
 from moebench.board.formats.table import to_table
 from moebench.board.model import Board, Measure
@@ -32,9 +33,10 @@ rank  variant        accuracy      vs dense       specialization          latenc
 3     sparse_topk    0.943 ±0.020  -0.023 ±0.007  0.32 ±0.07      2.46 ms (1.28x)     66k  2.11M
 -     random_router  0.913 ±0.021  -0.053 ±0.007  0.11 ±0.02      2.43 ms (1.26x)     66k  2.11M
 random_router  reference row: frozen random router.
+Clearly better than random_router: every ranked row.
 Latency: whole-model forward pass at batch 64, median over the rounds of a session in which all rows
 took turns; the ratio to dense is taken inside each round.
-3 seeds: rows whose ranks overlap are not told apart; `--seeds 8` for a published board.
+3 seeds: rows whose ranks overlap are not told apart; `--seeds 8` tells more apart.
 """
 NARROW = """\
 tiny  protocol 1  digits  264,000 parameters in the expert layers (total)  cpu
@@ -48,11 +50,12 @@ rank  variant        accuracy     vs dense      specialization          latency
 -     random_router  0.913±0.021  -0.053±0.007  0.11±0.02       2.43 ms (1.26x)
 A wider terminal also shows: active, FLOPs.
 random_router  reference row: frozen random router.
+Clearly better than random_router: every ranked row.
 Latency: whole-model forward pass at batch 64, median over the rounds of a
 session in which all rows took turns; the ratio to dense is taken inside each
 round.
-3 seeds: rows whose ranks overlap are not told apart; `--seeds 8` for a
-published board.
+3 seeds: rows whose ranks overlap are not told apart; `--seeds 8` tells more
+apart.
 """
 TOP = {"suite", "protocol", "axis", "budget", "device", "entries"}
 ENTRY = {
@@ -200,6 +203,21 @@ def test_markdown_shows_hostile_names_as_they_are(tmp_path: Path) -> None:
     assert not [line for line in text.splitlines() if line.startswith("# big")]
     assert "@" in text
     assert not re.search(r"@\w", text)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("mu_moe_cp", "mu_moe_cp"),
+        ("Mine.__init__() got", r"Mine.\_\_init\_\_() got"),
+        ("_a_ b", r"\_a\_ b"),
+        ("$x$", r"\$x\$"),
+        ("#12 and # 12", "#\u206012 and # 12"),
+        ("https://a.b www.c.d", "https:\u2060//a.b www\u2060.c.d"),
+    ],
+)
+def test_markdown_makes_nothing_of_a_text_but_the_text(text: str, shown: str) -> None:
+    assert escape(text) == shown
 
 
 def test_the_table_shows_hostile_names_without_their_control_characters(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from moebench.board.model import Board, Rung
 from moebench.board.provenance import versions
 from moebench.board.ranking import in_order, told_apart
 from moebench.board.reasons import unranked
+from moebench.board.references import against_references
 from moebench.board.strangers import strangers
 from moebench.planning.plan import Lookup, Plan
 from moebench.planning.rows import BASELINE
@@ -80,7 +81,11 @@ def _rung(plan: Plan, budget: int, evidences: list[Evidence], lookup: Lookup) ->
     ]
     higher = evidences[0].studies[0].info.higher_is_better
     places = front_places(told, entries, clock)
-    return Rung(budget, in_order([replace(e, pareto=places.get(e.variant)) for e in entries], higher))
+    return Rung(
+        budget,
+        in_order([replace(e, pareto=places.get(e.variant)) for e in entries], higher),
+        against_references(evidences, reasons, higher),
+    )
 
 
 def _records(evidences: list[Evidence]) -> list[Record]:

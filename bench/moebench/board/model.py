@@ -116,7 +116,7 @@ class Entry:
 
     budget: the row's own (a reference row may have another than the suite's). counts: means over tasks.
     flags: sentences a reader should see. seeds, trials: how many have a result, the fewest of any task.
-    pareto: whether it is on the front of representation, latency and active parameters for certain, certainly not, or
+    pareto: whether it is clearly on the front of representation, latency and active parameters, clearly not, or
     neither; None without one of these or a rank.
     """
 
@@ -195,12 +195,23 @@ class Verification:
     pick: str = ""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Against:
+    """A reference row, and the ranked rows that are clearly better, clearly worse, and not told apart from it."""
+
+    reference: str
+    better: tuple[str, ...] = ()
+    worse: tuple[str, ...] = ()
+    level: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True)
 class Rung:
     """The entries of one budget: ranked ones first, then those without a rank, then reference rows."""
 
     budget: int
     entries: tuple[Entry, ...]
+    against: tuple[Against, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

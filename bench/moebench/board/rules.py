@@ -18,7 +18,7 @@ EDGE_SHARE = 0.05
 """A best setting in the outer 5 % of its range is flagged."""
 
 PUBLISHED_SEEDS = 8
-"""Seeds of a published board."""
+"""Seeds of the suites that are made to be published: with fewer, a board advises more."""
 
 AXIS_WORDS: Mapping[str, str] = MappingProxyType(
     {"total": "parameters", "active": "active parameters", "flops": "FLOPs per input"}
@@ -29,11 +29,12 @@ RANK_RULE = (
     "Rank is by representation alone: the mean over tasks of the test score of models trained on fresh "
     "seeds. Rows are compared in pairs, seed by seed, with t tests adjusted by Holm's rule over all pairs. "
     "The first number of a rank is 1 + how many rows are clearly better, the second is the number of ranked "
-    "rows less those clearly worse; rows whose ranks overlap are not told apart."
+    "rows less those clearly worse; rows whose ranks overlap are not told apart. The interval of a difference from "
+    "dense is taken alone, without this adjustment, so it may omit 0 where ranks overlap."
 )
 
 
 def seeds_note(seeds: int) -> str:
     """What the number of seeds means for a reader."""
     said = f"{seeds} seed{'' if seeds == 1 else 's'}: rows whose ranks overlap are not told apart"
-    return f"{said}; `--seeds {PUBLISHED_SEEDS}` for a published board." if seeds < PUBLISHED_SEEDS else f"{said}."
+    return f"{said}; `--seeds {PUBLISHED_SEEDS}` tells more apart." if seeds < PUBLISHED_SEEDS else f"{said}."

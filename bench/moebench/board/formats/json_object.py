@@ -28,7 +28,7 @@ def to_json(board: Board) -> str:
 
 
 def to_object(board: Board) -> dict[str, Any]:
-    """Plain values. ``budget`` and ``entries`` are the first budget's, ``ladder`` has the further ones."""
+    """Plain values. ``budget``, ``entries`` and ``against`` are the first budget's, ``ladder`` has the further ones."""
     first, *further = board.rungs
     return {
         "suite": board.suite,
@@ -48,14 +48,21 @@ def to_object(board: Board) -> dict[str, Any]:
         "versions": board.versions,
         "calibration": dataclasses.asdict(board.calibration) if board.calibration else None,
         "verification": dataclasses.asdict(board.verification) if board.verification else None,
-        "entries": [_entry(entry) for entry in first.entries],
+        **_of_rung(first),
         "ladder": [_rung(rung) for rung in further],
         "strangers": [_stranger(stranger) for stranger in board.strangers],
     }
 
 
 def _rung(rung: Rung) -> dict[str, Any]:
-    return {"budget": rung.budget, "entries": [_entry(entry) for entry in rung.entries]}
+    return {"budget": rung.budget, **_of_rung(rung)}
+
+
+def _of_rung(rung: Rung) -> dict[str, Any]:
+    return {
+        "entries": [_entry(entry) for entry in rung.entries],
+        "against": [dataclasses.asdict(each) for each in rung.against],
+    }
 
 
 def _stranger(stranger: Stranger) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Sequence
 
 from moebench.board.formats import facts, words
@@ -11,7 +12,11 @@ from moebench.board.model import Board, Entry, Rung
 from moebench.board.rules import RANK_RULE
 from moebench.planning.rows import BASELINE
 
-SPECIAL = "\\`*|[]~"
+SPECIAL = re.compile(r"[\\`*|\[\]~$]|(?<![^\W_])_|_(?![^\W_])")
+"""What begins or ends markup; an underscore does so at the edge of a word, and none within it does."""
+
+CALLS = re.compile(r"@|#(?=\d)|:(?=//)|www(?=\.)", re.IGNORECASE)
+"""What GitHub makes a link of by itself: a name that is called, an issue, an address."""
 
 WORD_JOINER = "\N{WORD JOINER}"
 
@@ -31,11 +36,11 @@ def to_markdown(board: Board) -> str:
 
 
 def escape(text: str) -> str:
-    """Text that Markdown shows as it is, on one line: no markup, no HTML, no end of a table's cell, and nobody's name
+    """Text that Markdown shows as it is, on one line: no markup, no HTML, no end of a table's cell, no link and no name
     that a pull request would call.
     """
-    marked = "".join(f"\\{char}" if char in SPECIAL else char for char in plain(text))
-    return html.escape(marked, quote=False).replace("@", f"@{WORD_JOINER}")
+    marked = SPECIAL.sub(r"\\\g<0>", plain(text))
+    return CALLS.sub(rf"\g<0>{WORD_JOINER}", html.escape(marked, quote=False))
 
 
 def _rung(board: Board, rung: Rung) -> list[str]:
@@ -43,7 +48,7 @@ def _rung(board: Board, rung: Rung) -> list[str]:
     lines = [f"## {', '.join(map(escape, parts))}", "", *_table(board, rung.entries), ""]
     lines += [f"- **{escape(name)}**: {escape(sentence)}" for name, sentence in words.remarks(rung)]
     lines += [""] if words.remarks(rung) else []
-    for note in filter(None, (words.front(rung), words.latency_note(board, rung))):
+    for note in filter(None, (*words.against(rung), words.front(rung), words.latency_note(board, rung))):
         lines += [escape(note), ""]
     return lines
 

@@ -59,7 +59,8 @@ def print_board(board: Board, console: Console) -> None:
             _print_tasks(board, rung, console)
         for name, sentence in words.remarks(rung):
             _say(console, Text.assemble((f"{name}  ", "bold"), sentence))
-        _say(console, words.latency_note(board, rung))
+        for note in (*words.against(rung), words.latency_note(board, rung)):
+            _say(console, note)
     for name, sentence in words.strangers(board):
         _say(console, Text.assemble((f"{name}  ", "bold"), sentence))
     for note in filter(None, (*words.footer(board), words.verified(board))):

@@ -94,8 +94,8 @@ def calibrated(board: Board) -> str:
         return ""
     return (
         f"Calibration, on simulated boards like this one ({_count(c.seeds, 'seed')}, {_count(c.tasks, 'task')}, normal "
-        f"scores): {c.coverage:.1%} of the 95 % intervals hold the true difference; dense is called better than itself "
-        f"under another name {c.false_better:.1%} of the time; of {c.rows} equal rows any two are told apart on "
+        f"scores): {c.coverage:.1%} of the 95 % intervals hold the true difference; that of dense under another name "
+        f"lies above dense {c.false_better:.1%} of the time; the ranks of {c.rows} equal rows tell any two apart on "
         f"{c.told_apart:.1%} of the boards."
     )
 
@@ -130,6 +130,26 @@ def front(rung: Rung) -> str:
     named = ", ".join(places["front"]) or "no row for certain"
     perhaps = f"; perhaps {', '.join(places['undecided'])}" if places["undecided"] else ""
     return f"On the Pareto front of representation, latency and active parameters: {named}{perhaps}."
+
+
+def against(rung: Rung) -> tuple[str, ...]:
+    """For each reference row, which ranked rows are better than it, which worse, and which neither."""
+    order = {entry.variant: place for place, entry in enumerate(rung.entries)}
+
+    ranked = {entry.variant for entry in rung.entries if entry.rank}
+
+    def names(rows: Sequence[str]) -> str:
+        if len(ranked) > 1 and set(rows) == ranked:
+            return "every ranked row"
+        return ", ".join(shown_name(name) for name in sorted(rows, key=lambda name: order[name])) or "no ranked row"
+
+    said = []
+    for each in rung.against:
+        parts = [f"Clearly better than {shown_name(each.reference)}: {names(each.better)}"]
+        parts += [f"clearly worse: {names(each.worse)}"] if each.worse else []
+        parts += [f"not told apart from it: {names(each.level)}"] if each.level else []
+        said.append(f"{'; '.join(parts)}.")
+    return tuple(said)
 
 
 def _count(number: int, what: str) -> str:
