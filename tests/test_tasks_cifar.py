@@ -101,6 +101,12 @@ def test_numbers_from_jpeg_say_so(tmp_path):
     assert TASK.digest(tmp_path / "png") != TASK.digest(tmp_path / "jpeg")
 
 
+def test_numbers_of_a_record_are_named_by_the_copy_that_they_were_made_from():
+    """What a board or a report says, which has a digest and no data."""
+    assert TASK.info.label_of("955a793f275df35d3812") == "CIFAR-10 (JPEG)"
+    assert TASK.info.label_of("0" * 20) == TASK.info.label == "CIFAR-10"
+
+
 def spoil_in_place(path):
     """Other bytes under the same size and time: only a reader of the file itself can notice."""
     status = path.stat()
@@ -218,6 +224,7 @@ def test_the_whole_of_cifar10_and_a_quick_second_load():
     TASK.fingerprint(folder)
     sizes = {part: len(TASK.load(part, folder).targets) for part in ("validation", "test")}
     assert sizes == {"validation": 5000, "test": 10_000}
+    assert TASK.info.label_of(TASK.digest(folder)) == TASK.label(folder), "known by its digest to what has no data"
     start = time.monotonic()
     TASK.source.read("train", folder)
     assert time.monotonic() - start < 1  # decoding takes several seconds

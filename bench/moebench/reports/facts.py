@@ -8,6 +8,7 @@ from typing import Any
 
 from moebench.reports.evidence import Evidence, Part, Run
 from moebench.suites.sweep import Sweep
+from moebench.tasks import get_task
 
 SHOWN = 6
 """So many missing runs of a part are named."""
@@ -97,7 +98,7 @@ def part_facts(part: Part) -> PartFacts:
         facts += [
             ("machine", _distinct(str(run.record.provenance.get("device", "unknown")) for run in part.runs)),
             ("software", _distinct(_versions(run.record.provenance.get("versions", {})) for run in part.runs)),
-            ("data", _distinct(f"{r.record.cell['task']}, {r.record.cell['split']}" for r in part.runs)),
+            ("data", _distinct(_data(run.record.cell) for run in part.runs)),
             ("training", _distinct(_training(run.record.cell) for run in part.runs if run.trained) or "none"),
             ("arithmetic", _distinct(_arithmetic(run.record.cell) for run in part.runs)),
             ("protocol", _distinct(str(run.record.cell["protocol"]) for run in part.runs)),
@@ -129,6 +130,11 @@ def _missing(part: Part) -> str:
     named = [f"{run} ({': '.join(filter(None, (status, reason)))})" for run, status, reason in part.missing[:SHOWN]]
     more = len(part.missing) - len(named)
     return f"Missing: {'; '.join(named)}{f'; and {more} more' if more else ''}."
+
+
+def _data(cell: dict[str, Any]) -> str:
+    """Which data, down to the copy where it is known to be no original, and how its parts are told apart."""
+    return f"{get_task(cell['task']).info.label_of(cell['data_digest'])}, {cell['split']}"
 
 
 def _training(cell: dict[str, Any]) -> str:

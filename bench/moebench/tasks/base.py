@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, overload
 
@@ -31,7 +31,8 @@ class TaskInfo:
 
     image: channels, height, width; 1, 1, T of text. classes: outputs of the model, 1 for a number. metric, unit,
     higher_is_better: of the score that ranks. floor: the score that a diverged run gets, which is that of a
-    constant answer. label: printed beside numbers. text: what is known of token ids, None of numbers.
+    constant answer. label: printed beside numbers. text: what is known of token ids, None of numbers. copies: data
+    digest -> a word for a known copy of the data that is not the original, such as a re-encoding.
     """
 
     name: str
@@ -44,6 +45,11 @@ class TaskInfo:
     floor: float
     label: str
     text: Text | None = None
+    copies: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+    def label_of(self, digest: str) -> str:
+        """The label of numbers made from the data of that digest: ``CIFAR-10 (JPEG)``."""
+        return f"{self.label} ({self.copies[digest]})" if digest in self.copies else self.label
 
 
 @dataclass(frozen=True)
