@@ -59,14 +59,15 @@ def command(
     from moebench.board.load import read_board
     from moebench.errors import UsageError
     from moebench.published.boards import published_board
-    from moebench.published.sources import is_published
+    from moebench.published.sources import named_directory
     from moebench.runs import Store
 
     store = Store(results)
-    if suite is not None and is_published(Path(suite)):
+    directory = None if suite is None else named_directory(suite)
+    if directory is not None:
         if seeds is not None or trials is not None:
             raise UsageError(f"'{suite}' is published with its own seeds and trials; leave out --seeds and --trials.")
-        board = published_board(Path(suite))
+        board = published_board(directory)
     else:
         board = read_board(store, suite, seeds, trials)
     if ratio is not None or active is not None:

@@ -8,14 +8,17 @@ KINDS = ["variants", "suites", "tasks", "hosts", "backends", "compressors"]
 
 
 @click.command("list")
-@click.argument("what", required=False, type=click.Choice(KINDS))
+@click.argument("what", required=False, metavar=f"[{'|'.join(KINDS)}]")
 @click.option("--load", is_flag=True, help="Import each plug-in, to see whether it works.")
 def command(what: str | None, load: bool) -> None:
     """List variants, suites, tasks, hosts, backends and compressors, or one of these."""
     from rich.console import Console
 
     from moebench.cli.listing import TABLES
+    from moebench.errors import UnknownNameError
 
+    if what is not None and what not in KINDS:
+        raise UnknownNameError("kind of thing to list", what, KINDS)
     console = Console()
     for name, table in TABLES.items():
         if what in (None, name):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import tomllib
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -107,12 +108,18 @@ def _tree(found: Found) -> ast.Module | None:
 
 
 def _summary(found: Found) -> str:
-    """The first line of the docstring of the class or function, read from the source."""
+    """The first paragraph of the docstring of the class or function, read from the source."""
     tree = _tree(found)
     for node in tree.body if tree else ():
         if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name == found.attribute:
-            return (ast.get_docstring(node) or "").partition("\n")[0]
-    return (ast.get_docstring(tree) or "").partition("\n")[0] if tree else ""
+            return _first_paragraph(ast.get_docstring(node))
+    return _first_paragraph(ast.get_docstring(tree)) if tree else ""
+
+
+def _first_paragraph(docstring: str | None) -> str:
+    """As plain words: on one line, without roles and quotes of reStructuredText."""
+    words = " ".join((docstring or "").partition("\n\n")[0].split())
+    return re.sub(r"(:\w+:`~?|`+)", "", words)
 
 
 def _missing_import(found: Found) -> str:

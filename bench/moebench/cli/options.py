@@ -34,7 +34,7 @@ def data_option(command: F) -> F:
     """``--data DIR``."""
     return click.option(
         "--data",
-        type=click.Path(file_okay=False, path_type=Path),
+        type=click.Path(exists=True, file_okay=False, path_type=Path),
         metavar="DIR",
         help="Where data sets lie, or are downloaded to.",
     )(command)

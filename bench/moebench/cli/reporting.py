@@ -96,9 +96,8 @@ def plan_table(plan: Plan, results: Path) -> RenderableType:
     for t in tally(plan, lookup):
         time = duration(t.seconds) if t.seconds else "-"
         table.add_row(Text(t.group.row), t.group.task, f"{t.group.amount:,}", _of(t.trials), _of(t.finals), time)
-    for row, reason in problems(plan):
-        table.add_row(Text(row), Text(reason, style="red"))
-    return Group(Text(heading(plan, workers), style="bold"), Text(amounts(plan, results, workers)), table)
+    cannot = [Text.assemble((f"{row}  ", "bold"), (reason, "red")) for row, reason in problems(plan)]
+    return Group(Text(heading(plan, workers), style="bold"), Text(amounts(plan, results, workers)), table, *cannot)
 
 
 def problems(plan: Plan) -> list[tuple[str, str]]:

@@ -32,7 +32,12 @@ SECONDS = click.FloatRange(min=0, min_open=True)
     show_default=True,
     help="Processes, or GPUs, that train each model together.",
 )
-@click.option("--timeout", type=SECONDS, metavar="SECONDS", help="The longest a single run may take.")
+@click.option(
+    "--timeout",
+    type=SECONDS,
+    metavar="SECONDS",
+    help="The longest a single run may take; by itself as long as it takes.",
+)
 @click.option(
     "--silence",
     type=SECONDS,
@@ -50,7 +55,7 @@ SECONDS = click.FloatRange(min=0, min_open=True)
     help="Seconds of training between two checkpoints.",
 )
 @click.option("--weights/--no-weights", default=True, help="Keep the final weights of the winners.")
-@click.option("--mlflow/--no-mlflow", default=True, help="Write MLflow as runs finish.")
+@click.option("--mlflow/--no-mlflow", default=True, help="Write MLflow as runs finish; by itself it does.")
 @full_option
 @click.option(
     "--reuse",

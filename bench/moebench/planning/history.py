@@ -46,7 +46,7 @@ def remember_plan(plan: Plan, results: Path) -> None:
 def ran_plan(results: Path, suite: str | None = None) -> Plan | None:
     """The plan that a suite (a name or a file; None: the last one) last ran by; None where none was kept."""
     known = known_suites(results)
-    name = Path(suite).stem if suite is not None else next(iter(known), "")
+    name = name_of(suite) if suite is not None else next(iter(known), "")
     path = results / name / RAN
     if name not in known or not path.is_file():
         return None
@@ -59,6 +59,16 @@ def ran_plan(results: Path, suite: str | None = None) -> Plan | None:
 def remembered_extras(results: Path, suite: str) -> tuple[str, ...]:
     """Rows that earlier runs added to the suite's."""
     return tuple(_read(_path(results, suite)).get("extras", ()))
+
+
+def name_of(suite: str) -> str:
+    """The name of a suite that is given by its name or its file; :class:`UsageError` for another path."""
+    path = Path(suite)
+    if path.suffix == ".toml":
+        return path.stem
+    if len(path.parts) > 1:
+        raise UsageError(f"'{suite}' is neither a suite's name, nor its .toml file, nor what `moebench publish` wrote.")
+    return suite
 
 
 def known_suites(results: Path) -> list[str]:
@@ -79,7 +89,7 @@ def board_request(results: Path, suite: str | None, seeds: int | None = None, tr
         if not known:
             raise ResultsError(f"no suite has run into '{results}' yet; run one with `moebench run quick`.")
         suite = known[0]
-    values = _read(_path(results, Path(suite).stem))
+    values = _read(_path(results, name_of(suite)))
     if not values:
         return Request(suite=suite, seeds=seeds, trials=trials)
     data = values.pop("data")

@@ -10,7 +10,7 @@ from moebench.board.load import read_board
 from moebench.board.model import Board
 from moebench.published.manifest import sha256
 from moebench.published.pack import NAME
-from moebench.published.sources import ResultSet, is_published, open_results
+from moebench.published.sources import ResultSet, named_directory, open_results
 from moebench.published.verified import read_verification
 from moebench.runs import Store
 
@@ -41,6 +41,7 @@ def load_board(
     suite: a name, the path of a suite's file, a directory of ``moebench publish``, or None for the suite that ran last.
     ``seeds`` and ``trials`` instead of those it last ran with, as on the command line.
     """
-    if suite is not None and is_published(Path(suite)):
-        return published_board(Path(suite))
+    directory = None if suite is None else named_directory(str(suite))
+    if directory is not None:
+        return published_board(directory)
     return read_board(Store(Path(results)), None if suite is None else str(suite), seeds, trials)

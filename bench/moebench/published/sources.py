@@ -8,7 +8,7 @@ from pathlib import Path
 from moebench.errors import ResultsError, UnknownNameError, UsageError
 from moebench.planning.cache import get_plan
 from moebench.planning.generations import grown
-from moebench.planning.history import board_request, known_suites
+from moebench.planning.history import board_request, known_suites, name_of
 from moebench.planning.plan import Lookup, Plan
 from moebench.published.pack import NAME, read_pack
 from moebench.runs import Store
@@ -28,6 +28,26 @@ def is_published(directory: Path) -> bool:
     return (directory / NAME).is_file()
 
 
+def named_directory(suite: str) -> Path | None:
+    """The published directory that a person names where a suite may be named, too; None where it is a suite.
+
+    :class:`ResultsError` for a path to something else.
+    """
+    path = Path(suite)
+    if is_published(path):
+        return path
+    if path.suffix == ".toml" or len(path.parts) == 1:
+        return None
+    if not path.is_dir():
+        raise ResultsError(f"there is no directory '{suite}', and no suite has that name.")
+    below = sorted(each.name for each in path.iterdir() if is_published(each))
+    if below:
+        raise ResultsError(f"'{suite}' is not what `moebench publish` wrote; in it there is: {', '.join(below)}.")
+    if (path / "report.md").is_file():
+        raise ResultsError(f"'{suite}' holds a report and no board; it is in '{path / 'report.md'}'.")
+    raise ResultsError(f"'{suite}' holds no {NAME} of `moebench publish`.")
+
+
 def open_results(directory: Path, suite: str | None = None) -> ResultSet:
     """The results in a directory.
 
@@ -39,7 +59,7 @@ def open_results(directory: Path, suite: str | None = None) -> ResultSet:
     if not is_published(directory):
         return _of_runs(directory, suite)
     pack = read_pack(directory / NAME)
-    if suite is not None and Path(suite).stem != pack.plan.suite.name:
+    if suite is not None and name_of(suite) != pack.plan.suite.name:
         raise UsageError(f"'{directory}' holds suite '{pack.plan.suite.name}', not '{suite}'.")
     return ResultSet(directory, grown(pack.plan, pack.get), pack.get)
 
@@ -47,10 +67,10 @@ def open_results(directory: Path, suite: str | None = None) -> ResultSet:
 def _of_runs(directory: Path, suite: str | None) -> ResultSet:
     known = known_suites(directory)
     if not known:
-        which = "no suite has" if suite is None else f"suite '{Path(suite).stem}' has not"
+        which = "no suite has" if suite is None else f"suite '{name_of(suite)}' has not"
         raise ResultsError(f"{which} run into '{directory}' yet, and it holds no {NAME} of `moebench publish`.")
-    if suite is not None and Path(suite).stem not in known:
-        raise UnknownNameError("suite", Path(suite).stem, known, f"'{directory}'")
+    if suite is not None and name_of(suite) not in known:
+        raise UnknownNameError("suite", name_of(suite), known, f"'{directory}'")
     store = Store(directory)
     plan = get_plan(board_request(directory, suite), directory)
     return ResultSet(directory, grown(plan, store.get), store.get)
