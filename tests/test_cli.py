@@ -50,7 +50,7 @@ def only_sentence(result: subprocess.CompletedProcess[str]) -> str:
         (["leaderboard"], "no suite has run into 'results' yet"),
         (["compare", "here", "there"], "there is no directory 'here'"),
         (["check", "sfot_moe"], "unknown variant 'sfot_moe'; did you mean 'soft_moe'?"),
-        (["list", "wariants"], "'wariants' is not one of"),
+        (["list", "wariants"], "unknown kind of thing to list 'wariants'; did you mean 'variants'?"),
     ],
 )
 def test_a_mistake_is_one_sentence(words: list[str], expected: str, tmp_path: Path) -> None:

@@ -380,10 +380,8 @@ def test_a_forgery_that_fits_together_is_found_by_running_it_again(world: Path, 
     assert "Seen again: 3 of 12 training runs" in TEXTS["md"](board_of(submission.results))
     lines = lines_of(copy)
     for record in lines[1:]:
-        if record["cell"]["kind"] in ("trial", "final"):
-            for name in ("test_accuracy", "validation_accuracy"):
-                if name in record["scores"]:
-                    record["scores"][name] = 0.97
+        if record["cell"]["kind"] == "final":
+            record["scores"]["test_accuracy"] = 0.97
     write_lines(copy, lines)
     submission = Submission.read(copy)
     assert "Seen again" not in TEXTS["md"](board_of(submission.results)), "it was of other records"

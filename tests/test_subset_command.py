@@ -288,6 +288,7 @@ def test_data_that_are_missing_or_others_are_refused(world, said, tmp_path):
     other = edited(world, "soft", tmp_path, cell={"data_digest": "0" * 20})
     words = sentence(said(other.identity, "--experts", 2, "--results", tmp_path))
     assert words.startswith("the copy of digits that is here is not the one of record")
+    (tmp_path / "data").mkdir()
     missing = edited(world, "soft", tmp_path, cell={"task": "cifar10"})
     words = sentence(said(missing.identity, "--experts", 2, "--results", tmp_path, "--data", tmp_path / "data"))
     assert "CIFAR-10" in words

@@ -34,7 +34,7 @@ class UnknownNameError(UsageError):
     def __init__(self, what: str, name: str, known: Iterable[str], where: str = "") -> None:
         known = sorted(known)
         self._parts = (what, name, tuple(known), where)
-        near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+        near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
         hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(known) or 'none'}."
         super().__init__(f"unknown {what} '{name}'{f' in {where}' if where else ''}; {hint}")
 

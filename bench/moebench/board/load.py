@@ -11,7 +11,7 @@ from moebench.planning.cache import get_plan
 from moebench.planning.generations import grown
 from moebench.planning.history import board_request, known_suites, name_of
 from moebench.runs import Store
-from moebench.sweeps.load import load_any
+from moebench.suites import load_suite
 
 
 def read_board(store: Store, suite: str | None, seeds: int | None = None, trials: int | None = None) -> Board:
@@ -21,7 +21,7 @@ def read_board(store: Store, suite: str | None, seeds: int | None = None, trials
     could not be read. :class:`ResultsError` where the suite has not run.
     """
     if suite is not None and name_of(suite) not in known_suites(store.root):
-        load_any(suite)  # a name that no suite has gets its own sentence
+        load_suite(suite)  # a name that no suite has gets its own sentence
         raise ResultsError(f"suite '{suite}' has not run into '{store.root}' yet; run it with `moebench run {suite}`.")
     request = board_request(store.root, suite, seeds, trials)
     plan = get_plan(request, store.root)

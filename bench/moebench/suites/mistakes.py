@@ -53,7 +53,7 @@ def sentence(error: ValidationError, key: str = "") -> str:
 
 def hint(name: str, known: list[str]) -> str:
     """What a misspelt name might have meant, or all that there is."""
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     return f"did you mean '{near[0]}'?" if near else f"known: {', '.join(known)}."
 
 

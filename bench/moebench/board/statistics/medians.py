@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from itertools import combinations
 from math import comb
 
 import numpy as np
@@ -49,20 +48,20 @@ def faster_matrix(rounds_NR: ArrayLike, alpha: float = 0.05) -> NDArray[np.bool_
     """
     check_share(alpha, "alpha")
     times = np.asarray(rounds_NR, dtype=np.float64)
-    pairs = list(combinations(range(len(times)), 2))
     won_NN = np.stack([(row < times).sum(axis=1) for row in times])
-    tail_W = _tail(times.shape[1])
-    adjusted = holm([min(1.0, 2 * tail_W[max(won_NN[a, b], won_NN[b, a])]) for a, b in pairs])
+    first_P, second_P = np.triu_indices(len(times), k=1)
+    wins_P, losses_P = won_NN[first_P, second_P], won_NN[second_P, first_P]
+    p_P = np.minimum(1.0, 2 * _tail(times.shape[1])[np.maximum(wins_P, losses_P)])
+    told_P = np.asarray(holm(p_P)) < alpha
     faster_NN = np.zeros_like(won_NN, dtype=bool)
-    for (a, b), p in zip(pairs, adjusted, strict=True):
-        first, second = (a, b) if won_NN[a, b] > won_NN[b, a] else (b, a)
-        faster_NN[first, second] = p < alpha
+    faster_NN[first_P, second_P] = told_P & (wins_P > losses_P)
+    faster_NN[second_P, first_P] = told_P & (losses_P > wins_P)
     return faster_NN
 
 
-def _tail(n: int) -> list[float]:
+def _tail(n: int) -> NDArray[np.float64]:
     """P(Binomial(n, 1/2) >= w) for w = 0 ... n."""
-    return [float(Fraction(sum(comb(n, i) for i in range(w, n + 1)), 2**n)) for w in range(n + 1)]
+    return np.array([float(Fraction(sum(comb(n, i) for i in range(w, n + 1)), 2**n)) for w in range(n + 1)])
 
 
 def _samples(samples: ArrayLike, name: str) -> NDArray[np.float64]:
