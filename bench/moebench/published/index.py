@@ -68,7 +68,8 @@ def _side_by_side(group: list[Named]) -> list[str]:
     """Rank and score of every row on every budget of every board, in the order of the first."""
     columns = [(board, rung) for _, board in group for rung in board.rungs]
     names = dict.fromkeys(entry.variant for _, rung in columns for entry in rung.entries)
-    title = ", ".join(task.label for task in group[0][1].tasks)
+    suites = ", ".join(dict.fromkeys(board.suite for _, board in group))
+    title = f"{suites} ({', '.join(task.label for task in group[0][1].tasks)})"
     head = ["variant", *(f"{board.suite}, {amount(board, rung.budget)}" for board, rung in columns)]
     lines = [f"## {escape(title)}: side by side", "", "Rank and score; what is held equal differs between columns.", ""]
     lines += [f"| {' | '.join(map(escape, head))} |", f"|{' --- |' * len(head)}"]
