@@ -214,6 +214,12 @@ def test_boards_of_the_same_models_stand_side_by_side(tmp_path: Path) -> None:
         line for line in text.splitlines() if line.startswith("| soft\\_moe |") or line.startswith("| soft_moe |")
     ]
     assert line.endswith("| 1: 0.976 ±0.011 | 1: 0.976 ±0.011 |")
+    fewer = dataclasses.replace(boards[1][1], protocol="1 (seeds=2)", seeds=2)
+    text = to_markdown([boards[0], (Path("flops/there"), fewer)])
+    assert "expert layers (total), 3 seeds | " in text
+    assert "in the expert layers, 2 seeds |" in text, "a mean of fewer seeds is on the same scale"
+    shorter = dataclasses.replace(boards[1][1], protocol="1 (trials=2)")
+    assert "side by side" not in to_markdown([boards[0], (Path("flops/there"), shorter)])
     other = small_board(tmp_path / "other", axis="total").board()
     other = dataclasses.replace(other, device="another")
     assert "side by side" not in to_markdown([boards[0], (Path("other/there"), other)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
@@ -60,8 +61,11 @@ def _summary(path: Path, board: Board) -> str:
 
 
 def _models(board: Board) -> str:
-    """What makes scores of two boards stand on one scale, whatever their budgets hold equal."""
-    return repr([board.device, board.protocol, [(task.name, sorted(task.held_equal.items())) for task in board.tasks]])
+    """What makes scores of two boards stand on one scale, whatever their budgets hold equal and however many seeds they
+    are means of.
+    """
+    protocol = re.sub(r"seeds=\d+,? ?|[()]", "", board.protocol).strip()
+    return repr([board.device, protocol, [(task.name, sorted(task.held_equal.items())) for task in board.tasks]])
 
 
 def _side_by_side(group: list[Named]) -> list[str]:
@@ -70,7 +74,10 @@ def _side_by_side(group: list[Named]) -> list[str]:
     names = dict.fromkeys(entry.variant for _, rung in columns for entry in rung.entries)
     suites = ", ".join(dict.fromkeys(board.suite for _, board in group))
     title = f"{suites} ({', '.join(task.label for task in group[0][1].tasks)})"
-    head = ["variant", *(f"{board.suite}, {amount(board, rung.budget)}" for board, rung in columns)]
+    head = [
+        "variant",
+        *(f"{board.suite}, {amount(board, rung.budget)}, {board.seeds} seeds" for board, rung in columns),
+    ]
     lines = [f"## {escape(title)}: side by side", "", "Rank and score; what is held equal differs between columns.", ""]
     lines += [f"| {' | '.join(map(escape, head))} |", f"|{' --- |' * len(head)}"]
     for name in names:
