@@ -160,6 +160,26 @@ def test_what_is_no_publication_is_one_sentence(tmp_path: Path, copy: Path) -> N
         open_results(tmp_path)
 
 
+def test_a_path_that_is_no_publication_says_what_would_be_right(copy: Path, tmp_path: Path) -> None:
+    (tmp_path / "track").mkdir()
+    (tmp_path / "track" / "report.md").write_text("# Claims\n")
+    with pytest.raises(ResultsError, match=f"in it there is: {copy.name}"):
+        load_board(copy.parent)
+    with pytest.raises(ResultsError, match="holds a report and no board"):
+        load_board(tmp_path / "track")
+    with pytest.raises(ResultsError, match=r"holds no records\.jsonl"):
+        load_board(tmp_path)
+    with pytest.raises(ResultsError, match=r"there is no directory '.*quick', and no suite has that name"):
+        load_board(tmp_path / "quick")
+    with pytest.raises(ResultsError, match=r"suite 'quick' has not run into .* run it with `moebench run quick`"):
+        load_board("quick", tmp_path / "none")
+
+
+def test_a_word_without_runs_to_choose_is_wrong_use(copy: Path) -> None:
+    with pytest.raises(UsageError, match="give --rerun N with it"):
+        CliRunner().invoke(cli, ["verify", str(copy), "--pick", "x"], standalone_mode=False, catch_exceptions=False)
+
+
 def test_a_record_of_a_version_that_is_not_read_is_named(copy: Path) -> None:
     lines = lines_of(copy)
     lines[3]["schema_version"] = 2

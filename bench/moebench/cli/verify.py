@@ -39,9 +39,12 @@ def command(directory: Path, count: int | None, pick: str, data: Path | None) ->
 
     Exit status: 0 when every check holds, 1 when one does not, 2 where there is nothing to check.
     """
+    from moebench.errors import UsageError
     from moebench.published.checks import CHECKS, make_checks
     from moebench.published.submission import Submission
 
+    if pick and count is None:
+        raise UsageError("--pick says which runs are run again; give --rerun N with it.")
     submission = Submission.read(directory, data)
     wrong = 0
     width = max(map(len, CHECKS))

@@ -19,8 +19,8 @@ FLOAT32 = 1e-6
 def wrong_shares(record: Record, data: Path | None) -> Iterator[str]:
     """A sentence for each accuracy that no number of right answers gives; nothing where the data are not here."""
     inputs = _inputs(record.cell["task"], data)
-    for name in PARTS.keys() & record.scores.keys() & inputs.keys():
-        told, count = record.scores[name], inputs[name]
+    for name, count in inputs.items():
+        told = record.scores.get(name)
         if told is not None and abs(told - round(told * count) / count) > FLOAT32:
             yield f"{name} is {told:.6g}, and no number of right answers among {count:,} gives that."
 

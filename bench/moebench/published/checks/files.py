@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from moebench.board.formats import TEXTS
-from moebench.plugins.find import find_variants
+from moebench.plugins.find import find_variants, is_place
 from moebench.published import manifest, pack, verified
 from moebench.published.submission import Submission
 from moebench.published.write import VARIANTS, command_of, directory_of
@@ -40,7 +40,7 @@ def _specs(submission: Submission) -> Iterator[str]:
     """What the later checks import lies beside the records, and nowhere else."""
     for row in submission.plan.rows:
         file, colon, _ = row.spec.partition(".py:")
-        if colon and (PurePosixPath(file).parent.as_posix() != VARIANTS or "\\" in file):
+        if is_place(row.spec) and (not colon or PurePosixPath(file).parent.as_posix() != VARIANTS or "\\" in file):
             yield f"'{row.name}' is of '{row.spec}', and files of variants lie in {VARIANTS}/."
 
 
