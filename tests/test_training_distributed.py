@@ -472,6 +472,7 @@ def test_all_ranks_stop_in_the_same_step_and_go_on_from_there(tmp_path):
 
 SCRIPT = """
 import sys, torch
+from pathlib import Path
 sys.path.insert(0, {tests!r})
 from moebench.training.world import joined
 from test_training_distributed import Squared, attempt
@@ -479,6 +480,8 @@ from test_training_distributed import Squared, attempt
 with joined(torch.device("cpu")) as world:
     torch.set_num_threads(1)
     torch.save(attempt(Squared, world)["weights"], {out!r} + f"/{{world.rank}}.pt")
+names = [task.read_text() for task in Path("/proc/self/task").glob("*/comm")]
+Path({out!r}, f"{{world.rank}}.threads").write_text("".join(name for name in names if "gloo" in name))
 """
 
 
@@ -491,6 +494,7 @@ def test_a_script_trains_under_torchrun(tmp_path):
     for rank in (0, 1):
         for got, wanted in zip(torch.load(tmp_path / f"{rank}.pt"), want, strict=True):
             assert torch.allclose(got, wanted, **NEAR)
+        assert (tmp_path / f"{rank}.threads").read_text() == "", "threads of a group that ended"
 
 
 @pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="Linux only")

@@ -9,6 +9,10 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar
 
 import torch
+
+# The defaults of its functions hold the group that there is when it is first imported, and DDP imports it: a group held
+# so would outlive its block, until the interpreter ends, where its threads may abort the process.
+import torch.distributed.nn
 from torch import Tensor, nn
 from torch import distributed as dist
 from torch.nn.parallel import DistributedDataParallel
@@ -164,7 +168,10 @@ def joined(device: torch.device, store: Store | None = None, rank: int = -1, siz
         torch.cuda.set_device(device)
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
     dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=PATIENCE)
+    world = Ranks()
     try:
-        yield Ranks()
+        yield world
     finally:
+        # A group ends when nothing holds it: the block's variable would hold this one until the interpreter ends.
+        del world.gathering
         dist.destroy_process_group()
