@@ -168,10 +168,12 @@ def joined(device: torch.device, store: Store | None = None, rank: int = -1, siz
         torch.cuda.set_device(device)
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
     dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=PATIENCE)
-    world = Ranks()
     try:
-        yield world
+        world = Ranks()
+        try:
+            yield world
+        finally:
+            # A group ends when nothing holds it: the block's variable would hold this one until the interpreter ends.
+            del world.gathering
     finally:
-        # A group ends when nothing holds it: the block's variable would hold this one until the interpreter ends.
-        del world.gathering
         dist.destroy_process_group()
