@@ -9,10 +9,13 @@ from moebench.budgets import TOLERANCE, Budget, solve
 from moebench.contract import Choice, Space, wrap
 from moebench.errors import DeviceError, SuiteError, UnknownNameError
 from moebench.hosts import host_settings, layer_shapes
+from moebench.planning.label import changed_in, label, protocol_of
 from moebench.planning.make import make_plan
 from moebench.planning.plan import Plan
+from moebench.planning.request import Request
 from moebench.plugins.find import find_variant
 from moebench.plugins.load import load_variant
+from moebench.protocol import PROTOCOL
 from moebench.suites import load_suite
 from moebench.tasks import get_task
 from moebench.training.seeds import derive_seed
@@ -292,6 +295,18 @@ def test_a_backend_or_a_device_that_is_not_there_is_known_before_anything_runs()
         a_plan(backend="lop")
     with pytest.raises(DeviceError):
         a_plan(device="cuda:99")
+
+
+def test_a_label_says_what_was_changed_and_is_read_back():
+    request = Request(suite="quick", seeds=2, trials=3, micro_batch=16)
+    told = request.protocol()
+    assert told == f"{PROTOCOL} (seeds=2, trials=3, micro_batch=16)"
+    assert protocol_of(told) == PROTOCOL
+    assert label(PROTOCOL, changed_in(told)) == told
+    suite = request.resolved()
+    same = Request(suite="quick", seeds=load_suite("quick").seeds).protocol()
+    assert (same, changed_in(same)) == (PROTOCOL, {}), "what is as the suite has it was not changed"
+    assert changed_in(told) == {"seeds": suite.seeds, "trials": suite.tuning.trials, "micro_batch": 16}
 
 
 def test_a_micro_batch_is_part_of_the_cell_and_of_the_protocol(plan):

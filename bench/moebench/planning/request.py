@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from moebench.errors import SuiteError, UsageError
+from moebench.planning.label import label
 from moebench.planning.place import Place
 from moebench.protocol import PROTOCOL
 from moebench.suites import Suite, load_suite
@@ -56,13 +57,10 @@ class Request:
         """The harness's protocol, and in parentheses what was changed from the suite's."""
         base = self.suite_definition or load_suite(self.suite)
         suite = self.resolved()
-        changes = [
-            f"{name}={now}"
-            for name, now, then in (
-                ("seeds", suite.seeds, base.seeds),
-                ("trials", suite.tuning.trials, base.tuning.trials),
-                ("micro_batch", suite.training.micro_batch, base.training.micro_batch),
-            )
-            if now != then
-        ]
-        return PROTOCOL + (f" ({', '.join(changes)})" if changes else "")
+        then = _changeable(base)
+        return label(PROTOCOL, {name: now for name, now in _changeable(suite).items() if now and now != then[name]})
+
+
+def _changeable(suite: Suite) -> dict[str, int | None]:
+    """What the command line may change, by the option's name."""
+    return {"seeds": suite.seeds, "trials": suite.tuning.trials, "micro_batch": suite.training.micro_batch}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,6 +10,7 @@ from moebench.board.formats.markdown import escape
 from moebench.board.formats.numbers import rank, shown_name, with_interval
 from moebench.board.formats.words import amount
 from moebench.board.model import Board, Entry
+from moebench.planning.label import changed_in, label, protocol_of
 from moebench.published.boards import published_board
 from moebench.published.sources import is_published
 from moebench.runs.store import write_atomic
@@ -64,7 +64,8 @@ def _models(board: Board) -> str:
     """What makes scores of two boards stand on one scale, whatever their budgets hold equal and however many seeds they
     are means of.
     """
-    protocol = re.sub(r"seeds=\d+,? ?|[()]", "", board.protocol).strip()
+    changed = {name: value for name, value in changed_in(board.protocol).items() if name != "seeds"}
+    protocol = label(protocol_of(board.protocol), changed)
     return repr([board.device, protocol, [(task.name, sorted(task.held_equal.items())) for task in board.tasks]])
 
 

@@ -11,6 +11,7 @@ from moebench import __version__
 from moebench.board.files import write_board
 from moebench.board.formats.numbers import shown_name
 from moebench.errors import ResultsError
+from moebench.planning.label import changed_in, label
 from moebench.planning.plan import Plan
 from moebench.plugins.find import Found, find_variant, is_place
 from moebench.published import manifest, pack, verified
@@ -86,7 +87,7 @@ def _keep_others(directory: Path, plan: Plan) -> None:
 
 def directory_of(root: Path, plan: Plan) -> Path:
     """``root/<suite>/<device>``, the device in letters, digits and hyphens; a changed protocol has its own."""
-    changes = _slug(plan.protocol.partition(" ")[2])
+    changes = _slug(label("", changed_in(plan.protocol)))
     return root / plan.suite.name / "-".join(filter(None, (_slug(plan.device["name"]) or "device", changes)))
 
 
@@ -127,8 +128,7 @@ def _with_version(found: Found) -> str:
 
 def command_of(plan: Plan) -> str:
     """What makes the same records, where it can be said in one line."""
-    changed = re.findall(r"(\w+)=(\d+)", plan.protocol)
-    options = [f"--{name.replace('_', '-')} {value}" for name, value in changed]
+    options = [f"--{name.replace('_', '-')} {value}" for name, value in changed_in(plan.protocol).items()]
     options += [f"--variant {row.spec}" for row in plan.rows if is_place(row.spec)]
     options += [f"--backend {plan.backend}"] if plan.backend else []
     return " ".join(["moebench run", plan.suite.name, *options])

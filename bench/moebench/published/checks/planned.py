@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Iterator
 
 from moebench.errors import MoebenchError
+from moebench.planning.label import protocol_of
 from moebench.planning.plan import Group, Plan
 from moebench.planning.request import Request
 from moebench.planning.rows import Row
@@ -34,7 +35,7 @@ def check(submission: Submission) -> Iterator[str]:
             yield from _study(group, studies.get((group.row, group.task, group.budget)))
     if {(g.row, g.task, g.budget) for g in plan.groups} != studies.keys() or len(plan.groups) != len(studies):
         yield f"it has {len(plan.groups)} studies, and its rows, tasks and budgets make {len(studies)}."
-    if (here.protocol, here.suite.name) != (plan.protocol.partition(" ")[0], plan.suite.name):
+    if (here.protocol, here.suite.name) != (protocol_of(plan.protocol), plan.suite.name):
         yield f"it is of protocol '{plan.protocol}'; this moebench has '{here.protocol}'."
 
 

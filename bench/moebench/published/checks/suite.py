@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from moebench.errors import MoebenchError
+from moebench.planning.label import changed_in
 from moebench.planning.request import Request
 from moebench.published.submission import Submission
 from moebench.suites import Suite, find_suites
-
-CHANGED = re.compile(r"(seeds|trials|micro_batch)=(\d+)")
 
 
 def check(submission: Submission) -> Iterator[str]:
@@ -18,7 +16,7 @@ def check(submission: Submission) -> Iterator[str]:
     plan = submission.plan
     if plan.suite.name not in find_suites():
         return
-    changed = {name: int(value) for name, value in CHANGED.findall(plan.protocol)}
+    changed = changed_in(plan.protocol)
     try:
         seeds, trials, micro_batch = (changed.get(name) for name in ("seeds", "trials", "micro_batch"))
         request = Request(suite=plan.suite.name, seeds=seeds, trials=trials, micro_batch=micro_batch)
