@@ -33,10 +33,12 @@ rank  variant        accuracy      vs dense       specialization          latenc
 3     sparse_topk    0.943 ±0.020  -0.023 ±0.007  0.32 ±0.07      2.46 ms (1.28x)     66k  2.11M
 -     random_router  0.913 ±0.021  -0.053 ±0.007  0.11 ±0.02      2.43 ms (1.26x)     66k  2.11M
 random_router  reference row: frozen random router.
+Clearly better than dense: soft_moe; clearly worse: sparse_topk.
 Clearly better than random_router: every ranked row.
 Latency: whole-model forward pass at batch 64, median over the rounds of a session in which all rows
-took turns; the ratio to dense is taken inside each round.
-3 seeds: rows whose ranks overlap are not told apart; `--seeds 8` tells more apart.
+took turns; the ratio to dense is taken inside each round. Intervals of latency say how the rounds
+of that session scatter; another session may differ by more.
+3 seeds: rows whose ranks do not overlap are told apart; `--seeds 8` tells more apart.
 """
 NARROW = """\
 tiny  protocol 1  digits  264,000 parameters in the expert layers (total)  cpu
@@ -50,11 +52,13 @@ rank  variant        accuracy     vs dense      specialization          latency
 -     random_router  0.913±0.021  -0.053±0.007  0.11±0.02       2.43 ms (1.26x)
 A wider terminal also shows: active, FLOPs.
 random_router  reference row: frozen random router.
+Clearly better than dense: soft_moe; clearly worse: sparse_topk.
 Clearly better than random_router: every ranked row.
 Latency: whole-model forward pass at batch 64, median over the rounds of a
 session in which all rows took turns; the ratio to dense is taken inside each
-round.
-3 seeds: rows whose ranks overlap are not told apart; `--seeds 8` tells more
+round. Intervals of latency say how the rounds of that session scatter; another
+session may differ by more.
+3 seeds: rows whose ranks do not overlap are told apart; `--seeds 8` tells more
 apart.
 """
 TOP = {"suite", "protocol", "axis", "budget", "device", "entries"}
@@ -117,7 +121,7 @@ def test_the_table_says_that_one_seed_has_no_interval(tmp_path: Path) -> None:
     bench = Bench(tmp_path, variants=["dense"], seeds=1)
     bench.fill("dense", (0.90,))
     text = to_table(bench.board())
-    assert "1     dense    0.900     -" in text
+    assert "1     dense    0.900 ±?  -" in text
     assert "One seed has no interval" in text
 
 

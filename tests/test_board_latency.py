@@ -157,3 +157,33 @@ def test_each_budget_has_its_own_session(tmp_path: Path) -> None:
     board = bench.board()
     assert board.entry("dense").latency is not None
     assert board.entry("dense", 4 * BUDGET).latency is None
+
+
+def test_a_row_that_drifts_against_dense_is_flagged(tmp_path: Path) -> None:
+    """Twelve rounds that rise from 1x to 1.55x: of all orders two in half a billion. Dense drifting with it is none."""
+    bench = filled(tmp_path)
+    rising = [2.0 + 0.1 * index for index in range(12)]
+
+    def times(row: str, result: dict[str, Any]) -> dict[str, Any]:
+        return result | {"forward_ms": rising if row == "soft_moe" else [ROWS[row]] * 12}
+
+    bench.time(ROWS, change=times)
+    board = bench.board()
+    assert board.entry("soft_moe").flags == (
+        "its latency went from 1.08x to 1.48x dense over the rounds of its session, so that the interval of it is too "
+        "narrow",
+    )
+    assert board.entry("dense").flags == board.entry("sparse_topk").flags == ()
+
+    together = filled(tmp_path / "together")
+    together.time(ROWS, change=lambda row, result: result | {"forward_ms": [ROWS[row] * time for time in rising]})
+    assert all(not entry.flags for entry in together.board().entries)
+
+
+def test_rounds_in_any_order_are_not_flagged(tmp_path: Path) -> None:
+    bench = filled(tmp_path)
+    up_and_down = [2.0, 2.5, 2.1, 2.4, 2.2, 2.6, 2.3, 2.0, 2.5, 2.1, 2.4, 2.2]
+    bench.time(
+        ROWS, change=lambda row, result: result | {"forward_ms": up_and_down if row == "soft_moe" else [2.0] * 12}
+    )
+    assert all(not entry.flags for entry in bench.board().entries)

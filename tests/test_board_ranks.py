@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 
 import pytest
 
 from boards import BUDGET, Bench, small_board
+from moebench.board.formats import TEXTS, words
+from moebench.board.formats.table import to_table
 from moebench.board.model import Board
 from moebench.board.rules import BUDGET_TOLERANCE, EDGE_SHARE
 
@@ -287,3 +290,45 @@ def test_each_budget_of_a_ladder_is_ranked_on_its_own(tmp_path: Path) -> None:
     assert board.entry("soft_moe").rank == (1, 1)
     assert board.entry("soft_moe", 4 * BUDGET).reason == "not run yet."
     assert board.entry("dense", 4 * BUDGET).rank == (1, 1)
+
+
+def overlapping(root: Path) -> Board:
+    """soft_moe beats dense by a point on every seed; sparse_topk lies between them, too unsteady for a verdict."""
+    bench = Bench(root, variants=["dense", "soft_moe", "sparse_topk"])
+    bench.fill("dense", (0.950, 0.961, 0.955))
+    bench.fill("soft_moe", (0.960, 0.9711, 0.9649))
+    bench.fill("sparse_topk", (0.99, 0.90, 0.985))
+    return bench.board()
+
+
+def test_rows_whose_ranks_overlap_may_be_told_apart_and_the_board_names_them(tmp_path: Path) -> None:
+    board = overlapping(tmp_path)
+    assert ranks(board) == {"soft_moe": (1, 2), "sparse_topk": (1, 3), "dense": (2, 3)}
+    assert board.entry("soft_moe").better_than == ("dense",)
+    assert board.entry("dense").better_than == board.entry("sparse_topk").better_than == ()
+    said = "Clearly better than dense: soft_moe; not told apart from it: sparse_topk."
+    assert words.against(board.rungs[0]) == (said,)
+    assert said in to_table(board, 200)
+    markdown, page, data = TEXTS["md"](board), TEXTS["html"](board), json.loads(TEXTS["json"](board))
+    assert "- **soft_moe** is clearly better than dense\n" in markdown
+    assert page.count("<dt>clearly better than</dt><dd><bdi>dense</bdi></dd>") == 1
+    assert page.count("<dt>clearly worse than</dt><dd><bdi>soft_<wbr>moe</bdi></dd>") == 1
+    assert {entry["variant"]: entry["better_than"] for entry in data["entries"] if entry["better_than"]} == {
+        "soft_moe": ["dense"]
+    }
+
+
+def test_no_format_says_that_overlapping_ranks_are_not_told_apart(tmp_path: Path) -> None:
+    board = overlapping(tmp_path)
+    for text in (*(TEXTS[name](board) for name in ("md", "html", "json")), to_table(board, 200)):
+        assert "ranks overlap are not told apart" not in " ".join(text.split())
+
+
+def test_of_many_rows_the_first_are_named(tmp_path: Path) -> None:
+    board = overlapping(tmp_path)
+    soft = board.entry("soft_moe")
+    names = [f"row{index:02}" for index in range(words.MOST_NAMES + 3)]
+    rung = dataclasses.replace(board.rungs[0], entries=tuple(dataclasses.replace(soft, variant=n) for n in names))
+    shown = words.some(rung, names[::-1])
+    assert shown == f"{', '.join(names[: words.MOST_NAMES])} and 3 more"
+    assert words.some(rung, names[:2]) == "row00, row01"

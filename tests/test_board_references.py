@@ -49,7 +49,7 @@ def test_a_reference_row_without_a_result_is_compared_with_nothing(tmp_path: Pat
     bench.fill("soft_moe", (0.972, 0.981, 0.976))
     bench.tune("random_router")
     assert bench.board().rungs[0].against == ()
-    assert words.against(bench.board().rungs[0]) == ()
+    assert words.against(bench.board().rungs[0]) == ("Clearly better than dense: soft_moe.",)
 
 
 def test_a_rank_does_not_hang_on_how_many_reference_rows_there_are(tmp_path: Path) -> None:
@@ -67,7 +67,7 @@ def test_a_rank_does_not_hang_on_how_many_reference_rows_there_are(tmp_path: Pat
 def test_every_format_says_it(tmp_path: Path) -> None:
     board = bench_of(tmp_path, (0.936, 0.950, 0.944)).board()
     said = "Clearly better than random_router: soft_moe; clearly worse: dense; not told apart from it: sparse_topk."
-    assert words.against(board.rungs[0]) == (said,)
+    assert words.against(board.rungs[0]) == ("Clearly better than dense: every other ranked row.", said)
     assert said in TEXTS["md"](board)
     assert said in TEXTS["html"](board)
     assert said in to_table(board, 200)
@@ -82,8 +82,8 @@ def test_every_format_says_it(tmp_path: Path) -> None:
 
 def test_where_nothing_or_everything_is_told_apart_no_list_is_printed(tmp_path: Path) -> None:
     level = bench_of(tmp_path / "a", (0.80, 0.99, 0.95)).board().rungs[0]
-    assert words.against(level) == (
+    assert words.against(level)[1:] == (
         "Clearly better than random_router: no ranked row; not told apart from it: every ranked row.",
     )
     worst = bench_of(tmp_path / "b", (0.105, 0.120, 0.111)).board().rungs[0]
-    assert words.against(worst) == ("Clearly better than random_router: every ranked row.",)
+    assert words.against(worst)[1:] == ("Clearly better than random_router: every ranked row.",)

@@ -253,6 +253,7 @@ def test_the_board_says_what_its_intervals_do_on_boards_like_it(tmp_path: Path) 
     calibration = small_board(tmp_path).board().calibration
     assert calibration is not None
     assert (calibration.seeds, calibration.tasks, calibration.rows) == (3, 1, 3)
+    assert (calibration.references, calibration.budgets) == (1, 1)
     assert 0.93 <= calibration.coverage <= 0.97
     assert Bench(tmp_path / "one", seeds=1).board().calibration is None
 

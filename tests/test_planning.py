@@ -285,6 +285,11 @@ def test_the_space_of_a_variant_from_a_file_goes_by_the_name_it_gives_itself(tmp
         a_plan(suite=a_suite(**rows, space={"mien": {"a": [3, 2]}}))
 
 
+def test_tasks_whose_scores_point_in_opposite_directions_are_not_averaged():
+    with pytest.raises(SuiteError, match="more is better on digits and worse on norm"):
+        a_plan(task=[{"name": "digits"}, {"name": "norm"}])
+
+
 def test_a_host_that_does_not_fit_the_images_is_a_sentence():
     with pytest.raises(SuiteError, match=r"^suite 'mine': patch 3 does not divide the 8 x 8 images of task"):
         a_plan(host={"name": "vit", "patch": 3})

@@ -46,6 +46,18 @@ def test_a_simulated_board_of_equals_is_rarely_divided():
     assert calibrate([1.0], seeds=5, rows=500).rows == MOST_ROWS
 
 
+def test_a_board_that_says_more_errs_more_often():
+    """Ten rows, three references, two budgets: what two independent budgets of ranks and references give."""
+    alone = calibrate([1.0, 1.2], seeds=8, rows=10)
+    whole = calibrate([1.0, 1.2], seeds=8, rows=10, references=3, budgets=2)
+    assert alone.anything == pytest.approx(alone.told_apart)
+    assert (whole.references, whole.budgets, whole.told_apart) == (3, 2, alone.told_apart)
+    assert 0.11 <= whole.anything <= 0.17
+    one = calibrate([1.0, 1.2], seeds=8, rows=10, references=3)
+    assert whole.anything == pytest.approx(1 - (1 - one.anything) ** 2)
+    assert alone.anything < one.anything <= 0.1, "no more than the two families together may err"
+
+
 @pytest.mark.parametrize(
     ("spread", "seeds", "says"),
     [([1.0], 1, "one seed has no interval"), ([0.0], 5, "positive numbers"), ([], 5, "positive numbers")],

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from moebench.board.statistics import Interval, faster_matrix, median_interval, ratio_interval
+from moebench.board.statistics import Interval, faster_matrix, median_interval, ratio_interval, trend_p_value
 
 
 def test_six_samples_reach_95_percent_with_their_range():
@@ -129,3 +129,23 @@ def test_a_tie_is_a_win_for_nobody():
 
 def test_five_rounds_tell_nothing_apart():
     assert not faster_matrix([[1.0] * 5, [2.0] * 5]).any()
+
+
+def test_a_trend_of_every_order_of_four_is_counted():
+    """24 orders; those without a falling pair: one, with one: three. Two-sided, 2/24 and 8/24."""
+    assert trend_p_value([1, 2, 3, 4]) == pytest.approx(2 / 24)
+    assert trend_p_value([4, 3, 2, 1]) == pytest.approx(2 / 24)
+    assert trend_p_value([2, 1, 3, 4]) == pytest.approx(8 / 24)
+    assert trend_p_value([1.0]) == 1.0
+
+
+@pytest.mark.parametrize("rounds", [2, 5, 12, 20])
+def test_the_trend_is_kendalls_exact_test(rounds):
+    rng = np.random.default_rng(rounds)
+    for samples in rng.normal(size=(10, rounds)):
+        expected = stats.kendalltau(np.arange(rounds), samples, method="exact").pvalue
+        assert trend_p_value(samples) == pytest.approx(expected)
+
+
+def test_ties_are_no_trend():
+    assert trend_p_value([3.0] * 12) == pytest.approx(1.0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import replace
 
 from moebench.board.calibrated import calibration
@@ -11,11 +11,12 @@ from moebench.board.evidence import Evidence
 from moebench.board.front import front_places
 from moebench.board.held_equal import task_notes
 from moebench.board.latency import Clock
-from moebench.board.model import Board, Rung
+from moebench.board.model import Board, Entry, Rung
 from moebench.board.provenance import versions
-from moebench.board.ranking import in_order, told_apart
+from moebench.board.ranking import Told, in_order, told_apart
 from moebench.board.reasons import unranked
 from moebench.board.references import against_references
+from moebench.board.statistics import Place
 from moebench.board.strangers import strangers
 from moebench.planning.plan import Lookup, Plan
 from moebench.planning.rows import BASELINE
@@ -54,9 +55,7 @@ def build_board(plan: Plan, lookup: Lookup, others: Others = lambda known: ()) -
         tasks=task_notes(plan),
         rungs=rungs,
         versions=versions(_records([e for evidences in gathered.values() for e in evidences])),
-        calibration=calibration(
-            gathered[suite.budgets[0]], suite.seeds, sum(entry.rank is not None for entry in rungs[0].entries)
-        ),
+        calibration=calibration(gathered[suite.budgets[0]], suite.seeds, rungs),
         strangers=strangers(plan, others(known)),
     )
 
@@ -83,9 +82,13 @@ def _rung(plan: Plan, budget: int, evidences: list[Evidence], lookup: Lookup) ->
     places = front_places(told, entries, clock)
     return Rung(
         budget,
-        in_order([replace(e, pareto=places.get(e.variant)) for e in entries], higher),
+        in_order([_placed(entry, told, places) for entry in entries], higher),
         against_references(evidences, reasons, higher),
     )
+
+
+def _placed(entry: Entry, told: Told, places: Mapping[str, Place]) -> Entry:
+    return replace(entry, better_than=told.better_than(entry.variant), pareto=places.get(entry.variant))
 
 
 def _records(evidences: list[Evidence]) -> list[Record]:

@@ -24,6 +24,10 @@ def flags(plan: Plan, evidence: Evidence, results: Sequence[TaskResult], clock: 
         devices = {record.provenance.get("device") for record in study.final_records}
         if elsewhere := sorted(map(str, devices - {plan.device["name"], None})):
             found.append(f"{where}trained on {', '.join(elsewhere)}")
+    for task, early, late in clock.drifts(evidence.row.name):
+        where = f"{task}: " if several else ""
+        change = f"from {early:.2f}x to {late:.2f}x dense over the rounds of its session"
+        found.append(f"{where}its latency went {change}, so that the interval of it is too narrow")
     if clock.untrained(evidence.row.name):
         found.append("timed with untrained weights, for none were kept")
     return tuple(found)

@@ -5,17 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite
+from statistics import median
 from typing import Any
 
 from moebench.board.model import Measure, Timing
 from moebench.board.reasons import first_reason
 from moebench.board.rules import LEVEL
-from moebench.board.statistics import median_interval, ratio_interval
+from moebench.board.statistics import median_interval, ratio_interval, trend_p_value
 from moebench.planning.latency import finalist, latency_cells
 from moebench.planning.plan import Group, Lookup, Plan
 from moebench.planning.rows import BASELINE
 
 FORWARD = "forward_ms"
+
+DRIFT = 0.001
+"""p-value of a trend below which a row's ratio to dense is said to drift."""
 
 Rounds = tuple[float, ...]
 
@@ -62,6 +66,19 @@ class Clock:
     def rounds(self, row: str) -> Rounds:
         """Milliseconds of a row's forward pass round by round, the mean over tasks; empty where a task has none."""
         return self._mean_rounds(row, FORWARD) or ()
+
+    def drifts(self, row: str) -> tuple[tuple[str, float, float], ...]:
+        """(task, first third, last third) of the ratio to dense where it rises or falls over a session's rounds as it
+        would by chance on less than one row in a thousand: rounds are not independent then.
+        """
+        found = []
+        for session in self.sessions:
+            own, dense = (_rounds(self._result(session, name), FORWARD) for name in (row, BASELINE))
+            ratios = [a / b for a, b in zip(own, dense, strict=False)]
+            if row != BASELINE and ratios and len(own) == len(dense) and trend_p_value(ratios) < DRIFT:
+                third = max(1, len(ratios) // 3)
+                found.append((session.task, median(ratios[:third]), median(ratios[-third:])))
+        return tuple(found)
 
     def untrained(self, row: str) -> bool:
         """Whether the row was timed with the weights it started from, because none were kept."""

@@ -116,6 +116,7 @@ class Entry:
 
     budget: the row's own (a reference row may have another than the suite's). counts: means over tasks.
     flags: sentences a reader should see. seeds, trials: how many have a result, the fewest of any task.
+    better_than: the ranked rows at its budget that it is clearly better than.
     pareto: whether it is clearly on the front of representation, latency and active parameters, clearly not, or
     neither; None without one of these or a rank.
     """
@@ -146,6 +147,7 @@ class Entry:
     train_inputs_per_second: float | None = None
     train_peak_memory_mib: float | None = None
     forward_peak_memory_mib: float | None = None
+    better_than: tuple[str, ...] = ()
     pareto: Place | None = None
 
 

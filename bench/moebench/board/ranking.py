@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import compress
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,12 @@ class Told:
     def ranks(self) -> dict[str, tuple[int, int]]:
         """Rank intervals by name."""
         return dict(zip(self.names, ranks_of(self.better_NN), strict=True))
+
+    def better_than(self, name: str) -> tuple[str, ...]:
+        """The rows that the one of this name is clearly better than, by name; none where it may have no rank."""
+        if name not in self.names:
+            return ()
+        return tuple(sorted(compress(self.names, self.better_NN[self.names.index(name)].tolist())))
 
 
 def told_apart(evidences: Sequence[Evidence], reasons: dict[str, str]) -> Told:

@@ -38,6 +38,7 @@ def make_plan(request: Request, objects: Mapping[str, Variant] | None = None) ->
     rows = resolve_rows(suite, request.variants, request.extras, digests)
     variants, rows = _load(rows, objects or {})
     _check_space(suite, rows)
+    _check_directions(suite)
     settings = [_TaskSettings.of(suite, entry, place, request) for entry in suite.task]
     groups = [
         _group(suite, row, variants, task, budget)
@@ -81,6 +82,17 @@ def _check_space(suite: Suite, rows: tuple[Row, ...]) -> None:
     for name in suite.space:
         if name not in known:
             raise UnknownNameError("variant", name, known, f"[space] of suite '{suite.name}'")
+
+
+def _check_directions(suite: Suite) -> None:
+    """Representation is a mean over tasks, which says nothing where more is better on one and worse on another."""
+    high = [name for name in suite.task_names if get_task(name).info.higher_is_better]
+    low = [name for name in suite.task_names if name not in high]
+    if high and low:
+        raise SuiteError(
+            f"suite '{suite.name}': more is better on {', '.join(high)} and worse on {', '.join(low)}, and scores are "
+            "means over tasks; give each kind a suite of its own."
+        )
 
 
 @dataclass(frozen=True)

@@ -107,6 +107,7 @@ def _entry(entry: Entry) -> dict[str, Any]:
         "train_inputs_per_second": entry.train_inputs_per_second,
         "train_peak_memory_mib": entry.train_peak_memory_mib,
         "forward_peak_memory_mib": entry.forward_peak_memory_mib,
+        "better_than": list(entry.better_than),
         "pareto": entry.pareto,
         "tasks": {task.name: _task(task) for task in entry.tasks},
     }

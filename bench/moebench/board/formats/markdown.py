@@ -50,6 +50,9 @@ def _rung(board: Board, rung: Rung) -> list[str]:
     lines += [""] if words.remarks(rung) else []
     for note in filter(None, (*words.against(rung), words.front(rung), words.latency_note(board, rung))):
         lines += [escape(note), ""]
+    if told := words.told_apart(rung):
+        lines += ["Told apart, by Holm's rule over all pairs at this budget:", ""]
+        lines += [*(f"- **{escape(name)}** is clearly better than {escape(names)}" for name, names in told), ""]
     return lines
 
 

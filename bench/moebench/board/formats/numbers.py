@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from moebench.board.model import Measure, Timing
 
 MISSING = "-"
+UNBOUNDED = "?"
 NAMELESS = "(no name)"
 UNITS = ("", "k", "M", "G", "T", "P")
 
@@ -46,11 +47,10 @@ def half_width(measure: Measure, places: int = 3) -> str:
 
 
 def with_interval(measure: Measure | None, places: int = 3, *, sign: bool = False) -> str:
-    """``0.972 ±0.007``."""
+    """``0.972 ±0.007``; ``0.972 ±?`` where the runs set no bounds, which is not certainty."""
     if measure is None:
         return MISSING
-    half = half_width(measure, places)
-    return fixed(measure.value, places, sign=sign) + (f" ±{half}" if half else "")
+    return f"{fixed(measure.value, places, sign=sign)} ±{half_width(measure, places) or UNBOUNDED}"
 
 
 def bounds(measure: Measure | None, places: int = 3) -> str:

@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from moebench.board.formats.numbers import plain, shown_name, with_interval
-from moebench.board.model import Board, Rung
+from moebench.board.model import Against, Board, Entry, Rung
 from moebench.board.rules import AXIS_WORDS, seeds_note
+from moebench.board.statistics import Calibration
+from moebench.planning.rows import BASELINE
 
 NO_EXPERTS = "no experts"
 """A reason short enough for the table itself."""
+
+MOST_NAMES = 10
+"""Names in one sentence: a board of 500 rows has 250 that are better than one in the middle."""
 
 
 def amount(board: Board, budget: int) -> str:
@@ -46,9 +51,17 @@ def footer(board: Board) -> tuple[str, ...]:
     notes = [seeds_note(board.seeds)]
     if board.seeds == 1:
         notes.append("One seed has no interval, so no row can be told from another.")
+    elif any(_without_bounds(entry) for rung in board.rungs for entry in rung.entries):
+        notes.append("±? stands where all seeds score the same, which sets no bounds and is not certainty.")
     if len(board.tasks) > 1:
         notes.append("Scores and counts are means over tasks; latency is the mean over tasks in each round.")
     return tuple(notes)
+
+
+def _without_bounds(entry: Entry) -> bool:
+    """Whether a score in the table has no interval."""
+    shown = (entry.representation, entry.vs_dense if entry.variant != BASELINE else None, entry.specialization)
+    return any(measure is not None and measure.low is None for measure in shown)
 
 
 def remarks(rung: Rung) -> tuple[tuple[str, str], ...]:
@@ -72,7 +85,8 @@ def latency_note(board: Board, rung: Rung) -> str:
         return f"Latency: {plain(common)}."
     return (
         f"Latency: whole-model forward pass at batch {board.latency_batch}, median over the rounds of a "
-        "session in which all rows took turns; the ratio to dense is taken inside each round."
+        "session in which all rows took turns; the ratio to dense is taken inside each round. Intervals of latency say "
+        "how the rounds of that session scatter; another session may differ by more."
     )
 
 
@@ -95,9 +109,18 @@ def calibrated(board: Board) -> str:
     return (
         f"Calibration, on simulated boards like this one ({_count(c.seeds, 'seed')}, {_count(c.tasks, 'task')}, normal "
         f"scores): {c.coverage:.1%} of the 95 % intervals hold the true difference; that of dense under another name "
-        f"lies above dense {c.false_better:.1%} of the time; the ranks of {c.rows} equal rows tell any two apart on "
-        f"{c.told_apart:.1%} of the boards."
+        f"lies above dense {c.false_better:.1%} of the time; the ranks of {c.rows} equal rows at one budget tell any "
+        f"two apart on {c.told_apart:.1%} of the boards{_anything(c)}."
     )
+
+
+def _anything(c: Calibration) -> str:
+    """How often a whole board errs, where it says more than one ranking."""
+    more = [_count(c.budgets, "budget")] if c.budgets > 1 else []
+    more += [_count(c.references, "reference row")] if c.references else []
+    if not more:
+        return ""
+    return f"; with {' and '.join(more)}, anything at all is told apart on about {c.anything:.0%}"
 
 
 def verified(board: Board) -> str:
@@ -133,23 +156,50 @@ def front(rung: Rung) -> str:
 
 
 def against(rung: Rung) -> tuple[str, ...]:
-    """For each reference row, which ranked rows are better than it, which worse, and which neither."""
-    order = {entry.variant: place for place, entry in enumerate(rung.entries)}
-
+    """For dense and each reference row, which ranked rows are better than it, which worse, and which neither."""
     ranked = {entry.variant for entry in rung.entries if entry.rank}
 
-    def names(rows: Sequence[str]) -> str:
-        if len(ranked) > 1 and set(rows) == ranked:
-            return "every ranked row"
-        return ", ".join(shown_name(name) for name in sorted(rows, key=lambda name: order[name])) or "no ranked row"
+    def names(rows: Sequence[str], than: str) -> str:
+        if len(rows) > 1 and set(rows) == ranked - {than}:
+            return "every other ranked row" if than in ranked else "every ranked row"
+        return some(rung, rows) or "no ranked row"
 
     said = []
-    for each in rung.against:
-        parts = [f"Clearly better than {shown_name(each.reference)}: {names(each.better)}"]
-        parts += [f"clearly worse: {names(each.worse)}"] if each.worse else []
-        parts += [f"not told apart from it: {names(each.level)}"] if each.level else []
+    for each in (*_against_dense(rung), *rung.against):
+        parts = [f"Clearly better than {shown_name(each.reference)}: {names(each.better, each.reference)}"]
+        parts += [f"clearly worse: {names(each.worse, each.reference)}"] if each.worse else []
+        parts += [f"not told apart from it: {names(each.level, each.reference)}"] if each.level else []
         said.append(f"{'; '.join(parts)}.")
     return tuple(said)
+
+
+def _against_dense(rung: Rung) -> tuple[Against, ...]:
+    """Dense among the ranked, as the ranks have it; nothing where it has no rank or stands alone."""
+    others = [entry for entry in rung.entries if entry.rank and entry.variant != BASELINE]
+    dense = next((entry for entry in rung.entries if entry.rank and entry.variant == BASELINE), None)
+    if dense is None or not others:
+        return ()
+    better = tuple(entry.variant for entry in others if BASELINE in entry.better_than)
+    level = tuple(e.variant for e in others if e.variant not in (*better, *dense.better_than))
+    return (Against(reference=BASELINE, better=better, worse=dense.better_than, level=level),)
+
+
+def told_apart(rung: Rung) -> tuple[tuple[str, str], ...]:
+    """(row, names) of the ranked rows that are clearly better than others, and which these are."""
+    return tuple((shown_name(e.variant), some(rung, e.better_than)) for e in rung.entries if e.better_than)
+
+
+def better_than(rung: Rung, entry: Entry) -> str:
+    """The ranked rows that are clearly better than ``entry``; empty where none is."""
+    return some(rung, [other.variant for other in rung.entries if entry.variant in other.better_than])
+
+
+def some(rung: Rung, rows: Sequence[str]) -> str:
+    """The rows in the board's order, of many the first ones and how many more there are; empty without any."""
+    named = set(rows)
+    names = [shown_name(entry.variant) for entry in rung.entries if entry.variant in named]
+    shown, more = ", ".join(names[:MOST_NAMES]), len(names) - MOST_NAMES
+    return f"{shown} and {more:,} more" if more > 0 else shown
 
 
 def _count(number: int, what: str) -> str:

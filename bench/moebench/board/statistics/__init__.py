@@ -14,7 +14,7 @@ from moebench.board.statistics.calibration import Calibration, calibrate
 from moebench.board.statistics.effort import expected_best, expected_best_curve
 from moebench.board.statistics.interval import Interval
 from moebench.board.statistics.means import PairedTest, mean_interval, paired_interval, paired_test
-from moebench.board.statistics.medians import faster_matrix, median_interval, ratio_interval
+from moebench.board.statistics.medians import faster_matrix, median_interval, ratio_interval, trend_p_value
 from moebench.board.statistics.pareto import Place, pareto_front, pareto_places
 from moebench.board.statistics.ranks import better_matrix, clearly_better, holm, rank_intervals, ranks_of
 
@@ -39,4 +39,5 @@ __all__ = [
     "rank_intervals",
     "ranks_of",
     "ratio_interval",
+    "trend_p_value",
 ]

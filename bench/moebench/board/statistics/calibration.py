@@ -7,7 +7,7 @@ an interval of a difference should hold 0, and whoever is called better is calle
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, product
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -24,23 +24,38 @@ MOST_ROWS = 12
 
 @dataclass(frozen=True)
 class Calibration:
-    """What came of boards with so many ``seeds``, ``tasks`` and ``rows``, all shares from 0 to 1.
+    """What came of boards with so many ``seeds``, ``tasks`` and ranked ``rows``, all shares from 0 to 1.
 
     coverage: nominal intervals of a difference that hold the true one. false_better: a row that is called better than
-    itself under another name. told_apart: boards of equal rows on which any two are told apart.
+    itself under another name. told_apart: rankings of equal rows, at one budget, in which any two are told apart.
+    anything: boards of equal rows that say anything at all of two of them, over all ``budgets``, of which each has its
+    own adjustment, and against the reference rows, which have theirs.
     """
 
     seeds: int
     tasks: int
     rows: int
+    references: int
+    budgets: int
     coverage: float
     false_better: float
     told_apart: float
+    anything: float
 
 
-def calibrate(spread_M: ArrayLike, seeds: int, rows: int, *, level: float = 0.95, boards: int = BOARDS) -> Calibration:
+def calibrate(
+    spread_M: ArrayLike,
+    seeds: int,
+    rows: int,
+    *,
+    references: int = 0,
+    budgets: int = 1,
+    level: float = 0.95,
+    boards: int = BOARDS,
+) -> Calibration:
     """Simulate. ``spread_M``: standard deviation of a score over seeds on each task; only their ratios matter.
 
+    rows: that are ranked. references: rows that each of these is set against. budgets: alike and independent.
     ValueError for fewer than two seeds: one has no interval.
     """
     check_share(level, "level")
@@ -49,31 +64,48 @@ def calibrate(spread_M: ArrayLike, seeds: int, rows: int, *, level: float = 0.95
         raise ValueError(f"spread_M is {spread.tolist()}; it must be a list of positive numbers, one a task")
     if seeds < 2:
         raise ValueError(f"seeds is {seeds}; one seed has no interval, so there is nothing to count")
-    rows = min(rows, MOST_ROWS)
+    rows, references = min(rows, MOST_ROWS), min(references, MOST_ROWS)
     rng = np.random.default_rng([seeds, len(spread), rows])
     t_X, p_X = _tests(rng.normal(size=(boards, seeds, len(spread))) * spread)
+    told_X, against_X = _wrong(rng, spread, seeds, (rows, references), 1 - level, boards // 5)
     return Calibration(
         seeds=seeds,
         tasks=len(spread),
         rows=rows,
+        references=references,
+        budgets=budgets,
         coverage=float(np.mean(p_X >= 1 - level)),
         false_better=float(np.mean((p_X < 1 - level) & (t_X > 0))),
-        told_apart=_told_apart(rng, spread, seeds, rows, 1 - level, boards // 5),
+        told_apart=float(np.mean(told_X)),
+        anything=float(1 - (1 - np.mean(told_X | against_X)) ** budgets),
     )
 
 
-def _told_apart(
-    rng: np.random.Generator, spread_M: NDArray[np.float64], seeds: int, rows: int, alpha: float, boards: int
-) -> float:
-    """The share of boards on which the smallest of all pairs' p-values survives Holm's rule, which then any does."""
-    if rows < 2:
-        return 0.0
-    scores_RXSM = rng.normal(size=(rows, boards, seeds, len(spread_M))) * spread_M
+def _wrong(
+    rng: np.random.Generator,
+    spread_M: NDArray[np.float64],
+    seeds: int,
+    sizes: tuple[int, int],
+    alpha: float,
+    boards: int,
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Which boards of equals tell two of their ranked rows apart, and which tell one from a reference row.
+
+    sizes: how many rows are ranked, how many are references.
+    """
+    rows, references = sizes
+    scores_RXSM = rng.normal(size=(rows + references, boards, seeds, len(spread_M))) * spread_M
     pairs = list(combinations(range(rows), 2))
-    smallest_X = np.ones(boards)
+    beside = list(product(range(rows), range(rows, rows + references)))
+    return _any_clear(scores_RXSM, pairs, alpha), _any_clear(scores_RXSM, beside, alpha)
+
+
+def _any_clear(scores_RXSM: NDArray[np.float64], pairs: list[tuple[int, int]], alpha: float) -> NDArray[np.bool_]:
+    """Boards on which the smallest of the pairs' p-values survives Holm's rule over them, which then any does."""
+    smallest_X = np.ones(scores_RXSM.shape[1])
     for a, b in pairs:
         smallest_X = np.minimum(smallest_X, _tests(scores_RXSM[a] - scores_RXSM[b])[1])
-    return float(np.mean(smallest_X * len(pairs) < alpha))
+    return smallest_X * max(1, len(pairs)) < alpha
 
 
 def _tests(difference_XSM: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

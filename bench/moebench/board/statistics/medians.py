@@ -59,6 +59,22 @@ def faster_matrix(rounds_NR: ArrayLike, alpha: float = 0.05) -> NDArray[np.bool_
     return faster_NN
 
 
+def trend_p_value(samples: ArrayLike) -> float:
+    """Two-sided p-value of Kendall's test, exact: that samples in their order rise or fall by chance alone.
+
+    Of independent samples every order is equally likely, which gives the distribution of the pairs that fall. Ties
+    count as half a pair, which errs on the side of chance.
+    """
+    x = _samples(samples, "samples")
+    first, second = np.triu_indices(len(x), k=1)
+    falls = float((x[first] > x[second]).sum() + 0.5 * (x[first] == x[second]).sum())
+    orders = np.ones(1)
+    for longer in range(2, len(x) + 1):  # the last of so many falls below 0 to longer - 1 of those before it
+        orders = np.convolve(orders, np.ones(longer)) / longer
+    extreme = int(max(falls, len(first) - falls))
+    return min(1.0, float(2 * orders[extreme:].sum()))
+
+
 def _tail(n: int) -> NDArray[np.float64]:
     """P(Binomial(n, 1/2) >= w) for w = 0 ... n."""
     return np.array([float(Fraction(sum(comb(n, i) for i in range(w, n + 1)), 2**n)) for w in range(n + 1)])
