@@ -16,8 +16,8 @@ def flags(plan: Plan, evidence: Evidence, results: Sequence[TaskResult], clock: 
     found = []
     for study, result in zip(evidence.studies, results, strict=True):
         where = f"{result.name}: " if several else ""
-        for index, record in enumerate(study.final_records):
-            if record.status == "diverged":
+        for index, run in enumerate(study.finals):
+            if run.status == "diverged":
                 found.append(f"{where}seed {index} diverged and counts as the floor {study.info.floor:g}")
         if result.tuning:
             found += [where + edge for edge in result.tuning.edges]

@@ -13,15 +13,18 @@ from moebench.board.scores import measure
 from moebench.board.statistics import mean_interval
 from moebench.planning.plan import Plan
 from moebench.runs import Record
-from moebench.tasks import get_task
+from moebench.tasks import TASKS, get_task
 
 
 def strangers(plan: Plan, records: Iterable[Record]) -> tuple[Stranger, ...]:
-    """Of final runs of the plan's suite, those whose frame is not the plan's, by row, task and what differs."""
+    """Of final runs of the plan's suite, those whose frame is not the plan's, by row, task and what differs.
+
+    Those of a task that this moebench does not know (an older one's, a plug-in's that is gone) have no score to show.
+    """
     found: dict[tuple[str, str, str], list[float]] = defaultdict(list)
     for record in records:
         row, task = str(record.provenance.get("row", "")), str(record.cell["task"])
-        if record.settled and (reason := apart(plan, row, record.cell)):
+        if record.settled and task in TASKS and (reason := apart(plan, row, record.cell)):
             info = get_task(task).info
             score = record.scores.get(f"test_{info.metric}") if record.status == "done" else None
             found[row, task, reason].append(info.floor if score is None else score)

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from moebench.cli.options import data_option, device_option, results_option
+from moebench.cli.options import COUNT, data_option, device_option, results_option
 from moebench.errors import UsageError
 
 
@@ -32,15 +32,13 @@ from moebench.errors import UsageError
 @click.option("--lr", type=click.FloatRange(0, min_open=True), default=3e-3, show_default=True, help="Of recovery.")
 @click.option(
     "--inputs",
-    type=click.IntRange(min=1),
+    type=COUNT,
     default=256,
     show_default=True,
     metavar="N",
     help="Of the validation data, by which it is seen who is used and who is like whom.",
 )
-@click.option(
-    "--batch", type=click.IntRange(min=1), default=100, show_default=True, metavar="N", help="Timed beside batch 1."
-)
+@click.option("--batch", type=COUNT, default=100, show_default=True, metavar="N", help="Timed beside batch 1.")
 @device_option
 @data_option
 @results_option

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from moebench.cli.options import results_option
+from moebench.cli.options import COUNT, results_option
 
 if TYPE_CHECKING:
     from moebench.board.model import Board
@@ -37,12 +37,12 @@ FORMATS = ("table", "json", "md", "html", "csv")
 @click.option(
     "--max-active",
     "active",
-    type=click.IntRange(min=1),
+    type=COUNT,
     metavar="N",
     help="Only rows with at most N active parameters on every task, ranked among themselves.",
 )
-@click.option("--seeds", type=int, metavar="N", help="As of a run with so many seeds.")
-@click.option("--trials", type=int, metavar="N", help="As of a run with so many trials.")
+@click.option("--seeds", type=COUNT, metavar="N", help="As of a run with so many seeds.")
+@click.option("--trials", type=COUNT, metavar="N", help="As of a run with so many trials.")
 @results_option
 def command(
     suite: str | None,

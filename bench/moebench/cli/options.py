@@ -10,6 +10,9 @@ import click
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+COUNT = click.IntRange(min=1)
+"""Of anything there must be one of."""
+
 
 def results_option(command: F) -> F:
     """``--results DIR``."""
@@ -50,9 +53,9 @@ def request_options(command: F) -> F:
             metavar="V",
             help="Run these rows only (and dense): a name, or path.py:Class. Repeatable.",
         ),
-        click.option("--seeds", type=int, metavar="N", help="Final seeds, instead of the suite's."),
-        click.option("--trials", type=int, metavar="N", help="Trials of each study, instead of the suite's."),
-        click.option("--micro-batch", type=int, metavar="N", help="Inputs a backward pass, for small cards."),
+        click.option("--seeds", type=COUNT, metavar="N", help="Final seeds, instead of the suite's."),
+        click.option("--trials", type=COUNT, metavar="N", help="Trials of each study, instead of the suite's."),
+        click.option("--micro-batch", type=COUNT, metavar="N", help="Inputs a backward pass, for small cards."),
         device_option,
         click.option("--backend", metavar="B", help="How experts are computed; see `moebench list backends`."),
         data_option,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from moebench.cli.options import data_option, device_option, full_option, results_option
+from moebench.cli.options import COUNT, data_option, device_option, full_option, results_option
 
 
 @click.command("report")
@@ -25,7 +25,7 @@ from moebench.cli.options import data_option, device_option, full_option, result
     metavar="DIR",
     help="Make it from packs of records, such as results/published/paper, instead of the results.",
 )
-@click.option("--seeds", type=click.IntRange(min=1), metavar="N", help="As of a run with so many seeds.")
+@click.option("--seeds", type=COUNT, metavar="N", help="As of a run with so many seeds.")
 @device_option
 @data_option
 def command(

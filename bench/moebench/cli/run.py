@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from moebench.cli.options import check_full, full_option, request_options
+from moebench.cli.options import COUNT, check_full, full_option, request_options
 
 SECONDS = click.FloatRange(min=0, min_open=True)
 
@@ -23,10 +23,10 @@ SECONDS = click.FloatRange(min=0, min_open=True)
     metavar="NAME=VALUE",
     help="What only the executor knows, such as partition=gpu. Repeatable.",
 )
-@click.option("--workers", type=click.IntRange(min=1), metavar="N", help="Runs at a time; by itself as many as fit.")
+@click.option("--workers", type=COUNT, metavar="N", help="Runs at a time; by itself as many as fit.")
 @click.option(
     "--ranks",
-    type=click.IntRange(min=1),
+    type=COUNT,
     metavar="N",
     default=1,
     show_default=True,
@@ -108,6 +108,10 @@ def command(
     if not isinstance(load_any(suite), Suite):
         from moebench.cli.sweeping import run_and_print
 
+        if reuse:
+            from moebench.errors import UsageError
+
+            raise UsageError(f"suite '{suite}' has a report and no board to reuse the runs of; leave --reuse out.")
         return run_and_print(request, how, progress, console, full=full, quiet=quiet)
     check_full(suite, full)
     _take_over(reuse, results)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from moebench.cli.options import data_option, device_option, results_option
+from moebench.cli.options import COUNT, data_option, device_option, results_option
 
 if TYPE_CHECKING:
     import torch
@@ -21,9 +21,7 @@ if TYPE_CHECKING:
 @click.option("--experts", type=int, required=True, metavar="K", help="How many act for each input.")
 @click.option("--score", default="combine_sum", show_default=True, metavar="S", help="By what they are chosen.")
 @click.option("--rule", default="as_is", show_default=True, metavar="R", help="How they are combined.")
-@click.option(
-    "--batch", type=click.IntRange(min=1), default=100, show_default=True, metavar="N", help="Timed beside batch 1."
-)
+@click.option("--batch", type=COUNT, default=100, show_default=True, metavar="N", help="Timed beside batch 1.")
 @device_option
 @data_option
 @results_option

@@ -42,10 +42,10 @@ def command(suite: str | None, results: Path, data: Path | None) -> None:
 
 def _is_sweep(suite: str, results: Path) -> bool:
     """What has a leaderboard here is known by name even where its file is elsewhere."""
-    from moebench.planning.history import known_suites
+    from moebench.planning.history import known_suites, name_of
     from moebench.suites.load import is_ranked, read_values
 
-    return Path(suite).stem not in known_suites(results) and not is_ranked(read_values(suite)[0])
+    return name_of(suite) not in known_suites(results) and not is_ranked(read_values(suite)[0])
 
 
 def _sync_sweeps(suite: str, results: Path, data: Path | None) -> None:
@@ -65,13 +65,13 @@ def _sync_sweeps(suite: str, results: Path, data: Path | None) -> None:
 def _suites(suite: str | None, results: Path) -> list[str]:
     """The suite that was named, or all that have run; :class:`ResultsError` if there is nothing of it."""
     from moebench.errors import ResultsError
-    from moebench.planning.history import known_suites
+    from moebench.planning.history import known_suites, name_of
     from moebench.suites import load_suite
 
     known = known_suites(results)
     if suite is None and known:
         return known
-    if suite is not None and Path(suite).stem in known:
+    if suite is not None and name_of(suite) in known:
         return [suite]
     what, name = ("no suite", "quick") if suite is None else (f"suite '{load_suite(suite).name}'", suite)
     has = "has" if suite is None else "has not"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from moebench.cli.options import data_option
+from moebench.cli.options import COUNT, data_option
 
 if TYPE_CHECKING:
     from moebench.published.submission import Submission
@@ -21,7 +21,7 @@ SHOWN = 8
 @click.option(
     "--rerun",
     "count",
-    type=click.IntRange(min=1),
+    type=COUNT,
     metavar="N",
     help="Also run N of its runs again, chosen by the digest of its records, and write on its page how many agree.",
 )
@@ -85,7 +85,6 @@ def _again(submission: Submission, count: int, pick: str) -> int:
     from moebench.published.index import write_index
     from moebench.published.rerun import rerun, verification
     from moebench.runs.store import write_atomic
-    from moebench.training.device import choose_device, device_name
 
     again = []
     with tempfile.TemporaryDirectory(prefix="moebench-") as scratch:
@@ -95,8 +94,7 @@ def _again(submission: Submission, count: int, pick: str) -> int:
             again.append(each)
             says = "the same" if each.exactly else "agrees" if each.agrees else "DOES NOT AGREE"
             click.echo(f"again  {each.label}: {each.metric} {_number(each.told)}, now {_number(each.found)}: {says}")
-    device = device_name(choose_device("cuda" if submission.plan.device["type"] == "cuda" else "cpu"))
-    found = verification(submission, again, device, pick)
+    found = verification(submission, again, pick)
     try:
         write_atomic(submission.directory / verified.NAME, verified.to_text(found).encode())
         write_board(board_of(submission.results), submission.directory, figures=False)

@@ -13,6 +13,7 @@ from moebench.planning.plan import Plan
 from moebench.planning.request import Request
 from moebench.planning.rows import find_spec
 from moebench.runs.store import write_atomic
+from moebench.suites.load import read_values
 
 RAN = "ran.json"
 """The plan of the last run, beside ``latest.json``, its request."""
@@ -26,7 +27,7 @@ def remember(request: Request, results: Path, objects: Collection[str] = ()) -> 
     suite = request.resolved()
     own = {*suite.variants, *(reference.name for reference in suite.reference), *objects}
     values = {
-        "suite": request.suite,
+        "suite": str(Path(request.suite).expanduser().resolve()) if _is_file(request.suite) else request.suite,
         "extras": sorted({*request.extras, *(find_spec(spec) for spec in request.variants if spec not in own)}),
         "seeds": request.seeds,
         "trials": request.trials,
@@ -64,11 +65,15 @@ def remembered_extras(results: Path, suite: str) -> tuple[str, ...]:
 def name_of(suite: str) -> str:
     """The name of a suite that is given by its name or its file; :class:`UsageError` for another path."""
     path = Path(suite)
-    if path.suffix == ".toml":
-        return path.stem
+    if _is_file(suite):
+        return str(read_values(suite)[0]["name"]) if path.expanduser().is_file() else path.stem
     if len(path.parts) > 1:
         raise UsageError(f"'{suite}' is neither a suite's name, nor its .toml file, nor what `moebench publish` wrote.")
     return suite
+
+
+def _is_file(suite: str) -> bool:
+    return suite.endswith(".toml")
 
 
 def known_suites(results: Path) -> list[str]:

@@ -179,10 +179,18 @@ class Plan:
 
     def _hold_together(self) -> None:
         """ValueError or TypeError where what was read is no plan: a study of no row, or one without its cells."""
+        if lacking := {"type", "name", "torch"} - self.device.keys():
+            raise ValueError(f"its device lacks {', '.join(sorted(lacking))}")
         rows, tasks = {row.name for row in self.rows}, set(self.suite.task_names)
+        if not rows or len(rows) < len(self.rows):
+            raise ValueError("it has no rows" if not rows else "two of its rows have one name")
         for group in self.groups:
             name = f"the study of '{group.row}' on '{group.task}' at {group.budget}"
             if group.row not in rows or group.task not in tasks or group.budget not in self.suite.budgets:
                 raise ValueError(f"{name} is of no row, task and budget of its plan")
             if len(group.trial_cells) > len(group.shared):
                 raise ValueError(f"{name} has {len(group.trial_cells)} trials, and {len(group.shared)} are planned")
+            if not group.problem and not (group.trials and group.final_seeds):
+                raise ValueError(f"{name} has no trials or no final seeds")
+            if flat := [n for n, d in group.space.items() if "low" in d and not d["low"] < d["high"]]:
+                raise ValueError(f"{name} has no room for '{flat[0]}': its range ends where it begins")

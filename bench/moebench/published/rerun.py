@@ -11,6 +11,7 @@ from pathlib import Path
 from statistics import mean, variance
 
 from moebench.board.model import Verification
+from moebench.errors import DeviceError
 from moebench.planning.plan import Group
 from moebench.published import manifest, pack
 from moebench.published.submission import Submission
@@ -29,7 +30,7 @@ LEAST_SPREAD = 0.001
 class Again:
     """One run that was run again. told, found: its score then and now; None where the run did not end with one.
 
-    statuses: then and now. allowed: by how much the scores may differ.
+    statuses: then and now. allowed: by how much the scores may differ. device: it ran on now.
     """
 
     label: str
@@ -38,6 +39,7 @@ class Again:
     found: float | None
     statuses: tuple[str, str]
     allowed: float
+    device: str
 
     @property
     def agrees(self) -> bool:
@@ -72,13 +74,18 @@ def records_of(submission: Submission) -> bytes:
 def rerun(
     submission: Submission, count: int, scratch: Path, started: Callable[[str], None], pick: str = ""
 ) -> Iterator[Again]:
-    """Run them one after the other on this machine, into ``scratch``; ``started`` is told the label of each."""
+    """Run them one after the other on this machine, into ``scratch``; ``started`` is told the label of each.
+
+    They run on the kind of device that they ran on; :class:`DeviceError` before the first where there is none.
+    """
     from moebench.execution.executors.local import LocalExecutor
     from moebench.execution.job import Job
     from moebench.runs import Store
 
+    device = _device(submission)
     Store(scratch).prepare()
     executor = LocalExecutor(scratch, workers=1)
+    executor.fit(device)
     try:
         for identity in chosen(submission, count, pick):
             group, cell = submission.training[identity]
@@ -93,7 +100,7 @@ def rerun(
                     suite=submission.plan.suite.name,
                     results=scratch,
                     data=submission.data,
-                    device="cuda" if submission.plan.device["type"] == "cuda" else "cpu",
+                    device=device,
                     backend=submission.plan.backend,
                     save_weights=False,
                 )
@@ -106,7 +113,16 @@ def rerun(
         executor.close()
 
 
-def verification(submission: Submission, again: list[Again], device: str, pick: str = "") -> Verification:
+def _device(submission: Submission) -> str:
+    import torch
+
+    kind = str(submission.plan.device["type"])
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise DeviceError("these runs were made on a CUDA device and this machine has none; run them again on one.")
+    return kind
+
+
+def verification(submission: Submission, again: list[Again], pick: str = "") -> Verification:
     """What the page says of it."""
     apart = [abs(each.told - each.found) for each in again if each.told is not None and each.found is not None]
     return Verification(
@@ -115,7 +131,7 @@ def verification(submission: Submission, again: list[Again], device: str, pick: 
         agreed=sum(each.agrees for each in again),
         exact=sum(each.exactly for each in again),
         largest=max(apart, default=0.0),
-        device=device,
+        device=", ".join(sorted({each.device for each in again})),
         records=manifest.sha256(records_of(submission)),
         pick=pick,
     )
@@ -134,6 +150,7 @@ def _compared(submission: Submission, group: Group, cell: Cell, record: Record, 
         found=record.scores.get(metric),
         statuses=(told.status if told else "missing", record.status),
         allowed=SPREADS * max(_spread(submission, group, scored), LEAST_SPREAD),
+        device=str(record.provenance.get("device", "")),
     )
 
 

@@ -5,13 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 
 from moebench.published.pack import NAME, read_pack
-from moebench.runs import Store
+from moebench.runs import Record, Store
 
 
 def reuse(directory: Path, store: Store) -> int:
-    """Copy the records that the store lacks; returns how many. Weights are not published, so there are none of them."""
+    """Copy the records that the store lacks, or has only as runs to be tried again; returns how many.
+
+    Weights are not published, so there are none of them.
+    """
     records = read_pack(directory / NAME).records.values()
-    missing = [record for record in records if not store.record_path(record.identity).exists()]
+    missing = [record for record in records if not _is_settled(store.get(record.identity))]
     for record in missing:
         store.put(record)
     return len(missing)
+
+
+def _is_settled(record: Record | None) -> bool:
+    return record is not None and record.settled

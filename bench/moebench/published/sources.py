@@ -25,7 +25,10 @@ class ResultSet:
 
 def is_published(directory: Path) -> bool:
     """Whether a directory holds a pack, as ``moebench publish`` writes it."""
-    return (directory / NAME).is_file()
+    try:
+        return (directory / NAME).is_file()
+    except OSError:  # a name too long for the file system, or a directory that may not be entered
+        return False
 
 
 def named_directory(suite: str) -> Path | None:

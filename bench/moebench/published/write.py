@@ -110,7 +110,13 @@ def _with_files(plan: Plan) -> tuple[Plan, dict[str, bytes]]:
         if sources.setdefault(name, content) != content:
             raise ResultsError(f"two files called '{found.source.name}' bring variants; rename one of them.")
         rows.append(dataclasses.replace(row, spec=f"{name}:{found.attribute}"))
-    suite = plan.suite.model_copy(update={"variants": [row.spec for row in rows if not row.reference]})
+    specs = {row.name: row.spec for row in rows}
+    suite = plan.suite.model_copy(
+        update={
+            "variants": [row.spec for row in rows if not row.reference],
+            "reference": [each.model_copy(update={"variant": specs[each.name]}) for each in plan.suite.reference],
+        }
+    )
     return dataclasses.replace(plan, suite=suite, rows=tuple(rows)), sources
 
 

@@ -2,40 +2,22 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, WithJsonSchema
 
 
+def _a_time(value: str) -> str:
+    try:
+        datetime.fromisoformat(value)
+    except ValueError:
+        raise ValueError(f"'{value[:40]}' is no time as ISO 8601 writes it") from None
+    return value
+
+
 class _Known(BaseModel):
     model_config = ConfigDict(extra="allow", strict=True, allow_inf_nan=False)
-
-
-class _Counts(_Known):
-    sizes: list[int] = []
-    total_params: int | None = None
-    active_params: int | None = None
-    model_params: int | None = None
-    flops_per_input: int | None = None
-    budget_error: float | None = None
-
-
-class _Details(_Known):
-    train_seconds: float | None = None
-    inputs_per_second: float | None = None
-    peak_memory_mib: float | None = None
-    finalists: dict[str, dict[str, Any]] = {}
-
-
-class _Provenance(_Known):
-    device: str | None = None
-    backend: str | None = None
-    machine: str | None = None
-    row: str | None = None
-    suite: str | None = None
-    started: str | None = None
-    seconds: float = 0.0
-    versions: dict[str, str] = {}
 
 
 def _keeps(known: type[_Known]) -> AfterValidator:
@@ -57,6 +39,45 @@ def _schema(known: type[_Known]) -> WithJsonSchema:
     properties = known.model_json_schema()["properties"]
     kept = {name: {k: v for k, v in each.items() if k not in ("title", "default")} for name, each in properties.items()}
     return WithJsonSchema({"type": "object", "properties": kept})
+
+
+class _Counts(_Known):
+    sizes: list[int] = []
+    total_params: int | None = None
+    active_params: int | None = None
+    model_params: int | None = None
+    flops_per_input: int | None = None
+    budget_error: float | None = None
+
+
+class _Finalist(_Known):
+    """Of a latency session: a model's times, one a round."""
+
+    row: str | None = None
+    weights: str | None = None
+    peak_memory_mib: float | None = None
+    forward_ms: list[float] | None = None
+    forward_batch1_ms: list[float] | None = None
+    layers_ms: list[float] | None = None
+    train_step_ms: list[float] | None = None
+
+
+class _Details(_Known):
+    train_seconds: float | None = None
+    inputs_per_second: float | None = None
+    peak_memory_mib: float | None = None
+    finalists: dict[str, Annotated[dict[str, Any], _keeps(_Finalist), _schema(_Finalist)]] = {}
+
+
+class _Provenance(_Known):
+    device: str | None = None
+    backend: str | None = None
+    machine: str | None = None
+    row: str | None = None
+    suite: str | None = None
+    started: Annotated[str, AfterValidator(_a_time)] | None = None
+    seconds: float = 0.0
+    versions: dict[str, str] = {}
 
 
 Counts = Annotated[dict[str, Any], _keeps(_Counts), _schema(_Counts)]

@@ -24,7 +24,7 @@ def schema_of(version: int) -> dict[str, Any]:
 
 
 def current_schema() -> dict[str, Any]:
-    """The schema that the code of today gives; the file of its version holds the same."""
+    """The schema that the code of today gives; the file of its version holds the same, as JSON indented by 1."""
     schema = Record.model_json_schema(mode="serialization")
     schema["properties"]["schema_version"] = {"const": SCHEMA, "title": "Schema Version", "type": "integer"}
     schema["properties"]["identity"] = {"pattern": "^[0-9a-f]{20}$", "title": "Identity", "type": "string"}
@@ -34,8 +34,3 @@ def current_schema() -> dict[str, Any]:
         "title": f"A record of moebench, version {SCHEMA}",
         **{name: value for name, value in schema.items() if name != "title"},
     }
-
-
-def schema_text() -> str:
-    """The text of the current version's file."""
-    return json.dumps(current_schema(), indent=1) + "\n"

@@ -52,7 +52,13 @@ def _line(board: Board, rung: Rung, entry: Entry) -> dict[str, Any]:
     for task in entry.tasks:
         line |= _interval(task.name, task.score)
         line[f"{task.name}_status"] = task.status
-    return {name: plain(value) if isinstance(value, str) else value for name, value in line.items()}
+    return {name: _text(value) if isinstance(value, str) else value for name, value in line.items()}
+
+
+def _text(value: str) -> str:
+    """One line that no spreadsheet takes for a formula: names and reasons may come from anyone's code."""
+    text = plain(value)
+    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
 
 
 def _interval(name: str, measure: Measure | None) -> dict[str, float | None]:

@@ -81,7 +81,7 @@ def _environment() -> Environment:
     environment.globals |= {
         "shares": {key: in_words(key) for key in SHARES},
         "per_share": PER_SHARE,
-        "score_of": score_of,
+        "value_of": value_of,
         "other_scores": other_scores,
         "versions_of": versions_of,
     }
@@ -133,9 +133,9 @@ def versions_of(provenance: Provenance, board: Board) -> str:
     return ", ".join(own) or "as the whole board"
 
 
-def score_of(task: TaskResult, name: str) -> Measure | None:
-    """A score beside the headlines, by name."""
-    return next((score.measure for score in task.scores if score.name == name), None)
+def value_of(task: TaskResult, name: str) -> float | None:
+    """A score beside the headlines, by name; None where it has no value."""
+    return next((score.measure.value for score in task.scores if score.name == name and score.measure), None)
 
 
 def other_scores(task: TaskResult) -> list[tuple[str, Measure | None, str]]:

@@ -38,10 +38,13 @@ def _digests(submission: Submission) -> Iterator[str]:
 
 def _specs(submission: Submission) -> Iterator[str]:
     """What the later checks import lies beside the records, and nowhere else."""
-    for row in submission.plan.rows:
-        file, colon, _ = row.spec.partition(".py:")
-        if is_place(row.spec) and (not colon or PurePosixPath(file).parent.as_posix() != VARIANTS or "\\" in file):
-            yield f"'{row.name}' is of '{row.spec}', and files of variants lie in {VARIANTS}/."
+    suite = submission.plan.suite
+    specs = [(row.name, row.spec) for row in submission.plan.rows]
+    specs += [(spec, spec) for spec in suite.variants] + [(each.name, each.variant) for each in suite.reference]
+    for name, spec in dict.fromkeys(specs):
+        file, colon, _ = spec.partition(".py:")
+        if is_place(spec) and (not colon or PurePosixPath(file).parent.as_posix() != VARIANTS or "\\" in file):
+            yield f"'{name}' is of '{spec}', and files of variants lie in {VARIANTS}/."
 
 
 def _strangers(submission: Submission) -> Iterator[str]:

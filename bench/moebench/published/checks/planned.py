@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Iterator
 
 from moebench.errors import MoebenchError
+from moebench.planning.generations import grown
 from moebench.planning.label import protocol_of
 from moebench.planning.plan import Group, Plan
 from moebench.planning.request import Request
@@ -47,9 +48,17 @@ def _made_here(submission: Submission) -> Plan:
     training = plan.suite.training
     if training.precision == "auto" and plan.groups:
         training = training.model_copy(update={"precision": plan.groups[0].template["precision"]})
-    variants = [submission.spec(row.name) for row in plan.rows if not row.reference]
-    suite = plan.suite.model_copy(update={"training": training, "variants": variants})
-    return make_plan(Request(suite=suite.name, suite_definition=suite, device="cpu", data=submission.data))
+    specs = {row.name: submission.spec(row.name) for row in plan.rows}
+    changes = {
+        "training": training,
+        "variants": [specs[row.name] for row in plan.rows if not row.reference],
+        "reference": [
+            each.model_copy(update={"variant": specs.get(each.name, each.variant)}) for each in plan.suite.reference
+        ],
+    }
+    suite = plan.suite.model_copy(update=changes)
+    request = Request(suite=suite.name, suite_definition=suite, device="cpu", data=submission.data)
+    return grown(make_plan(request), submission.pack.get)
 
 
 def _row(row: Row, own: Row | None) -> str:
