@@ -332,3 +332,13 @@ def test_of_many_rows_the_first_are_named(tmp_path: Path) -> None:
     shown = words.some(rung, names[::-1])
     assert shown == f"{', '.join(names[: words.MOST_NAMES])} and 3 more"
     assert words.some(rung, names[:2]) == "row00, row01"
+
+
+def test_a_diverged_seed_keeps_its_number_where_another_is_missing(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, variants=["dense", "soft_moe"])
+    bench.fill("dense", (0.95, 0.97, 0.96))
+    bench.fill("soft_moe", (0.95, 0.97, 0.96))
+    missing, diverged, _ = bench.group("soft_moe").final_cells(bench.store.get)
+    bench.store.record_path(missing.identity).unlink()
+    bench.put(diverged, "soft_moe", status="diverged", reason="loss is nan")
+    assert bench.board().entry("soft_moe").flags == ("seed 1 diverged and counts as the floor 0.1",)

@@ -99,3 +99,10 @@ def test_every_format_shows_it(tmp_path: Path) -> None:
         words = " ".join(text.replace("<wbr>", "").split())
         assert "it has protocol 0 and not 1." in words
     assert '"reason": "it has protocol 0 and not 1."' in TEXTS["json"](board)
+
+
+def test_a_run_on_a_task_that_is_gone_leaves_the_board_readable(tmp_path: Path) -> None:
+    bench = small_board(tmp_path)
+    before = board_of(bench)
+    put_stranger(bench, "soft_moe", 0.999, task="of_an_older_version")
+    assert board_of(bench) == before

@@ -42,7 +42,7 @@ def only_sentence(result: subprocess.CompletedProcess[str]) -> str:
         (["run", "quick", "--variant", "nothing.py:Mine"], "there is no file 'nothing.py'"),
         (["run", "quick", "--device", "cuda:9"], "there is no device 'cuda:9'"),
         (["run", "quick", "--device", "tpu"], "use cpu, cuda or cuda:N"),
-        (["run", "quick", "--seeds", "0"], "--seeds must be at least 1"),
+        (["run", "quick", "--seeds", "0"], "0 is not in the range x>=1"),
         (["run", "quick", "--seeds", "many"], "'many' is not a valid integer"),
         (["run", "quick", "--backend", "loup"], "unknown backend 'loup'; did you mean 'loop'?"),
         (["run", "quick", "--results", "/proc/nothing"], "cannot write to the results directory '/proc/nothing'"),

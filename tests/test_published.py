@@ -8,16 +8,18 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 from click.testing import CliRunner
 
 from boards import small_board
 from moebench import load_board
 from moebench.board.formats import TEXTS
 from moebench.cli.main import cli
-from moebench.errors import ResultsError, UnknownNameError, UsageError
+from moebench.errors import DeviceError, ResultsError, UnknownNameError, UsageError
+from moebench.execution.job import Job
 from moebench.published import pack
 from moebench.published.index import to_markdown, write_index
-from moebench.published.rerun import chosen
+from moebench.published.rerun import chosen, rerun, verification
 from moebench.published.reuse import reuse
 from moebench.published.sources import open_results
 from moebench.published.submission import Submission
@@ -26,7 +28,7 @@ from moebench.runs import Store
 from moebench.runs.record import SCHEMA
 from moebench.runs.schema import current_schema, schema_of
 from publications import copied, findings, lines_of, records_of, run_and_publish, write_lines
-from tiny import run_tiny
+from tiny import run_tiny, write_plugin, write_suite
 
 
 @pytest.fixture(scope="module")
@@ -243,3 +245,73 @@ def test_boards_of_the_same_models_stand_side_by_side(tmp_path: Path) -> None:
     other = small_board(tmp_path / "other", axis="total").board()
     other = dataclasses.replace(other, device="another")
     assert "side by side" not in to_markdown([boards[0], (Path("other/there"), other)])
+
+
+def test_a_suite_whose_trials_follow_from_each_other_holds(tmp_path: Path) -> None:
+    """The generations of TPE are told in order, so they are the same when they are planned again."""
+    suite = Path(write_suite(tmp_path))
+    suite.write_text(suite.read_text().replace("trials = 2", 'trials = 4\nsampler = "tpe"\ngeneration = 2'))
+    session = run_tiny(str(suite), tmp_path / "r", variants=())
+    assert not session.unfinished
+    done = publish(open_results(tmp_path / "r", "tiny"), tmp_path / "p")
+    assert findings(done.directory) == {}
+
+
+def test_a_reference_row_from_a_file_is_published_with_its_file(tmp_path: Path) -> None:
+    suite, plugin = Path(write_suite(tmp_path)), write_plugin(tmp_path, "mine")
+    reference = f'[[reference]]\nname = "beside"\nvariant = "{plugin}"\nnote = "from a file"\n\n[host]'
+    suite.write_text(suite.read_text().replace("[host]", reference))
+    assert not run_tiny(str(suite), tmp_path / "r", variants=()).unfinished
+    done = publish(open_results(tmp_path / "r", "tiny"), tmp_path / "p")
+    assert findings(done.directory) == {}
+    assert str(tmp_path) not in (done.directory / pack.NAME).read_text(), "nothing says where it was made"
+
+
+def on_cuda(directory: Path) -> Submission:
+    submission = Submission.read(directory)
+    device = {"type": "cuda", "name": "a test's card", "torch": "cuda:0"}
+    plan = dataclasses.replace(submission.plan, device=device)
+    return dataclasses.replace(submission, pack=dataclasses.replace(submission.pack, plan=plan))
+
+
+def test_runs_of_a_card_are_not_run_again_on_the_processor(
+    copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submission = on_cuda(copy)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    told: list[str] = []
+    with pytest.raises(DeviceError, match="made on a CUDA device and this machine has none"):
+        list(rerun(submission, 1, tmp_path / "none", told.append))
+    assert not told, "nothing was trained"
+
+    class StartedError(Exception):
+        """A worker would be started now."""
+
+    def start(work: object, job: Job, *arguments: object, **options: object) -> None:
+        raise StartedError(job.device)
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr("moebench.execution.executors.local.start", start)
+    with pytest.raises(StartedError, match="cuda:0"):
+        list(rerun(submission, 1, tmp_path / "two", told.append))
+
+
+def test_what_is_written_of_a_rerun_names_the_device_it_ran_on(copy: Path, tmp_path: Path) -> None:
+    submission = Submission.read(copy)
+    again = list(rerun(submission, 1, tmp_path / "again", lambda label: None))
+    assert verification(submission, again).device == submission.plan.device["name"]
+    elsewhere = [dataclasses.replace(each, device=name) for each in again for name in ("b", "a")]
+    assert verification(submission, elsewhere).device == "a, b"
+
+
+def test_a_run_that_timed_out_here_does_not_stand_before_the_published_one(copy: Path, tmp_path: Path) -> None:
+    store = Store(tmp_path / "r")
+    store.prepare()
+    submission = Submission.read(copy)
+    identity = next(iter(submission.training))
+    published = submission.pack.get(identity)
+    assert published is not None
+    store.put(published.model_copy(update={"status": "timeout", "reason": "too long", "scores": {}}))
+    assert reuse(copy, store) == 13
+    assert store.get(identity) == published

@@ -104,13 +104,27 @@ def test_a_variant_outside_of_the_directory_is_found(copy: Path, spec: str) -> N
     assert "files of variants lie in variants/" in str(findings(copy, "files")["files"])
 
 
-def test_what_no_check_was_made_for_is_a_finding_and_no_traceback(copy: Path) -> None:
+@pytest.mark.parametrize("place", ["reference", "variants"])
+def test_a_file_that_only_the_suite_names_is_not_run(copy: Path, tmp_path: Path, place: str) -> None:
+    """The plan is made again of the suite, so what it names would be imported."""
+    seen, evil = tmp_path / "seen", tmp_path / "evil.py"
+    evil.write_text(f"open({str(seen)!r}, 'w').close()\n")
+    spec = f"{evil}:Evil"
     lines = lines_of(copy)
-    for record in records_of(lines, "latency"):
-        for measured in record["details"]["finalists"].values():
-            measured["forward_ms"] = 7
+    named = {"name": "evil", "variant": spec, "note": "?", "active_of": None}
+    lines[0]["plan"]["suite"][place] += [named if place == "reference" else spec]
     write_lines(copy, lines)
-    assert findings(copy)["scores"][0].startswith("it cannot be checked: TypeError")
+    found = findings(copy)
+    assert "files of variants lie in variants/" in str(found["files"])
+    assert not seen.exists()
+
+
+def test_what_no_check_was_made_for_is_a_finding_and_no_traceback(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(submission: Submission) -> None:
+        raise ZeroDivisionError("of a kind that nobody foresaw")
+
+    monkeypatch.setattr("moebench.published.checks.planned._made_here", broken)
+    assert findings(copy)["plan"] == ["it cannot be checked: ZeroDivisionError: of a kind that nobody foresaw"]
 
 
 def test_a_trial_without_its_score_is_one_sentence(copy: Path) -> None:
@@ -411,7 +425,7 @@ def test_no_row_sets_the_margin_within_which_its_own_runs_agree(copy: Path) -> N
 
 def of_another_machine(**changed: object) -> Again:
     values = {"label": "a", "metric": "test_accuracy", "told": 0.9, "found": 0.9, "statuses": ("done", "done")}
-    return Again(**values | {"allowed": 0.02} | changed)
+    return Again(**values | {"allowed": 0.02, "device": "x"} | changed)
 
 
 def test_a_run_that_now_fails_does_not_agree_with_one_that_diverged() -> None:

@@ -173,7 +173,8 @@ def inline(text: str, name: str, label: str) -> str:
         body = body.replace(colour, f"var({variable(colour)})")
     body = re.sub(r'<svg (.*?)width="[^"]*"(.*?)>', r"<svg \1\2>", body, count=1, flags=re.DOTALL)
     body = re.sub(r'(<svg [^>]*?)height="[^"]*"', r"\1", body, count=1)
-    return body.replace("<svg ", f'<svg class="figure" role="img" aria-label="{escape(label)}" ', 1).rstrip()
+    role = "group" if "<a " in body else "img"  # what lies in an image is not read, its links among it
+    return body.replace("<svg ", f'<svg class="figure" role="{role}" aria-label="{escape(label)}" ', 1).rstrip()
 
 
 def variable(colour: str) -> str:

@@ -56,10 +56,10 @@ class _Finalist(_Known):
     row: str | None = None
     weights: str | None = None
     peak_memory_mib: float | None = None
-    forward_ms: list[float] | None = None
-    forward_batch1_ms: list[float] | None = None
-    layers_ms: list[float] | None = None
-    train_step_ms: list[float] | None = None
+    forward_ms: list[float | None] | None = None
+    forward_batch1_ms: list[float | None] | None = None
+    layers_ms: list[float | None] | None = None
+    train_step_ms: list[float | None] | None = None
 
 
 class _Details(_Known):

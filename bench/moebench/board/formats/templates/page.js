@@ -52,6 +52,11 @@ function makeSortable(section) {
       sortBy(section, column, sorted ? (sorted === "ascending" ? -1 : 1) : bestFirst(head));
     });
   });
+  // Where the heads are out of sight, the list above the table sorts, and the keyboard passes them by.
+  const narrow = matchMedia("(max-width: 46rem)");
+  const follow = () => heads.forEach((head) => (head.firstChild.tabIndex = narrow.matches ? -1 : 0));
+  narrow.addEventListener("change", follow);
+  follow();
   choice.addEventListener("change", () => {
     const column = Number(choice.value || 0);
     sortBy(section, column, bestFirst(heads[column]));
