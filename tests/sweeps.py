@@ -9,7 +9,7 @@ from typing import Any
 from moebench.execution.progress import Quiet
 from moebench.planning.request import Request
 from moebench.session import How
-from moebench.sweeps.session import SweepSession, run_sweeps
+from moebench.session.sweep import SweepSession, run_sweeps
 
 SINGLE = {"name": "single_layer", "grid": 2}
 

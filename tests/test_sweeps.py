@@ -16,8 +16,8 @@ from moebench.runs import Store
 from moebench.suites import load_suite
 from moebench.suites.sweep import Sweep
 from moebench.sweeps.load import load_any, load_parts
+from moebench.sweeps.parts import plan_sweeps
 from moebench.sweeps.plan import plan_sweep
-from moebench.sweeps.session import plan_sweeps
 from sweeps import SINGLE, VALUES, run, values, write
 
 

@@ -316,7 +316,7 @@ def test_a_sweep_takes_no_ranks(tmp_path):
     from moebench.execution.progress import Quiet
     from moebench.planning.request import Request
     from moebench.session import How
-    from moebench.sweeps.session import run_sweeps
+    from moebench.session.sweep import run_sweeps
 
     how = How(results=tmp_path / "results", ranks=2)
     with pytest.raises(UsageError, match="leave --ranks out"):

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 def run_and_print(request: Request, how: How, progress: Progress, console: Console, *, full: bool, quiet: bool) -> int:
     """Run the sweeps of a request; returns the exit status."""
-    from moebench.sweeps.session import run_sweeps
+    from moebench.session.sweep import run_sweeps
 
     def say(plan: SweepPlan, workers: int) -> None:
         if not quiet:
@@ -99,7 +99,7 @@ def remaining(plan: SweepPlan, lookup: Lookup, workers: int) -> str:
 
 def sweep_tables(request: Request, results: Path, *, full: bool) -> Iterator[RenderableType]:
     """For each part what is cached of each row's runs and measures, and how long the rest takes."""
-    from moebench.sweeps.session import plan_sweeps
+    from moebench.sweeps.parts import plan_sweeps
 
     lookup = Records(Store(results))
     plans, planned, seconds = plan_sweeps(request, full=full), set[str](), 0.0

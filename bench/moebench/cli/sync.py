@@ -52,7 +52,7 @@ def _sync_sweeps(suite: str, results: Path, data: Path | None) -> None:
     """Every run of the full form that is there, which those of the reduced form are among; and the report."""
     from moebench.planning.request import Request
     from moebench.runs import Store
-    from moebench.sweeps.session import plan_sweeps
+    from moebench.sweeps.parts import plan_sweeps
     from moebench.tracking.sweep_run import sync_sweep
 
     page = results / Path(suite).stem / "report.html"

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from moebench.execution.executors import Executor, Limits, Setup, open_executor
 from moebench.execution.processes import warm_up
 from moebench.execution.progress import Progress
 from moebench.execution.run_plan import Options, Records, run_plan
@@ -20,6 +19,7 @@ from moebench.planning.history import board_directory, remember, remember_plan, 
 from moebench.planning.plan import Plan
 from moebench.planning.request import Request
 from moebench.runs import Store
+from moebench.session.how import How, interrupted
 from moebench.suites import Suite
 from moebench.tracking.follower import Follower
 from moebench.training.shares import check_shares
@@ -30,37 +30,6 @@ if TYPE_CHECKING:
 
 OnPlan = Callable[[Plan, int, Path], None]
 """Told of the plan, the number of workers and the results directory, before anything runs."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class How:
-    """How a suite is run; nothing here changes a result.
-
-    executor: where runs go; executor_options: what only it knows. workers: runs at a time. limits: of one run.
-    checkpoint_seconds: of training between two checkpoints. ranks: processes that train one model together.
-    """
-
-    results: Path
-    executor: str = "local"
-    executor_options: Mapping[str, str] = field(default_factory=dict)
-    workers: int | None = None
-    limits: Limits = field(default_factory=Limits)
-    checkpoint_seconds: float = 60.0
-    ranks: int = 1
-    save_weights: bool = True
-    mlflow: bool = True
-
-    def opened(self, threads: int) -> Executor:
-        """The executor, for runs of so many threads a rank."""
-        setup = Setup(
-            results=self.results.resolve(),
-            workers=self.workers,
-            threads=threads * self.ranks,
-            ranks=self.ranks,
-            limits=self.limits,
-            options=self.executor_options,
-        )
-        return open_executor(self.executor, setup)
 
 
 @dataclass(frozen=True)
@@ -149,15 +118,6 @@ def _interrupted(plan: Plan, store: Store, stop: Stop) -> Interrupted:
     total = plan.expected_runs() + len(plan.suite.task) * len(plan.suite.budgets)
     done = total - missing_runs(plan, Records(store))
     return interrupted(done, total, plan.suite.name, stop)
-
-
-def interrupted(done: int, total: int, suite: str, stop: Stop) -> Interrupted:
-    """What a person is told who stopped a suite."""
-    return Interrupted(
-        f"stopped: {done} of {total} runs are done, and those under way kept checkpoints; the same command goes on "
-        f"from here (`moebench plan {suite}` says what is left).",
-        stop.signum,
-    )
 
 
 def _options(how: How, objects: Mapping[str, Variant] | None) -> Options:
