@@ -57,7 +57,7 @@ def record(of: Cell, scores: Scores, counts: dict[str, Any] | None = None) -> Re
         reasons={name: "none" for name, value in scores.items() if value is None},
         counts=counts or {},
         details={"train_seconds": 1.5},
-        provenance={"device": MACHINE, "versions": versions, "backend": "auto", "started": "today", "row": "r"},
+        provenance={"device": MACHINE, "versions": versions, "backend": "auto", "started": "2026-11-20T10:00:00+00:00", "row": "r"},
     )
 
 

@@ -1,11 +1,11 @@
-"""holm, clearly_better and rank_intervals against numbers worked by hand."""
+"""holm, better_matrix and rank_intervals against numbers worked by hand."""
 
 from itertools import permutations
 
 import numpy as np
 import pytest
 
-from moebench.board.statistics import clearly_better, holm, paired_test, rank_intervals
+from moebench.board.statistics import better_matrix, holm, paired_test, rank_intervals
 
 # Seeds x 1 task. Differences to `good` have mean 10 (bad) and 0 (same), with a spread of about 0.1.
 NOISE = np.array([[0.1], [-0.1], [0.05], [-0.05], [0.0]])
@@ -69,9 +69,13 @@ def test_ranks_turn_when_smaller_is_better():
     assert rank_intervals(SCORES, higher_is_better=False) == {"bad": (1, 1), "good": (2, 3), "same": (2, 3)}
 
 
-def test_clearly_better_names_the_better_first():
-    assert clearly_better(SCORES, higher_is_better=True) == {("good", "bad"), ("same", "bad")}
-    assert clearly_better(SCORES, higher_is_better=False) == {("bad", "good"), ("bad", "same")}
+def test_the_better_row_is_the_first_index():
+    def pairs(higher):
+        names = list(SCORES)
+        return {(names[a], names[b]) for a, b in zip(*better_matrix(SCORES, higher).nonzero(), strict=True)}
+
+    assert pairs(True) == {("good", "bad"), ("same", "bad")}
+    assert pairs(False) == {("bad", "good"), ("bad", "same")}
 
 
 def test_ranks_keep_the_order_given():

@@ -1,4 +1,4 @@
-"""What a board holds. Plain values; the JSON that ``formats.json`` writes has the same names."""
+"""What a board holds. Plain values; the JSON that ``formats.json_object`` writes has the same names."""
 
 from __future__ import annotations
 

@@ -5,12 +5,16 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from moebench.cli.options import COUNT, data_option, device_option, results_option
+from moebench.cli.options import COUNT, Whole, data_option, device_option, results_option
 from moebench.errors import UsageError
+
+if TYPE_CHECKING:
+    from moebench.derived import Subject
+    from moebench.runs import Record
 
 
 @click.command("compress")
@@ -27,7 +31,7 @@ from moebench.errors import UsageError
 )
 @click.option("--setting", "given", multiple=True, metavar="M.NAME=VALUE", help="Of a method. Repeatable.")
 @click.option(
-    "--steps", type=click.IntRange(min=0), default=100, show_default=True, metavar="N", help="Of recovery; 0 for none."
+    "--steps", type=Whole(min=0), default=100, show_default=True, metavar="N", help="Of recovery; 0 for none."
 )
 @click.option("--lr", type=click.FloatRange(0, min_open=True), default=3e-3, show_default=True, help="Of recovery.")
 @click.option(
@@ -63,59 +67,49 @@ def command(
     settings = _settings(given, methods)
 
     from moebench.plugins.compressors import load_compressor
-    from moebench.runs.find import find_record
 
     for method in methods:
         load_compressor(method)
+
+    from moebench.cli.compress_table import print_rows
+    from moebench.derived.compressed import beside_the_whole
+
+    subject, found = _subject(record, results, device, data)
+    batches = sorted({1, batch})
+    scores, costs = beside_the_whole(
+        subject,
+        methods=methods,
+        keep=experts,
+        inputs=inputs,
+        steps=steps,
+        batch=int(found.cell["batch"]),
+        lr=lr,
+        batches=batches,
+        settings=settings,
+    )
+    print_rows(scores, costs, found, experts, steps, batches, subject.device)
+
+
+def _subject(record: str, results: Path, device: str | None, data: Path | None) -> tuple[Subject, Record]:
+    """The trained model of a record, on the device asked for, with its data."""
+    from moebench.runs import Cell
+    from moebench.runs.find import find_record
+
     store, found = find_record(record, results)
 
     import torch
 
-    from moebench.cli.compress_table import print_rows
     from moebench.cli.record_data import check_data
     from moebench.derived import Subject
-    from moebench.derived.compressed import compressed, compressed_cost, make_smaller
     from moebench.execution.trained import load_trained, traits_of
-    from moebench.runs import Cell
-    from moebench.subset.infer import experts_of
     from moebench.tasks import get_task
     from moebench.training.device import choose_device
 
     where, cell = choose_device(device), Cell.from_json(found.cell)
     check_data(found, cell, data)
     torch.set_num_threads(cell.threads)
-    model = load_trained(store, found, where)
-    subject = Subject(
-        model, traits_of(store, found), get_task(cell.task), data, where, cell.precision, found.scores, cell.seed
-    )
-    # The whole model first; what cannot be done is found out before anything is recovered.
-    ways = {"keep_all": experts_of(model), **dict.fromkeys(dict.fromkeys(methods), experts)}
-    for method in methods:
-        make_smaller(subject, method, ways[method], inputs, settings.get(method, {}))
-    scores = {
-        method: compressed(
-            subject,
-            method=method,
-            keep=keep,
-            inputs=inputs,
-            steps=steps,
-            batch=cell.batch,
-            lr=lr,
-            settings=settings.get(method),
-        ).values
-        for method, keep in ways.items()
-    }
-    costs = compressed_cost(
-        subject,
-        methods=[method for method in ways if method != "keep_all"],
-        keeps=[experts],
-        inputs=inputs,
-        batches=sorted({1, batch}),
-        rounds=10,
-        repeats=5,
-        settings=settings,
-    ).values
-    print_rows(scores, costs, found, experts, steps, sorted({1, batch}), where)
+    model, task = load_trained(store, found, where), get_task(cell.task)
+    return Subject(model, traits_of(store, found), task, data, where, cell.precision, found.scores, cell.seed), found
 
 
 def _settings(given: Iterable[str], methods: Iterable[str]) -> dict[str, dict[str, Any]]:

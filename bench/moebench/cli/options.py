@@ -10,7 +10,14 @@ import click
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-COUNT = click.IntRange(min=1)
+
+class Whole(click.IntRange):
+    """A whole number in a range; what is none is said to be no integer, not to be no range."""
+
+    name = "integer"
+
+
+COUNT = Whole(min=1)
 """Of anything there must be one of."""
 
 

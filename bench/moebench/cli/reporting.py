@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from moebench.board.formats.words import counted
 from moebench.execution.executors.local import local_workers
 from moebench.execution.run_plan import Records
 from moebench.planning.estimate import LATENCY_SECONDS, missing_latency, missing_runs, tally
@@ -20,12 +21,6 @@ from moebench.runs import Store
 if TYPE_CHECKING:
     from moebench.session import Session
 
-UNITS = {
-    "total": "parameters in the expert layers (total)",
-    "active": "active parameters in the expert layers",
-    "flops": "FLOPs per input in the expert layers",
-}
-
 
 def heading(plan: Plan, workers: int) -> str:
     """One line: suite, protocol, tasks, budget, axis and device."""
@@ -34,7 +29,7 @@ def heading(plan: Plan, workers: int) -> str:
     threads = suite.training.threads
     plural = "s" * (threads > 1)
     return (
-        f"{suite.name}  protocol {plan.protocol}  {', '.join(suite.task_names)}  {budgets} {UNITS[suite.axis]}  "
+        f"{suite.name}  protocol {plan.protocol}  {', '.join(suite.task_names)}  {budgets} {counted(suite.axis)}  "
         f"{plan.device['name']}, {workers} worker{'s' * (workers > 1)} x {threads} thread{plural}"
     )
 
@@ -116,6 +111,16 @@ def _of(counts: tuple[int, int]) -> str:
     return f"{settled}/{total}"
 
 
+def not_done(unfinished: Sequence[tuple[str, str, str]]) -> Table:
+    """(run, status, reason) of what has no result."""
+    table = Table(title=f"{len(unfinished)} not done", title_justify="left", box=None, pad_edge=False)
+    for name in ("run", "status", "reason"):
+        table.add_column(name, overflow="fold")
+    for label, status, reason in unfinished:
+        table.add_row(Text(label), status, Text(reason))
+    return table
+
+
 def print_session(session: Session, *, quiet: bool) -> int:
     """Print the board, where the pages are, and what is not done; returns the exit status."""
     from moebench.board.formats.table import print_board, to_table
@@ -129,12 +134,7 @@ def print_session(session: Session, *, quiet: bool) -> int:
         err.print(Text(warning, style="yellow"), soft_wrap=True)
     unfinished = session.unfinished
     if unfinished:
-        table = Table(title=f"{len(unfinished)} not done", title_justify="left", box=None, pad_edge=False)
-        for name in ("run", "status", "reason"):
-            table.add_column(name, overflow="fold")
-        for label, status, reason in unfinished:
-            table.add_row(Text(label), status, Text(reason))
-        err.print(table)
+        err.print(not_done(unfinished))
     if not quiet:
         out.print(f"board  {session.pages / 'board.html'}    MLflow: moebench ui", highlight=False, soft_wrap=True)
     return 1 if unfinished else 0

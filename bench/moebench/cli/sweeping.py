@@ -14,14 +14,13 @@ from rich.text import Text
 from moebench.board.formats.numbers import with_interval
 from moebench.board.model import Measure
 from moebench.board.statistics import mean_interval
-from moebench.cli.reporting import duration
+from moebench.cli.reporting import duration, not_done
 from moebench.execution.executors.local import local_workers
 from moebench.execution.progress import Progress
 from moebench.execution.run_plan import Records
-from moebench.execution.schedule import settled
 from moebench.planning.plan import Lookup
 from moebench.planning.request import Request
-from moebench.runs import Store
+from moebench.runs import Store, is_settled
 from moebench.session import How
 from moebench.sweeps.estimate import left
 from moebench.tasks import get_task
@@ -47,12 +46,7 @@ def run_and_print(request: Request, how: How, progress: Progress, console: Conso
     for warning in session.warnings:
         console.print(Text(warning, style="yellow"), soft_wrap=True)
     if session.unfinished:
-        table = Table(title=f"{len(session.unfinished)} not done", title_justify="left", box=None, pad_edge=False)
-        for name in ("run", "status", "reason"):
-            table.add_column(name, overflow="fold")
-        for label, status, reason in session.unfinished:
-            table.add_row(Text(label), status, Text(reason))
-        console.print(table)
+        console.print(not_done(session.unfinished))
     if session.report is not None and not quiet:
         out.print(f"report  {session.report}    MLflow: moebench ui", highlight=False, soft_wrap=True)
     return 1 if session.unfinished else 0
@@ -111,7 +105,7 @@ def sweep_tables(request: Request, results: Path, *, full: bool) -> Iterator[Ren
         measures = (*plan.derived, *plan.alone)
         of_row = [Counter(work.row for work in works) for works in (plan.finals, measures)]
         done = [
-            Counter(work.row for work in works if settled(lookup(work.cell.identity)))
+            Counter(work.row for work in works if is_settled(lookup(work.cell.identity)))
             for works in (plan.finals, measures)
         ]
         for row in dict.fromkeys(work.row for work in plan.works):

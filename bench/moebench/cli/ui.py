@@ -6,13 +6,13 @@ from pathlib import Path
 
 import click
 
-from moebench.cli.options import results_option
+from moebench.cli.options import Whole, results_option
 from moebench.tracking.store_uri import AS_TRAINING
 
 
 @click.command("ui")
 @results_option
-@click.option("--port", type=click.IntRange(1, 65535), default=5000, show_default=True, metavar="N")
+@click.option("--port", type=Whole(1, 65535), default=5000, show_default=True, metavar="N")
 @click.option("--host", default="127.0.0.1", show_default=True, help="0.0.0.0 lets other machines in.")
 def command(results: Path, port: int, host: str) -> None:
     """Run the MLflow UI on the results, until Ctrl-C, and say where the boards are."""

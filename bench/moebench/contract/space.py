@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -29,11 +28,6 @@ class Choice:
         """Whether the value is one of the options; True is not 1."""
         return any(type(value) is type(option) and value == option for option in self.options)
 
-    def at_edge(self, value: Value) -> bool:
-        """Whether a numeric value is the smallest or largest of at least three options."""
-        numbers = sorted(o for o in self.options if isinstance(o, int | float) and not isinstance(o, bool))
-        return len(numbers) >= 3 and value in (numbers[0], numbers[-1])
-
 
 @dataclass(frozen=True)
 class Uniform:
@@ -53,13 +47,6 @@ class Uniform:
     def holds(self, value: Value) -> bool:
         """Whether the value is a number inside the range."""
         return isinstance(value, int | float) and not isinstance(value, bool) and self.low <= value <= self.high
-
-    def at_edge(self, value: Value) -> bool:
-        """Whether the value lies in the outer 5 % of the range, on the scale it is drawn on."""
-        if not isinstance(value, int | float):
-            return False
-        low, high, at = (math.log(v) if self.log else float(v) for v in (self.low, self.high, value))
-        return not 0.05 <= (at - low) / (high - low) <= 0.95
 
 
 Dimension = Choice | Uniform

@@ -15,7 +15,7 @@ from moebench.hosts.host import Host
 from moebench.plugins.compressors import load_compressor
 from moebench.scores.final import Scores
 from moebench.subset.cost import costs, flops_per_input
-from moebench.subset.infer import ALL
+from moebench.subset.infer import ALL, experts_of
 from moebench.training.evaluate import accuracy, answer
 from moebench.training.loop import Recipe
 
@@ -108,6 +108,50 @@ def compressed_cost(
                 for end, value in (("", spread.median), ("_low", spread.low), ("_high", spread.high)):
                     scores.put(f"{name} {part}_ms{end} batch={batch}", value)
     return scores
+
+
+def beside_the_whole(
+    subject: Subject,
+    *,
+    methods: Sequence[str],
+    keep: int,
+    inputs: int,
+    steps: int,
+    batch: int,
+    lr: float,
+    batches: Sequence[int],
+    settings: Mapping[str, Mapping[str, Any]],
+) -> tuple[dict[str, dict[str, float | None]], dict[str, float | None]]:
+    """:func:`compressed` of the whole model (``keep_all``: taught as long) and of each method, and
+    :func:`compressed_cost` of all of them; what cannot be done is found out before anything is recovered.
+    """
+    ways = {"keep_all": experts_of(subject.model), **dict.fromkeys(methods, keep)}
+    for method in methods:
+        make_smaller(subject, method, ways[method], inputs, settings.get(method, {}))
+    scores = {
+        method: compressed(
+            subject,
+            method=method,
+            keep=kept,
+            inputs=inputs,
+            steps=steps,
+            batch=batch,
+            lr=lr,
+            settings=settings.get(method),
+        ).values
+        for method, kept in ways.items()
+    }
+    cost = compressed_cost(
+        subject,
+        methods=[method for method in ways if method != "keep_all"],
+        keeps=[keep],
+        inputs=inputs,
+        batches=batches,
+        rounds=10,
+        repeats=5,
+        settings=settings,
+    )
+    return scores, cost.values
 
 
 def make_smaller(subject: Subject, method: str, keep: int, inputs: int, settings: Mapping[str, Any]) -> Host:

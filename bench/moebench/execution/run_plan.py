@@ -9,12 +9,12 @@ from pathlib import Path
 from moebench.execution.executors.base import Executor
 from moebench.execution.job import Job
 from moebench.execution.progress import Progress
-from moebench.execution.schedule import POLL_SECONDS, drain, settled
+from moebench.execution.schedule import POLL_SECONDS, drain
 from moebench.execution.stopping import Stop, Stopped
 from moebench.planning.generations import grown
 from moebench.planning.latency import latency_cells
 from moebench.planning.plan import Plan, Work
-from moebench.runs import Cell, Record, Store
+from moebench.runs import Cell, Record, Store, is_settled
 from moebench.runs.claims import Claims
 
 
@@ -125,9 +125,9 @@ class _Run:
                 raise Stopped
 
         claims = Claims(self.lookup.store.root)
-        while not settled(self.lookup(cell.identity)):
+        while not is_settled(self.lookup(cell.identity)):
             with claims.hold(cell.identity, POLL_SECONDS) as mine:
-                if mine and not settled(self.lookup(cell.identity)):
+                if mine and not is_settled(self.lookup(cell.identity)):
                     of = cell.session["finalists"]
                     finalists = [self.jobs.of_finalist(self.outcome.plan, each, self.lookup) for each in of]
                     return self.executor.measure(cell, finalists, tick)

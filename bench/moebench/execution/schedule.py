@@ -11,7 +11,7 @@ from moebench.execution.job import Job
 from moebench.execution.progress import Progress
 from moebench.execution.stopping import Stop
 from moebench.planning.plan import Lookup, Work
-from moebench.runs import Record, Store
+from moebench.runs import Record, Store, is_settled
 from moebench.runs.claims import Claims
 
 POLL_SECONDS = 1.0
@@ -89,7 +89,7 @@ class _Queue:
         """Take in what is new and not settled."""
         for work in works:
             identity = work.cell.identity
-            if identity not in self.known and not settled(self._lookup(identity)):
+            if identity not in self.known and not is_settled(self._lookup(identity)):
                 self.known[identity] = work
                 self._waiting.append(work)
 
@@ -118,7 +118,7 @@ class _Queue:
         """What others have ended since it was last asked; what they let go of without a record waits again."""
         for identity, before in list(self._elsewhere.items()):
             record, work = self._lookup(identity), self.known[identity]
-            if not settled(record):
+            if not is_settled(record):
                 if self.held(work):
                     continue
                 record = self._lookup(identity)  # it may have ended between the two
@@ -129,11 +129,6 @@ class _Queue:
                 self._found.append((work, record))
         found, self._found = self._found, []
         return found
-
-
-def settled(record: Record | None) -> bool:
-    """Whether a run counts, so that it need not run again."""
-    return record is not None and record.settled
 
 
 def _has_room(executor: Executor, at_most: int | None) -> bool:

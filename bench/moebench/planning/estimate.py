@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from moebench.planning.guess import guess_seconds
 from moebench.planning.latency import latency_cells
 from moebench.planning.plan import Group, Lookup, Plan
-from moebench.runs import Cell, Record
+from moebench.runs import Cell, is_settled
 
 LATENCY_SECONDS = 20.0
 
@@ -38,7 +38,7 @@ def missing_latency(plan: Plan, lookup: Lookup) -> int:
     tallies = tally(plan, lookup)
     if any(t.trials[0] != t.trials[1] or t.finals[0] != t.finals[1] for t in tallies):
         return len(plan.suite.task) * len(plan.suite.budgets)
-    return sum(not _settled(lookup(cell.identity)) for cell in latency_cells(plan, lookup))
+    return sum(not is_settled(lookup(cell.identity)) for cell in latency_cells(plan, lookup))
 
 
 def missing_runs(plan: Plan, lookup: Lookup) -> int:
@@ -48,8 +48,8 @@ def missing_runs(plan: Plan, lookup: Lookup) -> int:
 
 
 def _of_group(plan: Plan, group: Group, lookup: Lookup, known: Seen) -> Tally:
-    trials = (len(group.shared), sum(_settled(lookup(cell.identity)) for cell in group.trial_cells))
-    finals = (len(group.final_seeds), sum(_settled(lookup(cell.identity)) for cell in group.final_cells(lookup)))
+    trials = (len(group.shared), sum(is_settled(lookup(cell.identity)) for cell in group.trial_cells))
+    finals = (len(group.final_seeds), sum(is_settled(lookup(cell.identity)) for cell in group.final_cells(lookup)))
     trial = known.get((group.task, group.budget, "trial"))
     final = known.get((group.task, group.budget, "final"), trial)  # trained alike, and scored a little longer
     guess = guess_seconds(group.template, group.amount, plan.device["type"])
@@ -68,7 +68,3 @@ def _seen_seconds(plan: Plan, lookup: Lookup) -> Seen:
             if record is not None and record.settled and "seconds" in record.provenance:
                 seen[group.task, group.budget, cell.kind].append(float(record.provenance["seconds"]))
     return {key: statistics.median(values) for key, values in seen.items()}
-
-
-def _settled(record: Record | None) -> bool:
-    return record is not None and record.settled

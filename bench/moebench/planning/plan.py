@@ -11,7 +11,7 @@ from typing import Any
 from moebench import machine
 from moebench.errors import ResultsError
 from moebench.planning.rows import Row
-from moebench.runs import Cell, Record
+from moebench.runs import Cell, Record, is_settled
 from moebench.suites import Suite
 
 Lookup = Callable[[str], Record | None]
@@ -59,7 +59,7 @@ class Group:
     def winner(self, lookup: Lookup) -> int | None:
         """The trial of best validation accuracy, then of lowest loss, then the earlier; None until all are settled."""
         records = [lookup(cell.identity) for cell in self.trial_cells]
-        if not records or len(records) < len(self.shared) or not all(map(_is_settled, records)):
+        if not records or len(records) < len(self.shared) or not all(map(is_settled, records)):
             return None
         return min(range(len(records)), key=lambda index: (*_merit(records[index]), index))
 
@@ -73,16 +73,12 @@ class Group:
     def finals(self, lookup: Lookup) -> tuple[Record, ...] | None:
         """The records of the final runs, in the order of the seeds; None until all are settled."""
         records = [lookup(cell.identity) for cell in self.final_cells(lookup)]
-        if not records or not all(map(_is_settled, records)):
+        if not records or not all(map(is_settled, records)):
             return None
         return tuple(record for record in records if record is not None)
 
     def _cell(self, kind: str, settings: dict[str, Any], seed: int) -> Cell:
         return Cell(kind=kind, settings=dict(settings), seed=seed, **self.template)  # type: ignore[arg-type] # a Kind
-
-
-def _is_settled(record: Record | None) -> bool:
-    return record is not None and record.settled
 
 
 def _merit(record: Record | None) -> tuple[float, float]:

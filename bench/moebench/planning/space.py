@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from moebench.budgets import Budget, settle
-from moebench.contract import Choice, Dimension, Settings, Space, Uniform, Variant
+from moebench.contract import Choice, Dimension, Settings, Space, Variant
 from moebench.errors import BudgetError, HostError, UnknownNameError
 from moebench.suites import Suite
 
@@ -84,10 +84,3 @@ def to_plain(dimension: Dimension) -> dict[str, Any]:
     """A dimension as JSON has it."""
     plain = dataclasses.asdict(dimension)
     return {name: list(value) if isinstance(value, tuple) else value for name, value in plain.items()}
-
-
-def from_plain(value: Mapping[str, Any]) -> Dimension:
-    """The inverse of :func:`to_plain`."""
-    if "options" in value:
-        return Choice(tuple(value["options"]), value["default"])
-    return Uniform(value["low"], value["high"], value["default"], value["log"])

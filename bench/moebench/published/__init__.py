@@ -1,4 +1,5 @@
 """Results that are handed on: a suite's plan and records in one file, the boards made of them, and their verification.
 
-Nothing here imports torch but what builds or runs a variant again (``recount`` and ``rerun``).
+Nothing here imports torch but what plans, builds or runs a variant again (``checks.planned``, ``checks.counts``,
+``checks.answers`` and ``rerun``).
 """

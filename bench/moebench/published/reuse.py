@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from moebench.published.pack import NAME, read_pack
-from moebench.runs import Record, Store
+from moebench.runs import Store, is_settled
 
 
 def reuse(directory: Path, store: Store) -> int:
@@ -14,11 +14,7 @@ def reuse(directory: Path, store: Store) -> int:
     Weights are not published, so there are none of them.
     """
     records = read_pack(directory / NAME).records.values()
-    missing = [record for record in records if not _is_settled(store.get(record.identity))]
+    missing = [record for record in records if not is_settled(store.get(record.identity))]
     for record in missing:
         store.put(record)
     return len(missing)
-
-
-def _is_settled(record: Record | None) -> bool:
-    return record is not None and record.settled

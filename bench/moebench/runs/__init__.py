@@ -4,7 +4,7 @@ Nothing here imports torch: a board is made from records alone.
 """
 
 from moebench.runs.cell import Cell, Kind
-from moebench.runs.record import Record, Status
+from moebench.runs.record import Record, Status, is_settled
 from moebench.runs.store import Store
 
-__all__ = ["Cell", "Kind", "Record", "Status", "Store"]
+__all__ = ["Cell", "Kind", "Record", "Status", "Store", "is_settled"]

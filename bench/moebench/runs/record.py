@@ -47,3 +47,8 @@ class Record(BaseModel):
     def settled(self) -> bool:
         """Whether the run counts (done or diverged) rather than waits to be tried again."""
         return self.status in SETTLED
+
+
+def is_settled(record: Record | None) -> bool:
+    """Whether a run is there and counts, so that it need not run again."""
+    return record is not None and record.settled

@@ -7,9 +7,9 @@ from collections import defaultdict
 from collections.abc import Container, Hashable
 from dataclasses import dataclass
 
-from moebench.execution.schedule import settled
 from moebench.planning.guess import guess_seconds
 from moebench.planning.plan import Lookup, Work
+from moebench.runs import is_settled
 from moebench.sweeps.plan import SweepPlan
 
 
@@ -39,7 +39,7 @@ def left(plan: SweepPlan, lookup: Lookup, elsewhere: Container[str] = ()) -> Lef
     by_itself = {work.cell.identity for work in plan.alone}
     seconds = {True: 0.0, False: 0.0}
     identities = {work.cell.identity: work for work in plan.works}
-    missing = [w for name, w in identities.items() if name not in elsewhere and not settled(lookup(name))]
+    missing = [w for name, w in identities.items() if name not in elsewhere and not is_settled(lookup(name))]
     guessed = unseen = 0
     for work in missing:
         row, alike = _likes(work)

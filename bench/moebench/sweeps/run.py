@@ -10,10 +10,10 @@ from moebench.execution.executors import Executor
 from moebench.execution.job import Job
 from moebench.execution.progress import Progress
 from moebench.execution.run_plan import Records
-from moebench.execution.schedule import drain, settled
+from moebench.execution.schedule import drain
 from moebench.execution.stopping import Stop
 from moebench.planning.plan import Work
-from moebench.runs import Store
+from moebench.runs import Store, is_settled
 from moebench.sweeps.plan import SweepPlan, is_ready
 
 Unfinished = list[tuple[str, str, str]]
@@ -79,7 +79,7 @@ class SweepRunner:
 
 def done(plan: SweepPlan, lookup: Records) -> int:
     """How many of its runs are settled."""
-    return sum(settled(lookup(work.cell.identity)) for work in plan.works)
+    return sum(is_settled(lookup(work.cell.identity)) for work in plan.works)
 
 
 def unfinished(plan: SweepPlan, lookup: Records) -> Unfinished:

@@ -17,7 +17,7 @@ NOTE_LENGTH = 5000
 
 def board_entry(plan: Plan, directory: Path) -> Entry | None:
     """The run of the board in a directory; None where there is none, or one of another protocol."""
-    files = tuple(path for suffix in ("json", "md", "html") if (path := directory / f"board.{suffix}").is_file())
+    files = tuple(path for suffix in ("json", "md", "html", "csv") if (path := directory / f"board.{suffix}").is_file())
     if not _is_of(plan, directory / "board.json"):
         return None
     texts = [path.read_text(encoding="utf-8") for path in files]

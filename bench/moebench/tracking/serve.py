@@ -34,13 +34,21 @@ def serve(results: Path, host: str, port: int, on_ready: Callable[[str], None]) 
     if path is not None and not path.is_file():
         raise ResultsError(f"there is no MLflow database '{path}' yet; run a suite, or `moebench sync`.")
     _check_port(host, port)
-    url = f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"
+    url = f"http://{_reachable(host)}:{port}"
     log = results / ".mlflow" / "ui.log"
     with contextlib.suppress(KeyboardInterrupt), _server(results, uri, host, port, log) as process:
         if _answers(url, process):
             on_ready(url)
             process.wait()
+        if process.poll() is None:
+            raise UsageError(f"the MLflow UI gave no answer for {START_SECONDS:.0f} s; '{log}' says how far it came.")
         raise UsageError(f"the MLflow UI ended by itself; '{log}' says why.")
+
+
+def _reachable(host: str) -> str:
+    """Where a browser on this machine finds a server that listens on ``host``, as an address writes it."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"[{host}]" if ":" in host else host
 
 
 def _check_port(host: str, port: int) -> None:

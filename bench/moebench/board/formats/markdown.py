@@ -61,7 +61,7 @@ def _table(board: Board, entries: Sequence[Entry]) -> list[str]:
     titles = ["rank", "variant", words.score_name(board), *tasks, "vs dense", "specialization"]
     titles += ["latency", "active parameters", "FLOPs per input"]
     rule = ["---:" if title in ("latency", "active parameters", "FLOPs per input") else "---" for title in titles]
-    return [_line(titles), _line(rule), *(_line(_cells(entry, tasks)) for entry in entries)]
+    return [_line(titles), f"| {' | '.join(rule)} |", *(_line(_cells(entry, tasks)) for entry in entries)]
 
 
 def _cells(entry: Entry, tasks: Sequence[str]) -> list[str]:
@@ -86,5 +86,4 @@ def _held_equal(board: Board) -> list[str]:
 
 
 def _line(cells: Sequence[str]) -> str:
-    shown = cells if set("".join(cells)) <= set("-:") else [escape(cell) for cell in cells]
-    return f"| {' | '.join(shown)} |"
+    return f"| {' | '.join(map(escape, cells))} |"

@@ -19,8 +19,12 @@ MOST_NAMES = 10
 
 def amount(board: Board, budget: int) -> str:
     """The budget with what it counts: ``264,000 parameters in the expert layers (total)``."""
-    counted = f"{budget:,} {AXIS_WORDS[board.axis]} in the expert layers"
-    return f"{counted} (total)" if board.axis == "total" else counted
+    return f"{budget:,} {counted(board.axis)}"
+
+
+def counted(axis: str) -> str:
+    """What a budget of an axis counts, and where."""
+    return f"{AXIS_WORDS[axis]} in the expert layers{' (total)' if axis == 'total' else ''}"
 
 
 def heading(board: Board, budget: int) -> str:

@@ -16,7 +16,7 @@ from moebench.board.statistics.interval import Interval
 from moebench.board.statistics.means import PairedTest, mean_interval, paired_interval, paired_test
 from moebench.board.statistics.medians import faster_matrix, median_interval, ratio_interval, trend_p_value
 from moebench.board.statistics.pareto import Place, pareto_front, pareto_places
-from moebench.board.statistics.ranks import better_matrix, clearly_better, holm, rank_intervals, ranks_of
+from moebench.board.statistics.ranks import better_matrix, holm, rank_intervals, ranks_of
 
 __all__ = [
     "Calibration",
@@ -25,7 +25,6 @@ __all__ = [
     "Place",
     "better_matrix",
     "calibrate",
-    "clearly_better",
     "expected_best",
     "expected_best_curve",
     "faster_matrix",

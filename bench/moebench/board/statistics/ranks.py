@@ -46,15 +46,6 @@ def better_matrix(scores: Mapping[str, ArrayLike], higher_is_better: bool, alpha
     return better_NN
 
 
-def clearly_better(
-    scores: Mapping[str, ArrayLike], higher_is_better: bool, alpha: float = 0.05
-) -> frozenset[tuple[str, str]]:
-    """The pairs (better, worse) of :func:`better_matrix`, by name."""
-    names = list(scores)
-    pairs = np.argwhere(better_matrix(scores, higher_is_better, alpha)).tolist()
-    return frozenset((names[a], names[b]) for a, b in pairs)
-
-
 def rank_intervals(
     scores: Mapping[str, ArrayLike], higher_is_better: bool, alpha: float = 0.05
 ) -> dict[str, tuple[int, int]]:

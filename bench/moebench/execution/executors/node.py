@@ -18,10 +18,10 @@ from moebench.execution.executors.local import LocalExecutor
 from moebench.execution.job import Job
 from moebench.execution.latency_session import run_session
 from moebench.execution.quiet import alone
-from moebench.execution.schedule import POLL_SECONDS, settled
+from moebench.execution.schedule import POLL_SECONDS
 from moebench.execution.stopping import Stop, Stopped
 from moebench.planning.place import Place, here
-from moebench.runs import Cell, Store
+from moebench.runs import Cell, Store, is_settled
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def run_here(job: Job, limits: Limits, stop: Stop) -> bool:
     """Run a job as ``--executor local`` would, until it ends or ``stop`` is set, when it keeps a checkpoint; whether it
     left a record.
     """
-    if settled(Store(job.results).get(job.cell.identity)):  # handed out twice: this node is its second
+    if is_settled(Store(job.results).get(job.cell.identity)):  # handed out twice: this node is its second
         return True
     executor = LocalExecutor(job.results, 1, job.cell.threads * job.ranks, limits, job.ranks)
     executor.fit(job.device)
