@@ -14,6 +14,7 @@ from moebench.sweeps.load import load_parts
 
 Scores = dict[str, float | None]
 MACHINE = "cpu (a test's processor)"
+STARTED = "2026-11-20T10:00:00+00:00"
 EXTRA = {0: 0.0, 1: 0.004, 2: -0.003, 3: 0.001, 4: -0.002}
 """What a training seed adds to an accuracy."""
 
@@ -57,7 +58,13 @@ def record(of: Cell, scores: Scores, counts: dict[str, Any] | None = None) -> Re
         reasons={name: "none" for name, value in scores.items() if value is None},
         counts=counts or {},
         details={"train_seconds": 1.5},
-        provenance={"device": MACHINE, "versions": versions, "backend": "auto", "started": "2026-11-20T10:00:00+00:00", "row": "r"},
+        provenance={
+            "device": MACHINE,
+            "versions": versions,
+            "backend": "auto",
+            "started": "2026-11-20T10:00:00+00:00",
+            "row": "r",
+        },
     )
 
 

@@ -5,9 +5,10 @@ import os
 import pytest
 
 from moebench.errors import PluginError, SuiteError, UnknownNameError, UsageError
-from moebench.planning.history import board_request, known_suites, remember, remembered_extras
+from moebench.planning.history import board_request, known_suites, name_of, remember, remembered_extras
 from moebench.planning.request import Request
 from moebench.planning.rows import find_spec, resolve_rows
+from moebench.suites.load import find_suites, load_suite
 from packages import VARIANT, Site, variant
 from plans import a_request, a_suite
 
@@ -200,3 +201,19 @@ def test_the_board_is_asked_for_as_the_suite_last_ran(mine, tmp_path):
     remember(Request(suite="standard"), results)
     os.utime(results / "quick" / "latest.json", (1, 1))
     assert known_suites(results) == ["standard", "quick"]
+
+
+def test_a_suites_file_is_found_again_from_any_directory_and_under_its_own_name(tmp_path, monkeypatch):
+    text = find_suites()["quick"].read_text()
+    (tmp_path / "file.toml").write_text(f'name = "other"\n{text}')
+    results, elsewhere = tmp_path / "results", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(tmp_path)
+    remember(Request(suite="file.toml"), results)
+    assert known_suites(results) == ["other"]
+    assert name_of("file.toml") == "other"
+    for asked in (None, "other", "file.toml"):
+        assert load_suite(board_request(results, asked).suite).name == "other"
+    monkeypatch.chdir(elsewhere)
+    assert load_suite(board_request(results, "other").suite).name == "other"
+    assert name_of("gone.toml") == "gone", "a file that is gone is known by its own name"

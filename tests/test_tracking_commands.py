@@ -14,7 +14,7 @@ from moebench.cli.main import cli
 from moebench.errors import ResultsError, UsageError
 from moebench.runs import Store
 from moebench.tracking.database import writing
-from moebench.tracking.serve import serve
+from moebench.tracking.serve import _reachable, serve
 from tracking_world import MLFLOW_WARNINGS, make_plan, put_all, put_board, ready_results
 
 pytestmark = MLFLOW_WARNINGS
@@ -93,6 +93,23 @@ def test_ui_of_a_tracking_server_names_it_and_starts_nothing(tmp_path, monkeypat
         "MLflow",
         "http://mlflow.example:5000",
     ]
+
+
+@pytest.mark.parametrize(
+    ("host", "shown"), [("0.0.0.0", "127.0.0.1"), ("::", "[::1]"), ("::1", "[::1]"), ("localhost", "localhost")]
+)
+def test_the_ui_says_an_address_that_a_browser_takes(host, shown):
+    assert _reachable(host) == shown
+
+
+def test_a_ui_that_gives_no_answer_is_not_said_to_have_ended(tmp_path, monkeypatch):
+    (tmp_path / "mlflow.db").write_bytes(b"")
+    silent = [sys.executable, "-c", "import time; time.sleep(60)"]
+    started = subprocess.Popen
+    monkeypatch.setattr(subprocess, "Popen", lambda command, **options: started(silent, **options))
+    monkeypatch.setattr("moebench.tracking.serve.START_SECONDS", 0.5)
+    with pytest.raises(UsageError, match="gave no answer for"):
+        serve(tmp_path, "127.0.0.1", 0, print)
 
 
 def fetch(url):

@@ -89,6 +89,34 @@ def test_it_sorts_on_a_phone_too(visit, url: str) -> None:
     assert names(page)[0] == "sparse_topk"
 
 
+def test_on_a_phone_the_keyboard_passes_by_what_is_out_of_sight(visit, url: str) -> None:
+    """The heads are clipped there, and the list above the table sorts; they come back with the room."""
+
+    def reached(page) -> list[str]:
+        page.locator("body").focus()
+        found = []
+        for _ in range(14):
+            page.keyboard.press("Tab")
+            found.append(page.evaluate("document.activeElement.tagName + ' ' + document.activeElement.textContent"))
+        return found
+
+    page, _ = visit(url, width=390)
+    assert not [each for each in reached(page) if each.startswith("BUTTON rank")]
+    page.set_viewport_size({"width": 1280, "height": 900})
+    assert [each for each in reached(page) if each.startswith("BUTTON rank")]
+
+
+def test_the_points_of_the_drawing_can_be_reached_and_say_their_names(visit, url: str) -> None:
+    """A link inside an image has no name for who hears the page; the drawing that holds links is a group."""
+    page, _ = visit(url)
+    drawing = page.locator("svg.figure:has(a[data-row])").first
+    assert drawing.get_attribute("role") == "group"
+    spoken = drawing.aria_snapshot()
+    assert 'link "soft_moe, 0.976 ±0.011' in spoken
+    others = page.locator("svg.figure:not(:has(a))")
+    assert set(others.evaluate_all("all => all.map((each) => each.getAttribute('role'))")) <= {"img"}
+
+
 def test_it_filters_by_name_and_kind_and_says_how_many_are_left(visit, url: str) -> None:
     page, _ = visit(url)
     page.get_by_role("searchbox", name="Filter").fill("MOE")
@@ -178,6 +206,20 @@ def test_a_ladder_shows_quality_against_budget(visit, tmp_path: Path) -> None:
     assert chart.locator("g[id*='-curve-']").count() == 2
     assert "soft_moe is ahead of dense at 264,000 and behind it at 1,056,000" in chart.inner_text()
     assert page.locator("section[data-board]").count() == 2
+
+
+def test_every_place_of_a_ladders_page_has_a_name_of_its_own(visit, tmp_path: Path) -> None:
+    bench = small_board(tmp_path / "r", budgets=[BUDGET, 4 * BUDGET])
+    for row in ("dense", "soft_moe"):
+        bench.fill(row, (0.98, 0.99, 0.985), budget=4 * BUDGET)
+    bench.time({"dense": 4.1, "soft_moe": 3.2}, budget=4 * BUDGET)
+    page, _ = visit(write(tmp_path, bench.board()))
+    assert page.locator("#chart-ladder, section[data-board] figure").count() > 4, "drawings of both budgets"
+    named = page.locator("[role=search], [role=region]").evaluate_all(
+        "all => all.map((each) => each.getAttribute('aria-label') || each.getAttribute('aria-labelledby'))"
+    )
+    assert len(named) == len(set(named)), sorted(named)
+    assert "The table for a budget of 1,056,000 parameters in the expert layers (total)" in named
 
 
 def test_a_hostile_name_is_text_and_nothing_else(visit, tmp_path: Path) -> None:
