@@ -19,7 +19,7 @@ from moebench.published.boards import board_of
 from moebench.published.checks import make_checks, suite
 from moebench.published.manifest import Manifest
 from moebench.published.pack import NAME, Pack
-from moebench.published.rerun import Again, _spread, rerun, verification
+from moebench.published.rerun import Again, Number, _spread, rerun, verification
 from moebench.published.sources import open_results
 from moebench.published.submission import Submission
 from moebench.published.verified import to_text
@@ -95,13 +95,22 @@ def test_no_code_is_imported_that_the_manifest_does_not_vouch_for(copy: Path, tm
     assert not seen.exists()
 
 
-@pytest.mark.parametrize("spec", ["variants/../../mine.py:Mine", "/tmp/mine.py", "../mine.py", "mine:Mine"])
+@pytest.mark.parametrize(
+    "spec",
+    [
+        *("variants/../../mine.py:Mine", "/tmp/mine.py", "../mine.py", "mine:Mine", "variants/mine.py:/x/evil.py:Mine"),
+        *("variants/mine.py:/../../evil.py:Mine", "variants/mine.py", "variants/a/mine.py:Mine", "variants/b.py:C.d"),
+    ],
+)
 def test_a_variant_outside_of_the_directory_is_found(copy: Path, spec: str) -> None:
     lines = lines_of(copy)
     for row in lines[0]["plan"]["rows"]:
         row["spec"] = spec if row["name"] == "mine" else row["spec"]
     write_lines(copy, lines)
-    assert "files of variants lie in variants/" in str(findings(copy, "files")["files"])
+    assert "files of variants lie in variants/" in str(findings(copy, "rows")["rows"])
+    made = {each.name: each for each in make_checks(Submission.read(copy))}
+    assert "rows" in made["plan"].missing, "nothing is imported"
+    assert "rows" in made["counts"].missing, "nothing is imported"
 
 
 @pytest.mark.parametrize("place", ["reference", "variants"])
@@ -115,16 +124,16 @@ def test_a_file_that_only_the_suite_names_is_not_run(copy: Path, tmp_path: Path,
     lines[0]["plan"]["suite"][place] += [named if place == "reference" else spec]
     write_lines(copy, lines)
     found = findings(copy)
-    assert "files of variants lie in variants/" in str(found["files"])
+    assert "files of variants lie in variants/" in str(found["rows"])
     assert not seen.exists()
 
 
 def test_what_no_check_was_made_for_is_a_finding_and_no_traceback(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(submission: Submission) -> None:
+    def broken(*arguments: object) -> None:
         raise ZeroDivisionError("of a kind that nobody foresaw")
 
-    monkeypatch.setattr("moebench.published.checks.planned._made_here", broken)
-    assert findings(copy)["plan"] == ["it cannot be checked: ZeroDivisionError: of a kind that nobody foresaw"]
+    monkeypatch.setattr("moebench.published.checks.scores.latency_cells", broken)
+    assert findings(copy)["scores"] == ["it cannot be checked: ZeroDivisionError: of a kind that nobody foresaw"]
 
 
 def test_a_trial_without_its_score_is_one_sentence(copy: Path) -> None:
@@ -388,11 +397,13 @@ def test_a_forgery_that_fits_together_is_found_by_running_it_again(world: Path, 
     submission = Submission.read(copy)
     honest = list(rerun(submission, 3, tmp_path / "scratch", lambda label: None))
     assert [each.exactly for each in honest] == [True] * 3, "this machine made them"
-    assert [each.metric for each in honest] == ["test_accuracy", "validation_accuracy", "test_accuracy"]
-    seen = verification(submission, honest, "here")
+    names = [[number.name for number in each.numbers] for each in honest]
+    final = ["test_accuracy", "specialization"]
+    assert names == [final, ["validation_accuracy"], final]
+    seen = verification(submission, honest)
     assert (seen.agreed, seen.exact, seen.largest) == (3, 3, 0.0)
     (copy / "verification.json").write_text(to_text(seen))
-    assert "Seen again: 3 of 12 training runs" in TEXTS["md"](board_of(submission.results))
+    assert "Seen again, as verification.json says: 3 of 12 training runs" in TEXTS["md"](board_of(submission.results))
     lines = lines_of(copy)
     for record in lines[1:]:
         if record["cell"]["kind"] == "final":
@@ -403,8 +414,8 @@ def test_a_forgery_that_fits_together_is_found_by_running_it_again(world: Path, 
     assert "is of other records than these" in str(findings(copy, "files"))
     again = list(rerun(submission, 1, tmp_path / "more", lambda label: None))
     assert not again[0].agrees
-    assert verification(submission, again, "here").agreed == 0
-    assert verification(submission, again, "here").largest > 0.02
+    assert verification(submission, again).agreed == 0
+    assert verification(submission, again).largest > 0.02
 
 
 def test_no_row_sets_the_margin_within_which_its_own_runs_agree(copy: Path) -> None:
@@ -423,9 +434,14 @@ def test_no_row_sets_the_margin_within_which_its_own_runs_agree(copy: Path) -> N
     assert before < 0.1
 
 
-def of_another_machine(**changed: object) -> Again:
-    values = {"label": "a", "metric": "test_accuracy", "told": 0.9, "found": 0.9, "statuses": ("done", "done")}
-    return Again(**values | {"allowed": 0.02, "device": "x"} | changed)
+def of_another_machine(
+    told: float | None = 0.9,
+    found: float | None = 0.9,
+    statuses: tuple[str, str] = ("done", "done"),
+    others: tuple[str, ...] = (),
+) -> Again:
+    number = Number("test_accuracy", told, found, 0.02)
+    return Again("a", (number,), statuses, others if told == found else ("test_accuracy",), "x")
 
 
 def test_a_run_that_now_fails_does_not_agree_with_one_that_diverged() -> None:

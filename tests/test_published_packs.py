@@ -76,7 +76,7 @@ def a_day_without_a_date(lines: Lines) -> None:
         (no_device, "damaged at line 1: its device lacks name, torch, type"),
         (no_rows, "damaged at line 1: it has no rows"),
         (a_row_twice, "damaged at line 1: two of its rows have one name"),
-        (no_final_seeds, "has no trials or no final seeds"),
+        (no_final_seeds, "has no trials, or not the 3 final seeds of its suite"),
         (a_range_without_room, "has no room for 'lr'"),
         (times_that_are_none, "forward_ms"),
         (memory_in_words, "peak_memory_mib"),

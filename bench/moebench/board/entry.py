@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from moebench.board import resources, scores
 from moebench.board.evidence import Evidence, Run, Study
 from moebench.board.flags import flags
@@ -12,6 +14,7 @@ from moebench.board.reasons import missing_on
 from moebench.board.tuning import tuning
 from moebench.planning.plan import Plan
 from moebench.planning.rows import BASELINE
+from moebench.plugins.find import is_place
 
 
 def make_entry(
@@ -34,7 +37,7 @@ def make_entry(
         variant=row.name,
         implementation=row.variant,
         reference=row.reference,
-        note=row.note,
+        note=row.note or _from_file(row.spec),
         budget=next((study.group.amount for study in studies if study.group), budget),
         rank=rank,
         reason=reason,
@@ -58,6 +61,11 @@ def make_entry(
         train_peak_memory_mib=resources.largest(studies, resources.train_memory),
         forward_peak_memory_mib=clock.peak_memory_mib(row.name),
     )
+
+
+def _from_file(spec: str) -> str:
+    """Whose code a row is, where it is not an installed variant's."""
+    return f"from the file {Path(spec.rpartition(':')[0]).name}" if is_place(spec) else ""
 
 
 def _task_result(plan: Plan, evidence: Evidence, study: Study, clock: Clock) -> TaskResult:

@@ -80,4 +80,6 @@ def main() -> None:
 
 
 def _say(message: str) -> None:
-    click.echo(f"moebench: {message}", err=True)
+    from moebench.board.formats.numbers import printable
+
+    click.echo(f"moebench: {printable(message)}", err=True)

@@ -25,7 +25,7 @@ def command(suite: str | None, results: Path, root: Path | None, replace: bool) 
 
     Rows without a result on every task and budget are left out, and named.
     """
-    from moebench.published.index import write_index
+    from moebench.published.index import NAME, write_index
     from moebench.published.sources import open_results
     from moebench.published.write import publish
 
@@ -34,5 +34,5 @@ def command(suite: str | None, results: Path, root: Path | None, replace: bool) 
     for name, reason in done.left_out:
         click.echo(f"moebench: '{name}' is left out: {reason}", err=True)
     click.echo(f"{done.rows} rows, {done.records} records: {done.directory}")
-    click.echo(f"index  {write_index(root)}")
+    click.echo(f"index  {write_index(root) or f'{root / NAME} is no index, and was left as it is'}")
     click.echo(f"check  moebench verify {done.directory}")

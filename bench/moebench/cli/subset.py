@@ -75,8 +75,8 @@ def command(
 
 def _check_experts(record: Record, cell: Cell) -> None:
     """Refuse, before anything is loaded, what has no subset of experts or no classes to get right."""
+    from moebench.board.shares import NO_EXPERTS
     from moebench.errors import UsageError
-    from moebench.scores.specialization import NO_EXPERTS
     from moebench.tasks import get_task
 
     name = f"record {record.identity} is of '{cell.variant}'"

@@ -50,27 +50,34 @@ def command(directory: Path, count: int | None, pick: str, data: Path | None) ->
     width = max(map(len, CHECKS))
     for made in make_checks(submission):
         if made.missing:
-            click.echo(f"{made.name:{width}}  not made: it needs {' and '.join(made.missing)}")
+            _say(f"{made.name:{width}}  not made: it needs {' and '.join(made.missing)}")
             continue
         wrong += len(made.found)
-        click.echo(f"{made.name:{width}}  {made.check.holds if not made.found else 'DOES NOT HOLD'}")
+        _say(f"{made.name:{width}}  {made.check.holds if not made.found else 'DOES NOT HOLD'}")
         for sentence in made.found[:SHOWN]:
-            click.echo(f"{'':{width}}    {sentence}")
+            _say(f"{'':{width}}    {sentence}")
         if len(made.found) > SHOWN:
-            click.echo(f"{'':{width}}    and {len(made.found) - SHOWN} more")
+            _say(f"{'':{width}}    and {len(made.found) - SHOWN} more")
     if count is not None and wrong:
-        click.echo("nothing is run again before the checks hold.", err=True)
+        _say("nothing is run again before the checks hold.", err=True)
     elif count is not None:
         wrong += _again(submission, count, pick)
     elif not wrong and (seen := submission.verification):
-        click.echo(
+        _say(
             f"{seen.rerun} of {seen.runs} runs were seen again on {seen.device}, as {directory / 'verification.json'} "
             "says; only --rerun N sees it here."
         )
     rows, records = len(submission.plan.rows), len(submission.pack.records)
     verdict = "holds" if not wrong else f"does not hold: {wrong} finding{'s' * (wrong != 1)}"
-    click.echo(f"{directory}: {rows} rows, {records} records: {verdict}")
+    _say(f"{directory}: {rows} rows, {records} records: {verdict}")
     return 1 if wrong else 0
+
+
+def _say(text: str, *, err: bool = False) -> None:
+    """A line on which nothing of a submission moves the cursor."""
+    from moebench.board.formats.numbers import printable
+
+    click.echo(printable(text), err=err)
 
 
 def _again(submission: Submission, count: int, pick: str) -> int:
@@ -88,12 +95,12 @@ def _again(submission: Submission, count: int, pick: str) -> int:
 
     again = []
     with tempfile.TemporaryDirectory(prefix="moebench-") as scratch:
-        for each in rerun(
-            submission, count, Path(scratch), lambda label: click.echo(f"again  {label}", err=True), pick
-        ):
+        for each in rerun(submission, count, Path(scratch), lambda label: _say(f"again  {label}", err=True), pick):
             again.append(each)
             says = "the same" if each.exactly else "agrees" if each.agrees else "DOES NOT AGREE"
-            click.echo(f"again  {each.label}: {each.metric} {_number(each.told)}, now {_number(each.found)}: {says}")
+            numbers = [f"{n.name} {_number(n.told)}, now {_number(n.found)}" for n in each.numbers]
+            rest = f" ({len(each.others)} scores not to the last digit)" if each.others and each.agrees else ""
+            _say(f"again  {each.label}: {'; '.join(numbers)}: {says}{rest}")
     found = verification(submission, again, pick)
     try:
         write_atomic(submission.directory / verified.NAME, verified.to_text(found).encode())

@@ -186,7 +186,7 @@ class Plan:
                 raise ValueError(f"{name} is of no row, task and budget of its plan")
             if len(group.trial_cells) > len(group.shared):
                 raise ValueError(f"{name} has {len(group.trial_cells)} trials, and {len(group.shared)} are planned")
-            if not group.problem and not (group.trials and group.final_seeds):
-                raise ValueError(f"{name} has no trials or no final seeds")
+            if not group.problem and not (group.trials and len(group.final_seeds) == self.suite.seeds):
+                raise ValueError(f"{name} has no trials, or not the {self.suite.seeds} final seeds of its suite")
             if flat := [n for n, d in group.space.items() if "low" in d and not d["low"] < d["high"]]:
                 raise ValueError(f"{name} has no room for '{flat[0]}': its range ends where it begins")

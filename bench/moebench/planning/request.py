@@ -57,10 +57,10 @@ class Request:
         """The harness's protocol, and in parentheses what was changed from the suite's."""
         base = self.suite_definition or load_suite(self.suite)
         suite = self.resolved()
-        then = _changeable(base)
-        return label(PROTOCOL, {name: now for name, now in _changeable(suite).items() if now and now != then[name]})
+        then = changeable(base)
+        return label(PROTOCOL, {name: now for name, now in changeable(suite).items() if now and now != then[name]})
 
 
-def _changeable(suite: Suite) -> dict[str, int | None]:
+def changeable(suite: Suite) -> dict[str, int | None]:
     """What the command line may change, by the option's name."""
     return {"seeds": suite.seeds, "trials": suite.tuning.trials, "micro_batch": suite.training.micro_batch}

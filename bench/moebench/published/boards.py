@@ -8,6 +8,7 @@ from pathlib import Path
 from moebench.board.build import build_board
 from moebench.board.load import read_board
 from moebench.board.model import Board
+from moebench.errors import MoebenchError, ResultsError
 from moebench.published.manifest import sha256
 from moebench.published.pack import NAME
 from moebench.published.sources import ResultSet, named_directory, open_results
@@ -22,7 +23,15 @@ def published_board(directory: Path) -> Board:
 
 def board_of(results: ResultSet) -> Board:
     """The board of records from a published directory, with what was run again of these very records."""
-    board = build_board(results.plan, results.lookup)
+    try:
+        board = build_board(results.plan, results.lookup)
+    except MoebenchError:
+        raise
+    except Exception as error:  # anyone may have written them
+        raise ResultsError(
+            f"no board can be made of the records in '{results.source}' ({type(error).__name__}: {error}); "
+            f"`moebench verify {results.source}` says more."
+        ) from error
     seen = read_verification(results.source)
     if seen is not None and seen.records != sha256((results.source / NAME).read_bytes()):
         seen = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
+from urllib.parse import quote
 
 from moebench.board.formats.markdown import escape
 from moebench.board.formats.numbers import rank, shown_name, with_interval
@@ -16,18 +17,21 @@ from moebench.published.sources import is_published
 from moebench.runs.store import write_atomic
 
 NAME = "README.md"
+TITLE = "# Published boards"
 BOARD = "board.md"
 
 Named = tuple[Path, Board]
 """A board and its directory, relative to the index."""
 
 
-def write_index(root: Path) -> Path:
-    """Write ``root/README.md`` from the boards below it."""
+def write_index(root: Path) -> Path | None:
+    """Write ``root/README.md`` from the boards below it; None where a file of that name is no index, which stays."""
     found = [path for path in sorted(root.glob("*/*")) if is_published(path)]
     boards = [(path.relative_to(root), published_board(path)) for path in found]
     pages = sorted(page for depth in ("*", "*/*") for page in root.glob(f"{depth}/*.md") if page.name != BOARD)
     path = root / NAME
+    if path.is_file() and not path.read_text(encoding="utf-8", errors="replace").startswith(TITLE):
+        return None
     write_atomic(path, to_markdown(boards, [page.relative_to(root) for page in pages]).encode())
     return path
 
@@ -37,8 +41,8 @@ def to_markdown(boards: Iterable[Named], pages: Iterable[Path] = ()) -> str:
 
     pages: others that lie there, to be named.
     """
-    boards, others = list(boards), [f"[{escape(page.as_posix())}]({page.as_posix()})" for page in pages]
-    lines = ["# Published boards", "", "Made by `moebench publish`; `moebench verify DIR` checks them.", ""]
+    boards, others = list(boards), [f"[{escape(page.as_posix())}]({quote(page.as_posix())})" for page in pages]
+    lines = [TITLE, "", "Made by `moebench publish`; `moebench verify DIR` checks them.", ""]
     lines += ["| suite | what | budget | device | seeds | rows | seen again | board |", f"|{' --- |' * 8}"]
     lines += [_summary(path, board) for path, board in boards]
     alike: dict[str, list[Named]] = defaultdict(list)
@@ -56,7 +60,7 @@ def _summary(path: Path, board: Board) -> str:
     budgets = "; ".join(amount(board, rung.budget) for rung in board.rungs)
     again = f"{board.verification.rerun} of {board.verification.runs}" if board.verification else "-"
     texts = [board.suite, board.title, budgets, board.device, str(board.seeds), str(len(board.entries)), again]
-    links = " ".join(f"[{suffix}]({path.as_posix()}/board.{suffix})" for suffix in ("md", "html", "json"))
+    links = " ".join(f"[{suffix}]({quote(path.as_posix())}/board.{suffix})" for suffix in ("md", "html", "json"))
     return f"| {' | '.join(map(escape, texts))} | {links} |"
 
 

@@ -11,6 +11,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
 from moebench.errors import ResultsError
+from moebench.published.reading import read_regular
 
 NAME = "submission.json"
 VERSION = 1
@@ -49,7 +50,7 @@ def read_manifest(directory: Path) -> Manifest:
     """The manifest of a directory; :class:`ResultsError` where there is none, or it is not one."""
     path = directory / NAME
     try:
-        return Manifest.model_validate_json(path.read_bytes())
+        return Manifest.model_validate_json(read_regular(path))
     except OSError as error:
         raise ResultsError(f"'{directory}' holds no {NAME} that can be read ({error.strerror}).") from error
     except ValidationError as error:

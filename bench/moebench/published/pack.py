@@ -10,6 +10,7 @@ from typing import Any
 
 from moebench.errors import ResultsError
 from moebench.planning.plan import Plan
+from moebench.published.reading import LARGE, read_regular
 from moebench.runs import Record
 from moebench.runs.store import parse_json, parse_record
 
@@ -47,7 +48,7 @@ def to_line(value: Any) -> str:
 def read_pack(path: Path) -> Pack:
     """The pack in a file; :class:`ResultsError` where it cannot be read, naming the line that is damaged."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = read_regular(path, LARGE).decode("utf-8").splitlines()
     except OSError as error:
         raise ResultsError(f"cannot read the pack '{path}' ({error.strerror}).") from error
     except UnicodeDecodeError as error:

@@ -25,33 +25,54 @@ another way, as a fresh seed would. They are pooled over the rows, so that no ro
 LEAST_SPREAD = 0.001
 """What seeds are taken to differ by where they differ by less, or where there is one."""
 
+MOST_SHARE = 0.1
+"""Of the way from the task's floor to the score told: no spread of a submission's own excuses more."""
+
+SPECIALIZATION = "specialization"
+MOST_SPECIALIZATION = 0.5
+"""The same share for specialization, of which seeds differ by more."""
+
+
+@dataclass(frozen=True)
+class Number:
+    """A score that the board shows: then and now, None where the run did not end with one, and by how much the two may
+    differ.
+    """
+
+    name: str
+    told: float | None
+    found: float | None
+    allowed: float
+
+    @property
+    def agrees(self) -> bool:
+        """As near as another machine's rounding may bring it."""
+        if self.told is None or self.found is None:
+            return self.told is self.found
+        return abs(self.told - self.found) <= self.allowed
+
 
 @dataclass(frozen=True)
 class Again:
-    """One run that was run again. told, found: its score then and now; None where the run did not end with one.
-
-    statuses: then and now. allowed: by how much the scores may differ. device: it ran on now.
+    """One run that was run again. numbers: what the board shows of it, the score it is ranked by first. statuses: then
+    and now. others: names of all scores that are not the same to the last digit. device: it ran on now.
     """
 
     label: str
-    metric: str
-    told: float | None
-    found: float | None
+    numbers: tuple[Number, ...]
     statuses: tuple[str, str]
-    allowed: float
+    others: tuple[str, ...]
     device: str
 
     @property
     def agrees(self) -> bool:
-        """The same status, and a score as near as another machine's rounding may bring it."""
-        if self.told is None or self.found is None:
-            return self.told is self.found and self.statuses[0] == self.statuses[1]
-        return abs(self.told - self.found) <= self.allowed
+        """The same status, and everything that the board shows as near as another machine's rounding may bring it."""
+        return self.statuses[0] == self.statuses[1] and all(number.agrees for number in self.numbers)
 
     @property
     def exactly(self) -> bool:
-        """Whether the numbers are the same to the last digit."""
-        return self.told == self.found and self.statuses[0] == self.statuses[1]
+        """Whether all scores are the same to the last digit."""
+        return self.statuses[0] == self.statuses[1] and not self.others
 
 
 def chosen(submission: Submission, count: int, pick: str = "") -> list[str]:
@@ -124,7 +145,8 @@ def _device(submission: Submission) -> str:
 
 def verification(submission: Submission, again: list[Again], pick: str = "") -> Verification:
     """What the page says of it."""
-    apart = [abs(each.told - each.found) for each in again if each.told is not None and each.found is not None]
+    firsts = [each.numbers[0] for each in again]
+    apart = [abs(n.told - n.found) for n in firsts if n.told is not None and n.found is not None]
     return Verification(
         runs=len(submission.training),
         rerun=len(again),
@@ -140,16 +162,24 @@ def verification(submission: Submission, again: list[Again], pick: str = "") -> 
 def _compared(submission: Submission, group: Group, cell: Cell, record: Record, label: str) -> Again:
     from moebench.tasks import get_task
 
-    scored = f"test_{get_task(cell.task).info.metric}"
-    metric = scored if cell.kind == "final" else "validation_accuracy"
+    info = get_task(cell.task).info
+    scored = f"test_{info.metric}"
     told = submission.pack.get(cell.identity)
+    then, now = told.scores if told else {}, record.scores
+
+    def number(name: str, spread_of: str, floor: float, share: float) -> Number:
+        spread = max(_spread(submission, group, spread_of), LEAST_SPREAD)
+        most = max(share * abs((then.get(name) or floor) - floor), SPREADS * LEAST_SPREAD)
+        return Number(name, then.get(name), now.get(name), min(SPREADS * spread, most))
+
+    numbers = [number(scored if cell.kind == "final" else "validation_accuracy", scored, info.floor, MOST_SHARE)]
+    if cell.kind == "final":
+        numbers.append(number(SPECIALIZATION, SPECIALIZATION, 0.0, MOST_SPECIALIZATION))
     return Again(
         label=label,
-        metric=metric,
-        told=told.scores.get(metric) if told else None,
-        found=record.scores.get(metric),
+        numbers=tuple(numbers),
         statuses=(told.status if told else "missing", record.status),
-        allowed=SPREADS * max(_spread(submission, group, scored), LEAST_SPREAD),
+        others=tuple(sorted(name for name in then.keys() | now.keys() if then.get(name) != now.get(name))),
         device=str(record.provenance.get("device", "")),
     )
 

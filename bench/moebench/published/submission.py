@@ -11,6 +11,7 @@ from moebench.planning.plan import Group, Plan
 from moebench.published import manifest, pack
 from moebench.published.manifest import Manifest
 from moebench.published.sources import ResultSet
+from moebench.published.specs import file_of
 from moebench.published.verified import read_verification
 from moebench.runs import Cell, Record
 
@@ -61,4 +62,4 @@ class Submission:
     def spec(self, row: str) -> str:
         """Where a row's variant is found: a name, or a file of the directory."""
         spec = self.plan.row(row).spec
-        return spec if ".py:" not in spec else str(self.directory / spec)
+        return spec if file_of(spec) is None else str(self.directory / spec)

@@ -10,6 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from moebench.board.model import Verification
 from moebench.errors import ResultsError
+from moebench.published.reading import read_regular
 
 NAME = "verification.json"
 
@@ -18,7 +19,7 @@ def read_verification(directory: Path) -> Verification | None:
     """None where nothing was run again; :class:`ResultsError` where the file is damaged."""
     path = directory / NAME
     try:
-        return _reader().validate_json(path.read_bytes(), strict=True)
+        return _reader().validate_json(read_regular(path), strict=True)
     except FileNotFoundError:
         return None
     except (OSError, ValidationError) as error:

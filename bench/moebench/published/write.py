@@ -18,10 +18,8 @@ from moebench.published import manifest, pack, verified
 from moebench.published.boards import published_board
 from moebench.published.selection import select
 from moebench.published.sources import ResultSet
+from moebench.published.specs import VARIANTS
 from moebench.runs.store import write_atomic
-
-VARIANTS = "variants"
-"""Folder of the files that rows were given by."""
 
 
 @dataclass(frozen=True)

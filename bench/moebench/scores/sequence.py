@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from moebench.board.shares import NO_EXPERTS
 from moebench.hosts.host import Host
 from moebench.scores.final import Scores, validation_scores
 from moebench.scores.information import dead_share, load_entropy, max_violation
 from moebench.scores.routing import routing_summary
-from moebench.scores.specialization import NO_EXPERTS
 from moebench.tasks import Split
 from moebench.training.evaluate import Answers, accuracy, answer, cross_entropy
 

@@ -13,19 +13,13 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from moebench.board.shares import LEAST_DEPENDENCE, LEAST_STANDARD_ERRORS, NO_EXPERTS, NOT_DEPENDENT, SHARES
 from moebench.hosts.host import Host, Select
 from moebench.scores.information import shares
 from moebench.subset.scores import RANDOM_DRAWS, score_named
 from moebench.subset.select import keep_largest, largest, nothing
 from moebench.tasks import Split
 from moebench.training.evaluate import Answers, answer, correct
-
-SHARES = (1 / 8, 1 / 4, 1 / 2)
-NO_EXPERTS = "no experts"
-"""The reason of a model whose layers show no routing."""
-
-LEAST_DEPENDENCE = 0.05
-LEAST_STANDARD_ERRORS = 5.0
 
 
 @dataclass(frozen=True)
@@ -58,20 +52,19 @@ def specialization(
     if any(count < 8 or count % 8 for count in experts):
         reason = f"{_counts(experts)} experts; it needs at least 8, in multiples of 8"
         return Specialization(None, reason, scores)
-    gaps = [_at_share(right, share, mean_mass, all_experts, scores) for share in SHARES]
-    scores["paper_gap"] = sum(scores[f"paper_gap_{_name(share)}"] for share in SHARES) / len(SHARES)
+    gaps = [_at_share(right, name, share, mean_mass, all_experts, scores) for name, share in SHARES.items()]
+    scores["paper_gap"] = sum(scores[f"paper_gap_{name}"] for name in SHARES) / len(SHARES)
     depends, error = _mean_and_error(all_N - none_N)
     if depends < max(LEAST_DEPENDENCE, LEAST_STANDARD_ERRORS * error):
-        reason = f"the host does not depend on its experts (all {all_N.mean():.3f}, none {none_N.mean():.3f})"
+        reason = f"{NOT_DEPENDENT} (all {all_N.mean():.3f}, none {none_N.mean():.3f})"
         return Specialization(None, reason, scores)
     return Specialization(sum(gaps) / len(gaps) / depends, "", scores)
 
 
 def _at_share(
-    right: _Right, share: float, mean_mass: Sequence[Tensor], everything: Answers, scores: dict[str, float]
+    right: _Right, name: str, share: float, mean_mass: Sequence[Tensor], everything: Answers, scores: dict[str, float]
 ) -> float:
-    """Add the accuracies at one share to ``scores``; returns A_sel - A_static."""
-    name = _name(share)
+    """Add the accuracies at one share, which ends their names, to ``scores``; returns A_sel - A_static."""
     chosen = float(right(largest(score_named("combine_sum"), share)).mean())
     fixed = float(right(largest(score_named("static", fitted=mean_mass), share)).mean())
     random = largest(score_named("random", generator=torch.Generator().manual_seed(0)), share)
@@ -113,10 +106,6 @@ class _Right:
 def _mean_and_error(difference_N: Tensor) -> tuple[float, float]:
     """Mean of paired differences and its standard error over inputs."""
     return float(difference_N.mean()), float(difference_N.std(correction=1) / len(difference_N) ** 0.5)
-
-
-def _name(share: float) -> str:
-    return f"1_{round(1 / share)}"
 
 
 def _counts(experts: set[int]) -> str:

@@ -10,6 +10,7 @@ from moebench.board.formats import facts, words
 from moebench.board.formats.numbers import latency, plain, rank, short, shown_name, with_interval
 from moebench.board.model import Board, Entry, Rung
 from moebench.board.rules import RANK_RULE
+from moebench.board.shares import NO_EXPERTS
 from moebench.planning.rows import BASELINE
 
 SPECIAL = re.compile(r"[\\`*|\[\]~$]|(?<![^\W_])_|_(?![^\W_])")
@@ -73,7 +74,7 @@ def _cells(entry: Entry, tasks: Sequence[str]) -> list[str]:
         with_interval(entry.representation),
         *(with_interval(task.score) if task.score else task.status for task in entry.tasks[: len(tasks)]),
         "-" if entry.variant == BASELINE else with_interval(entry.vs_dense, sign=True),
-        special if special == words.NO_EXPERTS else with_interval(entry.specialization, 2),
+        special if special == NO_EXPERTS else with_interval(entry.specialization, 2),
         latency(entry.latency),
         short(counts.active_params if counts else None),
         short(counts.flops_per_input if counts else None),

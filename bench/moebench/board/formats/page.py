@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from moebench.board.formats import bars, charts, facts, numbers, words
 from moebench.board.model import Board, Entry, Measure, Provenance, TaskResult
 from moebench.board.rules import RANK_RULE
-from moebench.board.shares import SHARES, in_words
+from moebench.board.shares import NO_EXPERTS, SHARES, in_words
 from moebench.drawing.style import theme
 from moebench.planning.rows import BASELINE
 
@@ -50,7 +50,7 @@ def to_html(board: Board) -> str:
         held_equal=facts.held_equal(board),
         baseline=BASELINE,
         parts=[_parts(board, index) for index in range(len(board.rungs))],
-        no_experts=words.NO_EXPERTS,
+        no_experts=NO_EXPERTS,
     )
 
 

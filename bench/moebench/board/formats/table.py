@@ -11,6 +11,7 @@ from moebench.board.formats import words
 from moebench.board.formats.columns import Column, as_text, filled, fitted, say, width_of
 from moebench.board.formats.numbers import MISSING, latency, rank, short, shown_name, with_interval
 from moebench.board.model import Board, Entry, Measure, Rung
+from moebench.board.shares import NO_EXPERTS
 from moebench.planning.rows import BASELINE
 
 
@@ -76,7 +77,7 @@ def _columns(score: str, entries: Sequence[Entry], *, compact: bool) -> list[Col
 
 
 def _no_experts(entry: Entry) -> str:
-    return entry.specialization_reason if entry.specialization_reason == words.NO_EXPERTS else ""
+    return entry.specialization_reason if entry.specialization_reason == NO_EXPERTS else ""
 
 
 def _print_tasks(board: Board, rung: Rung, console: Console) -> None:

@@ -7,11 +7,9 @@ from collections.abc import Sequence
 from moebench.board.formats.numbers import plain, shown_name, with_interval
 from moebench.board.model import Against, Board, Entry, Rung
 from moebench.board.rules import AXIS_WORDS, seeds_note
+from moebench.board.shares import NO_EXPERTS
 from moebench.board.statistics import Calibration
 from moebench.planning.rows import BASELINE
-
-NO_EXPERTS = "no experts"
-"""A reason short enough for the table itself."""
 
 MOST_NAMES = 10
 """Names in one sentence: a board of 500 rows has 250 that are better than one in the middle."""
@@ -135,10 +133,9 @@ def verified(board: Board) -> str:
     how = f"chosen by the digest of the records{' and a word of the reviewer' if v.pick else ''}"
     exact = "all" if v.exact == v.rerun else str(v.exact)
     apart = "" if v.exact == v.agreed == v.rerun else f", the largest difference {v.largest:.3f}"
-    return (
-        f"Seen again: {v.rerun} of {_count(v.runs, 'training run')}, {how}, were run again on {plain(v.device)}; "
-        f"{v.agreed} of {v.rerun} agreed, {exact} of them to the last digit{apart}. Latency was not measured again."
-    )
+    seen = f"{v.rerun} of {_count(v.runs, 'training run')}, {how}, were run again on {plain(v.device)}"
+    agreed = f"{v.agreed} of {v.rerun} agreed, {exact} of them to the last digit{apart}"
+    return f"Seen again, as verification.json says: {seen}; {agreed}. Latency was not measured again."
 
 
 def _common_latency_reason(rung: Rung) -> str:

@@ -10,7 +10,8 @@ from typing import Literal
 from moebench.errors import MoebenchError
 from moebench.runs import Record
 
-PARTS: Mapping[str, Literal["validation", "test"]] = {"validation_accuracy": "validation", "test_accuracy": "test"}
+PARTS: Mapping[str, Literal["validation", "test"]] = {"validation_accuracy": "validation", "accuracy": "test"}
+"""Which part of the data an accuracy is of, by how its name begins or what it holds; the first that fits."""
 
 FLOAT32 = 1e-6
 """By how much a mean in float32 may miss a share."""
@@ -18,22 +19,32 @@ FLOAT32 = 1e-6
 
 def wrong_shares(record: Record, data: Path | None) -> Iterator[str]:
     """A sentence for each accuracy that no number of right answers gives; nothing where the data are not here."""
-    inputs = _inputs(record.cell["task"], data)
-    for name, count in inputs.items():
-        told = record.scores.get(name)
-        if told is not None and abs(told - round(told * count) / count) > FLOAT32:
+    inputs = inputs_of(record.cell["task"], data)
+    for name, told in record.scores.items():
+        part = next((part for mark, part in PARTS.items() if mark in name), None)
+        if told is None or part is None or part not in inputs:
+            continue
+        count = inputs[part] * (_draws() if "random" in name else 1)
+        if abs(told - round(told * count) / count) > FLOAT32:
             yield f"{name} is {told:.6g}, and no number of right answers among {count:,} gives that."
 
 
+def _draws() -> int:
+    """Random subsets that an accuracy is the mean of."""
+    from moebench.subset.scores import RANDOM_DRAWS
+
+    return RANDOM_DRAWS
+
+
 @cache
-def _inputs(task: str, data: Path | None) -> Mapping[str, int]:
-    """Score -> how many inputs it is a share of; empty for a task without accuracies."""
+def inputs_of(task: str, data: Path | None) -> Mapping[str, int]:
+    """Part of the data -> how many inputs it has; empty for a task without accuracies, or without its data here."""
     from moebench.tasks import get_task
 
     try:
         found = get_task(task)
         if found.info.metric != "accuracy":
             return {}
-        return {name: len(found.load(part, data).targets) for name, part in PARTS.items()}
+        return {part: len(found.load(part, data).targets) for part in dict.fromkeys(PARTS.values())}
     except MoebenchError:
         return {}

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from moebench.board.formats import TEXTS
-from moebench.plugins.find import find_variants, is_place
+from moebench.board.model import Verification
+from moebench.plugins.find import find_variants
 from moebench.published import manifest, pack, verified
+from moebench.published.specs import VARIANTS, file_of
 from moebench.published.submission import Submission
-from moebench.published.write import VARIANTS, command_of, directory_of
+from moebench.published.write import command_of, directory_of
 
 
 def check(submission: Submission) -> Iterator[str]:
@@ -26,33 +28,27 @@ def _digests(submission: Submission) -> Iterator[str]:
     directory = submission.directory
     for name, digest in submission.manifest.sha256.items():
         path = directory / name
-        if not path.resolve().is_relative_to(directory.resolve()) or not path.is_file():
+        if not path.resolve().is_relative_to(directory.resolve()) or not path.is_file() or path.is_symlink():
             yield f"'{name}' is in the manifest and not in the directory."
         elif manifest.sha256(path.read_bytes()) != digest:
             yield f"'{name}' is not the file that the manifest was made for: its SHA-256 differs."
-    yield from _specs(submission)
-    needed = {row.spec.partition(":")[0] for row in submission.plan.rows if ".py:" in row.spec} | {"records.jsonl"}
-    if missing := sorted(needed - submission.manifest.sha256.keys()):
+    files = filter(None, (file_of(row.spec) for row in submission.plan.rows))
+    needed, told = {pack.NAME, *files}, set(submission.manifest.sha256)
+    if missing := sorted(needed - told):
         yield f"the manifest has no digest of {', '.join(missing)}."
-
-
-def _specs(submission: Submission) -> Iterator[str]:
-    """What the later checks import lies beside the records, and nowhere else."""
-    suite = submission.plan.suite
-    specs = [(row.name, row.spec) for row in submission.plan.rows]
-    specs += [(spec, spec) for spec in suite.variants] + [(each.name, each.variant) for each in suite.reference]
-    for name, spec in dict.fromkeys(specs):
-        file, colon, _ = spec.partition(".py:")
-        if is_place(spec) and (not colon or PurePosixPath(file).parent.as_posix() != VARIANTS or "\\" in file):
-            yield f"'{name}' is of '{spec}', and files of variants lie in {VARIANTS}/."
+    if strange := sorted(told - needed):
+        yield f"the manifest has digests of what no row needs: {', '.join(strange)}."
 
 
 def _strangers(submission: Submission) -> Iterator[str]:
     directory = submission.directory
     known = {manifest.NAME, verified.NAME, *(f"board.{suffix}" for suffix in TEXTS), *submission.manifest.sha256}
-    found = {path.relative_to(directory).as_posix() for path in directory.rglob("*") if path.is_file()}
-    if strange := sorted(found - known):
+    paths = {path.relative_to(directory).as_posix(): path for path in directory.rglob("*")}
+    folders = {VARIANTS} if any(name.startswith(f"{VARIANTS}/") for name in known) else set()
+    if strange := sorted(paths.keys() - known - folders):
         yield f"{', '.join(strange)} does not belong in a published directory."
+    if links := sorted(name for name, path in paths.items() if path.is_symlink()):
+        yield f"{', '.join(links)} is a link, and a published directory holds what it says."
 
 
 def _told(submission: Submission) -> Iterator[str]:
@@ -62,6 +58,8 @@ def _told(submission: Submission) -> Iterator[str]:
     seen, runs = submission.verification, len(submission.training)
     if seen is not None and not 0 <= seen.exact <= seen.agreed <= seen.rerun <= seen.runs == runs:
         yield f"{verified.NAME} says that {seen.rerun} of {seen.runs} runs were seen again, and there are {runs}."
+    if seen is not None and not _is_sound(seen):
+        yield f"{verified.NAME} says of {seen.exact} exact of {seen.rerun} runs that they differ by {seen.largest:g}."
     if seen is not None and seen.records != manifest.sha256((submission.directory / pack.NAME).read_bytes()):
         yield f"{verified.NAME} is of other records than these; verify them with --rerun, or remove it."
     pairs = {
@@ -76,6 +74,11 @@ def _told(submission: Submission) -> Iterator[str]:
         if told != found:
             yield f"{manifest.NAME} says {name} '{told}', and its records are of '{found}'."
     yield from _packages(submission)
+
+
+def _is_sound(seen: Verification) -> bool:
+    """Whether the largest difference is one, and none where every run was the same."""
+    return 0 <= seen.largest < float("inf") and (seen.exact < seen.rerun or seen.largest == 0)
 
 
 def _packages(submission: Submission) -> Iterator[str]:

@@ -11,6 +11,8 @@ from moebench.planning.label import protocol_of
 from moebench.planning.plan import Group, Plan
 from moebench.planning.request import Request
 from moebench.planning.rows import Row
+from moebench.plugins.find import find_variant
+from moebench.plugins.load import load_variant
 from moebench.published.submission import Submission
 
 STUDY = ("template", "amount", "shared", "space", "final_seeds", "trial_seeds", "trials", "problem", "unfit")
@@ -23,6 +25,7 @@ def check(submission: Submission) -> Iterator[str]:
     except MoebenchError as error:
         yield f"the plan cannot be made again here: {error}"
         return
+    yield from _without_experts(submission)
     plan, ours = submission.plan, {row.name: row for row in here.rows}
     alike = set()
     for row in plan.rows:
@@ -59,6 +62,20 @@ def _made_here(submission: Submission) -> Plan:
     suite = plan.suite.model_copy(update=changes)
     request = Request(suite=suite.name, suite_definition=suite, device="cpu", data=submission.data)
     return grown(make_plan(request), submission.pack.get)
+
+
+def _without_experts(submission: Submission) -> Iterator[str]:
+    """A layer that routes nothing has no specialization."""
+    for row in submission.plan.rows:
+        variant = load_variant(find_variant(submission.spec(row.name)))
+        if variant.traits.mass != "none":
+            continue
+        groups = submission.plan.groups_of(row.name)
+        finals = [
+            submission.pack.get(cell.identity) for group in groups for cell in group.final_cells(submission.pack.get)
+        ]
+        if any(record is not None and "accuracy_all_experts" in record.scores for record in finals):
+            yield f"'{row.name}' has scores of its experts, and its variant routes nothing."
 
 
 def _row(row: Row, own: Row | None) -> str:

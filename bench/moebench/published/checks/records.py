@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from moebench import machine
 from moebench.planning.latency import latency_cells
 from moebench.protocol import PROTOCOL
 from moebench.published.selection import expected
 from moebench.published.submission import Submission
 from moebench.runs import Record
+
+DEFAULT_PRECISION = {"cpu": "fp32", "cuda": "bf16"}
+"""What "auto" means, as ``training.device.default_precision`` has it."""
 
 
 def check(submission: Submission) -> Iterator[str]:
@@ -21,11 +25,14 @@ def check(submission: Submission) -> Iterator[str]:
         yield from _result(record)
     yield from _rows(submission)
     yield from _devices(submission)
+    yield from _where(submission)
 
 
 def _result(record: Record) -> Iterator[str]:
     if not record.settled:
         yield f"record {record.identity} has no result: {record.status}."
+    if record.status == "done" and record.reason:
+        yield f"record {record.identity} is done, and gives a reason why not: {record.reason[:100]}."
     if record.cell["protocol"] != PROTOCOL:
         yield f"record {record.identity} is of protocol {record.cell['protocol']}; this moebench has {PROTOCOL}."
 
@@ -41,6 +48,18 @@ def _rows(submission: Submission) -> Iterator[str]:
         if record is not None and record.provenance.get("row") not in names:
             told = record.provenance.get("row")
             yield f"record {identity} says that it is of '{told}', and is counted for {', '.join(sorted(names))}."
+
+
+def _where(submission: Submission) -> Iterator[str]:
+    """Which device and software made a run, and that it had the precision that the suite means on that device."""
+    auto = submission.plan.suite.training.precision == "auto"
+    for record in submission.pack.records.values():
+        about, versions = record.provenance, record.provenance.get("versions") or {}
+        kind = about.get("device_type")
+        if not about.get("device") or kind not in ("cpu", "cuda") or versions.keys() != machine.versions().keys():
+            yield f"record {record.identity} does not say on which device, and with which software, it was made."
+        elif auto and record.cell["kind"] != "latency" and record.cell["precision"] != DEFAULT_PRECISION[kind]:
+            yield f"record {record.identity} is in {record.cell['precision']}, and the suite means another on {kind}."
 
 
 def _devices(submission: Submission) -> Iterator[str]:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from math import isclose, isfinite
+from pathlib import Path
 
 from moebench.planning.latency import latency_cells
-from moebench.published.checks.answers import wrong_shares
-from moebench.published.checks.definitions import definitions
+from moebench.published.checks.answers import inputs_of, wrong_shares
+from moebench.published.checks.definitions import definitions, presence
+from moebench.published.checks.ranges import outside, too_sure
 from moebench.published.submission import Submission
 from moebench.runs import Record
+from moebench.tasks import get_task
 
 CLOSE = 1e-9
 ROUNDED = 1e-3
@@ -22,13 +25,15 @@ def check(submission: Submission) -> Iterator[str]:
     """Shares outside 0 to 1, sums that do not add up, nulls without a reason, impossible times."""
     for _, record in submission.trained():
         found = (
-            *_ranges(record),
+            *outside(record.scores),
+            *_classes(record, submission.data),
             *_nulls(record),
             *_diverged(record),
             *wrong_shares(record, submission.data),
             *definitions(record.scores),
             *_budget(record),
             *_speed(record),
+            *_memory(record),
         )
         yield from (f"record {record.identity}: {wrong}" for wrong in found)
     for cell in latency_cells(submission.plan, submission.pack.get):
@@ -37,16 +42,12 @@ def check(submission: Submission) -> Iterator[str]:
             yield from (f"latency {session.identity}: {wrong}" for wrong in _rounds(session))
 
 
-def _ranges(record: Record) -> Iterator[str]:
-    for name, value in record.scores.items():
-        if value is None:
-            continue
-        if not isfinite(value):
-            yield f"{name} is {value}."
-        elif "accuracy" in name and not 0 <= value <= 1:
-            yield f"{name} is {value:g}, and an accuracy lies between 0 and 1."
-        elif "loss" in name and value < 0:
-            yield f"{name} is {value:g}, and a loss is not negative."
+def _classes(record: Record, data: Path | None) -> Iterator[str]:
+    """What holds of one class for each input: of a sequence, not."""
+    if record.status == "done" and get_task(record.cell["task"]).info.objective == "classification":
+        yield from too_sure(record.scores)
+        if record.cell["kind"] == "final":
+            yield from presence(record, inputs_of(record.cell["task"], data).get("test"))
 
 
 def _nulls(record: Record) -> Iterator[str]:
@@ -72,7 +73,10 @@ def _budget(record: Record) -> Iterator[str]:
 
 def _speed(record: Record) -> Iterator[str]:
     seconds, speed = record.details.get("train_seconds"), record.details.get("inputs_per_second")
-    if record.status != "done" or seconds is None or speed is None:
+    if record.status != "done":
+        return
+    if not seconds or not speed or record.provenance.get("seconds") is None:
+        yield "it does not say how long it took, and how fast its training was."
         return
     inputs = record.cell["steps"] * record.cell["batch"]
     if abs(seconds * speed - inputs) > ROUNDED * (speed + inputs):
@@ -81,11 +85,23 @@ def _speed(record: Record) -> Iterator[str]:
         yield "it took less time in all than for its training."
 
 
+def _memory(record: Record) -> Iterator[str]:
+    memory = record.details.get("peak_memory_mib")
+    if memory is not None and memory < 0:
+        yield f"peak_memory_mib is {memory:g}."
+
+
 def _rounds(session: Record) -> Iterator[str]:
     finalists, asked = session.details.get("finalists", {}), session.cell["session"]
     if set(finalists) != set(asked["finalists"]):
         yield "it did not measure the runs that it names."
+    if session.status != "done" or session.scores:
+        yield f"it is {session.status} with {len(session.scores)} scores, and a session is done and has none."
     for identity, measured in finalists.items():
+        if measured.get("weights") not in ("initial", "final") or not measured.get("forward_ms"):
+            yield f"{identity} was timed with weights '{measured.get('weights')}', or not at all."
+        if (memory := measured.get("peak_memory_mib")) is not None and memory < 0:
+            yield f"peak_memory_mib of {identity} is {memory:g}."
         for name, times in measured.items():
             if not name.endswith("_ms"):
                 continue
