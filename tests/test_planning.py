@@ -319,3 +319,15 @@ def test_a_micro_batch_is_part_of_the_cell_and_of_the_protocol(plan):
     assert (small.protocol, plan.protocol) == ("1 (micro_batch=4)", "1")
     assert group_of(small, "dense").trial_cells[0].micro_batch == 4
     assert group_of(small, "dense").trial_cells[0].identity != group_of(plan, "dense").trial_cells[0].identity
+
+
+def test_a_build_that_gives_no_layer_is_named(tmp_path):
+    class Forgetful(Dense):
+        name = "mine"
+
+        def build(self, shape, size, settings):
+            super().build(shape, size, settings)
+
+    plan = a_plan(["mine"], objects={"mine": Forgetful()})
+    assert group_of(plan, "mine").problem == "mine: build() gave None, not a moebench.contract.Layer."
+    assert plan.unusable() == {plan.row("mine").spec}

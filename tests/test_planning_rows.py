@@ -217,3 +217,34 @@ def test_a_suites_file_is_found_again_from_any_directory_and_under_its_own_name(
     monkeypatch.chdir(elsewhere)
     assert load_suite(board_request(results, "other").suite).name == "other"
     assert name_of("gone.toml") == "gone", "a file that is gone is known by its own name"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (VARIANT, "has no 'Min'; it has Mine."),
+        ("x = 1\n", None),
+        ("from elsewhere import Min\n", None),
+        ("from elsewhere import *\n", None),
+        ("if True:\n    class Min: ...\n", None),
+        ("def broken(:\n", None),
+    ],
+)
+def test_a_class_that_a_file_has_not_is_said_before_anything_runs(tmp_path, text, says):
+    (tmp_path / "mine.py").write_text(text)
+    spec = f"{tmp_path}/mine.py:Min"
+    if says is None:
+        assert resolve_rows(a_suite(), [spec])[-1].spec == spec, "what cannot be seen is told on import"
+    else:
+        with pytest.raises(PluginError, match=says):
+            resolve_rows(a_suite(), [spec])
+
+
+def test_a_variant_that_could_not_be_used_is_no_row_of_later_boards(mine, tmp_path):
+    results = tmp_path / "results"
+    remember(Request(suite="quick", variants=(mine,)), results, unusable={mine})
+    assert remembered_extras(results, "quick") == ()
+    remember(Request(suite="quick", variants=(mine,)), results)
+    assert remembered_extras(results, "quick") == (mine,)
+    remember(Request(suite="quick", extras=(mine,)), results, unusable={mine})
+    assert remembered_extras(results, "quick") == (mine,), "it has results of better days"

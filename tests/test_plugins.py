@@ -82,7 +82,7 @@ def test_a_file_that_is_not_there(tmp_path):
 
 def test_a_class_that_is_not_there(tmp_path):
     spec = file_with(tmp_path, VARIANT).replace(":Mine", ":Yours")
-    assert refusal(spec) == f"{spec}: '{tmp_path}/mine.py' has no 'Yours'."
+    assert refusal(spec) == f"'{tmp_path}/mine.py' has no 'Yours'; it has Mine."
 
 
 @pytest.mark.parametrize(

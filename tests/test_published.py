@@ -152,7 +152,7 @@ def test_the_command_line_checks_runs_again_and_says_so_on_the_page(copy: Path) 
 
 
 def test_what_is_no_publication_is_one_sentence(tmp_path: Path, copy: Path) -> None:
-    with pytest.raises(ResultsError, match=r"holds no submission\.json"):
+    with pytest.raises(ResultsError, match=r"holds no records\.jsonl of `moebench publish`"):
         Submission.read(tmp_path)
     (copy / pack.NAME).write_text("{}\n")
     with pytest.raises(ResultsError, match="damaged at line 1: not the first line of a pack of version 1"):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from moebench.conformance.outcome import Report
 from moebench.conformance.run import run_checks
+from moebench.errors import UsageError
 from moebench.published.boards import load_board
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ __all__ = ["check", "load_board", "load_model", "run"]
 
 def run(
     suite: str,
-    variants: Sequence[str | Variant | type] = (),
+    variants: str | Sequence[str | Variant | type] = (),
     *,
     seeds: int | None = None,
     trials: int | None = None,
@@ -47,6 +48,11 @@ def run(
     from moebench.planning.request import Request
     from moebench.session import How, run_suite
 
+    variants = (variants,) if isinstance(variants, str) else variants
+    counts = {"seeds": seeds, "trials": trials, "micro_batch": micro_batch, "workers": workers}
+    for name, value in counts.items():
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+            raise UsageError(f"{name} must be a whole number of at least 1, not {value!r}.")
     objects = _objects(variants)
     request = Request(
         suite=suite,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from moebench.contract import Layer, LayerShape, Settings, Variant
+from moebench.errors import BudgetError
 
 
 @dataclass(frozen=True)
@@ -51,4 +52,7 @@ def count_layers(layers: Sequence[Layer]) -> Counts:
 def build_on_meta(variant: Variant, shape: LayerShape, size: int, settings: Settings) -> Layer:
     """Build without memory; torch's generator is left as it was."""
     with torch.random.fork_rng(devices=[]), torch.device("meta"):
-        return variant.build(shape, size, settings)
+        layer = variant.build(shape, size, settings)
+    if not isinstance(layer, Layer):
+        raise BudgetError(f"{variant.name}: build() gave {layer!r:.40}, not a moebench.contract.Layer.")
+    return layer

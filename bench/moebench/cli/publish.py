@@ -35,4 +35,6 @@ def command(suite: str | None, results: Path, root: Path | None, replace: bool) 
         click.echo(f"moebench: '{name}' is left out: {reason}", err=True)
     click.echo(f"{done.rows} rows, {done.records} records: {done.directory}")
     click.echo(f"index  {write_index(root) or f'{root / NAME} is no index, and was left as it is'}")
+    if done.forgotten:
+        click.echo("what was run again of the board before was of other records, and is gone: verify this one.")
     click.echo(f"check  moebench verify {done.directory}")

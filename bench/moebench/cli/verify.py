@@ -37,7 +37,7 @@ def command(directory: Path, count: int | None, pick: str, data: Path | None) ->
 
     The variants of a submission are imported and built: verify what you would also run.
 
-    Exit status: 0 when every check holds, 1 when one does not, 2 where there is nothing to check.
+    Exit status: 0 when every check holds, 1 when one does not, 2 where manifest or records cannot be read.
     """
     from moebench.errors import UsageError
     from moebench.published.checks import CHECKS, make_checks

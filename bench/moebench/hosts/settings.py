@@ -119,8 +119,9 @@ class ViTSettings(HostSettings):
 
 
 class ResNetSettings(HostSettings):
-    """timm's ResNet of basic blocks, for small images: a stem of three convolutions that halves height and width, and
-    stages of which each but the first halves them again.
+    """timm's ResNet of basic blocks, for small images.
+
+    A stem of three convolutions halves height and width, and each stage but the first halves them again.
 
     channels, blocks: of each stage. replace: the replaced blocks, counted from 0 through all stages (default all that
     keep their input's shape). residual: whether the block's last norm, shortcut and activation stay around the layer,

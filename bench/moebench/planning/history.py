@@ -19,16 +19,17 @@ RAN = "ran.json"
 """The plan of the last run, beside ``latest.json``, its request."""
 
 
-def remember(request: Request, results: Path, objects: Collection[str] = ()) -> None:
+def remember(request: Request, results: Path, objects: Collection[str] = (), *, unusable: Collection[str] = ()) -> None:
     """Keep the request; its variants from files and other packages become rows of later boards.
 
-    ``objects`` are names of variants that were given as Python objects: nothing can find them again.
+    ``objects`` are names of variants that were given as Python objects: nothing can find them again. ``unusable`` are
+    specs of variants that could not be used at all: a mistake, which is no row of later boards.
     """
     suite = request.resolved()
     own = {*suite.variants, *(reference.name for reference in suite.reference), *objects}
     values = {
         "suite": str(Path(request.suite).expanduser().resolve()) if _is_file(request.suite) else request.suite,
-        "extras": sorted({*request.extras, *(find_spec(spec) for spec in request.variants if spec not in own)}),
+        "extras": sorted({*request.extras, *_added(request, own, unusable)}),
         "seeds": request.seeds,
         "trials": request.trials,
         "micro_batch": request.micro_batch,
@@ -37,6 +38,11 @@ def remember(request: Request, results: Path, objects: Collection[str] = ()) -> 
         "data": str(request.data.resolve()) if request.data else None,
     }
     write_atomic(_path(results, suite.name), (json.dumps(values, indent=1) + "\n").encode())
+
+
+def _added(request: Request, own: Collection[str], unusable: Collection[str]) -> list[str]:
+    specs = [find_spec(spec) for spec in request.variants if spec not in own]
+    return [spec for spec in specs if spec not in unusable]
 
 
 def remember_plan(plan: Plan, results: Path) -> None:

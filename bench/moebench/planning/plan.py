@@ -127,6 +127,12 @@ class Plan:
         """The row's groups, task by task and budget by budget."""
         return tuple(group for group in self.groups if group.row == row)
 
+    def unusable(self) -> set[str]:
+        """Specs of the rows of which nothing can run: a plug-in that cannot be used, or fits no study."""
+        return {
+            row.spec for row in self.rows if row.problem or all(group.problem for group in self.groups_of(row.name))
+        }
+
     def selected_groups(self) -> tuple[Group, ...]:
         """The groups that this run works on and that can run."""
         selected = {row.name for row in self.rows if row.selected and not row.problem}

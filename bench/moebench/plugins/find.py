@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import re
 import sys
@@ -155,4 +156,27 @@ def _in_file(spec: str) -> Found:
     if not path.is_file():
         raise PluginError(f"there is no file '{path}' for '{spec}'.")
     path, attribute = path.resolve(), match["attribute"]
+    _check_defined(path, attribute)
     return Found(attribute, f"{path}:{attribute}", str(path), path.stem, attribute, path)
+
+
+def _check_defined(path: Path, attribute: str) -> None:
+    """:class:`PluginError` where a file is seen to define other classes and no such name; else the import will tell."""
+    try:
+        tree = ast.parse(path.read_bytes())
+    except (OSError, SyntaxError, ValueError):
+        return
+    nodes = [node for node in ast.walk(tree) if not isinstance(node, ast.expr_context)]
+    names = {name for node in nodes for name in _defined(node)}
+    classes = [node.name for node in tree.body if isinstance(node, ast.ClassDef)]
+    if classes and attribute not in names and "*" not in names:
+        raise PluginError(f"'{path}' has no '{attribute}'; it has {', '.join(classes)}.")
+
+
+def _defined(node: ast.AST) -> list[str]:
+    """The names that a statement gives, wherever it stands."""
+    if isinstance(node, ast.ClassDef | ast.FunctionDef):
+        return [node.name]
+    if isinstance(node, ast.Import | ast.ImportFrom):
+        return [alias.asname or alias.name for alias in node.names]
+    return [node.id] if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) else []

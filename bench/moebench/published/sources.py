@@ -43,12 +43,19 @@ def named_directory(suite: str) -> Path | None:
         return None
     if not path.is_dir():
         raise ResultsError(f"there is no directory '{suite}', and no suite has that name.")
+    raise unpublished(path)
+
+
+def unpublished(path: Path) -> ResultsError:
+    """What is wrong with a path that is taken for a published directory and is none."""
+    if not path.is_dir():
+        return ResultsError(f"there is no directory '{path}'.")
     below = sorted(each.name for each in path.iterdir() if is_published(each))
     if below:
-        raise ResultsError(f"'{suite}' is not what `moebench publish` wrote; in it there is: {', '.join(below)}.")
+        return ResultsError(f"'{path}' is not what `moebench publish` wrote; in it there is: {', '.join(below)}.")
     if (path / "report.md").is_file():
-        raise ResultsError(f"'{suite}' holds a report and no board; it is in '{path / 'report.md'}'.")
-    raise ResultsError(f"'{suite}' holds no {NAME} of `moebench publish`.")
+        return ResultsError(f"'{path}' holds a report and no board; it is in '{path / 'report.md'}'.")
+    return ResultsError(f"'{path}' holds no {NAME} of `moebench publish`.")
 
 
 def open_results(directory: Path, suite: str | None = None) -> ResultSet:

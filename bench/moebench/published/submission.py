@@ -10,7 +10,7 @@ from moebench.board.model import Verification
 from moebench.planning.plan import Group, Plan
 from moebench.published import manifest, pack
 from moebench.published.manifest import Manifest
-from moebench.published.sources import ResultSet
+from moebench.published.sources import ResultSet, is_published, unpublished
 from moebench.published.specs import file_of
 from moebench.published.verified import read_verification
 from moebench.runs import Cell, Record
@@ -28,6 +28,8 @@ class Submission:
     @classmethod
     def read(cls, directory: Path, data: Path | None = None) -> Submission:
         """:class:`ResultsError` where manifest or records cannot be read at all."""
+        if not (directory / manifest.NAME).exists() and not is_published(directory):
+            raise unpublished(directory)
         return cls(directory, manifest.read_manifest(directory), pack.read_pack(directory / pack.NAME), data)
 
     @property

@@ -24,12 +24,15 @@ from moebench.runs.store import write_atomic
 
 @dataclass(frozen=True)
 class Published:
-    """directory: where it lies. left_out: (row, reason) of what could not be published."""
+    """directory: where it lies. left_out: (row, reason) of what could not be published. forgotten: whether what was run
+    again of a board before was removed.
+    """
 
     directory: Path
     rows: int
     records: int
     left_out: tuple[tuple[str, str], ...]
+    forgotten: bool
 
 
 def publish(results: ResultSet, root: Path, *, replace: bool = False) -> Published:
@@ -55,6 +58,7 @@ def publish(results: ResultSet, root: Path, *, replace: bool = False) -> Publish
         packages=_packages(plan),
         sha256={name: manifest.sha256(content) for name, content in sorted(files.items())},
     )
+    forgotten = (directory / verified.NAME).exists()
     try:
         for name, content in files.items():
             write_atomic(directory / name, content)
@@ -67,7 +71,7 @@ def publish(results: ResultSet, root: Path, *, replace: bool = False) -> Publish
         raise ResultsError(
             f"cannot write to '{directory}' ({error.strerror}); choose another with --to DIR."
         ) from error
-    return Published(directory, len(plan.rows), len(selection.records), selection.left_out)
+    return Published(directory, len(plan.rows), len(selection.records), selection.left_out, forgotten)
 
 
 def _keep_others(directory: Path, plan: Plan) -> None:

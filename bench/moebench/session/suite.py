@@ -74,7 +74,7 @@ def run_suite(
     missing = missing_runs(plan, Records(store))  # whoever reads first sets damaged records aside, and says so
     if on_plan:
         on_plan(plan, workers, how.results)
-    remember(request, how.results, objects or ())
+    remember(request, how.results, objects or (), unusable=plan.unusable())
     remember_plan(plan, how.results)
     total = plan.expected_runs() + len(plan.suite.task) * len(plan.suite.budgets)
     progress.start(total, total - missing, workers)
@@ -136,7 +136,7 @@ def _cannot_run(plan: Plan) -> list[tuple[str, str, str]]:
     selected = {row.name for row in plan.rows if row.selected}
     rows = [(row.name, "not_installed", row.problem) for row in plan.rows if row.selected and row.problem]
     groups = [
-        (f"{group.row} {group.task}", "over_budget", group.problem)
+        (f"{group.row} {group.task}", "error" if group.broken else "over_budget", group.problem)
         for group in plan.groups
         if group.problem and group.row in selected
     ]
