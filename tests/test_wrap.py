@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,6 +13,7 @@ from torch import nn
 
 from moebench import check, load_board, run, wrap
 from moebench.contract import LayerShape
+from moebench.errors import MoebenchError
 from tiny import write_suite
 
 SHAPE = LayerShape(dim=8, out_dim=8, tokens=5)
@@ -55,3 +58,21 @@ def test_it_is_trained_and_ranked_from_python_and_has_no_specialization(tmp_path
     again = load_board(suite, results=tmp_path / "r")
     assert [entry.variant for entry in again.entries if entry.rank] == ["dense"]
     assert json.loads((tmp_path / "r" / "tiny" / "latest.json").read_text())["extras"] == []
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"seeds": "3"}, "seeds must be a whole number of at least 1, not '3'."),
+        ({"trials": 0}, "trials must be a whole number of at least 1, not 0."),
+        ({"workers": 0}, "workers must be a whole number of at least 1, not 0."),
+        ({"micro_batch": True}, "micro_batch must be a whole number of at least 1, not True."),
+        ({"variants": "mien"}, "unknown variant 'mien'"),
+    ],
+)
+def test_wrong_numbers_and_names_are_sentences_before_anything_runs(
+    tmp_path: Path, wrong: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(MoebenchError, match=re.escape(says)):
+        run("quick", results=tmp_path / "results", **wrong)
+    assert not (tmp_path / "results" / "records").exists() or not list((tmp_path / "results" / "records").iterdir())
