@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from moebench.cli.main import COMMANDS
+from moebench.cli.main import COMMANDS, _say
 from tiny import write_plugin, write_suite
 
 
@@ -144,3 +144,8 @@ def test_help_is_fast() -> None:
     start = time.perf_counter()
     moebench("--help")
     assert time.perf_counter() - start < 2
+
+
+def test_no_name_in_a_sentence_moves_the_cursor(capsys: pytest.CaptureFixture[str]) -> None:
+    _say("unknown suite '\x1b[2J\x1b[H'.")
+    assert capsys.readouterr().err == "moebench: unknown suite ' [2J [H'.\n"

@@ -80,6 +80,18 @@ def test_publishing_again_leaves_nothing_of_the_publication_before(world: Path, 
     assert not (done.directory / "verification.json").exists(), "it was of other records, for all anybody knows"
 
 
+def test_what_is_forgotten_and_what_is_left_alone_is_said(world: Path, tmp_path: Path) -> None:
+    words = ["publish", "tiny", "--results", str(world / "r"), "--to", str(tmp_path / "p")]
+    first = CliRunner().invoke(cli, words, standalone_mode=False)
+    assert "is gone" not in first.output
+    (directory,) = (tmp_path / "p" / "tiny").iterdir()
+    (directory / "verification.json").write_text("{}")
+    (tmp_path / "p" / "README.md").write_text("# My own\n")
+    second = CliRunner().invoke(cli, words, standalone_mode=False)
+    assert "what was run again of the board before was of other records, and is gone" in second.output
+    assert "README.md is no index, and was left as it is" in second.output
+
+
 def test_a_board_with_other_rows_is_not_replaced_unasked(world: Path, tmp_path: Path) -> None:
     done = publish(open_results(world / "r"), tmp_path / "p")
     kept = (done.directory / pack.NAME).read_bytes()

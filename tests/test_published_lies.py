@@ -345,3 +345,15 @@ def test_scores_lie_where_their_definitions_end() -> None:
     assert "is not below 0" in next(outside({"test_mse": -0.1}))
     assert list(too_sure({"test_accuracy": 0.5, "test_loss_nats": 0.35})) == []
     assert "at least 0.346574" in next(too_sure({"test_accuracy": 0.5, "test_loss_nats": 0.34}))
+
+
+def test_a_variant_that_cannot_be_used_here_leaves_the_other_findings(copy: Path) -> None:
+    path = copy / "variants" / "mine.py"
+    path.write_text(f"{path.read_text()}\nimport nothing_of_this_name\n")
+    about = json.loads((copy / manifest.NAME).read_text())
+    about["sha256"]["variants/mine.py"] = manifest.sha256(path.read_bytes())
+    (copy / manifest.NAME).write_text(json.dumps(about, indent=1) + "\n")
+    found = findings(copy)["plan"]
+    assert found[0].startswith("'mine' cannot be planned here: ")
+    assert "nothing_of_this_name" in found[0]
+    assert not any("cannot be checked" in sentence for sentence in found)

@@ -12,6 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from moebench import load_board
 from moebench.runs import Record, Store
 from tiny import run_tiny, write_plugin, write_suite
 
@@ -165,6 +166,19 @@ def test_a_plugin_that_fails_to_import_is_a_row_with_its_reason(tmp_path: Path) 
     assert "a_module_that_is_not_there" in (entries["broken"].reason or "")
     assert entries["dense"].rank is not None
     assert session.unfinished[0][0] == "broken"
+
+
+def test_a_build_that_raises_is_an_error_and_no_row_of_later_boards(tmp_path: Path) -> None:
+    suite, plugin = write_suite(tmp_path, steps=2), write_plugin(tmp_path, "raises")
+    path = tmp_path / "raises.py"
+    path.write_text(path.read_text().replace("return Plain(shape, size)", "raise RuntimeError('no kernel')"))
+    session = run_tiny(suite, tmp_path / "results", variants=(plugin,), trials=1, seeds=1)
+    ((label, status, reason),) = session.unfinished
+    assert (label, status) == ("raises digits", "error"), "it meets no budget only because it cannot be built"
+    assert "no kernel" in reason
+    assert "raises" in {entry.variant for entry in session.board.entries}, "this run says why"
+    later = load_board(suite, tmp_path / "results")
+    assert "raises" not in {entry.variant for entry in later.entries}
 
 
 def test_a_diverging_run_is_settled_and_ranked_at_the_floor(tmp_path: Path) -> None:

@@ -177,7 +177,7 @@ def test_a_latency_session_is_one_run_with_medians_and_rounds(full):
 
 def test_the_board_is_an_artifact_and_the_note(full):
     files = {file.path for file in full.client.list_artifacts(full.run("board").info.run_id)}
-    assert files == {"board.json", "board.md", "board.html"}
+    assert files == {"board.json", "board.md", "board.html", "board.csv"}
     assert full.experiment().tags["mlflow.note.content"] == "| rank |\n"
 
 

@@ -169,11 +169,12 @@ def put_all(store: Store, plan: Plan) -> None:
 
 
 def put_board(directory: Path, *, protocol: str = "1", markdown: str = "| rank |\n") -> None:
-    """The three files of a board."""
+    """The files of a board."""
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "board.json").write_text(f'{{"suite": "tiny", "protocol": "{protocol}"}}', encoding="utf-8")
     (directory / "board.md").write_text(markdown, encoding="utf-8")
     (directory / "board.html").write_text("<p>board</p>", encoding="utf-8")
+    (directory / "board.csv").write_text("variant\n", encoding="utf-8")
 
 
 def sidecar() -> dict[str, np.ndarray]:

@@ -166,8 +166,7 @@ def _check_defined(path: Path, attribute: str) -> None:
         tree = ast.parse(path.read_bytes())
     except (OSError, SyntaxError, ValueError):
         return
-    nodes = [node for node in ast.walk(tree) if not isinstance(node, ast.expr_context)]
-    names = {name for node in nodes for name in _defined(node)}
+    names = {name for node in ast.walk(tree) for name in _defined(node)}
     classes = [node.name for node in tree.body if isinstance(node, ast.ClassDef)]
     if classes and attribute not in names and "*" not in names:
         raise PluginError(f"'{path}' has no '{attribute}'; it has {', '.join(classes)}.")

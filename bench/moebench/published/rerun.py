@@ -168,9 +168,10 @@ def _compared(submission: Submission, group: Group, cell: Cell, record: Record, 
     then, now = told.scores if told else {}, record.scores
 
     def number(name: str, spread_of: str, floor: float, share: float) -> Number:
-        spread = max(_spread(submission, group, spread_of), LEAST_SPREAD)
-        most = max(share * abs((then.get(name) or floor) - floor), SPREADS * LEAST_SPREAD)
-        return Number(name, then.get(name), now.get(name), min(SPREADS * spread, most))
+        was = then.get(name)
+        reach = 0.0 if was is None else share * abs(was - floor)
+        allowed = min(SPREADS * _spread(submission, group, spread_of), reach)
+        return Number(name, was, now.get(name), max(allowed, SPREADS * LEAST_SPREAD))
 
     numbers = [number(scored if cell.kind == "final" else "validation_accuracy", scored, info.floor, MOST_SHARE)]
     if cell.kind == "final":

@@ -25,7 +25,6 @@ def check(submission: Submission) -> Iterator[str]:
     except MoebenchError as error:
         yield f"the plan cannot be made again here: {error}"
         return
-    yield from _without_experts(submission)
     plan, ours = submission.plan, {row.name: row for row in here.rows}
     alike = set()
     for row in plan.rows:
@@ -33,6 +32,7 @@ def check(submission: Submission) -> Iterator[str]:
             yield wrong
         else:
             alike.add(row.name)
+            yield from _experts(submission, row)
     studies = {(group.row, group.task, group.budget): group for group in here.groups}
     for group in plan.groups:
         if group.row in alike:
@@ -64,18 +64,13 @@ def _made_here(submission: Submission) -> Plan:
     return grown(make_plan(request), submission.pack.get)
 
 
-def _without_experts(submission: Submission) -> Iterator[str]:
+def _experts(submission: Submission, row: Row) -> Iterator[str]:
     """A layer that routes nothing has no specialization."""
-    for row in submission.plan.rows:
-        variant = load_variant(find_variant(submission.spec(row.name)))
-        if variant.traits.mass != "none":
-            continue
-        groups = submission.plan.groups_of(row.name)
-        finals = [
-            submission.pack.get(cell.identity) for group in groups for cell in group.final_cells(submission.pack.get)
-        ]
-        if any(record is not None and "accuracy_all_experts" in record.scores for record in finals):
-            yield f"'{row.name}' has scores of its experts, and its variant routes nothing."
+    variant = load_variant(find_variant(submission.spec(row.name)))
+    finals = [cell for g in submission.plan.groups_of(row.name) for cell in g.final_cells(submission.pack.get)]
+    records = filter(None, (submission.pack.get(cell.identity) for cell in finals))
+    if variant.traits.mass == "none" and any("accuracy_all_experts" in record.scores for record in records):
+        yield f"'{row.name}' has scores of its experts, and its variant routes nothing."
 
 
 def _row(row: Row, own: Row | None) -> str:

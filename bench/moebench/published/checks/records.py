@@ -11,9 +11,6 @@ from moebench.published.selection import expected
 from moebench.published.submission import Submission
 from moebench.runs import Record
 
-DEFAULT_PRECISION = {"cpu": "fp32", "cuda": "bf16"}
-"""What "auto" means, as ``training.device.default_precision`` has it."""
-
 
 def check(submission: Submission) -> Iterator[str]:
     """Missing and superfluous runs, runs without a result, another protocol, another row or device."""
@@ -52,13 +49,15 @@ def _rows(submission: Submission) -> Iterator[str]:
 
 def _where(submission: Submission) -> Iterator[str]:
     """Which device and software made a run, and that it had the precision that the suite means on that device."""
+    from moebench.training.device import default_precision
+
     auto = submission.plan.suite.training.precision == "auto"
     for record in submission.pack.records.values():
         about, versions = record.provenance, record.provenance.get("versions") or {}
         kind = about.get("device_type")
         if not about.get("device") or kind not in ("cpu", "cuda") or versions.keys() != machine.versions().keys():
             yield f"record {record.identity} does not say on which device, and with which software, it was made."
-        elif auto and record.cell["kind"] != "latency" and record.cell["precision"] != DEFAULT_PRECISION[kind]:
+        elif auto and record.cell["kind"] != "latency" and record.cell["precision"] != default_precision(kind):
             yield f"record {record.identity} is in {record.cell['precision']}, and the suite means another on {kind}."
 
 
