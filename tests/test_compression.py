@@ -20,7 +20,7 @@ from moebench.contract import LayerShape
 from moebench.derived import MEASURES, Subject, rests_on
 from moebench.errors import PluginError, UnknownNameError, UsageError
 from moebench.hosts.host import Call
-from moebench.plugins.compressors import compressor_digest, load_compressor
+from moebench.plugins.compressors import compressor_identity, load_compressor
 from moebench.tasks import Split, get_task
 from moebench.training.evaluate import answer
 from moebench.training.loop import train
@@ -305,10 +305,10 @@ def test_an_unknown_method_is_one_sentence():
 
 
 def test_code_is_part_of_a_measures_identity():
-    assert rests_on({"method": "merge"}) == {"merge": compressor_digest("merge")}
+    assert rests_on({"method": "merge"}) == {"merge": compressor_identity("merge")}
     assert rests_on({"methods": ["merge", "prune_reap"]}).keys() == {"merge", "prune_reap"}
     assert rests_on({"inputs": 3}) == {}
-    assert compressor_digest("merge") != compressor_digest("prune_reap")
+    assert compressor_identity("merge") != compressor_identity("prune_reap")
 
 
 METHOD = """
@@ -344,7 +344,7 @@ def test_a_strangers_method_is_found_and_wrong_ones_are_told(tmp_path, monkeypat
         compress(model, meet(model, DATA.inputs), load_compressor("half"), 4, {}, 0)
     with pytest.raises(PluginError, match=r"compressor careless: it raised KeyError: 'rank'\."):
         compress(model, meet(model, DATA.inputs), load_compressor("careless"), 4, {}, 0)
-    assert len(compressor_digest("half")) == 20
+    assert len(compressor_identity("half")) == 20
     with pytest.raises(PluginError, match=r"compressor bad: it needs a method compress\(\) and the name 'bad'"):
         load_compressor("bad")
     with pytest.raises(PluginError, match="compressor gone: it fails to import"):

@@ -10,8 +10,8 @@ import torch
 from hand_made import SMALL_BUDGET, SMALL_HOST, digits, model_of, recipe
 from moebench.execution.job import Job
 from moebench.execution.run_cell import run_cell
-from moebench.plugins.digest import code_digest
 from moebench.plugins.find import find_variant
+from moebench.plugins.identity import code_identity
 from moebench.runs import Cell
 from moebench.scores.final import final_scores, validation_scores
 from moebench.scores.information import class_information, dead_share, load_entropy, max_violation
@@ -161,7 +161,7 @@ def _job(kind, results):
         split=get_task("digits").split,
         host=SMALL_HOST,
         variant="dense",
-        code_digest=code_digest(find_variant("dense")),
+        code_digest=code_identity(find_variant("dense")),
         settings={"lr": 1e-3, "weight_decay": 0.1},
         axis="total",
         budget=SMALL_BUDGET,

@@ -15,8 +15,8 @@ from moebench.errors import PluginError, ResultsError, UsageError
 from moebench.execution.job import Job
 from moebench.execution.run_cell import run_cell
 from moebench.execution.trained import load_trained
-from moebench.plugins.digest import code_digest
 from moebench.plugins.find import find_variant
+from moebench.plugins.identity import code_identity
 from moebench.protocol import PROTOCOL
 from moebench.runs import Cell, Record, Store
 from moebench.runs.find import find_record
@@ -38,7 +38,7 @@ def run(results, variant, kind="final", steps=40, save_weights=True, **settings)
         split=get_task("digits").split,
         host=SMALL_HOST,
         variant=variant,
-        code_digest=code_digest(find_variant(variant)),
+        code_digest=code_identity(find_variant(variant)),
         settings={"lr": 5e-3, "weight_decay": 0.1, **settings},
         axis="total",
         budget=SMALL_BUDGET,
@@ -302,7 +302,7 @@ def test_a_variant_from_a_file_is_found_where_a_suite_here_had_it(world, tmp_pat
     file.write_text(source.read_text())
     spec = f"{file}:SoftMoE"
     record = edited(
-        world, "soft", tmp_path, cell={"variant": "SoftMoE", "code_digest": code_digest(find_variant(spec))}
+        world, "soft", tmp_path, cell={"variant": "SoftMoE", "code_digest": code_identity(find_variant(spec))}
     )
     folder = tmp_path / "quick"
     folder.mkdir()

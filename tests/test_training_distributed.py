@@ -20,8 +20,8 @@ from moebench.errors import UsageError
 from moebench.execution.executors.local import LocalExecutor, local_workers
 from moebench.execution.job import Job
 from moebench.execution.ranks import meeting
-from moebench.plugins.digest import code_digest
 from moebench.plugins.find import find_variant
+from moebench.plugins.identity import code_identity
 from moebench.protocol import PROTOCOL
 from moebench.runs import Cell, Record, Store
 from moebench.tasks import get_task
@@ -344,7 +344,7 @@ def job_of(results, spec, **changes):
         split=task.split,
         host={"name": "vit", "dim": 16, "depth": 1, "heads": 2, "patch": 4},
         variant=find_variant(spec).name,
-        code_digest=code_digest(find_variant(spec)),
+        code_digest=code_identity(find_variant(spec)),
         settings={"lr": 3e-3, "weight_decay": 0.1},
         axis="total",
         budget=20_000,

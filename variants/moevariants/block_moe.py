@@ -19,6 +19,7 @@ class BlockMoE(MapMoE):
     """
 
     name = "block_moe"
+    revision = "31833f5966db26968e6e"
     traits = TRAITS
 
     def _work(self, shape: LayerShape, experts: int, size: int) -> tuple[MapExperts, nn.Module]:

@@ -30,6 +30,7 @@ class ConvMoE(MapMoE):
     """
 
     name = "conv_moe"
+    revision = "a6cb09cca0282d4125d9"
     traits = TRAITS
 
     def _work(self, shape: LayerShape, experts: int, size: int) -> tuple[MapExperts, nn.Module]:

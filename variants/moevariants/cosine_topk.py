@@ -30,6 +30,7 @@ class CosineTopK(SparseTopK):
     """
 
     name = "cosine_topk"
+    revision = "26abf2ad988297cbb1fc"
     more_settings = ("router_dim",)
 
     def space(self, shape: LayerShape, budget: Budget) -> Space:

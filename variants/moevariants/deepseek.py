@@ -32,6 +32,7 @@ class DeepSeek:
     """
 
     name = "deepseek"
+    revision = "e9f58144aca5a0fe916e"
     traits = Traits(
         causal=True,
         experts="separable",

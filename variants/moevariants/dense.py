@@ -22,6 +22,7 @@ class Dense:
     """
 
     name = "dense"
+    revision = "b41d469093277d371096"
     traits = Traits(causal=True, experts="none", mass="none", single_expert="dense", token_equivariant=True)
 
     def space(self, shape: LayerShape, budget: Budget) -> Space:

@@ -32,6 +32,7 @@ class ExpertChoice:
     """
 
     name = "expert_choice"
+    revision = "f66f970fc9034a999cc9"
     traits = Traits(experts="separable", mass="at_most", single_expert="dense", token_equivariant=True)
 
     def space(self, shape: LayerShape, budget: Budget) -> Space:

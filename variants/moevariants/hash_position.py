@@ -32,6 +32,7 @@ class HashPosition:
     """
 
     name = "hash_position"
+    revision = "4358f7028f782949798d"
     traits = Traits(causal=True, experts="separable", mass="exact", single_expert="dense", rules=("renormalise",))
 
     def space(self, shape: LayerShape, budget: Budget) -> Space:

@@ -32,6 +32,7 @@ class MoDSE(SparseTopK):
     """
 
     name = "modse"
+    revision = "47e10662bdb2ada23ee1"
     traits = dataclasses.replace(
         SparseTopK.traits, single_expert="none", single_expert_reason="its experts come in pairs"
     )

@@ -36,6 +36,7 @@ class MuMoECP:
     """
 
     name = "mu_moe_cp"
+    revision = "09139758008aec9455e6"
     traits = Traits(
         causal=True,
         experts="fused",
@@ -67,6 +68,7 @@ class MuMoETR(MuMoECP):
     """
 
     name = "mu_moe_tr"
+    revision = "d82f56b0cb485e3a3db5"
     linear = TRLinear
 
 

@@ -28,6 +28,7 @@ class PlainBlock:
     """
 
     name = "plain_block"
+    revision = "2f6afe7293a9e93ddb07"
     traits = TRAITS
 
     def space(self, shape: LayerShape, budget: Budget) -> Space:
@@ -47,6 +48,7 @@ class PlainConv:
     """
 
     name = "plain_conv"
+    revision = "d30304244c0f2688b90d"
     traits = TRAITS
 
     def space(self, shape: LayerShape, budget: Budget) -> Space:

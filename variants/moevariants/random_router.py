@@ -21,6 +21,7 @@ class RandomRouter(SparseTopK):
     """
 
     name = "random_router"
+    revision = "51a4b26018ad12966906"
     default_balance = 0.0
 
     def space(self, shape: LayerShape, budget: Budget) -> Space:

@@ -34,6 +34,7 @@ class SMoLA:
     """
 
     name = "smola"
+    revision = "eb4bcf71fb13a7d9edf1"
     traits = Traits(
         experts="separable",
         mass="exact",

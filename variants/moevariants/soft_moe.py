@@ -36,6 +36,7 @@ class SoftMoE:
     """
 
     name = "soft_moe"
+    revision = "16e66129aeb6d7086e0a"
     traits = Traits(experts="separable", mass="exact", single_expert="pooled", token_equivariant=True, rules=RULES)
 
     def space(self, shape: LayerShape, budget: Budget) -> Space:

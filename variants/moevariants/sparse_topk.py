@@ -60,6 +60,7 @@ class SparseTopK:
     """
 
     name = "sparse_topk"
+    revision = "70c35e11df391ede3e55"
     traits = Traits(
         causal=True,
         experts="separable",

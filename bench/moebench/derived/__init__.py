@@ -13,7 +13,7 @@ from moebench.derived.generalization import generalization
 from moebench.derived.oracle import best_subset
 from moebench.derived.subject import Subject
 from moebench.derived.subset import subset
-from moebench.plugins.compressors import compressor_digest
+from moebench.plugins.compressors import compressor_identity
 from moebench.scores.final import Scores
 
 __all__ = ["MEASURES", "Subject", "rests_on"]
@@ -31,6 +31,6 @@ MEASURES: Mapping[str, Callable[..., Scores]] = {
 
 
 def rests_on(takes: Mapping[str, Any]) -> dict[str, str]:
-    """The code beside the harness and the variant that a measure's numbers depend on: method -> digest."""
+    """The code beside the harness and the variant that a measure's numbers depend on: method -> revision or digest."""
     methods = [takes["method"]] if "method" in takes else takes.get("methods", [])
-    return {name: compressor_digest(name) for name in methods}
+    return {name: compressor_identity(name) for name in methods}

@@ -17,8 +17,8 @@ from moebench.hosts import host_settings, layer_shapes
 from moebench.hosts.build import build_model
 from moebench.hosts.host import Host
 from moebench.plugins.backends import choose_backend
-from moebench.plugins.digest import code_digest
 from moebench.plugins.find import find_variant
+from moebench.plugins.identity import code_identity
 from moebench.plugins.load import load_variant
 from moebench.runs import Cell, Store
 from moebench.tasks import get_task
@@ -39,7 +39,7 @@ def variant_of(job: Job) -> Variant:
         variant: Variant = cloudpickle.loads(job.pickled)
         return variant
     found = find_variant(job.spec)
-    if code_digest(found) != job.cell.code_digest:
+    if code_identity(found) != job.cell.code_digest:
         raise PluginError(f"{job.spec}: its code changed after the suite was planned; run the suite again.")
     return load_variant(found)
 

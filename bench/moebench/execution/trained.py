@@ -13,8 +13,8 @@ from moebench.execution.job import Job
 from moebench.execution.model import build, load_weights
 from moebench.hosts.host import Host
 from moebench.planning.history import board_request, known_suites
-from moebench.plugins.digest import code_digest
 from moebench.plugins.find import find_variant
+from moebench.plugins.identity import code_identity
 from moebench.plugins.load import load_variant
 from moebench.runs import Cell, Record, Store
 
@@ -64,7 +64,7 @@ def _spec_of(store: Store, record: Record, cell: Cell) -> str:
     digests = {}
     for spec in dict.fromkeys((cell.variant, *_specs_of_suites(store.root))):
         try:
-            digests[spec] = code_digest(find_variant(spec))
+            digests[spec] = code_identity(find_variant(spec))
         except MoebenchError:  # not installed, or its file is gone
             continue
         if digests[spec] == cell.code_digest:

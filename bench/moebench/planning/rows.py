@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from moebench.errors import PluginError, UnknownNameError, UsageError
-from moebench.plugins.digest import code_digest, parse
-from moebench.plugins.find import Found, find_variant, find_variants, is_place
+from moebench.plugins.find import Found, declared, find_variant, find_variants, is_place
+from moebench.plugins.identity import code_identity
 from moebench.suites import Suite
 
 OBJECT = "object"
@@ -133,7 +132,7 @@ def _from_found(found: Found, name: str) -> Row:
     problem, digest = found.problem, ""
     if not problem:
         try:
-            digest = code_digest(found)
+            digest = code_identity(found)
         except PluginError as error:
             problem = str(error)
     return Row(name, found.spec, found.name, digest, problem=problem)
@@ -141,25 +140,4 @@ def _from_found(found: Found, name: str) -> Row:
 
 def _declared_name(found: Found) -> str:
     """The name that the class in a file gives itself, read without importing it; else the class's own name."""
-    if not found.in_file or found.source is None:
-        return found.name
-    try:
-        tree = parse(found.source)
-    except PluginError:
-        return found.name
-    classes = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == found.attribute]
-    names = (_assigned_name(statement) for node in classes for statement in node.body)
-    return next(filter(None, names), found.name)
-
-
-def _assigned_name(statement: ast.stmt) -> str:
-    """The string of ``name = "..."``."""
-    if isinstance(statement, ast.Assign):
-        target = statement.targets[0]
-    elif isinstance(statement, ast.AnnAssign):
-        target = statement.target
-    else:
-        return ""
-    value = statement.value
-    named = isinstance(target, ast.Name) and target.id == "name"
-    return value.value if named and isinstance(value, ast.Constant) and isinstance(value.value, str) else ""
+    return (found.in_file and declared(found, "name")) or found.name

@@ -7,8 +7,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from moebench.errors import PluginError, UnknownNameError
-from moebench.plugins.digest import module_digest
 from moebench.plugins.find import Found, find_compressors
+from moebench.plugins.identity import code_identity
 
 if TYPE_CHECKING:
     from moebench.contract import Compressor
@@ -29,12 +29,9 @@ def load_compressor(name: str) -> Compressor:
     return compressor
 
 
-def compressor_digest(name: str) -> str:
-    """The digest of its code, and of the parts that it uses."""
-    found = _found(name)
-    if found.source is None:
-        raise PluginError(f"compressor {name}: its source is not a Python file, so its results cannot be identified.")
-    return module_digest(found.module, found.source)
+def compressor_identity(name: str) -> str:
+    """What stands for its code in the identity of what it makes, see :mod:`moebench.plugins.identity`."""
+    return code_identity(_found(name))
 
 
 def _found(name: str) -> Found:

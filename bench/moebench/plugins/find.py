@@ -75,6 +75,30 @@ def is_place(spec: str) -> bool:
     return ".py" in spec or ":" in spec
 
 
+def declared(found: Found, name: str) -> str:
+    """The string that a plug-in's class assigns to ``name``, read without importing it; empty where it assigns none."""
+    try:
+        tree = ast.parse(found.source.read_bytes()) if found.source else ast.Module([], [])
+    except (OSError, SyntaxError, ValueError):
+        return ""
+    classes = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == found.attribute]
+    values = (_string(statement, name) for node in classes for statement in node.body)
+    return next(filter(None, values), "")
+
+
+def _string(statement: ast.stmt, name: str) -> str:
+    """The value of ``name = "..."``."""
+    if isinstance(statement, ast.Assign):
+        target = statement.targets[0]
+    elif isinstance(statement, ast.AnnAssign):
+        target = statement.target
+    else:
+        return ""
+    value = statement.value
+    named = isinstance(target, ast.Name) and target.id == name
+    return value.value if named and isinstance(value, ast.Constant) and isinstance(value.value, str) else ""
+
+
 def locate(module: str) -> ModuleSpec | None:
     """Where a module lies, asked of the import system's finders; runs none of the packages above it."""
     try:

@@ -17,7 +17,7 @@ from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, Modul
 from typing import Any
 
 from moebench.errors import PluginError
-from moebench.plugins.digest import HARNESS, module_digest
+from moebench.plugins.identity import HARNESS, module_digest
 from moebench.runs.canonical import canonical_json, digest
 
 FRAMEWORKS = frozenset({HARNESS, "torch", "torchvision", "timm", "numpy", "scipy", "triton"})

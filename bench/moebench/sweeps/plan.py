@@ -19,8 +19,8 @@ from moebench.errors import BudgetError, HostError, MoebenchError, SuiteError
 from moebench.hosts import host_settings, layer_shapes
 from moebench.planning.place import Place, here
 from moebench.planning.plan import Lookup, Work
-from moebench.plugins.digest import code_digest
 from moebench.plugins.find import find_variant
+from moebench.plugins.identity import code_identity
 from moebench.plugins.load import load_variant
 from moebench.protocol import PROTOCOL
 from moebench.runs import Cell
@@ -123,7 +123,7 @@ def _arm(
         "split": task.split,
         "host": host.model_dump(mode="json"),
         "variant": variant.name,
-        "code_digest": code_digest(found),
+        "code_digest": code_identity(found),
         "axis": arm.axis,
         "steps": training.steps if arm.trained else 0,
         "batch": training.batch,

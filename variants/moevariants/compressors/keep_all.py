@@ -14,6 +14,7 @@ class KeepAll:
     """The layer as it is, a copy of it; ``keep`` is how many it has. No settings."""
 
     name = "keep_all"
+    revision = "1975535cf84a07187e0d"
 
     def compress(self, met: Met, keep: int, settings: Settings, generator: Generator) -> Layer:
         """All experts."""

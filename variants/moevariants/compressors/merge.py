@@ -24,6 +24,7 @@ class Merge:
     """
 
     name = "merge"
+    revision = "b1f4d5ec7c606f397001"
 
     def compress(self, met: Met, keep: int, settings: Settings, generator: Generator) -> ReducedLayer:
         """A layer of ``keep`` experts."""
@@ -42,6 +43,7 @@ class MergeCompress:
     """
 
     name = "merge_compress"
+    revision = "b1f4d5ec7c606f397001"
 
     def compress(self, met: Met, keep: int, settings: Settings, generator: Generator) -> ReducedLayer:
         """A layer of ``keep`` experts with fewer parameters each."""

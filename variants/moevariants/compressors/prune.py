@@ -18,6 +18,7 @@ class PruneReap:
     """
 
     name = "prune_reap"
+    revision = "1bc9068bf2c76a8f3337"
 
     def compress(self, met: Met, keep: int, settings: Settings, generator: Generator) -> ReducedLayer:
         """A layer of ``keep`` experts."""
@@ -29,6 +30,7 @@ class PruneUsage:
     """The experts that were chosen most stay."""
 
     name = "prune_usage"
+    revision = "1bc9068bf2c76a8f3337"
 
     def compress(self, met: Met, keep: int, settings: Settings, generator: Generator) -> ReducedLayer:
         """A layer of ``keep`` experts."""
@@ -40,6 +42,7 @@ class PruneRandom:
     """Any experts stay."""
 
     name = "prune_random"
+    revision = "1bc9068bf2c76a8f3337"
 
     def compress(self, met: Met, keep: int, settings: Settings, generator: Generator) -> ReducedLayer:
         """A layer of ``keep`` experts."""

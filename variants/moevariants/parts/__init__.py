@@ -20,6 +20,9 @@ from moevariants.parts.routers import (
 )
 from moevariants.parts.settings import Given, fitting
 
+REVISION = "1"
+"""Part of the identity of layers that other authors compose of these; raised when a part computes something else."""
+
 __all__ = [
     "Dispatch",
     "Experts",

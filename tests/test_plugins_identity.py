@@ -1,4 +1,4 @@
-"""The digest of a variant's code changes with what the code does, and with nothing else."""
+"""What stands for a plug-in's code in an identity: a built-in's revision, else a digest of what the code does."""
 
 import ast
 import json
@@ -12,8 +12,8 @@ import pytest
 
 import moevariants
 from moebench.errors import PluginError
-from moebench.plugins.digest import code_digest, spelling
 from moebench.plugins.find import find_variant, find_variants
+from moebench.plugins.identity import code_digest, code_identity, spelling
 from packages import VARIANT, Site
 
 PACKAGE = {
@@ -102,7 +102,7 @@ def test_another_class_of_the_file_is_another_variant(tmp_path):
     assert code_digest(find_variant(f"{path}:Mine")) != code_digest(find_variant(f"{path}:Yours"))
 
 
-@pytest.mark.parametrize("changed", ["variant.py", "parts/gate.py", "experts.py", "deep.py", "parts/__init__.py"])
+@pytest.mark.parametrize("changed", ["variant.py", "parts/gate.py", "experts.py", "deep.py"])
 def test_what_it_imports_from_its_own_package_counts(site, changed):
     name = "own_" + changed.replace("/", "_").removesuffix(".py").strip("_")
     digest = package(site, name)
@@ -124,14 +124,90 @@ def test_reading_the_digest_imports_nothing(site):
     assert not [name for name in sys.modules if name.startswith("unread")]
 
 
-def test_a_strangers_file_changes_with_the_parts_that_it_composes(site, tmp_path):
-    shutil.copytree(Path(moevariants.__file__).parent, site.folder / "moevariants")
-    composed = digest_of(tmp_path / "a.py", "from moevariants.parts import Experts\n" + VARIANT)
-    alone = digest_of(tmp_path / "b.py", VARIANT.replace("moevariants.dense", "torch"))
-    experts = site.folder / "moevariants" / "parts" / "experts.py"
+def test_a_package_init_counts_only_for_what_it_defines(site):
+    digest = package(site, "doors")
+    before = digest()
+    site.write("doors/parts/__init__.py", "UNUSED = 1\n")
+    assert digest() == before
+    site.write("doors/variant.py", "from doors.parts import gate\nfrom doors.parts import SCALE\n" + VARIANT)
+    site.write("doors/parts/__init__.py", "from doors.deep import SCALE\nUNUSED = 1\n")
+    handed_on = digest()
+    site.write("doors/parts/__init__.py", "from doors.deep import SCALE\nUNUSED = 2\n")
+    assert digest() == handed_on
+    site.write("doors/deep.py", "SCALE = 4\n")
+    assert digest() != handed_on
+    site.write("doors/parts/__init__.py", "SCALE = 4\n")
+    defined = digest()
+    site.write("doors/parts/__init__.py", "SCALE = 5\n")
+    assert digest() != defined
+
+
+def test_annotations_and_imports_for_type_checkers_change_nothing(tmp_path):
+    typed = VARIANT.replace("(self, shape, budget)", "(self, shape: Shape, budget: int) -> Space")
+    typed = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from beside_for_types import Shape\n" + typed
+    bare = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from beside_for_types import Shape\n" + VARIANT
+    (tmp_path / "beside_for_types.py").write_text("Shape = 1\n")
+    before = digest_of(tmp_path / "mine.py", typed)
+    assert digest_of(tmp_path / "mine.py", bare) == before
+    (tmp_path / "beside_for_types.py").write_text("Shape = 2\n")
+    assert digest_of(tmp_path / "mine.py") == before
+
+
+def copied(site):
+    """The built-in package where it can be edited; its modules are read, not imported."""
+    return Path(shutil.copytree(Path(moevariants.__file__).parent, site.folder / "moevariants"))
+
+
+def built_in():
+    return {name: code_identity(found) for name, found in find_variants().items() if found.package == "moebench"}
+
+
+def test_no_edit_of_the_built_in_package_but_of_a_revision_changes_an_identity(site):
+    before, package = built_in(), copied(site)
+    assert len(before) == len(set(before.values())) == 16
+    for path in package.rglob("*.py"):
+        path.write_text(path.read_text().replace("routing", "decided") + "\nMORE = 1\n")
+    assert built_in() == before
+    dense = package / "dense.py"
+    dense.write_text(dense.read_text().replace(before["dense"], "2"))
+    assert built_in() == before | {"dense": "2"}
+
+
+def test_an_inherited_revision_is_not_ones_own(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(
+        "from moevariants.dense import Dense\n\nclass Mine(Dense):\n    name = 'mine'\n    revision = 'x'\n"
+    )
+    assert code_identity(find_variant(f"{path}:Mine")) == digest_of(path)
+
+
+@pytest.mark.parametrize(
+    ("composed", "follows"),
+    [
+        ("from moevariants.parts import Experts", {"parts"}),
+        ("from moevariants.parts.sparse import SparseLayer", {"parts"}),
+        ("from moevariants.dense import DenseLayer", {"parts", "dense"}),
+        ("import torch", set()),
+    ],
+)
+def test_a_file_follows_the_revisions_of_what_it_composes(site, tmp_path, composed, follows):
+    package = copied(site)
+    source = f"{composed}\n{VARIANT.replace('moevariants.dense', 'torch')}"
+    before = digest_of(tmp_path / "a.py", source)
+    experts = package / "parts" / "experts.py"
     experts.write_text(experts.read_text() + "\nMORE = 1\n")
-    assert digest_of(tmp_path / "a.py") != composed
-    assert digest_of(tmp_path / "b.py") == alone
+    assert digest_of(tmp_path / "a.py") == before
+    edits = {
+        "parts": (package / "parts" / "__init__.py", 'REVISION = "1"', 'REVISION = "2"'),
+        "dense": (package / "dense.py", "revision = ", "revision = 'new' + "),
+        "soft_moe": (package / "soft_moe.py", "revision = ", "revision = 'new' + "),
+    }
+    for name, (path, was, now) in edits.items():
+        text = path.read_text()
+        assert was in text
+        path.write_text(text.replace(was, now))
+        assert (digest_of(tmp_path / "a.py") != before) == (name in follows), name
+        path.write_text(text)
 
 
 def test_moving_or_renaming_the_file_changes_nothing(tmp_path):
