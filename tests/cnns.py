@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 import papers
-from moebench.reports.cnn.arms import CONSTRAINTS, HARD, PLAIN, PLAIN_ACTIVE
 from moebench.reports.evidence import Evidence, Part, Run, kept, slim
 from moebench.sweeps.load import load_parts
+from moestudies.cnn.arms import CONSTRAINTS, HARD, PLAIN, PLAIN_ACTIVE
 
 EXPERTS = 4
 ACCURACY = {"none": 0.60, "importance": 0.61, "kl": 0.612, HARD: 0.63, PLAIN: 0.62, PLAIN_ACTIVE: 0.58}

@@ -6,7 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 import papers
-from moebench.reports.compress.arms import (
+from moebench.reports.evidence import Evidence, Part, Run, slim
+from moebench.runs import Cell
+from moebench.sweeps.load import load_parts
+from moestudies.compress.arms import (
     ALL,
     EXPERTS,
     FACTORED,
@@ -17,9 +20,6 @@ from moebench.reports.compress.arms import (
     USAGE,
     Way,
 )
-from moebench.reports.evidence import Evidence, Part, Run, slim
-from moebench.runs import Cell
-from moebench.sweeps.load import load_parts
 
 WAYS = (ALL, MERGE, FACTORED, UNALIGNED, REAP, USAGE, RANDOM)
 AT_ONCE = dict(zip((way.name for way in WAYS), (0.4, 0.35, 0.34, 0.31, 0.36, 0.33, 0.30), strict=True))

@@ -13,10 +13,6 @@ from hand_made import installed
 from moebench.budgets import Budget, count_flops, solve
 from moebench.hosts import host_settings, layer_shapes
 from moebench.reports import report_of, suites
-from moebench.reports.cnn import REPORT
-from moebench.reports.cnn.arms import CONSTRAINTS, FAMILIES, PLAIN, PLAIN_ACTIVE, SEEDS, arm
-from moebench.reports.cnn.claims import CLAIMS
-from moebench.reports.cnn.figures import PLOTS
 from moebench.reports.evidence import Evidence, Part
 from moebench.reports.plot import draw
 from moebench.reports.verdict import FAILS, HOLDS, OPEN
@@ -25,6 +21,10 @@ from moebench.runs import Store
 from moebench.sweeps.load import load_parts
 from moebench.sweeps.plan import plan_sweep
 from moebench.tasks import get_task
+from moestudies.cnn import REPORT
+from moestudies.cnn.arms import CONSTRAINTS, FAMILIES, PLAIN, PLAIN_ACTIVE, SEEDS, arm
+from moestudies.cnn.claims import CLAIMS
+from moestudies.cnn.figures import PLOTS
 from sweeps import run, write
 
 REAL = os.environ.get("MOEBENCH_TEST_DATA")

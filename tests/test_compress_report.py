@@ -8,16 +8,16 @@ import pytest
 
 import compressions
 from moebench.reports import report_of, suites
-from moebench.reports.compress import REPORT
-from moebench.reports.compress.arms import EXPERTS, KEEPS, SEEDS, TRAINED_SMALL, WAYS
-from moebench.reports.compress.claims import CLAIMS
-from moebench.reports.compress.figures import PLOTS
-from moebench.reports.compress.tables import before_and_after
 from moebench.reports.evidence import Evidence, Part
 from moebench.reports.plot import draw
 from moebench.reports.verdict import FAILS, HOLDS, OPEN
 from moebench.reports.write import write_evidence, write_report
 from moebench.sweeps.load import load_parts
+from moestudies.compress import REPORT
+from moestudies.compress.arms import EXPERTS, KEEPS, SEEDS, TRAINED_SMALL, WAYS
+from moestudies.compress.claims import CLAIMS
+from moestudies.compress.figures import PLOTS
+from moestudies.compress.tables import before_and_after
 
 BY_KEY = {claim.key: claim for claim in CLAIMS}
 _, (SWEEP,) = load_parts("compress")

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from moebench.reports.compress.arms import ALL, EXPERTS, KEEPS, SEEDS, SPARSE, TRAINED_SMALL, UNALIGNED, WAYS
 from moebench.reports.evidence import of_plans
 from moebench.runs import Store
 from moebench.sweeps.load import load_parts
 from moebench.sweeps.plan import plan_sweep
+from moestudies.compress.arms import ALL, EXPERTS, KEEPS, SEEDS, SPARSE, TRAINED_SMALL, UNALIGNED, WAYS
 from sweeps import run, write
 
 REAL = os.environ.get("MOEBENCH_TEST_DATA")

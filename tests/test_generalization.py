@@ -14,14 +14,14 @@ from moebench.derived.subject import Subject
 from moebench.errors import UsageError
 from moebench.reports import report_of, suites
 from moebench.reports.evidence import Evidence, Part, Run
-from moebench.reports.generalization import REPORT
-from moebench.reports.generalization.models import PART, by_seed, complexity, gaps, order, slope
 from moebench.reports.judged import judge
 from moebench.reports.plot import draw
 from moebench.reports.verdict import FAILS, HOLDS, OPEN
 from moebench.reports.write import write_evidence
 from moebench.sweeps.load import load_parts
 from moebench.tasks import get_task
+from moestudies.generalization import REPORT
+from moestudies.generalization.models import PART, by_seed, complexity, gaps, order, slope
 
 EXTRA = (0.0, 0.004, -0.003, 0.001, -0.002)
 

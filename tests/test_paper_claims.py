@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 import papers
-from moebench.reports.paper import SIZED
-from moebench.reports.paper.claims import CLAIMS, hosts, latency, norm, subsets, worst_case
-from moebench.reports.paper.figures.costs import LAYERS
-from moebench.reports.paper.figures.norms import GAPS
 from moebench.reports.verdict import FAILS, HOLDS, OPEN
 from moebench.sweeps.load import load_parts
+from moestudies.paper import SIZED
+from moestudies.paper.claims import CLAIMS, hosts, latency, norm, subsets, worst_case
+from moestudies.paper.figures.costs import LAYERS
+from moestudies.paper.figures.norms import GAPS
 
 BY_KEY = {claim.key: claim for claim in CLAIMS}
 NOT_SO = {"norm-several-experts", "small-e-no-better", "retained-99-many", "oracle-rise"}

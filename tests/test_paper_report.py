@@ -17,12 +17,12 @@ from moebench.reports import report_of
 from moebench.reports.evidence import Part
 from moebench.reports.facts import part_facts
 from moebench.reports.pack import pack_path, to_lines
-from moebench.reports.paper import REPORT
-from moebench.reports.paper.figures import PLOTS
 from moebench.reports.planned import plan_parts
 from moebench.reports.plot import draw
 from moebench.reports.write import check_report, write_evidence, write_report
 from moebench.runs import Store
+from moestudies.paper import REPORT
+from moestudies.paper.figures import PLOTS
 from test_paper_pack import planned
 
 HOSTILE = "<script>alert(1)</script>|`rm`\x1b[31m"

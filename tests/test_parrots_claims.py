@@ -7,8 +7,11 @@ import math
 import pytest
 
 import papers
-from moebench.reports.parrots import SIZED, arms
-from moebench.reports.parrots.arms import (
+from moebench.reports.verdict import FAILS, HOLDS, OPEN
+from moebench.suites.sweep import Sweep
+from moebench.sweeps.load import load_parts
+from moestudies.parrots import SIZED, arms
+from moestudies.parrots.arms import (
     KNOWN,
     PATHS,
     RECALL,
@@ -20,10 +23,7 @@ from moebench.reports.parrots.arms import (
     known,
     largest_known,
 )
-from moebench.reports.parrots.claims import CLAIMS, LEAST_SEEDS
-from moebench.reports.verdict import FAILS, HOLDS, OPEN
-from moebench.suites.sweep import Sweep
-from moebench.sweeps.load import load_parts
+from moestudies.parrots.claims import CLAIMS, LEAST_SEEDS
 
 BY_KEY = {claim.key: claim for claim in CLAIMS}
 KNOWS = {1: 800, 2: 850, 4: 1_000, 8: 1_200, 16: 1_800, 32: 2_400, 64: 3_000}

@@ -11,10 +11,10 @@ import pytest
 from moebench.drawing.style import styled, svg
 from moebench.reports import report_of
 from moebench.reports.facts import size_tables
-from moebench.reports.parrots import REPORT, SIZED
-from moebench.reports.parrots.arms import PATHS, RECALL
-from moebench.reports.parrots.figures import PLOTS
 from moebench.reports.write import write_evidence, write_report
+from moestudies.parrots import REPORT, SIZED
+from moestudies.parrots.arms import PATHS, RECALL
+from moestudies.parrots.figures import PLOTS
 from test_parrots_claims import evidence
 
 

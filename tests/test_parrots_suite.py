@@ -11,12 +11,12 @@ from moebench.hosts import host_settings, layer_shapes
 from moebench.hosts.build import build_host
 from moebench.plugins.find import find_variant
 from moebench.plugins.load import load_variant
-from moebench.reports.parrots.arms import PATHS, RECALL, WIDTHS
 from moebench.runs import Store
 from moebench.suites.sweep import Sweep
 from moebench.sweeps.load import load_any, load_parts
 from moebench.sweeps.plan import plan_sweep
 from moebench.tasks import get_task
+from moestudies.parrots.arms import PATHS, RECALL, WIDTHS
 from sweeps import run, values, write
 
 SWEEPS = {sweep.name: sweep for sweep in load_parts("parrots")[1]}

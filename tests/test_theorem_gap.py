@@ -10,9 +10,9 @@ import torch
 from torch import nn
 
 from moebench.errors import UsageError
-from moebench.theorem import PairFamily, RouterWeights, allowance, measure, pairs, untrained_curves
-from moebench.theorem.__main__ import line, summary
-from moebench.theorem.curves import EXPERTS, ROUTERS, SLOTS, TOKENISED
+from moestudies.theorem import PairFamily, RouterWeights, allowance, measure, pairs, untrained_curves
+from moestudies.theorem.__main__ import line, summary
+from moestudies.theorem.curves import EXPERTS, ROUTERS, SLOTS, TOKENISED
 
 SCALES = np.array([1.0, 1e3, 1e4])
 ROUTER = RouterWeights(np.array([[1.0, -1.0], [0.5, 0.0]]))

@@ -9,9 +9,9 @@ from torch import nn
 
 from moebench.contract import LayerShape
 from moebench.errors import UsageError
-from moebench.theorem import RouterWeights, allowance, pairs, router_weights
-from moebench.theorem.constructions import EPS, EqualMeans, LargestWins
-from moebench.theorem.direction import best_direction
+from moestudies.theorem import RouterWeights, allowance, pairs, router_weights
+from moestudies.theorem.constructions import EPS, EqualMeans, LargestWins
+from moestudies.theorem.direction import best_direction
 from moevariants.soft_moe import SoftMoE
 
 

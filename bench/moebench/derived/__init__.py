@@ -8,13 +8,13 @@ from typing import Any
 from moebench.derived.compressed import compressed, compressed_cost
 from moebench.derived.cost import cost
 from moebench.derived.fixed import fixed_expert
-from moebench.derived.gaps import gaps
 from moebench.derived.generalization import generalization
 from moebench.derived.oracle import best_subset
 from moebench.derived.subject import Subject
 from moebench.derived.subset import subset
 from moebench.plugins.compressors import compressor_identity
 from moebench.scores.final import Scores
+from moestudies.gaps import gaps
 
 __all__ = ["MEASURES", "Subject", "rests_on"]
 

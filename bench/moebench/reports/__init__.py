@@ -1,7 +1,7 @@
 """Reports of suites that make claims: what each claim comes to, with figures and packs of records.
 
 Everything is made from finished records, those of a results directory or of packs, and trains nothing. The engine is in
-this package; what a report is about is in a package below it.
+this package; what a report is about is in ``moestudies``.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from importlib import import_module
 from moebench.reports.report import Report
 
 NAMES = ("paper", "cnn", "compress", "generalization", "parrots")
-"""A package here for each, which holds its ``REPORT``; also the name of the suite."""
+"""A package of ``moestudies`` for each, which holds its ``REPORT``; also the name of the suite."""
 
 
 def report_named(name: str) -> Report:
     """The report of that name."""
-    report: Report = import_module(f"moebench.reports.{name}").REPORT
+    report: Report = import_module(f"moestudies.{name}").REPORT
     return report
 
 

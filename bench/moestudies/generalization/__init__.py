@@ -1,0 +1,18 @@
+"""What the bound of arXiv 2403.17404 says of measured gaps between training and test."""
+
+from moebench.reports.report import Report
+from moestudies.generalization.claims import CLAIMS
+from moestudies.generalization.figures import PLOTS
+from moestudies.generalization.models import OVER_E, PART
+
+REPORT = Report(
+    name=PART,
+    source="arXiv 2403.17404 (Zhao, Wang, Wang: Generalization Error Analysis for Sparse Mixture-of-Experts)",
+    question="The paper bounds how far the error on new data can lie above that on training data: with K of E experts "
+    "for an input the bound grows like the square root of K (1 + log(E/K)), beside a term for one expert and the "
+    "router. More experts that are there but do not act should cost little; more that act should cost much. A bound is "
+    "no prediction: do measured gaps follow its order?",
+    claims=CLAIMS,
+    plots=PLOTS,
+    sized=((PART, (OVER_E,), "Experts of one size, of which two act"),),
+)

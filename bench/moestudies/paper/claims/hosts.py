@@ -1,0 +1,70 @@
+"""Several layers, a residual around them, and the other routed layers."""
+
+from __future__ import annotations
+
+from moebench.reports.claim import NOT_RUN, Claim
+from moebench.reports.evidence import Evidence, Series
+from moebench.reports.verdict import Bound, Finding, difference, every, less
+from moestudies.paper.claims.judges import LEAST, PAPERS, Gain, accuracy, means
+
+DEPTH, VARIANTS = "paper-depth", "paper-variants"
+PLAIN, RESIDUAL = "no residual", "residual"
+ROUTED = {"sparse_topk": "sparse top-k", "random_router": "a frozen random router"}
+
+
+def worth(evidence: Evidence, arm: str, experts: int) -> Series:
+    """What the experts are worth in their host: accuracy with all less that with none, by seed."""
+    return less(*(accuracy(evidence, DEPTH, arm, selection, experts, 1) for selection in ("all", "none")))
+
+
+def _matters_less(evidence: Evidence) -> Finding:
+    items = []
+    for experts in evidence.experts(DEPTH, "subset", PLAIN):
+        a, b = worth(evidence, PLAIN, experts), worth(evidence, RESIDUAL, experts)
+        items.append(Bound(0).judge(f"E = {experts}", difference(a, b), means(a, b)))
+    return every(items, NOT_RUN)
+
+
+def _variant(name: str, words: str) -> Claim:
+    return Claim(
+        key=f"variant-{name.replace('_', '-')}",
+        source="extension",
+        part=VARIANTS,
+        statement=f"Specialization is no property of Soft MoE alone: {words} has it too.",
+        paper="Asks it of Soft MoE only.",
+        here="Accuracy with k = E/8 on Fashion-MNIST: the experts of largest mass for each input less the same experts "
+        "for all.",
+        rule="Holds when for every E the interval lies above 0.",
+        unit="difference",
+        judge=Gain(VARIANTS, name, PAPERS, "static", 8, Bound(0)),
+    )
+
+
+DEPTH_CLAIMS = (
+    Claim(
+        key="depth-selected",
+        source="paper",
+        part=DEPTH,
+        statement="Without a residual around them, selected subsets work across several layers.",
+        paper="Astroformer-1 on CIFAR-10 and CIFAR-100, two layers; ViT on ImageNet, six.",
+        here="Accuracy with k = E/4 in each of three layers of a small ViT on CIFAR-10, selected less random.",
+        rule=f"Holds when for every E >= {LEAST} the interval lies above 0.",
+        unit="difference",
+        judge=Gain(DEPTH, PLAIN, PAPERS, "random", 4, Bound(0)),
+    ),
+    Claim(
+        key="depth-residual",
+        source="paper",
+        part=DEPTH,
+        statement="With the residual around them the experts matter less.",
+        paper="Removes it, because training ignored the experts; gives no numbers.",
+        here="What all experts add to the accuracy with none: without the residual, less with it.",
+        rule="Holds when for every E the interval lies above 0.",
+        unit="difference",
+        judge=_matters_less,
+    ),
+)
+"""Claims of part ``paper-depth``."""
+
+VARIANT_CLAIMS = tuple(_variant(name, words) for name, words in ROUTED.items())
+"""Claims of part ``paper-variants``."""

@@ -1,0 +1,121 @@
+"""Time and FLOPs against the number of experts that act."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from moebench.drawing.style import BLUE, GREEN, INK, ORANGE, PURPLE, SOFT, log2_ticks, panels
+from moebench.reports.evidence import Evidence, Run
+from moebench.reports.marks import share_label
+from moestudies.paper.claims.latency import BATCHES, IDEAL, LAYER, MODELS, PART, allowed, speed_up, timed
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+LAYERS = (LAYER, "E=64 H=3840 D=768")
+SHARES = (1, 2, 4, 8)
+LOOKS = ((BLUE, "o"), (ORANGE, "s"), (GREEN, "^"), (PURPLE, "D"), (INK, "v"), (SOFT, "P"))
+
+
+def layer_cost(evidence: Evidence) -> Figure | None:
+    """The paper's layer and one of more experts: milliseconds with the roofline's bound, and FLOPs."""
+    runs = [run for arm in LAYERS for run in _first(evidence, arm)]
+    if not runs:
+        return None
+    return _panels(runs, [f"E = {run.setting('experts')}" for run in runs], "layers")
+
+
+def model_cost(evidence: Evidence) -> Figure | None:
+    """The whole models whose accuracy is quoted."""
+    runs = [(arm, run) for arm in MODELS for run in _first(evidence, arm)]
+    if not runs:
+        return None
+    return _panels([run for _, run in runs], [f"{arm}, E = {run.setting('experts')}" for arm, run in runs], "model")
+
+
+def _first(evidence: Evidence, arm: str) -> list[Run]:
+    """The first seed's run of each E, in order."""
+    found = {run.setting("experts"): run for run in evidence.find(PART, "cost", arm) if run.index == 0}
+    return [found[experts] for experts in sorted(found)]
+
+
+def _panels(runs: list[Run], labels: list[str], part: str) -> Figure:
+    figure, axes = panels(len(BATCHES) + 1, height=3.4)
+    for run, label, (colour, marker) in zip(runs, labels, LOOKS * 2, strict=False):
+        for axis, batch in zip(axes, BATCHES, strict=False):
+            _times(axis, run, part, batch, colour, marker, label)
+        _flops(axes[-1], run, part, colour, marker)
+    for axis, batch in zip(axes, BATCHES, strict=False):
+        axis.set_title(f"time, batch {batch} (ms)")
+    axes[-1].set_title("FLOPs per input (M)")
+    for axis in axes:
+        log2_ticks(axis, [1 / s for s in SHARES], [share_label(1 / s) for s in SHARES])
+        axis.set_xlim(0.105, 1.19)
+        axis.set_yscale("log")
+        _readable(axis)
+        axis.set_xlabel("share of the experts, k/E")
+    handles, names = axes[0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=3)
+    return figure
+
+
+def _times(axis: Axes, run: Run, part: str, batch: int, colour: str, marker: str, label: str) -> None:
+    experts = run.setting("experts")
+    ks = {experts // share: 1 / share for share in SHARES if experts % share == 0}
+    found = [(x, each) for k, x in ks.items() if (each := timed(run, part, k, batch))]
+    if not found:
+        return
+    x, times = [x for x, _ in found], [each for _, each in found]
+    middle = [each.value for each in times]
+    ends = [[each.value - each.low for each in times], [each.high - each.value for each in times]]
+    axis.errorbar(x, middle, yerr=ends, color=colour, marker=marker, capsize=0, elinewidth=1.3, label=label)
+    bounds = [(x, run.record.scores.get(f"k={k} layers_bound_ms batch={batch}")) for k, x in ks.items()]
+    known = [(x, bound) for x, bound in bounds if bound is not None]
+    if known and part == "layers":
+        style: dict[str, Any] = {"linestyle": (0, (1.5, 1.5)), "linewidth": 1.3}
+        axis.plot(*zip(*known, strict=True), color=colour, **style)
+
+
+def _flops(axis: Axes, run: Run, part: str, colour: str, marker: str) -> None:
+    experts = run.setting("experts")
+    found = [(1 / s, run.record.scores.get(f"k={experts // s} {part}_flops")) for s in SHARES if experts % s == 0]
+    points = [(x, flops / 1e6) for x, flops in found if flops is not None]
+    if points:
+        axis.plot(*zip(*points, strict=True), color=colour, marker=marker)
+
+
+def _readable(axis: Axes) -> None:
+    """Ticks at 1, 2, 3, 5 of each decade, as plain numbers."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+    axis.yaxis.set_major_locator(LogLocator(base=10, subs=(1, 2, 3, 5), numticks=12))
+    axis.yaxis.set_minor_locator(NullLocator())
+    axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.3g}" if value < 1e3 else f"{value:,.0f}"))
+
+
+def layer_words(evidence: Evidence) -> str:
+    """How much faster the paper's layer is with a quarter of its experts."""
+    said = []
+    for run in _first(evidence, LAYER):
+        for batch in BATCHES:
+            found, bound = speed_up(run, "layers", IDEAL, batch), allowed(run, IDEAL, batch)
+            if found and bound:
+                said.append(f"{found.value:.2f}x at batch {batch}, where the roofline allows {bound:.2f}x")
+    return f"With a quarter of its experts the paper's layer is {', and '.join(said)}." if said else ""
+
+
+def model_words(evidence: Evidence) -> str:
+    """The range of what 1/8 of the experts saves."""
+    found = [
+        (speed.value, f"{arm}, E = {run.setting('experts')}, batch {batch}")
+        for arm in MODELS
+        for run in _first(evidence, arm)
+        for batch in BATCHES
+        if run.setting("experts") >= 8 and (speed := speed_up(run, "model", 8, batch))
+    ]
+    if not found:
+        return ""
+    least, most = min(found), max(found)
+    between = f"between {least[0]:.2f} times ({least[1]}) and {most[0]:.2f} times ({most[1]}) as fast"
+    return f"k = E/8 makes a whole model {between}."

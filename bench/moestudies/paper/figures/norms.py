@@ -1,0 +1,127 @@
+"""The norm task: average error by E, and pairs of inputs that layers cannot tell apart."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from moebench.drawing.style import BLUE, GREY, INK, ORANGE, SOFT, decades, log2_ticks, panels, shades
+from moebench.reports.evidence import Evidence, Run
+from moebench.reports.marks import curve
+from moebench.reports.verdict import mean
+from moestudies.paper.claims.norm import EXPERTS, PART, READ_OFF, WIDTHS, error
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+FLOOR = 1e-9
+"""Gaps below it are drawn at the lower edge: double precision tells them from 0 no more."""
+
+GAPS: tuple[tuple[str, str, dict[str, Any]], ...] = (
+    ("trained", "5x2", {}),
+    ("initial weights", "untrained 5x2", {"slots": 1, "normalise": False}),
+    ("normalising router, initial weights", "untrained 5x2", {"slots": 1, "normalise": True}),
+    ("residual, initial weights", "untrained 5x2 residual", {"slots": 1, "normalise": False}),
+)
+"""(title, arm, settings) of the small multiples."""
+
+
+def norm_error(evidence: Evidence) -> Figure | None:
+    """Test MSE against E, with and without biases, the constant's, and what the paper shows."""
+    widths = [
+        w for w, arm in WIDTHS.items() if any(error(evidence, a, e) for a in (arm, f"{arm} biases") for e in EXPERTS)
+    ]
+    if not widths:
+        return None
+    figure, axes = panels(len(widths), height=3.5, sharey=True)
+    for axis, width in zip(axes, widths, strict=True):
+        arm = WIDTHS[width]
+        for name, label, colour, marker in ((arm, "no biases", BLUE, "o"), (f"{arm} biases", "biases", ORANGE, "s")):
+            curve(axis, {float(e): error(evidence, name, e) for e in EXPERTS}, colour, marker=marker, label=label)
+        axis.plot(
+            EXPERTS,
+            READ_OFF[width],
+            linestyle="none",
+            marker="o",
+            markersize=8,
+            fillstyle="none",
+            color=INK,
+            label="the paper, no biases (read off)",
+        )
+        constant = mean(evidence.values(PART, "final", arm, "test_constant_mse"))
+        if constant:
+            axis.axhline(constant.value, color=GREY, linewidth=1.1, linestyle=(0, (5, 2)), label="a constant answer")
+        log2_ticks(axis, EXPERTS, [str(e) for e in EXPERTS])
+        axis.set_yscale("log")
+        decades(axis.yaxis)
+        axis.set_yticks([0.3, 1, 3, 10, 30], labels=["0.3", "1", "3", "10", "30"])
+        axis.set_title(f"D = {width}: {10 // width} tokens of width {width}")
+        axis.set_xlabel("experts E, equal expert parameters")
+    axes[0].set_ylabel("test mean squared error")
+    axes[-1].legend(loc="lower left")
+    return figure
+
+
+def gap_curves(evidence: Evidence) -> Figure | None:
+    """|t(A) - t(B)|, |y(A) - y(B)| and what the theorem allows, against the size of the inputs."""
+    shown = []
+    for title, arm, settings in GAPS:
+        runs = {r.setting("experts"): r for r in evidence.find(PART, "gaps", arm, **settings) if r.arrays}
+        if runs:
+            shown.append((title, dict(sorted(runs.items()))))
+    if not shown:
+        return None
+    figure, axes = panels(len(shown), height=2.9, columns=2, sharex=True, sharey=True)
+    numbers = sorted({experts for _, runs in shown for experts in runs})
+    colours = dict(zip(numbers, shades(len(numbers)), strict=True))
+    for axis, (title, runs) in zip(axes, shown, strict=True):
+        _gaps(axis, runs, colours)
+        axis.set_title(title)
+    for axis in axes[-2:]:
+        axis.set_xlabel("size of the inputs, a")
+    for axis in axes[::2]:
+        axis.set_ylabel("difference between A and B")
+    figure.legend(handles=_legend(colours), loc="outside right center")
+    return figure
+
+
+def _gaps(axis: Axes, runs: dict[int, Run], colours: dict[int, str]) -> None:
+    for place, (experts, run) in enumerate(runs.items()):
+        scale_N = run.arrays["scale_N"]
+        if place == 0:
+            axis.plot(scale_N, run.arrays["norm_gap_N"], color=INK, linewidth=2)
+            axis.plot(scale_N, run.arrays["allowance_N"], color=SOFT, linewidth=1.2, linestyle=(0, (4, 2)))
+        output_N = np.maximum(run.arrays["output_gap_N"], FLOOR)
+        axis.plot(scale_N, output_N, color=colours[experts], linewidth=1.4)
+    axis.set_xscale("log")
+    axis.set_yscale("log")
+    axis.set_ylim(FLOOR, 1e5)
+    decades(axis.xaxis)
+    decades(axis.yaxis)
+
+
+def _legend(colours: dict[int, str]) -> list[object]:
+    from matplotlib.lines import Line2D
+
+    return [
+        Line2D([], [], color=INK, linewidth=2, label="norms, |t(A) - t(B)|"),
+        Line2D([], [], color=SOFT, linewidth=1.2, linestyle=(0, (4, 2)), label="left open by the limit"),
+        *(
+            Line2D([], [], color=colour, linewidth=1.4, label=f"answers, E = {experts}")
+            for experts, colour in colours.items()
+        ),
+    ]
+
+
+def norm_words(evidence: Evidence) -> str:
+    """Our errors at each E, without and with biases."""
+    said = []
+    for width, arm in WIDTHS.items():
+        for name, which in ((arm, "without"), (f"{arm} biases", "with")):
+            found = [(e, mean(error(evidence, name, e))) for e in EXPERTS]
+            if all(value for _, value in found):
+                numbers = ", ".join(f"{value.value:.3g}" for _, value in found if value)
+                said.append(f"D = {width} {which} biases {numbers}")
+    return f"Measured at E = 1, 2, 5, 10: {'; '.join(said)}." if said else ""

@@ -1,0 +1,139 @@
+"""Accuracy against the share of the experts that act."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from moebench.drawing.style import BLUE, GREY, INK, LINE, ORANGE, SOFT, log2_ticks, panels, shades
+from moebench.reports.evidence import Evidence, Series
+from moebench.reports.marks import bar, curve, share_label
+from moebench.reports.verdict import mean, ratio
+from moestudies.paper.claims.judges import PAPERS
+from moestudies.paper.claims.subsets import ARM, PART, retained
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+def by_share(evidence: Evidence, part: str, arm: str, score: str, experts: int) -> dict[float, Series]:
+    """Share of the experts -> accuracy by seed, at every power of two that was measured, and with all of them."""
+    ks = [k for k in range(1, experts) if k & (k - 1) == 0]
+    found = {k / experts: evidence.values(part, "subset", arm, f"{score} k={k}", experts=experts) for k in ks}
+    return found | {1.0: evidence.values(part, "subset", arm, "all", experts=experts)}
+
+
+def share_axis(axis: Axes, smallest: float) -> None:
+    """1/512 ... 1, at most six ticks."""
+    powers = [2.0**-n for n in range(10) if 2.0**-n >= smallest]
+    step = -(-len(powers) // 6)
+    log2_ticks(axis, powers[::step], [share_label(share) for share in powers[::step]])
+    axis.set_xlabel("share of the experts that act, k/E")
+
+
+def accuracy_by_share(evidence: Evidence) -> Figure | None:
+    """Accuracy, and what is retained of it, for selected and random subsets; a line for each E."""
+    numbers = evidence.experts(PART, "subset", ARM)
+    if not numbers:
+        return None
+    figure, (left, right) = panels(2, height=3.9)
+    for experts, colour in zip(numbers, shades(len(numbers)), strict=True):
+        whole = evidence.values(PART, "subset", ARM, "all", experts=experts)
+        for score, style in ((PAPERS, "-"), ("random", (0, (2, 1.6)))):
+            of = by_share(evidence, PART, ARM, score, experts)
+            label = {"label": f"E = {experts}"} if score == PAPERS else {}
+            width = 1.7 if score == PAPERS else 1.1
+            curve(left, of, colour, linestyle=style, linewidth=width, **label)
+            curve(right, {x: ratio(a, whole) for x, a in of.items()}, colour, linestyle=style, linewidth=width)
+    right.axhline(0.99, color=SOFT, linewidth=0.9)
+    right.annotate("99 %", (1, 0.99), xytext=(0, 3), textcoords="offset points", ha="right", fontsize=8, color=SOFT)
+    for axis, title in ((left, "test accuracy"), (right, "retained of the accuracy with all experts")):
+        share_axis(axis, 1 / numbers[-1])
+        axis.set_title(title)
+        axis.set_ylim(0, 1.04)
+    from matplotlib.lines import Line2D
+
+    kinds = [
+        Line2D([], [], color=INK, linewidth=1.7),
+        Line2D([], [], color=INK, linewidth=1.1, linestyle=(0, (2, 1.6))),
+    ]
+    lines, names = left.get_legend_handles_labels()
+    handles = [*kinds, *lines[::-1]]
+    figure.legend(handles=handles, labels=["selected", "random", *names[::-1]], loc="outside right center")
+    return figure
+
+
+SHARES = (8, 4, 2)
+
+
+def accuracy_by_experts(evidence: Evidence) -> Figure | None:
+    """Accuracy against E at 1/8, 1/4 and 1/2 of the experts: selected, static, random, all."""
+    numbers = evidence.experts(PART, "subset", ARM, least=2)
+    if not numbers:
+        return None
+    figure, axes = panels(len(SHARES), height=3.3, sharey=True)
+    all_of = {float(e): evidence.values(PART, "subset", ARM, "all", experts=e) for e in numbers}
+    kinds = ((PAPERS, "selected", BLUE, "o"), ("static", "static", ORANGE, "s"), ("random", "random", GREY, "^"))
+    for axis, share in zip(axes, SHARES, strict=True):
+        curve(axis, all_of, INK, linewidth=1, linestyle=(0, (5, 2)), label="all experts")
+        for score, label, colour, marker in kinds:
+            at = {float(e): _at(evidence, score, e, share) for e in numbers if e >= share}
+            curve(axis, at, colour, marker=marker, label=label)
+        step = -(-len(numbers) // 6)
+        log2_ticks(axis, numbers[::step], [str(e) for e in numbers[::step]])
+        axis.set_xlim(numbers[0] * 0.85, numbers[-1] * 1.18)
+        axis.set_title(f"k = E/{share}")
+        axis.set_xlabel("experts E")
+        axis.set_ylim(0, 1.04)
+    axes[0].set_ylabel("test accuracy")
+    figure.legend(*axes[-1].get_legend_handles_labels(), loc="outside right center")
+    return figure
+
+
+def _at(evidence: Evidence, score: str, experts: int, share: int) -> Series:
+    return evidence.values(PART, "subset", ARM, f"{score} k={experts // share}", experts=experts)
+
+
+RIVALS = (
+    ("combine_sum", "sum of combine (the paper's)"),
+    ("combine_max", "largest combine"),
+    ("combine_norm", "combine x output norm *"),
+    ("dispatch", "largest dispatch"),
+    ("static", "static: same for all inputs"),
+    ("random", "random"),
+    ("worst", "worst: least combine"),
+    ("combine_sum renormalise", "the paper's, renormalised"),
+)
+SHOWN = (8, 16, 64, 128, 512)
+
+
+def rival_scores(evidence: Evidence) -> Figure | None:
+    """Accuracy at k = E/8 by selection score, a panel for each of a few E."""
+    there = evidence.experts(PART, "subset", ARM, least=8)
+    numbers = [e for e in SHOWN if e in there][:4] or there[:4]
+    if not numbers:
+        return None
+    figure, axes = panels(len(numbers), height=3.1, sharey=True, sharex=True)
+    for axis, experts in zip(axes, numbers, strict=True):
+        whole = mean(evidence.values(PART, "subset", ARM, "all", experts=experts))
+        if whole:
+            axis.axvline(whole.value, color=SOFT, linewidth=1, linestyle=(0, (5, 2)))
+        for place, (score, _) in enumerate(RIVALS):
+            values = _at(evidence, score, experts, 8)
+            bar(axis, place, values, BLUE if place == 0 else INK, across=True, markersize=5.5 if place == 0 else 4.5)
+        axis.set_title(f"E = {experts}, k = {experts // 8}")
+        axis.set_xlabel("test accuracy")
+        axis.set_xlim(0, 1)
+        axis.set_xticks([0, 0.25, 0.5, 0.75, 1], labels=["0", "", "0.5", "", "1"])
+        axis.grid(axis="y", color=LINE)
+    axes[0].set_yticks(range(len(RIVALS)), labels=[label for _, label in RIVALS])
+    axes[0].set_ylim(len(RIVALS) - 0.5, -0.5)
+    return figure
+
+
+def retained_words(evidence: Evidence) -> str:
+    """What 1/8 of the experts retain, from the fewest experts to the most."""
+    numbers = evidence.experts(PART, "subset", ARM, least=8)
+    found = [(e, mean(retained(evidence, e, 8))) for e in (numbers[:1] + numbers[1:][-1:])]
+    said = [f"{value.value:.1%} at E = {e}" for e, value in found if value]
+    return f"With 1/8 of the experts {' and '.join(said)} of the accuracy is retained." if said else ""
