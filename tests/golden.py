@@ -21,7 +21,7 @@ from torch import Tensor
 
 from moebench.contract import Layer, LayerShape, Met, Routing
 from moebench.plugins.compressors import load_compressor
-from moebench.plugins.find import Found, find_compressors, find_variant, find_variants
+from moebench.plugins.find import COMPRESSORS, Found, find_variant, find_variants
 from moebench.plugins.identity import BUILT_IN, code_identity
 from moebench.plugins.load import load_variant
 from moebench.protocol import PROTOCOL
@@ -63,7 +63,7 @@ def _makers() -> dict[str, tuple[str, Callable[[], Digits]]]:
         for case, settings in CASES.get(name, {"": {}}).items():
             entry = " ".join(filter(None, ("variant", name, case)))
             makers[entry] = (code_identity(found), lambda name=name, settings=settings: variant_digits(name, settings))
-    for name, found in _built_in(find_compressors()).items():
+    for name, found in _built_in(COMPRESSORS.installed()).items():
         makers[f"compressor {name}"] = (code_identity(found), lambda name=name: compressor_digits(name))
     makers["parts"] = (REVISION, part_digits)
     for name in RUNS:

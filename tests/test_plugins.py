@@ -12,7 +12,7 @@ from moebench.cli.listing import backends
 from moebench.contract import Traits
 from moebench.errors import PluginError, UnknownNameError
 from moebench.plugins.backends import choose_backend, load_backend, switches_set
-from moebench.plugins.find import find_backends, find_variant, find_variants, locate
+from moebench.plugins.find import BACKENDS, find_variant, find_variants, locate
 from moebench.plugins.load import load_variant, verify
 from packages import VARIANT, Site, variant
 
@@ -253,7 +253,7 @@ def test_the_errors_survive_a_process_boundary():
 
 
 def test_the_built_in_backends_are_found_and_an_unknown_one_is_named():
-    assert {"loop", "grouped"} <= set(find_backends())
+    assert {"loop", "grouped"} <= set(BACKENDS.installed())
     with pytest.raises(UnknownNameError, match="unknown backend 'looop'; did you mean 'loop'"):
         load_backend("looop")
 
@@ -262,7 +262,7 @@ def test_the_built_in_backends_are_found_and_an_unknown_one_is_named():
     ("source", "reason"),
     [
         ("raise OSError('no compiler')", "it fails to import (OSError: no compiler)."),
-        ("other = 1", "it fails to import (AttributeError: module 'backend_a' has no attribute 'run')."),
+        ("other = 1", "has no 'run'."),
         ("def run(*a): pass\ndef available(): return 'no such card'", "it does not work here: no such card."),
     ],
 )
@@ -272,7 +272,8 @@ def test_a_backend_that_cannot_be_had_says_why(site, source, reason):
     site.install("backend-a", {"fast": "backend_a:run"}, group="moebench.backends")
     with pytest.raises(PluginError) as caught:
         load_backend("fast")
-    assert str(caught.value) == f"backend fast: {reason}"
+    assert str(caught.value).startswith("backend fast: ")
+    assert str(caught.value).endswith(reason)
 
 
 def test_a_chosen_backend_is_what_computes(site):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import golden
-from moebench.plugins.find import find_compressors, find_variants
+from moebench.plugins.find import COMPRESSORS, find_variants
 from moebench.plugins.identity import code_identity
 
 PUBLISHED = Path(__file__).parent.parent / "results" / "published"
@@ -47,7 +47,7 @@ def test_other_digits_under_the_same_key_are_refused(digits):
 
 
 def test_every_built_in_plug_in_declares_a_revision_of_its_own():
-    for found in (*find_variants().values(), *find_compressors().values()):
+    for found in (*find_variants().values(), *COMPRESSORS.installed().values()):
         if found.package == "moebench":
             source = found.source.read_text()
             body = source.partition(f"class {found.attribute}")[2]

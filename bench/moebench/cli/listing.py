@@ -13,7 +13,7 @@ from rich.text import Text
 
 from moebench.errors import MoebenchError
 from moebench.hosts import HOSTS
-from moebench.plugins.find import Found, find_backends, find_compressors, find_variants
+from moebench.plugins.find import BACKENDS, COMPRESSORS, Found, find_variants
 from moebench.suites import find_suites
 from moebench.tasks import TASKS
 
@@ -71,12 +71,12 @@ def hosts(load: bool) -> Table:
 
 def backends(load: bool) -> Table:
     """Name, package, and what it is, or why it cannot be used."""
-    return _plugins("backends", find_backends(), _load_backend if load else None)
+    return _plugins("backends", BACKENDS.installed(), _load_backend if load else None)
 
 
 def compressors(load: bool) -> Table:
     """Name, package, and what it is, or why it cannot be used."""
-    return _plugins("compressors", find_compressors(), _load_compressor if load else None)
+    return _plugins("compressors", COMPRESSORS.installed(), _load_compressor if load else None)
 
 
 def _plugins(title: str, plugins: Mapping[str, Found], load: Callable[[Found], object] | None) -> Table:

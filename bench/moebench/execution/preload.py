@@ -5,7 +5,7 @@ import os
 from importlib import import_module
 
 from moebench.machine import versions
-from moebench.plugins.find import find_backends, find_variants
+from moebench.plugins.find import BACKENDS, VARIANTS
 
 # torch asks the driver through NVML instead of initialising CUDA, which would not survive the fork.
 os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
@@ -28,8 +28,8 @@ for name in (
     import_module(name)
 
 # What is read from disk, and stays as it is for as long as nothing is installed.
-find_backends()
-find_variants()
+BACKENDS.installed()
+VARIANTS.installed()
 versions()
 
 # The server holds nothing that needs an end: taking down all that it has imported would keep the command waiting.

@@ -14,8 +14,9 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from moebench.errors import MoebenchError, PluginError, UnknownNameError
-from moebench.plugins.find import find_backends
+from moebench.errors import MoebenchError, PluginError
+from moebench.plugins.find import BACKENDS
+from moebench.plugins.imports import ANY, load_object
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -26,18 +27,12 @@ Backend = Callable[[Any, "Tensor", "Tensor", "int | None"], "Tensor"]
 
 def load_backend(name: str) -> Backend:
     """The backend of that name; :class:`UnknownNameError` or :class:`PluginError` if it cannot be had."""
-    installed = find_backends()
-    if name not in installed:
-        raise UnknownNameError("backend", name, installed)
-    found = installed[name]
-    if found.problem:
-        raise PluginError(f"backend {name}: {found.problem}")
+    backend: Backend = load_object(BACKENDS.find(name), "backend")
+    module = importlib.import_module(backend.__module__)
     try:
-        module = importlib.import_module(found.module)
-        backend: Backend = getattr(module, found.attribute)
         reason = module.available() if hasattr(module, "available") else None
-    except (Exception, SystemExit) as error:
-        raise PluginError(f"backend {name}: it fails to import ({type(error).__name__}: {error}).") from error
+    except ANY as error:
+        reason = f"{type(error).__name__}: {error}"
     if reason:
         raise PluginError(f"backend {name}: it does not work here: {reason}.")
     return backend

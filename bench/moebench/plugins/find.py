@@ -17,9 +17,6 @@ from pathlib import Path
 from moebench.errors import PluginError, UnknownNameError
 from moebench.machine import Installation, installation
 
-VARIANTS = "moebench.variants"
-BACKENDS = "moebench.backends"
-COMPRESSORS = "moebench.compressors"
 PLACE = re.compile(r"(?P<module>[\w.]+)\s*:\s*(?P<attribute>[\w.]+)(\s*\[.*\])?")
 
 
@@ -45,33 +42,52 @@ class Found:
         return self.spec != self.name
 
 
+@dataclass(frozen=True)
+class Group:
+    """One kind of plug-in. noun: what one is called. entry: the group of entry points."""
+
+    noun: str
+    entry: str
+
+    def installed(self) -> dict[str, Found]:
+        """Every installed plug-in by name; one that two packages bring has a problem naming both."""
+        by_name: dict[str, list[_Point]] = defaultdict(list)
+        for point in _points(self.entry, installation()):
+            by_name[point.name].append(point)
+        return {name: _from_entry_points(self.noun, name, points) for name, points in sorted(by_name.items())}
+
+    def find(self, spec: str, installed: Mapping[str, Found] | None = None) -> Found:
+        """What a name or ``path.py:Name`` refers to; :class:`UnknownNameError` for a name that nothing has."""
+        if is_place(spec):
+            return _in_file(self.noun, spec)
+        installed = self.installed() if installed is None else installed
+        if spec not in installed:
+            raise UnknownNameError(self.noun, spec, installed)
+        return installed[spec]
+
+
+VARIANTS = Group("variant", "moebench.variants")
+BACKENDS = Group("backend", "moebench.backends")
+COMPRESSORS = Group("compressor", "moebench.compressors")
+TASKS = Group("task", "moebench.tasks")
+HOSTS = Group("host", "moebench.hosts")
+MEASURES = Group("measure", "moebench.measures")
+STUDIES = Group("study", "moebench.studies")
+GROUPS = (VARIANTS, BACKENDS, COMPRESSORS, TASKS, HOSTS, MEASURES, STUDIES)
+
+
 def find_variants() -> dict[str, Found]:
-    """Every installed variant by name; one that two packages bring has a problem naming both."""
-    return _installed(VARIANTS)
-
-
-def find_backends() -> dict[str, Found]:
-    """Every installed backend of the expert computation by name."""
-    return _installed(BACKENDS)
-
-
-def find_compressors() -> dict[str, Found]:
-    """Every installed method that makes trained layers smaller, by name."""
-    return _installed(COMPRESSORS)
+    """Every installed variant by name."""
+    return VARIANTS.installed()
 
 
 def find_variant(spec: str, installed: Mapping[str, Found] | None = None) -> Found:
-    """What a name or ``path.py:Class`` refers to; :class:`UnknownNameError` for a name that nothing has."""
-    if is_place(spec):
-        return _in_file(spec)
-    installed = find_variants() if installed is None else installed
-    if spec not in installed:
-        raise UnknownNameError("variant", spec, installed)
-    return installed[spec]
+    """The variant that a name or ``path.py:Class`` refers to."""
+    return VARIANTS.find(spec, installed)
 
 
 def is_place(spec: str) -> bool:
-    """Whether a variant is named by a file rather than by its name."""
+    """Whether a plug-in is named by a file rather than by its name."""
     return ".py" in spec or ":" in spec
 
 
@@ -121,13 +137,6 @@ def _ask_finders(module: str) -> ModuleSpec | None:
     return spec
 
 
-def _installed(group: str) -> dict[str, Found]:
-    by_name: dict[str, list[_Point]] = defaultdict(list)
-    for point in _points(group, installation()):
-        by_name[point.name].append(point)
-    return {name: _from_entry_points(name, points) for name, points in sorted(by_name.items())}
-
-
 @dataclass(frozen=True)
 class _Point:
     """An entry point: ``value`` is what follows its name, package who brings it."""
@@ -146,7 +155,7 @@ def _points(group: str, installed: Installation) -> tuple[_Point, ...]:
     )
 
 
-def _from_entry_points(name: str, points: list[_Point]) -> Found:
+def _from_entry_points(noun: str, name: str, points: list[_Point]) -> Found:
     packages = sorted({point.package for point in points})
     point = min(points, key=lambda point: (point.package, point.value))
     place = PLACE.fullmatch(point.value)
@@ -157,7 +166,7 @@ def _from_entry_points(name: str, points: list[_Point]) -> Found:
     if len(packages) > 1:
         problem = f"the packages {' and '.join(packages)} both bring a '{name}'; uninstall one of them."
     elif len({p.value for p in points}) > 1:
-        problem = f"the package {packages[0]} brings two variants called '{name}'."
+        problem = f"the package {packages[0]} brings two {noun}s called '{name}'."
     return Found(name, name, ", ".join(packages), place["module"], place["attribute"], source, problem)
 
 
@@ -172,10 +181,10 @@ def _source_of(module: str) -> tuple[Path | None, str]:
     return (Path(spec.origin) if spec.origin and spec.origin.endswith(".py") else None), ""
 
 
-def _in_file(spec: str) -> Found:
+def _in_file(noun: str, spec: str) -> Found:
     match = re.fullmatch(r"(?P<path>.+\.py):(?P<attribute>[A-Za-z_]\w*)", spec)
     if match is None:
-        raise PluginError(f"'{spec}' is neither a variant's name nor of the form path.py:Class.")
+        raise PluginError(f"'{spec}' is neither a {noun}'s name nor of the form path.py:Class.")
     path = Path(match["path"]).expanduser()
     if not path.is_file():
         raise PluginError(f"there is no file '{path}' for '{spec}'.")

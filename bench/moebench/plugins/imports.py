@@ -1,0 +1,74 @@
+"""Import what a plug-in was found to be; whatever its module raises becomes one sentence."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from moebench.errors import PluginError
+from moebench.plugins.find import Found
+from moebench.runs.canonical import digest
+
+ANY = (Exception, SystemExit)
+"""What another author's module may raise; one that ends the program must not end this one."""
+
+
+def load_object(found: Found, noun: str = "") -> Any:
+    """What the plug-in's name stands for, an instance where that is a class; :class:`PluginError` if it fails.
+
+    noun: what such a plug-in is called, for the sentence; a variant goes by its name alone.
+    """
+    who = f"{noun} {found.spec}".strip()
+    if found.problem:
+        raise PluginError(f"{who}: {found.problem}")
+    try:
+        module = _imported(found)
+    except ANY as error:
+        raise PluginError(f"{who}: it fails to import ({_told(error)}).") from error
+    try:
+        thing: Any = functools.reduce(getattr, found.attribute.split("."), module)
+    except AttributeError:
+        raise PluginError(f"{who}: '{module.__file__}' has no '{found.attribute}'.") from None
+    if not isinstance(thing, type):
+        return thing
+    try:
+        return thing()
+    except ANY as error:
+        raise PluginError(f"{who}: {thing.__name__}() raised {_told(error)}.") from error
+
+
+def _imported(found: Found) -> ModuleType:
+    """The module; that of a file is imported anew when the file has changed."""
+    if not found.in_file:
+        return importlib.import_module(found.module)
+    assert found.source is not None
+    return _executed(found.source, found.source.read_bytes())
+
+
+@functools.cache
+def _executed(source: Path, code: bytes) -> ModuleType:
+    """Import a file under a name of its own, so that two files called mine.py do not meet."""
+    # The same name in every process, so that workers can unpickle what the file defines.
+    name = f"moebench_file_{source.stem}_{digest(str(source), 12)}"
+    spec = importlib.util.spec_from_file_location(name, source)
+    assert spec is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        # Not through the loader: its byte code may be that of an edit within the same second.
+        exec(compile(code, source, "exec"), module.__dict__)
+    except BaseException:
+        sys.modules.pop(name, None)
+        raise
+    return module
+
+
+def _told(error: BaseException) -> str:
+    """An exception on one line, without a full stop."""
+    message = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {message[0].rstrip('.') if message else 'no message'}"
