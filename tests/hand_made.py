@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 
 import torch
 from torch import nn
@@ -12,7 +13,11 @@ from moebench.hosts import host_settings, layer_shapes
 from moebench.hosts.build import build_host, build_model
 from moebench.plugins.find import find_variant
 from moebench.plugins.load import load_variant
-from moebench.tasks import Split, TaskInfo, get_task
+from moebench.tasks import Classes, Image, Split, TaskInfo, get_task
+from moebench.tasks.classes import accuracy as accuracy_above
+from moebench.tasks.classes import correct
+from moebench.training import loop
+from moebench.training.evaluate import evaluate, outputs_of
 from moebench.training.loop import Recipe
 
 QUICK_HOST = {"name": "vit", "dim": 64, "depth": 2, "heads": 4, "patch": 2}
@@ -21,8 +26,46 @@ SMALL_HOST = {"name": "vit", "dim": 16, "depth": 2, "heads": 2, "patch": 4}
 SMALL_BUDGET = 9_000
 
 
+DIGITS = get_task("digits")
+
+
 def toy_task(image, classes):
-    return TaskInfo(name="toy", image=image, classes=classes, floor=1 / classes, label="toy")
+    headline = accuracy_above(floor=1 / classes)
+    return TaskInfo(name="toy", inputs=Image(*image), targets={"class": classes}, headline=headline, label="toy")
+
+
+class Toy(Classes):
+    """A task of one class for each image, whose data are given."""
+
+    split = "toy"
+
+    def __init__(self, image=(1, 1, 2), classes=2, data=None):
+        self.info, self.data = toy_task(image, classes), data
+
+    def load(self, part, data_dir=None):
+        return self.data
+
+
+def split(inputs, classes_N):
+    """Inputs with one class each."""
+    return Split(inputs, {"class": classes_N})
+
+
+def train(model, data, recipe, *rest, loss=DIGITS.loss, **how):
+    """Train on classes, unless another loss is given."""
+    return loop.train(model, data, recipe, loss, *rest, **how)
+
+
+def answer(model, data, **how):
+    """All logits of a model of one target, and the masses."""
+    found = evaluate(model, data, outputs_of, **how)
+    (logits_NC,) = found.values.values()
+    return SimpleNamespace(logits_NC=logits_NC, masses=found.masses)
+
+
+def accuracy(logits_NC, class_N):
+    """Share answered right."""
+    return float(correct(logits_NC, class_N).mean())
 
 
 def recipe(**changes):
@@ -53,8 +96,7 @@ def model_of(name, *, host=None, budget=SMALL_BUDGET, seed=1, task="digits", **s
 
 
 def digits(part, count=None):
-    whole = get_task("digits").load(part)
-    return Split(whole.inputs[:count], whole.targets[:count])
+    return DIGITS.load(part)[:count]
 
 
 def single_layer(layer, *, image, classes, head=None, **settings):
@@ -70,7 +112,7 @@ def single_layer(layer, *, image, classes, head=None, **settings):
 
 def numbered(count):
     """``count`` inputs, each an image of its own number."""
-    return Split(torch.arange(float(count)).view(count, 1, 1, 1).expand(count, 1, 1, 2), torch.arange(count) % 2)
+    return split(torch.arange(float(count)).view(count, 1, 1, 1).expand(count, 1, 1, 2), torch.arange(count) % 2)
 
 
 def numbered_model(layer):
@@ -81,7 +123,7 @@ def numbered_model(layer):
 def one_hots(targets_N, classes):
     """Images (N, 1, 1, classes) with a one at the input's class."""
     x_NC = nn.functional.one_hot(torch.as_tensor(targets_N), classes).float()
-    return Split(x_NC.view(len(x_NC), 1, 1, classes), torch.as_tensor(targets_N))
+    return split(x_NC.view(len(x_NC), 1, 1, classes), torch.as_tensor(targets_N))
 
 
 class Table(Layer):

@@ -3,9 +3,8 @@
 import torch
 from torch import distributed as dist
 
-from hand_made import digits, model_of, recipe
+from hand_made import digits, model_of, recipe, train
 from moebench.execution.processes import start
-from moebench.training.loop import train
 from moebench.training.world import ALONE, joined
 
 DRAWN = {"top_k": 2, "noise_std": 1.0}

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from hand_made import digits, installed, model_of, recipe
+from hand_made import DIGITS, answer, digits, installed, model_of, recipe, split, train
 from moebench.compression.allocate import allocate
 from moebench.compression.compress import compress, meet
 from moebench.compression.recover import TEACHER, TEMPERATURE, Taught, recover
@@ -21,9 +21,7 @@ from moebench.derived import MEASURES, Subject, rests_on
 from moebench.errors import PluginError, UnknownNameError, UsageError
 from moebench.hosts.host import Call
 from moebench.plugins.compressors import compressor_identity, load_compressor
-from moebench.tasks import Split, get_task
-from moebench.training.evaluate import answer
-from moebench.training.loop import train
+from moebench.tasks import get_task
 from packages import Site
 
 DATA = digits("train", 64)
@@ -163,7 +161,8 @@ def test_a_wrong_setting_is_one_sentence():
 def test_the_loss_is_half_the_labels_and_half_the_teachers_by_hand():
     taught_NC, said_NC = torch.tensor([[2.0, 0.0], [0.0, 4.0]]), torch.tensor([[0.0, 1.0], [0.0, 2.0]])
     target_N = torch.tensor([0, 1])
-    loss = Taught(SimpleNamespace(run=lambda x, call: taught_NC), recipe())(torch.zeros(2), said_NC, target_N)
+    teacher = SimpleNamespace(run=lambda x, call: {"class": taught_NC})
+    loss = Taught(teacher, DIGITS)({"class": said_NC}, split(torch.zeros(2), target_N))
     wanted = (taught_NC / TEMPERATURE).softmax(1)
     apart = (wanted * (wanted.log() - (said_NC / TEMPERATURE).log_softmax(1))).sum(1).mean()
     labels = F.cross_entropy(said_NC, target_N)
@@ -172,24 +171,23 @@ def test_the_loss_is_half_the_labels_and_half_the_teachers_by_hand():
 
 def test_a_student_that_is_its_teacher_learns_from_labels_alone():
     model = sparse()
-    criterion = Taught(model, recipe())
-    said_NC = model.run(DATA.inputs, Call())
-    loss = criterion(DATA.inputs, said_NC, DATA.targets)
-    assert float(loss.detach()) == pytest.approx(0.5 * float(F.cross_entropy(said_NC, DATA.targets).detach()), rel=1e-5)
+    said = model.run(DATA.inputs, Call())
+    loss, labels = Taught(model, DIGITS)(said, DATA), DIGITS.loss(said, DATA)
+    assert float(loss.detach()) == pytest.approx(0.5 * float(labels.detach()), rel=1e-5)
 
 
 def test_recovery_brings_answers_nearer_and_leaves_the_teacher_alone():
     teacher = sparse(experts=4)
     train(teacher, DATA, recipe(steps=80, lr=5e-3))
     # Labels that the teacher does not have, so that its answers and the labels draw to different sides.
-    wrong = Split(DATA.inputs, (DATA.targets + 1) % 10)
+    wrong = split(DATA.inputs, (DATA.targets["class"] + 1) % 10)
     student = smaller(teacher, keep=1)
     before = copy.deepcopy(teacher.state_dict())
     wanted_NC = answer(teacher, DATA).logits_NC
     again, by_labels = copy.deepcopy(student), copy.deepcopy(student)
     train(by_labels, wrong, recipe(steps=60, lr=3e-3))
     for each in (student, again):
-        assert recover(each, teacher, wrong, recipe(steps=60, lr=3e-3))
+        assert recover(each, teacher, DIGITS, wrong, recipe(steps=60, lr=3e-3))
     taught, labelled = ((answer(each, DATA).logits_NC - wanted_NC).abs().mean() for each in (student, by_labels))
     assert taught < 0.85 * labelled
     assert all(torch.equal(before[name], value) for name, value in teacher.state_dict().items())
@@ -292,7 +290,7 @@ def test_without_recovery_there_is_a_reason_and_of_factored_weights_there_is_no_
 
 def test_a_task_without_classes_is_refused():
     norm = get_task("norm")
-    with pytest.raises(UsageError, match="task 'norm' has no classes; a compressed model is judged by its accuracy"):
+    with pytest.raises(UsageError, match="task 'norm' has no classes, and a compressed model learns from logits"):
         MEASURES["compressed"](subject(task=norm), **TAKES)
 
 

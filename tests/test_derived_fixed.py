@@ -5,31 +5,20 @@ import pytest
 import torch
 from torch import nn
 
-from hand_made import Table, always, model_of, one_hots, own_expert, single_layer, toy_task
+from hand_made import Table, Toy, always, model_of, one_hots, own_expert, single_layer, split
 from moebench.contract import Traits
 from moebench.derived import MEASURES, Subject
 from moebench.derived.fixed import choices, fixed_expert
 from moebench.errors import UsageError
 from moebench.hosts.host import Call
-from moebench.tasks import Split, get_task
+from moebench.tasks import get_task
 
 TRAITS = Traits(experts="separable", mass="free", single_expert="none", single_expert_reason="of a test")
 
 
-class Given:
-    """A task whose test data are at hand."""
-
-    def __init__(self, info, split):
-        self.info, self.split = info, split
-
-    def load(self, part, data_dir=None):
-        assert part == "test"
-        return self.split
-
-
-def of(model, split, info=None):
+def of(model, data, image=(1, 1, 3), classes=3):
     """The subject of a model and its test data."""
-    task = Given(info or toy_task((1, 1, 3), 3), split)
+    task = Toy(image, classes, data)
     return Subject(model.eval(), TRAITS, task, None, torch.device("cpu"), "fp32", {})
 
 
@@ -74,20 +63,19 @@ class Says(nn.Module):
 def test_alone_an_expert_has_all_the_weight_whoever_comes(name):
     host = {"name": "resnet", "channels": [4, 6], "blocks": [1, 2], "replace": [2]}
     model = model_of(name, host=host, budget=40_000, task="cifar10", experts=4, top_k=1, renormalise=False).eval()
-    info = get_task("cifar10").info
-    data = Split(torch.randn(40, *info.image), torch.arange(40) % 10)
-    values = fixed_expert(of(model, data, info)).values
+    data = split(torch.randn(40, 3, 32, 32), torch.arange(40) % 10)
+    values = fixed_expert(of(model, data, (3, 32, 32), 10)).values
     (layer,), by_hand = model.layers(), []
     for expert in range(4):
         layer.router = Says(expert)
-        by_hand.append(float((model.logits(data.inputs).argmax(1) == data.targets).double().mean()))
+        by_hand.append(float((model.outputs(data.inputs)["class"].argmax(1) == data.targets["class"]).double().mean()))
     assert [values[f"fixed {rank}"] for rank in range(1, 5)] == sorted(by_hand, reverse=True)
 
 
 def test_choices_count_what_was_chosen_not_its_weight():
     model = model_of("sparse_topk", experts=4, top_k=2).eval()
     data = get_task("digits").load("validation")
-    data = Split(data.inputs[:30], data.targets[:30])
+    data = data[:30]
     first, second = choices(model, data)
     assert first.shape == second.shape == (30, 4)
     assert first.sum(1).tolist() == [2.0 * 4] * 30
@@ -99,7 +87,7 @@ def test_choices_count_what_was_chosen_not_its_weight():
 
 def test_a_layer_that_is_not_sparse_shares_out_its_mass():
     model = model_of("soft_moe", experts=4).eval()
-    data = Split(get_task("digits").load("validation").inputs[:5], torch.zeros(5, dtype=torch.long))
+    data = split(get_task("digits").load("validation").inputs[:5], torch.zeros(5, dtype=torch.long))
     call = Call()
     model.run(data.inputs, call)
     assert torch.equal(choices(model, data)[0], call.routings[0].mass_BE.double())

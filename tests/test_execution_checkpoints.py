@@ -8,11 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from hand_made import digits, model_of, recipe
+from hand_made import digits, model_of, recipe, train
 from moebench.execution.checkpoints import Checkpoints
 from moebench.execution.stopping import Stopped
 from moebench.runs import Store
-from moebench.training.loop import train
 from tiny import run_tiny, write_plugin, write_suite
 
 STEPS = 12

@@ -120,14 +120,14 @@ class Constant(torch.nn.Module):
     def run(self, x_NCHW, call):
         logits_NC = torch.zeros(len(x_NCHW), 10)
         logits_NC[:, 3] = 2.0
-        return logits_NC
+        return {"class": logits_NC}
 
 
 def test_the_gap_of_a_constant_answer():
     task = get_task("digits")
     subject = Subject(Constant().eval(), SimpleNamespace(), task, None, torch.device("cpu"), "fp32", {})
     found = generalization(subject).values
-    threes = {part: (task.load(part).targets == 3).double().mean().item() for part in ("train", "test")}
+    threes = {part: (task.load(part).targets["class"] == 3).double().mean().item() for part in ("train", "test")}
     assert found["train_accuracy"] == pytest.approx(threes["train"])
     assert found["error_gap"] == pytest.approx(threes["train"] - threes["test"])
     # -log p: log(9 + e^2) less the logit.

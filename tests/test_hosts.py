@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import weakref
+from dataclasses import astuple
 
 import pytest
 import torch
@@ -46,7 +47,7 @@ class Zero(nn.Module):
 
 
 def images(count=3, task=DIGITS, seed=0):
-    return torch.randn(count, *task.image, generator=torch.Generator().manual_seed(seed))
+    return torch.randn(count, *astuple(task.inputs), generator=torch.Generator().manual_seed(seed))
 
 
 def vit(layers, **settings):
@@ -74,19 +75,19 @@ def test_patches_are_those_cut_by_hand():
 
 @pytest.mark.parametrize("residual", [False, True])
 def test_single_layer_is_patches_layer_flatten_head(residual):
-    host = single_layer(Echo(nn.Linear(16, 16)), image=DIGITS.image, classes=10, residual=residual)
+    host = single_layer(Echo(nn.Linear(16, 16)), image=astuple(DIGITS.inputs), classes=10, residual=residual)
     x_BTD = host.patches(images())
     y_BTD = host.site.layer.module(x_BTD) + (x_BTD if residual else 0)
-    assert torch.equal(host.logits(images()), host.head(y_BTD.flatten(1)))
+    assert torch.equal(host.outputs(images())["class"], host.head(y_BTD.flatten(1)))
 
 
 def test_a_layer_norm_stands_before_the_layer_and_not_on_the_residual():
-    image = DIGITS.image
+    image = astuple(DIGITS.inputs)
     host = single_layer(Echo(nn.Linear(16, 16)), image=image, classes=10, residual=True, layer_norm=True)
     x_NCHW = torch.randn(2, *image)
     patches_BTD = host.patches(x_NCHW)
     y_BTD = patches_BTD + host.site.layer(nn.functional.layer_norm(patches_BTD, (16,)))
-    assert torch.allclose(host.logits(x_NCHW), host.head(y_BTD.flatten(1)), atol=1e-5)
+    assert torch.allclose(host.outputs(x_NCHW)["class"], host.head(y_BTD.flatten(1)), atol=1e-5)
 
 
 def test_vit_with_timms_own_mlps_for_layers_is_timms_vit():
@@ -104,7 +105,7 @@ def test_vit_with_timms_own_mlps_for_layers_is_timms_vit():
     host = vit([Echo(copy.deepcopy(block.mlp)) for block in body.blocks])
     missing = host.body.load_state_dict(body.state_dict(), strict=False)
     assert all(".mlp.layer." in name for name in missing.missing_keys)
-    assert torch.equal(host.logits(images()), body(images()))
+    assert torch.equal(host.outputs(images())["class"], body(images()))
 
 
 def test_with_the_residual_a_silent_layer_leaves_the_stream_as_it_was():
@@ -112,7 +113,7 @@ def test_with_the_residual_a_silent_layer_leaves_the_stream_as_it_was():
     for block in host.body.blocks:
         stream, out = outputs_of(block, lambda: host(images()))
         assert torch.equal(out, stream + block.attn(block.norm1(stream)))
-    assert not torch.equal(*host(images(2)).outputs["logits"])
+    assert not torch.equal(*host(images(2)).outputs["class"])
 
 
 def test_without_the_residual_a_silent_layer_leaves_nothing_of_the_stream():
@@ -120,7 +121,7 @@ def test_without_the_residual_a_silent_layer_leaves_nothing_of_the_stream():
     for block in host.body.blocks:
         _, out = outputs_of(block, lambda: host(images()))
         assert not out.any()
-    one, other = host(images(2)).outputs["logits"]
+    one, other = host(images(2)).outputs["class"]
     assert torch.equal(one, other)
 
 
@@ -212,8 +213,8 @@ def test_select_decides_which_experts_act():
     layer = Table(lambda x_BTD: torch.ones(len(x_BTD), 3), torch.eye(3))
     host = single_layer(layer, image=(1, 1, 3), classes=3, head=torch.eye(3), grid=1)
     keep_BE = torch.tensor([[True, False, True], [False, False, False]])
-    assert torch.equal(host(torch.zeros(2, 1, 1, 3), select=lambda visit: keep_BE).outputs["logits"], keep_BE.float())
-    assert torch.equal(host(torch.zeros(2, 1, 1, 3), select=lambda visit: None).outputs["logits"], torch.ones(2, 3))
+    assert torch.equal(host(torch.zeros(2, 1, 1, 3), select=lambda visit: keep_BE).outputs["class"], keep_BE.float())
+    assert torch.equal(host(torch.zeros(2, 1, 1, 3), select=lambda visit: None).outputs["class"], torch.ones(2, 3))
 
 
 class Doubling(Table):
@@ -229,7 +230,7 @@ def test_another_rule_asks_the_layer_to_restrict_its_routing_and_the_call_keeps_
     host = single_layer(layer, image=(1, 1, 3), classes=3, head=torch.eye(3), grid=1)
     x_NCHW, keep_BE = torch.zeros(2, 1, 1, 3), torch.tensor([[True, False, True], [False, True, False]])
     out = host(x_NCHW, select=lambda visit: keep_BE, rule="double")
-    assert torch.equal(out.outputs["logits"], 2 * keep_BE.float())
+    assert torch.equal(out.outputs["class"], 2 * keep_BE.float())
     assert layer.asked == ("double", keep_BE)
     assert torch.equal(out.routings[0].mass_BE, torch.ones(2, 3))
 
@@ -238,7 +239,7 @@ def test_another_rule_asks_the_layer_to_restrict_its_routing_and_the_call_keeps_
 def test_a_rule_without_a_subset_changes_nothing(select, rule):
     layer = Doubling(lambda x_BTD: torch.ones(len(x_BTD), 3), torch.eye(3))
     host = single_layer(layer, image=(1, 1, 3), classes=3, head=torch.eye(3), grid=1)
-    assert torch.equal(host(torch.zeros(2, 1, 1, 3), select=select, rule=rule).outputs["logits"], torch.ones(2, 3))
+    assert torch.equal(host(torch.zeros(2, 1, 1, 3), select=select, rule=rule).outputs["class"], torch.ones(2, 3))
     assert not hasattr(layer, "asked")
 
 
@@ -265,7 +266,7 @@ def test_the_layers_alone_do_what_they_did_in_the_whole_pass():
 
 def test_a_pass_without_a_call_gives_the_same_logits():
     model = model_of("sparse_topk").eval()
-    assert torch.equal(model.logits(images()), model(images()).outputs["logits"])
+    assert torch.equal(model.outputs(images())["class"], model(images()).outputs["class"])
 
 
 def things_in(module):
@@ -291,19 +292,19 @@ def test_a_call_leaves_nothing_in_the_model():
 @pytest.mark.parametrize("how", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
 def test_a_copy_of_a_model_that_was_called_is_a_model_of_its_own(name, how):
     model = model_of(name).eval()
-    expected = model(images()).outputs["logits"]
+    expected = model(images()).outputs["class"]
     twin = how(model)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.zero_()
     output = twin(images())
-    assert torch.equal(output.outputs["logits"], expected)
+    assert torch.equal(output.outputs["class"], expected)
     assert len(output.routings) == 2
 
 
 def test_an_exception_in_a_call_does_not_reach_the_next_one():
     model = model_of("soft_moe").eval()
-    expected = model(images()).outputs["logits"]
+    expected = model(images()).outputs["class"]
 
     def fails(visit):
         raise RuntimeError("no")
@@ -313,7 +314,7 @@ def test_an_exception_in_a_call_does_not_reach_the_next_one():
     assert _CALL.get() is None
     output = model(images())
     assert len(output.routings) == 2
-    assert torch.equal(output.outputs["logits"], expected)
+    assert torch.equal(output.outputs["class"], expected)
 
 
 def test_two_threads_do_not_hear_each_other():
@@ -398,5 +399,5 @@ def test_settings_are_read_without_torch():
 def test_installed_variants_fit_both_hosts_of_images():
     for host in (SMALL_HOST, {"name": "single_layer"}):
         model = model_of("sparse_topk", host=host)
-        assert model(images()).outputs["logits"].shape == (3, 10)
+        assert model(images()).outputs["class"].shape == (3, 10)
     assert installed("dense").name == "dense"

@@ -17,7 +17,7 @@ from moebench.hosts.build import build_host
 from moebench.planning.make import make_plan
 from moebench.planning.request import Request
 from moebench.plugins.find import find_variants
-from moebench.tasks import TaskInfo, Text, get_task
+from moebench.tasks import TaskInfo, Tokens, get_task
 
 SMALL = {"name": "decoder", "dim": 16, "depth": 2, "heads": 2}
 PHONEBOOK = get_task("phonebook_256").info
@@ -30,18 +30,15 @@ READERS = [name for name in sorted(find_variants()) if "tokens" in installed(nam
 def text(tokens=5, vocabulary=7, answer=2):
     return TaskInfo(
         name="toy",
-        image=(1, 1, tokens),
-        classes=vocabulary,
-        objective="sequence",
-        floor=0.0,
+        inputs=Tokens(tokens, vocabulary, answer),
+        targets={"next": vocabulary},
         label="toy",
-        text=Text(vocabulary, answer),
     )
 
 
 def ids(count=3, info=PHONEBOOK, seed=0):
     generator = torch.Generator().manual_seed(seed)
-    return torch.randint(info.text.vocabulary, (count, *info.image), generator=generator)
+    return torch.randint(info.inputs.vocabulary, (count, info.inputs.length), generator=generator)
 
 
 def shape(host=SMALL, info=PHONEBOOK):
@@ -64,9 +61,9 @@ class Doubled(Layer):
         return 2 * x_BTD + 1
 
 
-def by_hand(host, x_NCHW):
+def by_hand(host, ids_NT):
     """The same in the plainest way: attention one token and one head after the other."""
-    x_BTD = host.token_VD[x_NCHW.flatten(1)] + host.place_TD
+    x_BTD = host.token_VD[ids_NT] + host.place_TD
     for block in host.blocks:
         seen = block.attention
         q_BTD, k_BTD, v_BTD = seen.qkv(block.norm1(x_BTD)).chunk(3, 2)
@@ -87,10 +84,10 @@ def by_hand(host, x_NCHW):
 def test_it_is_embeddings_blocks_norm_and_head_and_the_last_places_answer():
     host = decoder([Doubled(), Doubled()])
     nn.init.normal_(host.token_VD)
-    x_NCHW = ids()
-    got = host.logits(x_NCHW)
-    assert got.shape == (3, PHONEBOOK.text.answer, PHONEBOOK.classes)
-    assert torch.allclose(got, by_hand(host, x_NCHW)[:, -PHONEBOOK.text.answer :], atol=1e-5)
+    ids_NT, answer = ids(), PHONEBOOK.inputs.answer
+    got = host.outputs(ids_NT)["number"]
+    assert got.shape == (3, answer, PHONEBOOK.outputs)
+    assert torch.allclose(got, by_hand(host, ids_NT)[:, -answer:], atol=1e-5)
 
 
 def test_the_shapes_are_causal_and_those_of_the_text():
@@ -103,10 +100,10 @@ def test_the_shapes_are_causal_and_those_of_the_text():
 
 def changes_earlier(model, info):
     """Whether replacing tokens from some place on changes the stream before it."""
-    x_NCHW, other_NCHW = ids(4, info), ids(4, info, seed=1)
-    want = model.stream(x_NCHW)
-    for first in range(1, info.image[2]):
-        later = torch.cat([x_NCHW[..., :first], other_NCHW[..., first:]], 3)
+    ids_NT, other_NT = ids(4, info), ids(4, info, seed=1)
+    want = model.stream(ids_NT)
+    for first in range(1, info.inputs.length):
+        later = torch.cat([ids_NT[:, :first], other_NT[:, first:]], 1)
         if not torch.allclose(model.stream(later)[:, :first], want[:, :first], atol=1e-5):
             return True
     return False
@@ -226,9 +223,15 @@ def test_the_board_gives_the_reason_in_place_of_a_rank(tmp_path):
 @pytest.mark.parametrize(
     ("host", "task", "said"),
     [
-        (SMALL, "digits", "the host 'decoder' reads token ids; task 'digits' gives numbers."),
-        ({"name": "vit"}, "phonebook_256", "the host 'vit' reads numbers; task 'phonebook_256' gives token ids."),
-        ({"name": "bare"}, "shortest_path", "the host 'bare' reads numbers; task 'shortest_path' gives token ids."),
+        (SMALL, "digits", "the host 'decoder' reads token ids; task 'digits' gives images."),
+        ({"name": "vit"}, "phonebook_256", "the host 'vit' reads images; task 'phonebook_256' gives token ids."),
+        ({"name": "bare"}, "cifar10", "the host 'bare' reads vectors; task 'cifar10' gives images."),
+        (
+            {"name": "token_sum", "tokens": 4},
+            "digits",
+            "the host 'token_sum' reads features; task 'digits' gives images.",
+        ),
+        ({"name": "resnet"}, "norm", "the host 'resnet' reads images; task 'norm' gives features."),
     ],
 )
 def test_a_host_takes_what_it_can_read(host, task, said):
@@ -267,7 +270,7 @@ def test_a_layer_that_gives_nothing_leaves_the_stream_to_attention():
             return torch.zeros_like(x_BTD)
 
     host = decoder([Silent()], depth=1)
-    x_NCHW = ids()
-    before = F.embedding(x_NCHW.flatten(1), host.token_VD) + host.place_TD
+    ids_NT = ids()
+    before = F.embedding(ids_NT, host.token_VD) + host.place_TD
     (block,) = host.blocks
-    assert torch.allclose(host.stream(x_NCHW), before + block.attention(block.norm1(before)), atol=1e-6)
+    assert torch.allclose(host.stream(ids_NT), before + block.attention(block.norm1(before)), atol=1e-6)

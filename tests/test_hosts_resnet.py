@@ -1,5 +1,7 @@
 """The ResNet host: timm's own network but for the layers, and maps that are tokens row by row."""
 
+from dataclasses import astuple
+
 import pytest
 import torch
 from pydantic import ValidationError
@@ -44,7 +46,7 @@ class Convolutions(nn.Module):
 
 
 def images(task=CIFAR, count=2):
-    return torch.randn(count, *task.image, generator=torch.Generator().manual_seed(0))
+    return torch.randn(count, *astuple(task.inputs), generator=torch.Generator().manual_seed(0))
 
 
 def host(**settings):
@@ -72,7 +74,7 @@ def test_with_timms_own_blocks_for_layers_it_is_timms_network(residual):
         shared = {key: value for key, value in source.state_dict().items() if key in target.state_dict()}
         target.load_state_dict(shared, strict=False)
     # To rounding: the host lays maps out channels last, and convolutions then sum in another order.
-    torch.testing.assert_close(replaced.eval().logits(images()), whole.eval()(images()), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(replaced.eval().outputs(images())["class"], whole.eval()(images()), rtol=1e-4, atol=1e-5)
 
 
 def test_a_map_is_handed_over_row_by_row():
@@ -106,7 +108,7 @@ def test_with_the_residual_a_silent_layer_leaves_the_stream_and_without_it_nothi
         network.attach([Silent()])
         stream = []
         network.body.layer2[1].register_forward_hook(lambda _, given, out, seen=stream: seen.append((given[0], out)))
-        network.eval().logits(images())
+        network.eval().outputs(images())
         ((given, out),) = stream
         assert torch.equal(out, given.relu() if residual else torch.zeros_like(given))
 
@@ -118,14 +120,14 @@ def test_a_layer_meets_the_shape_it_was_promised(task, residual):
     shapes = layer_shapes(settings, task)
     model = build_model(settings, task, Built(make=lambda shape: Plain()), (1, 1, 1), {}, 0)
     call = Call(keep_inputs=True)
-    assert model.run(images(task), call).shape == (2, 10)
+    assert model.run(images(task), call)["class"].shape == (2, 10)
     assert [tuple(x_BTD.shape) for x_BTD in call.inputs] == [(2, s.tokens, s.dim) for s in shapes]
     assert [(s.dim, s.index, s.depth, s.kind) for s in shapes] == [
         (4, 0, 3, "map"),
         (4, 1, 3, "map"),
         (8, 2, 3, "map"),
     ]
-    side = task.image[1] // 2
+    side = task.inputs.height // 2
     assert [s.grid for s in shapes] == [(side, side), (side, side), (side // 4, side // 4)]
 
 
@@ -148,15 +150,15 @@ def test_the_hosts_weights_depend_on_the_seed_and_not_on_the_variant():
 def test_variants_of_tokens_and_of_maps_train_in_it(name, residual):
     model = model_of(name, host=SMALL | {"replace": [2], "residual": residual}, budget=40_000, task="cifar10")
     out = model(images())
-    out.outputs["logits"].square().sum().backward()
-    assert out.outputs["logits"].shape == (2, 10)
+    out.outputs["class"].square().sum().backward()
+    assert out.outputs["class"].shape == (2, 10)
     learnt = [parameter.grad is not None for layer in model.layers() for parameter in layer.parameters()]
     assert any(learnt)
 
 
 def test_no_image_depends_on_its_batch_mates():
     model = model_of("block_moe", host=SMALL | {"replace": [2]}, budget=40_000, task="cifar10").train()
-    together, alone = model.logits(images(count=3))[:1], model.logits(images(count=3)[:1])
+    together, alone = model.outputs(images(count=3))["class"][:1], model.outputs(images(count=3)[:1])["class"]
     torch.testing.assert_close(together, alone)
 
 

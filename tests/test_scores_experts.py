@@ -7,7 +7,20 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from hand_made import Plain, Table, always, digits, model_of, one_hots, own_expert, single_layer
+from hand_made import (
+    DIGITS,
+    Plain,
+    Table,
+    Toy,
+    always,
+    answer,
+    digits,
+    model_of,
+    one_hots,
+    own_expert,
+    single_layer,
+    split,
+)
 from moebench.contract import Routing
 from moebench.hosts.host import Call
 from moebench.scores.experts import (
@@ -18,10 +31,10 @@ from moebench.scores.experts import (
     polysemanticity,
 )
 from moebench.scores.routing import routing_summary
-from moebench.tasks import Split
-from moebench.training.evaluate import answer
+from moebench.training.evaluate import evaluate_task
 
 C = 8
+TOY = Toy((1, 1, C), C)
 BALANCED = one_hots(list(range(1, C)) * 5, C)  # class 0, which silence stands for, is never right
 
 
@@ -69,7 +82,7 @@ class TakesTurns(Table):
 def test_experts_on_different_tokens_of_an_input_do_not_meet():
     layer = TakesTurns(always(1.0, 1.0), torch.zeros(2, 2))
     model = single_layer(layer, image=(1, 4, 2), classes=2, grid=2)
-    assert output_cosine(model, Split(torch.ones(3, 1, 4, 2), torch.zeros(3, dtype=torch.long))) is None
+    assert output_cosine(model, split(torch.ones(3, 1, 4, 2), torch.zeros(3, dtype=torch.long))) is None
 
 
 @pytest.mark.parametrize("name", ["soft_moe", "sparse_topk"])
@@ -95,13 +108,13 @@ def test_looking_at_experts_leaves_the_models_mode(training):
     model = model_of("sparse_topk").train(training)
     output_cosine(model, digits("test", 5))
     routing_summary(model, digits("test", 5))
-    polysemanticity(model, digits("test", 5), answer(model, digits("test", 5)))
+    polysemanticity(model, DIGITS, digits("test", 5), evaluate_task(model, DIGITS, digits("test", 5)))
     assert {module.training for module in model.modules()} == {training}
 
 
 def poly(layer, data=BALANCED, **settings):
     model = hosted(layer, **settings)
-    return polysemanticity(model, data, answer(model, data))
+    return polysemanticity(model, TOY, data, evaluate_task(model, TOY, data))
 
 
 def test_experts_of_one_class_each_have_polysemanticity_0():
@@ -127,7 +140,7 @@ def test_the_relative_change_counts_and_an_expert_that_helps_may_also_hurt():
     before = answer(model, data).logits_NC.argmax(1)
     assert before.tolist() == [1, 1, 1, 2]
     # Expert 1: class 1 loses all (1), class 2 doubles (1). Expert 2: class 2 loses all, class 1 nothing.
-    assert polysemanticity(model, data, answer(model, data)) == pytest.approx(math.sqrt(1 / 2) / 2)
+    assert polysemanticity(model, TOY, data, evaluate_task(model, TOY, data)) == pytest.approx(math.sqrt(1 / 2) / 2)
 
 
 def test_experts_that_change_nothing_give_none():
@@ -139,9 +152,9 @@ def test_experts_that_change_nothing_give_none():
 def test_only_the_first_thousand_inputs_and_so_many_experts_are_looked_at(experts, looked_at):
     layer = Table(lambda x_BTD: torch.ones(len(x_BTD), experts), torch.zeros(experts, C), echo=1.0)
     model, data = hosted(layer), one_hots([1] * 1200, C)
-    whole = answer(model, data)
+    whole = evaluate_task(model, TOY, data)
     layer.inputs_met = 0
-    polysemanticity(model, data, whole)
+    polysemanticity(model, TOY, data, whole)
     assert layer.inputs_met == looked_at * 1000 == looked_at * POLYSEMANTICITY_INPUTS
 
 
@@ -155,10 +168,10 @@ def test_the_experts_looked_at_are_evenly_spaced_and_never_twice():
 def test_inputs_that_do_not_meet_an_expert_are_not_passed_again():
     layer = Table(own_expert, torch.eye(C))
     model = hosted(layer)
-    whole = answer(model, BALANCED)
+    whole = evaluate_task(model, TOY, BALANCED)
     layer.inputs_met = 0
-    assert polysemanticity(model, BALANCED, whole) == 0
-    assert layer.inputs_met == len(BALANCED.targets)
+    assert polysemanticity(model, TOY, BALANCED, whole) == 0
+    assert layer.inputs_met == len(BALANCED)
 
 
 class Dropping(Plain):
@@ -177,7 +190,7 @@ class Dropping(Plain):
 def test_drop_rate_and_coverage_by_hand():
     layer = Dropping([[True, True], [True, False], [False, False], [True, False]])
     model = single_layer(layer, image=(1, 4, 2), classes=2, grid=2).train()
-    data = Split(torch.zeros(7, 1, 4, 2), torch.zeros(7, dtype=torch.long))
+    data = split(torch.zeros(7, 1, 4, 2), torch.zeros(7, dtype=torch.long))
     assert routing_summary(model, data, batch=3) == {"drop_rate": 4 / 8, "token_coverage": 3 / 4}
     assert layer.modes == [False] * 3
 

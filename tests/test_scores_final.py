@@ -7,18 +7,16 @@ import numpy as np
 import pytest
 import torch
 
-from hand_made import SMALL_BUDGET, SMALL_HOST, digits, model_of, recipe
+from hand_made import DIGITS, SMALL_BUDGET, SMALL_HOST, answer, digits, model_of, recipe, train
 from moebench.execution.job import Job
 from moebench.execution.run_cell import run_cell
 from moebench.plugins.find import find_variant
 from moebench.plugins.identity import code_identity
 from moebench.runs import Cell
-from moebench.scores.final import final_scores, validation_scores
+from moebench.scores.final import scores_of
 from moebench.scores.information import class_information, dead_share, load_entropy, max_violation
 from moebench.tasks import get_task
 from moebench.tasks.image_task import ImageTask
-from moebench.training.evaluate import answer
-from moebench.training.loop import train
 
 ALWAYS = {"validation_accuracy", "validation_loss_nats", "test_accuracy", "test_loss_nats", "specialization"}
 OF_SUBSETS = {
@@ -52,7 +50,7 @@ def scored(request):
     """(variant, model, scores) after a short training."""
     model = model_of(request.param)
     train(model, digits("train"), recipe(steps=60, batch=64, lr=5e-3))
-    return request.param, model, final_scores(model, digits("validation"), digits("test"), "fp32")
+    return request.param, model, scores_of(model, DIGITS, digits("validation"), digits("test"), "fp32")
 
 
 def test_the_record_has_exactly_these_scores(scored):
@@ -74,7 +72,7 @@ def test_a_null_and_nothing_else_has_a_reason(scored):
 def test_accuracies_are_those_of_the_answers(scored):
     _, model, scores = scored
     for part in ("validation", "test"):
-        logits_NC, targets = answer(model, digits(part)).logits_NC, digits(part).targets
+        logits_NC, targets = answer(model, digits(part)).logits_NC, digits(part).targets["class"]
         assert scores.values[f"{part}_accuracy"] == float((logits_NC.argmax(1) == targets).double().mean())
     assert scores.arrays["test_prediction_N"].tolist() == logits_NC.argmax(1).tolist()
     assert scores.arrays["test_prediction_N"].dtype == np.int16
@@ -88,7 +86,7 @@ def test_routing_is_described_on_validation_and_classes_on_test(scored):
         assert set(scores.arrays) == {"test_prediction_N"}
         return
     seen, test = answer(model, digits("validation")).masses, answer(model, digits("test")).masses
-    targets = digits("test").targets
+    targets = digits("test").targets["class"]
     for key, of_layer in (("load_entropy", load_entropy), ("dead_share", dead_share), ("max_violation", max_violation)):
         assert scores.values[key] == pytest.approx(sum(of_layer(mass_NE) for mass_NE in seen) / 2)
     expected = sum(class_information(mass_NE, targets) for mass_NE in test) / 2
@@ -102,7 +100,7 @@ def test_routing_is_described_on_validation_and_classes_on_test(scored):
 def test_scoring_is_repeatable_and_leaves_the_model_and_the_random_numbers(scored):
     _, model, _ = scored
     state, weights = torch.get_rng_state(), {name: value.clone() for name, value in model.state_dict().items()}
-    one, again = (final_scores(model, digits("validation", 90), digits("test", 90), "fp32") for _ in range(2))
+    one, again = (scores_of(model, DIGITS, digits("validation", 90), digits("test", 90), "fp32") for _ in range(2))
     assert one.values == again.values
     assert torch.equal(torch.get_rng_state(), state)
     assert all(torch.equal(weights[name], value) for name, value in model.state_dict().items())
@@ -111,7 +109,7 @@ def test_scoring_is_repeatable_and_leaves_the_model_and_the_random_numbers(score
 def test_scores_in_bf16_are_near_those_in_fp32(scored):
     _, model, _ = scored
     exact, rounded = (
-        final_scores(model, digits("validation", 90), digits("test", 90), precision).values
+        scores_of(model, DIGITS, digits("validation", 90), digits("test", 90), precision).values
         for precision in ("fp32", "bf16")
     )
     assert rounded["test_loss_nats"] == pytest.approx(exact["test_loss_nats"], rel=0.05)
@@ -125,14 +123,13 @@ def test_a_model_that_went_to_nan_is_scored_without_a_crash_and_shows_it(name):
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.fill_(math.nan)
-    scores = final_scores(model, digits("validation", 40), digits("test", 40), "fp32")
+    scores = scores_of(model, DIGITS, digits("validation", 40), digits("test", 40), "fp32")
     assert math.isnan(scores.values["validation_loss_nats"])
 
 
 def test_tuning_sees_validation_scores_alone():
-    scores, answers = validation_scores(model_of("soft_moe"), digits("validation"), "fp32")
+    scores = scores_of(model_of("soft_moe"), DIGITS, digits("validation"), None, "fp32")
     assert set(scores.values) == {"validation_accuracy", "validation_loss_nats"}
-    assert len(answers.logits_NC) == len(digits("validation").targets)
 
 
 @pytest.mark.parametrize(

@@ -4,16 +4,29 @@ import pytest
 import torch
 from torch import nn
 
-from hand_made import Plain, Table, always, digits, model_of, one_hots, own_expert, recipe, single_layer
+from hand_made import (
+    DIGITS,
+    Plain,
+    Table,
+    Toy,
+    always,
+    digits,
+    model_of,
+    one_hots,
+    own_expert,
+    recipe,
+    single_layer,
+    split,
+    train,
+)
 from moebench.board.shares import LEAST_DEPENDENCE, SHARES
-from moebench.scores.final import final_scores
+from moebench.scores.final import scores_of
 from moebench.scores.specialization import specialization
 from moebench.subset.scores import mean_mass
-from moebench.tasks import Split
-from moebench.training.evaluate import answer
-from moebench.training.loop import train
+from moebench.training.evaluate import evaluate_task
 
 C = 8
+TOY = Toy((1, 1, C), C)
 BALANCED = one_hots(list(range(C)) * 20, C)
 
 
@@ -22,8 +35,9 @@ def hosted(layer, **settings):
     return single_layer(layer, image=(1, 1, C), classes=C, head=torch.eye(C), grid=1, **settings)
 
 
-def measured(model, test=BALANCED, validation=BALANCED):
-    return specialization(model, test, answer(model, test), mean_mass(answer(model, validation)))
+def measured(model, test=BALANCED, validation=BALANCED, task=TOY):
+    on_test, on_validation = (evaluate_task(model, task, data) for data in (test, validation))
+    return specialization(model, task, test, on_test, mean_mass(on_validation))
 
 
 def oracle():
@@ -55,7 +69,7 @@ def test_a_trained_layer_with_a_collapsed_router_scores_0(name):
     for parameter in model.layers()[0].router.parameters():
         nn.init.zeros_(parameter).requires_grad_(False)
     train(model, digits("train"), recipe(steps=120, batch=64, lr=1e-2))
-    found = measured(model, digits("test"), digits("validation"))
+    found = measured(model, digits("test"), digits("validation"), DIGITS)
     assert found.scores["accuracy_all_experts"] - found.scores["accuracy_no_experts"] > 0.3
     assert found.value == 0
 
@@ -122,12 +136,12 @@ def test_too_little_dependence_or_too_few_inputs_to_see_it_give_null(share, inpu
 def test_static_experts_are_fitted_on_validation_and_not_on_test():
     """On validation expert 3 is the busiest, on test expert 5."""
     validation, test = one_hots([3] * 9 + list(range(C)), C), one_hots([5] * 9 + list(range(C)), C)
-    scores = final_scores(hosted(oracle()), validation, test, "fp32").values
+    scores = scores_of(hosted(oracle()), TOY, validation, test, "fp32").values
     assert scores["accuracy_static_1_8"] == pytest.approx(2 / 17)  # one of class 3, and class 0 by default
 
 
 def test_selected_experts_are_chosen_for_each_test_input():
-    scores = final_scores(hosted(oracle()), one_hots([3] * 9 + list(range(C)), C), BALANCED, "fp32").values
+    scores = scores_of(hosted(oracle()), TOY, one_hots([3] * 9 + list(range(C)), C), BALANCED, "fp32").values
     assert scores["accuracy_selected_1_8"] == 1
 
 
@@ -154,7 +168,7 @@ def test_inputs_without_any_mass_do_not_spoil_the_mass_kept():
 
 def test_no_inputs_of_a_class_and_a_hopeless_model_are_survived():
     targets = torch.ones(40, dtype=torch.long)
-    hopeless = Split(BALANCED.inputs[:40] * 0, targets)
+    hopeless = split(BALANCED.inputs[:40] * 0, targets)
     found = measured(hosted(oracle()), hopeless)
     assert found.value is None
     assert found.scores["retained_1_8"] == 0

@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from hand_made import Plain, Split, digits, model_of, single_layer
+from hand_made import DIGITS, Plain, digits, model_of, single_layer, split
 from moebench.scores.timing import WARM_UP, Stopwatch
+from moebench.tasks import get_task
 
 PARTS = {"forward_ms", "forward_batch1_ms", "layers_ms", "train_step_ms"}
 
@@ -18,7 +19,7 @@ def weights(model):
 def test_every_part_takes_time_and_the_finalist_keeps_its_weights(name, precision):
     model = model_of(name)
     before = weights(model)
-    stopwatch = Stopwatch(model, digits("validation"), 16, precision, repeats=3)
+    stopwatch = Stopwatch(model, digits("validation"), DIGITS.loss, 16, precision, repeats=3)
     stopwatch.warm_up()
     times = stopwatch.measure()
     assert times.keys() == PARTS
@@ -30,11 +31,20 @@ def test_every_part_takes_time_and_the_finalist_keeps_its_weights(name, precisio
     assert not model.training
 
 
+def test_a_training_step_is_timed_with_the_tasks_own_loss():
+    """Of a sequence, whose logits are (B, A, O)."""
+    task = get_task("phonebook_256")
+    host = {"name": "decoder", "dim": 16, "depth": 1, "heads": 2}
+    model = model_of("dense", host=host, task="phonebook_256")
+    times = Stopwatch(model, task.load("validation")[:8], task.loss, 8, "fp32", repeats=1).measure()
+    assert times.keys() == PARTS
+
+
 def watched(data_count=5, batch=8, repeats=2):
     layer = Plain()
     model = single_layer(layer, image=(1, 1, 2), classes=2, grid=1)
-    data = Split(torch.arange(2.0 * data_count).view(-1, 1, 1, 2), torch.arange(data_count) % 2)
-    return layer, Stopwatch(model, data, batch, "fp32", repeats)
+    data = split(torch.arange(2.0 * data_count).view(-1, 1, 1, 2), torch.arange(data_count) % 2)
+    return layer, Stopwatch(model, data, DIGITS.loss, batch, "fp32", repeats)
 
 
 def test_the_batch_is_filled_from_the_beginning_where_data_are_few():

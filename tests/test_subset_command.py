@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from hand_made import SMALL_BUDGET, SMALL_HOST, digits
+from hand_made import SMALL_BUDGET, SMALL_HOST, accuracy, digits
 from moebench.cli.main import main
 from moebench.errors import PluginError, ResultsError, UsageError
 from moebench.execution.job import Job
@@ -23,7 +23,6 @@ from moebench.runs.find import find_record
 from moebench.subset.infer import RULES, subset_inference
 from moebench.subset.scores import SCORES
 from moebench.tasks import get_task
-from moebench.training.evaluate import accuracy
 
 CPU = torch.device("cpu")
 
@@ -131,12 +130,14 @@ def test_the_table_shows_what_each_way_keeps_and_costs(world, said):
     assert list(rows) == ["all 8 experts", "2 of 8, combine_sum, as_is", "random 2 of 8"]
     model = load_trained(Store(results), record, CPU)
     test = digits("test")
-    everyone, chosen = (accuracy(subset_inference(model, test, k).logits_NC, test.targets) for k in (8, 2))
+    everyone, chosen = (
+        accuracy(subset_inference(model, test, k).values["class"], test.targets["class"]) for k in (8, 2)
+    )
     assert everyone == record.scores["test_accuracy"]
     assert rows["all 8 experts"][0][:2] == [f"{everyone:.3f}", "1.000"]
     assert rows["2 of 8, combine_sum, as_is"][0][:2] == [f"{chosen:.3f}", f"{chosen / everyone:.3f}"]
-    draws = [subset_inference(model, test, 2, score="random", seed=seed).logits_NC for seed in range(10)]
-    by_chance = sum(accuracy(logits_NC, test.targets) for logits_NC in draws) / 10
+    draws = [subset_inference(model, test, 2, score="random", seed=seed).values["class"] for seed in range(10)]
+    by_chance = sum(accuracy(logits_NC, test.targets["class"]) for logits_NC in draws) / 10
     assert rows["random 2 of 8"][0][0] == f"{by_chance:.3f}"
     for word in ("batch 1", "batch 5", "FLOPs per input", "peak memory"):
         assert word in out
@@ -144,7 +145,7 @@ def test_the_table_shows_what_each_way_keeps_and_costs(world, said):
     assert first.count("ms") == layers.count("ms") == 2
     assert sum(word.endswith("x)") for word in first) == 3
     flat = " ".join(out.split())
-    assert f"accuracy on {len(test.targets)} test inputs" in flat
+    assert f"accuracy on {len(test)} test inputs" in flat
     assert "in turns in one process" in flat
     assert "cpu (" in flat
     assert "diagnostic" not in flat
@@ -169,8 +170,8 @@ def test_static_is_fitted_on_validation_data(world, said):
     with torch.no_grad():
         routings = model(validation.inputs).routings
     fitted = [routing.mass_BE.double().mean(0) for routing in routings]
-    logits_NC = subset_inference(model, test, 3, score="static", fitted=fitted).logits_NC
-    assert table_of(out)["3 of 8, static, as_is"][0][0] == f"{accuracy(logits_NC, test.targets):.3f}"
+    logits_NC = subset_inference(model, test, 3, score="static", fitted=fitted).values["class"]
+    assert table_of(out)["3 of 8, static, as_is"][0][0] == f"{accuracy(logits_NC, test.targets['class']):.3f}"
 
 
 def test_accuracies_that_are_not_the_records_are_said(world, said, tmp_path):
@@ -315,12 +316,6 @@ def test_a_variant_from_a_file_is_found_where_a_suite_here_had_it(world, tmp_pat
     file.unlink()
     with pytest.raises(PluginError, match="is of 'SoftMoE', which is not installed"):
         load_trained(Store(tmp_path), record, CPU)
-
-
-def test_a_task_without_classes_is_refused(world, said, tmp_path):
-    record = edited(world, "soft", tmp_path, cell={"task": "norm"})
-    words = sentence(said(record.identity, "--experts", 2, "--results", tmp_path))
-    assert words.endswith("on task 'norm', which has no classes; a subset is judged by its accuracy.")
 
 
 def test_the_help_names_every_score_and_rule(said):

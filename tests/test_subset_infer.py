@@ -7,14 +7,28 @@ import pytest
 import torch
 
 import moebench
-from hand_made import SMALL_HOST, Plain, Table, always, digits, model_of, one_hots, own_expert, recipe, single_layer
+from hand_made import (
+    DIGITS,
+    SMALL_HOST,
+    Plain,
+    Table,
+    accuracy,
+    always,
+    answer,
+    digits,
+    model_of,
+    one_hots,
+    own_expert,
+    recipe,
+    single_layer,
+    train,
+)
 from moebench.errors import UnknownNameError, UsageError
 from moebench.hosts import host_settings
 from moebench.hosts.build import build_host
 from moebench.subset.infer import ALL, experts_of, fit_static, subset_inference, subset_of
 from moebench.tasks import get_task
-from moebench.training.evaluate import accuracy, answer
-from moebench.training.loop import train
+from moebench.tasks.classes import correct
 
 DATA = digits("test", 60)
 ROUTED = ["soft_moe", "sparse_topk"]
@@ -36,7 +50,7 @@ def by_hand(model, data, k, key=lambda visit: visit.routing.mass_BE):
         return torch.zeros_like(visit.routing.mass_BE, dtype=torch.bool).scatter(1, kept_Bk, True)
 
     with torch.no_grad():
-        return model.eval()(data.inputs, select=select).outputs["logits"]
+        return model.eval()(data.inputs, select=select).outputs["class"]
 
 
 @pytest.mark.parametrize("name", ROUTED)
@@ -44,7 +58,7 @@ def by_hand(model, data, k, key=lambda visit: visit.routing.mass_BE):
 def test_the_k_experts_of_largest_mass_act_in_every_layer_on_the_masked_stream(name, k):
     model = model_of(name)
     answers = subset_inference(model, DATA, k)
-    assert torch.allclose(answers.logits_NC, by_hand(model, DATA, k), atol=1e-5)
+    assert torch.allclose(answers.values["class"], by_hand(model, DATA, k), atol=1e-5)
     assert answers.masses[0].shape == (60, 8)
 
 
@@ -53,21 +67,21 @@ def test_the_k_experts_of_largest_mass_act_in_every_layer_on_the_masked_stream(n
 def test_all_experts_by_any_score_are_the_whole_model(name, score):
     model = model_of(name)
     whole = answer(model, DATA).logits_NC
-    assert torch.allclose(subset_inference(model, DATA, 8, score=score).logits_NC, whole, atol=1e-5)
-    assert not torch.allclose(subset_inference(model, DATA, 2, score=score).logits_NC, whole, atol=1e-3)
+    assert torch.allclose(subset_inference(model, DATA, 8, score=score).values["class"], whole, atol=1e-5)
+    assert not torch.allclose(subset_inference(model, DATA, 2, score=score).values["class"], whole, atol=1e-3)
 
 
 @pytest.mark.parametrize("name", ROUTED)
 def test_experts_that_no_input_chose_are_not_computed(name):
     model = model_of(name)
     fitted = fit_static(model, DATA)
-    before = subset_inference(model, DATA, 3, score="static", fitted=fitted).logits_NC
+    before = subset_inference(model, DATA, 3, score="static", fitted=fitted).values["class"]
     with torch.no_grad():
         for layer, mean_E in zip(model.layers(), fitted, strict=True):
             idle = mean_E.argsort(descending=True)[3:]
             for parameter, axis in layer.expert_parameters().items():
                 layer.get_parameter(parameter).index_fill_(axis, idle, torch.nan)
-    after = subset_inference(model, DATA, 3, score="static", fitted=fitted).logits_NC
+    after = subset_inference(model, DATA, 3, score="static", fitted=fitted).values["class"]
     assert torch.equal(before, after)
     assert answer(model, DATA).logits_NC.isnan().all()
 
@@ -76,14 +90,14 @@ def test_the_right_experts_suffice_and_the_worst_do_not(trained):
     test = digits("test")
 
     def share_right(k, **how):
-        return accuracy(subset_inference(trained, test, k, **how).logits_NC, test.targets)
+        return accuracy(subset_inference(trained, test, k, **how).values["class"], test.targets["class"])
 
     fitted = fit_static(trained, digits("validation"))
     selected, by_chance, worst = (share_right(8, score=score) for score in ("combine_sum", "random", "worst"))
     assert selected > by_chance + 0.02
     assert by_chance > worst + 0.02
     assert share_right(8, score="static", fitted=fitted) > worst + 0.02
-    assert share_right(16) == accuracy(answer(trained, test).logits_NC, test.targets) > 0.85
+    assert share_right(16) == accuracy(answer(trained, test).logits_NC, test.targets["class"]) > 0.85
 
 
 def test_renormalised_weights_by_hand(trained):
@@ -97,9 +111,9 @@ def test_renormalised_weights_by_hand(trained):
         kept_BT1 = (layer.combine_weights(routing) * keep_BE.unsqueeze(1)).sum(2, keepdim=True)
         expected = trained.head((layer.compute(x_BTD, routing, keep_BE) / kept_BT1).flatten(1))
     got = {rule: subset_inference(trained, DATA, 4, rule=rule) for rule in ("as_is", "renormalise", "mask_logits")}
-    assert torch.allclose(got["renormalise"].logits_NC, expected, atol=1e-4)
-    assert torch.allclose(got["mask_logits"].logits_NC, expected, atol=1e-4)
-    assert not torch.allclose(got["as_is"].logits_NC, expected, atol=0.1)
+    assert torch.allclose(got["renormalise"].values["class"], expected, atol=1e-4)
+    assert torch.allclose(got["mask_logits"].values["class"], expected, atol=1e-4)
+    assert not torch.allclose(got["as_is"].values["class"], expected, atol=0.1)
     # The masses are those before the choice, whatever the rule.
     assert all(torch.equal(each.masses[0], got["as_is"].masses[0]) for each in got.values())
 
@@ -107,20 +121,22 @@ def test_renormalised_weights_by_hand(trained):
 @pytest.mark.parametrize("score", ["combine_sum", "dispatch", "random"])
 def test_neither_batches_nor_batch_mates_change_an_answer(score):
     model = model_of("soft_moe", host={"name": "single_layer", "grid": 2})
-    whole, parts = (subset_inference(model, DATA, 3, score=score, batch=batch).logits_NC for batch in (60, 7))
+    whole, parts = (subset_inference(model, DATA, 3, score=score, batch=batch).values["class"] for batch in (60, 7))
     assert torch.allclose(whole, parts, atol=1e-5)
 
 
 def test_random_subsets_are_those_of_the_seed():
     model = model_of("soft_moe")
-    one, again, other = (subset_inference(model, DATA, 2, score="random", seed=seed).logits_NC for seed in (1, 1, 2))
+    one, again, other = (
+        subset_inference(model, DATA, 2, score="random", seed=seed).values["class"] for seed in (1, 1, 2)
+    )
     assert torch.equal(one, again)
     assert not torch.allclose(one, other, atol=1e-3)
 
 
 def test_bf16_is_near_fp32():
     model = model_of("soft_moe")
-    exact, rounded = (subset_inference(model, DATA, 4, precision=each).logits_NC for each in ("fp32", "bf16"))
+    exact, rounded = (subset_inference(model, DATA, 4, precision=each).values["class"] for each in ("fp32", "bf16"))
     assert not torch.equal(exact, rounded)
     near = (exact - rounded).abs().amax(1) < 0.05
     assert near.double().mean() > 0.9  # a rounded mass may choose another expert
@@ -130,8 +146,8 @@ def test_an_oracle_needs_one_expert():
     layer = Table(own_expert, torch.eye(4))
     model = single_layer(layer, image=(1, 1, 4), classes=4, head=torch.eye(4), grid=1)
     data = one_hots([0, 1, 2, 3], 4)
-    assert accuracy(subset_inference(model, data, 1).logits_NC, data.targets) == 1
-    assert accuracy(subset_inference(model, data, 3, score="worst").logits_NC, data.targets) == 1 / 4
+    assert accuracy(subset_inference(model, data, 1).values["class"], data.targets["class"]) == 1
+    assert accuracy(subset_inference(model, data, 3, score="worst").values["class"], data.targets["class"]) == 1 / 4
 
 
 @pytest.mark.parametrize("k", [0, 9, -1, True, 2.0, "3"])
@@ -207,7 +223,10 @@ def test_fitting_static_is_the_mean_mass_of_the_whole_model():
 
 def test_all_is_the_whole_model_without_a_selection():
     model = model_of("soft_moe")
-    assert torch.equal(ALL.answer(model, DATA).logits_NC, answer(model, DATA).logits_NC)
+    right_N = ALL.evaluate(model, DIGITS, DATA).values["accuracy"]
+    class_N = DATA.targets["class"]
+    assert torch.equal(right_N, correct(answer(model, DATA).logits_NC, class_N))
+    assert ALL.score(model, DIGITS, DATA) == float(right_N.mean())
     assert ALL.call().select is None
 
 

@@ -3,12 +3,12 @@
 import pytest
 import torch
 
-from hand_made import Plain, Table, digits, model_of
+from hand_made import Plain, Table, answer, digits, model_of
 from moebench.contract import Routing
 from moebench.errors import UnknownNameError, UsageError
 from moebench.hosts.host import Call, Visit
 from moebench.subset.scores import NOTES, SCORES, check_score, mean_mass, score_named, scores_of
-from moebench.training.evaluate import Answers, answer
+from moebench.training.evaluate import Evaluation
 
 # One input of two tokens, three experts: the order of the experts differs from score to score.
 COMBINE_BTE = torch.tensor([[[0.5, 0.4, 0.1], [0.0, 0.4, 0.6]]])
@@ -142,9 +142,9 @@ def test_notes_are_of_scores():
 
 def test_mean_mass_is_the_mean_over_inputs_per_layer():
     mass_NE = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 1.0], [1.0, 2.0]])
-    means = mean_mass(Answers(torch.zeros(4, 2), (mass_NE, 2 * mass_NE)))
+    means = mean_mass(Evaluation({}, (mass_NE, 2 * mass_NE)))
     assert [mean_E.tolist() for mean_E in means] == [[0.5, 1.0], [1.0, 2.0]]
-    assert mean_mass(Answers(torch.zeros(4, 2), (mass_NE, None))) is None
+    assert mean_mass(Evaluation({}, (mass_NE, None))) is None
     assert mean_mass(answer(model_of("dense"), digits("test", 3))) is None
 
 

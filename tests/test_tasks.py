@@ -3,13 +3,14 @@
 import subprocess
 import sys
 import zlib
+from dataclasses import astuple
 
 import numpy as np
 import pytest
 import torch
 
 from moebench.errors import UnknownNameError
-from moebench.tasks import TASKS, augment_batch, get_task
+from moebench.tasks import TASKS, Image, augment_batch, get_task
 from moebench.tasks.partition import OfficialTest, ThreeWay, stratified
 from moebench.tasks.pixels import Pixels, channel_stats, content_digest
 
@@ -23,7 +24,7 @@ def rows_as_bytes(split):
 
 def test_listing_tasks_pays_for_no_heavy_library():
     code = (
-        "import sys; from moebench.tasks import TASKS, get_task\n"
+        "import sys; from moebench.tasks import TASKS, Image, get_task\n"
         "assert [t.info.name for t in TASKS.values()] == list(TASKS)\n"
         "get_task('digits').fingerprint(None)\n"
         "heavy = {'torch', 'numpy', 'sklearn', 'pyarrow', 'torchvision', 'PIL'} & set(sys.modules)\n"
@@ -43,15 +44,15 @@ def test_a_misspelt_task_or_part_is_answered_with_the_nearest():
 def test_what_is_known_of_a_task_agrees_with_itself(name):
     info = get_task(name).info
     assert info.name == name
-    if info.objective == "classification":
-        assert info.floor == 1 / info.classes
-    assert len(info.image) == 3
+    if get_task(name).class_target is not None:
+        assert info.headline.floor == 1 / info.outputs
+        assert isinstance(info.inputs, Image)
     assert get_task(name).augment == ("crop-flip" if name == "cifar10" else None)
 
 
 def test_digits_parts_share_no_image_row_and_cover_the_set():
     parts = {part: get_task("digits").load(part, None) for part in PARTS}
-    assert [len(parts[part].targets) for part in PARTS] == [1077, 360, 360]
+    assert [len(parts[part]) for part in PARTS] == [1077, 360, 360]
     labels = get_task("digits").source.read("all", None).labels_N
     assert sorted(np.concatenate(list(ThreeWay().rows(labels).values()))) == list(range(1797))
     bags = {part: set(rows_as_bytes(split)) for part, split in parts.items()}
@@ -62,7 +63,7 @@ def test_digits_parts_share_no_image_row_and_cover_the_set():
 
 def test_digits_classes_keep_their_proportions():
     for part, low, high in (("train", 104, 109), ("validation", 35, 37), ("test", 35, 37)):
-        counts = get_task("digits").load(part, None).targets.bincount()
+        counts = get_task("digits").load(part, None).targets["class"].bincount()
         assert len(counts) == 10
         assert low <= counts.min()
         assert counts.max() <= high
@@ -70,9 +71,9 @@ def test_digits_classes_keep_their_proportions():
 
 def test_digits_are_normalised_by_the_training_part_alone():
     train, test = (get_task("digits").load(part, None) for part in ("train", "test"))
-    assert train.inputs.shape[1:] == get_task("digits").info.image
+    assert train.inputs.shape[1:] == astuple(get_task("digits").info.inputs)
     assert train.inputs.dtype == torch.float32
-    assert train.targets.dtype == torch.int64
+    assert train.targets["class"].dtype == torch.int64
     assert train.inputs.mean().abs() < 1e-6
     assert (train.inputs.std(correction=0) - 1).abs() < 1e-6
     assert test.inputs.mean().abs() > 1e-3

@@ -3,6 +3,7 @@
 import gzip
 import os
 import struct
+from dataclasses import astuple
 from pathlib import Path
 
 import numpy as np
@@ -67,13 +68,13 @@ def test_every_layout_that_people_have_is_found(tmp_path, below, suffix):
     arrays = write_set(tmp_path / below, suffix)
     test = load("test", tmp_path)
     assert test.inputs.shape == (12, 1, 28, 28)
-    assert test.targets.tolist() == arrays[TEST_LABELS].tolist()
+    assert test.targets["class"].tolist() == arrays[TEST_LABELS].tolist()
 
 
 @pytest.mark.parametrize("below", [".", "mnist", "MNIST/raw"])
 def test_mnist_has_the_same_layouts(tmp_path, below):
     write_set(tmp_path / below)
-    assert len(get_task("mnist").load("train", tmp_path).targets) == 50
+    assert len(get_task("mnist").load("train", tmp_path)) == 50
 
 
 def test_plain_and_gzipped_files_have_one_digest_and_two_fingerprints(tmp_path):
@@ -88,13 +89,13 @@ def test_parts_hold_the_right_rows_and_no_test_row_reaches_the_tuner(tmp_path):
     arrays = write_set(tmp_path)
     train, validation, test = (load(part, tmp_path) for part in ("train", "validation", "test"))
     assert len(row_set(train) | row_set(validation) | row_set(test)) == 72
-    assert validation.targets.bincount().tolist() == [1] * 10
+    assert validation.targets["class"].bincount().tolist() == [1] * 10
     images, labels = arrays[IMAGES].astype(np.float64), arrays[LABELS]
     # Inverting the normalisation gives back the pixels, each beside its own label.
     pixels_of = {image.astype(np.uint8).tobytes(): label for image, label in zip(images, labels, strict=True)}
     mean, std = training_statistics(images, train)
     for split in (train, validation):
-        for image, target in zip(split.inputs[:, 0].double() * std + mean, split.targets, strict=True):
+        for image, target in zip(split.inputs[:, 0].double() * std + mean, split.targets["class"], strict=True):
             assert pixels_of[image.round().numpy().astype(np.uint8).tobytes()] == target
     np.testing.assert_allclose(test.inputs[:, 0], (arrays[TEST_IMAGES] - mean) / std, atol=1e-5)
 
@@ -119,7 +120,7 @@ def test_train_and_validation_do_not_depend_on_the_test_set(tmp_path):
     for part in ("train", "validation"):
         one, two = load(part, tmp_path / "a"), load(part, tmp_path / "b")
         assert torch.equal(one.inputs, two.inputs)
-        assert torch.equal(one.targets, two.targets)
+        assert torch.equal(one.targets["class"], two.targets["class"])
     task = get_task("fashion_mnist")
     assert task.digest(tmp_path / "a") != task.digest(tmp_path / "b")
 
@@ -128,8 +129,8 @@ def test_train_and_validation_do_not_open_the_test_files(tmp_path):
     write_set(tmp_path)
     (tmp_path / TEST_LABELS).write_bytes(b"")
     (tmp_path / TEST_IMAGES).write_bytes(b"")
-    assert len(load("train", tmp_path).targets) == 50
-    assert len(load("validation", tmp_path).targets) == 10
+    assert len(load("train", tmp_path)) == 50
+    assert len(load("validation", tmp_path)) == 10
     with pytest.raises(DataError):
         load("test", tmp_path)
 
@@ -194,7 +195,7 @@ def test_files_that_do_not_fit_together_are_refused(tmp_path, changed, says):
 def test_mnist_under_the_same_names_is_not_taken_for_fashion_mnist(tmp_path):
     labels = np.array([5, 0, 4, 1, 9, 2, 1, 3, 1, 4, 3, 5, 3, 6, 1, 7, 2, 8, 6, 9] * 3)
     write_set(tmp_path, **{LABELS: labels})
-    assert len(get_task("mnist").load("train", tmp_path).targets) == 50
+    assert len(get_task("mnist").load("train", tmp_path)) == 50
     for part in ("train", "test"):
         with pytest.raises(DataError, match="is of MNIST, whose files have the same names"):
             load(part, tmp_path)
@@ -223,7 +224,7 @@ def test_without_a_name_the_variable_comes_before_the_cache(tmp_path, monkeypatc
     assert task.fingerprint(None) == task.fingerprint(tmp_path / "mine") != in_cache
     monkeypatch.setenv("MOEBENCH_DATA", str(tmp_path / "without"))
     assert task.fingerprint(None) == in_cache
-    assert len(task.load("train", None).targets) == 50
+    assert len(task.load("train", None)) == 50
 
 
 def test_a_missing_file_of_the_four_is_the_one_that_is_asked_for(tmp_path):
@@ -257,8 +258,8 @@ def test_the_whole_of_fashion_mnist_from_debians_package():
     assert task.digest(None) == "167c29b3fa2817e612e9"
     assert task.label(None) == task.info.label == "Fashion-MNIST"
     train, validation = task.load("train", None), task.load("validation", None)
-    assert train.targets.bincount().tolist() == [5000] * 10
-    assert validation.targets.bincount().tolist() == [1000] * 10
-    assert train.inputs.shape == (50_000, *task.info.image)
+    assert train.targets["class"].bincount().tolist() == [5000] * 10
+    assert validation.targets["class"].bincount().tolist() == [1000] * 10
+    assert train.inputs.shape == (50_000, *astuple(task.info.inputs))
     assert abs(train.inputs.mean()) < 1e-4
     assert abs(train.inputs.std() - 1) < 1e-4

@@ -1,24 +1,27 @@
 """The norm task of arXiv 2409.00879, appendix C, its host, and how a number is learnt and scored."""
 
 import math
+from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
 from torch import nn
 
 from hand_made import Plain
-from moebench.errors import SuiteError, UnknownNameError
+from hand_made import train as train_on
+from moebench.errors import SuiteError, UnknownNameError, UsageError
 from moebench.hosts import host_settings, layer_shapes
 from moebench.hosts.build import build_host, build_model
 from moebench.plugins.find import find_variant
 from moebench.plugins.load import load_variant
-from moebench.scores.regression import regression_scores
+from moebench.scores.final import scores_of
 from moebench.tasks import Split, Stream, get_task
 from moebench.tasks.norm import HELD_OUT, VARIANCE, draw
-from moebench.training.loop import Recipe, train
-from moebench.training.objectives import loss_of
+from moebench.training.loop import Recipe
 
 NORM = get_task("norm")
+train = partial(train_on, loss=NORM.loss)
 
 
 def host(**settings):
@@ -41,7 +44,6 @@ def recipe(**changes):
         "precision": "fp32",
         "augment": None,
         "seed": 0,
-        "objective": "regression",
         "optimiser": "adam",
     }
     return Recipe(**(given | changes))
@@ -49,23 +51,23 @@ def recipe(**changes):
 
 def test_the_target_is_the_norm_of_ten_gaussian_entries():
     data = draw(20_000, torch.Generator().manual_seed(3))
-    x_NX = data.inputs.flatten(1)
-    assert data.inputs.shape == (20_000, 1, 1, 10)
+    x_NX = data.inputs
+    assert data.inputs.shape == (20_000, 10)
     assert float(x_NX.std()) == pytest.approx(5, rel=0.01)
-    assert torch.allclose(data.targets, (x_NX**2).sum(1).sqrt())
+    assert torch.allclose(data.targets["norm"], (x_NX**2).sum(1).sqrt())
 
 
 def test_the_floor_is_the_error_of_the_best_constant():
     exact = 25 * (10 - 2 * (math.gamma(5.5) / math.gamma(5)) ** 2)
     assert pytest.approx(exact, abs=1e-6) == VARIANCE
-    assert NORM.info.floor == VARIANCE
+    assert NORM.info.headline.floor == VARIANCE
     held_out = NORM.load("test")
-    assert float(held_out.targets.double().var()) == pytest.approx(VARIANCE, rel=0.02)
+    assert float(held_out.targets["norm"].double().var()) == pytest.approx(VARIANCE, rel=0.02)
 
 
 def test_held_out_sets_are_fixed_and_different_and_training_is_a_stream():
     validation, test = NORM.load("validation"), NORM.load("test")
-    assert len(test.targets) == HELD_OUT
+    assert len(test) == HELD_OUT
     assert torch.equal(test.inputs, NORM.load("test").inputs)
     assert not torch.equal(test.inputs, validation.inputs)
     assert isinstance(NORM.load("train"), Stream)
@@ -100,9 +102,9 @@ def test_micro_batches_of_a_stream_add_up_to_the_batch():
 
 def test_it_learns():
     learner = model(experts=10)
-    before = regression_scores(learner, NORM.load("validation"), None, "fp32").values["validation_mse"]
+    before = scores_of(learner, NORM, NORM.load("validation"), None, "fp32").values["validation_mse"]
     curves = train(learner, NORM.load("train"), recipe(steps=300, batch=500))
-    scores = regression_scores(learner, NORM.load("validation"), NORM.load("test"), "fp32").values
+    scores = scores_of(learner, NORM, NORM.load("validation"), NORM.load("test"), "fp32").values
     assert scores["validation_mse"] < 0.5 * before
     assert scores["test_mse"] < 25
     assert curves.loss_S[-20:].mean() == pytest.approx(scores["test_mse"], rel=0.3)
@@ -111,10 +113,10 @@ def test_it_learns():
 def test_the_scores_are_mean_squares_beside_the_constants():
     class Zero(nn.Module):
         def run(self, x, call):
-            return torch.zeros(len(x), 1)
+            return {"norm": torch.zeros(len(x), 1)}
 
-    data = Split(torch.zeros(2, 1, 1, 10), torch.tensor([1.0, 3.0]))
-    scores = regression_scores(Zero(), data, None, "fp32").values
+    data = Split(torch.zeros(2, 10), {"norm": torch.tensor([1.0, 3.0])})
+    scores = scores_of(Zero(), NORM, data, None, "fp32").values
     assert scores == {"validation_mse": 5.0, "validation_constant_mse": 1.0}
 
 
@@ -123,10 +125,10 @@ def test_token_sum_is_the_fixed_sum_of_all_outputs(residual):
     whole = build_host(host(residual=residual), NORM.info)
     layer = Plain()
     whole.attach([layer])
-    x_NCHW = torch.randn(3, 1, 1, 10)
-    y_BTD = layer(x_NCHW.view(3, 5, 2))
-    expected = y_BTD.sum((1, 2)) + (x_NCHW.sum((1, 2, 3)) if residual else 0)
-    assert torch.allclose(whole.logits(x_NCHW), expected.unsqueeze(1), atol=1e-5)
+    x_NF = torch.randn(3, 10)
+    y_BTD = layer(x_NF.view(3, 5, 2))
+    expected = y_BTD.sum((1, 2)) + (x_NF.sum(1) if residual else 0)
+    assert torch.allclose(whole.outputs(x_NF)["norm"], expected.unsqueeze(1), atol=1e-5)
     assert [name for name, _ in whole.named_parameters() if "site" not in name] == []
 
 
@@ -136,19 +138,12 @@ def test_the_two_tokenisations(tokens, dim):
     assert (shape.tokens, shape.dim, shape.out_dim, shape.activation, shape.bias) == (tokens, dim, dim, "relu", False)
 
 
-@pytest.mark.parametrize(("tokens", "task"), [(3, "norm"), (4, "digits")])
-def test_what_the_host_cannot_cut_or_answer_is_refused(tokens, task):
-    with pytest.raises(SuiteError, match=f"gives one number from {tokens} equal tokens; task '{task}'"):
-        layer_shapes(host(tokens=tokens), get_task(task).info)
-
-
-def test_losses():
-    output, target = torch.tensor([[1.0], [4.0]]), torch.tensor([1.0, 2.0])
-    assert float(loss_of("regression", output, target)) == 2.0
-    logits, classes = torch.tensor([[0.0, 0.0]]), torch.tensor([1])
-    assert float(loss_of("classification", logits, classes)) == pytest.approx(math.log(2))
-    with pytest.raises(ValueError, match="'nothing' cannot be learnt"):
-        loss_of("nothing", output, target)
+def test_what_the_host_cannot_cut_or_answer_is_refused():
+    with pytest.raises(SuiteError, match="gives one number from 3 equal tokens; task 'norm' has 10 features and asks"):
+        layer_shapes(host(tokens=3), NORM.info)
+    two = replace(NORM.info, targets={"norm": 1, "angle": 1})
+    with pytest.raises(SuiteError, match="has 10 features and asks for 2"):
+        layer_shapes(host(), two)
 
 
 def test_noise_is_tokens_of_a_large_layer_and_nothing_to_learn():
@@ -156,14 +151,19 @@ def test_noise_is_tokens_of_a_large_layer_and_nothing_to_learn():
     (shape,) = layer_shapes(host_settings({"name": "bare"}), task.info)
     assert (shape.tokens, shape.dim, shape.activation, shape.bias) == (196, 768, "gelu", True)
     data = task.load("validation")
-    assert data.inputs.shape == (100, 1, 196, 768)
+    assert data.inputs.shape == (100, 196, 768)
+    assert task.digest() == "3f1ee0717e50062f9560"
     assert torch.equal(data.inputs, task.load("test").inputs)
-    with pytest.raises(SuiteError, match=r"the host 'bare' takes one channel of tokens; task 'cifar10' has 3\."):
-        layer_shapes(host_settings({"name": "bare"}), get_task("cifar10").info)
+    answered = replace(task.info, targets={"class": 10})
+    with pytest.raises(SuiteError, match="the host 'bare' has no head; task 'noise' asks for 10 outputs"):
+        layer_shapes(host_settings({"name": "bare"}), answered)
+    for refused in (task.loss, task.scores):
+        with pytest.raises(UsageError, match="task 'noise' has nothing to learn; it only times layers"):
+            refused({}, data)
 
 
 def test_the_bare_host_is_its_layer():
     whole, layer = build_host(host_settings({"name": "bare"}), get_task("noise").info), Plain()
     whole.attach([layer])
-    x_NCHW = torch.randn(2, 1, 4, 6)
-    assert torch.allclose(whole.logits(x_NCHW), layer(x_NCHW[:, 0]).mean(1))
+    x_NTD = torch.randn(2, 4, 6)
+    assert torch.allclose(whole.outputs(x_NTD)["mean"], layer(x_NTD).mean(1))

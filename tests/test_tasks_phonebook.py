@@ -7,15 +7,13 @@ import pytest
 import torch
 from torch import nn
 
-from hand_made import model_of, recipe
+from hand_made import model_of, recipe, train
 from moebench.contract import Routing
 from moebench.errors import UnknownNameError
-from moebench.scores.sequence import NO_CLASS, sequence_scores
+from moebench.scores.final import scores_of
 from moebench.tasks import Split, get_task
+from moebench.tasks.classes import correct
 from moebench.tasks.phonebook import DIGITS, LETTERS, NAME, NUMBER, SIZES, PhonebookTask, entries
-from moebench.training.evaluate import accuracy, correct, cross_entropy
-from moebench.training.loop import train
-from moebench.training.objectives import loss_of
 
 HOST = {"name": "decoder", "dim": 32, "depth": 1, "heads": 2}
 
@@ -51,11 +49,11 @@ def test_it_is_asked_for_what_it_was_trained_on():
     task = get_task("phonebook_256")
     train_data, test = task.load("train"), task.load("test")
     assert torch.equal(train_data.inputs, test.inputs)
-    assert torch.equal(train_data.targets, task.load("validation").targets)
-    assert test.inputs.shape == (256, *task.info.image)
-    assert test.inputs.dtype == test.targets.dtype == torch.int64
-    row = torch.cat([test.inputs[7, 0, 0], test.targets[7, -1:]])
-    assert torch.equal(row[NAME:], test.targets[7])
+    assert torch.equal(train_data.targets["number"], task.load("validation").targets["number"])
+    assert test.inputs.shape == (256, task.info.inputs.length)
+    assert test.inputs.dtype == test.targets["number"].dtype == torch.int64
+    row = torch.cat([test.inputs[7], test.targets["number"][7, -1:]])
+    assert torch.equal(row[NAME:], test.targets["number"][7])
     assert row.tolist() == entries(256)[7].tolist()
     assert "closed book: the same 256 pairs in every part" in task.split
     with pytest.raises(UnknownNameError, match="unknown part 'valid' in task 'phonebook_256'"):
@@ -64,74 +62,54 @@ def test_it_is_asked_for_what_it_was_trained_on():
         get_task("phonebook_255")
 
 
-def test_an_answer_is_right_when_all_of_it_is():
-    logits_NAC = torch.tensor([[[9.0, 0], [0, 9]], [[9, 0], [0, 9]], [[0, 9], [9, 0]]])
-    target_NA = torch.tensor([[0, 1], [0, 0], [0, 0]])
-    assert correct(logits_NAC, target_NA).tolist() == [1.0, 0.0, 0.0]
-    assert accuracy(logits_NAC, target_NA) == pytest.approx(1 / 3)
-    flat = torch.zeros(2, 3, 5)
-    assert cross_entropy(flat, torch.zeros(2, 3, dtype=torch.int64)) == pytest.approx(math.log(5))
-    assert float(loss_of("sequence", flat, torch.zeros(2, 3, dtype=torch.int64))) == pytest.approx(math.log(5))
-    # Places count alike: logits of one place right by log 3, of the other even.
-    uneven = torch.tensor([[[math.log(3), 0.0], [0, 0]]])
-    assert float(loss_of("sequence", uneven, torch.tensor([[0, 1]]))) == pytest.approx(
-        (math.log(4 / 3) + math.log(2)) / 2
-    )
-
-
-def test_an_answer_of_one_class_is_right_as_before():
-    logits_NC = torch.tensor([[1.0, 0], [1, 0]])
-    assert correct(logits_NC, torch.tensor([0, 1])).tolist() == [1.0, 0.0]
-    assert correct(logits_NC[:0], torch.tensor([], dtype=torch.int64)).tolist() == []
-
-
 class Says(nn.Module):
     """Answers every input with the classes 0, 1."""
 
     def run(self, x, call):
         call.routings.append(Routing(mass_BE=torch.tensor([[3.0, 1.0]]).expand(len(x), 2)))
-        return torch.tensor([[[9.0, 0, 0], [0, 9, 0]]]).expand(len(x), 2, 3)
+        return {"number": torch.tensor([[[9.0, 0, 0], [0, 9, 0]]]).expand(len(x), 2, 3)}
 
 
 def test_the_scores_of_a_sequence():
-    data = Split(torch.zeros(2, 1, 1, 4, dtype=torch.int64), torch.tensor([[0, 1], [0, 2]]))
-    tuning = sequence_scores(Says(), data, None, "fp32")
+    task = PhonebookTask(64)
+    data = Split(torch.zeros(2, 4, dtype=torch.int64), {"number": torch.tensor([[0, 1], [0, 2]])})
+    tuning = scores_of(Says(), task, data, None, "fp32")
     assert set(tuning.values) == {"validation_accuracy", "validation_loss_nats"}
     assert tuning.values["validation_accuracy"] == 0.5
-    final = sequence_scores(Says(), data, data, "fp32")
+    final = scores_of(Says(), task, data, data, "fp32")
     assert final.values["test_accuracy"] == 0.5
     assert final.arrays["test_prediction_NA"].tolist() == [[0, 1], [0, 1]]
     entropy = -(0.75 * math.log(0.75) + 0.25 * math.log(0.25)) / math.log(2)
     assert final.values["load_entropy"] == pytest.approx(entropy)
     assert final.values["specialization"] is None
-    assert final.reasons["specialization"] == NO_CLASS
+    assert final.reasons["specialization"] == "an input has a sequence of classes, not one"
 
 
 def test_what_it_would_write_by_itself_is_right_where_the_one_pass_is():
     """Token by token, each after those that it wrote: a causal model needs no second pass for it."""
     task = PhonebookTask(64)
     model = model_of("sparse_topk", host=HOST, budget=19_752, task="phonebook_256", experts=8)
-    given = recipe(steps=25, batch=64, lr=1e-2, objective="sequence")
+    given = recipe(steps=25, batch=64, lr=1e-2)
     train(model, task.load("train"), given)
     data = task.load("test")
     with torch.no_grad():
-        right = correct(model.logits(data.inputs), data.targets)
-        x_NCHW = data.inputs.clone()
-        x_NCHW[..., NAME:] = 0
+        right = correct(model.outputs(data.inputs)["number"], data.targets["number"])
+        ids_NT = data.inputs.clone()
+        ids_NT[:, NAME:] = 0
         for place in range(NUMBER):
-            written_N = model.logits(x_NCHW)[:, place].argmax(1)
+            written_N = model.outputs(ids_NT)["number"][:, place].argmax(1)
             if place < NUMBER - 1:
-                x_NCHW[:, 0, 0, NAME + place] = written_N
-        by_itself = torch.cat([x_NCHW[:, 0, 0, NAME:], written_N[:, None]], 1)
+                ids_NT[:, NAME + place] = written_N
+        by_itself = torch.cat([ids_NT[:, NAME:], written_N[:, None]], 1)
     assert 0.05 < float(right.mean()) < 0.95
-    assert torch.equal((by_itself == data.targets).all(1).double(), right)
+    assert torch.equal((by_itself == data.targets["number"]).all(1).double(), right)
 
 
 def test_a_small_book_is_learnt_by_heart():
     task = PhonebookTask(64)
     model = model_of("dense", host=HOST, budget=8_000, task="phonebook_256")
-    curves = train(model, task.load("train"), recipe(steps=250, batch=64, lr=1e-2, objective="sequence"))
-    scores = sequence_scores(model, task.load("validation"), task.load("test"), "fp32")
+    curves = train(model, task.load("train"), recipe(steps=250, batch=64, lr=1e-2))
+    scores = scores_of(model, task, task.load("validation"), task.load("test"), "fp32")
     assert scores.values["test_accuracy"] > 0.95
     assert curves.loss_S[0] == pytest.approx(math.log(36), rel=0.1)
     assert scores.reasons["specialization"] == "no experts"

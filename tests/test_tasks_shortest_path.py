@@ -32,7 +32,7 @@ def some(part="train", count=400, seed=0):
 
 def read(data, row):
     """(joined_VV, source, nodes of the answer) of one input, from its token ids alone."""
-    tokens, answer = data.inputs[row].flatten().tolist(), data.targets[row].tolist()
+    tokens, answer = data.inputs[row].flatten().tolist(), data.targets["path"][row].tolist()
     joined_VV = np.zeros((NODES, NODES))
     for edge in tokens[:EDGES]:
         u, v = PAIRS[edge]
@@ -48,9 +48,10 @@ def read(data, row):
 @pytest.mark.parametrize("part", SHARES)
 def test_the_answer_is_the_only_shortest_path(part):
     data = some(part)
-    assert data.inputs.shape == (400, *TASK.info.image)
-    assert data.targets.shape == (400, TASK.info.text.answer)
-    assert int(max(data.inputs.max(), data.targets.max())) < TASK.info.text.vocabulary == TASK.info.classes
+    text, path_NA = TASK.info.inputs, data.targets["path"]
+    assert data.inputs.shape == (400, text.length)
+    assert path_NA.shape == (400, text.answer)
+    assert int(max(data.inputs.max(), path_NA.max())) < text.vocabulary == TASK.info.outputs
     for row in range(400):
         joined_VV, source, path = read(data, row)
         assert joined_VV.sum() == 2 * EDGES
@@ -89,7 +90,7 @@ def test_a_graph_by_hand():
 
 
 def graphs(data):
-    return {tuple(sorted(row)) for row in data.inputs[:, 0, 0, :EDGES].tolist()}
+    return {tuple(sorted(row)) for row in data.inputs[:, :EDGES].tolist()}
 
 
 def test_no_graph_is_in_two_parts():
@@ -109,15 +110,15 @@ def test_a_graphs_part_does_not_depend_on_the_order_of_its_edges():
 
 def test_every_length_is_asked_for_and_edges_come_evenly():
     data = some(count=8_000)
-    lengths = (data.targets != END).sum(1).bincount(minlength=LONGEST + 1)[SHORTEST:]
+    lengths = (data.targets["path"] != END).sum(1).bincount(minlength=LONGEST + 1)[SHORTEST:]
     assert float(lengths.min()) > 8_000 / 6
-    first = data.inputs[:, 0, 0, 0].bincount(minlength=len(PAIRS)) / 8_000
+    first = data.inputs[:, 0].bincount(minlength=len(PAIRS)) / 8_000
     assert float((first * len(PAIRS) - 1).abs().max()) < 0.35
 
 
 def test_training_is_a_stream_and_held_out_sets_are_fixed():
     validation, test = TASK.load("validation"), TASK.load("test")
-    assert len(test.targets) == len(validation.targets) == HELD_OUT
+    assert len(test) == len(validation) == HELD_OUT
     assert torch.equal(test.inputs, TASK.load("test").inputs)
     stream = TASK.load("train")
     assert isinstance(stream, Stream)

@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import nn
 
-from hand_made import Plain, numbered, numbered_model, recipe
+from hand_made import Plain, numbered, numbered_model, recipe, train
 from moebench.contract import Layer, Routing
 from moebench.contract.part import part_of
 from moebench.errors import UsageError
@@ -25,7 +25,6 @@ from moebench.plugins.identity import code_identity
 from moebench.protocol import PROTOCOL
 from moebench.runs import Cell, Record, Store
 from moebench.tasks import get_task
-from moebench.training.loop import train
 from moebench.training.shares import check_shares
 from moebench.training.world import ALONE
 from ranks import CASES, all_outcomes, by_two, outcome

@@ -1,15 +1,26 @@
 """A trained model's answers, and what asking leaves behind."""
 
-import math
+import weakref
 
 import pytest
 import torch
-from torch.nn import functional as F
 
-from hand_made import Plain, Table, digits, model_of, one_hots, single_layer
+from hand_made import (
+    DIGITS,
+    Plain,
+    Table,
+    Toy,
+    answer,
+    digits,
+    model_of,
+    numbered,
+    numbered_model,
+    one_hots,
+    single_layer,
+    split,
+)
 from moebench.contract import Routing
-from moebench.tasks import Split
-from moebench.training.evaluate import accuracy, answer, correct, cross_entropy
+from moebench.training.evaluate import evaluate, evaluate_task
 
 NAMES = ["dense", "soft_moe", "sparse_topk"]
 
@@ -40,7 +51,7 @@ def test_asking_changes_neither_mode_nor_random_numbers_nor_weights(training):
     model = single_layer(layer, image=(1, 1, 2), classes=2, grid=1).train(training)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     state = torch.get_rng_state()
-    data = Split(torch.zeros(9, 1, 1, 2), torch.zeros(9, dtype=torch.long))
+    data = split(torch.zeros(9, 1, 1, 2), torch.zeros(9, dtype=torch.long))
     answers = answer(model, data, batch=4)
     assert torch.equal(torch.get_rng_state(), state)
     assert [module.training for module in model.modules()] == [training] * len(list(model.modules()))
@@ -83,11 +94,36 @@ def test_bf16_answers_are_given_in_fp32_and_near():
     assert torch.allclose(exact.logits_NC, rounded.logits_NC, atol=0.05)
 
 
-def test_accuracy_and_loss_by_hand():
-    logits_NC = torch.tensor([[2.0, 0.0], [0.0, 1.0], [3.0, 1.0], [0.0, 0.0]])
-    target_N = torch.tensor([0, 0, 0, 0])
-    assert correct(logits_NC, target_N).tolist() == [1, 0, 1, 1]
-    assert accuracy(logits_NC, target_N) == 0.75
-    by_hand = sum(math.log(1 + math.exp(gap)) for gap in (-2, 1, -2, 0)) / 4
-    assert cross_entropy(logits_NC, target_N) == pytest.approx(by_hand)
-    assert cross_entropy(logits_NC, target_N) == pytest.approx(float(F.cross_entropy(logits_NC, target_N)))
+def test_what_was_read_is_joined_whatever_the_batches():
+    model, data = model_of("soft_moe"), digits("test", 7)
+    whole = evaluate(model, data, DIGITS.scores, batch=7)
+    parts = evaluate(model, data, DIGITS.scores, batch=2)
+    assert whole.values.keys() == parts.values.keys() == {"accuracy", "loss_nats"}
+    for name, value_N in whole.values.items():
+        assert value_N.shape == (7,)
+        assert value_N.dtype == torch.float64
+        assert torch.allclose(value_N, parts.values[name], atol=1e-6)
+    assert whole.masses[0].shape == parts.masses[0].shape == (7, 8)
+
+
+def test_outputs_are_dropped_batch_by_batch():
+    """When a batch is read, the outputs of the one before are gone: never all logits of a data set."""
+    seen, alive = [], []
+
+    def read(outputs, batch):
+        alive.append(sum(ref() is not None for ref in seen))
+        seen.append(weakref.ref(outputs["class"]))
+        return DIGITS.scores(outputs, batch)
+
+    found = evaluate(model_of("dense"), digits("test", 7), read, batch=2)
+    assert alive == [0, 0, 0, 0]
+    assert all(ref() is None for ref in seen)
+    assert {value.shape for value in found.values.values()} == {(7,)}
+
+
+def test_a_task_says_how_many_inputs_a_pass_has():
+    layer = Plain()
+    model, task = numbered_model(layer), Toy()
+    task.evaluation_batch = 3
+    evaluate_task(model, task, numbered(7))
+    assert [len(x_BTD) for x_BTD in layer.seen] == [3, 3, 1]

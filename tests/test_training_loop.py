@@ -20,6 +20,8 @@ from hand_made import (
     numbered,
     numbered_model,
     recipe,
+    split,
+    train,
 )
 from moebench.contract import Routing
 from moebench.execution.train_cell import recipe as recipe_of
@@ -27,8 +29,8 @@ from moebench.hosts import host_settings
 from moebench.hosts.build import build_model
 from moebench.hosts.host import Call
 from moebench.runs import Cell
-from moebench.tasks import Split, get_task
-from moebench.training.loop import auxiliary, train
+from moebench.tasks import get_task
+from moebench.training.loop import auxiliary
 from moebench.training.optimiser import RANKED
 from moebench.training.optimiser import warm_cosine as schedule
 from moebench.training.seeds import derive_seed
@@ -77,12 +79,12 @@ def trained_by_hand(model, data, how):
         {"params": [p for name, p in named.items() if name in vectors], "weight_decay": 0.0},
     ]
     optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.95))
-    order = torch.cat([torch.randperm(len(data.targets), generator=generator) for _ in range(how.steps)])
+    order = torch.cat([torch.randperm(len(data), generator=generator) for _ in range(how.steps)])
     losses = []
     for step in range(how.steps):
         picked = order[step * how.batch : (step + 1) * how.batch]
         output = model.train()(data.inputs[picked])
-        loss = nn.functional.cross_entropy(output.outputs["logits"], data.targets[picked])
+        loss = nn.functional.cross_entropy(output.outputs["class"], data.targets["class"][picked])
         extra = sum(routing.losses["balance"] for routing in output.routings) / len(output.routings)
         optimizer.zero_grad()
         (loss + how.loss_weights["balance"] * extra).backward()
@@ -314,13 +316,15 @@ def test_adam_as_the_paper_has_it_is_constant_and_unclipped():
     steps, batch, lr, seed = 5, 16, 0.02, 3
     with each_step(look):
         how = recipe(steps=steps, batch=batch, lr=lr, seed=seed, weight_decay=0.0, optimiser="adam")
-        train(own, Split(data.inputs * 50, data.targets), how)
+        train(own, split(data.inputs * 50, data.targets["class"]), how)
     assert seen == [[(lr, (0.9, 0.999), 0.0)] * 2] * steps
     adam = torch.optim.Adam(bare.parameters(), lr=lr)
     generator = torch.Generator().manual_seed(seed + 3)
     order = torch.cat([torch.randperm(64, generator=generator) for _ in range(2)])
     for picked in torch.split(order[: steps * batch], batch):
-        nn.functional.cross_entropy(bare.run(data.inputs[picked] * 50, Call()), data.targets[picked]).backward()
+        nn.functional.cross_entropy(
+            bare.run(data.inputs[picked] * 50, Call())["class"], data.targets["class"][picked]
+        ).backward()
         adam.step()
         adam.zero_grad()
     for one, other in zip(own.parameters(), bare.parameters(), strict=True):
@@ -336,7 +340,7 @@ def test_the_gradient_of_all_parameters_together_is_clipped():
         norms.append(float(nn.utils.get_total_norm(gradients)))
 
     with each_step(look):
-        train(model, Split(data.inputs * 50, data.targets), recipe(steps=3))
+        train(model, split(data.inputs * 50, data.targets["class"]), recipe(steps=3))
     assert norms == pytest.approx([RANKED.clip] * 3, rel=1e-3)
 
 

@@ -41,7 +41,7 @@ def gaps(subject: Subject) -> Scores:
     scores.put("output_gap_at_largest", float(found.output_N[last]))
     scores.put("allowance_at_largest", float(found.allowance_N[last]))
     scores.put("beyond_limit_at_largest", float(found.breaks_N[last]))
-    vectors = measure(model, family, scale_N[last:], _outputs)
+    vectors = measure(model, family, scale_N[last:], _summands)
     scores.put("vectors_beyond_limit_at_largest", float(vectors.breaks_N[last]))
     holds = np.flatnonzero(~found.breaks_N)
     first = 0 if not len(holds) else int(holds[-1]) + 1
@@ -51,13 +51,13 @@ def gaps(subject: Subject) -> Scores:
     return scores
 
 
-def _outputs(model: nn.Module, x_BTD: Tensor) -> Tensor:
+def _summands(model: nn.Module, x_BTD: Tensor) -> Tensor:
     """What the host sums, for inputs given as tokens."""
     assert isinstance(model, TokenSum)
-    return model.outputs(x_BTD.flatten(1)[:, None, None])
+    return model.summands(x_BTD.flatten(1))
 
 
 def _answers(model: nn.Module, x_BTD: Tensor) -> Tensor:
     """The host's one number for inputs given as tokens."""
     assert isinstance(model, TokenSum)
-    return model.logits(x_BTD.flatten(1)[:, None, None]).squeeze(1)
+    return model.head_outputs(x_BTD.flatten(1)).squeeze(1)

@@ -47,7 +47,7 @@ def bare_loop(model, data, end_of_step):
         {"params": [p for n, p in model.named_parameters() if n in vectors], "weight_decay": 0.0},
     ]
     optimizer = torch.optim.AdamW(groups, lr=LR, betas=(0.9, 0.95), fused=True)
-    order = torch.cat([torch.randperm(len(data.targets)) for _ in range(STEPS * BATCH // len(data.targets) + 1)])
+    order = torch.cat([torch.randperm(len(data)) for _ in range(STEPS * BATCH // len(data) + 1)])
     warm = STEPS // 10
     model.train()
     for step in range(STEPS):
@@ -55,7 +55,7 @@ def bare_loop(model, data, end_of_step):
         cold = 0.5 * (1 + math.cos(math.pi * (step - warm) / (STEPS - warm)))
         for group in optimizer.param_groups:
             group["lr"] = LR * ((step + 1) / warm if step < warm else cold)
-        loss = F.cross_entropy(model.logits(data.inputs[picked]), data.targets[picked])
+        loss = F.cross_entropy(model.outputs(data.inputs[picked])["class"], data.targets["class"][picked])
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
@@ -76,7 +76,7 @@ def own_loop(model, data, end_of_step):
         augment=None,
         seed=0,
     )
-    train(model, data, recipe)
+    train(model, data, recipe, get_task("digits").loss)
 
 
 def one_heap():

@@ -78,7 +78,7 @@ def _rung(plan: Plan, budget: int, evidences: list[Evidence], lookup: Lookup) ->
         )
         for evidence in evidences
     ]
-    higher = evidences[0].studies[0].info.higher_is_better
+    higher = evidences[0].studies[0].headline.higher_is_better
     places = front_places(told, entries, clock)
     return Rung(
         budget,

@@ -74,8 +74,8 @@ def _task_result(plan: Plan, evidence: Evidence, study: Study, clock: Clock) -> 
     timing, timing_reason = clock.only(name).read(evidence.row.name)
     return TaskResult(
         name=name,
-        unit=study.info.unit,
-        higher_is_better=study.info.higher_is_better,
+        unit=study.headline.unit,
+        higher_is_better=study.headline.higher_is_better,
         status=_status(evidence, study),
         reason=missing_on(study) or evidence.row.problem,
         score=scores.on_task(study),

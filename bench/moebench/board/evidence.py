@@ -10,7 +10,7 @@ from moebench.planning.plan import Group, Lookup, Plan
 from moebench.planning.rows import Row
 from moebench.runs import Record
 from moebench.runs.record import SETTLED
-from moebench.tasks import TaskInfo, get_task
+from moebench.tasks import Headline, TaskInfo, get_task
 
 
 @dataclass(frozen=True)
@@ -60,10 +60,15 @@ class Study:
         return cls(
             info,
             group,
-            _runs("trial", trials, len(group.shared), "validation_accuracy"),
-            _runs("final", finals, len(group.final_seeds), f"test_{info.metric}"),
+            _runs("trial", trials, len(group.shared), f"validation_{info.ranked_by.name}"),
+            _runs("final", finals, len(group.final_seeds), f"test_{info.ranked_by.name}"),
             group.winner(lookup),
         )
+
+    @property
+    def headline(self) -> Headline:
+        """The score of the task that ranks."""
+        return self.info.ranked_by
 
     @property
     def runs(self) -> tuple[Run, ...]:
@@ -91,9 +96,9 @@ class Study:
         return tuple(self.score(record) for record in self.final_records)
 
     def score(self, record: Record, part: str = "test") -> float:
-        """The task's metric in a settled record on ``part`` of the data."""
-        value = record.scores.get(f"{part}_{self.info.metric}") if record.status == "done" else None
-        return self.info.floor if value is None else value
+        """The task's headline in a settled record on ``part`` of the data."""
+        value = record.scores.get(f"{part}_{self.headline.name}") if record.status == "done" else None
+        return self.headline.floor if value is None else value
 
 
 @dataclass(frozen=True)

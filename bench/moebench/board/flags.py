@@ -18,7 +18,7 @@ def flags(plan: Plan, evidence: Evidence, results: Sequence[TaskResult], clock: 
         where = f"{result.name}: " if several else ""
         for index, run in enumerate(study.finals):
             if run.status == "diverged":
-                found.append(f"{where}seed {index} diverged and counts as the floor {study.info.floor:g}")
+                found.append(f"{where}seed {index} diverged and counts as the floor {study.headline.floor:g}")
         if result.tuning:
             found += [where + edge for edge in result.tuning.edges]
         devices = {record.provenance.get("device") for record in study.final_records}

@@ -20,14 +20,15 @@ def task_notes(plan: Plan) -> tuple[TaskNote, ...]:
 
 def _note(plan: Plan, entry: TaskEntry) -> TaskNote:
     info = get_task(entry.name).info
+    headline = info.ranked_by
     held_equal = _held_equal(plan, entry)
     return TaskNote(
         name=info.name,
         label=info.label_of(held_equal.get("data_digest", "")),
-        metric=info.metric,
-        unit=info.unit,
-        higher_is_better=info.higher_is_better,
-        floor=info.floor,
+        metric=headline.name,
+        unit=headline.unit,
+        higher_is_better=headline.higher_is_better,
+        floor=headline.floor,
         held_equal=held_equal,
     )
 

@@ -37,7 +37,7 @@ class Told:
 def told_apart(evidences: Sequence[Evidence], reasons: dict[str, str]) -> Told:
     """Compare all rows that may be ranked, in pairs; no other row plays a part."""
     ranked = {e.row.name: e.scores_SM for e in evidences if not reasons[e.row.name]}
-    higher = evidences[0].studies[0].info.higher_is_better
+    higher = evidences[0].studies[0].headline.higher_is_better
     return Told(tuple(ranked), better_matrix(ranked, higher, ALPHA))
 
 

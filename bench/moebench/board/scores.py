@@ -20,19 +20,19 @@ def representation(evidence: Evidence) -> Measure | None:
     """Mean over tasks of the mean over seeds of the test score; None while a task has no score."""
     if not evidence.complete:
         return None
-    return measure(mean_interval(evidence.scores_SM, LEVEL), evidence.studies[0].info.unit)
+    return measure(mean_interval(evidence.scores_SM, LEVEL), evidence.studies[0].headline.unit)
 
 
 def on_task(study: Study) -> Measure | None:
     """Mean over seeds of the test score on one task; None while a run is missing."""
     if not study.complete:
         return None
-    return measure(mean_interval([[score] for score in study.scores], LEVEL), study.info.unit)
+    return measure(mean_interval([[score] for score in study.scores], LEVEL), study.headline.unit)
 
 
 def difference(evidence: Evidence, dense: Evidence) -> Measure:
     """Representation less that of dense, paired by seed; dense differs from itself by nothing."""
-    unit = evidence.studies[0].info.unit
+    unit = evidence.studies[0].headline.unit
     if evidence.row.name == dense.row.name:
         return Measure(0.0, 0.0, 0.0, unit)
     return measure(paired_interval(evidence.scores_SM, dense.scores_SM, LEVEL), unit)
@@ -54,7 +54,7 @@ def beside(study: Study) -> tuple[Score, ...]:
     if not study.complete:
         return ()
     records = study.final_records
-    names = {name for record in records for name in record.scores} - {HEADLINE, f"test_{study.info.metric}"}
+    names = {name for record in records for name in record.scores} - {HEADLINE, f"test_{study.headline.name}"}
     return tuple(_mean(name, records) for name in sorted(names))
 
 

@@ -25,15 +25,15 @@ def strangers(plan: Plan, records: Iterable[Record]) -> tuple[Stranger, ...]:
     for record in records:
         row, task = str(record.provenance.get("row", "")), str(record.cell["task"])
         if record.settled and task in TASKS and (reason := apart(plan, row, record.cell)):
-            info = get_task(task).info
-            score = record.scores.get(f"test_{info.metric}") if record.status == "done" else None
-            found[row, task, reason].append(info.floor if score is None else score)
+            headline = get_task(task).info.ranked_by
+            score = record.scores.get(f"test_{headline.name}") if record.status == "done" else None
+            found[row, task, reason].append(headline.floor if score is None else score)
     return tuple(
         Stranger(
             variant=row,
             task=task,
             runs=len(scores),
-            score=measure(mean_interval([[score] for score in scores], LEVEL), get_task(task).info.unit),
+            score=measure(mean_interval([[score] for score in scores], LEVEL), get_task(task).info.ranked_by.unit),
             reason=reason,
         )
         for (row, task, reason), scores in sorted(found.items())

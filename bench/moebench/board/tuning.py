@@ -20,7 +20,7 @@ def tuning(study: Study, sampler: str) -> Tuning | None:
     records = [run.record for run in study.trials if run.record is not None]
     values = [study.score(record, "validation") for record in records]
     settings = dict(sorted(group.trials[study.winner].items()))
-    curve, reason = _effort(values, sampler, study.info.higher_is_better)
+    curve, reason = _effort(values, sampler, study.headline.higher_is_better)
     return Tuning(
         winner=study.winner,
         settings=settings,

@@ -12,6 +12,7 @@ from rich.text import Text
 from moebench import machine
 from moebench.board.formats.numbers import fixed, milliseconds, plain, short
 from moebench.runs import Cell, Record
+from moebench.tasks import get_task
 from moebench.training.device import device_name
 
 if TYPE_CHECKING:
@@ -38,25 +39,28 @@ def print_rows(
         console = Console(width=WIDTH)
     cell = Cell.from_json(record.cell)
     console.print(Text(f"{plain(cell.variant)}  {cell.task}  record {record.identity}", style="bold"))
-    console.print(_table(scores, costs, experts, steps, batches))
-    for line in _remarks(cell, experts, steps, batches, device):
+    headline = get_task(cell.task).info.ranked_by.name
+    console.print(_table(scores, costs, headline, experts, steps, batches))
+    for line in _remarks(cell, headline, experts, steps, batches, device):
         console.print(Text(line))
 
 
-def _table(scores: Mapping[str, Values], costs: Values, experts: int, steps: int, batches: Sequence[int]) -> Table:
+def _table(
+    scores: Mapping[str, Values], costs: Values, headline: str, experts: int, steps: int, batches: Sequence[int]
+) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("experts", no_wrap=True)
-    titles = ["accuracy", *(["recovered"] if steps else []), "parameters", "MiB"]
+    titles = [headline, *(["recovered"] if steps else []), "parameters", "MiB"]
     for title in (*titles, "FLOPs", *(f"batch {batch}" for batch in batches)):
         table.add_column(title, justify="right", no_wrap=True)
     for method, values in scores.items():
         whole = method == "keep_all"
-        accuracies = [values["unrecovered"], *([values["after"]] if steps else [])]
+        reached = [values["unrecovered"], *([values["after"]] if steps else [])]
         name = "all, as trained" if whole else f"{method}, {_held(values)}"
         times = "whole" if whole else f"{method} {experts}"
         table.add_row(
             Text(name),
-            *(fixed(accuracy) for accuracy in accuracies),
+            *(fixed(value) for value in reached),
             _beside(short(values["layers_params"]), values["layers_params"], values["layers_params before"]),
             _beside(f"{values['weights_mib'] or 0:.3g}", values["weights_mib"], values["weights_mib before"]),
             _beside(short(values["model_flops"]), values["model_flops"], values["model_flops before"]),
@@ -81,11 +85,13 @@ def _beside(text: str, value: float | None, whole: float | None) -> str:
     return text if value == whole or not value or not whole else f"{text} ({value / whole:.2f}x)"
 
 
-def _remarks(cell: Cell, experts: int, steps: int, batches: Sequence[int], device: torch.device) -> Iterator[str]:
+def _remarks(
+    cell: Cell, headline: str, experts: int, steps: int, batches: Sequence[int], device: torch.device
+) -> Iterator[str]:
     threads = f"{cell.threads} thread{'s' * (cell.threads > 1)}"
     timed = " and ".join(f"batch {batch}" for batch in batches)
     yield (
-        f"Measured: accuracy on test data. {experts} experts a layer on average: how many each layer keeps follows "
+        f"Measured: {headline} on test data. {experts} experts a layer on average: how many each layer keeps follows "
         "their use in the whole model, which ones is the method's."
     )
     if steps:

@@ -53,11 +53,11 @@ def _tasks_and_effort(values: dict[str, Any]) -> tuple[str, str]:
 
 
 def tasks(load: bool) -> Table:
-    """Name, images, classes and where the data come from."""
-    table = _table("tasks", "name", "data", "images", "classes")
+    """Name, what the data are, the shape of an input, and the outputs of a model."""
+    table = _table("tasks", "name", "data", "inputs", "outputs")
     for name, task in TASKS.items():
         info = task.info
-        table.add_row(name, info.label, " x ".join(map(str, info.image)), str(info.classes))
+        table.add_row(name, info.label, str(info.inputs), str(info.outputs))
     return table
 
 

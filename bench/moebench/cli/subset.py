@@ -10,10 +10,7 @@ import click
 from moebench.cli.options import COUNT, data_option, device_option, results_option
 
 if TYPE_CHECKING:
-    import torch
-
-    from moebench.runs import Cell, Record
-    from moebench.tasks import Split
+    from moebench.runs import Record
 
 
 @click.command("subset")
@@ -59,34 +56,27 @@ def command(
 
     check_score(score)
     where, cell = choose_device(device), Cell.from_json(found.cell)
-    _check_experts(found, cell)
+    _check_experts(found)
     check_data(found, cell, data)
     torch.set_num_threads(cell.threads)
     model, precision = load_trained(store, found, where), cell.precision
     task = get_task(cell.task)
     fitted = None
     if score == "static":
-        fitted = fit_static(model, _on(where, task.load("validation", data)), precision=precision)
-    test = _on(where, task.load("test", data))
+        fitted = fit_static(model, task.load("validation", data).to(where), precision=precision)
+    test = task.load("test", data).to(where)
     batches = sorted({1, batch})
-    rows = compare(model, test, experts, score=score, rule=rule, fitted=fitted, batches=batches, precision=precision)
-    print_comparison(rows, found, score, len(test.targets), where)
+    rows = compare(
+        model, task, test, experts, score=score, rule=rule, fitted=fitted, batches=batches, precision=precision
+    )
+    print_comparison(rows, found, score, len(test), where)
 
 
-def _check_experts(record: Record, cell: Cell) -> None:
-    """Refuse, before anything is loaded, what has no subset of experts or no classes to get right."""
+def _check_experts(record: Record) -> None:
+    """Refuse, before anything is loaded, what has no subset of experts."""
     from moebench.board.shares import NO_EXPERTS
     from moebench.errors import UsageError
-    from moebench.tasks import get_task
 
-    name = f"record {record.identity} is of '{cell.variant}'"
     if record.reasons.get("specialization") == NO_EXPERTS:
+        name = f"record {record.identity} is of '{record.cell['variant']}'"
         raise UsageError(f"{name}, whose layers show no routing; there is no subset of experts to choose.")
-    if get_task(cell.task).info.objective not in ("classification", "sequence"):
-        raise UsageError(f"{name} on task '{cell.task}', which has no classes; a subset is judged by its accuracy.")
-
-
-def _on(device: torch.device, split: Split) -> Split:
-    from moebench.tasks import Split
-
-    return Split(split.inputs.to(device), split.targets.to(device))

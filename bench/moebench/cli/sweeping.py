@@ -62,7 +62,7 @@ def scores_table(plan: SweepPlan, store: Store) -> Table:
         found = [store.get(work.cell.identity) for work in plan.finals if work.row == row]
         done = [record for record in found if record is not None and record.status == "done"]
         if done:
-            score = f"test_{get_task(done[0].cell['task']).info.metric}"
+            score = f"test_{get_task(done[0].cell['task']).info.ranked_by.name}"
             values = [record.scores[score] for record in done]
             interval = mean_interval([[value] for value in values if value is not None])
             text = (

@@ -24,8 +24,8 @@ def compare(a: ResultSet, b: ResultSet) -> Comparison:
     matches = match(a, b)
     if not any(each.a or each.b for each in matches):
         raise UsageError(f"neither '{a.source}' nor '{b.source}' has a row with a result on every seed and task.")
-    infos = [get_task(name).info for name in a.plan.suite.task_names]
-    higher = infos[0].higher_is_better
+    headlines = [get_task(name).info.ranked_by for name in a.plan.suite.task_names]
+    higher = headlines[0].higher_is_better
     compared = [(each, each.a_SM, each.b_SM) for each in matches if each.a_SM and each.b_SM and not each.identical]
     tests = [paired_test(b_SM, a_SM) for _, a_SM, b_SM in compared]
     adjusted = holm([test.p_value for test in tests]) if tests else ()
@@ -36,7 +36,7 @@ def compare(a: ResultSet, b: ResultSet) -> Comparison:
         suite=a.plan.suite.name,
         a=str(a.source),
         b=str(b.source),
-        metric=metric_name([info.metric for info in infos]),
+        metric=metric_name([headline.name for headline in headlines]),
         higher_is_better=higher,
         pairs=tuple(sorted(pairs, key=lambda pair: ORDER.index(pair.verdict))),
         no_latency=sides.reason(matches),
@@ -91,14 +91,14 @@ def _mean(evidence: Evidence | None, shared_SM: Matrix | None) -> Measure | None
     """Over the seeds that both have, where they are compared; else over the row's own."""
     if evidence is None:
         return None
-    return measure(mean_interval(shared_SM or evidence.scores_SM, LEVEL), evidence.studies[0].info.unit)
+    return measure(mean_interval(shared_SM or evidence.scores_SM, LEVEL), evidence.studies[0].headline.unit)
 
 
 def _difference(found: Match) -> Measure | None:
     """B less A over all tasks; the same runs differ by nothing."""
     if not found.a_SM or not found.b_SM or found.a is None:
         return None
-    unit = found.a.studies[0].info.unit
+    unit = found.a.studies[0].headline.unit
     if found.identical:
         return Measure(0.0, 0.0, 0.0, unit)
     return measure(paired_interval(found.b_SM, found.a_SM, LEVEL), unit)
@@ -113,7 +113,7 @@ def _tasks(found: Match) -> tuple[TaskDifference, ...]:
             task=study.info.name,
             value=measure(
                 paired_interval([[row[m]] for row in found.b_SM], [[row[m]] for row in found.a_SM], LEVEL),
-                study.info.unit,
+                study.headline.unit,
             ),
         )
         for m, study in enumerate(found.a.studies)

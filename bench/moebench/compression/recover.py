@@ -9,9 +9,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from moebench.hosts.host import Call, Host
-from moebench.tasks import Split
+from moebench.tasks import Classes, Split, Values
 from moebench.training.loop import Recipe, train
-from moebench.training.objectives import loss_of
 
 TEMPERATURE = 2.0
 """At which the two models' answers are compared (Hinton et al., arXiv 1503.02531)."""
@@ -22,25 +21,30 @@ TEACHER = 0.5
 
 @dataclass(frozen=True)
 class Taught:
-    """The loss of a step: (1 - a) the task's, plus a T^2 KL(teacher || student) at temperature T, mean over answers."""
+    """The loss of a step: (1 - a) the task's, plus a T^2 KL(teacher || student) at temperature T, a mean over answers
+    and over targets.
+    """
 
     teacher: Host
-    recipe: Recipe
+    task: Classes
 
-    def __call__(self, x_NCHW: Tensor, output_NC: Tensor, target_N: Tensor) -> Tensor:
-        """In nats."""
+    def __call__(self, outputs: Values, batch: Split) -> Tensor:
+        """In nats. outputs: the student's."""
         with torch.no_grad():
-            taught_NC = self.teacher.run(x_NCHW, Call()).float().flatten(0, -2)
-        wanted_NC = (taught_NC / TEMPERATURE).log_softmax(-1)
-        said_NC = (output_NC.float().flatten(0, -2) / TEMPERATURE).log_softmax(-1)
-        apart = F.kl_div(said_NC, wanted_NC, reduction="batchmean", log_target=True)
-        labels = loss_of(self.recipe.objective, output_NC, target_N)
-        return (1 - TEACHER) * labels + TEACHER * TEMPERATURE**2 * apart
+            taught = self.teacher.run(batch.inputs, Call())
+        apart = torch.stack([_divergence(taught[name], output) for name, output in outputs.items()]).mean()
+        return (1 - TEACHER) * self.task.loss(outputs, batch) + TEACHER * TEMPERATURE**2 * apart
 
 
-def recover(student: Host, teacher: Host, data: Split, recipe: Recipe) -> bool:
+def _divergence(taught: Tensor, said: Tensor) -> Tensor:
+    """KL(taught || said) of logits (N, ..., O) at the temperature, a mean over answers."""
+    wanted_NO, said_NO = ((each.float().flatten(0, -2) / TEMPERATURE).log_softmax(-1) for each in (taught, said))
+    return F.kl_div(said_NO, wanted_NO, reduction="batchmean", log_target=True)
+
+
+def recover(student: Host, teacher: Host, task: Classes, data: Split, recipe: Recipe) -> bool:
     """Train the student in place by the recipe, all its weights; the teacher answers in evaluation, unchanged.
 
     Whether the loss stayed a number.
     """
-    return train(student, data, recipe, criterion=Taught(teacher.eval(), recipe)).finite
+    return train(student, data, recipe, Taught(teacher.eval(), task)).finite

@@ -11,7 +11,7 @@ from moebench.subset.infer import Subset
 from moebench.training.evaluate import asking
 
 
-def bound_ms(model: Host, subset: Subset, x_NCHW: Tensor, flops: float, machine: Roofline) -> float:
+def bound_ms(model: Host, subset: Subset, x: Tensor, flops: float, machine: Roofline) -> float:
     """Milliseconds below which the layers cannot go: their ``flops`` for this batch, or reading once every weight that
     the batch needs, those of experts that some input keeps and those that belong to none.
     """
@@ -19,7 +19,7 @@ def bound_ms(model: Host, subset: Subset, x_NCHW: Tensor, flops: float, machine:
     call = subset.call()
     call.select = _noting(subset.select, visits)
     with asking(model):
-        model.run(x_NCHW, call)
+        model.run(x, call)
     return machine.bound_ms(flops, sum(_bytes(layer, keep_BE) for layer, keep_BE in visits))
 
 

@@ -1,4 +1,4 @@
-"""What is left of a trained sparse model that was made smaller: accuracy before and after recovery, size and work."""
+"""What is left of a trained sparse model that was made smaller: its score before and after recovery, size and work."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from moebench.plugins.compressors import load_compressor
 from moebench.scores.final import Scores
 from moebench.subset.cost import costs, flops_per_input
 from moebench.subset.infer import ALL, experts_of
-from moebench.training.evaluate import accuracy, answer
+from moebench.tasks import Classes, Task
 from moebench.training.loop import Recipe
 
 WORKED = 256
@@ -41,8 +41,8 @@ def compressed(
     """The model made smaller by a ``method`` (of ``moebench.compressors``) to ``keep`` experts a layer on average, by
     what it met on the first ``inputs`` of the validation data; then taught by the whole model for ``steps`` steps.
 
-    ``before``, ``unrecovered`` and ``after``: accuracy on test data. With and without `` before`` at the end:
-    ``model_params``; ``layers_params``, of the expert layers, routers included; ``weights_mib`` of the model;
+    ``before``, ``unrecovered`` and ``after``: the task's headline on test data. With and without `` before`` at the
+    end: ``model_params``; ``layers_params``, of the expert layers, routers included; ``weights_mib`` of the model;
     ``model_flops`` and ``layers_flops`` per input, means over test inputs; ``stable_rank``, see
     :func:`moebench.compression.sizes.stable_rank`, null where experts have other parameters than before.
     ``experts <layer>``: how many there are.
@@ -50,11 +50,11 @@ def compressed(
     model, test = subject.model, subject.data("test")
     smaller = make_smaller(subject, method, keep, inputs, settings or {})
     scores = Scores()
-    scores.put("before", _accuracy(subject, model))
-    scores.put("unrecovered", _accuracy(subject, smaller))
-    finite = not steps or recover(smaller, model, subject.data("train"), _recipe(subject, steps, batch, lr))
+    scores.put("before", _score(subject, model))
+    scores.put("unrecovered", _score(subject, smaller))
+    finite = not steps or _recovered(subject, smaller, steps, batch, lr)
     reason = "it was not recovered" if finite else "its loss in recovery was not finite"
-    scores.put("after", _accuracy(subject, smaller) if steps and finite else None, reason)
+    scores.put("after", _score(subject, smaller) if steps and finite else None, reason)
     for end, of in (("", smaller), (" before", model)):
         layers = of.layers()
         scores.put(f"model_params{end}", sum(p.numel() for p in of.parameters()))
@@ -156,16 +156,27 @@ def beside_the_whole(
 
 def make_smaller(subject: Subject, method: str, keep: int, inputs: int, settings: Mapping[str, Any]) -> Host:
     """The model made smaller, not recovered; errors of :func:`moebench.compression.compress.compress`."""
-    info = subject.task.info
-    if info.objective not in ("classification", "sequence"):
-        raise UsageError(f"task '{info.name}' has no classes; a compressed model is judged by its accuracy.")
+    _classes(subject.task)
     met = meet(subject.model, subject.data("validation").inputs[:inputs], precision=subject.precision)
     return compress(subject.model, met, load_compressor(method), keep, settings, subject.seed)
 
 
-def _accuracy(subject: Subject, model: Host) -> float:
-    test = subject.data("test")
-    return accuracy(answer(model, test, precision=subject.precision).logits_NC, test.targets)
+def _classes(task: Task) -> Classes:
+    """The task, if what is learnt from the whole model are its logits; :class:`UsageError` otherwise."""
+    if not isinstance(task, Classes):
+        raise UsageError(
+            f"task '{task.info.name}' has no classes, and a compressed model learns from logits over classes."
+        )
+    return task
+
+
+def _score(subject: Subject, model: Host) -> float:
+    return ALL.score(model, subject.task, subject.data("test"), precision=subject.precision)
+
+
+def _recovered(subject: Subject, smaller: Host, steps: int, batch: int, lr: float) -> bool:
+    recipe = _recipe(subject, steps, batch, lr)
+    return recover(smaller, subject.model, _classes(subject.task), subject.data("train"), recipe)
 
 
 def _recipe(subject: Subject, steps: int, batch: int, lr: float) -> Recipe:
@@ -180,5 +191,4 @@ def _recipe(subject: Subject, steps: int, batch: int, lr: float) -> Recipe:
         precision=subject.precision,
         augment=subject.task.augment,
         seed=subject.seed + FRESH,
-        objective=subject.task.info.objective,
     )

@@ -11,7 +11,6 @@ from moebench.measure.roofline import measure_roofline
 from moebench.scores.final import Scores
 from moebench.subset.cost import Cost, costs_by_number
 from moebench.subset.infer import experts_of, subset_of
-from moebench.tasks import Split
 
 
 def cost(
@@ -32,8 +31,7 @@ def cost(
     """
     experts, scores = experts_of(subject.model), Scores()
     numbers = list(dict.fromkeys([experts, *(round(share * experts) for share in shares if share * experts >= 1)]))
-    inputs = subject.data("validation")
-    data = Split(inputs.inputs[: max(batches)], inputs.targets[: max(batches)])
+    data = subject.data("validation")[: max(batches)]
     found = costs_by_number(
         subject.model,
         data,

@@ -12,10 +12,11 @@ from moebench.derived.subject import Subject
 from moebench.hosts.host import AS_IS, Call, Host
 from moebench.scores.final import Scores
 from moebench.scores.information import dead_share, load_entropy, shares
-from moebench.subset.infer import Subset, experts_of
+from moebench.subset.infer import ALL, Subset, experts_of
+from moebench.subset.oracle import class_target
 from moebench.subset.select import fixed
 from moebench.tasks import Split
-from moebench.training.evaluate import BATCH, accuracy, asking, correct
+from moebench.training.evaluate import BATCH, asking
 
 ALONE = "mask_logits"
 """The rule under which an expert that is alone has all the weight, whoever comes."""
@@ -31,25 +32,27 @@ def fixed_expert(subject: Subject) -> Scores:
     all. Arrays: ``right_CE``, the accuracy on each class with each fixed expert, and for each layer ``use_CE_<layer>``,
     the share of the choices of a class's inputs that falls on each expert.
     """
-    model, test, precision = subject.model, subject.data("test"), subject.precision
-    experts, classes = experts_of(model), subject.task.info.classes
+    model, task, precision = subject.model, subject.task, subject.precision
+    target, headline = class_target(task), task.info.ranked_by.name
+    experts, classes = experts_of(model), task.info.targets[target]
+    test = subject.data("test")
+    class_N = test.targets[target]
     rule = ALONE if all(ALONE in layer.rules for layer in model.layers()) else AS_IS
-    whole = Subset().answer(model, test, precision=precision)
-    alone = [Subset(fixed((e,)), rule).answer(model, test, precision=precision) for e in range(experts)]
-    reached = sorted((accuracy(each.logits_NC, test.targets) for each in alone), reverse=True)
+    alone = [Subset(fixed((e,)), rule).evaluate(model, task, test, precision=precision) for e in range(experts)]
+    right_NE = torch.stack([each.values[headline] for each in alone], 1)
+    reached = sorted((float(right_N.mean()) for right_N in right_NE.unbind(1)), reverse=True)
     scores = Scores()
-    scores.put("all", accuracy(whole.logits_NC, test.targets))
+    scores.put("all", ALL.score(model, task, test, precision=precision))
     scores.put("fixed", sum(reached) / experts)
     _put_ranks(scores, "fixed", reached)
-    right_NE = torch.stack([correct(each.logits_NC, test.targets) for each in alone], 1)
-    scores.arrays["right_CE"] = _by_class(right_NE, test.targets, classes)
+    scores.arrays["right_CE"] = _by_class(right_NE, class_N, classes)
     uses = [shares(count_NE).cpu() for count_NE in choices(model, test, precision=precision)]
     ranked = torch.stack([share_NE.mean(0).sort(descending=True).values for share_NE in uses]).mean(0)
     _put_ranks(scores, "use", ranked.tolist())
     scores.put("use_entropy", sum(map(load_entropy, uses)) / len(uses))
     scores.put("unused", sum(map(dead_share, uses)) / len(uses))
     for index, share_NE in enumerate(uses):
-        scores.arrays[f"use_CE_{index}"] = _by_class(share_NE, test.targets.cpu(), classes)
+        scores.arrays[f"use_CE_{index}"] = _by_class(share_NE, class_N.cpu(), classes)
     return scores
 
 
@@ -59,9 +62,9 @@ def choices(model: Host, data: Split, *, precision: str = "fp32") -> list[Tensor
     """
     seen: list[list[Tensor]] = []
     with asking(model), torch.autocast(data.inputs.device.type, torch.bfloat16, enabled=precision == "bf16"):
-        for x_NCHW in torch.split(data.inputs, BATCH):
+        for part in data.batches(BATCH):
             call = Call()
-            model.run(x_NCHW, call)
+            model.run(part.inputs, call)
             pairs = zip(model.layers(), call.routings, strict=True)
             seen.append([_counted(routing, layer.num_experts) for layer, routing in pairs])
     return [torch.cat(parts) for parts in zip(*seen, strict=True)]

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from moebench.derived.subject import Subject
 from moebench.scores.final import Scores
-from moebench.training.evaluate import accuracy, answer, cross_entropy
+from moebench.training.evaluate import evaluate_task
 
 
 def generalization(subject: Subject) -> Scores:
-    """``train_accuracy`` and ``test_accuracy``, ``error_gap`` (test error less training error, the gap of the 0-1
-    loss that bounds speak of) and ``loss_gap_nats``, the same of the cross-entropy; in evaluation mode, without
-    augmentation.
+    """``train_<score>`` and ``test_<score>`` for each score of the task; ``error_gap``, by how much the headline is
+    better on training data (of an accuracy, the gap of the 0-1 loss that bounds speak of); and ``loss_gap_nats``, by
+    how much a cross-entropy is lower there. In evaluation mode, without augmentation.
     """
-    scores = Scores()
+    scores, task = Scores(), subject.task
+    headline = task.info.ranked_by
     for part in ("train", "test"):
-        data = subject.data(part)
-        logits_NC = answer(subject.model, data, precision=subject.precision).logits_NC
-        scores.put(f"{part}_accuracy", accuracy(logits_NC, data.targets))
-        scores.put(f"{part}_loss_nats", cross_entropy(logits_NC, data.targets))
+        found = evaluate_task(subject.model, task, subject.data(part), precision=subject.precision)
+        for name, value in task.summary(found.values).items():
+            scores.put(f"{part}_{name}", value)
     values = {name: value or 0.0 for name, value in scores.values.items()}
-    scores.put("error_gap", values["train_accuracy"] - values["test_accuracy"])
-    scores.put("loss_gap_nats", values["test_loss_nats"] - values["train_loss_nats"])
+    gap = headline.difference(values[f"train_{headline.name}"], values[f"test_{headline.name}"])
+    scores.put("error_gap", gap)
+    if "test_loss_nats" in values:
+        scores.put("loss_gap_nats", values["test_loss_nats"] - values["train_loss_nats"])
     return scores

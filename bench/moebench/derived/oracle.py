@@ -6,8 +6,6 @@ from moebench.derived.subject import Subject
 from moebench.scores.final import Scores
 from moebench.subset.infer import experts_of, subset_of
 from moebench.subset.oracle import oracle
-from moebench.tasks import Split
-from moebench.training.evaluate import accuracy
 
 SHARE = 4
 """The paper searches all subsets of E/4 experts."""
@@ -24,13 +22,12 @@ def best_subset(subject: Subject, *, most_experts: int, inputs: int) -> Scores:
             scores.put(name, None, f"{experts} experts; the search is made for {SHARE} to {most_experts}")
         return scores
     k, precision = experts // SHARE, subject.precision
-    data = Split(whole.inputs[:inputs], whole.targets[:inputs])
-    found = oracle(subject.model, data, k, precision=precision)
+    data = whole[:inputs]
+    found = oracle(subject.model, subject.task, data, k, precision=precision)
     subsets = {"all": subset_of(subject.model, experts), "selected": subset_of(subject.model, k)}
     subsets["random"] = subset_of(subject.model, k, score="random")
     scores.put("oracle", found.share)
     scores.put("oracle_null", found.null)
     for name, chosen in subsets.items():
-        answers = chosen.answer(subject.model, data, precision=precision)
-        scores.put(name, accuracy(answers.logits_NC, data.targets))
+        scores.put(name, chosen.score(subject.model, subject.task, data, precision=precision))
     return scores

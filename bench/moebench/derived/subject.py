@@ -35,4 +35,4 @@ class Subject:
         split = self.task.load(part, self.data_dir)
         if isinstance(split, Stream):
             raise UsageError(f"task '{self.task.info.name}' draws its training data anew; there is none to go back to.")
-        return Split(split.inputs.to(self.device), split.targets.to(self.device))
+        return split.to(self.device)

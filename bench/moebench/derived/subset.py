@@ -10,15 +10,15 @@ from moebench.scores.final import Scores
 from moebench.subset.infer import Subset, experts_of, fit_static, subset_of
 from moebench.subset.scores import PAPERS, RANDOM_DRAWS, SCORES
 from moebench.subset.select import nothing
-from moebench.training.evaluate import accuracy
 
 SHARES = (2, 4, 8)
 """k = E/2, E/4, E/8: where rivals of the paper's score and of its rule are compared."""
 
 
 def subset(subject: Subject) -> Scores:
-    """Accuracies by name: ``all``, ``none``, ``<score> k=<k>`` for the paper's score and random subsets at every power
-    of two, for the other scores at E/2, E/4 and E/8, and ``combine_sum <rule> k=<k>`` there for the variant's rules.
+    """The task's headline on test data by name: ``all``, ``none``, ``<score> k=<k>`` for the paper's score and random
+    subsets at every power of two, for the other scores at E/2, E/4 and E/8, and ``combine_sum <rule> k=<k>`` there for
+    the variant's rules.
 
     At those shares the random subsets are ten draws for each input, elsewhere one. What the run was scored with is
     taken from its record.
@@ -32,8 +32,8 @@ def subset(subject: Subject) -> Scores:
         if name in scores.values:
             return
         subsets = [chosen] if isinstance(chosen, Subset) else chosen
-        right = [accuracy(each.answer(model, test, precision=precision).logits_NC, test.targets) for each in subsets]
-        scores.put(name, sum(right) / len(right))
+        found = [each.score(model, subject.task, test, precision=precision) for each in subsets]
+        scores.put(name, sum(found) / len(found))
 
     put("all", Subset())
     put("none", Subset(nothing))

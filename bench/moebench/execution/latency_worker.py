@@ -14,7 +14,7 @@ from moebench.heap import keep_freed_memory
 from moebench.measure.memory import PeakMemory
 from moebench.runs import Store
 from moebench.scores.timing import Stopwatch
-from moebench.tasks import Split, get_task
+from moebench.tasks import get_task
 
 
 def serve(job: Job, batch: int, repeats: int, pipe: Connection) -> None:
@@ -38,10 +38,10 @@ def _prepare(job: Job, batch: int, repeats: int) -> tuple[Stopwatch, dict[str, A
     model = build(job, device).model
     # Routing depends on the weights, so the trained ones are used where they were kept.
     weights = "final" if load_weights(model, Store(job.results), job.cell.identity, device) else "initial"
-    split = get_task(job.cell.task).load("validation", job.data)
-    data = Split(split.inputs[:batch].to(device), split.targets[:batch].to(device))
+    task = get_task(job.cell.task)
+    data = task.load("validation", job.data)[:batch].to(device)
     with PeakMemory(device) as memory, torch.inference_mode():
-        model.eval().logits(data.inputs)
-    stopwatch = Stopwatch(model, data, batch, job.cell.precision, repeats)
+        model.eval().outputs(data.inputs)
+    stopwatch = Stopwatch(model, data, task.loss, batch, job.cell.precision, repeats)
     stopwatch.warm_up()
     return stopwatch, {"row": job.row, "weights": weights, "peak_memory_mib": memory.mib}

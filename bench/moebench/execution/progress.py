@@ -10,6 +10,7 @@ from rich.progress import Progress as RichProgress
 from rich.text import Text
 
 from moebench.runs import Record
+from moebench.tasks import get_task
 
 
 class Progress(Protocol):
@@ -134,11 +135,11 @@ def outcome_words(record: Record) -> str:
     """How a run came out, in a few words."""
     if record.status != "done":
         return f"{record.status}: {record.reason}"
-    scores = record.scores
-    if scores.get("test_accuracy") is not None:
-        return f"test {scores['test_accuracy']:.3f}"
-    if scores.get("validation_accuracy") is not None:
-        return f"val {scores['validation_accuracy']:.3f}"
+    headline = get_task(record.cell["task"]).info.headline
+    for part, word in (("test", "test"), ("validation", "val")):
+        score = record.scores.get(f"{part}_{headline.name}") if headline else None
+        if score is not None:
+            return f"{word} {score:.3f}"
     return "done"
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,10 +15,8 @@ from moebench.hosts.host import Host
 from moebench.measure.memory import PeakMemory
 from moebench.runs import Cell, Status, Store
 from moebench.runs.store import write_atomic
-from moebench.scores.final import Scores, final_scores, validation_scores
-from moebench.scores.regression import regression_scores
-from moebench.scores.sequence import sequence_scores
-from moebench.tasks import Split, Stream, Task, get_task
+from moebench.scores.final import Scores, scores_of
+from moebench.tasks import Split, Task, get_task
 from moebench.training.loop import Curves, Recipe, train
 from moebench.training.snapshot import Keeper
 from moebench.training.world import World
@@ -34,9 +31,9 @@ def train_and_score(job: Job, device: torch.device, store: Store, keeper: Keeper
     task = get_task(cell.task)
     with PeakMemory(device) as memory, opened(job, device, heard) as world:
         built = build(job, device)
-        train_data = on_device(task.load("train", job.data), device)
-        validation = on_device(task.load("validation", job.data), device)
-        curves = train(built.model, train_data, recipe(cell, task), keeper, world)
+        train_data = task.load("train", job.data).to(device)
+        validation = task.load("validation", job.data).to(device)
+        curves = train(built.model, train_data, recipe(cell, task), task.loss, keeper, world)
     trained = len(curves.loss_S) * cell.batch
     details = {
         "train_seconds": round(curves.seconds, 3),
@@ -64,7 +61,8 @@ def train_share(job: Job, device: torch.device, keeper: Keeper, world: World) ->
     """What the other ranks do meanwhile."""
     task = get_task(job.cell.task)
     built = build(job, device)
-    train(built.model, on_device(task.load("train", job.data), device), recipe(job.cell, task), keeper, world)
+    data = task.load("train", job.data).to(device)
+    train(built.model, data, recipe(job.cell, task), task.loss, keeper, world)
 
 
 def _scored(job: Job, model: Host, validation: Split, curves: Curves, device: torch.device) -> tuple[Status, Scores]:
@@ -72,8 +70,8 @@ def _scored(job: Job, model: Host, validation: Split, curves: Curves, device: to
         return "diverged", Scores()
     task, precision = get_task(job.cell.task), job.cell.precision
     # Only a final run ever loads test data: what tunes cannot see it.
-    test = on_device(task.load("test", job.data), device) if job.cell.kind == "final" else None
-    scores = SCORED[task.info.objective](model, validation, test, precision)
+    test = task.load("test", job.data).to(device) if job.cell.kind == "final" else None
+    scores = scores_of(model, task, validation, test, precision)
     if not all(np.isfinite(value) for value in scores.values.values() if value is not None):
         return "diverged", Scores()
     return "done", scores
@@ -93,32 +91,8 @@ def recipe(cell: Cell, task: Task) -> Recipe:
         precision=cell.precision,
         augment=task.augment,
         seed=cell.seed,
-        objective=task.info.objective,
         optimiser=cell.optimiser,
     )
-
-
-@overload
-def on_device(data: Split, device: torch.device) -> Split: ...
-@overload
-def on_device(data: Split | Stream, device: torch.device) -> Split | Stream: ...
-def on_device(data: Split | Stream, device: torch.device) -> Split | Stream:
-    """The data there; a stream's batches are moved as they come."""
-    return data if isinstance(data, Stream) else Split(data.inputs.to(device), data.targets.to(device))
-
-
-def _class_scores(model: Host, validation: Split, test: Split | None, precision: str) -> Scores:
-    if test is None:
-        return validation_scores(model, validation, precision)[0]
-    return final_scores(model, validation, test, precision)
-
-
-SCORED: Mapping[str, Callable[[Host, Split, Split | None, str], Scores]] = {
-    "classification": _class_scores,
-    "sequence": sequence_scores,
-    "regression": regression_scores,
-}
-"""What is scored, by what is learnt."""
 
 
 def _save_weights(model: Host, store: Store, cell: Cell) -> None:

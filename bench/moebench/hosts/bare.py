@@ -9,10 +9,10 @@ from moebench.hosts.host import Host, Site
 
 
 class Bare(Host):
-    """(B, 1, T, D) -> layer -> (B, D), a mean over tokens."""
+    """x_BTD -> layer -> (B, O), a mean over tokens: no target's, but what there is."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__({})
         self.site: nn.Module = nn.Identity()
 
     def attach(self, layers: list[Layer]) -> None:
@@ -20,7 +20,11 @@ class Bare(Host):
         (layer,) = layers
         self.site = Site(layer)
 
-    def logits(self, x_NCHW: Tensor) -> Tensor:
-        """The mean output (B, D)."""
-        y_BTD: Tensor = self.site(x_NCHW.squeeze(1))
-        return y_BTD.mean(1)
+    def head_outputs(self, x: Tensor) -> Tensor:
+        """The mean output (B, O) of x_BTD."""
+        y_BTO: Tensor = self.site(x)
+        return y_BTO.mean(1)
+
+    def outputs(self, x: Tensor) -> dict[str, Tensor]:
+        """The mean output, which answers no target."""
+        return {"mean": self.head_outputs(x)}

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from moebench.contract import Layer
 from moebench.hosts.host import Host, Site
 from moebench.hosts.settings import DecoderSettings
-from moebench.tasks import TaskInfo
+from moebench.tasks import TaskInfo, Tokens
 
 DEVIATION = 0.02
 """Of the embeddings at the start, as of GPT-2's."""
@@ -51,23 +51,23 @@ class Block(nn.Module):
 
 
 class Decoder(Host):
-    """(B, 1, 1, T) token ids -> token and place embeddings -> ``depth`` blocks -> norm -> head.
+    """Token ids ids_BT -> token and place embeddings -> ``depth`` blocks -> norm -> head.
 
-    The last A tokens answer: each with the logits of the token after it, (B, A, V). What comes after a token changes
+    The last A tokens answer: each with the logits of the token after it, (B, A, O). What comes after a token changes
     nothing of its answer, so that one pass over an input with its right answer in it says what the model would have
     answered token by token, as long as it was right.
     """
 
     def __init__(self, settings: DecoderSettings, task: TaskInfo) -> None:
-        super().__init__()
-        assert task.text is not None  # the shapes of its layers were worked out first
-        _, _, tokens = task.image
-        self.answer = task.text.answer
-        self.token_VD = nn.Parameter(DEVIATION * torch.randn(task.text.vocabulary, settings.dim))
-        self.place_TD = nn.Parameter(DEVIATION * torch.randn(tokens, settings.dim))
+        super().__init__(task.targets)
+        text = task.inputs
+        assert isinstance(text, Tokens)  # the shapes of its layers were worked out first
+        self.answer = text.answer
+        self.token_VD = nn.Parameter(DEVIATION * torch.randn(text.vocabulary, settings.dim))
+        self.place_TD = nn.Parameter(DEVIATION * torch.randn(text.length, settings.dim))
         self.blocks = nn.ModuleList(Block(settings.dim, settings.heads) for _ in range(settings.depth))
         self.norm = nn.LayerNorm(settings.dim)
-        self.head = nn.Linear(settings.dim, task.classes, bias=False)
+        self.head = nn.Linear(settings.dim, task.outputs, bias=False)
 
     def attach(self, layers: list[Layer]) -> None:
         """Put the layers in the places of the MLPs, first block first."""
@@ -75,15 +75,15 @@ class Decoder(Host):
             assert isinstance(block, Block)
             block.mlp = Site(layer)
 
-    def logits(self, x_NCHW: Tensor) -> Tensor:
-        """Scores of the answers' tokens (B, A, V)."""
-        answers_BAD = self.stream(x_NCHW)[:, -self.answer :]
-        scores: Tensor = self.head(self.norm(answers_BAD))
-        return scores
+    def head_outputs(self, x: Tensor) -> Tensor:
+        """Logits of the answers (B, A, O) of ids_BT."""
+        answers_BAD = self.stream(x)[:, -self.answer :]
+        logits: Tensor = self.head(self.norm(answers_BAD))
+        return logits
 
-    def stream(self, x_NCHW: Tensor) -> Tensor:
+    def stream(self, ids_BT: Tensor) -> Tensor:
         """x_BTD after the last block."""
-        x_BTD = F.embedding(x_NCHW.flatten(1), self.token_VD) + self.place_TD
+        x_BTD = F.embedding(ids_BT, self.token_VD) + self.place_TD
         for block in self.blocks:
             x_BTD = block(x_BTD)
         return x_BTD

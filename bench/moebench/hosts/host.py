@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor, nn
 
 from moebench.contract import Layer, Routing
@@ -87,32 +88,46 @@ class Site(nn.Module):
 
 @dataclass(frozen=True)
 class HostOutput:
-    """``outputs["logits"]`` is (B, C); ``routings`` has one entry a layer, in the order of the pass."""
+    """outputs: of each target (B, O), or (B, A, O) where it has several places. routings: one a layer, in the order of
+    the pass.
+    """
 
-    outputs: dict[str, Tensor]
+    outputs: Mapping[str, Tensor]
     routings: tuple[Routing, ...]
 
 
 class Host(nn.Module, ABC):
-    """A network with expert layers. A subclass builds a body from images to logits that holds the sites."""
+    """A network with expert layers: a body that holds the sites, and one head for all targets together.
+
+    targets: name -> number of outputs, in the order in which :meth:`head_outputs` has them side by side.
+    """
+
+    def __init__(self, targets: Mapping[str, int]) -> None:
+        super().__init__()
+        self.targets = dict(targets)
 
     @abstractmethod
     def attach(self, layers: list[Layer]) -> None:
         """Put the layers in their places, in the order of the forward pass."""
 
     @abstractmethod
-    def logits(self, x_NCHW: Tensor) -> Tensor:
-        """Class scores (B, C) of a batch of images."""
+    def head_outputs(self, x: Tensor) -> Tensor:
+        """(B, ..., O) of a batch of inputs, O being the outputs of all targets, side by side."""
 
-    def forward(self, x_NCHW: Tensor, select: Select | None = None, rule: str = AS_IS) -> HostOutput:
+    def outputs(self, x: Tensor) -> dict[str, Tensor]:
+        """Each target's outputs (B, ..., O) of a batch of inputs, of the kind that the host reads."""
+        outputs = self.head_outputs(x)
+        return dict(zip(self.targets, torch.split(outputs, list(self.targets.values()), -1), strict=True))
+
+    def forward(self, x: Tensor, select: Select | None = None, rule: str = AS_IS) -> HostOutput:
         """One pass; ``select`` says which experts of each layer act, ``rule`` how they are combined."""
         call = Call(select=select, rule=rule)
-        return HostOutput({"logits": self.run(x_NCHW, call)}, tuple(call.routings))
+        return HostOutput(self.run(x, call), tuple(call.routings))
 
-    def run(self, x_NCHW: Tensor, call: Call) -> Tensor:
-        """Logits of one pass under ``call``, which collects what the layers say."""
+    def run(self, x: Tensor, call: Call) -> dict[str, Tensor]:
+        """Each target's outputs in one pass under ``call``, which collects what the layers say."""
         with _during(call):
-            return self.logits(x_NCHW)
+            return self.outputs(x)
 
     def run_layers(self, inputs: Sequence[Tensor], call: Call) -> list[Tensor]:
         """The expert layers alone, each on its own x_BTD, as in a pass under ``call``; y_BTO of each."""

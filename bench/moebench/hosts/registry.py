@@ -16,7 +16,7 @@ from moebench.hosts.settings import (
     TokenSumSettings,
     ViTSettings,
 )
-from moebench.tasks import TaskInfo
+from moebench.tasks import Features, Image, TaskInfo, Tokens, Vectors
 
 if TYPE_CHECKING:
     from moebench.contract import LayerShape
@@ -43,9 +43,9 @@ def layer_shapes(settings: HostSettings, task: TaskInfo) -> tuple[LayerShape, ..
     """The shapes of the layers that the host asks for on this task, in order; arithmetic only."""
     from moebench.contract import LayerShape
 
-    gives = "numbers" if task.text is None else "token ids"
-    if gives != settings.reads:
-        raise SuiteError(f"the host '{settings.name}' reads {settings.reads}; task '{task.name}' gives {gives}.")
+    gives, reads = task.inputs, settings.reads
+    if not isinstance(gives, reads):
+        raise SuiteError(f"the host '{settings.name}' reads {reads.words}; task '{task.name}' gives {gives.words}.")
     places = _places(settings, task)
     return tuple(
         LayerShape(
@@ -74,34 +74,37 @@ class _Place:
 
 def _places(settings: HostSettings, task: TaskInfo) -> list[_Place]:
     """The place of each layer, in the order of the forward pass."""
-    channels, height, width = task.image
+    inputs = task.inputs
+    if isinstance(settings, DecoderSettings):
+        assert isinstance(inputs, Tokens)
+        return [_Place(settings.dim, inputs.length)] * settings.depth
+    if isinstance(settings, BareSettings):
+        assert isinstance(inputs, Vectors)
+        if task.targets:
+            raise SuiteError(f"the host 'bare' has no head; task '{task.name}' asks for {task.outputs} outputs.")
+        return [_Place(inputs.dim, inputs.tokens)]
+    if isinstance(settings, TokenSumSettings):
+        assert isinstance(inputs, Features)
+        if task.outputs != 1 or inputs.count % settings.tokens:
+            raise SuiteError(
+                f"the host 'token_sum' gives one number from {settings.tokens} equal tokens; task '{task.name}' has "
+                f"{inputs.count} features and asks for {task.outputs}."
+            )
+        return [_Place(inputs.count // settings.tokens, settings.tokens)]
+    assert isinstance(inputs, Image)
+    height, width = inputs.height, inputs.width
     if isinstance(settings, ViTSettings):
-        _divides(settings.patch, "patch", task)
+        _divides(settings.patch, "patch", task.name, inputs)
         tokens = (height // settings.patch) * (width // settings.patch)
         return [_Place(settings.dim, tokens)] * len(settings.replaced)
     if isinstance(settings, ResNetSettings):
         grids = {index: settings.grid(index, (height, width)) for index in settings.replaced}
         return [_Place(settings.channels_of(index), grid[0] * grid[1], grid) for index, grid in grids.items()]
-    if isinstance(settings, DecoderSettings):
-        return [_Place(settings.dim, width)] * settings.depth
-    if isinstance(settings, BareSettings):
-        if channels != 1:
-            raise SuiteError(f"the host 'bare' takes one channel of tokens; task '{task.name}' has {channels}.")
-        return [_Place(width, height)]
-    if isinstance(settings, TokenSumSettings):
-        entries = channels * height * width
-        if task.classes != 1 or entries % settings.tokens:
-            raise SuiteError(
-                f"the host 'token_sum' gives one number from {settings.tokens} equal tokens; task '{task.name}' has "
-                f"{entries} entries and asks for {task.classes}."
-            )
-        return [_Place(entries // settings.tokens, settings.tokens)]
     assert isinstance(settings, SingleLayerSettings)
-    _divides(settings.grid, "grid", task)
-    return [_Place(channels * (height // settings.grid) * (width // settings.grid), settings.grid**2)]
+    _divides(settings.grid, "grid", task.name, inputs)
+    return [_Place(inputs.channels * (height // settings.grid) * (width // settings.grid), settings.grid**2)]
 
 
-def _divides(number: int, what: str, task: TaskInfo) -> None:
-    _, height, width = task.image
-    if height % number or width % number:
-        raise SuiteError(f"{what} {number} does not divide the {height} x {width} images of task '{task.name}'.")
+def _divides(number: int, what: str, task: str, image: Image) -> None:
+    if image.height % number or image.width % number:
+        raise SuiteError(f"{what} {number} does not divide the {image.height} x {image.width} images of task '{task}'.")

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from moebench.contract import Layer
 from moebench.hosts.host import Host, Site
 from moebench.hosts.settings import STAGES, ResNetSettings
-from moebench.tasks import TaskInfo
+from moebench.tasks import Image, TaskInfo
 
 
 class OnMap(nn.Module):
@@ -29,20 +29,21 @@ class OnMap(nn.Module):
 
 
 class ResNet(Host):
-    """(B, C, H, W) -> stem -> stages of basic blocks -> mean over places -> (B, classes).
+    """x_BCHW -> stem -> stages of basic blocks -> mean over places -> (B, O).
 
     Norms are over one image's whole map (one group), not over the batch: an image's output does not depend on its batch
     mates, an expert has no statistics of the few images that came to it, and several ranks agree with one process.
     """
 
     def __init__(self, settings: ResNetSettings, task: TaskInfo) -> None:
-        super().__init__()
+        super().__init__(task.targets)
+        assert isinstance(task.inputs, Image)  # the shapes of its layers were worked out first
         block: Any = resnet.BasicBlock
         body: Any = resnet.ResNet(
             block,
             settings.blocks,
-            num_classes=task.classes,
-            in_chans=task.image[0],
+            num_classes=task.outputs,
+            in_chans=task.inputs.channels,
             stem_type="deep",
             stem_width=settings.channels[0] // 2,
             channels=settings.channels,
@@ -70,11 +71,11 @@ class ResNet(Host):
             assert isinstance(place, OnMap)
             place.site = Site(layer)
 
-    def logits(self, x_NCHW: Tensor) -> Tensor:
-        """Class scores (B, C)."""
+    def head_outputs(self, x: Tensor) -> Tensor:
+        """(B, O) of images x_BCHW."""
         # Channels last, as tokens have them, and as a CPU's convolutions are fastest.
-        scores: Tensor = self.body(x_NCHW.contiguous(memory_format=torch.channels_last))
-        return scores
+        outputs: Tensor = self.body(x.contiguous(memory_format=torch.channels_last))
+        return outputs
 
     def _stage(self, stage: int) -> nn.Sequential:
         blocks = getattr(self.body, _stage_name(stage))

@@ -6,24 +6,24 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, model_validator
 
+from moebench.tasks import Features, Image, Inputs, Tokens, Vectors
+
 Activation = Literal["gelu", "relu", "silu"]
 Numbers = Annotated[tuple[StrictInt, ...], Field(strict=False)]
 """A list, in TOML and JSON."""
 
 STAGES = 4
 """So many has timm's ResNet."""
-Reads = Literal["numbers", "token ids"]
-"""What a host makes of an input: images and vectors, or text."""
 
 
 class HostSettings(BaseModel):
     """Fields that every host has. ``activation`` and ``bias`` are those of the expert layers.
 
-    reads: the kind of task that it takes. causal: whether no output may depend on later tokens, so that only causal
+    reads: the kind of input that it takes. causal: whether no output may depend on later tokens, so that only causal
     layers have a place in it.
     """
 
-    reads: ClassVar[Reads] = "numbers"
+    reads: ClassVar[type[Inputs]] = Image
     causal: ClassVar[bool] = False
 
     # Strict: a number in quotes or a true where a number belongs is a mistake in the suite, not a number.
@@ -55,6 +55,8 @@ class TokenSumSettings(HostSettings):
     to its output before the sum.
     """
 
+    reads: ClassVar[type[Inputs]] = Features
+
     name: Literal["token_sum"] = "token_sum"
     activation: Activation = "relu"
     bias: bool = False
@@ -63,7 +65,9 @@ class TokenSumSettings(HostSettings):
 
 
 class BareSettings(HostSettings):
-    """One layer and nothing else, each row of the input a token: to measure what a layer costs."""
+    """One layer and nothing else, on vectors as its tokens: to measure what a layer costs."""
+
+    reads: ClassVar[type[Inputs]] = Vectors
 
     name: Literal["bare"] = "bare"
 
@@ -71,7 +75,7 @@ class BareSettings(HostSettings):
 class DecoderSettings(HostSettings):
     """A causal decoder: each token's answer is read off the tokens before it; every MLP is an expert layer."""
 
-    reads: ClassVar[Reads] = "token ids"
+    reads: ClassVar[type[Inputs]] = Tokens
     causal: ClassVar[bool] = True
 
     name: Literal["decoder"] = "decoder"

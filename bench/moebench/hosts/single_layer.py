@@ -7,19 +7,21 @@ from torch import Tensor, nn
 from moebench.contract import Layer
 from moebench.hosts.host import Host, Site
 from moebench.hosts.settings import SingleLayerSettings
-from moebench.tasks import TaskInfo
+from moebench.tasks import Image, TaskInfo
 
 
 class SingleLayer(Host):
-    """(B, C, H, W) -> tokens (B, grid^2, C H W / grid^2) -> layer -> (B, classes)."""
+    """x_BCHW -> tokens (B, grid^2, C H W / grid^2) -> layer -> (B, O)."""
 
     def __init__(self, settings: SingleLayerSettings, task: TaskInfo) -> None:
-        super().__init__()
-        channels, height, width = task.image
+        super().__init__(task.targets)
+        image = task.inputs
+        assert isinstance(image, Image)  # the shapes of its layers were worked out first
+        height, width = image.height, image.width
         self.grid = settings.grid
         self.residual = settings.residual
-        self.head = nn.Linear(channels * height * width, task.classes)
-        width_D = channels * (height // settings.grid) * (width // settings.grid)
+        self.head = nn.Linear(image.channels * height * width, task.outputs)
+        width_D = image.channels * (height // settings.grid) * (width // settings.grid)
         self.norm = nn.LayerNorm(width_D) if settings.layer_norm else nn.Identity()
         self.site: nn.Module = nn.Identity()
 
@@ -28,14 +30,14 @@ class SingleLayer(Host):
         (layer,) = layers
         self.site = Site(layer)
 
-    def logits(self, x_NCHW: Tensor) -> Tensor:
-        """Class scores (B, C)."""
-        x_BTD = self.patches(x_NCHW)
+    def head_outputs(self, x: Tensor) -> Tensor:
+        """(B, O) of images x_BCHW."""
+        x_BTD = self.patches(x)
         y_BTD = self.site(self.norm(x_BTD))
         if self.residual:
             y_BTD = x_BTD + y_BTD
-        scores: Tensor = self.head(y_BTD.flatten(1))
-        return scores
+        outputs: Tensor = self.head(y_BTD.flatten(1))
+        return outputs
 
     def patches(self, x_NCHW: Tensor) -> Tensor:
         """Cut the image into grid x grid patches, row by row, each flattened as (channel, row, column)."""

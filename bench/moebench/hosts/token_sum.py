@@ -11,10 +11,10 @@ from moebench.tasks import TaskInfo
 
 
 class TokenSum(Host):
-    """(B, 1, 1, X) -> tokens (B, T, X / T) -> layer -> (B, 1)."""
+    """x_BF -> tokens (B, T, F / T) -> layer -> (B, 1)."""
 
     def __init__(self, settings: TokenSumSettings, task: TaskInfo) -> None:
-        super().__init__()
+        super().__init__(task.targets)
         self.tokens, self.residual = settings.tokens, settings.residual
         self.site: nn.Module = nn.Identity()
 
@@ -23,12 +23,12 @@ class TokenSum(Host):
         (layer,) = layers
         self.site = Site(layer)
 
-    def logits(self, x_NCHW: Tensor) -> Tensor:
-        """The one output (B, 1)."""
-        return self.outputs(x_NCHW).sum((1, 2)).unsqueeze(1)
+    def head_outputs(self, x: Tensor) -> Tensor:
+        """The one output (B, 1) of x_BF."""
+        return self.summands(x).sum((1, 2)).unsqueeze(1)
 
-    def outputs(self, x_NCHW: Tensor) -> Tensor:
+    def summands(self, x_BF: Tensor) -> Tensor:
         """What is summed: y_BTD of the layer, or x + y."""
-        x_BTD = x_NCHW.reshape(len(x_NCHW), self.tokens, -1)
+        x_BTD = x_BF.reshape(len(x_BF), self.tokens, -1)
         y_BTD: Tensor = self.site(x_BTD)
         return x_BTD + y_BTD if self.residual else y_BTD

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from moebench.contract import Layer
 from moebench.hosts.host import Host, Site
 from moebench.hosts.settings import ViTSettings
-from moebench.tasks import TaskInfo
+from moebench.tasks import Image, TaskInfo
 
 
 class _WithoutResidual(nn.Module):
@@ -27,17 +27,18 @@ class _WithoutResidual(nn.Module):
 
 
 class ViT(Host):
-    """(B, C, H, W) -> patches -> ``depth`` blocks -> mean over tokens -> (B, classes)."""
+    """x_BCHW -> patches -> ``depth`` blocks -> mean over tokens -> (B, O)."""
 
     def __init__(self, settings: ViTSettings, task: TaskInfo) -> None:
-        super().__init__()
-        channels, height, width = task.image
+        super().__init__(task.targets)
+        image = task.inputs
+        assert isinstance(image, Image)  # the shapes of its layers were worked out first
         self.replaced = settings.replaced
         self.body = VisionTransformer(
-            img_size=(height, width),
+            img_size=(image.height, image.width),
             patch_size=settings.patch,
-            in_chans=channels,
-            num_classes=task.classes,
+            in_chans=image.channels,
+            num_classes=task.outputs,
             global_pool="avg",
             class_token=False,
             embed_dim=settings.dim,
@@ -56,7 +57,7 @@ class ViT(Host):
         for index, layer in zip(self.replaced, layers, strict=True):
             self.body.blocks[index].mlp = Site(layer)
 
-    def logits(self, x_NCHW: Tensor) -> Tensor:
-        """Class scores (B, C)."""
-        scores: Tensor = self.body(x_NCHW)
-        return scores
+    def head_outputs(self, x: Tensor) -> Tensor:
+        """(B, O) of images x_BCHW."""
+        outputs: Tensor = self.body(x)
+        return outputs

@@ -59,9 +59,12 @@ def _fits(group: Group, settings: Mapping[str, Any]) -> bool:
 
 
 def _value(group: Group, lookup: Lookup, identity: str) -> float | None:
-    """What a trial is told as: its validation accuracy, the floor if it diverged; None until it is settled."""
+    """What a trial is told as, higher being better: its validation headline, the floor if it diverged; None until it is
+    settled.
+    """
     record = lookup(identity)
     if record is None or not record.settled:
         return None
-    score = record.scores.get("validation_accuracy") if record.status == "done" else None
-    return get_task(group.task).info.floor if score is None else score
+    headline = get_task(group.task).info.ranked_by
+    score = record.scores.get(f"validation_{headline.name}") if record.status == "done" else None
+    return headline.difference(headline.floor if score is None else score, 0.0)

@@ -25,12 +25,16 @@ def guess_seconds(cell: Mapping[str, Any], amount: float, device: str) -> float:
 
 
 def _tokens(host: Mapping[str, Any], task: str) -> int:
-    from moebench.tasks import get_task
+    from moebench.tasks import Features, Tokens, Vectors, get_task
 
-    info = get_task(task).info
-    _, height, width = info.image
-    if info.text is not None:
-        return width
+    inputs = get_task(task).info.inputs
+    if isinstance(inputs, Tokens):
+        return inputs.length
+    if isinstance(inputs, Vectors):
+        return inputs.tokens
+    if isinstance(inputs, Features):
+        return int(host["tokens"])
+    height, width = inputs.height, inputs.width
     if host["name"] == "resnet":
         from moebench.hosts.settings import ResNetSettings
 
@@ -40,4 +44,4 @@ def _tokens(host: Mapping[str, Any], task: str) -> int:
     if host["name"] == "vit":
         patch = int(host["patch"])
         return (height // patch) * (width // patch)
-    return int(host.get("tokens") or int(host.get("grid", 1)) ** 2)
+    return int(host["grid"]) ** 2

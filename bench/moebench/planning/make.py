@@ -86,7 +86,12 @@ def _check_space(suite: Suite, rows: tuple[Row, ...]) -> None:
 
 def _check_directions(suite: Suite) -> None:
     """Representation is a mean over tasks, which says nothing where more is better on one and worse on another."""
-    high = [name for name in suite.task_names if get_task(name).info.higher_is_better]
+    infos = [get_task(name).info for name in suite.task_names]
+    if without := [info.name for info in infos if info.headline is None]:
+        raise SuiteError(
+            f"suite '{suite.name}': task '{without[0]}' only times layers and has no score to rank by; take it out."
+        )
+    high = [info.name for info in infos if info.ranked_by.higher_is_better]
     low = [name for name in suite.task_names if name not in high]
     if high and low:
         raise SuiteError(

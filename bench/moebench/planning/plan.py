@@ -13,6 +13,7 @@ from moebench.errors import ResultsError
 from moebench.planning.rows import Row
 from moebench.runs import Cell, Record, is_settled
 from moebench.suites import Suite
+from moebench.tasks import Headline, get_task
 
 Lookup = Callable[[str], Record | None]
 """Identity -> record, or None."""
@@ -57,11 +58,12 @@ class Group:
         )
 
     def winner(self, lookup: Lookup) -> int | None:
-        """The trial of best validation accuracy, then of lowest loss, then the earlier; None until all are settled."""
+        """The trial of best validation headline, then tie-break, then the earlier; None until all are settled."""
         records = [lookup(cell.identity) for cell in self.trial_cells]
         if not records or len(records) < len(self.shared) or not all(map(is_settled, records)):
             return None
-        return min(range(len(records)), key=lambda index: (*_merit(records[index]), index))
+        headline = get_task(self.task).info.ranked_by
+        return min(range(len(records)), key=lambda index: (*_merit(records[index], headline), index))
 
     def final_cells(self, lookup: Lookup) -> tuple[Cell, ...]:
         """The cells of the winner on fresh seeds; empty until it is known."""
@@ -81,14 +83,16 @@ class Group:
         return Cell(kind=kind, settings=dict(settings), seed=seed, **self.template)  # type: ignore[arg-type] # a Kind
 
 
-def _merit(record: Record | None) -> tuple[float, float]:
+def _merit(record: Record | None, headline: Headline) -> tuple[float, ...]:
     """Sorts the best trial first; a diverged one last. Only validation scores are looked at."""
     if record is None or record.status != "done":
-        return (1.0, float("inf"))
-    accuracy, loss = record.scores.get("validation_accuracy"), record.scores.get("validation_loss_nats")
-    if accuracy is None or loss is None:
-        raise ResultsError(f"the trial {record.identity} is done and has no validation accuracy or no loss.")
-    return (-accuracy, loss)
+        return (float("inf"),)
+    names = [f"validation_{name}" for name in (headline.name, headline.tie_break) if name]
+    values = [record.scores.get(name) for name in names]
+    if None in values:
+        raise ResultsError(f"the trial {record.identity} is done and lacks {names[values.index(None)]}.")
+    best, *rest = (value for value in values if value is not None)
+    return (-best if headline.higher_is_better else best, *rest)
 
 
 @dataclass(frozen=True)

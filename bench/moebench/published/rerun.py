@@ -162,8 +162,8 @@ def verification(submission: Submission, again: list[Again], pick: str = "") -> 
 def _compared(submission: Submission, group: Group, cell: Cell, record: Record, label: str) -> Again:
     from moebench.tasks import get_task
 
-    info = get_task(cell.task).info
-    scored = f"test_{info.metric}"
+    headline = get_task(cell.task).info.ranked_by
+    scored = f"test_{headline.name}"
     told = submission.pack.get(cell.identity)
     then, now = told.scores if told else {}, record.scores
 
@@ -173,7 +173,8 @@ def _compared(submission: Submission, group: Group, cell: Cell, record: Record, 
         allowed = min(SPREADS * _spread(submission, group, spread_of), reach)
         return Number(name, was, now.get(name), max(allowed, SPREADS * LEAST_SPREAD))
 
-    numbers = [number(scored if cell.kind == "final" else "validation_accuracy", scored, info.floor, MOST_SHARE)]
+    name = scored if cell.kind == "final" else f"validation_{headline.name}"
+    numbers = [number(name, scored, headline.floor, MOST_SHARE)]
     if cell.kind == "final":
         numbers.append(number(SPECIALIZATION, SPECIALIZATION, 0.0, MOST_SPECIALIZATION))
     return Again(

@@ -9,8 +9,8 @@ from torch.nn import functional as F
 from moebench.contract import Layer
 from moebench.hosts.host import Call, Host
 from moebench.subset.select import all_but
-from moebench.tasks import Split
-from moebench.training.evaluate import Answers, answer, asking, correct
+from moebench.tasks import Split, Task
+from moebench.training.evaluate import Evaluation, asking, evaluate_task
 
 COSINE_INPUTS = 64
 POLYSEMANTICITY_INPUTS = 1000
@@ -52,30 +52,34 @@ def _sum_of_cosines(layer: Layer, x_BTD: Tensor) -> tuple[float, float]:
     return float(sums_BT.sum()) / 2, float((acting_BT * (acting_BT - 1)).sum()) / 2
 
 
-def polysemanticity(model: Host, data: Split, whole: Answers, *, precision: str = "fp32") -> float | None:
+def polysemanticity(
+    model: Host, task: Task, data: Split, whole: Evaluation, *, precision: str = "fp32"
+) -> float | None:
     """How many classes an expert serves (after arXiv 2402.12550): 0 if removing it hurts one class alone.
 
     Remove expert n of one layer; d_c is the size of the relative change of the accuracy on class c, scaled to
     sum 1; p_n = ||d - onehot(argmax d)||_2, averaged over the experts that change anything; None: none does.
-    ``whole`` are the whole model's answers on ``data``. Only the first 1,000 inputs and 32 experts of a layer are
-    looked at, because each expert takes a pass.
+    ``task`` has one class for each input. ``whole`` is the whole model on ``data``. Only the first 1,000 inputs and 32
+    experts of a layer are looked at, because each expert takes a pass.
     """
-    data = Split(data.inputs[:POLYSEMANTICITY_INPUTS], data.targets[:POLYSEMANTICITY_INPUTS])
-    before_NC = whole.logits_NC[:POLYSEMANTICITY_INPUTS]
-    before_C = _class_accuracy(before_NC, data.targets)
+    assert task.class_target is not None
+    headline, classes = task.info.ranked_by.name, task.info.targets[task.class_target]
+    data = data[:POLYSEMANTICITY_INPUTS]
+    class_N, before_N = data.targets[task.class_target], whole.values[headline][:POLYSEMANTICITY_INPUTS]
+    before_C = _class_means(before_N, class_N, classes)
     values = []
     for layer, mass_NE in enumerate(whole.masses):
         if mass_NE is None:
             continue
         for expert in _looked_at(mass_NE.shape[1]):
             mass_N = mass_NE[:POLYSEMANTICITY_INPUTS, expert]
-            after_NC = before_NC.clone()
+            after_N = before_N.clone()
             met = mass_N > 0  # the others' answers cannot change
             if met.any():
-                part = Split(data.inputs[met], data.targets[met])
                 select = all_but(layer, expert)
-                after_NC[met] = answer(model, part, precision=precision, select=select).logits_NC
-            change_C = (_class_accuracy(after_NC, data.targets) / before_C - 1).abs()[before_C > 0]
+                found = evaluate_task(model, task, data[met], precision=precision, select=select)
+                after_N[met] = found.values[headline]
+            change_C = (_class_means(after_N, class_N, classes) / before_C - 1).abs()[before_C > 0]
             if change_C.sum() > 0:
                 values.append(_distance_to_one_class(change_C / change_C.sum()))
     return sum(values) / len(values) if values else None
@@ -91,9 +95,8 @@ def _distance_to_one_class(share_C: Tensor) -> float:
     return float((share_C - one_hot_C).norm())
 
 
-def _class_accuracy(logits_NC: Tensor, target_N: Tensor) -> Tensor:
-    """Share classified right of each class (C,); 0 where a class has no inputs."""
-    classes = logits_NC.shape[1]
-    count_C = torch.bincount(target_N, minlength=classes).double()
-    right_C = torch.bincount(target_N, weights=correct(logits_NC, target_N), minlength=classes)
-    return right_C / count_C.clamp_min(1)
+def _class_means(value_N: Tensor, class_N: Tensor, classes: int) -> Tensor:
+    """Mean over the inputs of each class (C,); 0 where a class has no inputs."""
+    count_C = torch.bincount(class_N, minlength=classes).double()
+    total_C = torch.bincount(class_N, weights=value_N, minlength=classes)
+    return total_C / count_C.clamp_min(1)

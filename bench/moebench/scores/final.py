@@ -1,4 +1,4 @@
-"""Everything that is scored on a finally trained model, as the names and numbers of its record."""
+"""Everything that is scored on a trained model, as the names and numbers of its record."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from moebench.board.shares import NO_EXPERTS
 from moebench.hosts.host import Host
 from moebench.scores.experts import output_cosine, polysemanticity
 from moebench.scores.information import class_information, dead_share, load_entropy, max_violation
 from moebench.scores.routing import routing_summary
 from moebench.scores.specialization import specialization
 from moebench.subset.scores import mean_mass
-from moebench.tasks import Split
-from moebench.training.evaluate import Answers, accuracy, answer, cross_entropy
+from moebench.tasks import Split, Task, Values
+from moebench.training.evaluate import Evaluation, evaluate, evaluate_task
 
 
 @dataclass
@@ -33,55 +34,74 @@ class Scores:
             self.reasons[name] = reason
 
 
-def validation_scores(model: Host, validation: Split, precision: str) -> tuple[Scores, Answers]:
-    """What tuning may see."""
-    answers = answer(model, validation, precision=precision)
+def scores_of(model: Host, task: Task, validation: Split, test: Split | None, precision: str) -> Scores:
+    """``<part>_<score>`` for each score of the task; of a final run specialization, and what stands beside it, too.
+
+    test: None while tuning, which may see no more than the scores on validation data.
+    """
     scores = Scores()
-    scores.put("validation_accuracy", accuracy(answers.logits_NC, validation.targets))
-    scores.put("validation_loss_nats", cross_entropy(answers.logits_NC, validation.targets))
-    return scores, answers
+    on_validation = evaluate_task(model, task, validation, precision=precision)
+    _put_part(scores, "validation", task, on_validation.values)
+    if test is None:
+        return scores
 
+    def read(outputs: Values, batch: Split) -> Values:
+        return {**task.scores(outputs, batch), **task.predictions(outputs)}
 
-def final_scores(model: Host, validation: Split, test: Split, precision: str) -> Scores:
-    """Validation and test scores, specialization and what stands beside it."""
-    scores, on_validation = validation_scores(model, validation, precision)
-    on_test = answer(model, test, precision=precision)
-    scores.put("test_accuracy", accuracy(on_test.logits_NC, test.targets))
-    scores.put("test_loss_nats", cross_entropy(on_test.logits_NC, test.targets))
-    fitted = mean_mass(on_validation)
-    headline = specialization(model, test, on_test, fitted, precision=precision)
-    scores.put("specialization", headline.value, headline.reason)
-    scores.values |= headline.scores
-    scores.arrays["test_prediction_N"] = on_test.logits_NC.argmax(1).cpu().numpy().astype(np.int16)
-    if fitted is not None:
-        _routing_scores(scores, model, on_validation, on_test, validation, test, precision)
+    on_test = evaluate(model, test, read, batch=task.evaluation_batch, precision=precision)
+    _put_part(scores, "test", task, {name: on_test.values[name] for name in on_validation.values})
+    predictions = on_test.values.keys() - on_validation.values.keys()
+    scores.arrays |= {f"test_{name}": on_test.values[name].cpu().numpy() for name in sorted(predictions)}
+    class_N = None if task.class_target is None else test.targets[task.class_target]
+    if class_N is None:
+        experts = any(mass_NE is not None for mass_NE in on_validation.masses)
+        scores.put("specialization", None, task.no_class if experts else NO_EXPERTS)
+    else:
+        found = specialization(model, task, test, on_test, mean_mass(on_validation), precision=precision)
+        scores.put("specialization", found.value, found.reason)
+        scores.values |= found.scores
+    _put_routing(scores, model, task, on_validation, validation)
+    _put_classes(scores, model, task, on_test, test, class_N, precision)
     return scores
 
 
-def _routing_scores(
+def _put_part(scores: Scores, part: str, task: Task, values: Values) -> None:
+    for name, value in task.summary(values).items():
+        scores.put(f"{part}_{name}", value)
+
+
+def _put_routing(scores: Scores, model: Host, task: Task, on_validation: Evaluation, validation: Split) -> None:
+    """What the routing alone tells; nothing without experts."""
+    masses = [mass_NE for mass_NE in on_validation.masses if mass_NE is not None]
+    if masses:
+        for name, of in (("load_entropy", load_entropy), ("dead_share", dead_share), ("max_violation", max_violation)):
+            scores.put(name, _mean([of(mass_NE) for mass_NE in masses]))
+        scores.values |= routing_summary(model, validation, batch=task.evaluation_batch)
+
+
+def _put_classes(
     scores: Scores,
     model: Host,
-    on_validation: Answers,
-    on_test: Answers,
-    validation: Split,
+    task: Task,
+    on_test: Evaluation,
     test: Split,
+    class_N: Tensor | None,
     precision: str,
 ) -> None:
-    seen = [mass_NE for mass_NE in on_validation.masses if mass_NE is not None]
+    """What experts have to do with classes: null where an input has no class, nothing without experts."""
     masses = [mass_NE for mass_NE in on_test.masses if mass_NE is not None]
-    scores.put("class_information", _mean([class_information(mass_NE, test.targets) for mass_NE in masses]))
-    scores.put("load_entropy", _mean([load_entropy(mass_NE) for mass_NE in seen]))
-    scores.put("dead_share", _mean([dead_share(mass_NE) for mass_NE in seen]))
-    scores.put("max_violation", _mean([max_violation(mass_NE) for mass_NE in seen]))
+    if not masses:
+        return
+    if class_N is None:
+        scores.put("class_information", None, task.no_class)
+        scores.put("polysemanticity", None, task.no_class)
+        return
+    scores.put("class_information", _mean([class_information(mass_NE, class_N) for mass_NE in masses]))
     scores.put("output_cosine", output_cosine(model, test), "no two experts act on one token")
-    scores.put(
-        "polysemanticity",
-        polysemanticity(model, test, on_test, precision=precision),
-        "no expert matters alone",
-    )
-    scores.values |= routing_summary(model, validation)
+    unlike = polysemanticity(model, task, test, on_test, precision=precision)
+    scores.put("polysemanticity", unlike, "no expert matters alone")
     for index, mass_NE in enumerate(masses):
-        scores.arrays[f"class_mass_CE_{index}"] = _by_class(mass_NE, test.targets)
+        scores.arrays[f"class_mass_CE_{index}"] = _by_class(mass_NE, class_N)
 
 
 def _by_class(mass_NE: Tensor, target_N: Tensor) -> np.ndarray:

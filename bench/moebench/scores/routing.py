@@ -18,9 +18,9 @@ def routing_summary(model: Host, data: Split, *, batch: int = 256) -> dict[str, 
     drops: list[Tensor] = []
     covered: list[Tensor] = []
     with asking(model):
-        for x_NCHW in torch.split(data.inputs, batch):
+        for part in data.batches(batch):
             call = Call()
-            model.run(x_NCHW, call)
+            model.run(part.inputs, call)
             for routing in call.routings:
                 if routing.kept_BTK is not None:
                     drops.append((~routing.kept_BTK).double().mean((1, 2)))

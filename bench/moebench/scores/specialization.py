@@ -1,4 +1,4 @@
-"""How far an input's own experts suffice for it: the headline and the accuracies it is made of.
+"""How far an input's own experts suffice for it, and the accuracies it is made of.
 
 Specialization = mean over f in {1/8, 1/4, 1/2} of (A_sel - A_static) / (A_all - A_none), where A_sel keeps
 the k = f E experts of largest mass for that input, A_static the same k for every input (fitted on validation
@@ -18,13 +18,13 @@ from moebench.hosts.host import Host, Select
 from moebench.scores.information import shares
 from moebench.subset.scores import RANDOM_DRAWS, score_named
 from moebench.subset.select import keep_largest, largest, nothing
-from moebench.tasks import Split
-from moebench.training.evaluate import Answers, answer, correct
+from moebench.tasks import Split, Task
+from moebench.training.evaluate import Evaluation, evaluate_task
 
 
 @dataclass(frozen=True)
 class Specialization:
-    """value: the headline, or None with its ``reason``. scores: accuracies and ratios beside it, by name."""
+    """value: specialization, or None with its ``reason``. scores: accuracies and ratios beside it, by name."""
 
     value: float | None
     reason: str
@@ -33,20 +33,21 @@ class Specialization:
 
 def specialization(
     model: Host,
+    task: Task,
     test: Split,
-    all_experts: Answers,
+    all_experts: Evaluation,
     mean_mass: Sequence[Tensor] | None,
     *,
     precision: str = "fp32",
 ) -> Specialization:
-    """Measure one trained model. ``all_experts`` are its answers on ``test`` without a mask;
+    """Measure one trained model. ``all_experts`` is what it does on ``test`` without a mask, in the task's scores;
     ``mean_mass[layer]`` (E,) was fitted on validation data, and is None without experts.
     """
     if mean_mass is None:
         return Specialization(None, NO_EXPERTS)
     experts = {len(mass_E) for mass_E in mean_mass}
-    right = _Right(model, test, precision)
-    all_N = correct(all_experts.logits_NC, test.targets)
+    right = _Right(model, task, test, precision)
+    all_N = all_experts.values[right.headline]
     none_N = right(nothing)
     scores = {"accuracy_all_experts": float(all_N.mean()), "accuracy_no_experts": float(none_N.mean())}
     if any(count < 8 or count % 8 for count in experts):
@@ -62,7 +63,12 @@ def specialization(
 
 
 def _at_share(
-    right: _Right, name: str, share: float, mean_mass: Sequence[Tensor], everything: Answers, scores: dict[str, float]
+    right: _Right,
+    name: str,
+    share: float,
+    mean_mass: Sequence[Tensor],
+    everything: Evaluation,
+    scores: dict[str, float],
 ) -> float:
     """Add the accuracies at one share, which ends their names, to ``scores``; returns A_sel - A_static."""
     chosen = float(right(largest(score_named("combine_sum"), share)).mean())
@@ -82,7 +88,7 @@ def _at_share(
     return chosen - fixed
 
 
-def _mass_kept(everything: Answers, share: float) -> float:
+def _mass_kept(everything: Evaluation, share: float) -> float:
     """Mean share of an input's mass that its subset holds, over inputs and layers, on the unmasked stream."""
     kept = []
     for mass_NE in everything.masses:
@@ -93,14 +99,15 @@ def _mass_kept(everything: Answers, share: float) -> float:
 
 
 class _Right:
-    """Which test inputs are classified right (N,) when ``select`` chooses the experts."""
+    """Which test inputs are answered right (N,) when ``select`` chooses the experts: their headline."""
 
-    def __init__(self, model: Host, test: Split, precision: str) -> None:
-        self._model, self._test, self._precision = model, test, precision
+    def __init__(self, model: Host, task: Task, test: Split, precision: str) -> None:
+        self._model, self._task, self._test, self._precision = model, task, test, precision
+        self.headline = task.info.ranked_by.name
 
     def __call__(self, select: Select) -> Tensor:
-        answers = answer(self._model, self._test, precision=self._precision, select=select)
-        return correct(answers.logits_NC, self._test.targets)
+        found = evaluate_task(self._model, self._task, self._test, precision=self._precision, select=select)
+        return found.values[self.headline]
 
 
 def _mean_and_error(difference_N: Tensor) -> tuple[float, float]:

@@ -6,28 +6,27 @@ import copy
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from moebench.hosts.host import Call, Host
 from moebench.measure.batch import repeat_to
 from moebench.measure.clock import WARM_UP, Part, median_ms
 from moebench.tasks import Split
-from moebench.training.loop import auxiliary
+from moebench.training.loop import Loss, auxiliary
 from moebench.training.optimiser import RANKED
 
 
 class Stopwatch:
     """The measured parts of one finalist: medians of ``repeats`` calls, in milliseconds.
 
-    batch: inputs of the forward pass and of the training step; the first so many of ``data``.
+    batch: inputs of the forward pass and of the training step; the first so many of ``data``. loss: the task's.
     """
 
-    def __init__(self, model: Host, data: Split, batch: int, precision: str, repeats: int) -> None:
+    def __init__(self, model: Host, data: Split, loss: Loss, batch: int, precision: str, repeats: int) -> None:
         self._device = data.inputs.device
         self._repeats = repeats
         self._precision = precision
         self._model = model.eval()
-        self._x, self._target = repeat_to(data.inputs, batch), repeat_to(data.targets, batch)
+        self._loss, self._batch = loss, data.each(lambda tensor: repeat_to(tensor, batch))
         # A training step changes weights, so it has a copy of its own.
         self._trained = copy.deepcopy(model).train()
         parameters = [p for p in self._trained.parameters() if p.requires_grad]
@@ -37,8 +36,8 @@ class Stopwatch:
     def parts(self) -> dict[str, Part]:
         """What is measured, by the name under which the record keeps it."""
         return {
-            "forward_ms": lambda: self._forward(self._x),
-            "forward_batch1_ms": lambda: self._forward(self._x[:1]),
+            "forward_ms": lambda: self._forward(self._batch.inputs),
+            "forward_batch1_ms": lambda: self._forward(self._batch.inputs[:1]),
             "layers_ms": self._layers,
             "train_step_ms": self._train_step,
         }
@@ -56,9 +55,9 @@ class Stopwatch:
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self._device.type, torch.bfloat16, enabled=self._precision == "bf16")
 
-    def _forward(self, x_NCHW: Tensor) -> None:
+    def _forward(self, x: Tensor) -> None:
         with torch.inference_mode(), self._autocast():
-            self._model.logits(x_NCHW)
+            self._model.outputs(x)
 
     def _layers(self) -> None:
         with torch.inference_mode(), self._autocast():
@@ -69,7 +68,7 @@ class Stopwatch:
         """As the training loop does it; the weights of the auxiliary losses do not matter for its time."""
         call = Call()
         with self._autocast():
-            loss = F.cross_entropy(self._trained.run(self._x, call).float(), self._target)
+            loss = self._loss(self._trained.run(self._batch.inputs, call), self._batch)
         weights = {name: 0.01 for routing in call.routings for name in routing.losses}
         torch.autograd.backward(loss + auxiliary(call.routings, weights))
         assert RANKED.clip is not None
@@ -82,5 +81,5 @@ class Stopwatch:
     def _inputs_of_layers(self) -> list[Tensor]:
         call = Call(keep_inputs=True)
         with torch.inference_mode(), self._autocast():
-            self._model.run(self._x, call)
+            self._model.run(self._batch.inputs, call)
         return call.inputs

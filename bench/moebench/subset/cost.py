@@ -116,10 +116,10 @@ def flops_per_input(model: Host, inputs: Tensor, *, precision: str = "fp32") -> 
 class _Work:
     """One way to use a model on one batch."""
 
-    def __init__(self, model: Host, subset: Subset, x_NCHW: Tensor) -> None:
-        self._model, self._subset, self._x = model, subset, x_NCHW
+    def __init__(self, model: Host, subset: Subset, x: Tensor) -> None:
+        self._model, self._subset, self._x = model, subset, x
         call = subset.call(keep_inputs=True)
-        model.run(x_NCHW, call)
+        model.run(x, call)
         self._layer_inputs = call.inputs
 
     def model(self) -> None:
@@ -136,11 +136,11 @@ class _Work:
         return whole, layers
 
 
-def _peak_memory_mib(model: Host, subset: Subset, x_NCHW: Tensor) -> float | None:
+def _peak_memory_mib(model: Host, subset: Subset, x: Tensor) -> float | None:
     """Of one pass, after one that has made what later passes find made."""
-    model.run(x_NCHW, subset.call())
-    with PeakMemory(x_NCHW.device) as peak:
-        model.run(x_NCHW, subset.call())
+    model.run(x, subset.call())
+    with PeakMemory(x.device) as peak:
+        model.run(x, subset.call())
     return peak.mib
 
 

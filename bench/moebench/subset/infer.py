@@ -1,4 +1,4 @@
-"""A trained model's answers with a few experts for each input."""
+"""A trained model with a few experts at work for each input."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from moebench.errors import UnknownNameError, UsageError
 from moebench.hosts.host import AS_IS, Call, Host, Select
 from moebench.subset.scores import PAPERS, mean_mass, score_named
 from moebench.subset.select import largest
-from moebench.tasks import Split
-from moebench.training.evaluate import Answers, answer
+from moebench.tasks import Split, Task
+from moebench.training.evaluate import Evaluation, Read, evaluate, evaluate_task, headline_of, outputs_of
 
 RULES = (AS_IS, "renormalise", "mask_logits")
 """The rules that the contract describes; a layer may have others."""
@@ -31,9 +31,13 @@ class Subset:
         """What one pass is asked."""
         return Call(select=self.select, rule=self.rule, keep_inputs=keep_inputs)
 
-    def answer(self, model: Host, data: Split, *, batch: int | None = None, precision: str = "fp32") -> Answers:
-        """The model's answers on all of ``data``."""
-        return answer(model, data, batch=batch, precision=precision, select=self.select, rule=self.rule)
+    def evaluate(self, model: Host, task: Task, data: Split, *, precision: str = "fp32") -> Evaluation:
+        """The values of each input by the name of the task's score."""
+        return evaluate_task(model, task, data, precision=precision, select=self.select, rule=self.rule)
+
+    def score(self, model: Host, task: Task, data: Split, *, precision: str = "fp32") -> float:
+        """The task's headline on ``data``."""
+        return headline_of(task, self.evaluate(model, task, data, precision=precision).values)
 
 
 ALL = Subset()
@@ -45,28 +49,32 @@ def subset_inference(
     data: Split,
     k: int,
     *,
+    read: Read = outputs_of,
     score: str = PAPERS,
     rule: str = AS_IS,
     fitted: Sequence[Tensor] | None = None,
     seed: int = 0,
     precision: str = "fp32",
     batch: int | None = None,
-) -> Answers:
-    """Logits (N, C) with only k experts at work in every expert layer, chosen by each input (Algorithm 1 of arXiv
-    2409.00879).
+) -> Evaluation:
+    """The model on ``data`` with only k experts at work in every expert layer, chosen by each input (Algorithm 1 of
+    arXiv 2409.00879).
 
     Inside each layer, on the stream as the layers before have left it, the k experts of largest ``score`` act; the
     work of the others is skipped and adds nothing. Nothing is retrained.
 
+    read: what is kept of a batch's outputs. By default the outputs themselves, by target: ``values["class"]`` (N, O) of
+    a classification. Give ``task.scores`` to keep the values of each input alone, where outputs are large.
+
     score: a name in ``moebench.subset.scores.SCORES``. rule: how the k are combined: "as_is", the paper's, or one
     that the layers have in ``rules``. fitted: for the score "static", what :func:`fit_static` returns. seed: of the
-    score "random". The masses of the answers are those of the routing before the choice.
+    score "random". The masses are those of the routing before the choice.
 
     Raises :class:`moebench.errors.UsageError` where k is not from 1 to E, where the layers differ in E or have no
     experts, and for a score or a rule that is unknown or that a layer does not have.
     """
     subset = subset_of(model, k, score=score, rule=rule, fitted=fitted, seed=seed)
-    return subset.answer(model, data, batch=batch, precision=precision)
+    return evaluate(model, data, read, batch=batch, precision=precision, select=subset.select, rule=subset.rule)
 
 
 def subset_of(
@@ -104,7 +112,7 @@ def fit_static(
 ) -> tuple[Tensor, ...]:
     """What the score "static" takes as ``fitted``: the mean mass of each expert on validation data, per layer (E,)."""
     experts_of(model)
-    fitted = mean_mass(answer(model, validation, precision=precision, batch=batch))
+    fitted = mean_mass(evaluate(model, validation, lambda outputs, part: {}, precision=precision, batch=batch))
     assert fitted is not None  # it has experts
     return fitted
 

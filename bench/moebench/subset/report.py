@@ -11,25 +11,26 @@ from moebench.hosts.host import AS_IS, Host
 from moebench.subset.cost import PAPERS_BATCH, REPEATS, ROUNDS, Cost, costs
 from moebench.subset.infer import ALL, Subset, experts_of, subset_of
 from moebench.subset.scores import PAPERS, RANDOM_DRAWS
-from moebench.tasks import Split
-from moebench.training.evaluate import accuracy
+from moebench.tasks import Split, Task
 
 
 @dataclass(frozen=True)
 class Row:
-    """One way to use the model. accuracy: on test data; of a random subset, the mean of ``RANDOM_DRAWS`` draws.
+    """One way to use the model. score: the task's headline on test data; of a random subset, the mean of
+    ``RANDOM_DRAWS`` draws.
 
-    retained: accuracy over that of the whole model; None where that is 0.
+    retained: the score over that of the whole model; None where that is 0, or where a lower score is better.
     """
 
     name: str
-    accuracy: float
+    score: float
     retained: float | None
     cost: Cost
 
 
 def compare(
     model: Host,
+    task: Task,
     test: Split,
     k: int,
     *,
@@ -53,13 +54,14 @@ def compare(
         f"{k} of {experts}, {score}, {rule}": [selected],
         f"random {k} of {experts}": draws,
     }
-    right = {name: _mean_accuracy(model, test, subsets, precision) for name, subsets in ways.items()}
+    scores = {name: _mean_score(model, task, test, subsets, precision) for name, subsets in ways.items()}
     firsts = {name: (model, subsets[0]) for name, subsets in ways.items()}
     cost = costs(firsts, test, batches=batches, precision=precision, rounds=rounds, repeats=repeats)
-    whole = right[next(iter(ways))]
-    return tuple(Row(name, right[name], right[name] / whole if whole else None, cost[name]) for name in ways)
+    whole = scores[next(iter(ways))]
+    share = bool(whole) and task.info.ranked_by.higher_is_better
+    return tuple(Row(name, scores[name], scores[name] / whole if share else None, cost[name]) for name in ways)
 
 
-def _mean_accuracy(model: Host, test: Split, subsets: Sequence[Subset], precision: str) -> float:
-    found = [accuracy(each.answer(model, test, precision=precision).logits_NC, test.targets) for each in subsets]
+def _mean_score(model: Host, task: Task, test: Split, subsets: Sequence[Subset], precision: str) -> float:
+    found = [each.score(model, task, test, precision=precision) for each in subsets]
     return sum(found) / len(found)

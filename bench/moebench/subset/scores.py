@@ -11,7 +11,7 @@ from torch import Tensor
 
 from moebench.errors import UnknownNameError, UsageError
 from moebench.hosts.host import Visit
-from moebench.training.evaluate import Answers
+from moebench.training.evaluate import Evaluation
 
 Score = Callable[[Visit], Tensor]
 """A visit -> score_BE; the experts of largest score are kept."""
@@ -127,8 +127,8 @@ def scores_of(visit: Visit) -> list[str]:
     return [name for name, score in SCORES.items() if score(visit, basis) is not None]
 
 
-def mean_mass(answers: Answers) -> tuple[Tensor, ...] | None:
+def mean_mass(found: Evaluation) -> tuple[Tensor, ...] | None:
     """Mean mass of each expert over the inputs, per layer (E,); None if a layer has no experts."""
-    if not answers.masses or any(mass_NE is None for mass_NE in answers.masses):
+    if not found.masses or any(mass_NE is None for mass_NE in found.masses):
         return None
-    return tuple(mass_NE.double().mean(0) for mass_NE in answers.masses if mass_NE is not None)
+    return tuple(mass_NE.double().mean(0) for mass_NE in found.masses if mass_NE is not None)

@@ -115,6 +115,8 @@ def _arm(
     """(final run, its measures) for every combination and seed, seed by seed."""
     found = find_variant(arm.variant)
     variant, task, host = load_variant(found), get_task(arm.task), host_settings(arm.host)
+    if arm.trained and task.info.headline is None:
+        raise SuiteError(f"task '{arm.task}' has nothing to learn; set trained = false to time its layers.")
     shapes, training = layer_shapes(host, task.info), sweep.training_of(arm)
     template: dict[str, Any] = {
         "protocol": PROTOCOL,

@@ -1,10 +1,44 @@
-"""Data sets as tasks: where the files are found, how they are split, and the tensors a run trains on.
+"""Data sets as tasks: where the files are found, how they are split, what is learnt, and how a model is judged.
 
-Importing this loads neither torch, NumPy nor scikit-learn; ``Task.load`` and ``Task.digest`` do.
+Importing this loads neither torch, NumPy nor scikit-learn; a task's methods do.
 """
 
 from moebench.tasks.augment import augment_batch
-from moebench.tasks.base import Objective, Part, Split, Stream, Task, TaskInfo, Text
+from moebench.tasks.base import (
+    Features,
+    Headline,
+    Image,
+    Inputs,
+    Part,
+    Split,
+    Stream,
+    Task,
+    TaskInfo,
+    Tokens,
+    Values,
+    Vectors,
+)
 from moebench.tasks.catalogue import TASKS, get_task
+from moebench.tasks.classes import Classes, Sequences
+from moebench.tasks.numbers import Numbers
 
-__all__ = ["TASKS", "Objective", "Part", "Split", "Stream", "Task", "TaskInfo", "Text", "augment_batch", "get_task"]
+__all__ = [
+    "TASKS",
+    "Classes",
+    "Features",
+    "Headline",
+    "Image",
+    "Inputs",
+    "Numbers",
+    "Part",
+    "Sequences",
+    "Split",
+    "Stream",
+    "Task",
+    "TaskInfo",
+    "Tokens",
+    "Values",
+    "Vectors",
+    "augment_batch",
+    "get_task",
+]

@@ -1,51 +1,131 @@
-"""What a task is to the rest of moebench."""
+"""What a task is to the rest of moebench: its data, what is learnt on them, and how a model is judged.
+
+N inputs of a batch or a part   C channels   H, W height and width   T tokens   D width   F features   A answers
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol, overload
+from typing import TYPE_CHECKING, ClassVar, Literal, get_args, overload
+
+from moebench.errors import SuiteError, UnknownNameError
 
 if TYPE_CHECKING:
+    import torch
     from torch import Generator, Tensor
 
 Part = Literal["train", "validation", "test"]
-Objective = Literal["classification", "sequence", "regression", "nothing"]
-"""What is learnt: classes, by cross-entropy; a sequence of classes, by its mean over places; a number, by the squared
-error; or nothing: inputs to time layers on.
-"""
+
+Values = Mapping[str, "Tensor"]
+"""By name, tensors whose first axis is N: a model's outputs by target, targets, values by score."""
 
 
 @dataclass(frozen=True)
-class Text:
-    """Inputs are token ids below ``vocabulary``; the last ``answer`` places of an input are where answers are given."""
+class Image:
+    """x_NCHW, float32."""
 
+    words: ClassVar[str] = "images"
+
+    channels: int
+    height: int
+    width: int
+
+    def __str__(self) -> str:
+        return f"{self.channels} x {self.height} x {self.width}"
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """ids_NT, int64 below ``vocabulary``; the last ``answer`` tokens of an input are where answers are given."""
+
+    words: ClassVar[str] = "token ids"
+
+    length: int
     vocabulary: int
     answer: int
+
+    def __str__(self) -> str:
+        return f"{self.length} tokens"
+
+
+@dataclass(frozen=True)
+class Features:
+    """x_NF, float32: ``count`` numbers."""
+
+    words: ClassVar[str] = "features"
+
+    count: int
+
+    def __str__(self) -> str:
+        return f"{self.count} features"
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """x_NTD, float32: ``tokens`` vectors of ``dim`` numbers."""
+
+    words: ClassVar[str] = "vectors"
+
+    tokens: int
+    dim: int
+
+    def __str__(self) -> str:
+        return f"{self.tokens} x {self.dim}"
+
+
+Inputs = Image | Tokens | Features | Vectors
+"""The shape of one input, by its kind."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Headline:
+    """The score that ranks. floor: what a diverged run gets, which is the score of a constant answer.
+
+    tie_break: another score, whose lower value decides between trials of equal headline.
+    """
+
+    name: str
+    unit: str
+    higher_is_better: bool
+    floor: float
+    tie_break: str | None = None
+
+    def difference(self, a: float, b: float) -> float:
+        """By how much ``a`` is better than ``b``."""
+        return a - b if self.higher_is_better else b - a
 
 
 @dataclass(frozen=True, kw_only=True)
 class TaskInfo:
     """What can be known of a task without its data.
 
-    image: channels, height, width; 1, 1, T of text. classes: outputs of the model, 1 for a number. metric, unit,
-    higher_is_better: of the score that ranks. floor: the score that a diverged run gets, which is that of a
-    constant answer. label: printed beside numbers. text: what is known of token ids, None of numbers. copies: data
-    digest -> a word for a known copy of the data that is not the original, such as a re-encoding.
+    targets: name of a target -> number of outputs that a model has for it. headline: None for a task that only times
+    layers. label: printed beside numbers. copies: data digest -> a word for a known copy of the data that is not the
+    original, such as a re-encoding.
     """
 
     name: str
-    image: tuple[int, int, int]
-    classes: int
-    objective: Objective = "classification"
-    metric: str = "accuracy"
-    unit: str = "share"
-    higher_is_better: bool = True
-    floor: float
+    inputs: Inputs
+    targets: Mapping[str, int] = field(default_factory=dict, hash=False)
+    headline: Headline | None = None
     label: str
-    text: Text | None = None
     copies: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+    @property
+    def outputs(self) -> int:
+        """Of all targets together."""
+        return sum(self.targets.values())
+
+    @property
+    def ranked_by(self) -> Headline:
+        """The headline; :class:`SuiteError` for a task without one."""
+        if self.headline is None:
+            raise SuiteError(f"task '{self.name}' has no score that ranks; it only times layers.")
+        return self.headline
 
     def label_of(self, digest: str) -> str:
         """The label of numbers made from the data of that digest: ``CIFAR-10 (JPEG)``."""
@@ -54,12 +134,30 @@ class TaskInfo:
 
 @dataclass(frozen=True)
 class Split:
-    """One part of a data set: ``inputs`` (N, C, H, W) float32, normalised, or int64 token ids (N, 1, 1, T);
-    ``targets`` (N,) int64 classes, or float32 numbers, or (N, A) int64 classes of a sequence.
+    """One part of a data set, or a batch of it: ``inputs`` as the task's kind of input says, and for each target a
+    tensor whose first axis is N: (N,) int64 classes, (N,) float32 numbers, (N, A) int64 classes of a sequence.
     """
 
     inputs: Tensor
-    targets: Tensor
+    targets: Values
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    def __getitem__(self, rows: slice | Tensor) -> Split:
+        return self.each(lambda tensor: tensor[rows])
+
+    def to(self, device: torch.device) -> Split:
+        """The same on a device."""
+        return self.each(lambda tensor: tensor.to(device))
+
+    def each(self, change: Callable[[Tensor], Tensor]) -> Split:
+        """``change`` applied to every tensor."""
+        return Split(change(self.inputs), {name: change(target) for name, target in self.targets.items()})
+
+    def batches(self, size: int) -> Iterator[Split]:
+        """Its rows in order, so many at a time; the last may be fewer."""
+        return (self[start : start + size] for start in range(0, len(self), size))
 
 
 @dataclass(frozen=True)
@@ -68,47 +166,79 @@ class Stream:
 
     draw: Callable[[int, Generator], Split]
 
+    def to(self, device: torch.device) -> Stream:
+        """Itself; its batches are moved as they come."""
+        return self
 
-class Task(Protocol):
-    """A data set with its split. ``data_dir`` is the directory the user named; None is the usual places."""
+
+class Task(ABC):
+    """Data, a loss and scores. A subclass sets ``info`` and ``split``, and defines :meth:`load`, :meth:`loss` and
+    :meth:`scores`; the bases in ``tasks.classes`` and ``tasks.numbers`` have the last two.
+
+    split: how train, validation and test are divided, part of a run's identity. augment: the kind that
+    ``augment_batch`` applies to training batches. loss_unit: of :meth:`loss`, such as nats. evaluation_batch: inputs of
+    a pass without training. class_target: the target that is the one class of an input; None where there is no such
+    class, for the reason ``no_class``. ``data_dir`` is the directory that the user named; None is the usual places.
+    """
+
+    info: TaskInfo
+    split: str
+    augment: str | None = None
+    loss_unit: str = ""
+    evaluation_batch: int = 256
+    no_class: str = "an input has no class"
 
     @property
-    def info(self) -> TaskInfo:
-        """What can be known without the data."""
-        ...
-
-    @property
-    def split(self) -> str:
-        """How train, validation and test are told apart: part of a run's identity."""
-        ...
-
-    @property
-    def augment(self) -> str | None:
-        """The kind that ``augment_batch`` applies to training batches; None for none."""
-        ...
+    def class_target(self) -> str | None:
+        """The target that is the one class of an input."""
+        return None
 
     @overload
     def load(self, part: Literal["train"], data_dir: Path | None = None) -> Split | Stream: ...
     @overload
     def load(self, part: Literal["validation", "test"], data_dir: Path | None = None) -> Split: ...
+    @abstractmethod
     def load(self, part: Part, data_dir: Path | None = None) -> Split | Stream:
-        """One part, normalised per channel by the training part's statistics. Downloads if need be.
+        """One part. Downloads if need be. Only a training part may be a stream."""
 
-        Only a training part may be a stream.
-        """
-        ...
+    @abstractmethod
+    def loss(self, outputs: Values, batch: Split) -> Tensor:
+        """What training minimises: a scalar in float32, a mean over the batch. outputs: (N, ..., O) by target."""
+
+    @abstractmethod
+    def scores(self, outputs: Values, batch: Split) -> Values:
+        """Values of each input by the name of the score, float64, the headline's among them; the first axis is N."""
+
+    def summary(self, values: Values) -> dict[str, float]:
+        """The scores of a whole part, from the values of all its inputs: means, where nothing else is said."""
+        return {name: float(value.mean()) for name, value in values.items()}
+
+    def predictions(self, outputs: Values) -> Values:
+        """What a final run keeps of its answer to each test input; nothing by default."""
+        return {}
 
     def digest(self, data_dir: Path | None = None) -> str:
-        """Twenty hexadecimal digits of all pixels and labels. Downloads if need be."""
-        ...
+        """Twenty hexadecimal digits of the data. Downloads if need be. By default of the name and the split, for data
+        that are drawn by the task's own code.
+        """
+        return digest_of(f"{self.info.name} {self.split}")
 
     def fingerprint(self, data_dir: Path | None = None) -> str:
-        """A digest of path, size and time of the files: cheap, never downloads; constant for embedded data.
-
-        DataError if the data are not there.
+        """A digest of path, size and time of the files: cheap, never downloads; DataError if they are not there. By
+        default a constant, for data that no user could change.
         """
-        ...
+        return "drawn"
 
     def label(self, data_dir: Path | None = None) -> str:
         """As ``info.label``, but for the copy of the data that is there, such as one re-encoded as JPEG."""
-        ...
+        return self.info.label
+
+    def check_part(self, part: str) -> None:
+        """:class:`UnknownNameError` for a part that no task has."""
+        if part not in get_args(Part):
+            raise UnknownNameError("part", part, get_args(Part), where=f"task '{self.info.name}'")
+
+
+def digest_of(text: str) -> str:
+    """Twenty hexadecimal digits of a text that says what data are drawn by."""
+    return hashlib.sha256(text.encode()).hexdigest()[:20]

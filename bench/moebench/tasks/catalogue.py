@@ -8,8 +8,9 @@ from pathlib import Path
 from types import MappingProxyType
 
 from moebench.errors import UnknownNameError
-from moebench.tasks.base import Task, TaskInfo
+from moebench.tasks.base import Image, Task, TaskInfo
 from moebench.tasks.cifar import CifarSource
+from moebench.tasks.classes import accuracy
 from moebench.tasks.digits import DigitsSource
 from moebench.tasks.idx_source import IdxSource
 from moebench.tasks.image_task import ImageTask
@@ -21,21 +22,22 @@ from moebench.tasks.shortest_path import ShortestPathTask
 
 TEN_CLASSES = 10
 
+
+def ten_classes(name: str, label: str, image: Image) -> TaskInfo:
+    """Images of ten classes, equally many of each."""
+    targets = {"class": TEN_CLASSES}
+    return TaskInfo(name=name, inputs=image, targets=targets, headline=accuracy(floor=1 / TEN_CLASSES), label=label)
+
+
 _DIGITS = ImageTask(
-    TaskInfo(name="digits", image=(1, 8, 8), classes=TEN_CLASSES, floor=1 / TEN_CLASSES, label="digits"),
+    ten_classes("digits", "digits", Image(1, 8, 8)),
     title="digits",
     source=DigitsSource(),
     partition=ThreeWay(seed=0),
 )
 
 _FASHION_MNIST = ImageTask(
-    TaskInfo(
-        name="fashion_mnist",
-        image=(1, 28, 28),
-        classes=TEN_CLASSES,
-        floor=1 / TEN_CLASSES,
-        label="Fashion-MNIST",
-    ),
+    ten_classes("fashion_mnist", "Fashion-MNIST", Image(1, 28, 28)),
     title="Fashion-MNIST",
     source=IdxSource(
         title="Fashion-MNIST",
@@ -58,7 +60,7 @@ _FASHION_MNIST_2K = replace(
 )
 
 _MNIST = ImageTask(
-    TaskInfo(name="mnist", image=(1, 28, 28), classes=TEN_CLASSES, floor=1 / TEN_CLASSES, label="MNIST"),
+    ten_classes("mnist", "MNIST", Image(1, 28, 28)),
     title="MNIST",
     source=IdxSource(
         title="MNIST",
@@ -71,15 +73,8 @@ _MNIST = ImageTask(
 )
 
 _CIFAR10 = ImageTask(
-    TaskInfo(
-        name="cifar10",
-        image=(3, 32, 32),
-        classes=TEN_CLASSES,
-        floor=1 / TEN_CLASSES,
-        label="CIFAR-10",
-        # Of JPEG at quality 75: scores on it are a little lower, and no others are mixed with them.
-        copies={"955a793f275df35d3812": "JPEG"},
-    ),
+    # Of JPEG at quality 75: scores on it are a little lower, and no others are mixed with them.
+    replace(ten_classes("cifar10", "CIFAR-10", Image(3, 32, 32)), copies={"955a793f275df35d3812": "JPEG"}),
     title="CIFAR-10",
     source=CifarSource(),
     partition=OfficialTest(every=10),

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, get_args
+from typing import TYPE_CHECKING, Protocol
 
-from moebench.errors import UnknownNameError
 from moebench.tasks.base import Part, TaskInfo
+from moebench.tasks.classes import Classes
 from moebench.tasks.partition import Partition
 from moebench.tasks.pixels import channel_stats, content_digest, normalised
 
@@ -37,8 +37,8 @@ class Source(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class ImageTask:
+@dataclass(eq=False)
+class ImageTask(Classes):
     """Classification of images. ``title`` is the data set's name without a remark on its encoding."""
 
     info: TaskInfo
@@ -47,15 +47,14 @@ class ImageTask:
     partition: Partition
     augment: str | None = None
 
-    @property
-    def split(self) -> str:
-        """How the parts are told apart."""
-        return self.partition.name
+    def __post_init__(self) -> None:
+        self.split = self.partition.name
 
     def load(self, part: Part, data_dir: Path | None = None) -> Split:
-        """One part as tensors. Train and validation never open the file of an official test set."""
-        if part not in get_args(Part):
-            raise UnknownNameError("part", part, get_args(Part), where=f"task '{self.info.name}'")
+        """One part, normalised per channel by the training part's statistics. Train and validation never open the file
+        of an official test set.
+        """
+        self.check_part(part)
         pool = self.source.read(self.partition.pool, data_dir)
         rows = self.partition.rows(pool.labels_N)
         train = pool.take(rows["train"])

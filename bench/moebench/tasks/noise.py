@@ -2,57 +2,42 @@
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
-from moebench.tasks.base import Part, TaskInfo
+from moebench.errors import UsageError
+from moebench.tasks.base import Part, Split, Task, TaskInfo, Values, Vectors, digest_of
 
 if TYPE_CHECKING:
-    from moebench.tasks.base import Split
+    from torch import Tensor
 
 INPUTS = 100
 TOKENS, DIM = 196, 768
 
 
-INFO = TaskInfo(
-    name="noise",
-    image=(1, TOKENS, DIM),
-    classes=1,
-    objective="nothing",
-    metric="none",
-    unit="none",
-    floor=0.0,
-    label="Gaussian tokens",
-)
+class NoiseTask(Task):
+    """Inputs x_NTD (100, 196, 768), entries N(0, 1), the same in every part; no targets."""
 
-
-@dataclass(frozen=True)
-class NoiseTask:
-    """Inputs (100, 1, 196, 768), entries N(0, 1), the same in every part; all targets are 0."""
-
-    info: TaskInfo = INFO
-    split: str = "none"
-    augment: str | None = None
+    info = TaskInfo(name="noise", inputs=Vectors(TOKENS, DIM), label="Gaussian tokens")
+    split = "none"
 
     def load(self, part: Part, data_dir: Path | None = None) -> Split:
         """The tokens; neither argument matters."""
         import torch
 
-        from moebench.tasks.base import Split
+        return Split(torch.randn(INPUTS, TOKENS, DIM, generator=torch.Generator().manual_seed(0)), {})
 
-        x_NCHW = torch.randn(INPUTS, 1, TOKENS, DIM, generator=torch.Generator().manual_seed(0))
-        return Split(x_NCHW, torch.zeros(INPUTS, dtype=torch.int64))
+    def loss(self, outputs: Values, batch: Split) -> Tensor:
+        """:class:`UsageError`."""
+        self._refuse()
+
+    def scores(self, outputs: Values, batch: Split) -> Values:
+        """:class:`UsageError`."""
+        self._refuse()
 
     def digest(self, data_dir: Path | None = None) -> str:
-        """Twenty hexadecimal digits of what the data are drawn by."""
-        return hashlib.sha256(f"noise {self.info.image} {INPUTS}".encode()).hexdigest()[:20]
+        """Twenty hexadecimal digits of what the data are drawn by; published records name these."""
+        return digest_of(f"noise {(1, TOKENS, DIM)} {INPUTS}")
 
-    def fingerprint(self, data_dir: Path | None = None) -> str:
-        """A constant: nothing is read from where a user could change it."""
-        return "drawn"
-
-    def label(self, data_dir: Path | None = None) -> str:
-        """As ``info.label``."""
-        return self.info.label
+    def _refuse(self) -> NoReturn:
+        raise UsageError(f"task '{self.info.name}' has nothing to learn; it only times layers.")

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
-from moebench.errors import UnknownNameError
-from moebench.tasks.base import Part, TaskInfo, Text
+from moebench.tasks.base import Part, Split, TaskInfo, Tokens
+from moebench.tasks.classes import Sequences, accuracy
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-
-    from moebench.tasks.base import Split
 
 SIZES = tuple(2**power for power in range(8, 15))
 """Pairs in the books that there are; each book begins with the pairs of those that are smaller."""
@@ -24,57 +21,36 @@ DIGITS, NUMBER = 10, 4
 SEED = 0
 
 
-@dataclass(frozen=True)
-class PhonebookTask:
+class PhonebookTask(Sequences):
     """Closed book: trained on every pair, then asked for every number. A pair is right when all its digits are.
 
     An input is a name and all digits but the last; the last letter and these digits each answer with the digit that
-    follows. Token ids: letters from 0, digits from 26.
+    follows. Token ids: letters from 0, digits from 26. All parts are the same: what is asked for is what was to be
+    learnt.
     """
 
-    pairs: int
-    augment: str | None = None
-
-    @property
-    def info(self) -> TaskInfo:
-        """What can be known without the data."""
-        return TaskInfo(
-            name=f"phonebook_{self.pairs}",
-            image=(1, 1, NAME + NUMBER - 1),
-            classes=LETTERS + DIGITS,
-            objective="sequence",
-            floor=DIGITS**-NUMBER,
-            label=f"phone book of {self.pairs:,} pairs",
-            text=Text(vocabulary=LETTERS + DIGITS, answer=NUMBER),
+    def __init__(self, pairs: int) -> None:
+        self.pairs = pairs
+        self.info = TaskInfo(
+            name=f"phonebook_{pairs}",
+            inputs=Tokens(length=NAME + NUMBER - 1, vocabulary=LETTERS + DIGITS, answer=NUMBER),
+            targets={"number": LETTERS + DIGITS},
+            headline=accuracy(floor=DIGITS**-NUMBER),
+            label=f"phone book of {pairs:,} pairs",
         )
-
-    @property
-    def split(self) -> str:
-        """All parts are the same: what is asked for is what was to be learnt."""
-        return f"closed book: the same {self.pairs} pairs in every part, seed {SEED}"
+        self.split = f"closed book: the same {pairs} pairs in every part, seed {SEED}"
 
     def load(self, part: Part, data_dir: Path | None = None) -> Split:
         """All pairs; ``data_dir`` is not used."""
         import torch
 
-        from moebench.tasks.base import Split
-
-        if part not in get_args(Part):
-            raise UnknownNameError("part", part, get_args(Part), where=f"task '{self.info.name}'")
+        self.check_part(part)
         tokens_NT = torch.from_numpy(entries(self.pairs))
-        return Split(tokens_NT[:, None, None, :-1], tokens_NT[:, NAME:].contiguous())
+        return Split(tokens_NT[:, :-1], {"number": tokens_NT[:, NAME:].contiguous()})
 
     def digest(self, data_dir: Path | None = None) -> str:
         """Twenty hexadecimal digits of all pairs."""
         return hashlib.sha256(entries(self.pairs).astype("<i8").tobytes()).hexdigest()[:20]
-
-    def fingerprint(self, data_dir: Path | None = None) -> str:
-        """A constant: nothing is read from where a user could change it."""
-        return "drawn"
-
-    def label(self, data_dir: Path | None = None) -> str:
-        """As ``info.label``."""
-        return self.info.label
 
 
 def entries(pairs: int) -> NDArray[np.int64]:

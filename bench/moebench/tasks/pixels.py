@@ -59,7 +59,7 @@ def normalised(pixels: Pixels, stats: ChannelStats) -> Split:
     x_NCHW = pixels.images_NCHW.astype(np.float32)
     x_NCHW -= stats.mean_C.astype(np.float32)[:, None, None]
     x_NCHW /= stats.std_C.astype(np.float32)[:, None, None]
-    return Split(torch.from_numpy(x_NCHW), torch.from_numpy(pixels.labels_N.astype(np.int64)))
+    return Split(torch.from_numpy(x_NCHW), {"class": torch.from_numpy(pixels.labels_N.astype(np.int64))})
 
 
 def content_digest(pools: Mapping[str, Pixels]) -> str:

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args, overload
+from typing import TYPE_CHECKING, Literal, overload
 
-from moebench.errors import UnknownNameError
-from moebench.tasks.base import Part, TaskInfo, Text
+from moebench.tasks.base import Part, Split, Stream, TaskInfo, Tokens, digest_of
+from moebench.tasks.classes import Sequences, accuracy
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
-
-    from moebench.tasks.base import Split, Stream
 
 NODES, EDGES = 10, 13
 SHORTEST, LONGEST = 2, 4
@@ -33,19 +29,8 @@ SEEDS = {"validation": 1, "test": 2}
 SHARES: dict[Part, range] = {"train": range(8), "validation": range(8, 9), "test": range(9, 10)}
 """Tenths of all graphs by part; a graph's tenth is worked out from its edges."""
 
-INFO = TaskInfo(
-    name="shortest_path",
-    image=(1, 1, EDGES + 2 + LONGEST - 1),
-    classes=END + 1,
-    objective="sequence",
-    floor=0.0,
-    label=f"shortest path, {NODES} nodes, {EDGES} edges",
-    text=Text(vocabulary=END + 1, answer=LONGEST),
-)
 
-
-@dataclass(frozen=True)
-class ShortestPathTask:
+class ShortestPathTask(Sequences):
     """Undirected graphs with every set of edges equally likely, as far as there is a path to ask for; the path asked
     for is the only shortest one between its ends. A path is right when every node of it is.
 
@@ -53,9 +38,14 @@ class ShortestPathTask:
     place; the source and these places each answer with the node that follows, then with END.
     """
 
-    info: TaskInfo = INFO
-    split: str = f"by graph: fresh ones of eight tenths of all; {HELD_OUT} of one tenth and of another, seeds 1 and 2"
-    augment: str | None = None
+    info = TaskInfo(
+        name="shortest_path",
+        inputs=Tokens(length=EDGES + 2 + LONGEST - 1, vocabulary=END + 1, answer=LONGEST),
+        targets={"path": END + 1},
+        headline=accuracy(floor=0.0),
+        label=f"shortest path, {NODES} nodes, {EDGES} edges",
+    )
+    split = f"by graph: fresh ones of eight tenths of all; {HELD_OUT} of one tenth and of another, seeds 1 and 2"
 
     @overload
     def load(self, part: Literal["train"], data_dir: Path | None = None) -> Stream: ...
@@ -65,33 +55,19 @@ class ShortestPathTask:
         """Graphs that no other part has, whatever is asked of them; ``data_dir`` is not used."""
         import torch
 
-        from moebench.tasks.base import Stream
-
-        if part not in get_args(Part):
-            raise UnknownNameError("part", part, get_args(Part), where=f"task '{self.info.name}'")
+        self.check_part(part)
         if part == "train":
             return Stream(partial(draw, part))
         return draw(part, HELD_OUT, torch.Generator().manual_seed(SEEDS[part]))
 
     def digest(self, data_dir: Path | None = None) -> str:
         """Twenty hexadecimal digits of what the data are drawn by."""
-        said = f"shortest_path {NODES} {EDGES} {SHORTEST} {LONGEST} {self.split}"
-        return hashlib.sha256(said.encode()).hexdigest()[:20]
-
-    def fingerprint(self, data_dir: Path | None = None) -> str:
-        """A constant: nothing is read from where a user could change it."""
-        return "drawn"
-
-    def label(self, data_dir: Path | None = None) -> str:
-        """As ``info.label``."""
-        return self.info.label
+        return digest_of(f"shortest_path {NODES} {EDGES} {SHORTEST} {LONGEST} {self.split}")
 
 
 def draw(part: Part, count: int, generator: Generator) -> Split:
-    """So many inputs (N, 1, 1, T) of one part, and their answers (N, A)."""
+    """So many inputs (N, T) of one part, and their answers (N, A)."""
     import torch
-
-    from moebench.tasks.base import Split
 
     inputs, answers, found = [], [], 0
     while found < count:
@@ -99,7 +75,7 @@ def draw(part: Part, count: int, generator: Generator) -> Split:
         inputs.append(torch.cat([prompt_NT, answer_NA[:, :-1]], 1))
         answers.append(answer_NA)
         found += len(answer_NA)
-    return Split(torch.cat(inputs)[:count, None, None], torch.cat(answers)[:count])
+    return Split(torch.cat(inputs)[:count], {"path": torch.cat(answers)[:count]})
 
 
 def _some(part: Part, count: int, generator: Generator) -> tuple[Tensor, Tensor]:

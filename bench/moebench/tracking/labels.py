@@ -78,7 +78,8 @@ def provenance_params(record: Record) -> dict[str, str]:
 
 def data_of(cell: Mapping[str, Any]) -> Data:
     """The data set of a cell, or of a group's template."""
-    metric = get_task(cell["task"]).info.metric
+    headline = get_task(cell["task"]).info.headline
+    metric = headline.name if headline else "none"
     return Data(name=cell["task"], digest=cell["data_digest"], split=cell["split"], metric=metric)
 
 

@@ -85,11 +85,11 @@ def _content(
 def mean_scores(task: str, finals: Sequence[Record]) -> dict[str, float | None]:
     """Means over the final seeds of what all of them have, and the counts, which are the same for all.
 
-    A diverged seed counts with the task's floor in the accuracies, as on the board; it has no other scores.
+    A diverged seed counts with the floor of the task's headline, as on the board; it has no other scores.
     """
-    floor = get_task(task).info.floor
-    whole = {"validation_accuracy": floor, "test_accuracy": floor}
-    scores = [{**record.scores} if record.status == "done" else whole for record in finals]
+    headline = get_task(task).info.ranked_by
+    floors = {f"{part}_{headline.name}": headline.floor for part in ("validation", "test")}
+    scores = [{**record.scores} if record.status == "done" else floors for record in finals]
     names = [name for name in scores[0] if all(each.get(name) is not None for each in scores)]
     means = {name: statistics.fmean(each[name] or 0.0 for each in scores) for name in names}
     done = [record for record in finals if record.status == "done"]

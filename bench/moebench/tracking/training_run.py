@@ -58,17 +58,12 @@ def run_numbers(record: Record) -> dict[str, float | None]:
     return {name: v for name, v in named.items() if isinstance(v, int | float) and not isinstance(v, bool)}
 
 
-UNITS = {"classification": "nats", "sequence": "nats", "regression": "squared", "nothing": ""}
-"""Of the loss, by what is learnt."""
-
-
 def curve_points(record: Record, store: Store, started: int, ended: int) -> tuple[Point, ...]:
     """The curves, spread over the time of the run; a damaged sidecar costs the curves, not the run."""
     from moebench.tracking.curves import training_curves
 
     try:
-        unit = UNITS[get_task(record.cell["task"]).info.objective]
-        curves = training_curves(store.arrays(record.identity), unit)
+        curves = training_curves(store.arrays(record.identity), get_task(record.cell["task"]).loss_unit)
     except Exception:  # numpy, zipfile and zlib each have their own for a damaged file
         return ()
     last = max((curve[-1][0] for curve in curves.values()), default=1)

@@ -1,17 +1,19 @@
-"""A trained model's answers, in batches, without gradients."""
+"""What is read off a trained model's outputs, batch by batch, without gradients; the outputs themselves are not kept.
+
+N inputs of a part   E experts
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from moebench.hosts.host import AS_IS, Call, Host, Select
-from moebench.tasks import Split
+from moebench.tasks import Split, Task, Values
 
 BATCH = 256
 """Inputs a pass, where nothing else is said."""
@@ -21,40 +23,75 @@ MOST_PAIRS = 2**15
 out anew each time, and a pass over 512 experts takes twice as long.
 """
 
+Read = Callable[[Values, Split], Values]
+"""(outputs by target in float32, the batch that they answer) -> what is kept of it, by name; the first axis is N."""
+
 
 @dataclass(frozen=True)
-class Answers:
-    """logits_NC in fp32 (N, A, C of a sequence), and mass_NE of each layer (None for a layer without experts)."""
+class Evaluation:
+    """values: what was read, of all inputs, by name. masses: mass_NE of each layer, None for one without experts."""
 
-    logits_NC: Tensor
+    values: Mapping[str, Tensor]
     masses: tuple[Tensor | None, ...]
 
 
-def answer(
+def evaluate(
     model: Host,
     data: Split,
+    read: Read,
     *,
     batch: int | None = None,
     precision: str = "fp32",
     select: Select | None = None,
     rule: str = AS_IS,
-) -> Answers:
-    """All logits, and the masses each layer gave; ``select`` chooses the experts that act, ``rule`` combines them."""
-    logits, calls = [], []
-    with asking(model), torch.autocast(data.inputs.device.type, torch.bfloat16, enabled=precision == "bf16"):
-        for x_NCHW in torch.split(data.inputs, batch or _batch(model, select)):
+) -> Evaluation:
+    """Pass ``data`` through the model in batches and keep what ``read`` makes of each, and the masses of each layer.
+
+    ``select`` chooses the experts that act, ``rule`` combines them.
+    """
+    values: list[Values] = []
+    masses: list[list[Tensor | None]] = []
+    device = data.inputs.device.type
+    with asking(model):
+        for part in data.batches(batch or _fitting(BATCH, model, select)):
             call = Call(select=select, rule=rule)
-            logits.append(model.run(x_NCHW, call).float())
-            calls.append([routing.mass_BE for routing in call.routings])
-    masses = tuple(_cat(parts) for parts in zip(*calls, strict=True))
-    return Answers(torch.cat(logits), masses)
+            with torch.autocast(device, torch.bfloat16, enabled=precision == "bf16"):
+                outputs = model.run(part.inputs, call)
+            values.append(read({name: output.float() for name, output in outputs.items()}, part))
+            masses.append([routing.mass_BE for routing in call.routings])
+    joined = {name: torch.cat([each[name] for each in values]) for name in values[0]}
+    return Evaluation(joined, tuple(_joined_masses(parts) for parts in zip(*masses, strict=True)))
 
 
-def _batch(model: Host, select: Select | None) -> int:
+def outputs_of(outputs: Values, batch: Split) -> Values:
+    """A :data:`Read` that keeps the outputs themselves: N x O numbers a target."""
+    return outputs
+
+
+def evaluate_task(
+    model: Host,
+    task: Task,
+    data: Split,
+    *,
+    precision: str = "fp32",
+    select: Select | None = None,
+    rule: str = AS_IS,
+) -> Evaluation:
+    """The values of each input by the name of the task's score."""
+    batch = _fitting(task.evaluation_batch, model, select)
+    return evaluate(model, data, task.scores, batch=batch, precision=precision, select=select, rule=rule)
+
+
+def headline_of(task: Task, values: Values) -> float:
+    """The task's headline, from the values of all inputs of a part."""
+    return task.summary(values)[task.info.ranked_by.name]
+
+
+def _fitting(batch: int, model: Host, select: Select | None) -> int:
     if select is None:
-        return BATCH
+        return batch
     experts = max((layer.num_experts for layer in model.layers()), default=0)
-    return max(1, min(BATCH, MOST_PAIRS // max(1, experts)))
+    return max(1, min(batch, MOST_PAIRS // max(1, experts)))
 
 
 @contextmanager
@@ -69,21 +106,6 @@ def asking(model: nn.Module) -> Iterator[None]:
         model.train(training)
 
 
-def _cat(parts: tuple[Tensor | None, ...]) -> Tensor | None:
+def _joined_masses(parts: tuple[Tensor | None, ...]) -> Tensor | None:
     present = [part.float() for part in parts if part is not None]
     return torch.cat(present) if present else None
-
-
-def correct(logits_NC: Tensor, target_N: Tensor) -> Tensor:
-    """Whether each input was classified right, as fp64 zeros and ones (N,); a sequence (N, A, C) at every place."""
-    return (logits_NC.argmax(-1) == target_N).unsqueeze(-1).flatten(1).all(1).double()
-
-
-def accuracy(logits_NC: Tensor, target_N: Tensor) -> float:
-    """Share classified right."""
-    return float(correct(logits_NC, target_N).mean())
-
-
-def cross_entropy(logits_NC: Tensor, target_N: Tensor) -> float:
-    """Mean loss in nats; breaks ties between equal accuracies."""
-    return float(F.cross_entropy(logits_NC.double().flatten(0, -2), target_N.flatten()))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -14,8 +14,7 @@ from torch import Tensor, nn
 
 from moebench.contract import Layer, Routing
 from moebench.hosts.host import Host
-from moebench.tasks import Objective, Split, Stream, augment_batch
-from moebench.training.objectives import loss_of
+from moebench.tasks import Split, Stream, Values, augment_batch
 from moebench.training.optimiser import OPTIMISERS
 from moebench.training.snapshot import Keeper, Snapshot, Training
 from moebench.training.world import ALONE, World
@@ -43,13 +42,12 @@ class Recipe:
     precision: str
     augment: str | None
     seed: int
-    objective: Objective = "classification"
     optimiser: str = "adamw_cosine"
 
 
 @dataclass(frozen=True)
 class Curves:
-    """What was seen at each step: loss_S of the task (nats, or squared units), and mass_SLE summed over the batch.
+    """What was seen at each step: loss_S of the task, in its unit, and mass_SLE summed over the batch.
 
     S ends early where training did; E is 0 where no layer has experts. seconds: of training, ``earlier`` ones, before
     an interruption, included. resumed_at: the step it went on from, 0 where it was not interrupted.
@@ -67,25 +65,23 @@ class Curves:
         return bool(np.isfinite(self.loss_S).all())
 
 
-Criterion = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""(inputs, outputs, targets) of a batch, or a share of it -> the loss of the task."""
+Loss = Callable[[Values, Split], Tensor]
+"""(outputs by target, the batch or a share of it) -> the scalar that is minimised, such as ``Task.loss``."""
 
 
 def train(
     model: Host,
     data: Split | Stream,
     recipe: Recipe,
+    loss: Loss,
     keeper: Keeper | None = None,
     world: World = ALONE,
-    criterion: Criterion | None = None,
 ) -> Curves:
     """Train in place, where the model is; stops early only if the loss is not finite.
 
     keeper: may know where an interrupted training of this recipe stopped, and is told of every step. world: the
     processes that train it together, each with the same model, data and recipe; the curves are those of all.
-    criterion: what is minimised, if not the loss of the recipe's objective.
     """
-    criterion = criterion or (lambda _, output, target: loss_of(recipe.objective, output, target))
     device = next(model.parameters()).device
     # Two streams, apart from those of the initial weights (seed and seed + 1, see hosts.build): the layers'
     # noise, and the order of the data, drawn on the CPU so that it is the same on every device.
@@ -105,15 +101,15 @@ def train(
     for step, parts in enumerate(batches.after(start), start):
         for group in optimizer.param_groups:
             group["lr"] = recipe.lr * how.schedule(step, recipe.steps)
-        for x_NCHW, target_N in parts:
+        for part in parts:
             if recipe.augment:
-                x_NCHW = augment_batch(x_NCHW, recipe.augment, generator)
-            call, own = replica.call(step), world.own(x_NCHW)
+                part = replace(part, inputs=augment_batch(part.inputs, recipe.augment, generator))
+            call, own = replica.call(step), part.each(world.own)
             with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
-                loss = criterion(own, replica.run(own, call), world.own(target_N))
-            share = len(target_N) / recipe.batch
-            torch.autograd.backward((loss + auxiliary(call.routings, recipe.loss_weights)) * share)
-            curves.add(step, world.mean(loss.detach()) * share, call.routings)
+                of_task = loss(replica.run(own.inputs, call), own)
+            share = len(part) / recipe.batch
+            torch.autograd.backward((of_task + auxiliary(call.routings, recipe.loss_weights)) * share)
+            curves.add(step, world.mean(of_task.detach()) * share, call.routings)
         if how.clip is not None:
             nn.utils.clip_grad_norm_(model.parameters(), how.clip)
         optimizer.step()
@@ -159,8 +155,8 @@ def auxiliary(routings: list[Routing], weights: Mapping[str, float]) -> Tensor |
     return total
 
 
-Parts = Iterator[tuple[Tensor, Tensor]]
-"""The micro-batches of one step: inputs and targets."""
+Parts = Iterator[Split]
+"""The micro-batches of one step."""
 
 
 class _Batches:
@@ -168,21 +164,19 @@ class _Batches:
 
     def __init__(self, data: Split | Stream, recipe: Recipe, generator: torch.Generator, device: torch.device) -> None:
         self._data, self._recipe, self._generator, self._device = data, recipe, generator, device
-        self._order = None if isinstance(data, Stream) else self._drawn(len(data.targets))
+        self._order = None if isinstance(data, Stream) else self._drawn(len(data))
 
     def after(self, start: int) -> Iterator[Parts]:
         """Those from step ``start`` on; a stream's depend on the generator's state."""
         size = self._recipe.micro_batch or self._recipe.batch
         if isinstance(self._data, Stream):
             for _ in range(start, self._recipe.steps):
-                fresh = self._data.draw(self._recipe.batch, self._generator)
-                x_NCHW, target_N = fresh.inputs.to(self._device), fresh.targets.to(self._device)
-                yield zip(torch.split(x_NCHW, size), torch.split(target_N, size), strict=True)
+                yield self._data.draw(self._recipe.batch, self._generator).to(self._device).batches(size)
             return
         assert self._order is not None
         data = self._data
         for picked in torch.split(self._order, self._recipe.batch)[start:]:
-            yield ((data.inputs[part], data.targets[part]) for part in torch.split(picked, size))
+            yield (data[part] for part in torch.split(picked, size))
 
     def _drawn(self, inputs: int) -> Tensor:
         needed = self._recipe.steps * self._recipe.batch

@@ -18,6 +18,7 @@ from torch import distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
 from moebench.hosts.host import Call, Host
+from moebench.tasks import Values
 from moebench.training.division import Division
 from moebench.training.shares import check_shares
 
@@ -68,9 +69,9 @@ class Replica:
         """What a pass of a step is run under."""
         return Call()
 
-    def run(self, x_NCHW: Tensor, call: Call) -> Tensor:
-        """Logits."""
-        return self._model.run(x_NCHW, call)
+    def run(self, x: Tensor, call: Call) -> Values:
+        """Outputs by target."""
+        return self._model.run(x, call)
 
 
 ALONE = World()
@@ -139,9 +140,9 @@ class _Shared(Replica):
     def call(self, step: int) -> Call:
         return Call(divided=self._division.at(step))
 
-    def run(self, x_NCHW: Tensor, call: Call) -> Tensor:
-        logits_NC: Tensor = self._parallel(x_NCHW, call)[0]
-        return logits_NC
+    def run(self, x: Tensor, call: Call) -> Values:
+        outputs: Values = self._parallel(x, call)[0]
+        return outputs
 
 
 class _Pass(nn.Module):
@@ -151,18 +152,18 @@ class _Pass(nn.Module):
         super().__init__()
         self.model, self.losses = model, losses
 
-    def forward(self, x_NCHW: Tensor, call: Call) -> tuple[Tensor, list[Tensor]]:
-        logits_NC = self.model.run(x_NCHW, call)
+    def forward(self, x: Tensor, call: Call) -> tuple[dict[str, Tensor], list[Tensor]]:
+        outputs = self.model.run(x, call)
         losses = [loss for said in call.routings for name, loss in said.losses.items() if name in self.losses]
-        return logits_NC, losses
+        return outputs, losses
 
 
 @contextmanager
 def joined(device: torch.device, store: Store | None = None, rank: int = -1, size: int = -1) -> Iterator[Ranks]:
     """The ranks of this training, until the end of the block: those that meet at ``store``, or those of torchrun.
 
-    Of a script under torchrun: ``with joined(device) as world: train(model, data, recipe, world=world)``. Gradients go
-    through nccl on CUDA, where ``device`` must be the rank's own, and through gloo on the CPU.
+    Of a script under torchrun: ``with joined(device) as world: train(model, data, recipe, loss, world=world)``.
+    Gradients go through nccl on CUDA, where ``device`` must be the rank's own, and through gloo on the CPU.
     """
     if device.type == "cuda":
         torch.cuda.set_device(device)

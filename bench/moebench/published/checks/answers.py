@@ -38,13 +38,15 @@ def _draws() -> int:
 
 @cache
 def inputs_of(task: str, data: Path | None) -> Mapping[str, int]:
-    """Part of the data -> how many inputs it has; empty for a task without accuracies, or without its data here."""
+    """Part of the data -> how many answers it asks for, one for each input and target; empty for a task without
+    accuracies, or without its data here.
+    """
     from moebench.tasks import get_task
 
     try:
         found = get_task(task)
-        if found.info.metric != "accuracy":
+        if found.info.ranked_by.name != "accuracy":
             return {}
-        return {part: len(found.load(part, data).targets) for part in dict.fromkeys(PARTS.values())}
+        return {part: len(found.load(part, data)) * len(found.info.targets) for part in dict.fromkeys(PARTS.values())}
     except MoebenchError:
         return {}

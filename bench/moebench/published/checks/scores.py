@@ -44,7 +44,7 @@ def check(submission: Submission) -> Iterator[str]:
 
 def _classes(record: Record, data: Path | None) -> Iterator[str]:
     """What holds of one class for each input: of a sequence, not."""
-    if record.status == "done" and get_task(record.cell["task"]).info.objective == "classification":
+    if record.status == "done" and get_task(record.cell["task"]).class_target is not None:
         yield from too_sure(record.scores)
         if record.cell["kind"] == "final":
             yield from presence(record, inputs_of(record.cell["task"], data).get("test"))

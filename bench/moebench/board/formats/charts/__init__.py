@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from moebench.board.formats import words
 from moebench.board.formats.charts import curves, ladder, scatter
 from moebench.board.formats.charts.markup import Draw, as_markup, drawn
 from moebench.board.model import Board
@@ -52,11 +53,11 @@ def figures(board: Board) -> dict[str, bytes]:
 
 
 def _asked(board: Board, index: int) -> list[Asked]:
-    note = scatter.left_out(board.rungs[index])
+    note, score = scatter.left_out(board.rungs[index]), words.score_name(board)
     return [
         (f"scatter-{index}", scatter.TITLE, scatter.READING, scatter.draw, note),
         (f"retention-{index}", curves.RETENTION, curves.RETENTION_READING, curves.retention, ""),
-        (f"effort-{index}", curves.EFFORT, curves.EFFORT_READING, curves.effort, ""),
+        (f"effort-{index}", curves.EFFORT, curves.EFFORT_READING.format(score=score), curves.effort, ""),
     ]
 
 

@@ -22,7 +22,7 @@ RETENTION_READING = (
     "the experts of largest mass for each input; dots: the same experts for every input."
 )
 EFFORT = "Quality against tuning effort"
-EFFORT_READING = "The best validation accuracy to expect after so many random trials. The default's is not among them."
+EFFORT_READING = "The best validation {score} to expect after so many random trials. The default's is not among them."
 
 Curve = list[tuple[float, float]]
 
