@@ -15,7 +15,7 @@ from moevariants.dense import Dense
 from moevariants.soft_moe import SoftMoE
 from moevariants.sparse_topk import SparseTopK
 
-HERE = Path(__file__).parent
+SUPPORT = Path(__file__).parent / "support"
 
 
 @pytest.mark.parametrize("bias", [True, False])
@@ -101,5 +101,5 @@ def test_the_first_layer_that_a_process_counts_is_counted_whole():
         "(shape,) = slots(1, dim=64, out_dim=64, tokens=16)\n"
         "print(count_flops(Dense().build(shape, 2048, {}), shape))\n"
     )
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=HERE)
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=SUPPORT)
     assert int(ran.stdout) == 2 * 16 * 2 * 64 * 2048

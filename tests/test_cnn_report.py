@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-from pathlib import Path
 
 import pytest
 
@@ -27,7 +25,6 @@ from moestudies.cnn.claims import CLAIMS
 from moestudies.cnn.figures import PLOTS
 from sweeps import run, write
 
-REAL = os.environ.get("MOEBENCH_TEST_DATA")
 BY_KEY = {claim.key: claim for claim in CLAIMS}
 _, (SWEEP,) = load_parts("cnn")
 
@@ -169,9 +166,8 @@ def test_the_suite_has_its_report():
     assert REPORT.parts == ("cnn",)
 
 
-@pytest.mark.skipif(not REAL, reason="MOEBENCH_TEST_DATA names no directory with cifar10/*.parquet")
-def test_the_plan_can_be_made():
-    plan = plan_sweep(SWEEP, full=False, device="cpu", data=Path(REAL))
+def test_the_plan_can_be_made(cifar10_dir):
+    plan = plan_sweep(SWEEP, full=False, device="cpu", data=cifar10_dir)
     assert len(plan.finals) == len(SWEEP.arm) * SWEEP.seeds
     assert len(plan.derived) == 8 * SWEEP.seeds
 

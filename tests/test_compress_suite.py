@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
-import pytest
-
 from moebench.reports.evidence import of_plans
 from moebench.runs import Store
 from moebench.sweeps.load import load_parts
@@ -14,7 +9,6 @@ from moebench.sweeps.plan import plan_sweep
 from moestudies.compress.arms import ALL, EXPERTS, KEEPS, SEEDS, SPARSE, TRAINED_SMALL, UNALIGNED, WAYS
 from sweeps import run, write
 
-REAL = os.environ.get("MOEBENCH_TEST_DATA")
 _, (SWEEP,) = load_parts("compress")
 
 
@@ -61,9 +55,8 @@ def test_small_models_have_the_parameters_of_merged_ones_and_their_steps():
         assert SWEEP.training_of(small).steps == SWEEP.training.steps + recovery
 
 
-@pytest.mark.skipif(not REAL, reason="MOEBENCH_TEST_DATA names no directory with cifar10/*.parquet")
-def test_the_plan_can_be_made():
-    plan = plan_sweep(SWEEP, full=False, device="cpu", data=Path(REAL))
+def test_the_plan_can_be_made(cifar10_dir):
+    plan = plan_sweep(SWEEP, full=False, device="cpu", data=cifar10_dir)
     assert len(plan.finals) == (1 + len(TRAINED_SMALL)) * SWEEP.seeds
     assert len(plan.derived) == (1 + len(WAYS) * len(KEEPS) + len(KEEPS)) * SWEEP.seeds
     assert len(plan.alone) == SWEEP.seeds

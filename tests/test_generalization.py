@@ -142,10 +142,10 @@ def test_training_data_without_an_end_have_no_gap():
         generalization(subject)
 
 
-def test_few_images_are_kept_each_class_in_proportion():
+def test_few_images_are_kept_each_class_in_proportion(fashion_mnist_dir):
     small, whole = get_task("fashion_mnist_2k"), get_task("fashion_mnist")
     assert small.split == "official test; validation 1/6 of train; 2,000 of the rest, stratified, seed 0"
-    labels_N = whole.source.read("train", None).labels_N
+    labels_N = whole.source.read("train", fashion_mnist_dir).labels_N
     kept, rest = small.partition.rows(labels_N), whole.partition.rows(labels_N)
     assert len(kept["train"]) == 2_000
     assert set(kept["train"]) <= set(rest["train"])

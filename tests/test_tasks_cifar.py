@@ -3,7 +3,6 @@
 import io
 import os
 import time
-from pathlib import Path
 
 import numpy as np
 import PIL.Image
@@ -17,7 +16,6 @@ from moebench.errors import DataError
 from moebench.tasks import get_task
 
 TASK = get_task("cifar10")
-REAL = os.environ.get("MOEBENCH_TEST_DATA")
 TRAIN, TEST = "train-00000-of-00001.parquet", "test-00000-of-00001.parquet"
 
 
@@ -218,16 +216,16 @@ def test_a_training_file_without_a_test_file_is_not_a_data_set(tmp_path):
         TASK.fingerprint(tmp_path)
 
 
-@pytest.mark.skipif(not REAL, reason="MOEBENCH_TEST_DATA names no directory with cifar10/*.parquet")
-def test_the_whole_of_cifar10_and_a_quick_second_load():
-    folder = Path(REAL)
-    TASK.fingerprint(folder)
-    sizes = {part: len(TASK.load(part, folder)) for part in ("validation", "test")}
+def test_the_whole_of_cifar10_and_a_quick_second_load(cifar10_dir):
+    TASK.fingerprint(cifar10_dir)
+    sizes = {part: len(TASK.load(part, cifar10_dir)) for part in ("validation", "test")}
     assert sizes == {"validation": 5000, "test": 10_000}
-    assert TASK.info.label_of(TASK.digest(folder)) == TASK.label(folder), "known by its digest to what has no data"
+    assert TASK.info.label_of(TASK.digest(cifar10_dir)) == TASK.label(cifar10_dir), (
+        "known by its digest to what has no data"
+    )
     start = time.monotonic()
-    TASK.source.read("train", folder)
+    TASK.source.read("train", cifar10_dir)
     assert time.monotonic() - start < 1  # decoding takes several seconds
-    train = TASK.load("train", folder)
+    train = TASK.load("train", cifar10_dir)
     assert train.inputs.shape == (45_000, 3, 32, 32)
     assert train.targets["class"].bincount().tolist() == [4500] * 10

@@ -4,7 +4,6 @@ import gzip
 import os
 import struct
 from dataclasses import astuple
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,7 +15,6 @@ from moebench.tasks import get_task
 
 IMAGES, LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
 TEST_IMAGES, TEST_LABELS = "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"
-DEBIAN = Path("/usr/share/datasets/fashion-mnist")
 
 
 @pytest.fixture(autouse=True)
@@ -252,12 +250,11 @@ def test_a_fingerprint_follows_the_files_and_never_downloads(tmp_path):
     assert task.fingerprint(tmp_path) != first
 
 
-@pytest.mark.skipif(not DEBIAN.is_dir(), reason="Debian's package dataset-fashion-mnist is not installed")
-def test_the_whole_of_fashion_mnist_from_debians_package():
+def test_the_whole_of_fashion_mnist(fashion_mnist_dir):
     task = get_task("fashion_mnist")
-    assert task.digest(None) == "167c29b3fa2817e612e9"
-    assert task.label(None) == task.info.label == "Fashion-MNIST"
-    train, validation = task.load("train", None), task.load("validation", None)
+    assert task.digest(fashion_mnist_dir) == "167c29b3fa2817e612e9"
+    assert task.label(fashion_mnist_dir) == task.info.label == "Fashion-MNIST"
+    train, validation = task.load("train", fashion_mnist_dir), task.load("validation", fashion_mnist_dir)
     assert train.targets["class"].bincount().tolist() == [5000] * 10
     assert validation.targets["class"].bincount().tolist() == [1000] * 10
     assert train.inputs.shape == (50_000, *astuple(task.info.inputs))

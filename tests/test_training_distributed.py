@@ -30,6 +30,7 @@ from moebench.training.world import ALONE
 from ranks import CASES, all_outcomes, by_two, outcome
 from tiny import run_tiny, write_plugin, write_suite
 
+HERE = Path(__file__).parent
 NEAR = {"rtol": 1e-5, "atol": 1e-5}
 """Rounding, as AdamW makes it of gradients that differ in rounding: a step is 1e-3 long."""
 
@@ -472,7 +473,7 @@ def test_all_ranks_stop_in_the_same_step_and_go_on_from_there(tmp_path):
 SCRIPT = """
 import sys, torch
 from pathlib import Path
-sys.path.insert(0, {tests!r})
+sys.path[:0] = {tests!r}
 from moebench.training.world import joined
 from test_training_distributed import Squared, attempt
 
@@ -486,7 +487,7 @@ Path({out!r}, f"{{world.rank}}.threads").write_text("".join(name for name in nam
 
 def test_a_script_trains_under_torchrun(tmp_path):
     script = tmp_path / "script.py"
-    script.write_text(SCRIPT.format(tests=str(Path(__file__).parent), out=str(tmp_path)))
+    script.write_text(SCRIPT.format(tests=[str(HERE), str(HERE / "support")], out=str(tmp_path)))
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone", str(script)]
     subprocess.run(torchrun, check=True, timeout=120)
     want = attempt(Squared, ALONE)["weights"]

@@ -23,7 +23,7 @@ LAYERS = [
     (RandomRouter, {"experts": 8}),
 ]
 layers = pytest.mark.parametrize(("variant", "settings"), LAYERS, ids=str)
-SCRIPT = Path(__file__).with_name("protected_experts.py")
+SCRIPT = Path(__file__).parent / "support" / "protected_experts.py"
 
 
 def build(variant, settings, size=5, seed=0, dtype=torch.float64, **shape):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from suites import Reference, run_on, write_tiny
+from cluster_suites import Reference, run_on, write_tiny
 
 from clusters import ray_cluster, ray_environment, short, slurm
 from moebench.session import Session

@@ -7,7 +7,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from suites import Reference, finish, forget, found, opened, run_alone, run_on, slow_jobs, under_way, write_slow
+from cluster_suites import Reference, finish, forget, found, opened, run_alone, run_on, slow_jobs, under_way, write_slow
 
 from moebench.errors import DeviceError, ResultsError, UsageError
 from moebench.execution.job import Job

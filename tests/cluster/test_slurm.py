@@ -10,7 +10,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from suites import Reference, finish, found, opened, run_alone, run_on, slow_jobs, under_way, wait_until
+from cluster_suites import Reference, finish, found, opened, run_alone, run_on, slow_jobs, under_way, wait_until
 
 from moebench.errors import ResultsError, UsageError
 from moebench.runs import Cell, Store

@@ -1,7 +1,7 @@
 """Real faults on a real suite, in a program of its own: what a person would start."""
 
 import pytest
-from suites import Undisturbed, finished
+from fault_suites import Undisturbed, finished
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ import signal
 import time
 
 import pytest
-from suites import STEPS, board, children, claimed, end, records, run, scores, start, until, workers
+from fault_suites import STEPS, board, children, claimed, end, records, run, scores, start, until, workers
 
 from tiny import write_suite
 

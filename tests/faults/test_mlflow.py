@@ -9,7 +9,7 @@ import sys
 import urllib.request
 from contextlib import closing
 
-from suites import STEPS, end, kill_all, records, scores, start, until
+from fault_suites import STEPS, end, kill_all, records, scores, start, until
 
 from tiny import write_suite
 

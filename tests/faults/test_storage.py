@@ -6,7 +6,7 @@ import subprocess
 import time
 
 import pytest
-from suites import STEPS, board, end, records, run, scores, start, until
+from fault_suites import STEPS, board, end, records, run, scores, start, until
 
 from tiny import write_plugin, write_suite
 

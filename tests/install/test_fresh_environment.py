@@ -14,8 +14,6 @@ import pytest
 
 from tiny import write_suite
 
-pytestmark = pytest.mark.install
-
 ROOT = Path(__file__).parents[2]
 
 

@@ -1,4 +1,4 @@
-"""Options of the perf suite: the device, and where its page goes."""
+"""The device that layers are timed on, and where the page of their times goes."""
 
 from pathlib import Path
 
@@ -11,11 +11,6 @@ from moebench.heap import keep_freed_memory
 from moebench.training.device import choose_device
 
 THREADS = 2
-
-
-def pytest_addoption(parser):
-    parser.addoption("--device", default="cpu", help="Where layers are timed: cpu, cuda or cuda:N.")
-    parser.addoption("--publish", metavar="DIR", help="Write the page of what was timed below this directory.")
 
 
 def pytest_configure(config):

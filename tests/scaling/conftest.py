@@ -10,10 +10,6 @@ from clusters import ray_cluster, ray_environment, short, slurm
 __all__ = ["ray_cluster", "ray_environment", "short", "slurm"]
 
 
-def pytest_addoption(parser):
-    parser.addoption("--publish", metavar="DIR", help="Write the table of what was measured below this directory.")
-
-
 @pytest.fixture(scope="session")
 def measured(request):
     found = Measured()

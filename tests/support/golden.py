@@ -1,4 +1,4 @@
-"""Holds what determines results to the digits in ``golden.json``; ``python -m tests.golden`` writes the file anew.
+"""Holds what determines results to the digits in ``golden.json``; ``python tests/support/golden.py`` writes the file anew.
 
 Each entry has a key and digits. The key of a built-in plug-in is its revision, that of the parts is ``REVISION``, that
 of everything else is ``PROTOCOL``. The digits of an entry may change only together with its key: a test fails where
@@ -32,7 +32,7 @@ TOLERANCE = 1e-4
 
 ADVICE = (
     "if it is meant, give the plug-in another `revision` (parts: REVISION in moevariants/parts; all else: PROTOCOL in "
-    "bench/moebench/protocol.py), then run `python -m tests.golden`"
+    "bench/moebench/protocol.py), then run `python tests/support/golden.py`"
 )
 
 Digits = list[float]
