@@ -20,7 +20,7 @@ def test_the_file_has_every_entry_and_no_other():
 @pytest.mark.parametrize("name", golden.names())
 def test_the_digits_belong_to_the_key(name):
     stored, now = golden.read()[name], golden.present(name)
-    assert stored["key"] == now["key"], f"golden.json has {name} under another key: run `python tests/support/golden.py`."
+    assert stored["key"] == now["key"], f"golden.json has {name} under another key: run tests/support/golden.py."
     differ = golden.disagreement(stored["digits"], now["digits"])
     assert not differ, f"{name} gives other digits ({differ}): {golden.ADVICE}."
 

@@ -1,4 +1,4 @@
-"""Holds what determines results to the digits in ``golden.json``; ``python tests/support/golden.py`` writes the file anew.
+"""Holds what determines results to the digits in ``golden.json``; run as a script it writes the file anew.
 
 Each entry has a key and digits. The key of a built-in plug-in is its revision, that of the parts is ``REVISION``, that
 of everything else is ``PROTOCOL``. The digits of an entry may change only together with its key: a test fails where
@@ -396,5 +396,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(FILE.parent))
     sys.exit(main())
