@@ -1,7 +1,7 @@
 """What stands for a plug-in's code in the identity of a run.
 
-A built-in declares a ``revision``, which stays as long as the code computes the same; ``golden.json`` of the tests holds
-the digits that belong to it. Any other plug-in has the digest of its code. The digest is read from the syntax trees,
+A built-in declares a ``revision``, which stays as long as the code computes the same; the digits that belong to it are
+in the tests' ``golden.json``. Any other plug-in has the digest of its code. The digest is read from the syntax trees,
 without comments, docstrings and annotations, of the file that defines the plug-in and of every module that it imports,
 directly or not, from its own package (for a single file: from beside it). What it imports from ``moevariants`` counts
 by revision.
