@@ -10,9 +10,8 @@ import pytest
 from click.testing import CliRunner
 
 from boards import Bench, small_board
-from moebench.board.choose import Choice, choose
-from moebench.board.formats import chosen
-from moebench.board.limits import Limits
+from moebench.board import Limits, Reason, choose, chosen
+from moebench.board.choose import Choice
 from moebench.cli.main import cli
 from moebench.errors import UsageError
 from moebench.planning.history import remember
@@ -28,7 +27,7 @@ def names(found: Choice) -> list[str]:
 
 
 def excluded(found: Choice) -> dict[str, str]:
-    return {each.entry.variant: each.reason for each in found.excluded}
+    return {each.entry.variant: each.reason.code for each in found.excluded}
 
 
 def restless(row: str, result: dict[str, Any]) -> dict[str, Any]:
@@ -50,8 +49,8 @@ def test_a_limit_on_latency_leaves_out_what_is_slower_with_its_ratio(tmp_path: P
     found = choice(small_board(tmp_path), ratio=1.0)
     assert names(found) == ["soft_moe", "dense"]
     assert excluded(found) == {
-        "sparse_topk": "its latency is 1.28x dense",
-        "random_router": "its latency is 1.26x dense",
+        "sparse_topk": "too_slow",
+        "random_router": "too_slow",
     }
 
 
@@ -92,12 +91,11 @@ def test_a_first_place_that_the_seeds_do_not_support_says_so(tmp_path: Path) -> 
 
 def test_what_may_not_meet_the_limit_after_all_is_marked(tmp_path: Path) -> None:
     bench = restless_bench(tmp_path)
-    said = "its latency ratio lies in 0.62 to 0.76"
     (unsure,) = choice(bench, ratio=0.71).chosen
-    assert unsure.unsure == said
-    assert f"soft_moe may not meet them: {said}." in chosen.notes(choice(bench, ratio=0.71))
+    assert unsure.unsure == Reason("perhaps_too_slow", place="", bounds="0.62 to 0.76")
+    assert f"soft_moe may not meet them: {unsure.unsure.text}." in chosen.notes(choice(bench, ratio=0.71))
     (sure,) = choice(bench, ratio=0.8).chosen
-    assert sure.unsure == ""
+    assert sure.unsure is None
 
 
 def test_what_may_meet_the_limit_after_all_is_named_beside_the_first_place(tmp_path: Path) -> None:
@@ -120,7 +118,7 @@ def test_a_ratio_is_told_from_a_limit_that_it_just_misses(tmp_path: Path) -> Non
     bench.fill("dense", (0.961, 0.972, 0.964), specialization=None)
     bench.fill("soft_moe", (0.972, 0.970, 0.976))
     bench.time({"dense": 2.0, "soft_moe": 2.004})
-    assert excluded(choice(bench, ratio=1.0)) == {"soft_moe": "its latency is 1.002x dense"}
+    assert "not soft_moe: its latency is 1.002x dense." in chosen.notes(choice(bench, ratio=1.0))
 
 
 def two_tasks(root: Path, active: int = 40_000, slow: float = 1.5) -> Bench:
@@ -141,9 +139,10 @@ def two_tasks(root: Path, active: int = 40_000, slow: float = 1.5) -> Bench:
 def test_limits_hold_on_every_task_and_not_on_their_mean(tmp_path: Path) -> None:
     bench = two_tasks(tmp_path)
     assert names(choice(bench, active=40_000)) == ["soft_moe"]
-    assert excluded(choice(bench, active=30_000))["soft_moe"] == "it has 40,000 active parameters on cifar10"
+    large, slow = choice(bench, active=30_000).excluded[0], choice(bench, ratio=0.7).excluded[0]
+    assert large.reason == Reason("too_large", active=40_000, place="cifar10")
     assert names(choice(bench, ratio=0.76)) == ["soft_moe"]
-    assert excluded(choice(bench, ratio=0.7))["soft_moe"] == "its latency is 0.75x dense on cifar10"
+    assert (slow.reason.code, slow.reason.facts["place"]) == ("too_slow", "cifar10")
 
 
 def test_a_row_that_is_not_ranked_for_another_reason_meets_no_limits(tmp_path: Path) -> None:
@@ -157,7 +156,7 @@ def test_a_row_that_is_not_ranked_for_another_reason_meets_no_limits(tmp_path: P
     bench.time({"dense": 1.9, "soft_moe": 1.31})
     found = choice(bench, ratio=2.0)
     assert names(found) == ["dense"]
-    assert "budget" in excluded(found)["soft_moe"]
+    assert excluded(found)["soft_moe"] == "off_budget"
 
 
 def test_a_row_without_latency_cannot_meet_a_limit_on_it(tmp_path: Path) -> None:
@@ -166,7 +165,7 @@ def test_a_row_without_latency_cannot_meet_a_limit_on_it(tmp_path: Path) -> None
     bench.fill("soft_moe", (0.972, 0.970, 0.976))
     found = choice(bench, ratio=2.0)
     assert names(found) == []
-    assert "its latency is not known: not measured yet" in excluded(found)["soft_moe"]
+    assert excluded(found)["soft_moe"] == "latency_unknown"
     assert names(choice(bench, active=10**6)) == ["soft_moe", "dense"]
 
 
@@ -174,7 +173,7 @@ def test_a_row_without_latency_cannot_meet_a_limit_on_it(tmp_path: Path) -> None
 def ran(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A results directory whose suite has the hand-made plan."""
     bench = small_board(tmp_path / "r")
-    monkeypatch.setattr("moebench.board.load.get_plan", lambda request, results: bench.plan)
+    monkeypatch.setattr("moebench.board.files.get_plan", lambda request, results: bench.plan)
     remember(Request(suite="quick"), tmp_path / "r")
     return tmp_path / "r"
 

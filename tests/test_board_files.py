@@ -11,13 +11,13 @@ import pytest
 from click.testing import CliRunner
 
 from boards import Bench, small_board
-from moebench.board.files import write_board
+from moebench.board import write_board
 from moebench.cli.leaderboard import command
 from moebench.errors import ResultsError, UnknownNameError
 from moebench.planning.cache import get_plan
 from moebench.planning.history import remember
 from moebench.planning.request import Request
-from moebench.published.boards import load_board
+from moebench.publish import load_board
 
 SUITE = """
 title = "Dense alone"
@@ -45,9 +45,9 @@ import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 from boards import small_board
-from moebench.board.files import write_board
-from moebench.board.formats.table import to_table
-import moebench.board.load
+from moebench.board import write_board
+from moebench.board import to_table
+import moebench.board.files
 root = Path(sys.argv[1])
 board = small_board(root).board()
 write_board(board, root / "pages")

@@ -16,12 +16,11 @@ from typing import Any
 import pytest
 
 from boards import BUDGET, Bench, hostile_board, renamed, small_board
+from moebench.board import TEXTS, to_table
 from moebench.board.build import build_board
-from moebench.board.formats import TEXTS
-from moebench.board.formats.markdown import escape
-from moebench.board.formats.numbers import fixed, milliseconds, short
-from moebench.board.formats.table import to_table
+from moebench.board.markdown import escape
 from moebench.board.model import Board, Measure
+from moebench.board.numbers import fixed, milliseconds, short
 from moebench.runs import Record
 
 WIDE = """\

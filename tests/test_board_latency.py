@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from boards import BUDGET, DEVICE, Bench, small_board
+from moebench.board import Reason
 
 ROWS = {"dense": 2.0, "soft_moe": 1.0, "sparse_topk": 4.0}
 
@@ -70,14 +71,14 @@ def test_a_task_that_was_not_measured_is_named(tmp_path: Path) -> None:
     bench.time(ROWS)
     entry = bench.board().entry("soft_moe")
     assert entry.latency is None
-    assert entry.latency_reason == f"fashion_mnist: not measured yet for these rows and versions on {DEVICE}"
+    assert entry.latency_reason == Reason("not_timed", device=DEVICE, on_task="fashion_mnist")
     assert entry.tasks[0].latency is not None
 
 
 def test_without_a_session_there_is_a_reason_and_still_a_rank(tmp_path: Path) -> None:
     entry = filled(tmp_path).board().entry("soft_moe")
     assert (entry.latency, entry.rank) == (None, (1, 3))
-    assert entry.latency_reason == f"not measured yet for these rows and versions on {DEVICE}"
+    assert entry.latency_reason == Reason("not_timed", device=DEVICE)
 
 
 def test_latency_of_another_device_is_not_shown(tmp_path: Path) -> None:
@@ -85,7 +86,7 @@ def test_latency_of_another_device_is_not_shown(tmp_path: Path) -> None:
     bench.time(ROWS, provenance={"device": "NVIDIA H200"})
     entry = bench.board().entry("soft_moe")
     assert entry.latency is None
-    assert entry.latency_reason == f"it was measured on NVIDIA H200, not on {DEVICE}"
+    assert entry.latency_reason == Reason("timed_elsewhere", found="NVIDIA H200", device=DEVICE)
 
 
 def test_a_new_row_makes_the_old_session_void(tmp_path: Path) -> None:
@@ -101,7 +102,7 @@ def test_a_row_without_a_done_run_has_nothing_to_time(tmp_path: Path) -> None:
     bench = filled(tmp_path, variants=[*ROWS, "extra"])
     bench.time(ROWS)
     entry = bench.board().entry("extra")
-    assert entry.latency_reason == "no final run is done, so there is nothing to time"
+    assert entry.latency_reason == Reason("nothing_to_time")
 
 
 def test_one_finalist_that_failed_does_not_take_the_others_along(tmp_path: Path) -> None:
@@ -112,7 +113,7 @@ def test_one_finalist_that_failed_does_not_take_the_others_along(tmp_path: Path)
 
     bench.time(ROWS, change=died, status="error", reason="soft_moe: its process ended.")
     board = bench.board()
-    assert board.entry("soft_moe").latency_reason == "its session did not measure it (soft_moe: its process ended)"
+    assert board.entry("soft_moe").latency_reason == Reason("session_lacks", why="soft_moe: its process ended")
     assert board.entry("sparse_topk").latency is not None
 
 
@@ -128,7 +129,7 @@ def test_without_dense_in_the_session_there_is_no_ratio(tmp_path: Path) -> None:
 def test_a_time_that_is_none_is_no_measurement(tmp_path: Path, bad: float | None) -> None:
     bench = filled(tmp_path)
     bench.time(ROWS, change=lambda row, result: result | {"forward_ms": [1.0, bad, 2.0]})
-    assert bench.board().entry("soft_moe").latency_reason == "its session did not measure it"
+    assert bench.board().entry("soft_moe").latency_reason == Reason("session_lacks", why="")
 
 
 def test_batch_one_training_step_layers_and_memory_stand_beside(tmp_path: Path) -> None:
@@ -145,7 +146,7 @@ def test_untrained_weights_are_flagged(tmp_path: Path) -> None:
     bench = filled(tmp_path)
     bench.time(ROWS, change=lambda row, result: result | {"weights": "initial" if row == "dense" else "final"})
     board = bench.board()
-    assert board.entry("dense").flags == ("timed with untrained weights, for none were kept",)
+    assert board.entry("dense").flags == (Reason("untrained_weights"),)
     assert board.entry("soft_moe").flags == ()
 
 
@@ -169,10 +170,9 @@ def test_a_row_that_drifts_against_dense_is_flagged(tmp_path: Path) -> None:
 
     bench.time(ROWS, change=times)
     board = bench.board()
-    assert board.entry("soft_moe").flags == (
-        "its latency went from 1.08x to 1.48x dense over the rounds of its session, so that the interval of it is too "
-        "narrow",
-    )
+    (flag,) = board.entry("soft_moe").flags
+    assert flag.code == "drift"
+    assert (flag.facts["early"], flag.facts["late"]) == pytest.approx((1.075, 1.475))
     assert board.entry("dense").flags == board.entry("sparse_topk").flags == ()
 
     together = filled(tmp_path / "together")

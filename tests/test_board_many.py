@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from many import many_rows
+from moebench.board import TEXTS
 from moebench.board.build import build_board
-from moebench.board.formats import TEXTS
 from moebench.runs import Store
 
 SECONDS = 3.0

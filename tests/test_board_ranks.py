@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from boards import BUDGET, Bench, small_board
-from moebench.board.formats import TEXTS, words
-from moebench.board.formats.table import to_table
+from moebench.board import TEXTS, to_table, words
 from moebench.board.model import Board
+from moebench.board.reasons import Reason
 from moebench.board.rules import BUDGET_TOLERANCE, EDGE_SHARE
 
 
@@ -69,7 +69,7 @@ def test_a_reference_row_never_takes_a_rank_even_when_it_is_best(tmp_path: Path)
     bench.fill("random_router", (0.97, 0.981, 0.99))
     board = bench.board()
     assert ranks(board) == {"dense": (1, 1), "random_router": None}
-    assert board.entry("random_router").reason == "reference row: frozen random router."
+    assert board.entry("random_router").reason == Reason("reference", note="frozen random router")
     assert board.entry("random_router").vs_dense is not None
 
 
@@ -94,9 +94,9 @@ def test_a_row_that_never_ran_says_so(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
     bench.fill("dense", (0.95, 0.97, 0.96))
     entry = bench.board().entry("soft_moe")
-    assert (entry.rank, entry.reason, entry.seeds, entry.trials) == (None, "not run yet.", 0, 0)
+    assert (entry.rank, entry.reason, entry.seeds, entry.trials) == (None, Reason("not_run"), 0, 0)
     assert entry.representation is None
-    assert entry.representation_reason == "not run yet."
+    assert entry.representation_reason == Reason("not_run")
     assert entry.tasks[0].status == "not_run"
 
 
@@ -107,9 +107,11 @@ def test_a_failed_trial_is_named_with_its_reason(tmp_path: Path) -> None:
     trial = bench.group("soft_moe").trial_cells[2]
     bench.put(trial, "soft_moe", status="error", reason="ValueError: heads must divide\n  the width.")
     entry = bench.board().entry("soft_moe")
-    assert entry.reason == (
-        "incomplete, 5 of 7 runs have no result: trial 2: error: ValueError: heads must divide the width; "
-        "not run yet: trial 3, final 0, final 1, final 2."
+    assert entry.reason == Reason(
+        "incomplete",
+        planned=7,
+        failed=(("trial 2", "error", "ValueError: heads must divide\n  the width."),),
+        waiting=("trial 3", "final 0", "final 1", "final 2"),
     )
     assert entry.rank is None
     assert entry.trials == 2
@@ -126,7 +128,8 @@ def test_a_missing_seed_keeps_a_row_from_its_rank_and_its_mean(tmp_path: Path) -
     assert entry.rank is None
     assert entry.representation is None
     assert entry.seeds == 2
-    assert entry.reason == ("incomplete, 1 of 7 runs have no result: final 2: timeout: it ran longer than 60 seconds.")
+    late = ("final 2", "timeout", "it ran longer than 60 seconds.")
+    assert entry.reason == Reason("incomplete", planned=7, failed=(late,), waiting=())
 
 
 def test_more_failures_than_a_sentence_can_hold_are_counted(tmp_path: Path) -> None:
@@ -134,10 +137,10 @@ def test_more_failures_than_a_sentence_can_hold_are_counted(tmp_path: Path) -> N
     bench.tune("soft_moe")
     for cell in bench.group("soft_moe").final_cells(bench.store.get)[:6]:
         bench.put(cell, "soft_moe", status="oom", reason="out of memory.")
-    assert bench.board().entry("soft_moe").reason == (
-        "incomplete, 8 of 12 runs have no result: final 0: oom: out of memory; final 1: oom; final 2: oom; "
-        "final 3: oom; 2 more failed; not run yet: final 6, final 7."
-    )
+    reason = bench.board().entry("soft_moe").reason
+    assert reason is not None
+    assert (len(reason.facts["failed"]), reason.facts["waiting"]) == (6, ("final 6", "final 7"))
+    assert "final 3: oom; 2 more failed; not run yet: final 6, final 7" in reason.text
 
 
 def test_a_done_run_without_the_score_does_not_count(tmp_path: Path) -> None:
@@ -149,14 +152,15 @@ def test_a_done_run_without_the_score_does_not_count(tmp_path: Path) -> None:
 
     bench.fill("soft_moe", (0.9, 0.9, 0.9), change=lacking)
     entry = bench.board().entry("soft_moe")
-    assert entry.reason.startswith("incomplete, 3 of 7 runs have no result: final 0: error: its record lacks")
+    assert entry.reason is not None
+    assert entry.reason.facts["failed"][0] == ("final 0", "error", "its record lacks test_accuracy")
     assert entry.tasks[0].status == "error"
 
 
 def test_a_plugin_that_cannot_be_used_is_a_row_with_its_problem(tmp_path: Path) -> None:
     problem = "variant 'soft_moe' cannot be imported: No module named 'tutel'."
     entry = Bench(tmp_path, problems={"soft_moe": problem}).board().entry("soft_moe")
-    assert entry.reason == problem
+    assert entry.reason == Reason("cannot_run", problem=problem)
     assert entry.rank is None
     assert entry.tasks[0].status == "not_installed"
 
@@ -168,7 +172,7 @@ def test_a_task_that_cannot_be_planned_leaves_the_row_without_a_rank(tmp_path: P
         bench.fill("dense", (0.95, 0.97, 0.96), task=task)
     bench.fill("soft_moe", (0.97, 0.98, 0.96))
     entry = bench.board().entry("soft_moe")
-    assert entry.reason == f"fashion_mnist: {problem}."
+    assert entry.reason == Reason("cannot_be_planned", problem=problem, on_task="fashion_mnist")
     assert (entry.rank, entry.representation, entry.vs_dense) == (None, None, None)
     assert [task.status for task in entry.tasks] == ["done", "over_budget"]
     assert entry.tasks[0].score is not None
@@ -177,10 +181,8 @@ def test_a_task_that_cannot_be_planned_leaves_the_row_without_a_rank(tmp_path: P
 def test_a_missing_task_names_the_task_of_each_missing_run(tmp_path: Path) -> None:
     bench = Bench(tmp_path, tasks=["digits", "fashion_mnist"], trials=1, seeds=1)
     bench.fill("dense", (0.95,))
-    reason = bench.board().entry("dense").reason
-    assert reason == (
-        "incomplete, 2 of 4 runs have no result: not run yet: fashion_mnist trial 0, fashion_mnist final 0."
-    )
+    missing = ("fashion_mnist trial 0", "fashion_mnist final 0")
+    assert bench.board().entry("dense").reason == Reason("incomplete", planned=4, failed=(), waiting=missing)
 
 
 @pytest.mark.parametrize(("error", "ranked"), [(0.0099, True), (-0.0099, True), (0.023, False), (-0.011, False)])
@@ -196,10 +198,7 @@ def test_a_row_off_its_budget_is_shown_without_a_rank(tmp_path: Path, error: flo
     assert (entry.rank is not None) == ranked
     assert entry.representation is not None
     if not ranked:
-        side = "2.3% over" if error > 0 else "1.1% under"
-        assert entry.reason == (
-            f"its expert layers are {side} the budget of {BUDGET:,} parameters; a row is ranked within 1%."
-        )
+        assert entry.reason == Reason("off_budget", error=error, amount=BUDGET, axis="total")
 
 
 def test_a_row_that_hides_its_size_is_not_ranked(tmp_path: Path) -> None:
@@ -207,7 +206,7 @@ def test_a_row_that_hides_its_size_is_not_ranked(tmp_path: Path) -> None:
     bench.fill("soft_moe", (0.97, 0.98, 0.96), change=lambda fields: {**fields, "counts": {}})
     entry = bench.board().entry("soft_moe")
     assert (entry.rank, entry.counts) == (None, None)
-    assert entry.reason == "its records do not say how large its layers are."
+    assert entry.reason == Reason("size_unknown")
 
 
 def test_one_record_that_hides_its_size_is_enough(tmp_path: Path) -> None:
@@ -215,7 +214,7 @@ def test_one_record_that_hides_its_size_is_enough(tmp_path: Path) -> None:
     bench.fill("soft_moe", (0.97, 0.98, 0.96))
     cell = bench.group("soft_moe").final_cells(bench.store.get)[2]
     bench.put(cell, "soft_moe", scores={"test_accuracy": 0.96})
-    assert bench.board().entry("soft_moe").reason == "its records do not say how large its layers are."
+    assert bench.board().entry("soft_moe").reason == Reason("size_unknown")
 
 
 def test_the_board_and_the_solver_mean_the_same_one_percent() -> None:
@@ -233,12 +232,12 @@ def test_a_diverged_seed_counts_as_the_floor_and_is_flagged(tmp_path: Path) -> N
     bench.put(cell, "soft_moe", status="diverged", reason="the loss was not finite.", **counts)
     entry = bench.board().entry("soft_moe")
     assert entry.rank is not None
-    assert entry.reason == ""
+    assert entry.reason is None
     assert entry.tasks[0].status == "diverged"
     assert entry.tasks[0].seeds == (0.97, 0.1, 0.96)
     assert entry.representation is not None
     assert entry.representation.value == pytest.approx((0.97 + 0.1 + 0.96) / 3)
-    assert entry.flags == ("seed 1 diverged and counts as the floor 0.1",)
+    assert entry.flags == (Reason("diverged", seed=1, floor=0.1),)
 
 
 def test_another_protocol_finds_none_of_these_records(tmp_path: Path) -> None:
@@ -247,13 +246,13 @@ def test_another_protocol_finds_none_of_these_records(tmp_path: Path) -> None:
     bench.plan = dataclasses.replace(bench.plan, protocol="2", groups=tuple(groups))
     board = bench.board()
     assert board.protocol == "2"
-    assert {entry.reason for entry in board.entries} == {"not run yet."}
+    assert [entry.reason for entry in board.entries] == [Reason("not_run")] * len(board.entries)
 
 
 def test_a_row_trained_on_another_device_is_flagged(tmp_path: Path) -> None:
     bench = Bench(tmp_path, variants=["dense"])
     bench.fill("dense", (0.95, 0.97, 0.96), change=lambda f: {**f, "provenance": {"device": "NVIDIA H200"}})
-    assert bench.board().entry("dense").flags == ("trained on NVIDIA H200",)
+    assert bench.board().entry("dense").flags == (Reason("other_device", devices="NVIDIA H200"),)
 
 
 def test_a_best_setting_at_the_edge_of_its_range_is_flagged(tmp_path: Path) -> None:
@@ -263,7 +262,8 @@ def test_a_best_setting_at_the_edge_of_its_range_is_flagged(tmp_path: Path) -> N
     trials = tuple({**trial, "lr": edge if index == 1 else trial["lr"]} for index, trial in enumerate(group.trials))
     bench.plan = dataclasses.replace(bench.plan, groups=(dataclasses.replace(group, trials=trials),))
     bench.fill("dense", (0.95, 0.97, 0.96))
-    assert bench.board().entry("dense").flags == ("best lr = 0.001109 is at the edge of its range 0.001 to 0.01",)
+    (flag,) = bench.board().entry("dense").flags
+    assert flag == Reason("edge", name="lr", value=edge, low=0.001, high=0.01)
 
 
 @pytest.mark.parametrize(
@@ -288,7 +288,7 @@ def test_each_budget_of_a_ladder_is_ranked_on_its_own(tmp_path: Path) -> None:
     board = bench.board()
     assert [rung.budget for rung in board.rungs] == [BUDGET, 4 * BUDGET]
     assert board.entry("soft_moe").rank == (1, 1)
-    assert board.entry("soft_moe", 4 * BUDGET).reason == "not run yet."
+    assert board.entry("soft_moe", 4 * BUDGET).reason == Reason("not_run")
     assert board.entry("dense", 4 * BUDGET).rank == (1, 1)
 
 
@@ -341,4 +341,4 @@ def test_a_diverged_seed_keeps_its_number_where_another_is_missing(tmp_path: Pat
     missing, diverged, _ = bench.group("soft_moe").final_cells(bench.store.get)
     bench.store.record_path(missing.identity).unlink()
     bench.put(diverged, "soft_moe", status="diverged", reason="loss is nan")
-    assert bench.board().entry("soft_moe").flags == ("seed 1 diverged and counts as the floor 0.1",)
+    assert bench.board().entry("soft_moe").flags == (Reason("diverged", seed=1, floor=0.1),)

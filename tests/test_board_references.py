@@ -6,8 +6,7 @@ import json
 from pathlib import Path
 
 from boards import Bench, small_board
-from moebench.board.formats import TEXTS, words
-from moebench.board.formats.table import to_table
+from moebench.board import TEXTS, to_table, words
 from moebench.board.model import Against
 
 CHANCE = ("random_router", "frozen random router")

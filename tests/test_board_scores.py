@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from boards import BUDGET, SHARED, Bench, small_board
-from moebench.board.model import Measure
+from moebench.board import Measure, Reason
 
 TWO = ["digits", "fashion_mnist"]
 
@@ -51,7 +51,7 @@ def test_without_dense_there_is_no_difference_but_still_a_rank(tmp_path: Path) -
     bench.fill("sparse_topk", (0.95, 0.96, 0.96))
     entry = bench.board().entry("soft_moe")
     assert entry.rank == (1, 2)
-    assert (entry.vs_dense, entry.vs_dense_reason) == (None, "'dense' has no ranked result to compare with")
+    assert (entry.vs_dense, entry.vs_dense_reason) == (None, Reason("no_ranked_dense", dense="dense"))
 
 
 def test_specialization_has_its_interval_over_seeds(tmp_path: Path) -> None:
@@ -76,7 +76,7 @@ def test_one_null_seed_makes_specialization_null_with_its_reason(tmp_path: Path)
     bench.fill("soft_moe", (0.95, 0.97, 0.96), specialization=(0.2, None, 0.2), reason=reason)
     entry = bench.board().entry("soft_moe")
     assert entry.specialization is None
-    assert entry.specialization_reason == f"{reason}, on 1 of 3 seeds"
+    assert entry.specialization_reason == Reason("recorded", text=reason, of_seeds=(1, 3))
 
 
 def test_the_commonest_reason_stands_for_the_row(tmp_path: Path) -> None:
@@ -88,7 +88,7 @@ def test_the_commonest_reason_stands_for_the_row(tmp_path: Path) -> None:
         record = bench.store.get(cell.identity)
         assert record is not None
         bench.store.put(record.model_copy(update={"reasons": {"specialization": reason}}))
-    assert bench.board().entry("soft_moe").specialization_reason == reasons[1]
+    assert bench.board().entry("soft_moe").specialization_reason == Reason("recorded", text=reasons[1])
 
 
 def test_a_task_without_specialization_is_named(tmp_path: Path) -> None:
@@ -96,16 +96,16 @@ def test_a_task_without_specialization_is_named(tmp_path: Path) -> None:
     bench.fill("soft_moe", (0.95, 0.97, 0.96))
     bench.fill("soft_moe", (0.85, 0.87, 0.86), task="fashion_mnist", specialization=None, reason="too few")
     entry = bench.board().entry("soft_moe")
-    assert entry.specialization_reason == "fashion_mnist: too few"
+    assert entry.specialization_reason == Reason("recorded", text="too few", on_task="fashion_mnist")
     assert entry.tasks[0].specialization is not None
-    assert entry.tasks[1].specialization_reason == "too few"
+    assert entry.tasks[1].specialization_reason == Reason("recorded", text="too few")
 
 
 def test_a_reason_that_all_tasks_share_names_none(tmp_path: Path) -> None:
     bench = Bench(tmp_path, variants=["dense"], tasks=TWO)
     for task in TWO:
         bench.fill("dense", (0.95, 0.97, 0.96), task=task, specialization=None)
-    assert bench.board().entry("dense").specialization_reason == "no experts"
+    assert bench.board().entry("dense").specialization_reason == Reason("no_experts")
 
 
 def test_a_diverged_seed_has_no_specialization(tmp_path: Path) -> None:
@@ -114,10 +114,11 @@ def test_a_diverged_seed_has_no_specialization(tmp_path: Path) -> None:
     cell = bench.group("soft_moe").final_cells(bench.store.get)[1]
     bench.put(cell, "soft_moe", status="diverged", counts={"budget_error": 0.0})
     entry = bench.board().entry("soft_moe")
-    assert entry.specialization_reason == "the run diverged, on 1 of 3 seeds"
+    diverged = Reason("run_ended", status="diverged", of_seeds=(1, 3))
+    assert entry.specialization_reason == diverged
     kept = {score.name: score for score in entry.tasks[0].scores}
     assert kept["retained_1_4"].measure is None
-    assert kept["retained_1_4"].reason == "the run diverged, on 1 of 3 seeds"
+    assert kept["retained_1_4"].reason == diverged
 
 
 def test_the_accuracies_beside_specialization_are_kept(tmp_path: Path) -> None:
@@ -151,7 +152,7 @@ def test_there_is_no_effort_curve_over_trials_that_depend_on_each_other(tmp_path
     tuning = bench.board().entry("dense").tasks[0].tuning
     assert tuning is not None
     assert tuning.effort == ()
-    assert "tpe" in tuning.effort_reason
+    assert tuning.effort_reason == Reason("dependent_trials", sampler="tpe")
 
 
 def test_a_diverged_trial_counts_as_the_floor_in_the_effort_curve(tmp_path: Path) -> None:
@@ -195,15 +196,19 @@ def test_training_speed_and_memory_come_from_the_final_runs(tmp_path: Path) -> N
 
 def test_what_was_held_equal_comes_from_the_cells_that_ran(tmp_path: Path) -> None:
     (note,) = small_board(tmp_path).board().tasks
-    assert note.held_equal["split"] == "1078/359/360 by seed 0"
-    assert (note.held_equal["steps"], note.held_equal["batch"], note.held_equal["precision"]) == (400, 64, "fp32")
+    assert note.shared_settings["split"] == "1078/359/360 by seed 0"
+    assert (note.shared_settings["steps"], note.shared_settings["batch"], note.shared_settings["precision"]) == (
+        400,
+        64,
+        "fp32",
+    )
 
 
 def test_a_board_of_broken_rows_still_says_what_the_suite_holds_equal(tmp_path: Path) -> None:
     bench = Bench(tmp_path, variants=["dense"], problems={"dense": "it is broken."})
     board = bench.board()
-    assert board.tasks[0].held_equal["host"]["dim"] == 64
-    assert board.entry("dense").reason == "it is broken."
+    assert board.tasks[0].shared_settings["host"]["dim"] == 64
+    assert board.entry("dense").reason == Reason("cannot_run", problem="it is broken.")
 
 
 def test_several_versions_of_a_package_are_all_named(tmp_path: Path) -> None:

@@ -8,16 +8,21 @@ import pytest
 
 from boards import BUDGET, Bench, hand_plan
 from comparisons import BEFORE, LOSS, benches, compared, only, pair, results, shifted, with_code, with_seeds
-from moebench.comparison import compare
-from moebench.comparison.formats.words import summary
+from moebench.board import Reason
+from moebench.board.compare import Pair, compare
+from moebench.board.compare.formats import summary
 from moebench.errors import UsageError
+
+
+def codes(row: Pair) -> list[str]:
+    return [reason.code for reason in row.reasons]
 
 
 def test_a_row_that_lost_on_every_seed_is_worse(tmp_path: Path) -> None:
     """B - A has mean -0.0112, s^2 7.7e-6, SE 0.00124, df 4, t(97.5 %) 2.776: +-0.003445; t = 9.03, p = 0.00083."""
     found = pair(tmp_path, {"soft_moe": shifted(*LOSS)}, {"soft_moe": BEFORE})
     (row,) = found.pairs
-    assert (row.verdict, row.seeds, row.reason) == ("worse", 5, "")
+    assert (row.verdict, row.seeds, row.reasons) == ("worse", 5, ())
     assert row.difference is not None
     assert (row.difference.value, row.difference.low, row.difference.high) == pytest.approx(
         (-0.0112, -0.0112 - 0.003445, -0.0112 + 0.003445), abs=1e-5
@@ -73,8 +78,9 @@ def test_runs_that_diverge_now_are_said_though_the_seeds_decide_nothing(tmp_path
         b.put(cell, "soft_moe", status="diverged", reason="the loss was not finite.", counts=kept.counts)
     found = compared(a, b)
     assert only(found).verdict == "undecided"
-    assert only(found).reason == "the same cells, run again; 0 of 5 final runs diverged in A, 2 of 5 in B"
-    assert only(compared(b, b)).reason == "", "as many as before are no news"
+    diverged = Reason("divergence_differs", a=0, of_a=5, b=2, of_b=5)
+    assert only(found).reasons == (Reason("run_again"), diverged)
+    assert only(compared(b, b)).reasons == (), "as many as before are no news"
 
 
 @pytest.mark.parametrize(("by", "verdict"), [(-0.2, "better"), (0.2, "worse")])
@@ -107,7 +113,8 @@ def test_the_same_runs_are_identical_and_missing_and_new_rows_are_named(tmp_path
         "sparse_topk": "missing",
         "mine": "new",
     }
-    assert only(found).reason == "in B: incomplete, 3 of 7 runs have no result: not run yet: final 0, final 1, final 2"
+    unfinished = Reason("incomplete", planned=7, failed=(), waiting=("final 0", "final 1", "final 2"))
+    assert only(found).reasons == (Reason("in_side", side="B", reason=unfinished),)
     same = only(found, "dense")
     assert same.difference is not None
     assert (same.difference.value, same.difference.low, same.difference.high) == (0, 0, 0)
@@ -122,20 +129,20 @@ def test_the_same_cells_with_other_scores_are_compared_and_not_called_identical(
     a.fill("soft_moe", BEFORE)
     b.fill("soft_moe", shifted(*LOSS), change=lambda f: f | {"provenance": {"versions": {"torch": "2.15.0"}}})
     (row,) = compared(a, b).pairs
-    assert (row.verdict, row.reason) == ("worse", "the same cells, run again")
+    assert (row.verdict, codes(row)) == ("worse", ["run_again"])
     assert "torch: 2.14.1 to 2.15.0" in row.changed
     assert "code" not in row.changed
 
 
 def test_a_change_of_code_that_changes_no_score_is_said(tmp_path: Path) -> None:
     found = pair(tmp_path, {"soft_moe": BEFORE}, {"soft_moe": BEFORE})
-    assert (only(found).verdict, only(found).reason) == ("undecided", "every score is the same in both")
+    assert (only(found).verdict, codes(only(found))) == ("undecided", ["same_scores"])
 
 
 def test_the_same_difference_on_every_seed_is_no_certainty(tmp_path: Path) -> None:
     found = pair(tmp_path, {"soft_moe": (0.5,) * 5}, {"soft_moe": (0.6,) * 5})
     assert only(found).verdict == "undecided"
-    assert only(found).reason == "the difference is the same on every seed, so there is no spread to judge it by"
+    assert codes(only(found)) == ["no_spread"]
 
 
 def test_other_settings_chosen_by_tuning_are_compared_and_said(tmp_path: Path) -> None:
@@ -155,7 +162,7 @@ def test_only_the_seeds_that_both_have_are_paired(tmp_path: Path) -> None:
     a.fill("soft_moe", BEFORE)
     b.fill("soft_moe", (0.951, 0.962, 0.955))
     (row,) = compared(a, b).pairs
-    assert (row.seeds, row.reason) == (3, "3 seeds are in both, of 5 in A and 3 in B")
+    assert (row.seeds, row.reasons) == (3, (Reason("fewer_seeds", shared=3, a=5, b=3),))
     assert row.a is not None
     assert row.a.value == pytest.approx((0.961 + 0.972 + 0.964) / 3), "of the seeds that are compared"
     assert row.difference is not None
@@ -169,7 +176,7 @@ def test_a_seed_is_paired_with_itself_and_not_with_the_one_in_its_place(tmp_path
     a.fill("soft_moe", BEFORE)
     b.fill("soft_moe", (0.963, 0.968, 0.965, 0.1, 0.1))
     (row,) = compared(a, b).pairs
-    assert row.reason == "3 seeds are in both, of 5 in A and 5 in B"
+    assert row.reasons == (Reason("fewer_seeds", shared=3, a=5, b=5),)
     assert row.difference is not None
     assert row.difference.value == pytest.approx((-0.001 - 0.002 - 0.001) / 3)
 
@@ -183,8 +190,8 @@ def test_one_seed_decides_nothing_and_none_is_no_pair(tmp_path: Path) -> None:
         bench.fill("soft_moe", (level, level))
     (one,), (none,) = compared(a, b).pairs, compared(a, c).pairs
     assert one.verdict == "undecided"
-    assert one.reason == "one seed decides nothing; 1 seed is in both, of 2 in A and 2 in B"
-    assert (none.verdict, none.reason, none.difference) == ("not comparable", "no seed is in both", None)
+    assert one.reasons == (Reason("one_seed"), Reason("fewer_seeds", shared=1, a=2, b=2))
+    assert (none.verdict, codes(none), none.difference) == ("not comparable", ["no_shared_seed"], None)
 
 
 def test_a_mean_over_tasks_and_each_task_beside_it(tmp_path: Path) -> None:
@@ -226,7 +233,7 @@ def test_a_row_that_neither_finished_is_said_and_one_that_never_ran_is_not(tmp_p
     bench.tune("soft_moe")
     found = compare(results(bench), results(bench))
     assert found.counts == {"identical": 1, "unfinished": 1}
-    assert "in A: incomplete, 3 of 7 runs" in only(found).reason
+    assert [each.facts["side"] for each in only(found).reasons] == ["A", "B"]
 
 
 def test_a_row_that_cannot_run_any_more_says_why(tmp_path: Path) -> None:
@@ -235,7 +242,7 @@ def test_a_row_that_cannot_run_any_more_says_why(tmp_path: Path) -> None:
     a, b = benches(tmp_path, hand_plan(variants=rows), hand_plan(variants=rows, problems={"soft_moe": problem}))
     a.fill("soft_moe", (0.9, 0.91, 0.93))
     (row,) = compared(a, b).pairs
-    assert (row.verdict, row.reason) == ("missing", f"in B: {problem.rstrip('.')}")
+    assert (row.verdict, [each.text for each in row.reasons]) == ("missing", [f"in B: {problem.rstrip('.')}"])
 
 
 def test_nothing_to_compare_is_wrong_use(tmp_path: Path) -> None:

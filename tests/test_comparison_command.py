@@ -12,11 +12,12 @@ import pytest
 from boards import Bench, hand_plan, small_board
 from comparisons import BEFORE, LOSS, benches, publish, shifted
 from moebench import load_board
-from moebench.comparison import compare_directories
-from moebench.comparison.directories import open_side
+from moebench.board import Reason
 from moebench.errors import ResultsError
 from moebench.planning.history import RAN, ran_plan, remember_plan
 from moebench.planning.plan import Plan
+from moebench.publish import compare_directories
+from moebench.publish.sources import open_ran
 from tiny import run_tiny, write_plugin, write_suite
 
 
@@ -118,7 +119,7 @@ def test_a_plan_that_cannot_be_read_is_one_sentence(tmp_path: Path) -> None:
     there = as_it_ran(small_board(tmp_path))
     (there / "tiny" / RAN).write_text("{}")
     with pytest.raises(ResultsError, match=r"ran\.json' cannot be read; run the suite again"):
-        open_side(there)
+        open_ran(there)
 
 
 def test_a_layer_that_was_changed_in_place_is_compared_with_what_it_was(tmp_path: Path) -> None:
@@ -136,4 +137,4 @@ def test_a_layer_that_was_changed_in_place_is_compared_with_what_it_was(tmp_path
     assert rows["dense"].verdict == "identical"
     plan: Plan | None = ran_plan(before)
     assert plan is not None
-    assert load_board(suite, before).entry("mine").reason == "not run yet."
+    assert load_board(suite, before).entry("mine").reason == Reason("not_run")

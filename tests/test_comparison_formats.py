@@ -11,10 +11,8 @@ import pytest
 
 from boards import BUDGET, Bench, hand_plan, small_board
 from comparisons import BEFORE, LOSS, benches, compared, documented, only, pair, shifted
-from moebench.board.formats.numbers import NAMELESS
-from moebench.comparison import Comparison
-from moebench.comparison.formats import TEXTS, to_json, to_markdown, to_table
-from moebench.comparison.model import ORDER
+from moebench.board.compare import ORDER, TEXTS, Comparison, to_json, to_markdown, to_table
+from moebench.board.numbers import NAMELESS
 
 HOSTILE = [
     "<script>alert(1)</script>",

@@ -10,9 +10,10 @@ import pytest
 
 from boards import DEVICE, Bench, hand_plan, small_board
 from comparisons import benches, compared, only, with_cells
+from moebench.board import Reason
+from moebench.board.compare import Pair
+from moebench.board.compare.formats import LATENCY, cells, notes, titles
 from moebench.board.model import Timing
-from moebench.comparison.formats.words import LATENCY, cells, notes, titles
-from moebench.comparison.model import Pair
 
 ROWS = {"dense": (0.961, 0.972, 0.964), "soft_moe": (0.972, 0.981, 0.976), "sparse_topk": (0.935, 0.951, 0.942)}
 
@@ -38,7 +39,7 @@ def test_it_is_compared_on_one_device(tmp_path: Path) -> None:
         "soft_moe": "slower",
         "sparse_topk": "faster",
     }
-    assert found.no_latency == ""
+    assert found.no_latency is None
     assert titles(found)[-1] == "latency A to B"
     assert cells(found, only(found))[-1] == "1.32 to 1.62 ms, slower"
     assert cells(found, only(found, "dense"))[-1] == "1.92 to 1.92 ms"
@@ -67,13 +68,13 @@ def test_intervals_that_touch_decide_nothing(a: Any, b: Any, speed: str) -> None
 
 
 @pytest.mark.parametrize(
-    ("change", "says"),
+    ("change", "code", "says"),
     [
-        ({"device": {"name": "another"}}, f"A was measured on {DEVICE} and B on another"),
-        ({"batch": 7}, "A was measured at batch 64 and B at batch 7"),
+        ({"device": {"name": "another"}}, "latency_of_devices", f"A was measured on {DEVICE} and B on another"),
+        ({"batch": 7}, "latency_of_batches", "A was measured at batch 64 and B at batch 7"),
     ],
 )
-def test_across_devices_and_batches_it_is_refused(tmp_path: Path, change: dict[str, Any], says: str) -> None:
+def test_across_devices_and_batches_it_is_refused(tmp_path: Path, change: dict[str, Any], code: str, says: str) -> None:
     a, b = small_board(tmp_path / "a"), small_board(tmp_path / "b")
     if "device" in change:
         b.plan = dataclasses.replace(b.plan, device=b.plan.device | change["device"])
@@ -84,7 +85,8 @@ def test_across_devices_and_batches_it_is_refused(tmp_path: Path, change: dict[s
         b.time({"dense": 1.9, "soft_moe": 1.31, "sparse_topk": 2.44, "random_router": 2.4})
     assert b.board().entry("soft_moe").latency is not None, "it is there, and would be compared"
     found = compared(a, b)
-    assert found.no_latency == f"Latency is not compared: {says}"
+    assert found.no_latency is not None
+    assert found.no_latency.code == code
     assert all(each.latency is None for each in found.pairs)
     assert f"Latency is not compared: {says}." in notes(found)
     assert "latency A to B" not in titles(found)
@@ -106,6 +108,6 @@ def test_a_latency_that_was_not_measured_has_its_reason(tmp_path: Path) -> None:
     timed(a, dense=1.9, soft_moe=1.31, sparse_topk=2.44)
     for row in ROWS:
         b.fill(row, ROWS[row])
-    why = f"not measured yet for these rows and versions on {DEVICE}"
-    assert compared(a, b).no_latency == f"Latency is not compared: in B: {why}"
-    assert compared(b, b).no_latency == f"Latency is not compared: in both: {why}"
+    why = Reason("not_timed", device=DEVICE)
+    assert compared(a, b).no_latency == Reason("latency_missing", whys={"in B": why})
+    assert compared(b, b).no_latency == Reason("latency_missing", whys={"in both": why})

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from moebench.errors import MoebenchError, SuiteError
-from moebench.published.pack import NAME
-from moebench.published.reuse import reuse
+from moebench.publish import reuse
+from moebench.publish.pack import NAME
 from moebench.runs import Store
 from moebench.suites.load import find_suites, load_suite
 from moebench.sweeps.load import load_any

@@ -10,8 +10,8 @@ import pytest
 from click.testing import CliRunner
 
 import papers
+from moebench.board.style import DARK, inline, styled, svg
 from moebench.cli.report import command
-from moebench.drawing.style import DARK, inline, styled, svg
 from moebench.errors import DataError, MoebenchError, ResultsError, UsageError
 from moebench.reports import report_of
 from moebench.reports.evidence import Part

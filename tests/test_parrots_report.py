@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from moebench.drawing.style import styled, svg
+from moebench.board.style import styled, svg
 from moebench.reports import report_of
 from moebench.reports.facts import size_tables
 from moebench.reports.write import write_evidence, write_report

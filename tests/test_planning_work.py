@@ -261,7 +261,7 @@ def test_a_later_generation_depends_on_the_scores(tpe):
 
 def test_a_diverged_trial_is_told_as_the_floor(tpe):
     group = group_of(tpe, "sparse_topk")
-    floor = get_task("digits").info.floor
+    floor = get_task("digits").info.headline.floor
     told = []
     for last in (None, (floor, 5.0)):
         records = Records()

@@ -19,8 +19,8 @@ from hand_made import (
     split,
     train,
 )
-from moebench.board.shares import LEAST_DEPENDENCE, SHARES
 from moebench.scores.final import scores_of
+from moebench.scores.shares import LEAST_DEPENDENCE, SHARES
 from moebench.scores.specialization import specialization
 from moebench.subset.scores import mean_mass
 from moebench.training.evaluate import evaluate_task

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from moebench.board.statistics import calibrate, mean_interval, paired_interval, paired_test, rank_intervals
-from moebench.board.statistics.calibration import MOST_ROWS
+from moebench.statistics import calibrate, mean_interval, paired_interval, paired_test, rank_intervals
+from moebench.statistics.calibration import MOST_ROWS
 
 BOARDS = 4000  # a share near 0.95 then has a standard error of 0.0035
 

@@ -1,33 +1,25 @@
-"""expected_best against every subset, and every sequence of draws, counted out."""
+"""expected_best against every subset, counted out."""
 
-from itertools import combinations, product
+from itertools import combinations
 from statistics import fmean
 
 import pytest
 
-from moebench.board.statistics import expected_best, expected_best_curve
+from moebench.statistics import expected_best, expected_best_curve
 
 SCORES = [0.7, 0.2, 0.9, 0.7, 0.4]
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 4, 5])
 @pytest.mark.parametrize(("higher", "best"), [(True, max), (False, min)])
-def test_without_replacement_is_the_mean_over_all_subsets(n, higher, best):
+def test_it_is_the_mean_over_all_subsets(n, higher, best):
     expected = fmean(best(subset) for subset in combinations(SCORES, n))
     assert expected_best(SCORES, n, higher_is_better=higher) == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("n", [1, 2, 3, 6])
-@pytest.mark.parametrize(("higher", "best"), [(True, max), (False, min)])
-def test_with_replacement_is_the_mean_over_all_draws(n, higher, best):
-    expected = fmean(best(draws) for draws in product(SCORES, repeat=n))
-    assert expected_best(SCORES, n, higher_is_better=higher, replacement=True) == pytest.approx(expected)
-
-
 def test_expected_best_by_hand():
-    # Scores 1 2 3, two trials. Subsets 12 13 23: (2 + 3 + 3) / 3. Draws: 1 x 1/9 + 2 x 3/9 + 3 x 5/9.
+    # Scores 1 2 3, two trials. Subsets 12 13 23: (2 + 3 + 3) / 3.
     assert expected_best([2, 3, 1], 2) == pytest.approx(8 / 3)
-    assert expected_best([2, 3, 1], 2, replacement=True) == pytest.approx(22 / 9)
 
 
 def test_curve_goes_from_the_mean_to_the_best_found():
@@ -35,10 +27,6 @@ def test_curve_goes_from_the_mean_to_the_best_found():
     assert (curve[0], curve[-1]) == pytest.approx((fmean(SCORES), 0.9))
     assert list(curve) == sorted(curve)
     assert expected_best_curve(SCORES, higher_is_better=False)[-1] == pytest.approx(0.2)
-
-
-def test_with_replacement_stays_below_the_best_found():
-    assert expected_best_curve(SCORES, replacement=True)[-1] < 0.85
 
 
 def test_many_trials_do_not_overflow():

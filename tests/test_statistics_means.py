@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from moebench.board.statistics import mean_interval, paired_interval, paired_test
-from moebench.board.statistics.means import paired_tests
+from moebench.statistics import mean_interval, paired_interval, paired_test
+from moebench.statistics.comparisons import paired_tests
 
 # Quantiles of Student's t with 2 degrees of freedom are closed: (2p - 1) / sqrt(2p (1 - p)).
 T2_975 = 0.95 / sqrt(2 * 0.975 * 0.025)  # 4.3027
@@ -187,7 +187,7 @@ def test_a_level_in_percent_is_refused(level):
 
 def test_importing_the_statistics_loads_no_heavy_library():
     heavy = "{'scipy', 'torch', 'pandas', 'mlflow'}"
-    code = f"import sys, moebench.board.statistics; print(*({heavy} & set(sys.modules)))"
+    code = f"import sys, moebench.statistics; print(*({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from moebench.board.statistics import Interval, faster_matrix, median_interval, ratio_interval, trend_p_value
+from moebench.statistics import Interval, faster_matrix, median_interval, ratio_interval, trend_p_value
 
 
 def test_six_samples_reach_95_percent_with_their_range():

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from moebench.board.statistics import pareto_front, pareto_places
+from moebench.statistics import pareto_front, pareto_places
 
 # (accuracy, milliseconds): the first is to be high and the second low.
 POINTS = {"best": (0.98, 4.0), "fast": (0.90, 1.0), "between": (0.95, 2.0), "beaten": (0.94, 3.0)}

@@ -5,7 +5,7 @@ from itertools import permutations
 import numpy as np
 import pytest
 
-from moebench.board.statistics import better_matrix, holm, paired_test, rank_intervals
+from moebench.statistics import better_matrix, holm, paired_test, rank_intervals
 
 # Seeds x 1 task. Differences to `good` have mean 10 (bad) and 0 (same), with a spread of about 0.1.
 NOISE = np.array([[0.1], [-0.1], [0.05], [-0.05], [0.0]])

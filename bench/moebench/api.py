@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from moebench.conformance.outcome import Report
 from moebench.conformance.run import run_checks
 from moebench.errors import UsageError
-from moebench.published.boards import load_board
+from moebench.publish import load_board
 
 if TYPE_CHECKING:
-    from moebench.board.model import Board
+    from moebench.board import Board
     from moebench.contract import Variant
     from moebench.hosts.host import Host
 

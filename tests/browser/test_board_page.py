@@ -9,7 +9,7 @@ import pytest
 
 from boards import BUDGET, HOSTILE, hostile_board, small_board
 from many import many_rows
-from moebench.board.formats import TEXTS
+from moebench.board import TEXTS
 from moebench.board.model import Board
 
 

@@ -102,7 +102,7 @@ def test_a_hostile_name_is_text_in_mlflow_too(visit, served) -> None:
 
 def test_a_board_that_moebench_ui_serves_links_to_the_mlflow_beside_it(visit, served, tmp_path: Path) -> None:
     from boards import small_board
-    from moebench.board.formats import TEXTS
+    from moebench.board import TEXTS
 
     url, store = served
     (store.root / "tiny" / "board.html").write_text(TEXTS["html"](small_board(tmp_path).board()))

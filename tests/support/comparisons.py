@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from boards import Bench, hand_plan
-from moebench.comparison import Comparison, compare
-from moebench.comparison.model import Pair
+from moebench.board import ResultSet
+from moebench.board.compare import Comparison, Pair, compare
 from moebench.planning.plan import Plan
-from moebench.published.pack import NAME, to_lines
-from moebench.published.sources import ResultSet
+from moebench.publish.pack import NAME, to_lines
 from moebench.training.seeds import derive_seed
 
 BEFORE = (0.961, 0.972, 0.964, 0.970, 0.966)

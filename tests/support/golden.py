@@ -342,7 +342,7 @@ def winner_digits() -> Digits:
 def board_digits() -> Digits:
     """Every number on the board of fixed records, in the order of its JSON."""
     from boards import small_board
-    from moebench.board.formats import TEXTS
+    from moebench.board import TEXTS
 
     with tempfile.TemporaryDirectory() as folder:
         return list(_numbers(json.loads(TEXTS["json"](small_board(Path(folder)).board()))))

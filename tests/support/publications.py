@@ -7,14 +7,12 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from moebench.board.formats import TEXTS
+from moebench.board import TEXTS
 from moebench.errors import ResultsError
-from moebench.published import manifest, pack
-from moebench.published.boards import board_of
-from moebench.published.checks import CHECKS, make_checks
-from moebench.published.sources import open_results
-from moebench.published.submission import Submission
-from moebench.published.write import publish
+from moebench.publish import Submission, manifest, pack
+from moebench.publish.checks import CHECKS, make_checks
+from moebench.publish.sources import board_of, open_results
+from moebench.publish.write import publish
 from tiny import run_tiny, write_plugin, write_suite
 
 Value = dict[str, Any]

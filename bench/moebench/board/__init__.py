@@ -1,4 +1,30 @@
-"""The leaderboard: records in, statistics, and the same board as table, JSON, Markdown, CSV and page.
+"""Boards and comparisons: records in, statistics, and the same rows as table, JSON, Markdown, CSV and page.
 
 Nothing here imports torch or mlflow: a board is a function of a plan and the records alone.
 """
+
+from moebench.board.build import build_board
+from moebench.board.choose import Limits, choose
+from moebench.board.evidence import Evidence, ResultSet
+from moebench.board.files import TEXTS, read_board, write_board
+from moebench.board.model import Board, Entry, Measure, Verification
+from moebench.board.reasons import Reason
+from moebench.board.table import print_board, to_table
+
+__all__ = [
+    "TEXTS",
+    "Board",
+    "Entry",
+    "Evidence",
+    "Limits",
+    "Measure",
+    "Reason",
+    "ResultSet",
+    "Verification",
+    "build_board",
+    "choose",
+    "print_board",
+    "read_board",
+    "to_table",
+    "write_board",
+]

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable
 from dataclasses import replace
 
-from moebench.board.calibrated import calibration
-from moebench.board.entry import make_entry
+from moebench.board.estimates import versions
 from moebench.board.evidence import Evidence
-from moebench.board.front import front_places
-from moebench.board.held_equal import task_notes
 from moebench.board.latency import Clock
-from moebench.board.model import Board, Entry, Rung
-from moebench.board.provenance import versions
-from moebench.board.ranking import Told, in_order, told_apart
-from moebench.board.reasons import unranked
-from moebench.board.references import against_references
-from moebench.board.statistics import Place
-from moebench.board.strangers import strangers
+from moebench.board.model import Board, Rung
+from moebench.board.ranking import against_references, calibration, in_order, on_pareto, rank_rows
+from moebench.board.row import make_entry
+from moebench.board.settings import other_runs, task_notes
 from moebench.planning.plan import Lookup, Plan
 from moebench.planning.rows import BASELINE
 from moebench.runs import Record
@@ -56,15 +50,15 @@ def build_board(plan: Plan, lookup: Lookup, others: Others = lambda known: ()) -
         rungs=rungs,
         versions=versions(_records([e for evidences in gathered.values() for e in evidences])),
         calibration=calibration(gathered[suite.budgets[0]], suite.seeds, rungs),
-        strangers=strangers(plan, others(known)),
+        other_runs=other_runs(plan, others(known)),
     )
 
 
 def _rung(plan: Plan, budget: int, evidences: list[Evidence], lookup: Lookup) -> Rung:
     clock = Clock.of(plan, budget, lookup)
-    reasons = {e.row.name: unranked(e, plan.suite.axis) for e in evidences}
-    told = told_apart(evidences, reasons)
-    by_rank = told.ranks
+    reasons = {e.row.name: e.unranked(plan.suite.axis) for e in evidences}
+    ranking = rank_rows(evidences, reasons)
+    ranks = ranking.ranks
     dense = next((e for e in evidences if e.row.name == BASELINE and not reasons[BASELINE]), None)
     entries = [
         make_entry(
@@ -73,22 +67,18 @@ def _rung(plan: Plan, budget: int, evidences: list[Evidence], lookup: Lookup) ->
             evidence,
             clock,
             dense=dense,
-            rank=by_rank.get(evidence.row.name),
+            rank=ranks.get(evidence.row.name),
             reason=reasons[evidence.row.name],
         )
         for evidence in evidences
     ]
-    higher = evidences[0].studies[0].headline.higher_is_better
-    places = front_places(told, entries, clock)
-    return Rung(
-        budget,
-        in_order([_placed(entry, told, places) for entry in entries], higher),
-        against_references(evidences, reasons, higher),
-    )
-
-
-def _placed(entry: Entry, told: Told, places: Mapping[str, Place]) -> Entry:
-    return replace(entry, better_than=told.better_than(entry.variant), pareto=places.get(entry.variant))
+    higher = evidences[0].higher_is_better
+    places = on_pareto(ranking, entries, clock)
+    placed = [
+        replace(each, better_than=ranking.better_than(each.variant), pareto=places.get(each.variant))
+        for each in entries
+    ]
+    return Rung(budget, in_order(placed, higher), against_references(evidences, reasons, higher))
 
 
 def _records(evidences: list[Evidence]) -> list[Record]:

@@ -6,24 +6,66 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from moebench.board.limits import Limits
 from moebench.board.model import Entry, Measure, Rung
+from moebench.board.reasons import Reason
 from moebench.board.rules import ALPHA, LEVEL
-from moebench.board.scores import measure
-from moebench.board.statistics import holm, paired_interval, paired_test, rank_intervals
+from moebench.statistics import holm, paired_interval, paired_test, rank_intervals
+
+
+@dataclass(frozen=True, kw_only=True)
+class Meets:
+    """Whether a row meets the limits. met: by the values measured. sure: whether the intervals say the same. reason:
+    why it is not met, or not surely; None where it surely is.
+    """
+
+    met: bool
+    sure: bool = True
+    reason: Reason | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What a row must meet on every task: its latency as a ratio to dense, its active parameters. None: no limit."""
+
+    latency_ratio: float | None = None
+    active: int | None = None
+
+    @property
+    def words(self) -> str:
+        """``latency at most 0.8x dense, at most 100,000 active parameters``."""
+        parts = [] if self.latency_ratio is None else [f"latency at most {self.latency_ratio:g}x dense"]
+        parts += [] if self.active is None else [f"at most {self.active:,} active parameters"]
+        return ", ".join(parts)
+
+    def met_by(self, entry: Entry) -> Meets:
+        """Whether a row meets them; one that is not compared for another reason does not."""
+        if entry.representation is None or (entry.rank is None and not entry.reference):
+            return Meets(met=False, reason=entry.reason)
+        if reason := self._too_large(entry):
+            return Meets(met=False, reason=reason)
+        return Meets(met=True) if self.latency_ratio is None else _fast_enough(entry, self.latency_ratio)
+
+    def _too_large(self, entry: Entry) -> Reason | None:
+        if self.active is None:
+            return None
+        counted = [(task.counts.active_params, task.name) for task in entry.tasks if task.counts]
+        if len(counted) < len(entry.tasks):
+            return Reason("active_unknown")
+        most, task = max(counted)
+        return None if most <= self.active else Reason("too_large", active=most, place=_place(task, entry))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Chosen:
-    """A row that meets the limits. unsure: why it may not after all, or empty. rank: among these rows; None for a
+    """A row that meets the limits. unsure: why it may not after all, or None. rank: among these rows; None for a
     reference row.
 
     behind: its score less that of the first, paired by seed; None for the first. p_value: of no difference from the
-    first, adjusted by Holm's rule over all pairs of these rows, so that it tells apart what the ranks do.
+    first, adjusted by Holm's rule over all pairs of these rows, so that it agrees with the ranks.
     """
 
     entry: Entry
-    unsure: str
+    unsure: Reason | None
     rank: tuple[int, int] | None
     behind: Measure | None = None
     p_value: float | None = None
@@ -34,7 +76,7 @@ class Excluded:
     """A row that does not meet the limits. sure: whether the interval of its latency says so, too."""
 
     entry: Entry
-    reason: str
+    reason: Reason
     sure: bool
 
 
@@ -50,8 +92,8 @@ class Choice:
 
 def choose(rung: Rung, limits: Limits, higher_is_better: bool) -> Choice:
     """Choose among the rows of a budget; ranks are made anew among those that meet the limits."""
-    verdicts = [(entry, limits.verdict(entry)) for entry in rung.entries]
-    meeting = [(entry, verdict.reason) for entry, verdict in verdicts if verdict.met]
+    answers = [(entry, limits.met_by(entry)) for entry in rung.entries]
+    meeting = [(entry, answer.reason) for entry, answer in answers if answer.met]
     ranked = sorted(
         (each for each in meeting if each[0].rank), key=lambda each: _value(each[0]), reverse=higher_is_better
     )
@@ -64,14 +106,14 @@ def choose(rung: Rung, limits: Limits, higher_is_better: bool) -> Choice:
             *(Chosen(entry=entry, unsure=unsure, rank=None) for entry, unsure in references),
         ),
         excluded=tuple(
-            Excluded(entry=entry, reason=verdict.reason, sure=verdict.sure)
-            for entry, verdict in verdicts
-            if not verdict.met
+            Excluded(entry=entry, reason=answer.reason, sure=answer.sure)
+            for entry, answer in answers
+            if answer.reason and not answer.met
         ),
     )
 
 
-def _compared(ranked: Sequence[tuple[Entry, str]], higher: bool) -> list[Chosen]:
+def _compared(ranked: Sequence[tuple[Entry, Reason | None]], higher: bool) -> list[Chosen]:
     if not ranked:
         return []
     scores = [_scores_SM(entry) for entry, _ in ranked]
@@ -79,13 +121,41 @@ def _compared(ranked: Sequence[tuple[Entry, str]], higher: bool) -> list[Chosen]
     adjusted = holm([paired_test(b, a).p_value for a, b in combinations(scores, 2)])
     first, others = scores[0], scores[1:]
     unit = ranked[0][0].tasks[0].unit
-    behind = [measure(paired_interval(each, first, LEVEL), unit) for each in others]
+    behind = [Measure.of(paired_interval(each, first, LEVEL), unit) for each in others]
     return [
         Chosen(entry=entry, unsure=unsure, rank=rank, behind=less, p_value=p)
         for (entry, unsure), rank, less, p in zip(
             ranked, places, [None, *behind], [None, *adjusted[: len(others)]], strict=True
         )
     ]
+
+
+def _fast_enough(entry: Entry, limit: float) -> Meets:
+    timed = [(task.latency.ratio_to_dense, task.name) for task in entry.tasks if task.latency]
+    ratios = [(ratio, name) for ratio, name in timed if ratio is not None]
+    if not ratios or len(ratios) < len(entry.tasks):
+        why = entry.latency_reason.text if entry.latency_reason else "it has no ratio to dense"
+        return Meets(met=False, reason=Reason("latency_unknown", why=why))
+    slowest, task = max(ratios, key=lambda each: each[0].value)
+    if slowest.value > limit:
+        sure = any(ratio.low is not None and ratio.low > limit for ratio, _ in ratios)
+        facts = {"ratio": slowest.value, "limit": limit, "place": _place(task, entry)}
+        return Meets(met=False, sure=sure, reason=Reason("too_slow", bounds="" if sure else _bounds(slowest), **facts))
+    unsure = [(ratio, name) for ratio, name in ratios if ratio.high is None or ratio.high > limit]
+    if not unsure:
+        return Meets(met=True)
+    highest, task = max(unsure, key=lambda each: each[0].value)
+    reason = Reason("perhaps_too_slow", place=_place(task, entry), bounds=_bounds(highest))
+    return Meets(met=True, sure=False, reason=reason)
+
+
+def _place(task: str, entry: Entry) -> str:
+    """The task where there are several, else nothing."""
+    return task if len(entry.tasks) > 1 else ""
+
+
+def _bounds(ratio: Measure) -> str:
+    return "unknown bounds" if ratio.low is None or ratio.high is None else f"{ratio.low:.2f} to {ratio.high:.2f}"
 
 
 def _scores_SM(entry: Entry) -> list[list[float]]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
+from moebench.board.reasons import Reason
+from moebench.board.rules import BUDGET_TOLERANCE
 from moebench.planning.plan import Group, Lookup, Plan
 from moebench.planning.rows import Row
 from moebench.runs import Record
@@ -100,6 +103,24 @@ class Study:
         value = record.scores.get(f"{part}_{self.headline.name}") if record.status == "done" else None
         return self.headline.floor if value is None else value
 
+    @property
+    def missing(self) -> Reason | None:
+        """Why the task has no score; None if it has one, or where the row itself has the problem."""
+        if self.group is None or self.complete:
+            return None
+        if self.group.problem:
+            return Reason("cannot_be_planned", problem=self.group.problem)
+        if all(run.record is None for run in self.runs):
+            return Reason("not_run")
+        return _incomplete([(run.label, run) for run in self.open_runs], len(self.runs))
+
+    @property
+    def budget_error(self) -> float | None:
+        """The largest signed share by which a final run misses the budget; None if a record does not say."""
+        errors = [record.counts.get("budget_error") for record in self.final_records]
+        known = [float(error) for error in errors if error is not None]
+        return max(known, key=abs) if known and len(known) == len(errors) else None
+
 
 @dataclass(frozen=True)
 class Evidence:
@@ -124,6 +145,86 @@ class Evidence:
     def scores_SM(self) -> list[list[float]]:
         """Test scores (S seeds, M tasks). Only for complete evidence."""
         return [list(seed) for seed in zip(*(study.scores for study in self.studies), strict=True)]
+
+    @property
+    def unit(self) -> str:
+        """Of the scores, the first task's."""
+        return self.studies[0].headline.unit
+
+    @property
+    def higher_is_better(self) -> bool:
+        """Of the scores; the tasks of a suite agree."""
+        return self.studies[0].headline.higher_is_better
+
+    def unranked(self, axis: str) -> Reason | None:
+        """Why the row is not ranked; None for a row that is."""
+        note = self.row.note if self.row.reference else None
+        return self._missing() or self.off_budget(axis) or (None if note is None else Reason("reference", note=note))
+
+    def off_budget(self, axis: str) -> Reason | None:
+        """What keeps a complete row from being one of this budget; None if nothing does."""
+        for study in self.studies:
+            error = study.budget_error
+            if error is None:
+                return Reason("size_unknown")
+            if abs(error) > BUDGET_TOLERANCE:
+                return Reason("off_budget", error=error, amount=study.group.amount if study.group else 0, axis=axis)
+        return None
+
+    def _missing(self) -> Reason | None:
+        """What keeps the row from having a score on every task."""
+        if self.row.problem:
+            return Reason("cannot_run", problem=self.row.problem)
+        several = len(self.studies) > 1
+        for study in self.studies:
+            if study.group is None:
+                return Reason("no_study", task=study.info.name)
+            if study.group.problem:
+                found = Reason("cannot_be_planned", problem=study.group.problem)
+                return found.on(study.info.name) if several else found
+        runs = [run for study in self.studies for run in study.runs]
+        if all(run.record is None for run in runs):
+            return Reason("not_run")
+        named = [
+            (f"{study.info.name} {run.label}" if several else run.label, run)
+            for study in self.studies
+            for run in study.open_runs
+        ]
+        return _incomplete(named, len(runs)) if named else None
+
+
+@dataclass(frozen=True)
+class ResultSet:
+    """A plan and the records there are of it, and the directory that they come from."""
+
+    source: Path
+    plan: Plan
+    lookup: Lookup
+
+    def evidence(self, name: str, budget: int) -> Evidence | None:
+        """What there is of a row; None where the set does not have it at that budget."""
+        row = next((each for each in self.plan.rows if each.name == name), None)
+        if row is None or budget not in self.plan.suite.budgets:
+            return None
+        return Evidence.of(self.plan, row, budget, self.lookup)
+
+
+def first_reason(by_task: Mapping[str, Reason | None]) -> Reason | None:
+    """The first task's reason with its name, bare where all tasks have the same; None if none has one."""
+    first = next(iter(by_task.values()))
+    if all(reason == first for reason in by_task.values()):
+        return first
+    return next((reason.on(task) for task, reason in by_task.items() if reason), None)
+
+
+def _incomplete(named: Sequence[tuple[str, Run]], planned: int) -> Reason:
+    """The runs without a result: those that failed, and those that are not run yet."""
+    return Reason(
+        "incomplete",
+        planned=planned,
+        failed=tuple((name, run.status, run.problem) for name, run in named if run.record is not None),
+        waiting=tuple(name for name, run in named if run.record is None),
+    )
 
 
 def _runs(kind: str, records: Sequence[Record | None], planned: int, metric: str) -> tuple[Run, ...]:

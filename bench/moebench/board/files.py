@@ -1,14 +1,43 @@
-"""The board as files."""
+"""The board of a suite that has run, and the board as files."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
-from moebench.board.formats import TEXTS, charts
+from moebench.board import charts
+from moebench.board.build import build_board
+from moebench.board.data import to_csv, to_json
+from moebench.board.markdown import to_markdown
 from moebench.board.model import Board
+from moebench.board.page import to_html
+from moebench.errors import ResultsError
+from moebench.planning.cache import get_plan
+from moebench.planning.generations import grown
+from moebench.planning.history import board_request, known_suites, name_of
+from moebench.runs import Store
 from moebench.runs.store import write_atomic
+from moebench.suites import load_suite
+
+TEXTS: Mapping[str, Callable[[Board], str]] = {"json": to_json, "md": to_markdown, "html": to_html, "csv": to_csv}
+"""What makes the text of each format of files, by name."""
 
 FIGURES = "figures"
+
+
+def read_board(store: Store, suite: str | None, seeds: int | None = None, trials: int | None = None) -> Board:
+    """The board of a suite (a name or the path of its file; None: the last one that ran), as it last ran.
+
+    ``seeds`` and ``trials`` instead of those it last ran with. Afterwards ``store.damaged`` lists the records that
+    could not be read. :class:`ResultsError` where the suite has not run.
+    """
+    if suite is not None and name_of(suite) not in known_suites(store.root):
+        load_suite(suite)  # a name that no suite has gets its own sentence
+        raise ResultsError(f"suite '{suite}' has not run into '{store.root}' yet; run it with `moebench run {suite}`.")
+    request = board_request(store.root, suite, seeds, trials)
+    plan = get_plan(request, store.root)
+    return build_board(grown(plan, store.get), store.get, partial(store.finals_of, plan.suite.name))
 
 
 def write_board(board: Board, directory: Path, *, figures: bool = True) -> list[Path]:

@@ -8,13 +8,14 @@ from math import isfinite
 from statistics import median
 from typing import Any
 
+from moebench.board.evidence import first_reason
 from moebench.board.model import Measure, Timing
-from moebench.board.reasons import first_reason
+from moebench.board.reasons import Reason
 from moebench.board.rules import LEVEL
-from moebench.board.statistics import median_interval, ratio_interval, trend_p_value
 from moebench.planning.latency import finalist, latency_cells
 from moebench.planning.plan import Group, Lookup, Plan
 from moebench.planning.rows import BASELINE
+from moebench.statistics import median_interval, ratio_interval, trend_p_value
 
 FORWARD = "forward_ms"
 
@@ -30,7 +31,7 @@ class Session:
 
     task: str
     finalists: dict[str, dict[str, Any]]
-    reason: str = ""
+    reason: Reason | None = None
 
 
 @dataclass(frozen=True)
@@ -52,16 +53,16 @@ class Clock:
         """The clock of one task."""
         return Clock(tuple(s for s in self.sessions if s.task == task), self.identities)
 
-    def read(self, row: str, name: str = FORWARD) -> tuple[Timing | None, str]:
+    def read(self, row: str, name: str = FORWARD) -> tuple[Timing | None, Reason | None]:
         """Milliseconds of a row, or None with the reason; the mean over tasks is taken inside each round."""
         if reason := first_reason({s.task: self._why_not(s, row, name) for s in self.sessions}):
             return None, reason
         own = self._mean_rounds(row, name)
         if own is None:
-            return None, "its sessions have different numbers of rounds"
+            return None, Reason("unequal_rounds")
         interval = median_interval(own, LEVEL)
         ratio = self._ratio(own, name)
-        return Timing(interval.value, interval.low, interval.high, "ms", ratio), ""
+        return Timing(interval.value, interval.low, interval.high, "ms", ratio), None
 
     def rounds(self, row: str) -> Rounds:
         """Milliseconds of a row's forward pass round by round, the mean over tasks; empty where a task has none."""
@@ -93,14 +94,14 @@ class Clock:
     def _result(self, session: Session, row: str) -> dict[str, Any]:
         return session.finalists.get(self.identities.get((row, session.task), ""), {})
 
-    def _why_not(self, session: Session, row: str, name: str) -> str:
+    def _why_not(self, session: Session, row: str, name: str) -> Reason | None:
         if not self.identities.get((row, session.task)):
-            return "no final run is done, so there is nothing to time"
+            return Reason("nothing_to_time")
         if session.reason and not session.finalists:
             return session.reason
         if not _rounds(self._result(session, row), name):
-            return f"its session did not measure it{f' ({session.reason})' if session.reason else ''}"
-        return ""
+            return Reason("session_lacks", why=session.reason.text if session.reason else "")
+        return None
 
     def _mean_rounds(self, row: str, name: str) -> Rounds | None:
         """Round by round, the mean over tasks; None if a task lacks rounds that another has."""
@@ -113,20 +114,20 @@ class Clock:
         dense = self._mean_rounds(BASELINE, name)
         if dense is None or len(dense) != len(own):
             return None
-        interval = ratio_interval(own, dense, LEVEL)
-        return Measure(interval.value, interval.low, interval.high, "ratio")
+        return Measure.of(ratio_interval(own, dense, LEVEL), "ratio")
 
 
 def _session(plan: Plan, task: str, identity: str | None, lookup: Lookup) -> Session:
-    record = lookup(identity) if identity else None
+    wanted, record = plan.device["name"], lookup(identity) if identity else None
     if record is None:
-        return Session(task, {}, f"not measured yet for these rows and versions on {plan.device['name']}")
+        return Session(task, {}, Reason("not_timed", device=wanted))
     device = record.provenance.get("device")
-    if device != plan.device["name"]:
-        return Session(task, {}, f"it was measured on {device}, not on {plan.device['name']}")
+    if device != wanted:
+        return Session(task, {}, Reason("timed_elsewhere", found=device, device=wanted))
     finalists = record.details.get("finalists", {})
-    reason = "" if record.status == "done" else record.reason.rstrip(".")
-    return Session(task, finalists, reason or ("" if finalists else "its session holds no measurement"))
+    if record.status != "done" and (why := record.reason.rstrip(".")):
+        return Session(task, finalists, Reason("session_failed", text=why))
+    return Session(task, finalists, None if finalists else Reason("session_empty"))
 
 
 def _rounds(result: dict[str, Any], name: str) -> Rounds:

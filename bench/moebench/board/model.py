@@ -1,11 +1,12 @@
-"""What a board holds. Plain values; the JSON that ``formats.json_object`` writes has the same names."""
+"""What a board holds. Plain values; the JSON of a board has the same names unless ``formats`` says otherwise."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Any
 
-from moebench.board.statistics import Calibration, Place
+from moebench.board.reasons import Reason
+from moebench.statistics import Calibration, Interval, Place
 
 
 @dataclass(frozen=True)
@@ -16,6 +17,11 @@ class Measure:
     low: float | None = None
     high: float | None = None
     unit: str = ""
+
+    @classmethod
+    def of(cls, interval: Interval, unit: str) -> Measure:
+        """An interval of the statistics, as a number of the board."""
+        return cls(interval.value, interval.low, interval.high, unit)
 
 
 @dataclass(frozen=True)
@@ -31,7 +37,7 @@ class Score:
 
     name: str
     measure: Measure | None
-    reason: str = ""
+    reason: Reason | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +45,7 @@ class Tuning:
     """What tuning found on one task, and what it cost.
 
     settings: the winner's. validation, default_validation: accuracy of the winner and of trial 0.
-    edges: settings of the winner at the edge of their range, as sentences. device_seconds: of all trials.
+    edges: settings of the winner at the edge of their range. device_seconds: of all trials.
     effort: expected best validation accuracy after 1, 2, ... random trials; empty with ``effort_reason``.
     """
 
@@ -48,9 +54,9 @@ class Tuning:
     validation: float
     default_validation: float
     device_seconds: float
-    edges: tuple[str, ...] = ()
+    edges: tuple[Reason, ...] = ()
     effort: tuple[float, ...] = ()
-    effort_reason: str = ""
+    effort_reason: Reason | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,16 +100,16 @@ class TaskResult:
     unit: str
     higher_is_better: bool
     status: str
-    reason: str = ""
+    reason: Reason | None = None
     score: Measure | None = None
     seeds: tuple[float, ...] = ()
     specialization: Measure | None = None
-    specialization_reason: str = ""
+    specialization_reason: Reason | None = None
     scores: tuple[Score, ...] = ()
     tuning: Tuning | None = None
     counts: Counts | None = None
     latency: Timing | None = None
-    latency_reason: str = ""
+    latency_reason: Reason | None = None
     train_inputs_per_second: float | None = None
     peak_memory_mib: float | None = None
     records: tuple[str, ...] = ()
@@ -115,10 +121,11 @@ class Entry:
     """One row of the board. Where a headline is None, the reason of that name says why.
 
     budget: the row's own (a reference row may have another than the suite's). counts: means over tasks.
-    flags: sentences a reader should see. seeds, trials: how many have a result, the fewest of any task.
-    better_than: the ranked rows at its budget that it is clearly better than.
-    pareto: whether it is clearly on the front of representation, latency and active parameters, clearly not, or
-    neither; None without one of these or a rank.
+    reason: why it has no rank. flags: what to know before trusting its numbers. seeds, trials: how many have a result,
+    the fewest of any task.
+    better_than: the ranked rows at its budget that it is significantly better than.
+    pareto: whether it is certainly on the Pareto front of representation, latency and active parameters, certainly
+    not, or neither; None without one of these or a rank.
     """
 
     variant: str
@@ -127,20 +134,20 @@ class Entry:
     note: str
     budget: int
     rank: tuple[int, int] | None
-    reason: str
-    flags: tuple[str, ...]
+    reason: Reason | None
+    flags: tuple[Reason, ...]
     seeds: int
     trials: int
     counts: Counts | None
     tasks: tuple[TaskResult, ...]
     representation: Measure | None
-    representation_reason: str
+    representation_reason: Reason | None
     vs_dense: Measure | None
-    vs_dense_reason: str
+    vs_dense_reason: Reason | None
     specialization: Measure | None
-    specialization_reason: str
+    specialization_reason: Reason | None
     latency: Timing | None
-    latency_reason: str
+    latency_reason: Reason | None
     latency_batch1: Timing | None = None
     latency_layers: Timing | None = None
     train_step: Timing | None = None
@@ -153,7 +160,7 @@ class Entry:
 
 @dataclass(frozen=True, kw_only=True)
 class TaskNote:
-    """What every row shared on a task. held_equal: data, split, host and training, by name."""
+    """What every row shared on a task. shared_settings: data, split, host and training, by name."""
 
     name: str
     label: str
@@ -161,12 +168,12 @@ class TaskNote:
     unit: str
     higher_is_better: bool
     floor: float
-    held_equal: dict[str, Any]
+    shared_settings: dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stranger:
-    """Finished runs under a row's name that are not compared with the board's, and what keeps them apart.
+class OtherRuns:
+    """Finished runs under a row's name that are not compared with the board's, with the reason.
 
     score: mean test score of ``runs`` final runs.
     """
@@ -175,7 +182,7 @@ class Stranger:
     task: str
     runs: int
     score: Measure
-    reason: str
+    reason: Reason
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,7 +206,7 @@ class Verification:
 
 @dataclass(frozen=True, kw_only=True)
 class Against:
-    """A reference row, and the ranked rows that are clearly better, clearly worse, and not told apart from it."""
+    """A reference row, and the ranked rows that are significantly better, worse, and neither (``level``)."""
 
     reference: str
     better: tuple[str, ...] = ()
@@ -221,7 +228,7 @@ class Board:
     """A suite's leaderboard on one device; ``rungs`` has one for each budget of the suite.
 
     calibration: what intervals and ranks do on simulated boards of as many seeds and rows; None for one seed.
-    strangers: finished runs of the suite that belong to another comparison. verification: of a published board.
+    other_runs: finished runs of the suite that belong to another comparison. verification: of a published board.
     """
 
     suite: str
@@ -238,7 +245,7 @@ class Board:
     rungs: tuple[Rung, ...]
     versions: dict[str, str] = field(default_factory=dict)
     calibration: Calibration | None = None
-    strangers: tuple[Stranger, ...] = ()
+    other_runs: tuple[OtherRuns, ...] = ()
     verification: Verification | None = None
 
     @property

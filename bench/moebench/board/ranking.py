@@ -1,8 +1,8 @@
-"""Ranks, and the order in which rows are shown."""
+"""Who is better than whom: ranks, reference rows, the Pareto front, and how often such a board errs."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import compress
 
@@ -10,14 +10,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 from moebench.board.evidence import Evidence
-from moebench.board.model import Entry
-from moebench.board.rules import ALPHA
-from moebench.board.statistics import better_matrix, ranks_of
+from moebench.board.latency import Clock
+from moebench.board.model import Against, Entry, Rung
+from moebench.board.reasons import Reason
+from moebench.board.rules import ALPHA, BUDGET_TOLERANCE
+from moebench.planning.rows import BASELINE
+from moebench.statistics import (
+    Calibration,
+    Place,
+    better_matrix,
+    calibrate,
+    faster_matrix,
+    holm,
+    paired_test,
+    pareto_places,
+    ranks_of,
+)
+
+LEAST_SHARE = 0.01
+"""Of the largest spread: what a task counts for in the calibration on which all seeds scored the same by chance."""
+
+Reasons = Mapping[str, Reason | None]
+"""By row: why it has no rank."""
 
 
 @dataclass(frozen=True)
-class Told:
-    """The rows that have no reason against a rank, and better_NN: which of them is clearly better than which."""
+class Ranking:
+    """The rows that have no reason against a rank, and better_NN: which is significantly better than which."""
 
     names: tuple[str, ...]
     better_NN: NDArray[np.bool_]
@@ -28,17 +47,16 @@ class Told:
         return dict(zip(self.names, ranks_of(self.better_NN), strict=True))
 
     def better_than(self, name: str) -> tuple[str, ...]:
-        """The rows that the one of this name is clearly better than, by name; none where it may have no rank."""
+        """The rows that the one of this name is significantly better than, by name; none where it may have no rank."""
         if name not in self.names:
             return ()
         return tuple(sorted(compress(self.names, self.better_NN[self.names.index(name)].tolist())))
 
 
-def told_apart(evidences: Sequence[Evidence], reasons: dict[str, str]) -> Told:
+def rank_rows(evidences: Sequence[Evidence], reasons: Reasons) -> Ranking:
     """Compare all rows that may be ranked, in pairs; no other row plays a part."""
     ranked = {e.row.name: e.scores_SM for e in evidences if not reasons[e.row.name]}
-    higher = evidences[0].studies[0].headline.higher_is_better
-    return Told(tuple(ranked), better_matrix(ranked, higher, ALPHA))
+    return Ranking(tuple(ranked), better_matrix(ranked, evidences[0].higher_is_better, ALPHA))
 
 
 def in_order(entries: Sequence[Entry], higher_is_better: bool = True) -> tuple[Entry, ...]:
@@ -51,3 +69,69 @@ def in_order(entries: Sequence[Entry], higher_is_better: bool = True) -> tuple[E
         return (2 if entry.reference else 1, 0, 0.0)
 
     return tuple(sorted(entries, key=key))
+
+
+def against_references(evidences: Sequence[Evidence], reasons: Reasons, higher: bool) -> tuple[Against, ...]:
+    """Each reference row that is complete, with the ranked rows by what the seeds say of them.
+
+    Paired by seed, with Holm's rule over all pairs of a ranked row and a reference row; reference rows stay out of the
+    ranks' own adjustment, so that a suite with more of them ranks no less surely.
+    """
+    ranked = [each for each in evidences if not reasons[each.row.name]]
+    references = [each for each in evidences if each.row.reference and each.complete]
+    pairs = [(reference, row) for reference in references for row in ranked]
+    tests = [paired_test(row.scores_SM, reference.scores_SM) for reference, row in pairs]
+    adjusted = holm([test.p_value for test in tests])
+    verdicts: dict[str, dict[str, list[str]]] = {each.row.name: {} for each in references}
+    for (reference, row), test, p in zip(pairs, tests, adjusted, strict=True):
+        verdict = "level" if p >= ALPHA else "better" if (test.difference > 0) == higher else "worse"
+        verdicts[reference.row.name].setdefault(verdict, []).append(row.row.name)
+    return tuple(
+        Against(reference=name, **{verdict: tuple(rows) for verdict, rows in found.items()})
+        for name, found in verdicts.items()
+        if found
+    )
+
+
+def on_pareto(ranking: Ranking, entries: Sequence[Entry], clock: Clock) -> dict[str, Place]:
+    """Where each ranked row stands to the Pareto front of representation, latency and active parameters, by name.
+
+    A row without one of the three is left out. Representation differs as it does in the ranks; latency by the sign
+    test over rounds, adjusted over all pairs, too; active parameters by more than the share by which a budget may be
+    missed.
+    """
+    active = {entry.variant: entry.counts.active_params for entry in entries if entry.counts}
+    rounds = {name: clock.rounds(name) for name in ranking.names if name in active}
+    timed = [name for name in ranking.names if rounds.get(name)]
+    if len({len(rounds[name]) for name in timed}) != 1:
+        return {}
+    places = [ranking.names.index(name) for name in timed]
+    faster_NN = faster_matrix([rounds[name] for name in timed], ALPHA)
+    active_N = np.array([active[name] for name in timed], dtype=np.float64)
+    alike_NN = np.abs(active_N[:, None] - active_N) <= BUDGET_TOLERANCE * np.maximum(active_N[:, None], active_N)
+    smaller_NN = (active_N[:, None] < active_N) & ~alike_NN
+    never_NN = np.zeros_like(alike_NN)
+    return pareto_places(
+        timed,
+        np.stack([ranking.better_NN[np.ix_(places, places)], faster_NN, smaller_NN]),
+        np.stack([never_NN, never_NN, alike_NN]),
+    )
+
+
+def calibration(evidences: Sequence[Evidence], seeds: int, rungs: Sequence[Rung]) -> Calibration | None:
+    """Simulate boards of so many seeds, budgets and rows, with the spreads that dense shows on the tasks at the first
+    budget; None for one seed, which has no interval.
+    """
+    if seeds < 2:
+        return None
+    dense = next((e for e in evidences if e.row.name == BASELINE and e.complete), None)
+    tasks = len(evidences[0].studies)
+    spread_M = np.std(dense.scores_SM, axis=0, ddof=1) if dense else np.ones(tasks)
+    largest = float(spread_M.max()) or 1.0
+    return calibrate(
+        np.maximum(spread_M / largest, LEAST_SHARE),
+        seeds,
+        max(sum(entry.rank is not None for entry in rungs[0].entries), 2),
+        references=len(rungs[0].against),
+        budgets=len(rungs),
+    )

@@ -1,105 +1,186 @@
-"""Why a row has no rank, as exactly one sentence."""
+"""Why a row has no rank or lacks a number, and what to know of it: a code with its facts, and one sentence a code."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
 
-from moebench.board.evidence import Evidence, Run, Study
 from moebench.board.rules import AXIS_WORDS, BUDGET_TOLERANCE
 
 SHOWN = 4
-"""Runs that are named before the rest is counted."""
+"""Runs without a result that are named before the rest is counted."""
 
 
-def unranked(evidence: Evidence, axis: str) -> str:
-    """The reason why the row is not ranked; empty for a row that is."""
-    return _sentence(_missing(evidence) or off_budget(evidence, axis) or _reference(evidence))
+@dataclass(frozen=True, init=False)
+class Reason:
+    """A code of :data:`SENTENCES` and the facts of its sentence.
+
+    Two facts are understood with every code: ``on_task`` names the task it is of, ``of_seeds`` says on how many of how
+    many seeds it holds.
+    """
+
+    code: str
+    facts: Mapping[str, Any]
+
+    def __init__(self, code: str, /, **facts: Any) -> None:
+        object.__setattr__(self, "code", code)
+        object.__setattr__(self, "facts", facts)
+
+    def on(self, task: str) -> Reason:
+        """The same reason with the task that it is of; as it is for an empty name."""
+        return Reason(self.code, **{**self.facts, "on_task": task}) if task else self
+
+    @property
+    def text(self) -> str:
+        """The sentence without a full stop, on one line."""
+        form = SENTENCES[self.code]
+        said = form(**self.facts) if callable(form) else form.format(**self.facts)
+        if task := self.facts.get("on_task"):
+            said = f"{task}: {said}"
+        if seeds := self.facts.get("of_seeds"):
+            said = "{}, on {} of {} seeds".format(said, *seeds)
+        return " ".join(said.split())
+
+    @property
+    def sentence(self) -> str:
+        """With one full stop."""
+        return f"{self.text.rstrip('.')}."
 
 
-def missing_on(study: Study) -> str:
-    """The reason why one task has no score; empty if it has one."""
-    if study.group is None:
-        return ""
-    if study.group.problem:
-        return _sentence(study.group.problem)
-    if all(run.record is None for run in study.runs):
-        return "not run yet."
-    return _sentence(_open_runs([(run.label, run) for run in study.open_runs], len(study.runs)))
+def _incomplete(*, planned: int, failed: Any, waiting: Any, **_: Any) -> str:
+    """Which runs have no result: the first failed one with its problem, other failed ones, those not run.
 
-
-def _missing(evidence: Evidence) -> str:
-    """What keeps the row from having a score on every task."""
-    if evidence.row.problem:
-        return evidence.row.problem
-    several = len(evidence.studies) > 1
-    for study in evidence.studies:
-        where = f"{study.info.name}: " if several else ""
-        if study.group is None:
-            return f"no run is planned on task '{study.info.name}'"
-        if study.group.problem:
-            return where + study.group.problem
-    runs = [run for study in evidence.studies for run in study.runs]
-    if all(run.record is None for run in runs):
-        return "not run yet"
-    named = [
-        (f"{study.info.name} {run.label}" if several else run.label, run)
-        for study in evidence.studies
-        for run in study.open_runs
-    ]
-    return _open_runs(named, len(runs))
-
-
-def _open_runs(named: Sequence[tuple[str, Run]], planned: int) -> str:
-    """Which runs have no result: the first failed one with its reason, other failed ones, those not run."""
-    if not named:
-        return ""
-    failed = [(name, run) for name, run in named if run.record is not None]
-    waiting = [name for name, run in named if run.record is None]
-    parts = [f"{name}: {run.status}: {run.problem.rstrip('.')}" for name, run in failed[:1]]
-    parts += [f"{name}: {run.status}" for name, run in failed[1:SHOWN]]
+    failed: (run, status, problem) of each. waiting: names.
+    """
+    parts = [f"{name}: {status}: {problem.rstrip('.')}" for name, status, problem in failed[:1]]
+    parts += [f"{name}: {status}" for name, status, _ in failed[1:SHOWN]]
     if len(failed) > SHOWN:
         parts.append(f"{len(failed) - SHOWN} more failed")
     if waiting:
         more = f" and {len(waiting) - SHOWN} more" if len(waiting) > SHOWN else ""
         parts.append(f"not run yet: {', '.join(waiting[:SHOWN])}{more}")
-    return f"incomplete, {len(named)} of {planned} runs have no result: {'; '.join(parts)}"
+    return f"incomplete, {len(failed) + len(waiting)} of {planned} runs have no result: {'; '.join(parts)}"
 
 
-def off_budget(evidence: Evidence, axis: str) -> str:
-    """What keeps a complete row from being one of this budget; empty if nothing does."""
-    errors = [(budget_error(study), study) for study in evidence.studies]
-    for error, study in errors:
-        if error is None:
-            return "its records do not say how large its layers are"
-        if abs(error) > BUDGET_TOLERANCE:
-            amount = study.group.amount if study.group else 0
-            side = "over" if error > 0 else "under"
-            return (
-                f"its expert layers are {abs(error):.1%} {side} the budget of {amount:,} {AXIS_WORDS[axis]}; "
-                f"a row is ranked within {BUDGET_TOLERANCE:.0%}"
-            )
-    return ""
+def _off_budget(*, error: float, amount: int, axis: str, **_: Any) -> str:
+    return (
+        f"its expert layers are {abs(error):.1%} {'over' if error > 0 else 'under'} the budget of {amount:,} "
+        f"{AXIS_WORDS[axis]}; a row is ranked within {BUDGET_TOLERANCE:.0%}"
+    )
 
 
-def first_reason(by_task: Mapping[str, str]) -> str:
-    """The first task's reason with its name, bare where all tasks have the same; empty if none has one."""
-    if len(set(by_task.values())) == 1:
-        return next(iter(by_task.values()))
-    return next((f"{task}: {reason}" for task, reason in by_task.items() if reason), "")
+def _session_lacks(*, why: str = "", **_: Any) -> str:
+    return f"its session did not measure it{f' ({why})' if why else ''}"
 
 
-def budget_error(study: Study) -> float | None:
-    """The largest signed share by which a final run misses the budget; None if a record does not say."""
-    errors = [record.counts.get("budget_error") for record in study.final_records]
-    known = [float(error) for error in errors if error is not None]
-    return max(known, key=abs) if known and len(known) == len(errors) else None
+def _differs(*, differences: Any, **_: Any) -> str:
+    return f"it has {', '.join(f'{name} {own} and not {other}' for name, own, other in differences)}"
 
 
-def _reference(evidence: Evidence) -> str:
-    return f"reference row: {evidence.row.note}" if evidence.row.reference else ""
+def _at(place: str) -> str:
+    return f" on {place}" if place else ""
 
 
-def _sentence(text: str) -> str:
-    """On one line, with one full stop."""
-    words = " ".join(text.split()).rstrip(".")
-    return f"{words}." if words else ""
+def _too_large(*, active: int, place: str, **_: Any) -> str:
+    return f"it has {active:,} active parameters{_at(place)}"
+
+
+def _too_slow(*, ratio: float, limit: float, place: str, bounds: str = "", **_: Any) -> str:
+    """With two decimals, or as many as tell the ratio from the limit."""
+    shown = next((text for n in range(2, 6) if float(text := f"{ratio:.{n}f}") > limit), f"{ratio:.6g}")
+    return f"its latency is {shown}x dense{_at(place)}{f', its interval {bounds}' if bounds else ''}"
+
+
+def _perhaps_too_slow(*, place: str, bounds: str, **_: Any) -> str:
+    return f"its latency ratio{_at(place)} lies in {bounds}"
+
+
+def _in_both(*, differences: Any, place: str = "", **_: Any) -> str:
+    said = ", ".join(f"{name} is {own} in A and {other} in B" for name, own, other in differences)
+    return f"on {place}, {said}" if place else said
+
+
+def _in_side(*, side: str, reason: Reason, **_: Any) -> str:
+    return f"in {side}: {reason.text.rstrip('.')}"
+
+
+def _size_in_side(*, side: str, reason: Reason, **_: Any) -> str:
+    return f"in {side} {reason.text.partition('; ')[0]}"
+
+
+def _fewer_seeds(*, shared: int, a: int, b: int, **_: Any) -> str:
+    return f"{shared} seed{'s are' if shared > 1 else ' is'} in both, of {a} in A and {b} in B"
+
+
+def _latency_missing(*, whys: Mapping[str, Reason], **_: Any) -> str:
+    said = "; ".join(f"{name}: {why.text}" for name, why in whys.items())
+    return f"Latency is not compared: {said or 'no row was measured in both'}"
+
+
+SENTENCES: Mapping[str, str | Callable[..., str]] = MappingProxyType(
+    {
+        # why a row has no rank, or a task no score
+        "cannot_run": "{problem}",
+        "no_study": "no run is planned on task '{task}'",
+        "cannot_be_planned": "{problem}",
+        "not_run": "not run yet",
+        "incomplete": _incomplete,
+        "size_unknown": "its records do not say how large its layers are",
+        "off_budget": _off_budget,
+        "reference": "reference row: {note}",
+        # why a score is missing
+        "row_incomplete": "the row has no result on every seed and task yet",
+        "no_ranked_dense": "'{dense}' has no ranked result to compare with",
+        "no_experts": "no experts",
+        "recorded": "{text}",
+        "run_ended": "the run {status}",
+        "not_measured": "it was not measured",
+        "dependent_trials": "trials of the sampler '{sampler}' depend on each other",
+        "no_random_trial": "there is no random trial beside the default",
+        # why a latency is missing
+        "nothing_to_time": "no final run is done, so there is nothing to time",
+        "not_timed": "not measured yet for these rows and versions on {device}",
+        "timed_elsewhere": "it was measured on {found}, not on {device}",
+        "session_failed": "{text}",
+        "session_empty": "its session holds no measurement",
+        "session_lacks": _session_lacks,
+        "unequal_rounds": "its sessions have different numbers of rounds",
+        # what to know before trusting a row's numbers
+        "diverged": "seed {seed} diverged and counts as the floor {floor:g}",
+        "edge": "best {name} = {value:.4g} is at the edge of its range {low:.4g} to {high:.4g}",
+        "other_device": "trained on {devices}",
+        "drift": "its latency went from {early:.2f}x to {late:.2f}x dense over the rounds of its session, so that the "
+        "interval of it is too narrow",
+        "untrained_weights": "timed with untrained weights, for none were kept",
+        # why finished runs are not on the board
+        "no_such_row": "the board has no row '{row}' on task '{task}'",
+        "other_settings": _differs,
+        # why a row does not meet an engineer's limits, or may not
+        "active_unknown": "its active parameters are not known",
+        "too_large": _too_large,
+        "latency_unknown": "its latency is not known: {why}",
+        "too_slow": _too_slow,
+        "perhaps_too_slow": _perhaps_too_slow,
+        # why a row of A is not compared with that of B, and what to know if it is
+        "tasks_differ": "tasks are {a} in A and {b} in B",
+        "settings_differ": _in_both,
+        "effort_differs": _in_both,
+        "size_in_side": _size_in_side,
+        "in_side": _in_side,
+        "other_budgets": "{side} has the budget {budgets}",
+        "uneven_seeds": "its tasks share different numbers of seeds",
+        "no_shared_seed": "no seed is in both",
+        "fewer_seeds": _fewer_seeds,
+        "run_again": "the same cells, run again",
+        "divergence_differs": "{a} of {of_a} final runs diverged in A, {b} of {of_b} in B",
+        "same_scores": "every score is the same in both",
+        "one_seed": "one seed decides nothing",
+        "no_spread": "the difference is the same on every seed, so there is no spread to judge it by",
+        "latency_of_devices": "Latency is not compared: A was measured on {a} and B on {b}",
+        "latency_of_batches": "Latency is not compared: A was measured at batch {a} and B at batch {b}",
+        "latency_missing": _latency_missing,
+    }
+)
+"""Every code, and how its facts are said."""

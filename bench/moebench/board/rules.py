@@ -9,7 +9,7 @@ LEVEL = 0.95
 """Coverage of every interval."""
 
 ALPHA = 1 - LEVEL
-"""Adjusted p-value below which one row is clearly better than another."""
+"""Adjusted p-value below which one row is significantly better than another."""
 
 BUDGET_TOLERANCE = 0.01
 """A row further from its budget than this share is not ranked."""

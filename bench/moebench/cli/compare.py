@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from moebench.comparison import Comparison
+    from moebench.board.compare import Comparison
 
 FORMATS = ("table", "md", "json")
 
@@ -16,7 +16,7 @@ FORMATS = ("table", "md", "json")
 @click.command("compare")
 @click.argument("a", type=click.Path(path_type=Path))
 @click.argument("b", type=click.Path(path_type=Path))
-@click.option("--suite", metavar="NAME", help="Which suite of results directories; by itself the one that A ran last.")
+@click.option("--suite", metavar="NAME", help="Suite to compare (default: the one A ran last).")
 @click.option(
     "--format", "form", type=click.Choice(FORMATS), default="table", show_default=True, help="How to print it."
 )
@@ -27,8 +27,8 @@ def command(a: Path, b: Path, suite: str | None, form: str) -> int:
 
     Exit status: 0 when nothing is worse, 1 when something is, 2 for wrong use.
     """
-    from moebench.comparison.directories import compare_directories
-    from moebench.comparison.formats import TEXTS, print_table
+    from moebench.board.compare import TEXTS, print_table
+    from moebench.publish import compare_directories
 
     comparison = compare_directories(a, b, suite)
     if form == "table":

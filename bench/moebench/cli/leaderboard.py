@@ -11,7 +11,7 @@ import click
 from moebench.cli.options import COUNT, results_option
 
 if TYPE_CHECKING:
-    from moebench.board.model import Board
+    from moebench.board import Board
     from moebench.runs import Store
 
 FORMATS = ("table", "json", "md", "html", "csv")
@@ -56,10 +56,9 @@ def command(
     """Print the leaderboard of SUITE (a name, a .toml file, or a directory of `moebench publish`), or of the suite that
     ran last.
     """
-    from moebench.board.load import read_board
+    from moebench.board import read_board
     from moebench.errors import UsageError
-    from moebench.published.boards import published_board
-    from moebench.published.sources import named_directory
+    from moebench.publish import named_directory, published_board
     from moebench.runs import Store
 
     store = Store(results)
@@ -75,7 +74,7 @@ def command(
     elif form == "table":
         from rich.console import Console
 
-        from moebench.board.formats.table import print_board, to_table
+        from moebench.board import print_board, to_table
 
         console = Console()
         if console.is_terminal:
@@ -83,7 +82,7 @@ def command(
         else:
             click.echo(to_table(board), nl=False)
     else:
-        from moebench.board.formats import TEXTS
+        from moebench.board import TEXTS
 
         click.echo(TEXTS[form](board), nl=False)
     _say_damaged(store)
@@ -91,9 +90,7 @@ def command(
 
 def _print_choice(board: Board, form: str, ratio: float | None, active: int | None) -> None:
     """The rows that meet the limits, budget by budget."""
-    from moebench.board.choose import choose
-    from moebench.board.formats import chosen
-    from moebench.board.limits import Limits
+    from moebench.board import Limits, choose, chosen
     from moebench.errors import UsageError
 
     if ratio is not None and not isfinite(ratio):
@@ -105,9 +102,7 @@ def _print_choice(board: Board, form: str, ratio: float | None, active: int | No
     elif form == "md":
         click.echo(chosen.to_markdown(board, choices), nl=False)
     elif form == "table":
-        from moebench.cli.choice_table import print_choices
-
-        print_choices(board, choices)
+        chosen.print_choices(board, choices)
     else:
         raise UsageError(f"limits are answered as table, json or md, not as {form}; the page sorts by any column.")
 

@@ -17,7 +17,7 @@ from moebench.cli.options import results_option
     "root",
     type=click.Path(file_okay=False, path_type=Path),
     metavar="DIR",
-    help="Where it goes, by suite and device; by itself `published` in the results directory.",
+    help="Where it goes, by suite and device; default: `published` in the results directory.",
 )
 @click.option("--replace", is_flag=True, help="Also replace a board that has rows which these results lack.")
 def command(suite: str | None, results: Path, root: Path | None, replace: bool) -> None:
@@ -25,9 +25,8 @@ def command(suite: str | None, results: Path, root: Path | None, replace: bool) 
 
     Rows without a result on every task and budget are left out, and named.
     """
-    from moebench.published.index import NAME, write_index
-    from moebench.published.sources import open_results
-    from moebench.published.write import publish
+    from moebench.publish import open_results, publish, write_index
+    from moebench.publish.index import NAME
 
     root = root or results / "published"
     done = publish(open_results(results, suite), root, replace=replace)
@@ -36,5 +35,5 @@ def command(suite: str | None, results: Path, root: Path | None, replace: bool) 
     click.echo(f"{done.rows} rows, {done.records} records: {done.directory}")
     click.echo(f"index  {write_index(root) or f'{root / NAME} is no index, and was left as it is'}")
     if done.forgotten:
-        click.echo("what was run again of the board before was of other records, and is gone: verify this one.")
+        click.echo("the re-runs of the board before were of other records, and are removed: verify this one.")
     click.echo(f"check  moebench verify {done.directory}")

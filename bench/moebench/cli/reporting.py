@@ -11,7 +11,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from moebench.board.formats.words import counted
+from moebench.board.words import counted
 from moebench.execution.executors.local import local_workers
 from moebench.execution.run_plan import Records
 from moebench.planning.estimate import LATENCY_SECONDS, missing_latency, missing_runs, tally
@@ -123,7 +123,7 @@ def not_done(unfinished: Sequence[tuple[str, str, str]]) -> Table:
 
 def print_session(session: Session, *, quiet: bool) -> int:
     """Print the board, where the pages are, and what is not done; returns the exit status."""
-    from moebench.board.formats.table import print_board, to_table
+    from moebench.board import print_board, to_table
 
     out, err = Console(), Console(stderr=True)
     if out.is_terminal:

@@ -132,7 +132,7 @@ def _named(option: str) -> tuple[str, str]:
 
 def _take_over(directories: tuple[Path, ...], results: Path) -> None:
     """Copy published records into the results directory."""
-    from moebench.published.reuse import reuse
+    from moebench.publish import reuse
     from moebench.runs import Store
 
     for directory in directories:

@@ -74,8 +74,8 @@ def command(
 
 def _check_experts(record: Record) -> None:
     """Refuse, before anything is loaded, what has no subset of experts."""
-    from moebench.board.shares import NO_EXPERTS
     from moebench.errors import UsageError
+    from moebench.scores.shares import NO_EXPERTS
 
     if record.reasons.get("specialization") == NO_EXPERTS:
         name = f"record {record.identity} is of '{record.cell['variant']}'"

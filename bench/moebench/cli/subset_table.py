@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from moebench import machine
-from moebench.board.formats.numbers import MISSING, fixed, milliseconds, plain, short
+from moebench.board.numbers import MISSING, fixed, milliseconds, plain, short
 from moebench.runs import Cell, Record
 from moebench.subset.cost import REPEATS, ROUNDS
 from moebench.subset.scores import NOTES, RANDOM_DRAWS

@@ -11,9 +11,8 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from moebench.board.formats.numbers import with_interval
-from moebench.board.model import Measure
-from moebench.board.statistics import mean_interval
+from moebench.board import Measure
+from moebench.board.numbers import with_interval
 from moebench.cli.reporting import duration, not_done
 from moebench.execution.executors.local import local_workers
 from moebench.execution.progress import Progress
@@ -22,6 +21,7 @@ from moebench.planning.plan import Lookup
 from moebench.planning.request import Request
 from moebench.runs import Store, is_settled
 from moebench.session import How
+from moebench.statistics import mean_interval
 from moebench.sweeps.estimate import left
 from moebench.tasks import get_task
 

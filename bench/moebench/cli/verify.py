@@ -10,7 +10,7 @@ import click
 from moebench.cli.options import COUNT, data_option
 
 if TYPE_CHECKING:
-    from moebench.published.submission import Submission
+    from moebench.publish import Submission
 
 SHOWN = 8
 """Sentences a check prints before it counts the rest."""
@@ -35,13 +35,13 @@ SHOWN = 8
 def command(directory: Path, count: int | None, pick: str, data: Path | None) -> int:
     """Check what `moebench publish` wrote into DIR: files, schema, identities, budgets, plan, boards.
 
-    The variants of a submission are imported and built: verify what you would also run.
+    The variants of a submission are imported and built: verify only what you would also run.
 
     Exit status: 0 when every check holds, 1 when one does not, 2 where manifest or records cannot be read.
     """
     from moebench.errors import UsageError
-    from moebench.published.checks import CHECKS, make_checks
-    from moebench.published.submission import Submission
+    from moebench.publish import Submission
+    from moebench.publish.checks import CHECKS, make_checks
 
     if pick and count is None:
         raise UsageError("--pick says which runs are run again; give --rerun N with it.")
@@ -75,7 +75,7 @@ def command(directory: Path, count: int | None, pick: str, data: Path | None) ->
 
 def _say(text: str, *, err: bool = False) -> None:
     """A line on which nothing of a submission moves the cursor."""
-    from moebench.board.formats.numbers import printable
+    from moebench.board.numbers import printable
 
     click.echo(printable(text), err=err)
 
@@ -84,13 +84,13 @@ def _again(submission: Submission, count: int, pick: str) -> int:
     """Run some again and say so on the page; returns how many do not agree."""
     import tempfile
 
-    from moebench.board.files import write_board
+    from moebench.board import write_board
     from moebench.errors import ResultsError
-    from moebench.published import verified
-    from moebench.published.boards import board_of
-    from moebench.published.index import NAME as INDEX
-    from moebench.published.index import write_index
-    from moebench.published.rerun import rerun, verification
+    from moebench.publish import write_index
+    from moebench.publish.index import NAME as INDEX
+    from moebench.publish.manifest import VERIFICATION, verification_text
+    from moebench.publish.rerun import rerun, verification
+    from moebench.publish.sources import board_of
     from moebench.runs.store import write_atomic
 
     again = []
@@ -103,7 +103,7 @@ def _again(submission: Submission, count: int, pick: str) -> int:
             _say(f"again  {each.label}: {'; '.join(numbers)}: {says}{rest}")
     found = verification(submission, again, pick)
     try:
-        write_atomic(submission.directory / verified.NAME, verified.to_text(found).encode())
+        write_atomic(submission.directory / VERIFICATION, verification_text(found).encode())
         write_board(board_of(submission.results), submission.directory, figures=False)
         index = submission.directory.resolve().parent.parent
         if (index / INDEX).is_file():

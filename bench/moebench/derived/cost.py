@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from moebench.board.statistics import ratio_interval
 from moebench.derived.bound import bound_ms
 from moebench.derived.subject import Subject
 from moebench.measure.roofline import measure_roofline
 from moebench.scores.final import Scores
+from moebench.statistics import ratio_interval
 from moebench.subset.cost import Cost, costs_by_number
 from moebench.subset.infer import experts_of, subset_of
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from moebench.board.formats.numbers import bounds, fixed
+from moebench.board.numbers import bounds, fixed
 from moebench.reports.claim import Claim, Unit
 from moebench.reports.evidence import Evidence
 from moebench.reports.report import Report

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from moebench.board.formats.markdown import escape
+from moebench.board.markdown import escape
 from moebench.reports.evidence import Evidence
 from moebench.reports.facts import part_facts
 from moebench.reports.judged import Judged, tally

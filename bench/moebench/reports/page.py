@@ -6,8 +6,8 @@ from functools import cache
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from moebench.board.formats import numbers
-from moebench.drawing.style import theme
+from moebench.board import numbers
+from moebench.board.style import theme
 from moebench.reports.evidence import Evidence
 from moebench.reports.facts import part_facts, size_tables
 from moebench.reports.judged import Judged, tally
@@ -55,7 +55,7 @@ def _environment() -> Environment:
 
     environment = Environment(
         loader=ChoiceLoader(
-            [PackageLoader("moebench.reports", "templates"), PackageLoader("moebench.board.formats", "templates")]
+            [PackageLoader("moebench.reports", "templates"), PackageLoader("moebench.board", "templates")]
         ),
         autoescape=True,
         undefined=StrictUndefined,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from moebench.drawing.style import inline, png, settle, styled, svg
+from moebench.board.style import inline, png, settle, styled, svg
 from moebench.reports.evidence import Evidence
 
 if TYPE_CHECKING:

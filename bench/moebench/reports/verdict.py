@@ -8,9 +8,9 @@ from typing import Literal
 
 import numpy as np
 
-from moebench.board.model import Measure
-from moebench.board.statistics import Interval, mean_interval, paired_interval
+from moebench.board import Measure
 from moebench.reports.evidence import Series
+from moebench.statistics import Interval, mean_interval, paired_interval
 
 Verdict = Literal["holds", "does not hold", "undecided"]
 HOLDS: Verdict = "holds"

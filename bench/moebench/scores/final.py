@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from moebench.board.shares import NO_EXPERTS
 from moebench.hosts.host import Host
 from moebench.scores.experts import output_cosine, polysemanticity
 from moebench.scores.information import class_information, dead_share, load_entropy, max_violation
 from moebench.scores.routing import routing_summary
+from moebench.scores.shares import NO_EXPERTS
 from moebench.scores.specialization import specialization
 from moebench.subset.scores import mean_mass
 from moebench.tasks import Split, Task, Values

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from moebench.board.shares import LEAST_DEPENDENCE, LEAST_STANDARD_ERRORS, NO_EXPERTS, NOT_DEPENDENT, SHARES
 from moebench.hosts.host import Host, Select
 from moebench.scores.information import shares
+from moebench.scores.shares import LEAST_DEPENDENCE, LEAST_STANDARD_ERRORS, NO_EXPERTS, NOT_DEPENDENT, SHARES
 from moebench.subset.scores import RANDOM_DRAWS, score_named
 from moebench.subset.select import keep_largest, largest, nothing
 from moebench.tasks import Split, Task

@@ -25,7 +25,7 @@ from moebench.tracking.follower import Follower
 from moebench.training.shares import check_shares
 
 if TYPE_CHECKING:
-    from moebench.board.model import Board
+    from moebench.board import Board
     from moebench.contract import Variant
 
 OnPlan = Callable[[Plan, int, Path], None]
@@ -61,8 +61,7 @@ def run_suite(
     objects: Mapping[str, Variant] | None = None,
 ) -> Session:
     """Run what is missing of a suite, and make its board."""
-    from moebench.board.build import build_board
-    from moebench.board.files import write_board
+    from moebench.board import build_board, write_board
 
     _check_ranks(request.resolved(), how.ranks)
     request = prepare(request, how.results)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from moebench.drawing.style import BLUE, GREEN, GREY, INK, LINE, ORANGE, PURPLE, SOFT, panels
+from moebench.board.style import BLUE, GREEN, GREY, INK, LINE, ORANGE, PURPLE, SOFT, panels
 from moebench.reports.evidence import Array, Evidence, Series
 from moebench.reports.marks import bar, curve
 from moebench.reports.plot import BANDS, BARS, Plot

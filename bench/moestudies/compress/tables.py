@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from moebench.board.formats.numbers import MISSING, short, with_interval
-from moebench.board.formats.numbers import milliseconds as milliseconds_text
+from moebench.board.numbers import MISSING, short, with_interval
+from moebench.board.numbers import milliseconds as milliseconds_text
 from moebench.reports.evidence import Evidence, Series
 from moebench.reports.table import Table
 from moebench.reports.verdict import mean

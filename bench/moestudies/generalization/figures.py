@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from moebench.drawing.style import BLUE, GREY, ORANGE, log2_ticks, panels
+from moebench.board.style import BLUE, GREY, ORANGE, log2_ticks, panels
 from moebench.reports.evidence import Evidence
 from moebench.reports.marks import bar, curve
 from moebench.reports.plot import BANDS, BARS, Plot

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from moebench.drawing.style import BLUE, GREY, INK, ORANGE, SOFT, decades, log2_ticks, panels, shades
+from moebench.board.style import BLUE, GREY, INK, ORANGE, SOFT, decades, log2_ticks, panels, shades
 from moebench.reports.evidence import Evidence, Run
 from moebench.reports.marks import curve
 from moebench.reports.verdict import mean

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from moebench.drawing.style import BLUE, GREY, INK, ORANGE, RED, SOFT, log2_ticks, panels
+from moebench.board.style import BLUE, GREY, INK, ORANGE, RED, SOFT, log2_ticks, panels
 from moebench.reports.evidence import Array, Evidence
 from moebench.reports.marks import curve
 from moebench.reports.verdict import mean

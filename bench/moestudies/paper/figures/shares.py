@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from moebench.drawing.style import BLUE, GREY, INK, LINE, ORANGE, SOFT, log2_ticks, panels, shades
+from moebench.board.style import BLUE, GREY, INK, LINE, ORANGE, SOFT, log2_ticks, panels, shades
 from moebench.reports.evidence import Evidence, Series
 from moebench.reports.marks import bar, curve, share_label
 from moebench.reports.verdict import mean, ratio

@@ -1,0 +1,297 @@
+"""The columns of the board, each declared once: terminal, Markdown, CSV, JSON and page are made from here.
+
+A new column is a :class:`Column` among :data:`COLUMNS`, in the order of JSON; its key in :data:`SHOWN` puts it into the
+tables, in :data:`DETAILS` beside the other facts of a row on the page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Any, Literal
+
+from moebench.board.model import Board, Counts, Entry, Measure, Timing
+from moebench.board.numbers import MISSING, latency, rank, short, shown_name, with_interval
+from moebench.board.reasons import Reason
+from moebench.board.words import score_name
+from moebench.planning.rows import BASELINE
+
+Kind = Literal["text", "interval", "latency", "amount"]
+"""What a cell of the page looks like; in CSV amounts come last."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """Something that the board says of each row.
+
+    key: its name in JSON and CSV. value: of a row, None where there is none. help: what it is, in a sentence.
+    reason: why there is no value, ``<key>_reason`` in JSON. csv: its fields in a CSV line; None leaves it out.
+
+    Of a column in :data:`SHOWN`: title, short_title (in a terminal, and beside a value on a narrow page), cell (its
+    text), best (which end of the values is best; ``score`` for that of the scores), gives_way (columns with a higher
+    number go first where a terminal is narrow; 0 stays). Of an interval: places (decimals), sign, mark (what its scale
+    marks), against_dense (the row of dense has nothing to show).
+
+    Of one in :data:`DETAILS`: detail, its name there, and detail_text, None where there is nothing to say; a latency
+    has none, for the page has a form of its own for it.
+    """
+
+    key: str
+    value: Callable[[Entry], Any]
+    help: str
+    kind: Kind = "text"
+    reason: Callable[[Entry], str | None] | None = None
+    csv: Callable[[Entry], dict[str, Any]] | None = None
+    title: str = ""
+    short_title: str = ""
+    cell: Callable[[Entry], str] = lambda entry: MISSING
+    best: Literal["", "first", "high", "low", "score"] = ""
+    gives_way: int = 0
+    places: int = 3
+    sign: bool = False
+    mark: float | None = None
+    against_dense: bool = False
+    detail: str = ""
+    detail_text: Callable[[Entry], str | None] | None = None
+
+    def titled(self, board: Board, *, short: bool = False) -> str:
+        """Its title on a board; the scores' is their metric's name."""
+        return ((self.short_title if short else "") or self.title).format(score=score_name(board))
+
+    @property
+    def right(self) -> bool:
+        """Whether its texts are set to the right."""
+        return self.kind in ("latency", "amount")
+
+    def measure(self, entry: Entry) -> Measure | None:
+        """What the page draws of it: an interval, or a latency's ratio to dense."""
+        value = self.value(entry)
+        return value.ratio_to_dense if isinstance(value, Timing) else value
+
+    def shown_reason(self, entry: Entry) -> str:
+        """What the page shows in the place of a value."""
+        return (self.reason(entry) if self.reason else None) or ""
+
+
+def _text(reason: Reason | None) -> str | None:
+    return reason.text if reason else None
+
+
+def _sentence(reason: Reason | None) -> str | None:
+    return reason.sentence if reason else None
+
+
+def bounds(name: str, measure: Measure | None) -> dict[str, float | None]:
+    """The three fields of an interval in CSV."""
+    if measure is None:
+        return {name: None, f"{name}_low": None, f"{name}_high": None}
+    return {name: measure.value, f"{name}_low": measure.low, f"{name}_high": measure.high}
+
+
+def _plain(key: str, value: Callable[[Entry], Any], help: str, *, csv: bool = True, **more: Any) -> Column:
+    """A value that CSV has as it is."""
+    return Column(key=key, value=value, help=help, csv=(lambda entry: {key: value(entry)}) if csv else None, **more)
+
+
+def _interval(key: str, value: Callable[[Entry], Measure | None], help: str, **more: Any) -> Column:
+    """A number with its interval over training seeds."""
+    places, sign = more.get("places", 3), more.get("sign", False)
+    cell = {"cell": lambda entry: with_interval(value(entry), places, sign=sign)}
+    csv = {"csv": lambda entry: bounds(key, value(entry))}
+    return Column(key=key, value=value, help=help, kind="interval", **{**cell, **csv, **more})
+
+
+def _timing(key: str, value: Callable[[Entry], Timing | None], help: str, detail: str) -> Column:
+    """A latency beside the headline, which only JSON and a row's details have."""
+    return Column(key=key, value=value, help=help, kind="latency", detail=detail)
+
+
+def _count(key: str, help: str, text: str = "{:,}", **more: Any) -> Column:
+    """One of the counts."""
+
+    def value(entry: Entry) -> float | None:
+        return getattr(entry.counts, key) if entry.counts else None
+
+    return _amount(key, value, help, text, cell=lambda entry: short(value(entry)), **more)
+
+
+def _amount(key: str, value: Callable[[Entry], float | None], help: str, text: str, **more: Any) -> Column:
+    """A plain number; ``text`` is its form among a row's details."""
+
+    def detail_text(entry: Entry) -> str | None:
+        found = value(entry)
+        return None if found is None else text.format(found, counts=entry.counts)
+
+    return _plain(key, value, help, kind="amount", **{"detail_text": detail_text, **more})
+
+
+def _latency_in_csv(entry: Entry) -> dict[str, Any]:
+    ratio = entry.latency.ratio_to_dense if entry.latency else None
+    return {
+        **bounds("latency_ms", entry.latency),
+        **bounds("latency_ratio_to_dense", ratio),
+        "latency_reason": _text(entry.latency_reason) or "",
+    }
+
+
+def _special(entry: Entry) -> str:
+    """A layer without experts says so in the place of the number."""
+    reason = entry.specialization_reason
+    return reason.text if reason and reason.code == "no_experts" else with_interval(entry.specialization, 2)
+
+
+COLUMNS = (
+    _plain(
+        "variant",
+        lambda e: e.variant,
+        "The row's name.",
+        title="variant",
+        cell=lambda e: shown_name(e.variant),
+        best="first",
+    ),
+    _plain("implementation", lambda e: e.implementation, "The variant behind it.", csv=False),
+    _plain("reference", lambda e: e.reference, "Whether it is a reference row, which takes no rank."),
+    _plain("note", lambda e: e.note, "What a reference row is, or which file a row is from.", csv=False),
+    Column(
+        key="rank",
+        value=lambda e: e.rank,
+        help="From 1 + the rows that are significantly better to the ranked rows less those significantly worse.",
+        csv=lambda e: {"rank_low": e.rank[0] if e.rank else None, "rank_high": e.rank[1] if e.rank else None},
+        title="rank",
+        cell=lambda e: rank(e.rank),
+    ),
+    _plain("reason", lambda e: _sentence(e.reason), "Why it has no rank."),
+    Column(
+        key="flags",
+        value=lambda e: [flag.text for flag in e.flags],
+        help="What to know before trusting its numbers.",
+        csv=lambda e: {"flags": "; ".join(flag.text for flag in e.flags)},
+    ),
+    _plain("seeds", lambda e: e.seeds, "Final runs with a result, the fewest of any task."),
+    _plain("trials", lambda e: e.trials, "Trials with a result, the fewest of any task."),
+    _plain("budget", lambda e: e.budget, "Its own budget.", csv=False),
+    _count(
+        "total_params",
+        "Parameters of the expert layers.",
+        "{:,} ({counts.budget_error:+.2%} of its budget)",
+        detail="parameters, expert layers",
+    ),
+    _count("model_params", "Parameters of the whole model.", detail="parameters, whole model"),
+    _count(
+        "active_params",
+        "Parameters of the expert layers that act on an input.",
+        title="active parameters",
+        short_title="active",
+        best="low",
+        gives_way=4,
+        detail="parameters, active",
+    ),
+    _count(
+        "flops_per_input",
+        "FLOPs of the expert layers for an input.",
+        title="FLOPs per input",
+        short_title="FLOPs",
+        best="low",
+        gives_way=5,
+        detail="FLOPs per input, expert layers",
+    ),
+    _count("budget_error", "The largest signed share by which the expert layers miss their budget."),
+    _interval(
+        "representation",
+        lambda e: e.representation,
+        "Mean over tasks of the mean over seeds of the test score.",
+        reason=lambda e: _sentence(e.representation_reason),
+        title="{score}",
+        best="score",
+    ),
+    _interval(
+        "vs_dense",
+        lambda e: e.vs_dense,
+        "The score less that of dense, paired by seed.",
+        reason=lambda e: _text(e.vs_dense_reason),
+        title="vs dense",
+        cell=lambda e: MISSING if e.variant == BASELINE else with_interval(e.vs_dense, sign=True),
+        best="score",
+        gives_way=1,
+        sign=True,
+        mark=0,
+        against_dense=True,
+    ),
+    _interval(
+        "specialization",
+        lambda e: e.specialization,
+        "How far an input's own experts suffice for it, against the same experts for all inputs.",
+        reason=lambda e: _text(e.specialization_reason),
+        csv=lambda e: {
+            **bounds("specialization", e.specialization),
+            "specialization_reason": _text(e.specialization_reason) or "",
+        },
+        title="specialization",
+        cell=_special,
+        best="high",
+        gives_way=2,
+        places=2,
+        mark=0,
+    ),
+    Column(
+        key="latency",
+        value=lambda e: e.latency,
+        help="Milliseconds of a forward pass of the whole model, and their ratio to dense.",
+        kind="latency",
+        reason=lambda e: _text(e.latency_reason),
+        csv=_latency_in_csv,
+        title="latency",
+        cell=lambda e: latency(e.latency),
+        best="low",
+        gives_way=3,
+        mark=1,
+        detail="latency, batch {board.latency_batch}",
+    ),
+    _timing("latency_batch1", lambda e: e.latency_batch1, "The same of one input.", "latency, batch 1"),
+    _timing("latency_layers", lambda e: e.latency_layers, "Of the expert layers.", "latency, expert layers alone"),
+    _timing("train_step", lambda e: e.train_step, "Milliseconds of a training step.", "training step"),
+    _amount(
+        "train_inputs_per_second",
+        lambda e: e.train_inputs_per_second,
+        "Inputs that training took in a second.",
+        "{:,.0f}",
+        detail="training, inputs a second",
+    ),
+    _amount(
+        "train_peak_memory_mib",
+        lambda e: e.train_peak_memory_mib,
+        "Peak memory of training in MiB.",
+        "{:,.0f} MiB",
+        detail="peak memory, training",
+    ),
+    _amount(
+        "forward_peak_memory_mib",
+        lambda e: e.forward_peak_memory_mib,
+        "Peak memory of a forward pass in MiB.",
+        "{:,.1f} MiB",
+        csv=False,
+        detail="peak memory, forward",
+    ),
+    _plain(
+        "better_than", lambda e: list(e.better_than), "The ranked rows that it is significantly better than.", csv=False
+    ),
+    _plain("pareto", lambda e: e.pareto, "Whether it is on the Pareto front: front, undecided or beaten.", csv=False),
+)
+
+
+def _named(keys: str) -> tuple[Column, ...]:
+    by_key = {column.key: column for column in COLUMNS}
+    return tuple(by_key[key] for key in keys.split())
+
+
+SHOWN = _named("rank variant representation vs_dense specialization latency active_params flops_per_input")
+"""The columns of the tables that people read; each task's scores stand behind the representation."""
+
+DETAILS = _named(
+    "total_params active_params model_params flops_per_input latency latency_batch1 latency_layers train_step "
+    "train_inputs_per_second train_peak_memory_mib forward_peak_memory_mib"
+)
+"""What the page says of each row beside its table."""
+
+COUNTED = tuple(column.key for column in COLUMNS if column.key in {field.name for field in fields(Counts)})
+"""The counts, in the order of JSON."""

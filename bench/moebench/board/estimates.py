@@ -1,0 +1,214 @@
+"""From a row's records to its numbers: scores with intervals, what tuning found, what it costs, where it comes from."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from math import log
+from statistics import median
+from typing import Any
+
+from moebench.board.evidence import Evidence, Study, first_reason
+from moebench.board.model import Counts, Measure, Provenance, Score, Tuning
+from moebench.board.reasons import Reason
+from moebench.board.rules import EDGE_SHARE, LEVEL
+from moebench.runs import Record
+from moebench.scores.shares import NO_EXPERTS
+from moebench.statistics import expected_best_curve, mean_interval, paired_interval
+
+HEADLINE = "specialization"
+COUNTED = ("total_params", "active_params", "model_params", "flops_per_input")
+
+
+def representation(evidence: Evidence) -> Measure | None:
+    """Mean over tasks of the mean over seeds of the test score; None while a task has no score."""
+    if not evidence.complete:
+        return None
+    return Measure.of(mean_interval(evidence.scores_SM, LEVEL), evidence.unit)
+
+
+def on_task(study: Study) -> Measure | None:
+    """Mean over seeds of the test score on one task; None while a run is missing."""
+    if not study.complete:
+        return None
+    return Measure.of(mean_interval([[score] for score in study.scores], LEVEL), study.headline.unit)
+
+
+def difference(evidence: Evidence, dense: Evidence) -> Measure:
+    """Representation less that of dense, paired by seed; dense differs from itself by nothing."""
+    if evidence.row.name == dense.row.name:
+        return Measure(0.0, 0.0, 0.0, evidence.unit)
+    return Measure.of(paired_interval(evidence.scores_SM, dense.scores_SM, LEVEL), evidence.unit)
+
+
+def specialization(studies: Sequence[Study]) -> tuple[Measure | None, Reason | None]:
+    """Mean over tasks and seeds, or None with the commonest reason of a run that has none."""
+    if not all(study.complete for study in studies):
+        return None, Reason("row_incomplete")
+    reasons = {study.info.name: _mean(HEADLINE, study.final_records).reason for study in studies}
+    if reason := first_reason(reasons):
+        return None, reason
+    values = [[record.scores[HEADLINE] or 0.0 for record in study.final_records] for study in studies]
+    return Measure.of(mean_interval(list(zip(*values, strict=True)), LEVEL), "ratio"), None
+
+
+def scores_beside(study: Study) -> tuple[Score, ...]:
+    """Every other score of the final runs by name, as its mean over seeds."""
+    if not study.complete:
+        return ()
+    records = study.final_records
+    names = {name for record in records for name in record.scores} - {HEADLINE, f"test_{study.headline.name}"}
+    return tuple(_mean(name, records) for name in sorted(names))
+
+
+def tuning(study: Study, sampler: str) -> Tuning | None:
+    """What tuning found and what it cost; None until every trial has a result."""
+    group = study.group
+    if group is None or study.winner is None:
+        return None
+    records = [run.record for run in study.trials if run.record is not None]
+    values = [study.score(record, "validation") for record in records]
+    settings = dict(sorted(group.trials[study.winner].items()))
+    curve, reason = _effort(values, sampler, study.headline.higher_is_better)
+    return Tuning(
+        winner=study.winner,
+        settings=settings,
+        validation=values[study.winner],
+        default_validation=values[0],
+        device_seconds=round(sum(float(record.provenance.get("seconds", 0)) for record in records), 3),
+        edges=tuple(filter(None, (_edge(name, settings[name], group.space.get(name, {})) for name in settings))),
+        effort=curve,
+        effort_reason=reason,
+    )
+
+
+def counts(study: Study) -> Counts | None:
+    """As the harness counted the first final run; the final runs differ in their seed alone."""
+    error = study.budget_error
+    if error is None:
+        return None
+    recorded = study.final_records[0].counts
+    if any(recorded.get(name) is None for name in COUNTED):
+        return None
+    return Counts(**{name: int(recorded[name]) for name in COUNTED}, budget_error=error)
+
+
+def mean_counts(studies: Sequence[Study]) -> Counts | None:
+    """Means over the tasks; None until every task has counts."""
+    found = [one for study in studies if (one := counts(study))]
+    if len(found) < len(studies):
+        return None
+    means = {name: round(sum(getattr(one, name) for one in found) / len(found)) for name in COUNTED}
+    return Counts(**means, budget_error=max((one.budget_error for one in found), key=abs))
+
+
+def inputs_per_second(study: Study) -> float | None:
+    """Of training: the median over the final runs."""
+    known = _details(study, "inputs_per_second")
+    return median(known) if known else None
+
+
+def train_memory(study: Study) -> float | None:
+    """Peak memory of training in MiB, the largest over the final runs."""
+    return max(_details(study, "peak_memory_mib"), default=None)
+
+
+def over_tasks(
+    studies: Sequence[Study], read: Callable[[Study], float | None], combine: Callable[[list[float]], float]
+) -> float | None:
+    """A number of each task combined into one; None if a task has none."""
+    known = [value for value in map(read, studies) if value is not None]
+    return combine(known) if known and len(known) == len(studies) else None
+
+
+def provenance(records: Sequence[Record]) -> Provenance | None:
+    """Where the final runs of one row on one task come from; None without any."""
+    if not records:
+        return None
+
+    def named(name: str) -> tuple[str, ...]:
+        return tuple(sorted({str(found) for r in records if (found := r.provenance.get(name)) is not None}))
+
+    return Provenance(
+        code_digest=str(records[0].cell["code_digest"]),
+        devices=named("device"),
+        backends=named("backend"),
+        versions=versions(records),
+        started=min((str(r.provenance["started"]) for r in records if r.provenance.get("started")), default=""),
+        seconds=round(sum(float(record.provenance.get("seconds", 0)) for record in records), 1),
+    )
+
+
+def versions(records: Iterable[Record]) -> dict[str, str]:
+    """Software that the records were made with, by package; several versions are all named."""
+    found: dict[str, set[str]] = {}
+    for record in records:
+        for package, version in record.provenance.get("versions", {}).items():
+            found.setdefault(package, set()).add(str(version))
+    return {package: ", ".join(sorted(found[package])) for package in sorted(found)}
+
+
+def _details(study: Study, name: str) -> list[float]:
+    found = [record.details.get(name) for record in study.final_records]
+    return [float(value) for value in found if value is not None]
+
+
+def _mean(name: str, records: Sequence[Record]) -> Score:
+    """Mean over seeds, or None with the reason unless every run has the score."""
+    values = [record.scores.get(name) for record in records]
+    known = [value for value in values if value is not None]
+    if len(known) == len(values):
+        return Score(name, Measure.of(mean_interval([[value] for value in known], LEVEL), ""))
+    pairs = zip(records, values, strict=True)
+    reasons = [_why_null(record, name) for record, value in pairs if value is None]
+    return Score(name, None, _commonest(reasons, len(values)))
+
+
+def _why_null(record: Record, name: str) -> Reason:
+    if record.status != "done":
+        return Reason("run_ended", status=record.status)
+    text = record.reasons.get(name)
+    if text is None:
+        return Reason("not_measured")
+    return Reason("no_experts") if text == NO_EXPERTS else Reason("recorded", text=text)
+
+
+def _commonest(reasons: Sequence[Reason], seeds: int) -> Reason:
+    """The reason that most runs give, the first of equals; how many give one, unless all do.
+
+    What stands in parentheses holds numbers of one run, so it does not tell reasons apart.
+    """
+    kinds = [reason.text.partition(" (")[0] for reason in reasons]
+    most = max(Counter(kinds).values())
+    found = next(reason for reason, kind in zip(reasons, kinds, strict=True) if kinds.count(kind) == most)
+    return found if len(reasons) == seeds else Reason(found.code, **found.facts, of_seeds=(len(reasons), seeds))
+
+
+def _effort(values: list[float], sampler: str, higher: bool) -> tuple[tuple[float, ...], Reason | None]:
+    """The curve over the random trials; trial 0 is the default, which nobody drew."""
+    if sampler != "random":
+        return (), Reason("dependent_trials", sampler=sampler)
+    if len(values) < 2:
+        return (), Reason("no_random_trial")
+    return expected_best_curve(values[1:], higher_is_better=higher), None
+
+
+def _edge(name: str, value: Any, dimension: Mapping[str, Any]) -> Reason | None:
+    """Given if the setting lies at the edge of what was tuned; two options have no inside."""
+    if "options" in dimension:
+        options = dimension["options"]
+        if len(options) < 3 or not all(map(_is_number, options)) or min(options) < value < max(options):
+            return None
+        low, high = min(options), max(options)
+    elif "low" in dimension:
+        low, high = dimension["low"], dimension["high"]
+        scale = log if dimension.get("log") else float
+        if EDGE_SHARE < (scale(value) - scale(low)) / (scale(high) - scale(low)) < 1 - EDGE_SHARE:
+            return None
+    else:
+        return None
+    return Reason("edge", name=name, value=value, low=low, high=high)
+
+
+def _is_number(option: Any) -> bool:
+    return isinstance(option, int | float) and not isinstance(option, bool)

@@ -1,0 +1,205 @@
+"""The board as one page that needs nothing else: no network, and whole without its script."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+from moebench.board import charts, numbers, words
+from moebench.board.columns import COUNTED, DETAILS, SHOWN
+from moebench.board.model import Board, Measure, Provenance, Score, TaskResult
+from moebench.board.rules import RANK_RULE
+from moebench.board.style import theme
+from moebench.planning.rows import BASELINE
+from moebench.scores.shares import SHARES, in_words
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+    from markupsafe import Markup
+
+RUN_IN_MLFLOW = "http://127.0.0.1:5000/moebench/run/"
+"""Where ``moebench ui`` answers for a record's identity, unless it is told another port."""
+
+WIDTH = 100.0
+"""Of the small drawings in the table, whatever their size on the page."""
+
+MARGIN = 0.04
+"""Share of a scale that is left free at both ends."""
+
+PER_SHARE = {
+    "accuracy_selected": "own experts",
+    "accuracy_static": "same experts for all",
+    "accuracy_random": "random experts",
+    "retained": "retained",
+    "mass_kept": "mass kept",
+}
+"""Scores that exist once for each share of the experts, and their columns on the page."""
+
+
+def to_html(board: Board) -> str:
+    """The page's text. Names are escaped wherever they stand."""
+    environment = _environment()
+    script = environment.get_template("page.js").render()
+    return environment.get_template("page.html.j2").render(
+        board=board,
+        script=script,
+        # The browser runs this text and no other, whatever a name might smuggle in.
+        script_digest=b64encode(sha256(script.encode()).digest()).decode(),
+        theme=theme(),
+        ui=RUN_IN_MLFLOW,
+        best_score="high" if board.tasks[0].higher_is_better else "low",
+        ladder=charts.of_ladder(board),
+        other_runs=words.other_runs(board),
+        words=words,
+        rank_rule=RANK_RULE,
+        shared_settings=words.shared_settings(board),
+        shown=SHOWN,
+        details=DETAILS,
+        counted=COUNTED,
+        baseline=BASELINE,
+        parts=[_parts(board, index) for index in range(len(board.rungs))],
+    )
+
+
+@cache
+def _environment() -> Environment:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("moebench.board", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        finalize=_printable,
+    )
+    environment.filters |= {
+        "fixed": numbers.fixed,
+        "bounds": numbers.bounds,
+        "short": numbers.short,
+        "rank": numbers.rank,
+        "milliseconds": numbers.milliseconds,
+        "setting": words.fact,
+        "breakable": breakable,
+        "moment": numbers.moment,
+        "curve": curve,
+    }
+    environment.globals |= {
+        "shares": {key: in_words(key) for key in SHARES},
+        "per_share": PER_SHARE,
+        "value_of": value_of,
+        "other_scores": other_scores,
+        "versions_of": versions_of,
+    }
+    return environment
+
+
+def _printable(value: Any) -> Any:
+    """No control characters; what is already HTML stays as it is."""
+    return numbers.printable(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
+
+
+def _parts(board: Board, index: int) -> dict[str, Any]:
+    """A budget's rows in groups, its charts, and the scales that the table's drawings share."""
+    rung = board.rungs[index]
+    entries = rung.entries
+    groups = {
+        "Ranked": [entry for entry in entries if entry.rank],
+        "Not ranked": [entry for entry in entries if not entry.rank and not entry.reference],
+        "Reference rows, not ranked": [entry for entry in entries if not entry.rank and entry.reference],
+    }
+    return {
+        "rung": rung,
+        "charts": charts.of_rung(board, index),
+        "place": {entry.variant: place for place, entry in enumerate(entries)},
+        "groups": {title: rows for title, rows in groups.items() if rows},
+        "scales": {
+            column.key: Scale.over(map(column.measure, entries), mark=column.mark)
+            for column in SHOWN
+            if column.kind in ("interval", "latency")
+        },
+    }
+
+
+def breakable(name: str) -> Markup:
+    """A name apart from what stands beside it, in whatever direction it is read; may break after an underscore."""
+    from markupsafe import Markup, escape
+
+    return Markup("<bdi>{}</bdi>").format(escape(numbers.shown_name(name)).replace("_", Markup("_<wbr>")))
+
+
+def versions_of(provenance: Provenance, board: Board) -> str:
+    """The software that a row's runs do not share with the whole board."""
+    own = [f"{name} {version}" for name, version in provenance.versions.items() if version != board.versions.get(name)]
+    return ", ".join(own) or "as the whole board"
+
+
+def value_of(task: TaskResult, name: str) -> float | None:
+    """A score beside the headlines, by name; None where it has no value."""
+    return next((score.measure.value for score in task.scores if score.name == name and score.measure), None)
+
+
+def other_scores(task: TaskResult) -> list[tuple[str, Score]]:
+    """(name in words, score) of those that have no column of their own."""
+    columns = {f"{name}_{share}" for name in PER_SHARE for share in SHARES}
+    return [(score.name.replace("_", " "), score) for score in task.scores if score.name not in columns]
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A value, its interval, and the scale's mark, as places between 0 and WIDTH."""
+
+    value: float
+    low: float
+    high: float
+    mark: float | None
+
+
+@dataclass(frozen=True)
+class Scale:
+    """A linear scale over everything that is drawn with it."""
+
+    low: float
+    high: float
+    mark: float | None = None
+
+    @classmethod
+    def over(cls, measures: Iterable[Measure | None], *, mark: float | None = None) -> Scale | None:
+        """The scale that holds all intervals and the mark; None where there is nothing to draw."""
+        known = [m for m in measures if m is not None]
+        ends = [end for m in known for end in (m.value, m.low, m.high) if end is not None]
+        if not ends:
+            return None
+        ends += [] if mark is None else [mark]
+        low, high = min(ends), max(ends)
+        margin = MARGIN * (high - low) or 0.5
+        return cls(low - margin, high + margin, mark)
+
+    def at(self, value: float) -> float:
+        """Where a value lies, to a tenth."""
+        return round(WIDTH * (value - self.low) / (self.high - self.low), 1)
+
+    def bar(self, measure: Measure) -> Bar:
+        """The drawing of one interval; without bounds it is a point."""
+        low = measure.value if measure.low is None else measure.low
+        high = measure.value if measure.high is None else measure.high
+        mark = None if self.mark is None else self.at(self.mark)
+        return Bar(self.at(measure.value), self.at(low), self.at(high), mark)
+
+
+def curve(values: Sequence[float], height: float = 30.0) -> str:
+    """The points of an SVG polyline, the largest value at the top; empty for fewer than two values."""
+    if len(values) < 2:
+        return ""
+    low, high = min(values), max(values)
+    step = WIDTH / (len(values) - 1)
+    points = []
+    for index, value in enumerate(values):
+        share = (value - low) / (high - low) if high > low else 0.5
+        points.append(f"{index * step:.1f},{height * (1 - share):.1f}")
+    return " ".join(points)

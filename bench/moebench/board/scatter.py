@@ -1,0 +1,192 @@
+"""Quality against latency, with both intervals and the front of the points."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from moebench.board import words
+from moebench.board.model import Board, Entry, Measure, Rung
+from moebench.board.numbers import shown_name
+from moebench.board.style import BLUE, GREY, INK, LINE, PALE, PAPER, SOFT, panels
+from moebench.planning.rows import BASELINE
+from moebench.statistics import pareto_front
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+TITLE = "Quality against latency"
+READING = (
+    "Up and to the left is better. Bars are the 95 % intervals of the table. Filled: clearly on the Pareto front of "
+    "quality, latency and active parameters; pale: perhaps; hollow: clearly not; diamonds are not ranked. The "
+    "grey stairs join the ranked points that no other beats in these two measures."
+)
+NAMED = 20
+"""With more rows, only the first, dense and those on the front have a label."""
+FACES = {"front": BLUE, "undecided": PALE, "beaten": PAPER}
+
+ROW = "row:"
+"""What a point links to, followed by the place of its row; names never get into a link."""
+
+Point = tuple[int, Entry, float, float]
+"""Place in the rung, row, milliseconds, score."""
+
+SIZE = 8
+"""Points; a letter is about 0.6 of it wide."""
+
+PLACES = tuple(
+    (dx * far, dy * far)
+    for far in (7, 12, 19, 27)
+    for dx, dy in ((1, 0.6), (1, -0.6), (-1, 0.6), (-1, -0.6), (0, 1.2), (0, -1.2))
+)
+"""Offsets that are tried in turn, in points, from the nearest."""
+
+OUTSIDE = 1000.0
+"""Square points."""
+
+Box = tuple[float, float, float, float]
+"""Left, bottom, right, top, in points."""
+
+
+def draw(board: Board, index: int) -> Figure | None:
+    """A point for each row that has a score; those without a latency stand at the left edge."""
+    rung = board.rungs[index]
+    scored = [(i, e, e.representation) for i, e in enumerate(rung.entries) if e.representation is not None]
+    times = [e.latency.value for _, e, _ in scored if e.latency]
+    if not scored:
+        return None
+    edge = min(times) * 0.8 if times else 1.0
+    points: list[Point] = [(i, e, e.latency.value if e.latency else edge, r.value) for i, e, r in scored]
+    figure, (axis,) = panels(1, height=4.6)
+    if times and max(times) > 4 * min(times):
+        axis.set_xscale("log")
+        _plain_ticks(axis)
+    _stairs(axis, [p for p in points if p[1].rank and p[1].latency], board.tasks[0].higher_is_better)
+    _bars(axis, points)
+    _marks(axis, points)
+    if len(times) < len(points) and times:
+        axis.axvline(edge * 1.1, color=LINE, linewidth=1, linestyle=(0, (2, 2)))
+        axis.text(edge, 1.0, "not timed", transform=axis.get_xaxis_transform(), ha="center", fontsize=8, color=SOFT)
+    axis.set_xlabel(f"milliseconds of a forward pass at batch {board.latency_batch}")
+    axis.set_title(f"test {words.score_name(board)}")
+    place_labels(axis, [(x, y, shown_name(e.variant, 26)) for _, e, x, y in points], _named(points))
+    return figure
+
+
+def left_out(rung: Rung) -> str:
+    """Rows that no point stands for."""
+    names = [shown_name(e.variant) for e in rung.entries if e.representation is None]
+    return f"Not drawn, for want of a score: {', '.join(names)}." if names else ""
+
+
+def _named(points: Sequence[Point]) -> list[bool]:
+    if len(points) <= NAMED:
+        return [True] * len(points)
+    front = [e.pareto == "front" for _, e, _, _ in points]
+    few = sum(front) <= NAMED
+    return [i < 3 or e.variant == BASELINE or (few and front[n]) for n, (i, e, _, _) in enumerate(points)]
+
+
+def _stairs(axis: Axes, points: Sequence[Point], higher: bool) -> None:
+    """The step line through the points that no other ranked one beats in score and time."""
+    front = pareto_front({str(i): (y, x) for i, _, x, y in points}, (not higher, True))
+    steps = sorted((x, y) for i, _, x, y in points if str(i) in front)
+    if len(steps) > 1:
+        x, y = zip(*steps, strict=True)
+        axis.step(x, y, where="post", color=GREY, linewidth=1, alpha=0.7, zorder=1)
+
+
+def _bars(axis: Axes, points: Sequence[Point]) -> None:
+    thin: dict[str, Any] = {
+        "color": SOFT,
+        "alpha": 0.45,
+        "linewidth": 1.1 if len(points) <= NAMED else 0.5,
+        "zorder": 2,
+    }
+    upright = [(x, *ends) for _, e, x, _ in points if (ends := _ends(e.representation))]
+    across = [(y, *ends) for _, e, _, y in points if (ends := _ends(e.latency))]
+    for draw, bars in ((axis.vlines, upright), (axis.hlines, across)):
+        if bars:
+            draw(*zip(*bars, strict=True), **thin)
+
+
+def _ends(measure: Measure | None) -> tuple[float, float] | None:
+    if measure is None or measure.low is None or measure.high is None:
+        return None
+    return measure.low, measure.high
+
+
+def _marks(axis: Axes, points: Sequence[Point]) -> None:
+    """The points; each links to its row."""
+    for ranked, marker, colour in ((True, "o", BLUE), (False, "D", GREY)):
+        shown = [p for p in points if (p[1].rank is not None) == ranked]
+        if shown:
+            marks = axis.scatter(
+                [x for _, _, x, _ in shown],
+                [y for _, _, _, y in shown],
+                s=(42 if ranked else 30) if len(points) <= NAMED else 16,
+                marker=marker,
+                c=[FACES.get(e.pareto or "beaten", PAPER) for _, e, _, _ in shown],
+                edgecolors=colour,
+                linewidths=1.4,
+                zorder=3,
+            )
+            marks.set_urls([f"{ROW}{i}" for i, _, _, _ in shown])
+
+
+def _plain_ticks(axis: Axes) -> None:
+    """1, 2, 5, 10 rather than powers of ten."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.xaxis.set_minor_formatter(NullFormatter())
+
+
+def place_labels(axis: Axes, points: Sequence[tuple[float, float, str]], shown: Sequence[bool]) -> None:
+    """Write the names of the points that are shown, each where it covers the fewest points and names before it."""
+    axis.margins(0.09)
+    figure = axis.get_figure(root=True)
+    assert figure is not None
+    figure.draw_without_rendering()
+    scale = 72 / figure.dpi
+    at = [tuple(scale * c for c in axis.transData.transform((x, y))) for x, y, _ in points]
+    left, bottom, right, top = (scale * edge for edge in axis.bbox.extents)
+    taken: list[Box] = [(x - 4, y - 4, x + 4, y + 4) for x, y in at]
+    for (x, y), (data_x, data_y, name), wanted in zip(at, points, shown, strict=True):
+        if not wanted:
+            continue
+        boxes = [_box(x, y, place, name) for place in PLACES]
+        costs = [_cost(box, taken, (left, bottom, right, top)) for box in boxes]
+        best = costs.index(min(costs))
+        place = PLACES[best]
+        taken.append(boxes[best])
+        axis.annotate(
+            name,
+            (data_x, data_y),
+            xytext=place,
+            textcoords="offset points",
+            ha="left" if place[0] > 0 else "right" if place[0] < 0 else "center",
+            va="center",
+            fontsize=SIZE,
+            color=INK,
+            zorder=4,
+        )
+
+
+def _cost(box: Box, taken: Sequence[Box], frame: Box) -> float:
+    """The area that it covers of others; outside the frame costs more than any place inside it."""
+    outside = box[0] < frame[0] or box[2] > frame[2] or box[1] < frame[1] or box[3] > frame[3]
+    return sum(_overlap(box, other) for other in taken) + OUTSIDE * outside
+
+
+def _box(x: float, y: float, place: tuple[float, float], name: str) -> Box:
+    width, (dx, dy) = 0.6 * SIZE * len(name), place
+    start = x + dx - (0 if dx > 0 else width if dx < 0 else width / 2)
+    return (start, y + dy - SIZE / 2, start + width, y + dy + SIZE / 2)
+
+
+def _overlap(a: Box, b: Box) -> float:
+    """The area that two boxes share."""
+    return max(0.0, min(a[2], b[2]) - max(a[0], b[0])) * max(0.0, min(a[3], b[3]) - max(a[1], b[1]))

@@ -1,0 +1,144 @@
+"""Tables in a terminal of any width, and the board as one: no number is broken over two lines."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from rich.cells import cell_len
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from moebench.board import words
+from moebench.board.columns import SHOWN
+from moebench.board.model import Board, Rung
+from moebench.board.numbers import on_task, shown_name
+
+GAP = 2
+LONG_NAME = 20
+"""A longer name is folded before a column gives way."""
+
+
+@dataclass(frozen=True)
+class TextColumn:
+    """``cells``: its text in every row. ``gives_way``: columns with a higher number go first where there is no room; 0
+    stays. ``folds``: it holds names, which may be broken over lines.
+    """
+
+    title: str
+    cells: Sequence[str]
+    right: bool = False
+    gives_way: int = 0
+    folds: bool = False
+
+    @property
+    def width(self) -> int:
+        """Places in the terminal that it takes: a letter of some scripts takes two, and long names fold."""
+        widest = max(map(cell_len, (self.title, *self.cells)))
+        return min(widest, LONG_NAME) if self.folds else widest
+
+
+def print_columns(console: Console, columns: Sequence[TextColumn], styles: Sequence[str]) -> None:
+    """A line for each of ``styles``. Columns give way until the rest fits; those that had to are named below."""
+    kept = list(columns)
+    while width_of(kept) > console.width and any(column.gives_way for column in kept):
+        kept.remove(max(kept, key=lambda column: column.gives_way))
+    table = Table(box=None, padding=(0, GAP, 0, 0), pad_edge=False, header_style="bold")
+    for column in kept:
+        table.add_column(
+            Text(column.title),
+            justify="right" if column.right else "left",
+            no_wrap=not column.folds,
+            overflow="fold",
+        )
+    for index, style in enumerate(styles):
+        table.add_row(*(Text(column.cells[index]) for column in kept), style=style)
+    console.print(table)
+    if hidden := [column.title for column in columns if column not in kept]:
+        say(console, f"A wider terminal also shows: {', '.join(hidden)}.")
+
+
+def width_of(columns: Sequence[TextColumn]) -> int:
+    """What columns take without breaking a number, gaps included."""
+    return sum(column.width for column in columns) + GAP * (len(columns) - 1)
+
+
+def say(console: Console, text: str | Text) -> None:
+    """A line as it is: nothing in it is markup, and nothing is coloured by what it looks like."""
+    console.print(text if isinstance(text, Text) else Text(text), highlight=False)
+
+
+def say_named(console: Console, name: str, sentence: str) -> None:
+    """A sentence about a row."""
+    say(console, Text.assemble((f"{name}  ", "bold"), sentence))
+
+
+def as_text(show: Callable[[Console], None], width: int) -> str:
+    """What ``show`` prints, as text of at most ``width`` places a line, without colours."""
+    buffer = io.StringIO()
+    show(Console(file=buffer, width=width, color_system=None, force_terminal=False))
+    return "".join(f"{line.rstrip()}\n" for line in buffer.getvalue().splitlines())
+
+
+def to_table(board: Board, width: int = 100) -> str:
+    """The board as text of at most ``width`` characters a line, without colours."""
+    return as_text(lambda console: print_board(board, console), width)
+
+
+def print_board(board: Board, console: Console) -> None:
+    """Print every budget's table with what a reader needs around it."""
+    for index, rung in enumerate(board.rungs):
+        if index:
+            say(console, "")
+        say(console, Text(words.heading(board, rung.budget), style="bold"))
+        say(console, words.how_ranked(board))
+        columns = _columns(board, rung)
+        if width_of(columns) > console.width:
+            columns = _columns(board, rung, compact=True)
+        print_columns(console, columns, _styles(rung))
+        if len(board.tasks) > 1:
+            _print_tasks(board, rung, console)
+        for name, sentence in words.remarks(rung):
+            say_named(console, name, sentence)
+        for note in (*words.against(rung), words.latency_note(board, rung)):
+            say(console, note)
+    for name, sentence in words.other_runs(board):
+        say_named(console, name, sentence)
+    for note in filter(None, (*words.footer(board), words.verified(board))):
+        say(console, note)
+
+
+def _styles(rung: Rung) -> list[str]:
+    return ["" if entry.rank else "dim" for entry in rung.entries]
+
+
+def _columns(board: Board, rung: Rung, *, compact: bool = False) -> list[TextColumn]:
+    """The shown columns; ``compact`` without the spaces before ±, which go before columns do."""
+
+    def texts(cells: list[str], kind: str) -> list[str]:
+        return [cell.replace(" ±", "±") for cell in cells] if compact and kind == "interval" else cells
+
+    return [
+        TextColumn(
+            column.titled(board, short=True),
+            texts([column.cell(entry) for entry in rung.entries], column.kind),
+            column.right,
+            column.gives_way,
+            folds=column.key == "variant",
+        )
+        for column in SHOWN
+    ]
+
+
+def _print_tasks(board: Board, rung: Rung, console: Console) -> None:
+    """Each task on its own, for a mean over tasks hides which one made it."""
+    columns = [TextColumn("variant", [shown_name(entry.variant) for entry in rung.entries], folds=True)]
+    columns += [
+        TextColumn(task.name, [on_task(entry.tasks[index]) for entry in rung.entries])
+        for index, task in enumerate(board.tasks)
+    ]
+    say(console, "")
+    print_columns(console, columns, _styles(rung))
+    say(console, "")

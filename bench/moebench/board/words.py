@@ -1,0 +1,267 @@
+"""The sentences around the table and what every row shared, the same in every format."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from moebench.board.model import Against, Board, Entry, Rung, TaskNote
+from moebench.board.numbers import plain, setting, shown_name, with_interval
+from moebench.board.reasons import Reason
+from moebench.board.rules import AXIS_WORDS, seeds_note
+from moebench.planning.rows import BASELINE
+from moebench.statistics import Calibration
+
+MOST_NAMES = 10
+"""Names in one sentence: a board of 500 rows has 250 that are better than one in the middle."""
+
+
+def amount(board: Board, budget: int) -> str:
+    """The budget with what it counts: ``264,000 parameters in the expert layers (total)``."""
+    return f"{budget:,} {counted(board.axis)}"
+
+
+def counted(axis: str) -> str:
+    """What a budget of an axis counts, and where."""
+    return f"{AXIS_WORDS[axis]} in the expert layers{' (total)' if axis == 'total' else ''}"
+
+
+def heading(board: Board, budget: int) -> str:
+    """What is compared: suite, protocol, tasks, budget of the expert layers, device."""
+    tasks = ", ".join(task.name for task in board.tasks)
+    parts = (board.suite, f"protocol {board.protocol}", tasks, amount(board, budget), board.device)
+    return "  ".join(map(plain, parts))
+
+
+def how_ranked(board: Board) -> str:
+    """Effort, what ranks, and what the intervals are."""
+    effort = f"{_count(board.seeds, 'seed')}, {_count(board.trials, 'trial')} ({board.sampler})"
+    return f"{effort}  ranked by test {score_name(board)}  ± 95% interval over training seeds"
+
+
+def score_name(board: Board) -> str:
+    """What representation is on this board."""
+    return metric_name([task.metric for task in board.tasks])
+
+
+def metric_name(metrics: Sequence[str]) -> str:
+    """The metric that all tasks have, or ``score``."""
+    return metrics[0] if len(set(metrics)) == 1 else "score"
+
+
+def footer(board: Board) -> tuple[str, ...]:
+    """What a reader must know to read the numbers."""
+    notes = [seeds_note(board.seeds)]
+    if board.seeds == 1:
+        notes.append("One seed has no interval, so no row can be told from another.")
+    elif any(_without_bounds(entry) for rung in board.rungs for entry in rung.entries):
+        notes.append("±? stands where all seeds score the same, which sets no bounds and is not certainty.")
+    if len(board.tasks) > 1:
+        notes.append("Scores and counts are means over tasks; latency is the mean over tasks in each round.")
+    return tuple(notes)
+
+
+def _without_bounds(entry: Entry) -> bool:
+    """Whether a score in the table has no interval."""
+    shown = (entry.representation, entry.vs_dense if entry.variant != BASELINE else None, entry.specialization)
+    return any(measure is not None and measure.low is None for measure in shown)
+
+
+def remarks(rung: Rung) -> tuple[tuple[str, str], ...]:
+    """(row, sentence): why it has no rank, what to know of it, why a headline is missing."""
+    common = _common_latency_reason(rung)
+    said = []
+    for entry in rung.entries:
+        sentences = [*([entry.reason.sentence] if entry.reason else []), *(f"{flag.text}." for flag in entry.flags)]
+        if entry.representation is not None:
+            special = entry.specialization_reason
+            if special and special.code != "no_experts":
+                sentences.append(f"no specialization: {special.text}.")
+            if entry.latency_reason and not common:
+                sentences.append(f"no latency: {entry.latency_reason.text}.")
+        said += [(shown_name(entry.variant), plain(sentence)) for sentence in sentences]
+    return tuple(said)
+
+
+def latency_note(board: Board, rung: Rung) -> str:
+    """How latency was measured, or why no row has one."""
+    if common := _common_latency_reason(rung):
+        return f"Latency: {plain(common.text)}."
+    return (
+        f"Latency: whole-model forward pass at batch {board.latency_batch}, median over the rounds of a "
+        "session in which all rows took turns; the ratio to dense is taken inside each round. Intervals of latency say "
+        "how the rounds of that session scatter; another session may differ by more."
+    )
+
+
+def other_runs(board: Board) -> tuple[tuple[str, str], ...]:
+    """(row, sentence) of finished runs that belong to another comparison: shown, not ranked, not mixed in."""
+    return tuple(
+        (
+            shown_name(s.variant),
+            plain(
+                f"not ranked: {_count(s.runs, 'other run')} on {s.task}, mean {with_interval(s.score)}: "
+                f"{s.reason.sentence}"
+            ),
+        )
+        for s in board.other_runs
+    )
+
+
+def calibrated(board: Board) -> str:
+    """What intervals and ranks do on simulated boards like this one; empty for one seed."""
+    c = board.calibration
+    if c is None:
+        return ""
+    return (
+        f"Calibration, on simulated boards like this one ({_count(c.seeds, 'seed')}, {_count(c.tasks, 'task')}, normal "
+        f"scores): {c.coverage:.1%} of the 95 % intervals hold the true difference; that of dense under another name "
+        f"lies above dense {c.false_better:.1%} of the time; the ranks of {c.rows} equal rows at one budget tell any "
+        f"two apart on {c.told_apart:.1%} of the boards{_anything(c)}."
+    )
+
+
+def _anything(c: Calibration) -> str:
+    """How often a whole board errs, where it says more than one ranking."""
+    more = [_count(c.budgets, "budget")] if c.budgets > 1 else []
+    more += [_count(c.references, "reference row")] if c.references else []
+    if not more:
+        return ""
+    return f"; with {' and '.join(more)}, anything at all is told apart on about {c.anything:.0%}"
+
+
+def verified(board: Board) -> str:
+    """What was run again of a published board; empty where nothing was."""
+    v = board.verification
+    if v is None:
+        return ""
+    how = f"chosen by the digest of the records{' and a word of the reviewer' if v.pick else ''}"
+    exact = "all" if v.exact == v.rerun else str(v.exact)
+    apart = "" if v.exact == v.agreed == v.rerun else f", the largest difference {v.largest:.3f}"
+    seen = f"{v.rerun} of {_count(v.runs, 'training run')}, {how}, were run again on {plain(v.device)}"
+    agreed = f"{v.agreed} of {v.rerun} agreed, {exact} of them to the last digit{apart}"
+    return f"Seen again, as verification.json says: {seen}; {agreed}. Latency was not measured again."
+
+
+def _common_latency_reason(rung: Rung) -> Reason | None:
+    """The reason that all rows with a result share for having no latency; None if any differs."""
+    reasons = [entry.latency_reason for entry in rung.entries if entry.representation is not None]
+    return reasons[0] if reasons and all(reason == reasons[0] for reason in reasons) else None
+
+
+def pareto(rung: Rung) -> str:
+    """The rows on the Pareto front, or nothing where it cannot be known."""
+    places = {
+        name: [shown_name(e.variant) for e in rung.entries if e.pareto == name] for name in ("front", "undecided")
+    }
+    if not any(places.values()):
+        return ""
+    named = ", ".join(places["front"]) or "no row for certain"
+    perhaps = f"; perhaps {', '.join(places['undecided'])}" if places["undecided"] else ""
+    return f"On the Pareto front of representation, latency and active parameters: {named}{perhaps}."
+
+
+def against(rung: Rung) -> tuple[str, ...]:
+    """For dense and each reference row, which ranked rows are better than it, which worse, and which neither."""
+    ranked = {entry.variant for entry in rung.entries if entry.rank}
+
+    def names(rows: Sequence[str], than: str) -> str:
+        if len(rows) > 1 and set(rows) == ranked - {than}:
+            return "every other ranked row" if than in ranked else "every ranked row"
+        return some(rung, rows) or "no ranked row"
+
+    said = []
+    for each in (*_against_dense(rung), *rung.against):
+        parts = [f"Clearly better than {shown_name(each.reference)}: {names(each.better, each.reference)}"]
+        parts += [f"clearly worse: {names(each.worse, each.reference)}"] if each.worse else []
+        parts += [f"not told apart from it: {names(each.level, each.reference)}"] if each.level else []
+        said.append(f"{'; '.join(parts)}.")
+    return tuple(said)
+
+
+def _against_dense(rung: Rung) -> tuple[Against, ...]:
+    """Dense among the ranked, as the ranks have it; nothing where it has no rank or stands alone."""
+    others = [entry for entry in rung.entries if entry.rank and entry.variant != BASELINE]
+    dense = next((entry for entry in rung.entries if entry.rank and entry.variant == BASELINE), None)
+    if dense is None or not others:
+        return ()
+    better = tuple(entry.variant for entry in others if BASELINE in entry.better_than)
+    level = tuple(e.variant for e in others if e.variant not in (*better, *dense.better_than))
+    return (Against(reference=BASELINE, better=better, worse=dense.better_than, level=level),)
+
+
+def better(rung: Rung) -> tuple[tuple[str, str], ...]:
+    """(row, names) of the ranked rows that are clearly better than others, and which these are."""
+    return tuple((shown_name(e.variant), some(rung, e.better_than)) for e in rung.entries if e.better_than)
+
+
+def better_than(rung: Rung, entry: Entry) -> str:
+    """The ranked rows that are clearly better than ``entry``; empty where none is."""
+    return some(rung, [other.variant for other in rung.entries if entry.variant in other.better_than])
+
+
+def some(rung: Rung, rows: Sequence[str]) -> str:
+    """The rows in the board's order, of many the first ones and how many more there are; empty without any."""
+    named = set(rows)
+    names = [shown_name(entry.variant) for entry in rung.entries if entry.variant in named]
+    shown, more = ", ".join(names[:MOST_NAMES]), len(names) - MOST_NAMES
+    return f"{shown} and {more:,} more" if more > 0 else shown
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def shared_settings(board: Board) -> list[tuple[str, str]]:
+    """(name, value) of budget, effort, data, training, arithmetic, host and software; once where all tasks have the
+    same.
+    """
+    facts = [("budget", amount(board, rung.budget)) for rung in board.rungs]
+    facts += [
+        ("tuning", f"{board.trials} trials, {board.sampler} search"),
+        ("training seeds", str(board.seeds)),
+    ]
+    for name, read in _OF_A_TASK.items():
+        values = {task.label: read(task) for task in board.tasks}
+        if len(set(values.values())) == 1:
+            facts.append((name, next(iter(values.values()))))
+        else:
+            facts += [(f"{name}, {label}", value) for label, value in values.items()]
+    software = ", ".join(f"{package} {version}" for package, version in board.versions.items())
+    return [*facts, ("software", software)] if software else facts
+
+
+def fact(value: object) -> str:
+    """A setting, or several of them: ``vit, dim 64``."""
+    if isinstance(value, Mapping):
+        return ", ".join(fact(item) if name == "name" else f"{name} {fact(item)}" for name, item in value.items())
+    if isinstance(value, list | tuple):
+        return " ".join(map(fact, value))
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "none" if value is None else setting(value)
+
+
+def _data(task: TaskNote) -> str:
+    known = task.shared_settings
+    named = [("split", known.get("split")), ("digest", known.get("data_digest"))]
+    return ", ".join([task.label, *(f"{name} {value}" for name, value in named if value)])
+
+
+def _training(task: TaskNote) -> str:
+    known = task.shared_settings
+    micro = f" in micro-batches of {known['micro_batch']}" if known.get("micro_batch") else ""
+    return f"{known['steps']:,} steps of batch {known['batch']}{micro}"
+
+
+def _arithmetic(task: TaskNote) -> str:
+    threads = task.shared_settings["threads"]
+    return f"{task.shared_settings['precision']}, {threads} thread{'' if threads == 1 else 's'}"
+
+
+_OF_A_TASK: Mapping[str, Callable[[TaskNote], Any]] = {
+    "data": _data,
+    "training": _training,
+    "arithmetic": _arithmetic,
+    "host": lambda task: fact(task.shared_settings["host"]),
+}

@@ -1,0 +1,232 @@
+"""What ``moebench verify`` checks of a published directory, in order; each check says what is wrong in sentences.
+
+Checks that import the variants come last and run in a process of their own, so that no code of a submission runs where
+the others are made and their verdict is said.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from itertools import zip_longest
+from pathlib import Path
+from typing import NamedTuple
+
+from moebench.board import TEXTS
+from moebench.planning.latency import latency_cells
+from moebench.planning.rows import BASELINE
+from moebench.plugins.find import find_variants, is_place
+from moebench.protocol import PROTOCOL
+from moebench.publish import manifest, pack, planned
+from moebench.publish.manifest import VARIANTS, VERIFICATION, file_of
+from moebench.publish.sources import Submission, board_of, expected
+from moebench.publish.write import command_of, directory_of
+from moebench.runs.schema import schema_of
+
+Find = Callable[[Submission], Iterator[str]]
+
+
+def files(submission: Submission) -> Iterator[str]:
+    """Digests, names and numbers of the manifest; files that do not belong there; the directory's own name."""
+    directory, about, plan = submission.directory, submission.manifest, submission.plan
+    for name, digest in about.sha256.items():
+        path = directory / name
+        if not path.resolve().is_relative_to(directory.resolve()) or not path.is_file() or path.is_symlink():
+            yield f"'{name}' is in the manifest and not in the directory."
+        elif manifest.sha256(path.read_bytes()) != digest:
+            yield f"'{name}' is not the file that the manifest was made for: its SHA-256 differs."
+    needed, told = {pack.NAME, *filter(None, (file_of(row.spec) for row in plan.rows))}, set(about.sha256)
+    if missing := sorted(needed - told):
+        yield f"the manifest has no digest of {', '.join(missing)}."
+    if strange := sorted(told - needed):
+        yield f"the manifest has digests of what no row needs: {', '.join(strange)}."
+    yield from _beside(directory, told)
+    facts = {
+        "submission": (about.submission, manifest.VERSION),
+        "suite": (about.suite, plan.suite.name),
+        "protocol": (about.protocol, plan.protocol),
+        "device": (about.device, plan.device["name"]),
+        "records": (about.records, len(submission.pack.records)),
+        "command": (about.command, command_of(plan)),
+        "packages": (sorted(about.packages), sorted(row.name for row in plan.rows if not is_place(row.spec))),
+    }
+    for fact, (said, found) in facts.items():
+        if said != found:
+            yield f"{manifest.NAME} says that {fact} is '{said}', and it is '{found}'."
+    seen = submission.verification
+    if seen is not None and seen.records != manifest.sha256((directory / pack.NAME).read_bytes()):
+        yield f"{VERIFICATION} is of other records than these; verify them with --rerun, or remove it."
+    lies, place = directory.resolve().parts[-2:], directory_of(Path(), plan).parts
+    if lies != place:
+        yield f"it lies in '{'/'.join(lies)}' and belongs in '{'/'.join(place)}'."
+
+
+def _beside(directory: Path, told: set[str]) -> Iterator[str]:
+    """Files that nothing needs, and links."""
+    known = {manifest.NAME, VERIFICATION, *(f"board.{suffix}" for suffix in TEXTS), *told}
+    paths = {path.relative_to(directory).as_posix(): path for path in directory.rglob("*")}
+    folders = {VARIANTS} if any(name.startswith(f"{VARIANTS}/") for name in told) else set()
+    if strange := sorted(paths.keys() - known - folders):
+        yield f"{', '.join(strange)} does not belong in a published directory."
+    if links := sorted(name for name, path in paths.items() if path.is_symlink()):
+        yield f"{', '.join(links)} is a link, and a published directory holds what it says."
+
+
+def schema(submission: Submission) -> Iterator[str]:
+    """Records that do not keep to the JSON Schema of their version, and lines that moebench does not write."""
+    from jsonschema import Draft202012Validator
+
+    text = (submission.directory / pack.NAME).read_text(encoding="utf-8")
+    lines = text.splitlines()
+    validators: dict[int, Draft202012Validator] = {}
+    for line in lines[1:]:
+        value = json.loads(line)
+        version = value["schema_version"]
+        validator = validators.setdefault(version, Draft202012Validator(schema_of(version)))
+        for error in validator.iter_errors(value):
+            where = "/".join(map(str, error.absolute_path)) or "the record"
+            yield f"record {value.get('identity')}: {where}: {error.message[:200]}."
+    written = pack.to_lines(submission.plan, submission.pack.records.values())
+    if text != written:
+        pairs = enumerate(zip_longest(lines, written.splitlines()), 1)
+        number = next((number for number, (own, ours) in pairs if own != ours), len(lines))
+        yield f"line {number} of {pack.NAME} is not what moebench writes there: something was changed by hand."
+
+
+def rows(submission: Submission) -> Iterator[str]:
+    """Where each row's code lies, before it is imported: installed, or in a file beside the records that the manifest
+    vouches for, which may not stand under the name of an installed variant.
+    """
+    plan, installed = submission.plan, find_variants()
+    specs = [(row.name, row.spec) for row in plan.rows]
+    specs += [(spec, spec) for spec in plan.suite.variants]
+    specs += [(each.name, each.variant) for each in plan.suite.reference]
+    for name, spec in dict.fromkeys(specs):
+        file = file_of(spec)
+        if is_place(spec) and file is None:
+            yield f"'{name}' is of '{spec}', and files of variants lie in {VARIANTS}/."
+        elif file is not None and file not in submission.manifest.sha256:
+            yield f"'{name}' is of '{spec}', and the manifest has no digest of that file."
+        elif file is not None and name in installed:
+            yield f"'{name}' is from a file, and that is the name of a variant of '{installed[name].package}'."
+    if all(row.name != BASELINE for row in plan.rows):
+        yield f"there is no row '{BASELINE}', and every row is compared with it."
+
+
+def records(submission: Submission) -> Iterator[str]:
+    """Missing and superfluous runs, runs without a result, another protocol, another row or device."""
+    found, lookup = submission.pack.records, submission.pack.get
+    wanted = expected(submission.plan, lookup)
+    yield from (f"the run {identity} of the plan is missing." for identity in wanted if identity not in found)
+    yield from (f"the run {identity} is not one of the plan's." for identity in sorted(found.keys() - set(wanted)))
+    for record in found.values():
+        if not record.settled:
+            yield f"record {record.identity} has no result: {record.status}."
+        if record.cell["protocol"] != PROTOCOL:
+            yield f"record {record.identity} is of protocol {record.cell['protocol']}; this moebench has {PROTOCOL}."
+    names: dict[str, set[str]] = {}  # two rows may share their runs
+    for group in submission.plan.groups:
+        for cell in (*group.trial_cells, *group.final_cells(lookup)):
+            names.setdefault(cell.identity, set()).add(group.row)
+    for identity, of_rows in names.items():
+        run = lookup(identity)
+        if run is not None and (told := run.provenance.get("row")) not in of_rows:
+            yield f"record {identity} says that it is of '{told}', and is counted for {', '.join(sorted(of_rows))}."
+    device = submission.plan.device["name"]
+    for cell in latency_cells(submission.plan, lookup):
+        session = lookup(cell.identity)
+        if session is not None and session.provenance.get("device") != device:
+            yield f"latency {cell.identity} was measured on {session.provenance.get('device')}, not on {device}."
+
+
+def boards(submission: Submission) -> Iterator[str]:
+    """A board that is missing, or differs by a byte from what the records give here."""
+    board = board_of(submission.results)
+    for suffix, text in TEXTS.items():
+        path = submission.directory / f"board.{suffix}"
+        if not path.is_file():
+            yield f"board.{suffix} is missing."
+        elif path.read_bytes() != text(board).encode():
+            yield f"board.{suffix} is not what the records give; run `moebench publish` again."
+
+
+class Check(NamedTuple):
+    """holds: what is so where ``find`` yields nothing. needs: checks without which it would read, or run, anything.
+
+    runs_code: whether it imports the variants.
+    """
+
+    holds: str
+    find: Find
+    needs: tuple[str, ...] = ()
+    runs_code: bool = False
+
+
+BEFORE_CODE = ("files", "schema", "rows")
+
+CHECKS: Mapping[str, Check] = {
+    "files": Check("every file is there, is what the manifest says, and nothing else is", files),
+    "schema": Check("every record keeps to the schema of its version", schema),
+    "rows": Check("the code of each row is installed or lies beside the records", rows, ("schema",)),
+    "records": Check(
+        "every run of the plan is there once, with a result, under its own identity", records, ("schema",)
+    ),
+    "suite": Check("the suite is the one that moebench has under that name", planned.suite, ("schema",)),
+    "boards": Check("the boards are what the records give, byte for byte", boards, ("schema",)),
+    "plan": Check(
+        "variants, trials, seeds and data are those that this moebench plans", planned.plan, BEFORE_CODE, True
+    ),
+    "counts": Check(
+        "parameters, FLOPs and budgets are counted again by building each variant", planned.counts, BEFORE_CODE, True
+    ),
+}
+
+
+class Made(NamedTuple):
+    """A check and what it found. missing: the checks that it needs and that do not hold, so that it was not made."""
+
+    name: str
+    check: Check
+    found: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+
+
+def make_checks(submission: Submission) -> Iterator[Made]:
+    """All checks, one after the other."""
+    broken: set[str] = set()
+    for name, check in CHECKS.items():
+        missing = tuple(needed for needed in check.needs if needed in broken)
+        find = in_subprocess if check.runs_code else sentences
+        made = Made(name, check, missing=missing) if missing else Made(name, check, find(check.find, submission))
+        broken |= {name} if made.found or missing else set()
+        yield made
+
+
+def sentences(find: Find, submission: Submission) -> tuple[str, ...]:
+    """What a check finds here; one that ends in an exception has met what no publication holds."""
+    found: list[str] = []
+    try:
+        found.extend(find(submission))
+    except Exception as error:
+        found.append(f"it cannot be checked: {type(error).__name__}: {str(error)[:200]}")
+    return tuple(found)
+
+
+def in_subprocess(find: Find, submission: Submission) -> tuple[str, ...]:
+    """The same from another process, which is believed in nothing but this."""
+    from moebench.execution.processes import start
+
+    with tempfile.TemporaryDirectory(prefix="moebench-") as folder:
+        said = Path(folder) / "found.json"
+        process = start(_write, find, submission.directory, submission.data, said, log=Path(folder) / "log")
+        process.join()
+        try:
+            return tuple(map(str, json.loads(said.read_text(encoding="utf-8"))))
+        except (OSError, ValueError):
+            return (f"it cannot be checked: its process ended with status {process.exitcode}",)
+
+
+def _write(find: Find, directory: Path, data: Path | None, to: Path) -> None:
+    """The body of that process."""
+    to.write_text(json.dumps(sentences(find, Submission.read(directory, data))), encoding="utf-8")

@@ -1,0 +1,94 @@
+"""A suite's plan and its records as one text file: a line about the suite, then a line a run, by identity."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from moebench.errors import ResultsError
+from moebench.planning.plan import Plan
+from moebench.runs import Record
+from moebench.runs.store import parse_json, parse_record
+
+VERSION = 1
+"""Raised when the first line changes its meaning; records have a version of their own."""
+
+NAME = "records.jsonl"
+"""The file's name in a published directory."""
+
+
+SMALL = 2**20
+LARGE = 2**30
+"""Bytes that a file may have: what a program writes about records; and the records themselves."""
+
+
+@dataclass(frozen=True)
+class Pack:
+    """A plan and the records there are of it; ``pack.get`` is a :data:`~moebench.planning.plan.Lookup`."""
+
+    plan: Plan
+    records: Mapping[str, Record]
+
+    def get(self, identity: str) -> Record | None:
+        """The record of an identity, or None."""
+        return self.records.get(identity)
+
+
+def to_lines(plan: Plan, records: Iterable[Record]) -> str:
+    """The pack's text; equal plans and records give equal text."""
+    ordered = sorted(records, key=lambda record: record.identity)
+    head = {"pack": VERSION, "records": len(ordered), "plan": plan.to_json()}
+    return "".join(f"{to_line(value)}\n" for value in (head, *(each.model_dump(mode="json") for each in ordered)))
+
+
+def to_line(value: Any) -> str:
+    """JSON without spaces; the order of keys is kept, for a host's settings are shown in it."""
+    return json.dumps(value, separators=(",", ":"), allow_nan=False)
+
+
+def read_pack(path: Path) -> Pack:
+    """The pack in a file; :class:`ResultsError` where it cannot be read, naming the line that is damaged."""
+    try:
+        lines = read_regular(path, LARGE).decode("utf-8").splitlines()
+    except OSError as error:
+        raise ResultsError(f"cannot read the pack '{path}' ({error.strerror}).") from error
+    except UnicodeDecodeError as error:
+        raise ResultsError(f"the pack '{path}' is not text ({error.reason}).") from error
+    number = 1
+    try:
+        plan, count = _head(lines[0] if lines else "")
+        records = {}
+        for line in lines[1:]:
+            number += 1
+            record = parse_record(line)
+            if record.identity in records:
+                raise ValueError(f"the record {record.identity} is there twice")
+            records[record.identity] = record
+        if len(records) != count:
+            raise ValueError(f"the pack ends here, after {len(records)} of {count} records")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        why = f"it lacks {error}" if isinstance(error, KeyError) else str(error).partition("\n")[0]
+        raise ResultsError(f"the pack '{path}' is damaged at line {number}: {why.rstrip('.')}.") from error
+    return Pack(plan, records)
+
+
+def read_regular(path: Path, most: int = SMALL) -> bytes:
+    """The content of a file that anybody may have written.
+
+    OSError where it cannot be read, :class:`ResultsError` where it is no file of at most ``most`` bytes.
+    """
+    if path.exists() and not path.is_file():
+        raise ResultsError(f"'{path}' is not a file.")
+    if (size := path.stat().st_size) > most:
+        raise ResultsError(f"'{path}' has {size:,} bytes; what moebench writes there has at most {most:,}.")
+    return path.read_bytes()
+
+
+def _head(line: str) -> tuple[Plan, int]:
+    head = parse_json(line)
+    if not isinstance(head, dict) or head.get("pack") != VERSION:
+        raise ValueError(f"not the first line of a pack of version {VERSION}")
+    return Plan.from_json(head["plan"]), int(head["records"])

@@ -1,0 +1,58 @@
+"""The statistics of boards, reports and measures: pure functions of numbers, no files and no state.
+
+The training seed is the only unit of replication, and it is paired across variants. The argument of nearly
+every function is a matrix of scores:
+
+    scores_SM   one variant's scores, (S seeds, M tasks); row s is the same seed in the same order for
+                every variant, column m is the same task
+
+Where the data cannot tell (one seed, or seeds that do not differ), an interval has no bounds (``None``) and a
+p-value is 1: nothing is claimed beyond what the seeds show. ``docs/statistics.md`` gives the formulas.
+"""
+
+from moebench.statistics.calibration import Calibration, calibrate
+from moebench.statistics.comparisons import (
+    PairedTest,
+    Place,
+    better_matrix,
+    faster_matrix,
+    holm,
+    paired_test,
+    pareto_front,
+    pareto_places,
+    rank_intervals,
+    ranks_of,
+    trend_p_value,
+)
+from moebench.statistics.intervals import (
+    Interval,
+    expected_best,
+    expected_best_curve,
+    mean_interval,
+    median_interval,
+    paired_interval,
+    ratio_interval,
+)
+
+__all__ = [
+    "Calibration",
+    "Interval",
+    "PairedTest",
+    "Place",
+    "better_matrix",
+    "calibrate",
+    "expected_best",
+    "expected_best_curve",
+    "faster_matrix",
+    "holm",
+    "mean_interval",
+    "median_interval",
+    "paired_interval",
+    "paired_test",
+    "pareto_front",
+    "pareto_places",
+    "rank_intervals",
+    "ranks_of",
+    "ratio_interval",
+    "trend_p_value",
+]

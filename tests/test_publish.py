@@ -1,0 +1,354 @@
+"""Publishing a real small run, reading it, checking it, and using it again."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from click.testing import CliRunner
+
+from boards import small_board
+from moebench import load_board
+from moebench.board import TEXTS
+from moebench.cli.main import cli
+from moebench.errors import DeviceError, ResultsError, UnknownNameError, UsageError
+from moebench.execution.job import Job
+from moebench.publish import Submission, pack, published_board, reuse
+from moebench.publish.index import to_markdown, write_index
+from moebench.publish.rerun import chosen, rerun, verification
+from moebench.publish.sources import open_results
+from moebench.publish.write import publish
+from moebench.runs import Store
+from moebench.runs.canonical import digest
+from moebench.runs.record import SCHEMA
+from moebench.runs.schema import current_schema, schema_of
+from publications import copied, findings, lines_of, records_of, run_and_publish, write_lines
+from tiny import run_tiny, write_plugin, write_suite
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A suite run for real with a variant from a file, in ``r``, and published to ``p``."""
+    return run_and_publish(tmp_path_factory.mktemp("published"))
+
+
+@pytest.fixture
+def copy(world: Path, tmp_path: Path) -> Path:
+    """A copy of the published directory that a test may spoil."""
+    return copied(world, tmp_path)
+
+
+def test_an_honest_publication_holds(world: Path, copy: Path) -> None:
+    assert findings(copy) == {}
+    assert sorted(path.name for path in copy.iterdir()) == [
+        "board.csv",
+        "board.html",
+        "board.json",
+        "board.md",
+        "records.jsonl",
+        "submission.json",
+        "variants",
+    ]
+    text = "".join(path.read_text() for path in copy.rglob("*.json*"))
+    assert str(world) not in text, "nothing says where it was made"
+
+
+def test_its_board_is_the_one_of_the_run(world: Path, copy: Path) -> None:
+    assert (copy / "board.json").read_text() == TEXTS["json"](load_board(copy))
+    ours, theirs = (TEXTS["json"](load_board("tiny", world / "r")), TEXTS["json"](load_board(copy)))
+    assert json.loads(ours)["entries"] == json.loads(theirs)["entries"]
+
+
+def test_publishing_twice_gives_the_same_bytes(world: Path, copy: Path, tmp_path: Path) -> None:
+    done = publish(open_results(world / "r"), tmp_path / "again")
+    for path in copy.rglob("*"):
+        if path.is_file():
+            assert (done.directory / path.relative_to(copy)).read_bytes() == path.read_bytes()
+
+
+def test_publishing_again_leaves_nothing_of_the_publication_before(world: Path, tmp_path: Path) -> None:
+    done = publish(open_results(world / "r"), tmp_path / "p")
+    (done.directory / "variants" / "gone.py").write_text("# of a row that is there no more")
+    (done.directory / "verification.json").write_text('{"runs": 12, "rerun": 1, "agreed": 1, "device": "mine"}')
+    publish(open_results(world / "r"), tmp_path / "p")
+    assert findings(done.directory) == {}
+    assert not (done.directory / "verification.json").exists(), "it was of other records, for all anybody knows"
+
+
+def test_what_is_forgotten_and_what_is_left_alone_is_said(world: Path, tmp_path: Path) -> None:
+    words = ["publish", "tiny", "--results", str(world / "r"), "--to", str(tmp_path / "p")]
+    first = CliRunner().invoke(cli, words, standalone_mode=False)
+    assert "are removed" not in first.output
+    (directory,) = (tmp_path / "p" / "tiny").iterdir()
+    (directory / "verification.json").write_text("{}")
+    (tmp_path / "p" / "README.md").write_text("# My own\n")
+    second = CliRunner().invoke(cli, words, standalone_mode=False)
+    assert "the re-runs of the board before were of other records, and are removed" in second.output
+    assert "README.md is no index, and was left as it is" in second.output
+
+
+def test_a_board_with_other_rows_is_not_replaced_unasked(world: Path, tmp_path: Path) -> None:
+    done = publish(open_results(world / "r"), tmp_path / "p")
+    kept = (done.directory / pack.NAME).read_bytes()
+    results = open_results(world / "r")
+    rows = tuple(row for row in results.plan.rows if row.name != "mine")
+    groups = tuple(group for group in results.plan.groups if group.row != "mine")
+    fewer = dataclasses.replace(results, plan=dataclasses.replace(results.plan, rows=rows, groups=groups))
+    with pytest.raises(ResultsError, match=r"holds a board with mine, which these results lack: .*--replace"):
+        publish(fewer, tmp_path / "p")
+    assert (done.directory / pack.NAME).read_bytes() == kept
+    assert publish(fewer, tmp_path / "p", replace=True).rows == 2
+    assert publish(results, tmp_path / "p").rows == 3, "nothing is lost for a board with more rows"
+
+
+def test_a_row_that_is_not_complete_is_left_out_with_the_reason(world: Path, tmp_path: Path) -> None:
+    results = Path(shutil.copytree(world / "r", tmp_path / "r"))
+    plan = open_results(results).plan
+    store = Store(results)
+    for group in plan.groups_of("mine"):
+        store.record_path(group.trial_cells[0].identity).unlink()
+    done = publish(open_results(results), tmp_path / "p")
+    ((name, reason),) = done.left_out
+    assert name == "mine"
+    assert reason == "incomplete, 3 of 4 runs have no result: not run yet: trial 0, final 0, final 1."
+    assert findings(done.directory) == {}, "dense and soft_moe were timed together before mine came"
+    for record in store.records():
+        if record.cell["kind"] == "latency" and len(record.cell["session"]["finalists"]) == 2:
+            store.record_path(record.identity).unlink()
+    with pytest.raises(ResultsError, match="latency on 'digits' was not measured for exactly the rows"):
+        publish(open_results(results), tmp_path / "p")
+    for group in plan.groups_of("dense"):
+        store.record_path(group.trial_cells[0].identity).unlink()
+    with pytest.raises(ResultsError, match="'dense' cannot be published"):
+        publish(open_results(results), tmp_path / "p")
+
+
+def test_which_runs_are_seen_again_follows_from_the_records(copy: Path) -> None:
+    submission = Submission.read(copy)
+    before = chosen(submission, 12)
+    assert len(set(before)) == 12 == len(submission.training)
+    kinds = [submission.training[identity][1].kind for identity in before]
+    assert kinds[:6] == ["final", "trial"] * 3, "finals make the board, trials decide of what"
+    assert chosen(submission, 12, "a word") != before, "a reviewer's word chooses others"
+    assert chosen(Submission.read(copy), 4) == before[:4]
+    lines = lines_of(copy)
+    records_of(lines, "final")[0]["provenance"]["seconds"] += 1
+    write_lines(copy, lines)
+    assert chosen(Submission.read(copy), 12) != before
+
+
+def test_the_command_line_checks_runs_again_and_says_so_on_the_page(copy: Path) -> None:
+    index = write_index(copy.parents[1])
+    ran = CliRunner().invoke(cli, ["verify", str(copy), "--rerun", "1", "--pick", "blue"], standalone_mode=False)
+    assert ran.return_value == 0, ran.output
+    assert "3 rows, 13 records: holds" in ran.output
+    page = (copy / "board.html").read_text()
+    assert "Seen again, as verification.json says: 1 of 12 training runs, chosen by the digest of the records" in page
+    assert "and a word of the reviewer, were run again on" in page
+    assert "1 of 1 agreed, all of them to the last digit. Latency was not measured again." in page
+    ran = CliRunner().invoke(cli, ["verify", str(copy)], standalone_mode=False)
+    assert "1 of 12 runs were seen again on" in ran.output
+    assert "only --rerun N sees it here" in ran.output
+    assert "| 1 of 12 |" in index.read_text()
+    assert findings(copy, "files", "boards") == {}
+    (copy / "board.md").write_text("# Mine is best\n")
+    ran = CliRunner().invoke(cli, ["verify", str(copy), "--rerun", "1"], standalone_mode=False)
+    assert ran.return_value == 1
+    assert "board.md is not what the records give" in ran.output
+    assert "nothing is run again before the checks hold" in ran.output
+
+
+def test_what_is_no_publication_is_one_sentence(tmp_path: Path, copy: Path) -> None:
+    with pytest.raises(ResultsError, match=r"holds no records\.jsonl of `moebench publish`"):
+        Submission.read(tmp_path)
+    (copy / pack.NAME).write_text("{}\n")
+    with pytest.raises(ResultsError, match="damaged at line 1: not the first line of a pack of version 1"):
+        Submission.read(copy)
+    with pytest.raises(ResultsError, match="no directory"):
+        open_results(tmp_path / "none")
+    with pytest.raises(ResultsError, match="no suite has run into"):
+        open_results(tmp_path)
+
+
+def test_a_path_that_is_no_publication_says_what_would_be_right(copy: Path, tmp_path: Path) -> None:
+    (tmp_path / "track").mkdir()
+    (tmp_path / "track" / "report.md").write_text("# Claims\n")
+    with pytest.raises(ResultsError, match=f"in it there is: {copy.name}"):
+        load_board(copy.parent)
+    with pytest.raises(ResultsError, match="holds a report and no board"):
+        load_board(tmp_path / "track")
+    with pytest.raises(ResultsError, match=r"holds no records\.jsonl"):
+        load_board(tmp_path)
+    with pytest.raises(ResultsError, match=r"there is no directory '.*quick', and no suite has that name"):
+        load_board(tmp_path / "quick")
+    with pytest.raises(ResultsError, match=r"suite 'quick' has not run into .* run it with `moebench run quick`"):
+        load_board("quick", tmp_path / "none")
+
+
+def test_a_word_without_runs_to_choose_is_wrong_use(copy: Path) -> None:
+    with pytest.raises(UsageError, match="give --rerun N with it"):
+        CliRunner().invoke(cli, ["verify", str(copy), "--pick", "x"], standalone_mode=False, catch_exceptions=False)
+
+
+def test_a_record_of_a_version_that_is_not_read_is_named(copy: Path) -> None:
+    lines = lines_of(copy)
+    lines[3]["schema_version"] = 2
+    write_lines(copy, lines)
+    with pytest.raises(
+        ResultsError, match="damaged at line 4: a record of schema version 2, and this moebench reads 1"
+    ):
+        Submission.read(copy)
+
+
+def test_the_schema_in_the_package_is_the_one_that_the_code_gives() -> None:
+    assert schema_of(SCHEMA) == current_schema()
+
+
+def test_a_misspelt_suite_gets_a_hint(world: Path) -> None:
+    with pytest.raises(UnknownNameError, match=r"unknown suite 'tyni' in '.*r'; did you mean 'tiny'\?"):
+        open_results(world / "r", "tyni")
+
+
+def test_a_published_directory_has_one_suite(copy: Path) -> None:
+    with pytest.raises(UsageError, match="holds suite 'tiny', not 'quick'"):
+        open_results(copy, "quick")
+
+
+def test_published_runs_need_not_be_run_again(world: Path, copy: Path, tmp_path: Path) -> None:
+    store = Store(tmp_path / "r")
+    store.prepare()
+    assert reuse(copy, store) == 13
+    assert reuse(copy, store) == 0
+    session = run_tiny(str(world / "tiny.toml"), tmp_path / "r", variants=())
+    assert not session.unfinished
+    fresh = [path for path in (tmp_path / "r" / "weights").rglob("*") if path.is_file()]
+    assert not fresh, "nothing was trained"
+
+
+def test_the_index_names_every_board_and_other_page(copy: Path) -> None:
+    root = copy.parents[1]
+    (root / "paper").mkdir()
+    (root / "paper" / "report.md").write_text("# Claims\n")
+    text = write_index(root).read_text()
+    assert f"(tiny/{copy.name}/board.html)" in text
+    assert text.endswith("Also here: [paper/report.md](paper/report.md).\n")
+    assert "side by side" not in text, "one board with one budget has nothing beside it"
+
+
+def test_boards_of_the_same_models_stand_side_by_side(tmp_path: Path) -> None:
+    """Two axes over the same tasks and training: a column for each budget of each, rank and score in the cell."""
+    boards = [(Path(f"{axis}/here"), small_board(tmp_path / axis, axis=axis).board()) for axis in ("total", "flops")]
+    text = to_markdown(boards)
+    assert ": side by side\n" in text
+    (line,) = [
+        line for line in text.splitlines() if line.startswith("| soft\\_moe |") or line.startswith("| soft_moe |")
+    ]
+    assert line.endswith("| 1: 0.976 ±0.011 | 1: 0.976 ±0.011 |")
+    fewer = dataclasses.replace(boards[1][1], protocol="1 (seeds=2)", seeds=2)
+    text = to_markdown([boards[0], (Path("flops/there"), fewer)])
+    assert "expert layers (total), 3 seeds | " in text
+    assert "in the expert layers, 2 seeds |" in text, "a mean of fewer seeds is on the same scale"
+    shorter = dataclasses.replace(boards[1][1], protocol="1 (trials=2)")
+    assert "side by side" not in to_markdown([boards[0], (Path("flops/there"), shorter)])
+    other = small_board(tmp_path / "other", axis="total").board()
+    other = dataclasses.replace(other, device="another")
+    assert "side by side" not in to_markdown([boards[0], (Path("other/there"), other)])
+
+
+def test_a_suite_whose_trials_follow_from_each_other_holds(tmp_path: Path) -> None:
+    """The generations of TPE are told in order, so they are the same when they are planned again."""
+    suite = Path(write_suite(tmp_path))
+    suite.write_text(suite.read_text().replace("trials = 2", 'trials = 4\nsampler = "tpe"\ngeneration = 2'))
+    session = run_tiny(str(suite), tmp_path / "r", variants=())
+    assert not session.unfinished
+    done = publish(open_results(tmp_path / "r", "tiny"), tmp_path / "p")
+    assert findings(done.directory) == {}
+
+
+def test_a_reference_row_from_a_file_is_published_with_its_file(tmp_path: Path) -> None:
+    suite, plugin = Path(write_suite(tmp_path)), write_plugin(tmp_path, "mine")
+    reference = f'[[reference]]\nname = "beside"\nvariant = "{plugin}"\nnote = "from a file"\n\n[host]'
+    suite.write_text(suite.read_text().replace("[host]", reference))
+    assert not run_tiny(str(suite), tmp_path / "r", variants=()).unfinished
+    done = publish(open_results(tmp_path / "r", "tiny"), tmp_path / "p")
+    assert findings(done.directory) == {}
+    assert str(tmp_path) not in (done.directory / pack.NAME).read_text(), "nothing says where it was made"
+
+
+def on_cuda(directory: Path) -> Submission:
+    submission = Submission.read(directory)
+    device = {"type": "cuda", "name": "a test's card", "torch": "cuda:0"}
+    plan = dataclasses.replace(submission.plan, device=device)
+    return dataclasses.replace(submission, pack=dataclasses.replace(submission.pack, plan=plan))
+
+
+def test_runs_of_a_card_are_not_run_again_on_the_processor(
+    copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submission = on_cuda(copy)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    told: list[str] = []
+    with pytest.raises(DeviceError, match="made on a CUDA device and this machine has none"):
+        list(rerun(submission, 1, tmp_path / "none", told.append))
+    assert not told, "nothing was trained"
+
+    class StartedError(Exception):
+        """A worker would be started now."""
+
+    def start(work: object, job: Job, *arguments: object, **options: object) -> None:
+        raise StartedError(job.device)
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr("moebench.execution.executors.local.start", start)
+    with pytest.raises(StartedError, match="cuda:0"):
+        list(rerun(submission, 1, tmp_path / "two", told.append))
+
+
+def test_what_is_written_of_a_rerun_names_the_device_it_ran_on(copy: Path, tmp_path: Path) -> None:
+    submission = Submission.read(copy)
+    again = list(rerun(submission, 1, tmp_path / "again", lambda label: None))
+    assert verification(submission, again).device == submission.plan.device["name"]
+    elsewhere = [dataclasses.replace(each, device=name) for each in again for name in ("b", "a")]
+    assert verification(submission, elsewhere).device == "a, b"
+
+
+def test_a_run_that_timed_out_here_does_not_stand_before_the_published_one(copy: Path, tmp_path: Path) -> None:
+    store = Store(tmp_path / "r")
+    store.prepare()
+    submission = Submission.read(copy)
+    identity = next(iter(submission.training))
+    published = submission.pack.get(identity)
+    assert published is not None
+    store.put(published.model_copy(update={"status": "timeout", "reason": "too long", "scores": {}}))
+    assert reuse(copy, store) == 13
+    assert store.get(identity) == published
+
+
+def test_a_page_that_is_somebodys_own_is_not_replaced_by_the_index(copy: Path) -> None:
+    root = copy.parents[1]
+    (root / "README.md").write_text("# My results\n")
+    assert write_index(root) is None
+    assert (root / "README.md").read_text() == "# My results\n"
+
+
+def test_no_more_is_taken_over_than_a_packs_own_plan_has(copy: Path, tmp_path: Path) -> None:
+    lines = lines_of(copy)
+    stray = json.loads(json.dumps(records_of(lines, "final", "dense")[0]))
+    stray["cell"]["steps"] += 1
+    stray["identity"] = digest(stray["cell"])
+    write_lines(copy, [*lines, stray])
+    store = Store(tmp_path / "r")
+    store.prepare()
+    assert reuse(copy, store) == 13
+    assert store.get(stray["identity"]) is None
+
+
+def test_a_row_from_a_file_says_so_on_the_board(copy: Path) -> None:
+    board = published_board(copy)
+    assert board.entry("mine").note == "from the file mine.py"
+    assert "from the file mine.py" in TEXTS["html"](board)
