@@ -15,7 +15,7 @@ from moebench.board.choose import Choice
 from moebench.cli.main import cli
 from moebench.errors import UsageError
 from moebench.planning.history import remember
-from moebench.planning.request import Request
+from moebench.planning.request import ask
 
 
 def choice(bench: Bench, ratio: float | None = None, active: int | None = None) -> Choice:
@@ -174,7 +174,7 @@ def ran(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A results directory whose suite has the hand-made plan."""
     bench = small_board(tmp_path / "r")
     monkeypatch.setattr("moebench.board.files.get_plan", lambda request, results: bench.plan)
-    remember(Request(suite="quick"), tmp_path / "r")
+    remember(ask("quick").requests[0], tmp_path / "r")
     return tmp_path / "r"
 
 

@@ -16,7 +16,7 @@ from moebench.cli.leaderboard import command
 from moebench.errors import ResultsError, UnknownNameError
 from moebench.planning.cache import get_plan
 from moebench.planning.history import remember
-from moebench.planning.request import Request
+from moebench.planning.request import ask
 from moebench.publish import load_board
 
 SUITE = """
@@ -62,7 +62,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
     root = tmp_path_factory.mktemp("results")
     path = root / "alone.toml"
     path.write_text(SUITE)
-    request = Request(suite=str(path), device="cpu")
+    request = ask(str(path), device="cpu").requests[0]
     remember(request, root)
     bench = Bench(root, get_plan(request, root))
     bench.fill("dense", (0.95, 0.97, 0.96), specialization=None)

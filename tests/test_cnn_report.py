@@ -7,26 +7,28 @@ import json
 import pytest
 
 import cnns
+import papers
+from fixed_rows import run, works, write
 from hand_made import installed
 from moebench.budgets import Budget, count_flops, solve
 from moebench.hosts import host_settings, layer_shapes
-from moebench.reports import report_of, suites
+from moebench.planning.make import make_plan
+from moebench.planning.request import request_for
+from moebench.reports import study_of, suites
 from moebench.reports.evidence import Evidence, Part
 from moebench.reports.plot import draw
 from moebench.reports.verdict import FAILS, HOLDS, OPEN
 from moebench.reports.write import write_evidence
 from moebench.runs import Store
-from moebench.sweeps.load import load_parts
-from moebench.sweeps.plan import plan_sweep
+from moebench.suites import load_experiment
 from moebench.tasks import get_task
 from moestudies.cnn import REPORT
 from moestudies.cnn.arms import CONSTRAINTS, FAMILIES, PLAIN, PLAIN_ACTIVE, SEEDS, arm
 from moestudies.cnn.claims import CLAIMS
 from moestudies.cnn.figures import PLOTS
-from sweeps import run, write
 
 BY_KEY = {claim.key: claim for claim in CLAIMS}
-_, (SWEEP,) = load_parts("cnn")
+(SUITE,) = load_experiment("cnn").suites
 
 
 @pytest.mark.parametrize("key", BY_KEY)
@@ -93,23 +95,23 @@ def test_an_interval_that_includes_nothing_is_open():
 
 
 def test_the_suite_has_every_arm_that_claims_and_figures_read():
-    names = {each.name for each in SWEEP.arm}
+    names = {each.name for each in papers.rows_of(SUITE)}
     assert names == {arm(f, what) for f in FAMILIES for what in (*CONSTRAINTS, PLAIN, PLAIN_ACTIVE)}
-    assert SWEEP.seeds >= SEEDS
-    measured = {each.name for each in SWEEP.arm if "fixed" in each.measures}
+    assert SUITE.seeds >= SEEDS
+    measured = {each.name for each in papers.rows_of(SUITE) if "fixed" in papers.kinds_of(SUITE, each.name)}
     assert measured == {arm(f, what) for f in FAMILIES for what in CONSTRAINTS}
 
 
 def test_all_but_the_plain_layers_of_the_same_work_have_one_budget():
-    totals = {each.budget for each in SWEEP.arm if not each.name.endswith(PLAIN_ACTIVE)}
+    totals = {each.budget for each in papers.rows_of(SUITE) if not each.name.endswith(PLAIN_ACTIVE)}
     assert len(totals) == 1
     for family in FAMILIES:
-        hosts = {json.dumps(each.host) for each in SWEEP.arm if each.name.startswith(family.name)}
+        hosts = {json.dumps(each.host) for each in papers.rows_of(SUITE) if each.name.startswith(family.name)}
         assert len(hosts) == 1
 
 
 def test_arms_differ_from_no_constraint_in_their_constraint_alone():
-    settings = {each.name: each.settings for each in SWEEP.arm}
+    settings = {each.name: each.settings for each in papers.rows_of(SUITE)}
     for family in FAMILIES:
         none = settings[arm(family, "none")]
         assert not {"hard", "loss/importance", "loss/kl"} & none.keys()
@@ -120,7 +122,7 @@ def test_arms_differ_from_no_constraint_in_their_constraint_alone():
 
 
 def test_the_plain_layer_of_the_same_work_does_as_much_for_an_image():
-    arms = {each.name: each for each in SWEEP.arm}
+    arms = {each.name: each for each in papers.rows_of(SUITE)}
 
     def flops(each):
         shapes = layer_shapes(host_settings(each.host), get_task(each.task).info)
@@ -144,7 +146,7 @@ def test_every_figure_is_drawn_and_says_its_numbers():
 def test_figures_bear_a_missing_family_and_nothing_at_all():
     drawn, absent = draw(PLOTS, cnns.evidence(leave_out="conv"))
     assert (len(drawn), absent) == (len(PLOTS), [])
-    drawn, absent = draw(PLOTS, Evidence("cnn", "", (Part(SWEEP, False, 5, ()),)))
+    drawn, absent = draw(PLOTS, Evidence("cnn", "", (Part(SUITE, False, 5, ()),)))
     assert (drawn, len(absent)) == ([], len(PLOTS))
 
 
@@ -161,25 +163,27 @@ def test_the_report_is_written_with_its_rules(tmp_path):
 
 
 def test_the_suite_has_its_report():
-    assert report_of("cnn") is REPORT
+    assert study_of(load_experiment("cnn")) is REPORT
     assert "cnn" in suites()
     assert REPORT.parts == ("cnn",)
 
 
 def test_the_plan_can_be_made(cifar10_dir):
-    plan = plan_sweep(SWEEP, full=False, device="cpu", data=cifar10_dir)
-    assert len(plan.finals) == len(SWEEP.arm) * SWEEP.seeds
-    assert len(plan.derived) == 8 * SWEEP.seeds
+    plan = make_plan(request_for(SUITE, device="cpu", data=cifar10_dir))
+    assert len(plan.fixed) == len(SUITE.row) * SUITE.seeds
+    assert plan.expected_measures() == 8 * SUITE.seeds
 
 
 def test_a_few_steps_of_it_run_from_end_to_end(tmp_path):
-    values = SWEEP.model_dump(exclude_none=True) | {"name": "tiny", "seeds": 1, "full_seeds": 1}
+    values = SUITE.model_dump(exclude_defaults=True) | {"name": "tiny", "seeds": 1, "full_seeds": 1}
     values["training"] |= {"steps": 3, "batch": 16}
-    chosen = [each for each in values["arm"] if each["name"] in ("block hard", "conv kl", "block plain")]
-    values["arm"] = [{**each, "task": "digits"} for each in chosen]
+    values["row"] = [each for each in values["row"] if each["name"] in ("block hard", "conv kl", "block plain")]
+    values["task"] = [{"name": "digits"}]
+    values["measure"][0]["rows"] = ["block hard", "conv kl"]
+    del values["study"]
     session = run(write(tmp_path / "tiny.toml", values), tmp_path / "results")
-    assert session.unfinished == []
-    records = [Store(tmp_path / "results").get(work.cell.identity) for work in session.plans[0].works]
+    assert session.unfinished == ()
+    records = [Store(tmp_path / "results").get(work.cell.identity) for work in works(session.plans[0])]
     fixed = [record.scores for record in records if record.cell["kind"] == "derived"]
     assert len(fixed) == 2
     assert all({"all", "fixed", "fixed 4", "use 4", "use_entropy"} <= scores.keys() for scores in fixed)

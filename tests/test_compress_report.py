@@ -7,12 +7,12 @@ import json
 import pytest
 
 import compressions
-from moebench.reports import report_of, suites
+from moebench.reports import study_of, suites
 from moebench.reports.evidence import Evidence, Part
 from moebench.reports.plot import draw
 from moebench.reports.verdict import FAILS, HOLDS, OPEN
 from moebench.reports.write import write_evidence, write_report
-from moebench.sweeps.load import load_parts
+from moebench.suites import load_experiment
 from moestudies.compress import REPORT
 from moestudies.compress.arms import EXPERTS, KEEPS, SEEDS, TRAINED_SMALL, WAYS
 from moestudies.compress.claims import CLAIMS
@@ -20,7 +20,7 @@ from moestudies.compress.figures import PLOTS
 from moestudies.compress.tables import before_and_after
 
 BY_KEY = {claim.key: claim for claim in CLAIMS}
-_, (SWEEP,) = load_parts("compress")
+(SUITE,) = load_experiment("compress").suites
 
 
 @pytest.mark.parametrize("key", BY_KEY)
@@ -131,7 +131,7 @@ def test_every_figure_is_drawn_and_says_its_numbers():
 def test_figures_bear_a_missing_way_and_nothing_at_all():
     drawn, absent = draw(PLOTS, compressions.evidence(leave_out="prune_reap"))
     assert (len(drawn), absent) == (len(PLOTS), [])
-    drawn, absent = draw(PLOTS, Evidence("compress", "", (Part(SWEEP, False, 5, ()),)))
+    drawn, absent = draw(PLOTS, Evidence("compress", "", (Part(SUITE, False, 5, ()),)))
     assert (drawn, len(absent)) == ([], len(PLOTS))
 
 
@@ -146,11 +146,11 @@ def test_the_report_is_written_with_its_rules_and_its_table(tmp_path):
         assert f"Of {len(CLAIMS)} claims {len(CLAIMS)} hold, 0 do not hold, and 0 are undecided" in said
         assert "prune by saliency (REAP), 8" in said
         assert "MiB of weights" in said
-    again = write_report("compress", page.parent, tmp_path, tmp_path / "second")
+    again = write_report(load_experiment("compress"), page.parent, tmp_path, tmp_path / "second")
     assert again.read_text() == text
 
 
 def test_the_suite_has_its_report():
-    assert report_of("compress") is REPORT
+    assert study_of(load_experiment("compress")) is REPORT
     assert "compress" in suites()
     assert REPORT.parts == ("compress",)

@@ -2,37 +2,33 @@
 
 from __future__ import annotations
 
+from fixed_rows import measured, run, write
+from moebench.planning.make import make_plan
+from moebench.planning.request import request_for
 from moebench.reports.evidence import of_plans
 from moebench.runs import Store
-from moebench.sweeps.load import load_parts
-from moebench.sweeps.plan import plan_sweep
+from moebench.suites import load_experiment
 from moestudies.compress.arms import ALL, EXPERTS, KEEPS, SEEDS, SPARSE, TRAINED_SMALL, UNALIGNED, WAYS
-from sweeps import run, write
 
-_, (SWEEP,) = load_parts("compress")
+(SUITE,) = load_experiment("compress").suites
 
 
 def tiny(tmp_path, *measures, arms=(SPARSE,), **takes):
     """The suite with a few steps on digits, and of its measures those of these names."""
-    values = SWEEP.model_dump(exclude_none=True) | {"name": "compress", "seeds": 1, "full_seeds": 1}
+    values = SUITE.model_dump(exclude_defaults=True) | {"name": "compress", "seeds": 1, "full_seeds": 1}
     values["training"] |= {"steps": 3, "batch": 16}
     values["measure"] = [each for each in values["measure"] if each["name"] in measures]
     for each in values["measure"]:
         each["takes"] |= {name: value for name, value in takes.items() if name in each["takes"]}
         each.pop("seeds", None)
-    host = {"name": "vit", "dim": 16, "depth": 2, "heads": 2, "patch": 2}
-    values["arm"] = [
-        {**each, "task": "digits", "host": host, "measures": [m for m in each["measures"] if m in measures]}
-        for each in values["arm"]
-        if each["name"] in arms
-    ]
-    for each in values["arm"]:
-        each["training"] = {}
+    values["host"] = {"name": "vit", "dim": 16, "depth": 2, "heads": 2, "patch": 2}
+    values["task"] = [{"name": "digits"}]
+    values["row"] = [{**each, "training": {}} for each in values["row"] if each["name"] in arms]
     return write(tmp_path / "compress.toml", values)
 
 
 def test_every_way_and_number_kept_is_measured_and_recovered_alike():
-    taken = [each.takes for each in SWEEP.measure if each.kind == "compressed"]
+    taken = [each.takes for each in SUITE.measure if each.kind == "compressed"]
     recovered = [each for each in taken if each["steps"]]
     found = {(each["method"], each["keep"], str(dict(each["settings"]))) for each in recovered}
     wanted = {(way.method, keep, str(dict(way.settings))) for way in WAYS for keep in KEEPS}
@@ -40,27 +36,27 @@ def test_every_way_and_number_kept_is_measured_and_recovered_alike():
     alike = [{name: each[name] for name in ("inputs", "steps", "batch", "lr")} for each in recovered]
     assert all(each == alike[0] for each in alike)
     assert [each["settings"] for each in taken if not each["steps"]] == [dict(UNALIGNED.settings)] * len(KEEPS)
-    assert SWEEP.seeds >= SEEDS
+    assert SUITE.seeds >= SEEDS
 
 
 def test_small_models_have_the_parameters_of_merged_ones_and_their_steps():
-    arms = {each.name: each for each in SWEEP.arm}
+    arms = {each.name: each for each in SUITE.row}
     expert = 64 * 128 + 128 + 128 * 64 + 64  # two products with biases
-    recovery = next(each.takes["steps"] for each in SWEEP.measure if each.name == "merge 8")
+    recovery = next(each.takes["steps"] for each in SUITE.measure if each.name == "merge 8")
     assert arms[SPARSE].expert_width == 128
     for keep in TRAINED_SMALL:
         small = arms[f"small {keep}"]
         assert small.budget == 2 * (keep * expert + 64 * EXPERTS)
         assert small.settings["experts"] == keep
-        assert SWEEP.training_of(small).steps == SWEEP.training.steps + recovery
+        assert SUITE.training_of(small).steps == SUITE.training.steps + recovery
 
 
 def test_the_plan_can_be_made(cifar10_dir):
-    plan = plan_sweep(SWEEP, full=False, device="cpu", data=cifar10_dir)
-    assert len(plan.finals) == (1 + len(TRAINED_SMALL)) * SWEEP.seeds
-    assert len(plan.derived) == (1 + len(WAYS) * len(KEEPS) + len(KEEPS)) * SWEEP.seeds
-    assert len(plan.alone) == SWEEP.seeds
-    merged = [work.cell.session for work in plan.derived if work.cell.session["takes"]["method"] == "merge"]
+    plan = make_plan(request_for(SUITE, device="cpu", data=cifar10_dir))
+    assert len(plan.fixed) == (1 + len(TRAINED_SMALL)) * SUITE.seeds
+    assert len(measured(plan)) == (1 + len(WAYS) * len(KEEPS) + len(KEEPS)) * SUITE.seeds
+    assert len(measured(plan, alone=True)) == SUITE.seeds
+    merged = [work.cell.session for work in measured(plan) if work.cell.session["takes"]["method"] == "merge"]
     assert all(len(each["code"]["merge"]) == 20 for each in merged)
 
 
@@ -76,7 +72,7 @@ def test_a_few_steps_of_it_run_from_end_to_end(tmp_path):
     )
     takes = {"inputs": 64, "steps": 2, "batch": 16, "keeps": [4], "batches": [1, 4], "rounds": 2, "repeats": 1}
     session = run(tiny(tmp_path, *measures, **takes), tmp_path / "results")
-    assert session.unfinished == []
+    assert session.unfinished == ()
     evidence = of_plans("compress", "", session.plans, Store(tmp_path / "results"))
     for way in (*WAYS[:3], WAYS[4], UNALIGNED):
         assert len(way.of(evidence, 4, "unrecovered")) == 1

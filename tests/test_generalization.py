@@ -12,13 +12,13 @@ import papers
 from moebench.derived.generalization import generalization
 from moebench.derived.subject import Subject
 from moebench.errors import UsageError
-from moebench.reports import report_of, suites
+from moebench.reports import study_of, suites
 from moebench.reports.evidence import Evidence, Part, Run
 from moebench.reports.judged import judge
 from moebench.reports.plot import draw
 from moebench.reports.verdict import FAILS, HOLDS, OPEN
 from moebench.reports.write import write_evidence
-from moebench.sweeps.load import load_parts
+from moebench.suites import load_experiment
 from moebench.tasks import get_task
 from moestudies.generalization import REPORT
 from moestudies.generalization.models import PART, by_seed, complexity, gaps, order, slope
@@ -27,10 +27,10 @@ EXTRA = (0.0, 0.004, -0.003, 0.001, -0.002)
 
 
 def evidence(gap, seeds=5):
-    """Every run of the sweep done, with the gap that a function of (E, K) gives, and a little for each seed."""
-    (sweep,) = load_parts(PART)[1]
+    """Every run of the suite done, with the gap that a function of (E, K) gives, and a little for each seed."""
+    (suite,) = load_experiment(PART).suites
     runs = []
-    for arm in sweep.arm:
+    for arm in suite.row:
         for index in range(seeds):
             for settings in arm.combinations(full=False):
                 model = {**arm.settings, **settings}
@@ -40,7 +40,7 @@ def evidence(gap, seeds=5):
                 scores = {"error_gap": value, "train_accuracy": 1.0 - value / 10, "test_accuracy": 1 - value}
                 cell = papers.cell(arm, settings, index, "generalization")
                 runs.append(Run(arm.name, index, papers.record(cell, scores)))
-    return Evidence(PART, sweep.title, (Part(sweep, False, seeds, tuple(runs)),))
+    return Evidence(PART, suite.title, (Part(suite, False, seeds, tuple(runs)),))
 
 
 def as_the_bound(experts, top_k):
@@ -99,13 +99,13 @@ def test_what_is_written(tmp_path):
     assert "arXiv 2403.17404" in text
     assert "Soft MoE" not in text
     assert {path.name for path in (tmp_path / "figures").glob("*.svg")} == {"gap-by-number.svg", "gap-by-bound.svg"}
-    nothing = Evidence(PART, "", (Part(load_parts(PART)[1][0], False, 5, ()),))
+    nothing = Evidence(PART, "", (Part(load_experiment(PART).suites[0], False, 5, ()),))
     drawn, absent = draw(REPORT.plots, nothing)
     assert (drawn, len(absent)) == ([], 2)
 
 
 def test_the_suite_has_this_report():
-    assert report_of(PART) is REPORT
+    assert study_of(load_experiment(PART)) is REPORT
     assert PART in suites()
 
 

@@ -11,8 +11,8 @@ from moebench.errors import MoebenchError, SuiteError
 from moebench.publish import reuse
 from moebench.publish.pack import NAME
 from moebench.runs import Store
+from moebench.suites import load_experiment
 from moebench.suites.load import find_suites, load_suite
-from moebench.sweeps.load import load_any
 from tiny import PLUGIN, run_tiny, write_suite
 
 PATHS = ("../../up", "/tmp/up", "..", "a/../../b", "a\\..\\b", "", "records", "a\x00b", "~", "$(touch up)", "x" * 300)
@@ -46,11 +46,11 @@ def test_a_plug_in_writes_nothing_outside_whatever_it_calls_itself(tmp_path: Pat
 
 @pytest.mark.parametrize("kind", ["quick", "paper", "paper-norm"])
 @pytest.mark.parametrize("name", [*PATHS, "Records", "sidecars", "claims", "logs", "slurm"])
-def test_a_suite_a_series_or_a_sweep_with_such_a_name_is_refused(tmp_path: Path, kind: str, name: str) -> None:
+def test_a_suite_or_a_series_with_such_a_name_is_refused(tmp_path: Path, kind: str, name: str) -> None:
     path = tmp_path / "mine.toml"
     path.write_text(f"name = {json.dumps(name)}\n{find_suites()[kind].read_text()}")
     with pytest.raises(SuiteError, match=r"a suite's name|a folder of every results directory"):
-        load_any(str(path))
+        load_experiment(str(path))
 
 
 def test_every_folder_of_the_results_is_no_suites_name(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from moebench.errors import HostError, SuiteError
 from moebench.hosts import HOSTS, host_settings, layer_shapes
 from moebench.hosts.build import build_host
 from moebench.planning.make import make_plan
-from moebench.planning.request import Request
+from moebench.planning.request import ask
 from moebench.plugins.find import find_variants
 from moebench.tasks import TaskInfo, Tokens, get_task
 
@@ -199,7 +199,7 @@ capacity = [0.5, 1.0e9]
 def test_a_plan_gives_the_reason_and_leaves_out_the_settings_that_look_ahead(tmp_path):
     path = tmp_path / "causal.toml"
     path.write_text(SUITE)
-    groups = {group.row: group for group in make_plan(Request(suite=str(path), device="cpu")).groups}
+    groups = {group.row: group for group in make_plan(ask(str(path), device="cpu").requests[0]).groups}
     assert "soft_moe has no place in a causal host" in groups["soft_moe"].problem
     assert not groups["soft_moe"].trials
     assert groups["sparse_topk"].trials[0]["capacity"] == 1.0e9
@@ -210,7 +210,7 @@ def test_a_plan_gives_the_reason_and_leaves_out_the_settings_that_look_ahead(tmp
 def test_the_board_gives_the_reason_in_place_of_a_rank(tmp_path):
     path = tmp_path / "causal.toml"
     path.write_text(SUITE)
-    board = build_board(make_plan(Request(suite=str(path), device="cpu")), lambda identity: None)
+    board = build_board(make_plan(ask(str(path), device="cpu").requests[0]), lambda identity: None)
     reasons = {entry.variant: (entry.rank, entry.reason) for entry in board.rungs[0].entries}
     assert reasons["soft_moe"] == (
         None,

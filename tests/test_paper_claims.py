@@ -6,7 +6,7 @@ import pytest
 
 import papers
 from moebench.reports.verdict import FAILS, HOLDS, OPEN
-from moebench.sweeps.load import load_parts
+from moebench.suites import load_experiment
 from moestudies.paper import SIZED
 from moestudies.paper.claims import CLAIMS, hosts, latency, norm, subsets, worst_case
 from moestudies.paper.figures.costs import LAYERS
@@ -161,7 +161,7 @@ def test_the_norm_needs_every_number_of_experts():
     found = papers.evidence(name="paper-norm")
     (part,) = found.parts
     runs = tuple(r for r in part.runs if not (r.arm == "5x2" and r.kind == "final" and r.setting("experts") == 5))
-    less = type(found)(found.name, found.title, (type(part)(part.sweep, True, 5, runs),))
+    less = type(found)(found.name, found.title, (type(part)(part.suite, True, 5, runs),))
     finding = BY_KEY["norm-falls-D2"].judge(less)
     assert (finding.verdict, finding.reason) == (OPEN, "E = 2 less E = 5: it has not run")
 
@@ -179,7 +179,7 @@ def test_speed_ups_are_the_ratios_taken_inside_the_rounds():
 
 
 def test_the_suites_have_the_arms_that_claims_and_figures_speak_of():
-    arms = {sweep.name: {arm.name for arm in sweep.arm} for sweep in load_parts("paper")[1]}
+    arms = {suite.name: set(suite.row_names) for suite in load_experiment("paper").suites}
     assert {claim.part for claim in CLAIMS} == set(arms)
     named = {
         norm.PART: {*(a + b for a in norm.WIDTHS.values() for b in ("", " biases")), *(arm for _, arm, _ in GAPS)}

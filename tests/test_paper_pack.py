@@ -10,12 +10,11 @@ import pytest
 
 import papers
 from moebench.errors import ResultsError
-from moebench.planning.plan import Work
+from moebench.planning.plan import Plan, Work
 from moebench.reports.evidence import of_plans, rounded
 from moebench.reports.pack import pack_path, read_packs, to_lines
 from moebench.runs import Cell, Store
-from moebench.sweeps.load import load_parts
-from moebench.sweeps.plan import SweepPlan
+from moebench.suites import load_experiment
 
 MIB = 2**20
 
@@ -28,8 +27,8 @@ def written(tmp_path, **how):
 
 
 def read(tmp_path, name="paper"):
-    series, sweeps = load_parts(name)
-    return read_packs(name, series.title if series else sweeps[0].title, sweeps, tmp_path)
+    experiment = load_experiment(name)
+    return read_packs(name, experiment.title, experiment.suites, tmp_path)
 
 
 def test_packs_give_back_what_they_were_made_of(tmp_path):
@@ -124,17 +123,25 @@ def planned(part, store):
         others = {"scale_N": np.ones(3)} if run.index else {}  # which a report leaves where they are
         store.put_arrays(run.record.identity, {**full, **others, "loss_S": np.zeros(5)})
         row = f"{run.arm} experts={run.setting('experts')}"
-        works.append(Work(cell, row, None, run.index, f"{row} seed {run.index}"))
-    return SweepPlan(
-        sweep=part.sweep,
+        works.append(Work(cell, row, None, run.index, f"{row} seed {run.index}", entry=run.arm, ranked=False))
+    return Planned(
+        suite=part.suite.model_copy(update={"seeds": part.seeds}),
+        protocol="1",
         full=part.full,
         device={"type": "cpu", "name": "cpu", "torch": "cpu"},
         backend=None,
         data=None,
-        finals=tuple(works),
-        derived=(),
-        alone=(),
+        rows=(),
+        groups=(),
+        fixed=tuple(works),
     )
+
+
+class Planned(Plan):
+    """A plan whose works are all there is of it, measures included."""
+
+    def works(self, lookup):
+        return iter(self.fixed)
 
 
 def test_the_store_is_read_by_the_plan(tmp_path):
@@ -143,7 +150,7 @@ def test_the_store_is_read_by_the_plan(tmp_path):
     plan = planned(evidence.parts[0], store)
     found = of_plans("paper-norm", evidence.title, [plan], store)
     assert to_lines(found.parts[0]) == to_lines(evidence.parts[0])
-    assert {run.arm for run in found.parts[0].runs} == {arm.name for arm in plan.sweep.arm if not arm.only_full}
+    assert {run.arm for run in found.parts[0].runs} == {row.name for row in plan.suite.row if not row.only_full}
     assert not any("loss_S" in run.arrays for run in found.parts[0].runs)
 
 

@@ -12,15 +12,16 @@ from click.testing import CliRunner
 import papers
 from moebench.board.style import DARK, inline, styled, svg
 from moebench.cli.report import command
-from moebench.errors import DataError, MoebenchError, ResultsError, UsageError
-from moebench.reports import report_of
+from moebench.errors import DataError, ResultsError, UsageError
+from moebench.planning.request import ask
+from moebench.reports import study_of
 from moebench.reports.evidence import Part
 from moebench.reports.facts import part_facts
 from moebench.reports.pack import pack_path, to_lines
-from moebench.reports.planned import plan_parts
 from moebench.reports.plot import draw
-from moebench.reports.write import check_report, write_evidence, write_report
+from moebench.reports.write import check_report, plan_parts, write_evidence, write_report
 from moebench.runs import Store
+from moebench.suites import load_experiment
 from moestudies.paper import REPORT
 from moestudies.paper.figures import PLOTS
 from test_paper_pack import planned
@@ -39,13 +40,13 @@ def report(tmp_path_factory):
     evidence = papers.evidence(full=False, seeds=3, leave_out="paper-latency")
     store = Store(folder / "results")
     plans = [planned(part, store) if part.runs else part for part in evidence.parts]
-    page = write_report("paper", plans, store.root)
+    page = write_report(load_experiment("paper"), plans, store.root)
     assert page == folder / "results" / "paper" / "report.html"
     return page.parent
 
 
 def test_packs_and_store_give_the_same_bytes(report, tmp_path):
-    page = write_report("paper", report, tmp_path / "nothing", tmp_path / "again")
+    page = write_report(load_experiment("paper"), report, tmp_path / "nothing", tmp_path / "again")
     assert page == tmp_path / "again" / "report.html"
     first, second = files(report), files(tmp_path / "again")
     assert first.keys() == second.keys()
@@ -135,7 +136,7 @@ def test_names_are_escaped(tmp_path):
     provenance = {"device": HOSTILE, "versions": {"torch": HOSTILE}}
     record = first.record.model_copy(update={"provenance": provenance})
     runs = (type(first)(first.arm, first.index, record), *part.runs[1:])
-    hostile = Part(part.sweep, False, 2, runs, ((HOSTILE, "error", HOSTILE),))
+    hostile = Part(part.suite, False, 2, runs, ((HOSTILE, "error", HOSTILE),))
     write_evidence(REPORT, type(evidence)(HOSTILE, HOSTILE, (hostile,)), tmp_path)
     page, markdown = (tmp_path / "report.html").read_text(), (tmp_path / "report.md").read_text()
     assert "<script" not in page
@@ -182,22 +183,23 @@ def test_parts_outside_the_report_are_neither_drawn_nor_missed():
 
 
 def test_which_suites_have_a_report():
-    assert report_of("paper") is REPORT
-    assert report_of("paper-norm") is REPORT
-    assert report_of("quick") is None
-    with pytest.raises(MoebenchError, match="leaderboard"):
-        check_report("quick")
+    assert study_of(load_experiment("paper")) is REPORT
+    assert study_of(load_experiment("paper-norm")) is REPORT
+    assert study_of(load_experiment("quick")) is None
+    with pytest.raises(UsageError, match="suite 'quick' makes no claims"):
+        check_report(load_experiment("quick"))
 
 
-SWEEP = """
+FIXED = """
 title = "mine"
 seeds = 1
 full_seeds = 2
 [training]
 steps = 1
 batch = 1
+optimiser = "adam"
 lr = 1e-3
-[[arm]]
+[[row]]
 name = "5x2"
 task = "norm"
 host = { name = "token_sum", tokens = 5 }
@@ -206,35 +208,35 @@ width = 20
 """
 
 
-def test_a_sweep_without_claims_is_told_so(tmp_path):
+def test_a_suite_without_claims_is_told_so(tmp_path):
     path = tmp_path / "mine.toml"
-    path.write_text(SWEEP)
+    path.write_text(FIXED)
     with pytest.raises(UsageError, match=r"suite 'mine' makes no claims that a report judges; these do: paper, paper-"):
-        check_report(str(path))
+        check_report(load_experiment(str(path)))
 
 
 def test_nothing_has_run(tmp_path):
     path = tmp_path / "paper-norm.toml"
-    path.write_text(SWEEP)
+    path.write_text(f'study = "paper"\n{FIXED}')
     words = [str(path), "--results", str(tmp_path), "--full"]
     with pytest.raises(ResultsError, match=r"nothing of suite 'paper-norm' has run into .* `moebench run .* --full`"):
         CliRunner().invoke(command, words, catch_exceptions=False)
 
 
-def test_a_part_without_its_data_is_left_out_and_said(monkeypatch):
-    def plan(sweep, **how):
-        if sweep.name in lost:
+def test_a_part_without_its_data_is_left_out_and_said(monkeypatch, tmp_path):
+    def plan(request, results):
+        if request.suite.name in lost:
             raise DataError("there is no such data set.")
-        return sweep.name
+        return request.suite.name
 
-    monkeypatch.setattr("moebench.reports.planned.plan_sweep", plan)
+    monkeypatch.setattr("moebench.reports.write.get_plan", plan)
     lost = {"paper-depth"}
-    found = plan_parts("paper", full=True, seeds=None, device=None, data=None)
+    found = plan_parts(ask("paper", full=True), tmp_path)
     assert found[:3] == ["paper-norm", "paper-specialization", "paper-variants"]
     assert part_facts(found[3]).missing == "Not planned: there is no such data set."
     lost = {"paper-norm"}
     with pytest.raises(DataError, match="no such data set"):
-        plan_parts("paper-norm", full=True, seeds=None, device=None, data=None)
+        plan_parts(ask("paper-norm", full=True), tmp_path)
 
 
 def test_the_command_makes_the_report_of_packs(tmp_path):

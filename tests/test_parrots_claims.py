@@ -8,8 +8,7 @@ import pytest
 
 import papers
 from moebench.reports.verdict import FAILS, HOLDS, OPEN
-from moebench.suites.sweep import Sweep
-from moebench.sweeps.load import load_parts
+from moebench.suites import load_experiment
 from moestudies.parrots import SIZED, arms
 from moestudies.parrots.arms import (
     KNOWN,
@@ -174,23 +173,23 @@ def test_a_width_that_finds_no_more_is_told():
 
 
 def test_every_arm_that_the_report_names_is_in_its_suite():
-    _, sweeps = load_parts("parrots")
-    named = {sweep.name: {arm.name for arm in sweep.arm} for sweep in sweeps}
+    suites = load_experiment("parrots").suites
+    named = {suite.name: set(suite.row_names) for suite in suites}
     kinds = {Model(width, experts).arm for width, experts in WIDTHS.items()} | {"dense"}
     assert named[PATHS] == kinds
     assert named[RECALL] == {book(kind, pairs) for kind in kinds for pairs in SIZES}
     for part, arms_of_table, _ in SIZED:
         assert set(arms_of_table) <= named[part]
-    for sweep in sweeps:
-        for arm in sweep.arm:
+    for suite in suites:
+        for arm in papers.rows_of(suite):
             width, experts = arm.host["dim"], arm.settings.get("experts", 1)
             if arm.name.startswith("width"):
                 assert WIDTHS[width] == experts
                 assert f"width {width}" in arm.name
             else:
                 assert width == arms.NARROW
-            assert f"phonebook_{arm.name.split(', ')[-1].split()[0]}" == arm.task or sweep.name == PATHS
-    assert all(isinstance(sweep, Sweep) and sweep.seeds >= LEAST_SEEDS for sweep in sweeps)
+            assert f"phonebook_{arm.name.split(', ')[-1].split()[0]}" == arm.task or suite.name == PATHS
+    assert all(suite.seeds >= LEAST_SEEDS for suite in suites)
 
 
 def test_models_come_from_few_experts_to_many():

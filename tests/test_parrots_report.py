@@ -9,9 +9,10 @@ from types import SimpleNamespace
 import pytest
 
 from moebench.board.style import styled, svg
-from moebench.reports import report_of
+from moebench.reports import study_of
 from moebench.reports.facts import size_tables
 from moebench.reports.write import write_evidence, write_report
+from moebench.suites import load_experiment
 from moestudies.parrots import REPORT, SIZED
 from moestudies.parrots.arms import PATHS, RECALL
 from moestudies.parrots.figures import PLOTS
@@ -34,7 +35,7 @@ def test_what_is_written(report):
 
 
 def test_packs_give_the_same_page(report, tmp_path):
-    again = write_report("parrots", report, tmp_path / "nothing", tmp_path / "again")
+    again = write_report(load_experiment("parrots"), report, tmp_path / "nothing", tmp_path / "again")
     assert again.read_bytes() == (report / "report.html").read_bytes()
 
 
@@ -72,7 +73,7 @@ def test_an_axis_of_a_figure_is_a_dot_or_a_line_a_model():
 
 
 def test_which_report_a_suite_has():
-    assert report_of("parrots") is report_of(RECALL) is report_of(PATHS) is REPORT
+    assert [study_of(load_experiment(name)) for name in ("parrots", RECALL, PATHS)] == [REPORT] * 3
 
 
 def run_of(dim, experts, total, active):

@@ -5,6 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+import papers
+from fixed_rows import finals, run, values, write
+from fixed_rows import plan_of as plan_of_values
 from moebench.budgets import Budget, settle
 from moebench.errors import SuiteError
 from moebench.hosts import host_settings, layer_shapes
@@ -12,23 +15,21 @@ from moebench.hosts.build import build_host
 from moebench.plugins.find import find_variant
 from moebench.plugins.load import load_variant
 from moebench.runs import Store
-from moebench.suites.sweep import Sweep
-from moebench.sweeps.load import load_any, load_parts
-from moebench.sweeps.plan import plan_sweep
+from moebench.suites import load_experiment
 from moebench.tasks import get_task
 from moestudies.parrots.arms import PATHS, RECALL, WIDTHS
-from sweeps import run, values, write
 
-SWEEPS = {sweep.name: sweep for sweep in load_parts("parrots")[1]}
+ROWS = {suite.name: papers.rows_of(suite) for suite in load_experiment("parrots").suites}
+TRAINING = {"batch": 32, "optimiser": "adam", "lr": 3e-3}
 DECODER = {"name": "decoder", "dim": 16, "depth": 1, "heads": 2}
 
 
-def sizes(sweep, arm, settings):
+def sizes(arm, settings):
     """(total and active parameters of the expert layers, and of the host alone)."""
     host, info = host_settings(arm.host), get_task(arm.task).info
     variant = load_variant(find_variant(arm.variant))
     shapes = layer_shapes(host, info)
-    counts = settle(variant, Budget(arm.axis, arm.budget, shapes), {**arm.settings, **settings}).counts
+    counts = settle(variant, Budget(arm.axis or "total", arm.budget, shapes), {**arm.settings, **settings}).counts
     with torch.random.fork_rng(devices=[]):
         own = sum(parameter.numel() for parameter in build_host(host, info).parameters())
     return counts.total, counts.active, own
@@ -36,15 +37,15 @@ def sizes(sweep, arm, settings):
 
 @pytest.mark.parametrize("name", [RECALL, PATHS])
 def test_active_parameters_are_equal_over_experts_and_totals_grow(name):
-    arms = [arm for arm in SWEEPS[name].arm if arm.name.split(",")[0] in ("dense", "top-2")]
+    arms = [arm for arm in ROWS[name] if arm.name.split(",")[0] in ("dense", "top-2")]
     assert {arm.axis for arm in arms} == {"active"}
     budgets = {arm.budget for arm in arms}
     assert len(budgets) == 1
     (amount,) = budgets
     dense, sparse = (next(arm for arm in arms if arm.name.startswith(kind)) for kind in ("dense", "top-2"))
     assert {(arm.host["dim"], arm.host["depth"], arm.host["heads"]) for arm in arms} == {(16, 2, 2)}
-    found = [sizes(SWEEPS[name], dense, {})]
-    found += [sizes(SWEEPS[name], sparse, chosen) for chosen in sparse.combinations(full=True)]
+    found = [sizes(dense, {})]
+    found += [sizes(sparse, chosen) for chosen in sparse.combinations(full=True)]
     for total, active, own in found:
         assert active == pytest.approx(amount, rel=0.01)
         assert own == found[0][2]
@@ -56,9 +57,9 @@ def test_active_parameters_are_equal_over_experts_and_totals_grow(name):
 
 @pytest.mark.parametrize("name", [RECALL, PATHS])
 def test_totals_of_the_whole_model_are_equal_over_widths(name):
-    of_kind = {arm.name.split(",")[0]: arm for arm in SWEEPS[name].arm}
-    narrow = sizes(SWEEPS[name], of_kind["top-2"], {"experts": WIDTHS[16]})
-    wider = [sizes(SWEEPS[name], of_kind[f"width {width}"], {}) for width in sorted(WIDTHS)[1:]]
+    of_kind = {arm.name.split(",")[0]: arm for arm in ROWS[name]}
+    narrow = sizes(of_kind["top-2"], {"experts": WIDTHS[16]})
+    wider = [sizes(of_kind[f"width {width}"], {}) for width in sorted(WIDTHS)[1:]]
     wholes = [total + own for total, _, own in (narrow, *wider)]
     assert wholes == pytest.approx([wholes[0]] * 3, rel=0.01)
 
@@ -66,7 +67,7 @@ def test_totals_of_the_whole_model_are_equal_over_widths(name):
 @pytest.mark.parametrize("name", [RECALL, PATHS])
 def test_arms_of_one_kind_differ_in_nothing_but_the_book(name):
     by_kind = {}
-    for arm in SWEEPS[name].arm:
+    for arm in ROWS[name]:
         by_kind.setdefault(arm.name.split(",")[0], []).append(arm.model_copy(update={"name": "", "task": ""}))
     for arms in by_kind.values():
         assert all(arm == arms[0] for arm in arms)
@@ -78,12 +79,11 @@ def arm(**changes):
 
 
 def plan_of(*arms):
-    given = values(measure=[], arm=list(arms), training={"steps": 4, "batch": 32, "lr": 3e-3})
-    return plan_sweep(Sweep.model_validate(given), full=False, device="cpu")
+    return plan_of_values(values(measure=[], row=list(arms), training=TRAINING | {"steps": 4}))
 
 
 def test_a_budget_of_active_parameters_is_part_of_a_cell():
-    (total,), (active,) = plan_of(arm()).finals, plan_of(arm(axis="active")).finals
+    (total,), (active,) = finals(plan_of(arm())), finals(plan_of(arm(axis="active")))
     assert (total.cell.axis, active.cell.axis) == ("total", "active")
     assert total.cell.identity != active.cell.identity
 
@@ -101,7 +101,7 @@ def test_a_budget_of_active_parameters_is_part_of_a_cell():
 )
 def test_what_cannot_be_is_one_sentence(changes, said):
     given = {name: value for name, value in arm(**changes).items() if value is not None}
-    with pytest.raises(SuiteError, match=r"^suite 'tiny', arm 'book': ") as caught:
+    with pytest.raises(SuiteError, match=r"^suite 'tiny', row 'book': ") as caught:
         plan_of(given)
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -109,17 +109,17 @@ def test_what_cannot_be_is_one_sentence(changes, said):
 
 def test_a_width_has_no_axis(tmp_path):
     given = {name: value for name, value in arm(width=8, axis="active").items() if name != "budget"}
-    with pytest.raises(SuiteError, match="arm 'book' has the axis 'active', which needs a budget"):
-        load_any(str(write(tmp_path / "mine.toml", values(measure=[], arm=[given]))))
+    with pytest.raises(SuiteError, match="row 'book' has the axis 'active', which needs a budget"):
+        load_experiment(str(write(tmp_path / "mine.toml", values(measure=[], row=[given]))))
 
 
 def test_both_tasks_train_and_are_scored(tmp_path):
     arms = [arm(), arm(name="path", task="shortest_path", variant="dense", settings={}, axis="active")]
-    given = values(measure=[], arm=arms, training={"steps": 6, "batch": 32, "lr": 3e-3})
+    given = values(measure=[], row=arms, training=TRAINING | {"steps": 6})
     session = run(write(tmp_path / "tiny.toml", given), tmp_path / "results")
-    assert session.unfinished == []
+    assert session.unfinished == ()
     (plan,) = session.plans
-    book, path = (Store(tmp_path / "results").get(work.cell.identity) for work in plan.finals)
+    book, path = (Store(tmp_path / "results").get(work.cell.identity) for work in finals(plan))
     assert 0 <= book.scores["test_accuracy"] <= 1
     assert book.scores["load_entropy"] > 0
     assert path.reasons["specialization"] == "no experts"

@@ -12,7 +12,7 @@ from moebench.hosts import host_settings, layer_shapes
 from moebench.planning.label import changed_in, label, protocol_of
 from moebench.planning.make import make_plan
 from moebench.planning.plan import Plan
-from moebench.planning.request import Request
+from moebench.planning.request import ask
 from moebench.plugins.find import find_variant
 from moebench.plugins.load import load_variant
 from moebench.protocol import PROTOCOL
@@ -303,13 +303,13 @@ def test_a_backend_or_a_device_that_is_not_there_is_known_before_anything_runs()
 
 
 def test_a_label_says_what_was_changed_and_is_read_back():
-    request = Request(suite="quick", seeds=2, trials=3, micro_batch=16)
-    told = request.protocol()
+    request = ask("quick", seeds=2, trials=3, micro_batch=16).requests[0]
+    told = request.protocol
     assert told == f"{PROTOCOL} (seeds=2, trials=3, micro_batch=16)"
     assert protocol_of(told) == PROTOCOL
     assert label(PROTOCOL, changed_in(told)) == told
-    suite = request.resolved()
-    same = Request(suite="quick", seeds=load_suite("quick").seeds).protocol()
+    suite = request.suite
+    same = ask("quick", seeds=load_suite("quick").seeds).requests[0].protocol
     assert (same, changed_in(same)) == (PROTOCOL, {}), "what is as the suite has it was not changed"
     assert changed_in(told) == {"seeds": suite.seeds, "trials": suite.tuning.trials, "micro_batch": 16}
 

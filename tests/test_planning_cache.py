@@ -12,8 +12,8 @@ import pytest
 import moebench.tasks.download as downloads
 from moebench import machine
 from moebench.planning.cache import KEPT_PLANS, get_plan
-from moebench.planning.estimate import missing_runs
-from moebench.planning.request import Request
+from moebench.planning.estimate import left
+from moebench.planning.request import ask
 from moebench.runs import Store
 from packages import VARIANT
 from plans import ALONE, Records, a_request, a_suite
@@ -191,30 +191,31 @@ def test_a_directory_that_cannot_be_written_keeps_no_plan_and_stops_nobody(tmp_p
 
 
 def test_a_kept_plan_is_read_without_torch(tmp_path):
-    plan = get_plan(Request(suite="quick"), tmp_path)
+    plan = get_plan(ask("quick").requests[0], tmp_path)
     code = (
         "import sys; from pathlib import Path\n"
         "from moebench.planning.cache import get_plan\n"
-        "from moebench.planning.estimate import missing_runs\n"
+        "from moebench.planning.estimate import left\n"
         "from moebench.planning.generations import grown\n"
-        "from moebench.planning.request import Request\n"
+        "from moebench.planning.request import ask\n"
         "from moebench.runs import Store\n"
         f"results = Path({str(tmp_path)!r})\n"
-        "plan = get_plan(Request(suite='quick', variants=('soft_moe',)), results, lambda: sys.exit('made anew'))\n"
+        "plan = get_plan(ask('quick', variants=('soft_moe',)).requests[0], results, lambda: sys.exit('made anew'))\n"
         "plan = grown(plan, Store(results).get)\n"
-        "print(missing_runs(plan, Store(results).get))\n"
+        "print(left(plan, Store(results).get).runs)\n"
         "heavy = {'torch', 'optuna', 'mlflow', 'sklearn', 'timm', 'scipy'} & set(sys.modules)\n"
         "assert not heavy, heavy"
     )
     run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    selected = missing_runs(get_plan(Request(suite="quick", variants=("soft_moe",)), tmp_path), Store(tmp_path).get)
+    again = get_plan(ask("quick", variants=("soft_moe",)).requests[0], tmp_path)
+    selected = left(again, Store(tmp_path).get).runs
     assert int(run.stdout) == selected == 2 * (plan.suite.tuning.trials + plan.suite.seeds) + 1
 
 
 def test_a_later_generation_is_asked_without_torch(tmp_path):
     """So that the board of a suite with a TPE study is read as fast as any."""
     suite = a_suite(**ALONE, tuning={"sampler": "tpe", "generation": 2})
-    plan = get_plan(Request(suite="mine", suite_definition=suite), tmp_path)
+    plan = get_plan(a_request(suite=suite), tmp_path)
     store = Store(tmp_path)
     for record in Records().settle_all(plan).values():
         store.put(record)

@@ -6,9 +6,9 @@ import pytest
 
 from moebench.errors import PluginError, SuiteError, UnknownNameError, UsageError
 from moebench.planning.history import board_request, known_suites, name_of, remember, remembered_extras
-from moebench.planning.request import Request
+from moebench.planning.request import ask
 from moebench.planning.rows import find_spec, resolve_rows
-from moebench.suites.load import find_suites, load_suite
+from moebench.suites.load import find_suites
 from packages import VARIANT, Site, variant
 from plans import a_request, a_suite
 
@@ -172,33 +172,32 @@ def test_an_object_may_not_take_a_name_of_the_suite():
 
 
 def test_changing_seeds_or_trials_changes_the_protocol_string():
-    assert a_request().protocol() == a_request(seeds=2, trials=4).protocol() == "1"
-    assert a_request(seeds=8).protocol() == "1 (seeds=8)"
-    assert a_request(seeds=8, trials=9, micro_batch=4).protocol() == "1 (seeds=8, trials=9, micro_batch=4)"
-    assert (a_request(seeds=8).resolved().seeds, a_request(trials=9).resolved().tuning.trials) == (8, 9)
+    assert a_request().protocol == a_request(seeds=2, trials=4).protocol == "1"
+    assert a_request(seeds=8).protocol == "1 (seeds=8)"
+    assert a_request(seeds=8, trials=9, micro_batch=4).protocol == "1 (seeds=8, trials=9, micro_batch=4)"
+    assert (a_request(seeds=8).suite.seeds, a_request(trials=9).suite.tuning.trials) == (8, 9)
 
 
 @pytest.mark.parametrize(("name", "option"), [("seeds", "seeds"), ("trials", "trials"), ("micro_batch", "micro-batch")])
 @pytest.mark.parametrize("value", [0, -1])
 def test_an_effort_below_one_is_refused(name, option, value):
     with pytest.raises(UsageError, match=f"^--{option} must be at least 1, not {value}"):
-        a_request(**{name: value}).resolved()
+        ask("quick", **{name: value})
 
 
 def test_a_micro_batch_that_the_suite_fixes_is_not_overruled():
-    request = a_request(task=[{"name": "digits", "training": {"micro_batch": 2}}], micro_batch=4)
     with pytest.raises(SuiteError, match="fixes micro_batch for a task; leave --micro-batch out"):
-        request.resolved()
+        a_request(task=[{"name": "digits", "training": {"micro_batch": 2}}], micro_batch=4)
 
 
 def test_the_board_is_asked_for_as_the_suite_last_ran(mine, tmp_path):
     results, data = tmp_path / "results", tmp_path / "data"
     assert remembered_extras(results, "quick") == ()
-    remember(Request(suite="quick", variants=(mine, "soft_moe"), seeds=5, data=data), results)
+    remember(ask("quick", variants=(mine, "soft_moe"), seeds=5, data=data).requests[0], results)
     assert remembered_extras(results, "quick") == (mine,)
     asked = board_request(results, None)
-    assert (asked.suite, asked.variants, asked.extras, asked.seeds, asked.data) == ("quick", (), (mine,), 5, data)
-    remember(Request(suite="standard"), results)
+    assert (asked.suite.name, asked.variants, asked.extras, asked.seeds, asked.data) == ("quick", (), (mine,), 5, data)
+    remember(ask("standard").requests[0], results)
     os.utime(results / "quick" / "latest.json", (1, 1))
     assert known_suites(results) == ["standard", "quick"]
 
@@ -209,13 +208,13 @@ def test_a_suites_file_is_found_again_from_any_directory_and_under_its_own_name(
     results, elsewhere = tmp_path / "results", tmp_path / "elsewhere"
     elsewhere.mkdir()
     monkeypatch.chdir(tmp_path)
-    remember(Request(suite="file.toml"), results)
+    remember(ask("file.toml").requests[0], results)
     assert known_suites(results) == ["other"]
     assert name_of("file.toml") == "other"
     for asked in (None, "other", "file.toml"):
-        assert load_suite(board_request(results, asked).suite).name == "other"
+        assert board_request(results, asked).suite.name == "other"
     monkeypatch.chdir(elsewhere)
-    assert load_suite(board_request(results, "other").suite).name == "other"
+    assert board_request(results, "other").suite.name == "other"
     assert name_of("gone.toml") == "gone", "a file that is gone is known by its own name"
 
 
@@ -242,9 +241,9 @@ def test_a_class_that_a_file_has_not_is_said_before_anything_runs(tmp_path, text
 
 def test_a_variant_that_could_not_be_used_is_no_row_of_later_boards(mine, tmp_path):
     results = tmp_path / "results"
-    remember(Request(suite="quick", variants=(mine,)), results, unusable={mine})
+    remember(ask("quick", variants=(mine,)).requests[0], results, unusable={mine})
     assert remembered_extras(results, "quick") == ()
-    remember(Request(suite="quick", variants=(mine,)), results)
+    remember(ask("quick", variants=(mine,)).requests[0], results)
     assert remembered_extras(results, "quick") == (mine,)
-    remember(Request(suite="quick", extras=(mine,)), results, unusable={mine})
+    remember(ask("quick", extras=(mine,)).requests[0], results, unusable={mine})
     assert remembered_extras(results, "quick") == (mine,), "it has results of better days"

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from moebench.planning.estimate import LATENCY_SECONDS, missing_latency, missing_runs, tally
+from moebench.planning.estimate import LATENCY_SECONDS, left, tally
 from moebench.planning.generations import grown
 from moebench.planning.latency import finalist, latency_cells
 from moebench.tasks import get_task
@@ -101,23 +101,23 @@ def test_finals_are_there_when_all_of_them_are_settled(plan, records):
 
 
 def test_the_work_is_every_trial_and_the_finals_that_are_decided(plan, records):
-    assert [work.label for work in plan.work(records)][:5] == [
+    assert [work.label for work in plan.works(records)][:5] == [
         *(f"dense digits trial {index}" for index in range(4)),
         "soft_moe digits trial 0",
     ]
-    assert len(list(plan.work(records))) == 8
+    assert len(list(plan.works(records))) == 8
     settle_trials(records, group_of(plan, "soft_moe"), [(0.9, 0.1)] * 4)
-    work = list(plan.work(records))
+    work = list(plan.works(records))
     assert [each.label for each in work[8:]] == ["soft_moe digits final 0", "soft_moe digits final 1"]
     assert {(each.row, each.spec) for each in work} == {("dense", "dense"), ("soft_moe", "soft_moe")}
 
 
 def test_rows_that_are_not_selected_or_cannot_run_are_no_work(records):
     plan = a_plan(["soft_moe"], **{**PAIR, "variants": ["dense", "soft_moe", "random_router"], "space": {}})
-    assert {work.row for work in plan.work(records)} == {"dense", "soft_moe"}
+    assert {work.row for work in plan.works(records)} == {"dense", "soft_moe"}
     assert plan.expected_runs() == 2 * 6
     small = a_plan(budgets=[3_000], **{**PAIR, "space": {}})
-    assert {work.row for work in small.work(records)} == {"dense"}
+    assert {work.row for work in small.works(records)} == {"dense"}
 
 
 def test_latency_waits_for_finals_and_a_new_row_makes_a_new_session_of_all(plan, records):
@@ -164,15 +164,15 @@ def test_rows_that_share_their_runs_are_timed_once(records):
 
 
 def test_nothing_done_is_all_missing_and_all_done_is_nothing(plan, records):
-    assert missing_runs(plan, records) == 2 * (4 + 2) + 1
+    assert left(plan, records).runs == 2 * (4 + 2) + 1
     assert all(t.guessed and t.seconds > 0 for t in tally(plan, records))
     records.settle_all(plan)
-    assert missing_latency(plan, records) == missing_runs(plan, records) == 1
+    rest = left(plan, records)
+    assert (rest.runs, rest.seconds, rest.alone) == (1, 0, LATENCY_SECONDS)
     for cell in latency_cells(plan, records):
         records.settle(cell)
-    assert missing_runs(plan, records) == 0
+    assert left(plan, records).runs == 0
     assert sum(t.seconds for t in tally(plan, records)) == 0
-    assert LATENCY_SECONDS > 0
 
 
 def test_the_time_to_go_is_that_of_runs_like_them(plan, records):

@@ -8,9 +8,8 @@ import tomllib
 import pytest
 
 from moebench.errors import SuiteError, UnknownNameError
-from moebench.suites import Suite, find_suites, load_suite
+from moebench.suites import find_suites, load_experiment, load_suite
 from moebench.suites.load import parse_suite
-from moebench.sweeps.load import load_any
 
 QUICK = tomllib.loads(find_suites()["quick"].read_text())
 
@@ -40,11 +39,11 @@ def complaint(path, value):
 
 @pytest.mark.parametrize("name", find_suites())
 def test_every_suite_that_comes_along_validates(name):
-    suite = load_any(name)
-    assert suite.name == name
-    assert suite.title
-    if isinstance(suite, Suite):
-        assert "dense" in suite.variants
+    experiment = load_experiment(name)
+    assert experiment.name == name
+    assert experiment.title
+    for suite in experiment.suites:
+        assert suite.tuning is None or "dense" in suite.variants
 
 
 def test_quick_is_what_the_readme_promises():
@@ -61,8 +60,11 @@ def test_quick_is_what_the_readme_promises():
     [
         ("titel", "A board", "unknown key 'titel'; did you mean 'title'?"),
         ("title", None, "the key 'title' is missing."),
-        ("zzz", 1, "unknown key 'zzz'; known: axis, budgets, host, latency, name, reference, seeds, space, task, "
-                   "title, training, tuning, variants."),
+        ("budgets", None, "the key 'budgets' is missing."),
+        ("tuning", None, "the key 'tuning' is missing."),
+        ("training.lr", 0.1, "training.lr is for rows of fixed settings, of which there are none; see [tuning]."),
+        ("zzz", 1, "unknown key 'zzz'; known: axis, budgets, full_seeds, host, latency, measure, name, reference, row, "
+                   "seeds, space, study, task, title, training, tuning, variants."),
         ("host.dimm", 64, "unknown key 'host.dimm'; did you mean 'dim'?"),
         ("training.step", 10, "unknown key 'training.step'; did you mean 'steps'?"),
         ("tuning.trails", 10, "unknown key 'tuning.trails'; did you mean 'trials'?"),
@@ -220,8 +222,8 @@ def test_a_file_that_is_not_toml(tmp_path, content):
 
 def test_reading_suites_pays_for_no_heavy_library():
     code = (
-        "import sys; from moebench.suites import find_suites; from moebench.sweeps.load import load_any\n"
-        "[load_any(name) for name in find_suites()]\n"
+        "import sys; from moebench.suites import find_suites, load_experiment\n"
+        "[load_experiment(name) for name in find_suites()]\n"
         "heavy = {'torch', 'numpy', 'optuna', 'mlflow', 'sklearn', 'timm'} & set(sys.modules)\n"
         "assert not heavy, heavy"
     )

@@ -51,22 +51,22 @@ def test_a_suite_can_be_watched_while_it_runs(tmp_path, monkeypatch):
     store = Store(results)
     first, second = plan.groups
     put_trials(store, first)  # an earlier run's, which was never written
-    with Follower(results, plan, enabled=True) as follower:
+    with Follower(results, [plan], enabled=True) as follower:
         for record in put_trials(store, second):
-            follower.record(None, record)
+            follower.record(record)
         follower.settle()
         seen, _ = runs_of(results)
         assert {"dense digits trial 1", "soft_moe digits trial 1"} <= set(seen)
         assert seen["soft_moe digits"].info.status == "RUNNING"
         for record in put_finals(store, second):
-            follower.record(None, record)
+            follower.record(record)
         follower.settle()
         seen, _ = runs_of(results)
         assert seen["soft_moe digits seed 1"].info.status == "FINISHED", "what came last was not waited for"
         for record in (*put_finals(store, first), *put_latency(store, plan)):
-            follower.record(None, record)
+            follower.record(record)
         put_board(results / "tiny")
-        follower.finish(plan, store, results / "tiny")
+        follower.finish([plan], store, None)
     assert follower.problems == ()
     seen, experiment = runs_of(results)
     assert len(seen) == 12
@@ -83,13 +83,13 @@ def test_a_suite_that_is_stopped_lets_the_process_finish_what_it_was_told(tmp_pa
     monkeypatch.setattr(sys, "executable", str(program))
     plan = make_plan()
     record = put_trials(Store(tmp_path), plan.groups[0])[0]
-    with contextlib.suppress(KeyboardInterrupt), Follower(tmp_path, plan, enabled=True) as follower:
-        follower.record(None, record)
+    with contextlib.suppress(KeyboardInterrupt), Follower(tmp_path, [plan], enabled=True) as follower:
+        follower.record(record)
         raise KeyboardInterrupt
     until((tmp_path / "ended").exists)
     lines = [json.loads(line) for line in (tmp_path / "heard").read_text(encoding="utf-8").splitlines()]
     as_sent = json.loads(json.dumps(plan.to_json()))
-    assert lines == [{"results": str(tmp_path), "plan": as_sent}, {"identity": record.identity}]
+    assert lines == [{"results": str(tmp_path), "plans": [as_sent]}, {"identity": record.identity}]
 
 
 def test_a_study_that_nobody_works_on_any_more_is_not_shown_as_running(tmp_path):
@@ -102,11 +102,11 @@ def test_a_study_that_nobody_works_on_any_more_is_not_shown_as_running(tmp_path)
 def test_finish_starts_a_process_only_if_something_is_missing(tmp_path, monkeypatch):
     plan, store = make_plan(), Store(tmp_path)
     monkeypatch.setattr(sys, "executable", str(tmp_path / "no such program"))
-    follower = Follower(tmp_path, plan, enabled=False)
-    follower.finish(plan, store, tmp_path / "tiny")
+    follower = Follower(tmp_path, [plan], enabled=False)
+    follower.finish([plan], store, None)
     assert follower.problems == ()
     put_trials(store, plan.groups[0])
-    follower.finish(plan, store, tmp_path / "tiny")
+    follower.finish([plan], store, None)
     assert_matches(LATER, follower.problems[0])
 
 
@@ -134,7 +134,7 @@ def test_a_store_out_of_reach_is_one_sentence(tmp_path, monkeypatch):
 def follow_here(results, plan, *lines):
     """What the process does, done in this one: its exit status and its answers."""
     answers = []
-    sent = [{"results": str(results), "plan": plan.to_json()}, *lines]
+    sent = [{"results": str(results), "plans": [plan.to_json()]}, *lines]
     status = run(io.StringIO("".join(json.dumps(line) + "\n" for line in sent)), answers.append)
     return status, answers
 
@@ -148,7 +148,7 @@ def until(holds):
 
 def test_a_second_writer_leaves_the_first_alone(tmp_path):
     plan = make_plan()
-    writer = Writer(tmp_path, plan)
+    writer = Writer(tmp_path, [plan])
     with writing(tmp_path):
         writer.start()
         assert writer.flush(60), "nothing is being written, so nobody need wait"
@@ -161,7 +161,7 @@ def test_a_second_writer_leaves_the_first_alone(tmp_path):
 def test_a_second_writer_takes_its_turn_when_the_first_ends(tmp_path):
     results, plan = ready_results(tmp_path / "results"), make_plan()
     store = Store(results)
-    writer = Writer(results, plan)
+    writer = Writer(results, [plan])
     with writing(results):
         writer.start()
         put_trials(store, plan.groups[0])
@@ -174,7 +174,7 @@ def test_a_second_writer_takes_its_turn_when_the_first_ends(tmp_path):
 
 def test_a_process_that_does_not_listen_keeps_nobody_waiting(tmp_path, monkeypatch):
     monkeypatch.setattr(writer_module, "STOP_SECONDS", 0.1)
-    writer = Writer(tmp_path, make_plan())
+    writer = Writer(tmp_path, [make_plan()])
     writer.start()
     os.kill(writer.pid, signal.SIGSTOP)
     began = time.monotonic()
@@ -189,7 +189,7 @@ def test_a_process_that_does_not_listen_keeps_nobody_waiting(tmp_path, monkeypat
 
 
 def test_a_process_that_dies_says_where_its_words_are(tmp_path):
-    writer = Writer(tmp_path, make_plan())
+    writer = Writer(tmp_path, [make_plan()])
     writer.start()
     os.kill(writer.pid, signal.SIGKILL)
     assert not writer.flush(60)
@@ -203,7 +203,7 @@ def test_a_process_that_dies_says_where_its_words_are(tmp_path):
 
 def test_a_directory_that_cannot_be_written_to_is_one_sentence(tmp_path):
     (tmp_path / ".mlflow").write_text("a file where a folder should be", encoding="utf-8")
-    writer = Writer(tmp_path, make_plan())
+    writer = Writer(tmp_path, [make_plan()])
     writer.start()
     writer.record("0123456789abcdef0123")
     assert not writer.flush(1)

@@ -312,15 +312,14 @@ def test_a_suite_whose_batches_cannot_be_shared_is_refused_before_it_starts(tmp_
     assert not (tmp_path / "results").exists()
 
 
-def test_a_sweep_takes_no_ranks(tmp_path):
+def test_fixed_rows_take_no_ranks(tmp_path):
     from moebench.execution.progress import Quiet
-    from moebench.planning.request import Request
-    from moebench.session import How
-    from moebench.session.sweep import run_sweeps
+    from moebench.planning.request import ask
+    from moebench.session import How, run_experiment
 
     how = How(results=tmp_path / "results", ranks=2)
     with pytest.raises(UsageError, match="leave --ranks out"):
-        run_sweeps(Request(suite="paper"), how, Quiet(), full=False, on_part=lambda plan, workers: None)
+        run_experiment(ask("paper"), how, Quiet())
 
 
 def test_fewer_runs_of_several_ranks_fit(monkeypatch):

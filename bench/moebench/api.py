@@ -45,8 +45,9 @@ def run(
     from rich.console import Console
 
     from moebench.execution.progress import choose_progress
-    from moebench.planning.request import Request
-    from moebench.session import How, run_suite
+    from moebench.planning.request import ask
+    from moebench.session import How, run_experiment
+    from moebench.suites import load_experiment
 
     variants = (variants,) if isinstance(variants, str) else variants
     counts = {"seeds": seeds, "trials": trials, "micro_batch": micro_batch, "workers": workers}
@@ -54,8 +55,10 @@ def run(
         if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
             raise UsageError(f"{name} must be a whole number of at least 1, not {value!r}.")
     objects = _objects(variants)
-    request = Request(
-        suite=suite,
+    experiment = load_experiment(suite)
+    experiment.ranked()
+    asked = ask(
+        experiment,
         variants=(*(spec for spec in variants if isinstance(spec, str)), *objects),
         seeds=seeds,
         trials=trials,
@@ -66,7 +69,7 @@ def run(
     )
     how = How(results=Path(results), executor=executor, workers=workers, mlflow=mlflow, save_weights=save_weights)
     progress = choose_progress(Console(stderr=True), quiet=quiet)
-    return run_suite(request, how, progress, objects=objects).board
+    return run_experiment(asked, how, progress, objects=objects).board
 
 
 def check(*variants: str | Variant | type) -> list[Report]:

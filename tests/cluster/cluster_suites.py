@@ -13,9 +13,9 @@ from moebench.execution.executors.base import Ended
 from moebench.execution.job import Job
 from moebench.execution.progress import Quiet
 from moebench.planning.make import make_plan
-from moebench.planning.request import Request
+from moebench.planning.request import ask
 from moebench.runs import Store
-from moebench.session import How, Session, run_suite
+from moebench.session import How, Session, run_experiment
 from tiny import write_plugin, write_suite
 
 
@@ -44,7 +44,7 @@ def run_on(executor: str, suite: str, results: Path, *, variants: tuple[str, ...
         mlflow=False,
         checkpoint_seconds=3600.0,
     )
-    return run_suite(Request(suite=suite, variants=variants, seeds=1), how, Quiet())
+    return run_experiment(ask(suite, variants=variants, seeds=1), how, Quiet())
 
 
 def found(results: Path) -> dict[str, Any]:
@@ -83,7 +83,7 @@ def write_slow(folder: Path, *, steps: int) -> tuple[str, str]:
 def slow_jobs(folder: Path, results: Path, *, steps: int) -> list[Job]:
     """The two trials of such a row."""
     suite, spec = write_slow(folder, steps=steps)
-    plan = make_plan(Request(suite=suite, variants=(spec,)))
+    plan = make_plan(ask(suite, variants=(spec,)).requests[0])
     return [
         Job(
             cell=work.cell,

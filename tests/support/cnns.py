@@ -9,7 +9,7 @@ import numpy as np
 
 import papers
 from moebench.reports.evidence import Evidence, Part, Run, kept, slim
-from moebench.sweeps.load import load_parts
+from moebench.suites import load_experiment
 from moestudies.cnn.arms import CONSTRAINTS, HARD, PLAIN, PLAIN_ACTIVE
 
 EXPERTS = 4
@@ -51,19 +51,19 @@ def evidence(
     *, full: bool = False, seeds: int | None = None, change: Change = as_they_are, leave_out: str = ""
 ) -> Evidence:
     """Every run of the suite done but those of arms that begin with ``leave_out``."""
-    _, (sweep,) = load_parts("cnn")
-    count = seeds or (sweep.full_seeds if full else sweep.seeds)
+    (suite,) = load_experiment("cnn").suites
+    count = seeds or (suite.full_seeds if full else suite.seeds)
     runs = []
-    for arm in sweep.arm:
+    for arm in papers.rows_of(suite):
         if leave_out and arm.name.startswith(leave_out):
             continue
         what = arm.name.partition(" ")[2]
         for index in range(count):
             for settings in arm.combinations(full=full):
-                for kind in ("final", *arm.measures):
+                for kind in ("final", *papers.kinds_of(suite, arm.name)):
                     scores, arrays = (final(what, index), {}) if kind == "final" else fixed(what, index)
                     change(kind, arm.name, index, scores)
                     made = papers.record(papers.cell(arm, settings, index, kind), scores, papers.counts(arm, EXPERTS))
                     runs.append(Run(arm.name, index, slim(made), kept(arrays) if index == 0 else {}))
     missing = () if runs else (("some run", "not run", ""),)
-    return Evidence("cnn", sweep.title, (Part(sweep, full, count, tuple(runs), missing),))
+    return Evidence("cnn", suite.title, (Part(suite, full, count, tuple(runs), missing),))

@@ -8,7 +8,7 @@ from typing import Any
 import papers
 from moebench.reports.evidence import Evidence, Part, Run, slim
 from moebench.runs import Cell
-from moebench.sweeps.load import load_parts
+from moebench.suites import load_experiment
 from moestudies.compress.arms import (
     ALL,
     EXPERTS,
@@ -69,17 +69,17 @@ def timed(takes: dict[str, Any], index: int) -> dict[str, Any]:
 
 def evidence(*, seeds: int | None = None, change: Change = as_they_are, leave_out: str = "") -> Evidence:
     """Every run of the suite done but those of methods, or arms, of the name ``leave_out``."""
-    _, (sweep,) = load_parts("compress")
-    count, measures = seeds or sweep.seeds, {each.name: each for each in sweep.measure}
+    (suite,) = load_experiment("compress").suites
+    count = seeds or suite.seeds
     runs = []
-    for arm in sweep.arm:
+    for arm in papers.rows_of(suite):
         for index in range(count):
             if arm.name != leave_out:
                 scores: dict[str, Any] = {"test_accuracy": SMALL + papers.EXTRA[index % 5] / 7}
                 change(arm.name, 0, index, scores)
                 made = papers.record(papers.cell(arm, {}, index, "final"), scores, papers.counts(arm, EXPERTS))
                 runs.append(Run(arm.name, index, slim(made)))
-            for measure in (measures[name] for name in arm.measures):
+            for measure in (each for each in suite.measure if arm.name in each.rows):
                 takes = dict(measure.takes)
                 if measure.kind == "compressed_cost":
                     name, keep, scores = "cost", 0, timed(takes, index)
@@ -92,4 +92,4 @@ def evidence(*, seeds: int | None = None, change: Change = as_they_are, leave_ou
                 cell = papers.cell(arm, {}, index, measure.kind)
                 cell = Cell(**(cell.to_json() | {"session": {**cell.session, "takes": takes}}))
                 runs.append(Run(arm.name, index, slim(papers.record(cell, scores))))
-    return Evidence("compress", sweep.title, (Part(sweep, False, count, tuple(runs)),))
+    return Evidence("compress", suite.title, (Part(suite, False, count, tuple(runs)),))

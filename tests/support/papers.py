@@ -1,4 +1,4 @@
-"""Evidence made by hand: the paper's sweeps with records whose scores a function of the test's own gives."""
+"""Evidence made by hand: the paper's suites with records whose scores a function of the test's own gives."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 
 from moebench.reports.evidence import Evidence, Part, Run, kept, slim
 from moebench.runs import Cell, Record
-from moebench.suites.sweep import Arm, Sweep
-from moebench.sweeps.load import load_parts
+from moebench.suites import load_experiment
+from moebench.suites.schema import Row, Suite
 
 Scores = dict[str, float | None]
 MACHINE = "cpu (a test's processor)"
@@ -21,7 +21,7 @@ EXTRA = {0: 0.0, 1: 0.004, 2: -0.003, 3: 0.001, 4: -0.002}
 SCALES = [10**exponent for exponent in (-1, 0, 1, 2, 3, 4)]
 
 
-def cell(arm: Arm, settings: dict[str, Any], index: int, measure: str) -> Cell:
+def cell(arm: Row, settings: dict[str, Any], index: int, measure: str) -> Cell:
     final = Cell(
         kind="final",
         protocol="1",
@@ -68,7 +68,7 @@ def record(of: Cell, scores: Scores, counts: dict[str, Any] | None = None) -> Re
     )
 
 
-def counts(arm: Arm, experts: int) -> dict[str, Any]:
+def counts(arm: Row, experts: int) -> dict[str, Any]:
     total = 402_432 + experts
     dim = arm.host.get("dim", 196)
     layer = {"dim": dim, "out_dim": dim, "tokens": 4}
@@ -185,28 +185,40 @@ def evidence(
     leave_out: str = "",
 ) -> Evidence:
     """The whole series, or one part, every run done. ``leave_out``: a part that has not run."""
-    series, sweeps = load_parts(name)
-    title = series.title if series else sweeps[0].title
+    experiment = load_experiment(name)
     parts = []
-    for sweep in sweeps:
-        count = seeds or (sweep.full_seeds if full else sweep.seeds)
-        runs = tuple(_runs(sweep, full, count, change)) if sweep.name != leave_out else ()
+    for suite in experiment.suites:
+        count = seeds or (suite.full_seeds if full else suite.seeds)
+        runs = tuple(_runs(suite, full, count, change)) if suite.name != leave_out else ()
         missing = () if runs else (("some run", "not run", ""),)
-        parts.append(Part(sweep, full, count, runs, missing))
-    return Evidence(name, title, tuple(parts))
+        parts.append(Part(suite, full, count, runs, missing))
+    return Evidence(name, experiment.title, tuple(parts))
 
 
-def _runs(sweep: Sweep, full: bool, seeds: int, change: Change):
-    kinds = {measure.name: measure.kind for measure in sweep.measure}
-    for arm in sweep.arm:
+def rows_of(suite: Suite) -> list[Row]:
+    """The fixed rows, each with its task and its whole host."""
+    return [
+        row.model_copy(update={"task": entry.name, "host": suite.host_of(entry, row)})
+        for row in suite.row
+        for entry in suite.entries_of(row)
+    ]
+
+
+def kinds_of(suite: Suite, row: str) -> list[str]:
+    """What is measured of a row."""
+    return [measure.kind for measure in suite.measure if measure.rows is None or row in measure.rows]
+
+
+def _runs(suite: Suite, full: bool, seeds: int, change: Change):
+    for arm in rows_of(suite):
         for index in range(seeds):
             for settings in arm.combinations(full=full):
                 experts = {**arm.settings, **settings}.get("experts", 1)
-                for kind in [*(["final"] if arm.trained else []), *(kinds[name] for name in arm.measures)]:
-                    yield _run(sweep.name, arm, settings, experts, index, kind, change)
+                for kind in [*(["final"] if arm.trained else []), *kinds_of(suite, arm.name)]:
+                    yield _run(suite.name, arm, settings, experts, index, kind, change)
 
 
-def _run(part: str, arm: Arm, settings: dict[str, Any], experts: int, index: int, kind: str, change: Change) -> Run:
+def _run(part: str, arm: Row, settings: dict[str, Any], experts: int, index: int, kind: str, change: Change) -> Run:
     arrays: dict[str, Any] = {}
     if kind == "gaps":
         scores, arrays = gap(arm.name, experts)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 
 from moebench.planning.make import make_plan
-from moebench.planning.request import Request
+from moebench.planning.request import Request, request_for
 from moebench.runs import Record
 from moebench.suites.load import parse_suite
 
@@ -45,9 +45,9 @@ def a_suite(**changes):
 
 def a_request(chosen=(), /, *, suite=None, **changes):
     """``chosen`` are the rows to run; ``changes`` those of the request, else those of the suite."""
-    fields = set(Request.__dataclass_fields__) - {"variants", "suite"}
+    fields = set(Request.__dataclass_fields__) - {"variants", "suite", "protocol", "named"}
     asked = {name: changes.pop(name) for name in tuple(changes) if name in fields}
-    return Request(suite="mine", variants=tuple(chosen), suite_definition=suite or a_suite(**changes), **asked)
+    return request_for(suite or a_suite(**changes), variants=tuple(chosen), **asked)
 
 
 def a_plan(chosen=(), /, objects=None, **changes):

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from moebench.execution.executors import Limits
 from moebench.execution.progress import Quiet
-from moebench.planning.request import Request
-from moebench.session import How, Session, run_suite
+from moebench.planning.request import ask
+from moebench.session import How, Session, run_experiment
 
 SUITE = """
 title = "A few steps"
@@ -113,4 +113,4 @@ def run_tiny(
         checkpoint_seconds=checkpoint_seconds,
         ranks=ranks,
     )
-    return run_suite(Request(suite=suite, **request), how, Quiet())  # type: ignore[arg-type]
+    return run_experiment(ask(suite, **request), how, Quiet())  # type: ignore[arg-type]

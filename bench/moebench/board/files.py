@@ -12,13 +12,11 @@ from moebench.board.data import to_csv, to_json
 from moebench.board.markdown import to_markdown
 from moebench.board.model import Board
 from moebench.board.page import to_html
-from moebench.errors import ResultsError
 from moebench.planning.cache import get_plan
 from moebench.planning.generations import grown
-from moebench.planning.history import board_request, known_suites, name_of
+from moebench.planning.history import board_request
 from moebench.runs import Store
 from moebench.runs.store import write_atomic
-from moebench.suites import load_suite
 
 TEXTS: Mapping[str, Callable[[Board], str]] = {"json": to_json, "md": to_markdown, "html": to_html, "csv": to_csv}
 """What makes the text of each format of files, by name."""
@@ -32,9 +30,6 @@ def read_board(store: Store, suite: str | None, seeds: int | None = None, trials
     ``seeds`` and ``trials`` instead of those it last ran with. Afterwards ``store.damaged`` lists the records that
     could not be read. :class:`ResultsError` where the suite has not run.
     """
-    if suite is not None and name_of(suite) not in known_suites(store.root):
-        load_suite(suite)  # a name that no suite has gets its own sentence
-        raise ResultsError(f"suite '{suite}' has not run into '{store.root}' yet; run it with `moebench run {suite}`.")
     request = board_request(store.root, suite, seeds, trials)
     plan = get_plan(request, store.root)
     return build_board(grown(plan, store.get), store.get, partial(store.finals_of, plan.suite.name))

@@ -85,7 +85,7 @@ def _task_result(plan: Plan, evidence: Evidence, study: Study, clock: Clock) -> 
         specialization=special,
         specialization_reason=special_reason,
         scores=estimates.scores_beside(study),
-        tuning=estimates.tuning(study, plan.suite.tuning.sampler),
+        tuning=estimates.tuning(study, plan.suite.tuned.sampler),
         counts=estimates.counts(study),
         latency=timing,
         latency_reason=timing_reason,

@@ -13,7 +13,6 @@ from moebench.planning.plan import Plan
 from moebench.runs import Record
 from moebench.statistics import mean_interval
 from moebench.suites import TaskEntry
-from moebench.suites.schema import Training
 from moebench.tasks import TASKS, get_task
 
 COMPARED = (
@@ -124,8 +123,8 @@ def _note(plan: Plan, entry: TaskEntry) -> TaskNote:
 
 def _shared(plan: Plan, entry: TaskEntry) -> dict[str, Any]:
     """From the plan's cells; from the suite where no row could be planned."""
-    training = Training.model_validate(plan.suite.training.model_dump() | entry.training)
-    values: dict[str, Any] = training.model_dump(mode="json") | {"host": plan.suite.host | entry.host}
+    training = plan.suite.training_of(entry).model_dump(mode="json")
+    values: dict[str, Any] = training | {"host": plan.suite.host_of(entry)}
     for group in plan.groups:
         if group.task == entry.name:
             values |= group.template

@@ -40,16 +40,15 @@ def suites(load: bool) -> Table:
 
 
 def _tasks_and_effort(values: dict[str, Any]) -> tuple[str, str]:
-    """Of a suite that ranks, of a sweep, or of a series of sweeps."""
+    """Of a suite, or of a series of them."""
     if "parts" in values:
         return "", f"runs {', '.join(values['parts'])}"
-    if "arm" in values:
-        tasks = dict.fromkeys(arm["task"] for arm in values["arm"])
-        few, many = values["seeds"], values["full_seeds"]
-        more = f" ({many} with --full)" if many != few else ""
-        return ", ".join(tasks), f"no tuning, {few} seed{'s' * (few > 1)}{more}"
-    tasks = dict.fromkeys(task["name"] for task in values["task"])
-    return ", ".join(tasks), f"{values['tuning']['trials']} trials, {values.get('seeds', 3)} seeds"
+    named = [*(task["name"] for task in values.get("task", ())), *(row.get("task") for row in values.get("row", ()))]
+    few = values.get("seeds", 3)
+    many = values.get("full_seeds", few)
+    seeds = f"{few} seed{'s' * (few > 1)}{f' ({many} with --full)' if many != few else ''}"
+    effort = f"{values['tuning']['trials']} trials" if "tuning" in values else "no tuning"
+    return ", ".join(dict.fromkeys(filter(None, named))), f"{effort}, {seeds}"
 
 
 def tasks(load: bool) -> Table:

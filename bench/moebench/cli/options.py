@@ -76,11 +76,3 @@ def full_option(command: F) -> F:
     """``--full``."""
     help = "The full form of a suite that has a reduced one: more seeds, more values."
     return click.option("--full", is_flag=True, help=help)(command)
-
-
-def check_full(suite: str, full: bool) -> None:
-    """:class:`UsageError` where a suite that ranks is asked for its full form."""
-    if full:
-        from moebench.errors import UsageError
-
-        raise UsageError(f"suite '{suite}' has one form only; leave --full out.")

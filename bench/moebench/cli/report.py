@@ -43,17 +43,19 @@ def command(
     It is made from the records there are: parts that have not run are named as missing.
     """
     from moebench.errors import UsageError
-    from moebench.reports.write import check_report, write_report
+    from moebench.planning.request import ask
+    from moebench.reports.write import check_report, plan_parts, write_report
+    from moebench.suites import load_experiment
 
-    check_report(suite)
+    experiment = load_experiment(suite)
+    check_report(experiment)
     if packs is None:
-        from moebench.reports.planned import plan_parts
-
-        page = write_report(suite, plan_parts(suite, full, seeds, device, data), results, out)
+        asked = ask(experiment, full=full, seeds=seeds, device=device, data=data)
+        page = write_report(experiment, plan_parts(asked, results), results, out)
     else:
         given = {"--full": full, "--seeds": seeds, "--device": device, "--data": data}
         wrong = next((option for option, value in given.items() if value), None)
         if wrong:
             raise UsageError(f"packs say themselves what they hold; leave {wrong} out.")
-        page = write_report(suite, packs, results, out)
+        page = write_report(experiment, packs, results, out)
     click.echo(page)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,44 +12,56 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from moebench.board import Measure
+from moebench.board.numbers import with_interval
 from moebench.board.words import counted
 from moebench.execution.executors.local import local_workers
 from moebench.execution.run_plan import Records
-from moebench.planning.estimate import LATENCY_SECONDS, missing_latency, missing_runs, tally
-from moebench.planning.plan import Plan
-from moebench.runs import Store
+from moebench.planning.estimate import left, tally
+from moebench.planning.plan import Lookup, Plan
+from moebench.runs import Store, is_settled
+from moebench.statistics import mean_interval
+from moebench.tasks import get_task
 
 if TYPE_CHECKING:
     from moebench.session import Session
 
 
 def heading(plan: Plan, workers: int) -> str:
-    """One line: suite, protocol, tasks, budget, axis and device."""
+    """One line: what is run, and where."""
     suite = plan.suite
+    where = f"{plan.device['name']}, {workers} worker{'s' * (workers > 1)}"
+    if not plan.rows:
+        form = "full form" if plan.full else "reduced form"
+        runs = sum(work.trained for work in plan.fixed)
+        return f"{suite.name}  {form}: {runs} training runs, {plan.expected_measures()} measures  {where}"
     budgets = ", ".join(f"{budget:,}" for budget in suite.budgets)
     threads = suite.training.threads
-    plural = "s" * (threads > 1)
     return (
         f"{suite.name}  protocol {plan.protocol}  {', '.join(suite.task_names)}  {budgets} {counted(suite.axis)}  "
-        f"{plan.device['name']}, {workers} worker{'s' * (workers > 1)} x {threads} thread{plural}"
+        f"{where} x {threads} thread{'s' * (threads > 1)}"
     )
 
 
 def amounts(plan: Plan, results: Path, workers: int) -> str:
     """One line: rows, runs, how many of them are cached, and about how long the rest takes."""
-    lookup = Records(Store(results))
-    groups = tally(plan, lookup)
-    trials, finals = sum(t.trials[0] for t in groups), sum(t.finals[0] for t in groups)
-    sessions = len(plan.suite.task) * len(plan.suite.budgets)
-    missing = missing_runs(plan, lookup)
-    seconds = sum(t.seconds for t in groups) / workers + missing_latency(plan, lookup) * LATENCY_SECONDS
-    rough = " (a rough guess)" if any(t.guessed and t.seconds for t in groups) else ""
-    time = f", about {duration(seconds)}{rough}" if missing else ""
-    cached = trials + finals + sessions - missing
-    return (
-        f"{rows_said(plan)}: {trials} trials, {finals} finals, "
-        f"{sessions} latency session{'s' * (sessions > 1)}   {cached} cached, {missing} to run{time}"
-    )
+    rest = left(plan, Records(Store(results)))
+    cached = f"{plan.expected_runs() + plan.sessions - rest.runs} cached, {rest.runs} to run"
+    rough = " (a rough guess)" if rest.guessed else ""
+    without = f", without {rest.unseen} measures of a kind that has not run yet" if rest.unseen else ""
+    time = f", about {duration(rest.on(workers))}{rough}{without}" if rest.runs else ""
+    if not plan.rows:
+        return cached + time
+    groups = plan.selected_groups()
+    kinds = {
+        "trial": sum(len(group.shared) for group in groups),
+        "final": sum(len(group.final_seeds) for group in groups),
+        "fixed run": sum(work.trained for work in plan.fixed),
+        "measure": plan.expected_measures(),
+        "latency session": plan.sessions,
+    }
+    planned = [f"{n} {kind}{'s' * (n != 1)}" for kind, n in kinds.items() if n or kind in ("trial", "final")]
+    return f"{rows_said(plan)}: {', '.join(planned)}   {cached}{time}"
 
 
 def rows_said(plan: Plan) -> str:
@@ -79,10 +92,24 @@ def opening(console: Console) -> Callable[[Plan, int, Path], None]:
     return say
 
 
-def plan_table(plan: Plan, results: Path) -> RenderableType:
-    """The plan as a table: a row for each study, what is cached and what is missing."""
-    lookup = Records(Store(results))
-    workers = local_workers(None, plan.suite.training.threads, plan.device["torch"])
+def plan_tables(plans: Sequence[Plan], results: Path) -> Iterator[RenderableType]:
+    """For each suite what is cached and what is missing, and how long the rest takes."""
+    lookup, planned, seconds = Records(Store(results)), set[str](), 0.0
+    for plan in plans:
+        workers = local_workers(None, plan.suite.training.threads, plan.device["torch"])
+        seconds += left(plan, lookup, planned).on(workers)
+        planned |= {work.cell.identity for work in plan.works(lookup)}
+        tables = [_studies(plan, lookup)] if plan.groups else []
+        tables += [_fixed(plan, lookup)] if plan.fixed or plan.measures else []
+        cannot = [Text.assemble((f"{row}  ", "bold"), (reason, "red")) for row, reason in problems(plan)]
+        head = Text(heading(plan, workers), style="bold")
+        yield Group(head, Text(amounts(plan, results, workers)), *tables, *cannot)
+    if len(plans) > 1 and seconds:
+        yield Text(f"{len(plans)} parts: about {duration(seconds)} in all", style="bold")
+
+
+def _studies(plan: Plan, lookup: Lookup) -> Table:
+    """A row for each study."""
     table = Table(box=None, pad_edge=False)
     for name in ("row", "task"):
         table.add_column(name)
@@ -91,8 +118,26 @@ def plan_table(plan: Plan, results: Path) -> RenderableType:
     for t in tally(plan, lookup):
         time = duration(t.seconds) if t.seconds else "-"
         table.add_row(Text(t.group.row), t.group.task, f"{t.group.amount:,}", _of(t.trials), _of(t.finals), time)
-    cannot = [Text.assemble((f"{row}  ", "bold"), (reason, "red")) for row, reason in problems(plan)]
-    return Group(Text(heading(plan, workers), style="bold"), Text(amounts(plan, results, workers)), table, *cannot)
+    return table
+
+
+def _fixed(plan: Plan, lookup: Lookup) -> Table:
+    """The training runs of each row of fixed settings, and the measures of every row."""
+    table = Table(box=None, pad_edge=False)
+    table.add_column("row")
+    for name in ("training runs", "measures"):
+        table.add_column(name, justify="right")
+    kinds = (True, False)
+    works = [work for work in plan.works(lookup) if work.cell.kind == "derived" or not work.ranked]
+    planned = [Counter(work.row for work in works if work.trained == trained) for trained in kinds]
+    done = [
+        Counter(w.row for w in works if w.trained == trained and is_settled(lookup(w.cell.identity)))
+        for trained in kinds
+    ]
+    for row in dict.fromkeys(work.row for work in works):
+        counts = [_of((n[row], d[row])) if n[row] else "-" for n, d in zip(planned, done, strict=True)]
+        table.add_row(Text(row), *counts)
+    return table
 
 
 def problems(plan: Plan) -> list[tuple[str, str]]:
@@ -121,20 +166,46 @@ def not_done(unfinished: Sequence[tuple[str, str, str]]) -> Table:
     return table
 
 
-def print_session(session: Session, *, quiet: bool) -> int:
-    """Print the board, where the pages are, and what is not done; returns the exit status."""
+def print_session(session: Session, results: Path, *, quiet: bool) -> int:
+    """Print boards and scores, where the pages are, and what is not done; returns the exit status."""
     from moebench.board import print_board, to_table
 
     out, err = Console(), Console(stderr=True)
-    if out.is_terminal:
-        print_board(session.board, out)
-    else:
-        click.echo(to_table(session.board), nl=False)
+    for board, _ in session.boards:
+        if out.is_terminal:
+            print_board(board, out)
+        else:
+            click.echo(to_table(board), nl=False)
+    for plan in session.plans:
+        if plan.fixed:
+            out.print(_scores(plan, Store(results)))
     for warning in session.warnings:
         err.print(Text(warning, style="yellow"), soft_wrap=True)
-    unfinished = session.unfinished
-    if unfinished:
-        err.print(not_done(unfinished))
+    if session.unfinished:
+        err.print(not_done(session.unfinished))
     if not quiet:
-        out.print(f"board  {session.pages / 'board.html'}    MLflow: moebench ui", highlight=False, soft_wrap=True)
-    return 1 if unfinished else 0
+        pages = [f"board  {pages / 'board.html'}" for _, pages in session.boards]
+        pages += [f"report  {session.report}"] if session.report is not None else []
+        for page in pages:
+            out.print(f"{page}    MLflow: moebench ui", highlight=False, soft_wrap=True)
+    return 1 if session.unfinished else 0
+
+
+def _scores(plan: Plan, store: Store) -> Table:
+    """Every row of fixed settings: the test score as a mean over its seeds with the interval, and its parameters."""
+    table = Table(title=plan.suite.name, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    table.add_column("row")
+    for name in ("seeds", "test score", "parameters"):
+        table.add_column(name, justify="right")
+    trained = [work for work in plan.fixed if work.trained]
+    for row in dict.fromkeys(work.row for work in trained):
+        found = [store.get(work.cell.identity) for work in trained if work.row == row]
+        done = [record for record in found if record is not None and record.status == "done"]
+        if done:
+            score = f"test_{get_task(done[0].cell['task']).info.ranked_by.name}"
+            values = [record.scores[score] for record in done]
+            interval = mean_interval([[value] for value in values if value is not None])
+            text = with_interval(Measure(interval.value, interval.low, interval.high))
+            counted_params = f"{done[0].counts['total_params']:,}"
+            table.add_row(Text(row), str(len(done)), f"{score.removeprefix('test_')} {text}", counted_params)
+    return table

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from moebench.cli.options import COUNT, check_full, full_option, request_options
+from moebench.cli.options import COUNT, full_option, request_options
 
 SECONDS = click.FloatRange(min=0, min_open=True)
 
@@ -71,25 +71,24 @@ def command(
     executor: str,
     executor_options: tuple[str, ...],
     quiet: bool,
-    full: bool,
     reuse: tuple[Path, ...],
     **options: Any,
 ) -> int:
     """Train what is missing of SUITE (a name or a .toml file), then print its leaderboard.
 
-    A suite that ranks nothing, such as paper, is trained and measured, and its report is written.
+    Rows of fixed settings are trained and measured, and where the suite has a study, such as paper, its report is
+    written.
 
     Exit status: 0 when every planned run is done, 1 when some are not, 2 for wrong use.
     """
     from rich.console import Console
 
     from moebench.cli.reporting import opening, print_session
+    from moebench.errors import UsageError
     from moebench.execution.executors import Limits
     from moebench.execution.progress import choose_progress
-    from moebench.planning.request import Request
-    from moebench.session import How, run_suite
-    from moebench.suites import Suite
-    from moebench.sweeps.load import load_any
+    from moebench.planning.request import ask
+    from moebench.session import How, run_experiment
 
     how = How(
         results=results,
@@ -102,22 +101,14 @@ def command(
         save_weights=options.pop("weights"),
         mlflow=options.pop("mlflow"),
     )
-    request = Request(suite=suite, **options)
+    asked = ask(suite, **options)
+    if reuse and all(each.suite.tuning is None for each in asked.requests):
+        raise UsageError(f"suite '{suite}' has a report and no board to reuse the runs of; leave --reuse out.")
     console = Console(stderr=True)
     progress = choose_progress(console, quiet=quiet)
-    if not isinstance(load_any(suite), Suite):
-        from moebench.cli.sweeping import run_and_print
-
-        if reuse:
-            from moebench.errors import UsageError
-
-            raise UsageError(f"suite '{suite}' has a report and no board to reuse the runs of; leave --reuse out.")
-        return run_and_print(request, how, progress, console, full=full, quiet=quiet)
-    check_full(suite, full)
     _take_over(reuse, results)
-    said = None if quiet else opening(console)
-    session = run_suite(request, how, progress, on_plan=said)
-    return print_session(session, quiet=quiet)
+    session = run_experiment(asked, how, progress, on_plan=None if quiet else opening(console))
+    return print_session(session, results, quiet=quiet)
 
 
 def _named(option: str) -> tuple[str, str]:

@@ -13,6 +13,7 @@ from moebench.cli.options import data_option, results_option
 
 if TYPE_CHECKING:
     from moebench.planning.plan import Plan
+    from moebench.planning.request import Request
     from moebench.tracking.write import Progress
 
 
@@ -26,59 +27,51 @@ def command(suite: str | None, results: Path, data: Path | None) -> None:
     What is there already is left alone. The store is results/mlflow.db, or what MLFLOW_TRACKING_URI names.
     """
     from moebench.planning.cache import get_plan
-    from moebench.planning.history import board_request
 
-    if suite is not None and _is_sweep(suite, results):
-        _sync_sweeps(suite, results, data)
-        click.echo("MLflow: moebench ui")
-        return
-    requests = [board_request(results, name) for name in _suites(suite, results)]
-    for plan in [get_plan(request, results) for request in requests]:
-        written = _sync(plan, results)
+    wanted = _wanted(suite, results, data)
+    for plan, report in [(get_plan(request, results), report) for request, report in wanted]:
+        written = _sync(plan, results, report)
         done = f"{written} run{'s' * (written != 1)} written" if written else "nothing to write"
-        click.echo(f"{plan.suite.name}  protocol {plan.protocol}  {done}")
+        protocol = f"  protocol {plan.protocol}" if plan.rows else ""
+        click.echo(f"{plan.suite.name}{protocol}  {done}")
     click.echo("MLflow: moebench ui")
 
 
-def _is_sweep(suite: str, results: Path) -> bool:
-    """What has a leaderboard here is known by name even where its file is elsewhere."""
-    from moebench.planning.history import known_suites, name_of
-    from moebench.suites.load import is_ranked, read_values
+def _wanted(suite: str | None, results: Path, data: Path | None) -> list[tuple[Request, Path | None]]:
+    """What to write, and the report there is of it: the suite that was named, or all with a board that have run.
 
-    return name_of(suite) not in known_suites(results) and not is_ranked(read_values(suite)[0])
-
-
-def _sync_sweeps(suite: str, results: Path, data: Path | None) -> None:
-    """Every run of the full form that is there, which those of the reduced form are among; and the report."""
-    from moebench.planning.request import Request
-    from moebench.runs import Store
-    from moebench.sweeps.parts import plan_sweeps
-    from moebench.tracking.sweep_run import sync_sweep
-
-    page = results / Path(suite).stem / "report.html"
-    for plan in plan_sweeps(Request(suite=suite, data=data), full=True):
-        written = sync_sweep(plan, Store(results), page if page.exists() else None)
-        done = f"{written} run{'s' * (written != 1)} written" if written else "nothing to write"
-        click.echo(f"{plan.sweep.name}  {done}")
-
-
-def _suites(suite: str | None, results: Path) -> list[str]:
-    """The suite that was named, or all that have run; :class:`ResultsError` if there is nothing of it."""
+    Of an experiment without a board its full form, which all runs of the reduced one are among. :class:`ResultsError`
+    if nothing of it has run.
+    """
     from moebench.errors import ResultsError
-    from moebench.planning.history import known_suites, name_of
-    from moebench.suites import load_suite
+    from moebench.planning.history import board_request, find_request, known_suites
+    from moebench.planning.request import ask
+    from moebench.suites import load_experiment
 
-    known = known_suites(results)
-    if suite is None and known:
-        return known
-    if suite is not None and name_of(suite) in known:
-        return [suite]
-    what, name = ("no suite", "quick") if suite is None else (f"suite '{load_suite(suite).name}'", suite)
-    has = "has" if suite is None else "has not"
-    raise ResultsError(f"{what} {has} run into '{results}' yet; run one with `moebench run {name}`.")
+    if suite is None:
+        names = known_suites(results)
+        if not names:
+            raise ResultsError(f"no suite has run into '{results}' yet; run one with `moebench run quick`.")
+        return [(board_request(results, name), _report(results, name)) for name in names]
+    found = find_request(results, suite)
+    if found is not None:
+        return [(found, _report(results, found.suite.name))]
+    experiment = load_experiment(suite)
+    if any(each.tuning is not None for each in experiment.suites):
+        raise ResultsError(
+            f"suite '{experiment.name}' has not run into '{results}' yet; run it with `moebench run {suite}`."
+        )
+    full = any(each.has_full_form for each in experiment.suites)
+    report = _report(results, experiment.name)
+    return [(request, report) for request in ask(experiment, full=full, data=data).requests]
 
 
-def _sync(plan: Plan, results: Path) -> int:
+def _report(results: Path, name: str) -> Path | None:
+    page = results / name / "report.html"
+    return page if page.exists() else None
+
+
+def _sync(plan: Plan, results: Path, report: Path | None) -> int:
     """How many runs were written; mlflow is imported only if something may be missing."""
     from moebench.runs import Store
     from moebench.tracking.database import open_client, writing
@@ -86,10 +79,10 @@ def _sync(plan: Plan, results: Path) -> int:
     from moebench.tracking.write import needs_sync, sync
 
     store, ledger = Store(results), Ledger(results)
-    if ledger.certain and not needs_sync(plan, store, ledger):
+    if ledger.certain and not needs_sync(plan, store, ledger, report):
         return 0
     with writing(results), _bar(f"{plan.suite.name} to MLflow") as progress:
-        return sync(plan, store, open_client(results), ledger, progress)
+        return sync(plan, store, open_client(results), ledger, progress, report)
 
 
 @contextmanager

@@ -1,9 +1,8 @@
-"""What a sweep measures of trained models: each function takes a subject and gives the scores of a derived record."""
+"""What is measured of trained models: each function takes a subject and gives the scores of a derived record."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from moebench.derived.compressed import compressed, compressed_cost
 from moebench.derived.cost import cost
@@ -12,11 +11,10 @@ from moebench.derived.generalization import generalization
 from moebench.derived.oracle import best_subset
 from moebench.derived.subject import Subject
 from moebench.derived.subset import subset
-from moebench.plugins.compressors import compressor_identity
 from moebench.scores.final import Scores
 from moestudies.gaps import gaps
 
-__all__ = ["MEASURES", "Subject", "rests_on"]
+__all__ = ["MEASURES", "Subject"]
 
 MEASURES: Mapping[str, Callable[..., Scores]] = {
     "subset": subset,
@@ -28,9 +26,3 @@ MEASURES: Mapping[str, Callable[..., Scores]] = {
     "compressed": compressed,
     "compressed_cost": compressed_cost,
 }
-
-
-def rests_on(takes: Mapping[str, Any]) -> dict[str, str]:
-    """The code beside the harness and the variant that a measure's numbers depend on: method -> revision or digest."""
-    methods = [takes["method"]] if "method" in takes else takes.get("methods", [])
-    return {name: compressor_identity(name) for name in methods}

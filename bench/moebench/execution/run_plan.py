@@ -1,8 +1,8 @@
-"""Run a plan: every cell that is ready, until none is left; then measure latency, alone."""
+"""Run a plan: every work that is ready, until none is left; then what measures time, with the machine to itself."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -33,7 +33,7 @@ class Options:
 
 @dataclass
 class Outcome:
-    """What a run came to: the plan as it grew, every cell that is not done, with its status and reason, and the
+    """What a run came to: the plan as it grew, every work that is not done, with its status and reason, and the
     sentences that runs left beside their records.
     """
 
@@ -43,8 +43,8 @@ class Outcome:
     noted: list[str] = field(default_factory=list)
 
 
-OnRecord = Callable[[Work | None, Record], None]
-"""Told of every finished run; Work is None for a latency session."""
+OnRecord = Callable[[Record], None]
+"""Told of every finished run, but for those that had the machine alone: whoever is told may work beside the next."""
 
 
 class Records:
@@ -71,21 +71,22 @@ def run_plan(
     executor: Executor,
     progress: Progress,
     on_record: OnRecord,
-    before_latency: Callable[[], None],
+    before_alone: Callable[[], None],
     stop: Stop,
 ) -> Outcome:
     """Run what is missing. Every finished run is on disk before the next one starts in its place.
 
-    Returns early, with nothing under way, once ``stop`` is set.
+    before_alone: called before anything that needs the machine to itself. Returns early, with nothing under way, once
+    ``stop`` is set.
     """
     run = _Run(Outcome(plan), Records(Store(results)), executor, _Jobs(plan, results, options), progress, on_record)
-    try:
-        run.train(stop)
-        if not stop:
-            before_latency()
-            run.measure(stop)
-    finally:
-        executor.close()
+    run.drain(stop)
+    if not stop:
+        before_alone()
+        run.measure_latency(stop)
+        run.drain(stop, alone=True)
+    if not stop:
+        run.outcome.unfinished = list(run.unfinished())
     return run.outcome
 
 
@@ -98,23 +99,49 @@ class _Run:
     progress: Progress
     on_record: OnRecord
 
-    def train(self, stop: Stop) -> None:
+    def drain(self, stop: Stop, *, alone: bool = False) -> None:
+        """Run what is ready, side by side, or one after the other where it needs the machine alone."""
+
         def ready() -> Iterable[Work]:
             self.outcome.plan = grown(self.outcome.plan, self.lookup)
-            return self.outcome.plan.work(self.lookup)
+            return self.outcome.plan.ready(self.lookup, alone=alone)
 
-        drained = drain(ready, self.jobs.of, self.lookup, self.executor, self.lookup.store, self.progress, stop)
+        drained = drain(
+            ready,
+            self.jobs.of,
+            self.lookup,
+            self.executor,
+            self.lookup.store,
+            self.progress,
+            stop,
+            at_most=1 if alone else None,
+        )
         for work, record in drained:
-            self._ended(work.label, work, record)
+            self._ended(work.label, record)
+            if not alone:
+                self.on_record(record)
 
-    def measure(self, stop: Stop) -> None:
+    def measure_latency(self, stop: Stop) -> None:
         for cell in latency_cells(self.outcome.plan, self.lookup):
             try:
                 record = self._measured(cell, stop)
             except Stopped:
                 return
             if record is not None:
-                self._ended(f"latency {cell.task}", None, record)
+                self._ended(f"latency {cell.task}", record)
+
+    def unfinished(self) -> Iterator[tuple[str, str, str]]:
+        """(label, status, reason) of every work and latency session that is not done."""
+        plan, labels = self.outcome.plan, dict[str, str]()
+        for work in plan.works(self.lookup):
+            labels.setdefault(work.cell.identity, work.label)  # two rows may share their runs
+        labels |= {cell.identity: f"latency {cell.task}" for cell in latency_cells(plan, self.lookup)}
+        for identity, label in labels.items():
+            record = self.lookup(identity)
+            if record is None:
+                yield label, "skipped", "the run that it is derived from is not done."
+            elif not record.settled:
+                yield label, record.status, record.reason
 
     def _measured(self, cell: Cell, stop: Stop) -> Record | None:
         """The session's record; None if there was one, or another process has made it meanwhile."""
@@ -134,14 +161,11 @@ class _Run:
             tick(f"latency {cell.task} elsewhere")
         return None
 
-    def _ended(self, label: str, work: Work | None, record: Record) -> None:
+    def _ended(self, label: str, record: Record) -> None:
         self.outcome.ran += 1
-        if not record.settled:
-            self.outcome.unfinished.append((label, record.status, record.reason))
         if noted := record.provenance.get("checkpoint"):
             self.outcome.noted.append(f"{label}: {noted}")
         self.progress.finished(label, record)
-        self.on_record(work, record)
 
 
 class _Jobs:
@@ -151,29 +175,31 @@ class _Jobs:
         self._plan, self._results, self._options = plan, results, options
 
     def of(self, work: Work) -> Job:
-        return self._job(work.cell, work.row, work.spec, work.label)
+        plan, options = self._plan, self._options
+        return Job(
+            cell=work.cell,
+            row=work.row,
+            spec=work.spec,
+            label=work.label,
+            suite=plan.suite.name,
+            results=self._results,
+            data=Path(plan.data) if plan.data else None,
+            device=plan.device["torch"],
+            backend=plan.backend,
+            save_weights=options.save_weights,
+            pickled=options.pickled.get(work.entry),
+            ranked=work.ranked,
+            checkpoint_seconds=options.checkpoint_seconds,
+            ranks=options.ranks if work.trained else 1,
+            alone=work.alone,
+        )
 
     def of_finalist(self, plan: Plan, identity: str, lookup: Records) -> Job:
-        record = lookup(identity)
-        assert record is not None
-        row = next(
-            group.row for group in plan.groups if any(cell.identity == identity for cell in group.final_cells(lookup))
+        """Of any row of the board, also of one that this run does not work on."""
+        row, cell = next(
+            (group.row, cell)
+            for group in plan.groups
+            for cell in group.final_cells(lookup)
+            if cell.identity == identity
         )
-        return self._job(Cell.from_json(record.cell), row, plan.row(row).spec, f"latency {row}")
-
-    def _job(self, cell: Cell, row: str, spec: str, label: str) -> Job:
-        return Job(
-            cell=cell,
-            row=row,
-            spec=spec,
-            label=label,
-            suite=self._plan.suite.name,
-            results=self._results,
-            data=Path(self._plan.data) if self._plan.data else None,
-            device=self._plan.device["torch"],
-            backend=self._plan.backend,
-            save_weights=self._options.save_weights,
-            pickled=self._options.pickled.get(row),
-            checkpoint_seconds=self._options.checkpoint_seconds,
-            ranks=self._options.ranks,
-        )
+        return self.of(Work(cell, row, plan.row(row).spec, 0, f"latency {row}", entry=row))

@@ -14,6 +14,9 @@ from moebench.errors import DataError
 from moebench.planning.plan import Plan
 from moebench.planning.request import Request
 from moebench.planning.rows import Row, resolve_rows
+from moebench.plugins.compressors import rests_on
+from moebench.plugins.find import find_variant
+from moebench.plugins.identity import code_identity
 from moebench.runs.canonical import digest
 from moebench.runs.store import write_atomic
 from moebench.tasks import get_task
@@ -26,8 +29,7 @@ def get_plan(request: Request, results: Path, on_miss: Callable[[], None] = lamb
 
     ``on_miss`` is called before a new one is made, which takes seconds.
     """
-    suite = request.resolved()
-    rows = resolve_rows(suite, request.variants, request.extras)
+    rows = resolve_rows(request.suite, request.variants, request.extras)
     kept = _read(_path(request, rows, results))
     if kept is not None:
         return _selected(kept, rows)
@@ -82,17 +84,21 @@ def _path(request: Request, rows: tuple[Row, ...], results: Path) -> Path | None
         key = digest(_depends_on(request, rows))
     except DataError:
         return None
-    return results / request.resolved().name / "plans" / f"{key}.json"
+    return results / request.suite.name / "plans" / f"{key}.json"
 
 
 def _depends_on(request: Request, rows: tuple[Row, ...]) -> dict[str, Any]:
-    suite, place = request.resolved(), request.place
+    suite, place = request.suite, request.place
+    fixed = [find_variant(row.variant) for row in suite.row]
     return {
         "suite": suite.model_dump(mode="json"),
-        "protocol": request.protocol(),
+        "protocol": request.protocol,
+        "full": request.full,
         "rows": [[row.name, row.spec, row.variant, row.code_digest, row.problem] for row in rows],
-        "data": {name: get_task(name).fingerprint(request.data) for name in suite.task_names},
-        "where": str(request.data.resolve()) if request.data else None,
+        "fixed": [[found.spec, code_identity(found)] for found in fixed],
+        "measures": [rests_on(measure.takes) for measure in suite.measure],
+        "data": {name: get_task(name).fingerprint(request.data) for name in suite.all_tasks},
+        "where": str(request.data) if request.data else None,
         "device": request.device,
         "backend": request.backend,
         "machine": [machine.cpu_model(), *machine.cuda_signs()] if place is None else dataclasses.asdict(place),

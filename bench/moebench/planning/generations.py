@@ -14,7 +14,7 @@ from moebench.tuning.ask import SHARED, ask
 
 def grown(plan: Plan, lookup: Lookup) -> Plan:
     """The plan with every generation that the records allow; the same object if none is due."""
-    if plan.suite.tuning.sampler == "random":
+    if plan.suite.tuning is None or plan.suite.tuning.sampler == "random":
         return plan
     groups = tuple(_grown_group(plan, group, lookup) for group in plan.groups)
     if all(new is old for new, old in zip(groups, plan.groups, strict=True)):
@@ -29,7 +29,7 @@ def _grown_group(plan: Plan, group: Group, lookup: Lookup) -> Group:
     values = [_value(group, lookup, cell.identity) for cell in group.trial_cells]
     if any(value is None for value in values):
         return group
-    own = _next_generation(group, values, min(plan.suite.tuning.generation, missing))
+    own = _next_generation(group, values, min(plan.suite.tuned.generation, missing))
     start = len(group.trials)
     if not own:
         return group

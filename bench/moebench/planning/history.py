@@ -10,10 +10,10 @@ from typing import Any
 
 from moebench.errors import ResultsError, UsageError
 from moebench.planning.plan import Plan
-from moebench.planning.request import Request
+from moebench.planning.request import Request, ask
 from moebench.planning.rows import find_spec
 from moebench.runs.store import write_atomic
-from moebench.suites.load import read_values
+from moebench.suites import Experiment, load_experiment, load_suite
 
 RAN = "ran.json"
 """The plan of the last run, beside ``latest.json``, its request."""
@@ -25,17 +25,18 @@ def remember(request: Request, results: Path, objects: Collection[str] = (), *, 
     ``objects`` are names of variants that were given as Python objects: nothing can find them again. ``unusable`` are
     specs of variants that could not be used at all: a mistake, which is no row of later boards.
     """
-    suite = request.resolved()
+    suite, named = request.suite, request.named
     own = {*suite.variants, *(reference.name for reference in suite.reference), *objects}
     values = {
-        "suite": str(Path(request.suite).expanduser().resolve()) if _is_file(request.suite) else request.suite,
+        "suite": str(Path(named).expanduser().resolve()) if _is_file(named) else named,
         "extras": sorted({*request.extras, *_added(request, own, unusable)}),
         "seeds": request.seeds,
         "trials": request.trials,
         "micro_batch": request.micro_batch,
+        "full": request.full,
         "device": request.device,
         "backend": request.backend,
-        "data": str(request.data.resolve()) if request.data else None,
+        "data": str(request.data) if request.data else None,
     }
     write_atomic(_path(results, suite.name), (json.dumps(values, indent=1) + "\n").encode())
 
@@ -70,12 +71,18 @@ def remembered_extras(results: Path, suite: str) -> tuple[str, ...]:
 
 def name_of(suite: str) -> str:
     """The name of a suite that is given by its name or its file; :class:`UsageError` for another path."""
+    return _named(suite)[0]
+
+
+def _named(suite: str) -> tuple[str, Experiment | None]:
+    """The name, and what its file says where it was given by its file."""
     path = Path(suite)
     if _is_file(suite):
-        return str(read_values(suite)[0]["name"]) if path.expanduser().is_file() else path.stem
+        experiment = load_experiment(suite) if path.expanduser().is_file() else None
+        return experiment.name if experiment else path.stem, experiment
     if len(path.parts) > 1:
         raise UsageError(f"'{suite}' is neither a suite's name, nor its .toml file, nor what `moebench publish` wrote.")
-    return suite
+    return suite, None
 
 
 def _is_file(suite: str) -> bool:
@@ -94,19 +101,33 @@ def board_pages(results: Path) -> list[Path]:
 
 
 def board_request(results: Path, suite: str | None, seeds: int | None = None, trials: int | None = None) -> Request:
-    """The request whose board is wanted: of the suite named, or of the last one that ran, as it last ran."""
-    if suite is None:
-        known = known_suites(results)
-        if not known:
-            raise ResultsError(f"no suite has run into '{results}' yet; run one with `moebench run quick`.")
-        suite = known[0]
-    values = _read(_path(results, name_of(suite)))
+    """The request whose board is wanted: of the suite named, or of the last one that ran, as it last ran.
+
+    :class:`ResultsError` where it has not run; a sentence of its own where there is no such suite, or it has no board.
+    """
+    known = known_suites(results)
+    if suite is None and not known:
+        raise ResultsError(f"no suite has run into '{results}' yet; run one with `moebench run quick`.")
+    suite = suite or known[0]
+    request = find_request(results, suite, seeds, trials)
+    if request is None:
+        load_suite(suite)  # whose sentence comes first
+        raise ResultsError(f"suite '{suite}' has not run into '{results}' yet; run it with `moebench run {suite}`.")
+    return request
+
+
+def find_request(results: Path, suite: str, seeds: int | None = None, trials: int | None = None) -> Request | None:
+    """The request by which a suite last ran; None where it has not."""
+    name, experiment = _named(suite)
+    values = _read(_path(results, name))
     if not values:
-        return Request(suite=suite, seeds=seeds, trials=trials)
-    data = values.pop("data")
-    extras = tuple(values.pop("extras"))
+        return None
+    named, data = values.pop("suite"), values.pop("data")
+    if experiment is None or Path(suite).expanduser().resolve() != Path(named):
+        experiment = load_experiment(named)
     changed = {"seeds": seeds, "trials": trials} if seeds or trials else {}
-    return Request(**(values | changed), extras=extras, data=Path(data) if data else None)
+    asked = ask(experiment, **(values | changed), data=Path(data) if data else None)
+    return next(request for request in asked.requests if request.suite.name == name)
 
 
 def board_directory(results: Path, suite: str, protocol: str) -> Path:

@@ -10,6 +10,7 @@ from moebench.budgets import Axis, Budget, solve
 from moebench.contract import LayerShape, Uniform, Variant
 from moebench.errors import BudgetError, HostError, MoebenchError, PluginError, SuiteError, UnknownNameError
 from moebench.hosts import host_settings, layer_shapes
+from moebench.planning.fixed import fixed_works, planned_measures
 from moebench.planning.place import Place, here
 from moebench.planning.plan import Group, Plan
 from moebench.planning.request import Request
@@ -21,7 +22,7 @@ from moebench.plugins.load import load_variant
 from moebench.plugins.objects import object_digest
 from moebench.protocol import PROTOCOL
 from moebench.suites import Suite, TaskEntry
-from moebench.suites.schema import Range, Training
+from moebench.suites.schema import Range
 from moebench.tasks import get_task
 from moebench.training.device import default_precision
 from moebench.training.seeds import derive_seed
@@ -30,16 +31,19 @@ from moebench.tuning.ask import ask, shared_draws
 
 def make_plan(request: Request, objects: Mapping[str, Variant] | None = None) -> Plan:
     """The plan of a request. ``objects`` are variants given as Python objects, by name."""
-    suite = request.resolved()
+    suite = request.suite
     place = request.place or here(request.device)
     if request.backend:
         load_backend(request.backend)
+    measures = planned_measures(request, place)
     digests = {name: object_digest(variant) for name, variant in (objects or {}).items()}
     rows = resolve_rows(suite, request.variants, request.extras, digests)
     variants, rows = _load(rows, objects or {})
-    _check_space(suite, rows)
-    _check_directions(suite)
-    settings = [_TaskSettings.of(suite, entry, place, request) for entry in suite.task]
+    _check_names(suite, rows)
+    settings = []
+    if suite.tuning is not None:
+        _check_directions(suite)
+        settings = [_TaskSettings.of(suite, entry, place, request) for entry in suite.task]
     groups = [
         _group(suite, row, variants, task, budget)
         for row in rows
@@ -49,13 +53,16 @@ def make_plan(request: Request, objects: Mapping[str, Variant] | None = None) ->
     ]
     return Plan(
         suite=suite,
-        protocol=request.protocol(),
+        protocol=request.protocol,
         device=place.as_device(),
         versions=place.versions,
         backend=request.backend,
-        data=str(request.data.resolve()) if request.data else None,
+        data=str(request.data) if request.data else None,
         rows=rows,
         groups=tuple(groups),
+        fixed=fixed_works(request, place),
+        measures=measures,
+        full=request.full,
     )
 
 
@@ -76,12 +83,17 @@ def _load(rows: tuple[Row, ...], objects: Mapping[str, Variant]) -> tuple[dict[s
     return variants, tuple(checked)
 
 
-def _check_space(suite: Suite, rows: tuple[Row, ...]) -> None:
+def _check_names(suite: Suite, rows: tuple[Row, ...]) -> None:
     """A variant from a file is known by name only now."""
     known = {row.variant for row in rows}
     for name in suite.space:
         if name not in known:
             raise UnknownNameError("variant", name, known, f"[space] of suite '{suite.name}'")
+    named = {*(row.name for row in rows), *(row.name for row in suite.row)}
+    for measure in suite.measure:
+        for name in measure.rows or ():
+            if name not in named:
+                raise UnknownNameError("row", name, named, f"measure '{measure.name}' of suite '{suite.name}'")
 
 
 def _check_directions(suite: Suite) -> None:
@@ -112,12 +124,12 @@ class _TaskSettings:
     @classmethod
     def of(cls, suite: Suite, entry: TaskEntry, place: Place, request: Request) -> _TaskSettings:
         task = get_task(entry.name)
-        host = host_settings(suite.host | entry.host)
+        host = host_settings(suite.host_of(entry))
         try:
             shapes = layer_shapes(host, task.info)
         except SuiteError as error:
             raise SuiteError(f"suite '{suite.name}': {error}") from None
-        training = Training.model_validate(suite.training.model_dump() | entry.training)
+        training = suite.training_of(entry)
         precision = default_precision(place.type) if training.precision == "auto" else training.precision
         template = {
             "protocol": PROTOCOL,
@@ -132,8 +144,8 @@ class _TaskSettings:
             "precision": precision,
             "threads": training.threads,
         }
-        ranges = {"lr": _triple(suite.tuning.lr), "weight_decay": _triple(suite.tuning.weight_decay)}
-        draws = shared_draws(ranges, suite.tuning.trials, derive_seed(entry.name, "shared", 0))
+        ranges = {"lr": _triple(suite.tuned.lr), "weight_decay": _triple(suite.tuned.weight_decay)}
+        draws = shared_draws(ranges, suite.tuned.trials, derive_seed(entry.name, "shared", 0))
         return cls(entry.name, template, shapes, tuple(draws))
 
 
@@ -188,7 +200,7 @@ def _asked(suite: Suite, variant: Variant, task: _TaskSettings, blank: Group, bu
     fits = fitting(variant, budget)
     space = tuned_space(suite, variant, budget, fits)
     plain = {name: to_plain(dimension) for name, dimension in space.items()}
-    tuning, later = suite.tuning, suite.tuning.sampler == "tpe"
+    tuning, later = suite.tuned, suite.tuned.sampler == "tpe"
     first = min(tuning.generation, tuning.trials) if later else tuning.trials
     own = ask(plain, first, sampler=tuning.sampler, seed=derive_seed(task.name, "sampler", 0), fits=fits)
     if len(own) < first:
@@ -208,5 +220,5 @@ def _asked(suite: Suite, variant: Variant, task: _TaskSettings, blank: Group, bu
 
 def _shared(suite: Suite) -> dict[str, Uniform]:
     """The dimensions of the training loop."""
-    ranges = (("lr", suite.tuning.lr), ("weight_decay", suite.tuning.weight_decay))
+    ranges = (("lr", suite.tuned.lr), ("weight_decay", suite.tuned.weight_decay))
     return {name: Uniform(values.low, values.high, values.default, log=True) for name, values in ranges}

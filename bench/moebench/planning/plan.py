@@ -1,4 +1,8 @@
-"""A plan: rows, groups of cells, and which of them are ready to run, given the records there are."""
+"""A plan: works with dependencies, and which of them are ready to run, given the records there are.
+
+Of a tuned row: trials, then the finals of the winner. Of a row of fixed settings: finals. Of either: measures of each
+final that is done. Latency sessions (see ``latency``) come after all finals.
+"""
 
 from __future__ import annotations
 
@@ -97,13 +101,30 @@ def _merit(record: Record | None, headline: Headline) -> tuple[float, ...]:
 
 @dataclass(frozen=True)
 class Work:
-    """A cell to run, and what running it takes beside what identifies it."""
+    """A cell to run, and what running it takes beside what identifies it.
+
+    row: as it is shown, with the settings that vary; entry: the row of the suite. index: of the trial or the seed.
+    ranked: whether it is held to the rules of a board. alone: it measures time, so nothing else may run meanwhile.
+    """
 
     cell: Cell
     row: str
     spec: str
     index: int
     label: str
+    entry: str = ""
+    ranked: bool = True
+    alone: bool = False
+
+    @property
+    def of(self) -> str:
+        """Identity of the run that must be done before; empty where there is none."""
+        return str(self.cell.session.get("of", ""))
+
+    @property
+    def trained(self) -> bool:
+        """Whether it trains; a final of no steps stands for initial weights, and is only measured."""
+        return self.cell.kind != "derived" and self.cell.steps > 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +132,9 @@ class Plan:
     """Everything that a run of a suite is made of.
 
     protocol: as printed, with what was changed from the suite's. device: type, name and index it runs on.
-    versions: of the software that latency is measured with.
+    versions: of the software that latency is measured with. rows, groups: what is tuned and ranked. fixed: the finals
+    of rows of fixed settings, seed by seed. measures: what identifies each of the suite's, by name, beside the run that
+    it is of. full: whether it is the suite's full form.
     """
 
     suite: Suite
@@ -121,6 +144,9 @@ class Plan:
     data: str | None
     rows: tuple[Row, ...]
     groups: tuple[Group, ...]
+    fixed: tuple[Work, ...] = ()
+    measures: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
+    full: bool = False
     versions: dict[str, str] = dataclasses.field(default_factory=machine.versions)
 
     def row(self, name: str) -> Row:
@@ -142,21 +168,68 @@ class Plan:
         selected = {row.name for row in self.rows if row.selected and not row.problem}
         return tuple(group for group in self.groups if group.row in selected and not group.problem)
 
-    def work(self, lookup: Lookup) -> Iterator[Work]:
-        """All training cells that are known by now: every trial, and the finals of decided studies."""
+    def training(self, lookup: Lookup) -> Iterator[Work]:
+        """All training cells that are known by now: every trial, the finals of decided studies, the fixed rows."""
         for group in self.selected_groups():
             spec = self.row(group.row).spec
             for kind, cells in (("trial", group.trial_cells), ("final", group.final_cells(lookup))):
                 for index, cell in enumerate(cells):
-                    yield Work(cell, group.row, spec, index, f"{group.row} {group.task} {kind} {index}")
+                    label = f"{group.row} {group.task} {kind} {index}"
+                    yield Work(cell, group.row, spec, index, label, entry=group.row)
+        yield from (work for work in self.fixed if work.trained)
+
+    def measuring(self, lookup: Lookup, *, alone: bool) -> Iterator[Work]:
+        """The measures of all finals that are known by now, done or not; those that need the machine alone, or those
+        that do not.
+        """
+        if not self.measures:
+            return
+        tuned = (work for work in self.training(lookup) if work.cell.kind == "final" and work.ranked)
+        for final in (*tuned, *self.fixed):
+            for measure in self.suite.measure:
+                if measure.alone == alone and measure.is_of(final.entry, final.index):
+                    of = final.cell.identity if final.trained else ""
+                    cell = dataclasses.replace(
+                        final.cell, kind="derived", session={**self.measures[measure.name], "of": of}
+                    )
+                    label = f"{final.label} {measure.name}"
+                    yield dataclasses.replace(final, cell=cell, label=label, alone=alone)
+
+    def works(self, lookup: Lookup) -> Iterator[Work]:
+        """All that is known by now."""
+        yield from self.training(lookup)
+        yield from self.measuring(lookup, alone=False)
+        yield from self.measuring(lookup, alone=True)
+
+    def ready(self, lookup: Lookup, *, alone: bool = False) -> Iterator[Work]:
+        """What can run now: training and measures, side by side, or the measures that need the machine alone."""
+        if not alone:
+            yield from self.training(lookup)
+        for work in self.measuring(lookup, alone=alone):
+            record = lookup(work.of) if work.of else None
+            if not work.of or (record is not None and record.status == "done"):
+                yield work
+
+    @property
+    def sessions(self) -> int:
+        """Latency sessions: one for each task and budget of the board."""
+        return len(self.suite.task) * len(self.suite.budgets) if self.rows else 0
 
     def expected_runs(self) -> int:
-        """Trials and finals of the selected rows, the finals not yet known included."""
-        return sum(len(group.shared) + len(group.final_seeds) for group in self.selected_groups())
+        """Training runs and measures of this run, what depends on a winner not yet known included."""
+        tuned = sum(len(group.shared) + len(group.final_seeds) for group in self.selected_groups())
+        return tuned + sum(work.trained for work in self.fixed) + self.expected_measures()
+
+    def expected_measures(self) -> int:
+        """The measures among them."""
+        tuned = [(group.row, index) for group in self.selected_groups() for index in range(len(group.final_seeds))]
+        finals = (*tuned, *((work.entry, work.index) for work in self.fixed))
+        measures = self.suite.measure if self.measures else []
+        return sum(measure.is_of(*final) for measure in measures for final in finals)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, for the plan's file."""
-        return {
+        value = {
             "suite": self.suite.model_dump(mode="json"),
             "protocol": self.protocol,
             "device": self.device,
@@ -166,10 +239,17 @@ class Plan:
             "groups": [dataclasses.asdict(group) for group in self.groups],
             "versions": self.versions,
         }
+        # Only where there are any: published plans were written before there were such keys.
+        later = {
+            "fixed": [dataclasses.asdict(work) for work in self.fixed],
+            "measures": self.measures,
+            "full": self.full,
+        }
+        return value | {name: each for name, each in later.items() if each}
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Plan:
-        """The inverse of :meth:`to_json`."""
+        """The inverse of :meth:`to_json`; also of the plans of earlier versions, which had no fixed rows."""
         plan = cls(
             suite=Suite.model_validate(value["suite"]),
             protocol=value["protocol"],
@@ -178,6 +258,9 @@ class Plan:
             data=value["data"],
             rows=tuple(Row(**row) for row in value["rows"]),
             groups=tuple(Group.from_json(group) for group in value["groups"]),
+            fixed=tuple(Work(**(work | {"cell": Cell.from_json(work["cell"])})) for work in value.get("fixed", ())),
+            measures=value.get("measures", {}),
+            full=value.get("full", False),
             versions=value["versions"],
         )
         plan._hold_together()
@@ -188,8 +271,10 @@ class Plan:
         if lacking := {"type", "name", "torch"} - self.device.keys():
             raise ValueError(f"its device lacks {', '.join(sorted(lacking))}")
         rows, tasks = {row.name for row in self.rows}, set(self.suite.task_names)
-        if not rows or len(rows) < len(self.rows):
-            raise ValueError("it has no rows" if not rows else "two of its rows have one name")
+        if len(rows) < len(self.rows):
+            raise ValueError("two of its rows have one name")
+        if not rows and not self.fixed:
+            raise ValueError("it has no rows")
         for group in self.groups:
             name = f"the study of '{group.row}' on '{group.task}' at {group.budget}"
             if group.row not in rows or group.task not in tasks or group.budget not in self.suite.budgets:

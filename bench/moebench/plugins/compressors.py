@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from moebench.errors import PluginError
 from moebench.plugins.find import COMPRESSORS
@@ -27,3 +28,9 @@ def load_compressor(name: str) -> Compressor:
 def compressor_identity(name: str) -> str:
     """What stands for its code in the identity of what it makes, see :mod:`moebench.plugins.identity`."""
     return code_identity(COMPRESSORS.find(name))
+
+
+def rests_on(takes: Mapping[str, Any]) -> dict[str, str]:
+    """The code beside the harness and the variant that a measure's numbers depend on: method -> revision or digest."""
+    methods = [takes["method"]] if "method" in takes else takes.get("methods", [])
+    return {name: compressor_identity(name) for name in methods}

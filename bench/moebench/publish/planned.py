@@ -13,12 +13,12 @@ from moebench.execution.job import Job
 from moebench.planning.generations import grown
 from moebench.planning.label import changed_in, label, protocol_of
 from moebench.planning.plan import Group, Plan
-from moebench.planning.request import Request, changeable
+from moebench.planning.request import changeable, request_for
 from moebench.planning.rows import Row
 from moebench.publish.sources import Submission
 from moebench.runs import Cell, Record
 from moebench.runs.canonical import canonical_json
-from moebench.suites import Suite, find_suites
+from moebench.suites import Suite, find_suites, load_suite
 from moebench.tuning.ask import SHARED
 
 Counts = dict[str, Any]
@@ -36,8 +36,9 @@ def suite(submission: Submission) -> Iterator[str]:
         return
     try:
         seeds, trials, micro_batch = (changed.get(name) for name in ("seeds", "trials", "micro_batch"))
-        request = Request(suite=plan.suite.name, seeds=seeds, trials=trials, micro_batch=micro_batch)
-        known, protocol = request.resolved(), request.protocol()
+        definition = load_suite(plan.suite.name)
+        request = request_for(definition, seeds=seeds, trials=trials, micro_batch=micro_batch)
+        known, protocol = request.suite, request.protocol
     except MoebenchError as error:
         yield f"the suite cannot be made again here: {error}"
         return
@@ -100,7 +101,7 @@ def _made_here(submission: Submission) -> Plan:
         ],
     }
     made = theirs.suite.model_copy(update=changes)
-    request = Request(suite=made.name, suite_definition=made, device="cpu", data=submission.data)
+    request = request_for(made, device="cpu", data=submission.data)
     return grown(make_plan(request), submission.pack.get)
 
 

@@ -12,7 +12,7 @@ from moebench.board.compare import Comparison, compare
 from moebench.errors import MoebenchError, ResultsError, UnknownNameError, UsageError
 from moebench.planning.cache import get_plan
 from moebench.planning.generations import grown
-from moebench.planning.history import board_request, known_suites, name_of, ran_plan
+from moebench.planning.history import find_request, known_suites, name_of, ran_plan
 from moebench.planning.latency import latency_cells
 from moebench.planning.plan import Group, Lookup, Plan
 from moebench.publish.manifest import NAME as MANIFEST
@@ -77,10 +77,11 @@ def _of_runs(directory: Path, suite: str | None) -> ResultSet:
     if not known:
         which = "no suite has" if suite is None else f"suite '{name_of(suite)}' has not"
         raise ResultsError(f"{which} run into '{directory}' yet, and it holds no {NAME} of `moebench publish`.")
-    if suite is not None and name_of(suite) not in known:
-        raise UnknownNameError("suite", name_of(suite), known, f"'{directory}'")
+    request = find_request(directory, suite or known[0])
+    if request is None:
+        raise UnknownNameError("suite", name_of(str(suite)), known, f"'{directory}'")
     store = Store(directory)
-    plan = get_plan(board_request(directory, suite), directory)
+    plan = get_plan(request, directory)
     return ResultSet(directory, grown(plan, store.get), store.get)
 
 

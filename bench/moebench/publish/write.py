@@ -187,7 +187,7 @@ def _why_not(plan: Plan, row: Row, lookup: Lookup) -> str:
 
 
 def _without(plan: Plan, names: dict[str, str]) -> Plan:
-    """The plan of the other rows, none of them with a trace of the machine's files."""
+    """The plan of the other rows of the board, none of them with a trace of the machine's files."""
     rows = tuple(dataclasses.replace(row, selected=True) for row in plan.rows if row.name not in names)
     suite = plan.suite.model_copy(
         update={
@@ -197,7 +197,7 @@ def _without(plan: Plan, names: dict[str, str]) -> Plan:
         }
     )
     groups = tuple(group for group in plan.groups if group.row not in names)
-    return dataclasses.replace(plan, suite=suite, rows=rows, groups=groups, data=None)
+    return dataclasses.replace(plan, suite=suite, rows=rows, groups=groups, fixed=(), measures={}, data=None)
 
 
 def _records(plan: Plan, lookup: Lookup) -> list[Record]:

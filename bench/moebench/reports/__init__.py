@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from importlib import import_module
 
+from moebench.errors import UnknownNameError, UsageError
 from moebench.reports.report import Report
+from moebench.suites import Experiment
 
 NAMES = ("paper", "cnn", "compress", "generalization", "parrots")
 """A package of ``moestudies`` for each, which holds its ``REPORT``; also the name of the suite."""
@@ -20,10 +22,23 @@ def report_named(name: str) -> Report:
     return report
 
 
-def report_of(suite: str) -> Report | None:
-    """The report that a suite has, or has a part in; None where it makes no claims."""
-    reports = map(report_named, NAMES)
-    return next((report for report in reports if suite in (report.name, *report.parts)), None)
+def study_of(experiment: Experiment) -> Report | None:
+    """The study that an experiment names; None where it makes no claims.
+
+    :class:`UnknownNameError` for a study that there is not, :class:`UsageError` for one that has no claim about any of
+    its suites.
+    """
+    if experiment.study is None:
+        return None
+    if experiment.study not in NAMES:
+        raise UnknownNameError("study", experiment.study, NAMES, f"suite '{experiment.name}'")
+    report = report_named(experiment.study)
+    if not {suite.name for suite in experiment.suites} & {*report.parts}:
+        raise UsageError(
+            f"the study '{experiment.study}' has no claim about suite '{experiment.name}', but about: "
+            f"{', '.join(report.parts)}."
+        )
+    return report
 
 
 def suites() -> list[str]:
@@ -31,4 +46,4 @@ def suites() -> list[str]:
     return [name for report in map(report_named, NAMES) for name in dict.fromkeys((report.name, *report.parts))]
 
 
-__all__ = ["NAMES", "Report", "report_named", "report_of", "suites"]
+__all__ = ["NAMES", "Report", "report_named", "study_of", "suites"]

@@ -18,7 +18,7 @@ NOT_RUN = "no run of it is done"
 class Claim:
     """One row of the report's first table.
 
-    source: whose statement it is; an extension asks what the paper leaves open. part: the sweep that answers it.
+    source: whose statement it is; an extension asks what the paper leaves open. part: the suite that answers it.
     unit: of the numbers; ``difference`` of accuracies or errors, ``share``, ``ratio``, ``MSE``, ``count``, ``slope`` or
     ``rank correlation``.
     """

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from moebench.planning.plan import Work
+from moebench.planning.generations import grown
+from moebench.planning.plan import Plan
 from moebench.runs import Record, Store
-from moebench.suites.sweep import Sweep
-from moebench.sweeps.plan import SweepPlan
+from moebench.suites import Suite
 
 Array = NDArray[np.float64]
 Series = dict[int, float]
@@ -30,7 +30,9 @@ PROVENANCE = ("device", "backend", "versions")
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run of an arm: index of its training seed, record, and the arrays that are kept of it."""
+    """A finished run of a row (here called an arm): index of its training seed, record, and the arrays that are kept of
+    it.
+    """
 
     arm: str
     index: int
@@ -48,19 +50,23 @@ class Run:
         return self.record.cell["kind"] == "final" or bool(self.record.cell["session"]["of"])
 
     def setting(self, name: str) -> Any:
-        """A setting of the layer, or what its measure takes; None where that is a default."""
-        takes = self.record.cell["session"].get("takes", {})
-        return takes[name] if name in takes else self.record.cell["settings"].get(name)
+        """What its measure takes, a setting of the layer, or a field of the cell such as its task; None where that is a
+        default.
+        """
+        cell = self.record.cell
+        places = (cell["session"].get("takes", {}), cell["settings"], cell)
+        return next((place[name] for place in places if name in place), None)
 
 
 @dataclass(frozen=True)
 class Part:
-    """One sweep's runs, in the order of its plan. missing: (run, status, reason) of those that are not done.
+    """The final runs and measures of one suite, in the order of its plan.
 
+    missing: (run, status, reason) of those that are not done.
     problem: why it could not be planned, if so; it then has no runs.
     """
 
-    sweep: Sweep
+    suite: Suite
     full: bool
     seeds: int
     runs: tuple[Run, ...]
@@ -69,13 +75,13 @@ class Part:
 
     @property
     def name(self) -> str:
-        """The sweep's."""
-        return self.sweep.name
+        """The suite's."""
+        return self.suite.name
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """The parts of a series, or one sweep alone. name, title: of the suite."""
+    """The parts of a series, or one suite alone. name, title: of the experiment."""
 
     name: str
     title: str
@@ -103,16 +109,21 @@ class Evidence:
         return sorted(experts for experts in found if isinstance(experts, int) and experts >= least)
 
 
-def of_plans(name: str, title: str, plans: Sequence[SweepPlan | Part], store: Store) -> Evidence:
+def of_plans(name: str, title: str, plans: Sequence[Plan | Part], store: Store) -> Evidence:
     """What the store holds of these plans. A part that could not be planned stands as it is."""
     return Evidence(name, title, tuple(p if isinstance(p, Part) else part_of(p, store) for p in plans))
 
 
-def part_of(plan: SweepPlan, store: Store) -> Part:
+def part_of(plan: Plan, store: Store) -> Part:
     """What the store holds of one plan."""
     runs: list[Run] = []
     missing: list[tuple[str, str, str]] = []
-    for work in plan.works:
+    plan = grown(plan, store.get)
+    for group in plan.selected_groups():
+        if group.winner(store.get) is None:
+            missing.append((f"{group.row} {group.task} {group.budget:,}", "not tuned", ""))
+    works = [work for work in plan.works(store.get) if work.cell.kind != "trial"]
+    for work in works:
         record = store.get(work.cell.identity)
         if record is None:
             missing.append((work.label, "not run", ""))
@@ -120,9 +131,8 @@ def part_of(plan: SweepPlan, store: Store) -> Part:
             missing.append((work.label, record.status, record.reason))
         else:
             arrays = store.arrays(record.identity) if work.index == 0 else {}
-            runs.append(Run(_arm(plan.sweep, work), work.index, slim(record), kept(arrays)))
-    seeds = max((work.index + 1 for work in plan.works), default=0)
-    return Part(plan.sweep, plan.full, seeds, tuple(runs), tuple(missing))
+            runs.append(Run(work.entry, work.index, slim(record), kept(arrays)))
+    return Part(plan.suite, plan.full, plan.suite.seeds, tuple(runs), tuple(missing))
 
 
 def slim(record: Record) -> Record:
@@ -145,9 +155,3 @@ def rounded(array: Any) -> Array:
     """To :data:`DIGITS` significant digits."""
     values = np.asarray(array, dtype=np.float64)
     return np.array([float(f"{x:.{DIGITS}g}") for x in values.flat], dtype=np.float64).reshape(values.shape)
-
-
-def _arm(sweep: Sweep, work: Work) -> str:
-    """The arm whose name a row begins with; the longest, for one name may begin another."""
-    names = [arm.name for arm in sweep.arm if work.row == arm.name or work.row.startswith(f"{arm.name} ")]
-    return max(names, key=len)

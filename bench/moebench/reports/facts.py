@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from moebench.reports.evidence import Evidence, Part, Run
-from moebench.suites.sweep import Sweep
+from moebench.suites import Suite
 from moebench.tasks import get_task
 
 SHOWN = 6
@@ -103,20 +103,21 @@ def part_facts(part: Part) -> PartFacts:
             ("arithmetic", _distinct(_arithmetic(run.record.cell) for run in part.runs)),
             ("protocol", _distinct(str(run.record.cell["protocol"]) for run in part.runs)),
         ]
-    left_out = "" if part.full or not part.seeds else _left_out(part.sweep, part.seeds)
-    return PartFacts(part.name, part.sweep.title, tuple(facts), left_out, _missing(part))
+    left_out = "" if part.full or not part.seeds else _left_out(part.suite, part.seeds)
+    return PartFacts(part.name, part.suite.title, tuple(facts), left_out, _missing(part))
 
 
-def _left_out(sweep: Sweep, seeds: int) -> str:
+def _left_out(suite: Suite, seeds: int) -> str:
     """What the full form has and the reduced one does not."""
-    said = [f"{sweep.full_seeds - seeds} of {_count(sweep.full_seeds, 'seed')}"] if seeds < sweep.full_seeds else []
-    for arm in sweep.arm:
-        if arm.only_full:
-            said.append(f"{arm.name}")
-        for setting, values in arm.vary_full.items():
-            gone = [str(value) for value in values if value not in arm.vary.get(setting, [])]
+    many = suite.full_seeds or seeds
+    said = [f"{many - seeds} of {_count(many, 'seed')}"] if seeds < many else []
+    for row in suite.row:
+        if row.only_full:
+            said.append(f"{row.name}")
+        for setting, values in row.vary_full.items():
+            gone = [str(value) for value in values if value not in row.vary.get(setting, [])]
             if gone:
-                said.append(f"{arm.name} with {setting} = {', '.join(gone)}")
+                said.append(f"{row.name} with {setting} = {', '.join(gone)}")
     return "; ".join(said)
 
 

@@ -28,7 +28,7 @@ INTERVALS = (
 
 def to_html(report: Report, evidence: Evidence, rows: list[Judged], drawings: list[Drawing], absent: list[Plot]) -> str:
     """The page's text. Names are escaped wherever they stand."""
-    titles = {part.name: part.sweep.title for part in evidence.parts}
+    titles = {part.name: part.suite.title for part in evidence.parts}
     return (
         _environment()
         .get_template("report.html.j2")

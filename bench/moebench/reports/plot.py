@@ -20,7 +20,7 @@ BARS = "Bars are 95 % intervals over training seeds."
 
 @dataclass(frozen=True, kw_only=True)
 class Plot:
-    """name: of its files. part: the sweep it draws. reading: how to read it. seen: what it shows, with numbers."""
+    """name: of its files. part: the suite it draws. reading: how to read it. seen: what it shows, with numbers."""
 
     name: str
     part: str

@@ -35,5 +35,5 @@ class Report:
 
     @property
     def parts(self) -> tuple[str, ...]:
-        """The sweeps that answer a claim, in the order of the claims."""
+        """The suites that answer a claim, in the order of the claims."""
         return tuple(dict.fromkeys(claim.part for claim in self.claims))

@@ -1,12 +1,15 @@
-"""Write the report of a series or of one part: the page, Markdown, JSON, figures and packs."""
+"""Write the report of an experiment: the page, Markdown, JSON, figures and packs."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from moebench.errors import ResultsError, UsageError
-from moebench.reports import Report, report_of, suites
+from moebench.errors import DataError, ResultsError, UsageError
+from moebench.planning.cache import get_plan
+from moebench.planning.plan import Plan
+from moebench.planning.request import Asked
+from moebench.reports import Report, study_of, suites
 from moebench.reports.evidence import Evidence, Part, of_plans
 from moebench.reports.judged import judge, to_json
 from moebench.reports.markdown import to_markdown
@@ -15,20 +18,31 @@ from moebench.reports.page import to_html
 from moebench.reports.plot import draw
 from moebench.runs import Store
 from moebench.runs.store import write_atomic
-from moebench.sweeps.load import load_any, load_parts
-from moebench.sweeps.plan import SweepPlan
+from moebench.suites import Experiment
 
 PAGE = "report.html"
 
 
-def write_report(name: str, source: Sequence[SweepPlan | Part] | Path, results: Path, out: Path | None = None) -> Path:
-    """Write the report of suite ``name``, and return its page.
+def write_report(
+    experiment: Experiment, source: Sequence[Plan | Part] | Path, results: Path, out: Path | None = None
+) -> Path:
+    """Write the report of an experiment's study, and return its page.
 
-    source: the plans of its parts, whose records lie in ``results``, or a directory of packs. out: by itself
-    ``results/<suite>``. :class:`ResultsError` where nothing of it has run, or a pack is missing or damaged.
+    source: the plans of its suites, whose records lie in ``results``, or a directory of packs. out: by default
+    ``results/<experiment>``. :class:`ResultsError` where nothing of it has run, or a pack is missing or damaged.
     """
-    evidence = _evidence(name, source, results)
-    return write_evidence(check_report(name), evidence, out or results / evidence.name)
+    report = check_report(experiment)
+    if isinstance(source, Path):
+        evidence = read_packs(experiment.name, experiment.title, experiment.suites, source)
+    else:
+        evidence = of_plans(experiment.name, experiment.title, source, Store(results))
+        if not evidence:
+            form = " --full" if source[0].full else ""
+            raise ResultsError(
+                f"nothing of suite '{experiment.name}' has run into '{results}'; run it with "
+                f"`moebench run {experiment.called}{form}`."
+            )
+    return write_evidence(report, evidence, out or results / evidence.name)
 
 
 def write_evidence(report: Report, evidence: Evidence, out: Path) -> Path:
@@ -40,29 +54,32 @@ def write_evidence(report: Report, evidence: Evidence, out: Path) -> Path:
     return out / PAGE
 
 
-def check_report(name_or_path: str) -> Report:
-    """The report of a suite; :class:`UsageError` where it has none."""
-    series, sweeps = load_parts(name_or_path)
-    name = series.name if series else sweeps[0].name
-    report = report_of(name)
+def check_report(experiment: Experiment) -> Report:
+    """The study of an experiment; :class:`UsageError` where it has none."""
+    report = study_of(experiment)
     if report is None:
-        raise UsageError(f"suite '{name}' makes no claims that a report judges; these do: {', '.join(suites())}.")
+        raise UsageError(
+            f"suite '{experiment.name}' makes no claims that a report judges; these do: {', '.join(suites())}."
+        )
     return report
 
 
-def _evidence(name: str, source: Sequence[SweepPlan | Part] | Path, results: Path) -> Evidence:
-    called = Path(name).stem
-    if isinstance(source, Path):
-        series, sweeps = load_parts(name)
-        return read_packs(called, series.title if series else sweeps[0].title, sweeps, source)
-    title = source[0].sweep.title if len(source) == 1 else load_any(name).title
-    evidence = of_plans(called, title, source, Store(results))
-    if not evidence:
-        form = " --full" if source[0].full else ""
-        raise ResultsError(
-            f"nothing of suite '{called}' has run into '{results}'; run it with `moebench run {name}{form}`."
-        )
-    return evidence
+def plan_parts(asked: Asked, results: Path) -> list[Plan | Part]:
+    """The plan of every suite; one whose data set is not here cannot have run here, and is a part without runs.
+
+    :class:`DataError` where that is so of all.
+    """
+    found: list[Plan | Part] = []
+    problem = None
+    for request in asked.requests:
+        try:
+            found.append(get_plan(request, results))
+        except DataError as error:
+            problem = error
+            found.append(Part(request.suite, request.full, 0, (), problem=str(error)))
+    if problem and all(isinstance(each, Part) for each in found):
+        raise problem
+    return found
 
 
 def _files(report: Report, evidence: Evidence) -> Iterator[tuple[str, bytes]]:

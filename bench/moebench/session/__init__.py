@@ -1,6 +1,5 @@
-"""Everything from a request to its results: plan, train, measure, write MLflow, make the board or the report."""
+"""Everything from a request to its results: plan, train, measure, write MLflow, make boards and the report."""
 
-from moebench.session.how import How
-from moebench.session.suite import Session, prepare, run_suite
+from moebench.session.run import How, Session, prepare, run_experiment
 
-__all__ = ["How", "Session", "prepare", "run_suite"]
+__all__ = ["How", "Session", "prepare", "run_experiment"]

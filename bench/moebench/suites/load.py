@@ -2,20 +2,77 @@
 
 from __future__ import annotations
 
+import difflib
 import tomllib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from moebench.errors import SuiteError, UnknownNameError
-from moebench.hosts import host_settings
+from moebench.hosts import HOSTS, host_settings
 from moebench.plugins.find import find_variants, is_place
-from moebench.suites.mistakes import hint, sentence
-from moebench.suites.schema import Suite, Training
+from moebench.suites.schema import Row, Series, Suite, TaskEntry, Training
 from moebench.tasks import get_task
+
+MODELS: dict[str, type[BaseModel]] = {
+    "Suite": Suite,
+    "Series": Series,
+    "Training": Training,
+    **{model.__name__: model for model in HOSTS.values()},
+}
+"""The models that are validated on their own, by the title that pydantic gives their errors."""
+
+WORDS = {
+    "int_type": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_type": "must be a number",
+    "string_type": "must be a string",
+    "list_type": "must be a list",
+    "tuple_type": "must be a list",
+    "dict_type": "must be a table",
+    "model_type": "must be a table",
+    "too_short": "must not be empty",
+}
+"""What would be right, by pydantic's kind of finding; the others say it well enough."""
+
+
+RENAMED = {"arm": "row", "report": "study"}
+"""Keys of earlier versions, and what they are called now."""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What a file describes, read once: one suite, or a series of them with one study.
+
+    named: each suite as a person may name it, by its name or its file.
+    """
+
+    name: str
+    title: str
+    study: str | None
+    suites: tuple[Suite, ...]
+    named: tuple[str, ...]
+
+    def ranked(self) -> Suite:
+        """The suite that has a board; :class:`SuiteError` where there is none, or more than one suite."""
+        if len(self.suites) == 1 and self.suites[0].tuning is not None:
+            return self.suites[0]
+        if boards := [suite.name for suite in self.suites if suite.tuning is not None]:
+            raise SuiteError(f"suite '{self.name}' has parts; those with a board are: {', '.join(boards)}.")
+        reported = f" and `moebench report {self.called}`" if self.study else ""
+        raise SuiteError(
+            f"suite '{self.name}' sweeps fixed settings and ranks nothing: it has no leaderboard; "
+            f"use `moebench run {self.called}`{reported}."
+        )
+
+    @property
+    def called(self) -> str:
+        """The whole of it as a person may name it."""
+        return self.named[0] if len(self.suites) == 1 else self.name
 
 
 def find_suites() -> dict[str, Path]:
@@ -25,14 +82,27 @@ def find_suites() -> dict[str, Path]:
 
 
 def load_suite(name_or_path: str) -> Suite:
-    """A validated suite from its name or from a user's own file; one that ranks variants."""
+    """A validated suite that ranks, from its name or from a user's own file."""
+    return load_experiment(name_or_path).ranked()
+
+
+def load_experiment(name_or_path: str) -> Experiment:
+    """Whatever a name or a user's own file describes, validated; its parts, too."""
     values, where = read_values(name_or_path)
-    if not is_ranked(values):
-        raise SuiteError(
-            f"suite '{values['name']}' sweeps fixed settings and ranks nothing: it has a report, not a leaderboard; "
-            f"use `moebench run {name_or_path}` and `moebench report {name_or_path}`."
-        )
-    return parse_suite(values, where)
+    if "parts" not in values:
+        suite = parse_suite(values, where)
+        return Experiment(suite.name, suite.title, suite.study, (suite,), (name_or_path,))
+    try:
+        series = Series.model_validate(values)
+    except ValidationError as error:
+        raise SuiteError(f"suite '{where}': {_sentence(error)}") from error
+    suites = []
+    for part in series.parts:
+        values, place = read_values(part)
+        if "parts" in values:
+            raise SuiteError(f"suite '{where}': its part '{part}' has parts itself.")
+        suites.append(parse_suite(values, place))
+    return Experiment(series.name, series.title, series.study, tuple(suites), tuple(series.parts))
 
 
 def read_values(name_or_path: str) -> tuple[dict[str, Any], str]:
@@ -46,17 +116,8 @@ def read_values(name_or_path: str) -> tuple[dict[str, Any], str]:
         if name_or_path not in known:
             raise UnknownNameError("suite", name_or_path, known)
         path = known[name_or_path]
-    return {"name": path.stem, **_read(path)}, str(path)
-
-
-def is_ranked(values: dict[str, Any]) -> bool:
-    """Whether a file describes a suite that ranks, rather than a sweep or a series of them."""
-    return "arm" not in values and "parts" not in values
-
-
-def _read(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return {"name": path.stem, **tomllib.loads(path.read_text(encoding="utf-8"))}, str(path)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SuiteError(f"'{path}' is not valid TOML: {error}.") from error
     except OSError as error:
@@ -64,28 +125,45 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def parse_suite(values: dict[str, Any], where: str) -> Suite:
-    """Validate what a file says, down to the settings of its host on each task."""
+    """Validate what a file says, down to the host and the training of every row on every task."""
     key = ""
     try:
         suite = Suite.model_validate(values)
         _check_names(suite, where)
-        for index, entry in enumerate(suite.task):
-            key = ""
+        for key, entry, changed in _places(suite):
             get_task(entry.name)
-            key = f"task.{index}.host" if entry.host else "host"
-            host_settings(suite.host | entry.host)
-            key = f"task.{index}.training"
-            Training.model_validate(suite.training.model_dump() | entry.training)
+            given = any(each.host for each in changed)
+            place, key = key, f"{key}.host" if given else "host"
+            host_settings(suite.host_of(*changed))
+            key = f"{place}.training"
+            training = suite.training_of(*changed)
+            if isinstance(row := changed[-1], Row):
+                lacking = next((name for name in ("optimiser", "lr") if getattr(training, name) is None), "")
+                if lacking:
+                    raise SuiteError(
+                        f"suite '{where}': the key 'training.{lacking}' is missing, which row '{row.name}' needs."
+                    )
     except ValidationError as error:
-        raise SuiteError(f"suite '{where}': {sentence(error, key)}") from error
+        raise SuiteError(f"suite '{where}': {_sentence(error, key)}") from error
     except UnknownNameError as error:
         raise SuiteError(f"suite '{where}': {error}") from error
     return suite
 
 
+def _places(suite: Suite) -> Iterator[tuple[str, TaskEntry, tuple[TaskEntry | Row, ...]]]:
+    """(key, task, what changes host and training) of every task of the board, and of every fixed row on each of its
+    tasks.
+    """
+    if suite.tuning is not None:
+        yield from ((f"task.{index}", entry, (entry,)) for index, entry in enumerate(suite.task))
+    for index, row in enumerate(suite.row):
+        yield from ((f"row.{index}", entry, (entry, row)) for entry in suite.entries_of(row))
+
+
 def _check_names(suite: Suite, where: str) -> None:
-    """What refers to variants refers to the suite's. If not, it may be the variant that is misspelt."""
-    variants = sorted({*suite.variants, *(reference.variant for reference in suite.reference)})
+    """What refers to rows or variants refers to the suite's. If not, it may be the variant that is misspelt."""
+    behind = [*(each.variant for each in suite.reference), *(row.variant for row in suite.row)]
+    variants = sorted({*suite.variants, *behind})
     if any(map(is_place, variants)):
         return  # the name that a file gives itself is known when it is imported
     problem = next(_stray_names(suite, variants), "")
@@ -101,7 +179,53 @@ def _stray_names(suite: Suite, variants: list[str]) -> Iterator[str]:
     for reference in suite.reference:
         name = reference.active_of
         if name is not None and name not in suite.variants:
-            yield f"active_of of the reference '{reference.name}' is '{name}'; {hint(name, suite.variants)}"
+            yield f"active_of of the reference '{reference.name}' is '{name}'; {_hint(name, suite.variants)}"
     for name in suite.space:
         if name not in variants:
-            yield f"space.{name} is for a variant that the suite does not have; {hint(name, variants)}"
+            yield f"space.{name} is for a variant that the suite does not have; {_hint(name, variants)}"
+    rows = suite.row_names
+    for measure in suite.measure:
+        for name in measure.rows or ():
+            if name not in rows:
+                yield f"measure '{measure.name}' is of the row '{name}', which is not there; {_hint(name, rows)}"
+    if suite.tuning is None and "latency" in suite.model_fields_set:
+        yield "[latency] is of rows that are tuned, and there is no [tuning]."
+    if not suite.row:
+        for key in ("optimiser", "lr", "weight_decay"):
+            if getattr(suite.training, key) is not None:
+                yield f"training.{key} is for rows of fixed settings, of which there are none; see [tuning]."
+
+
+def _sentence(error: ValidationError, key: str = "") -> str:
+    """The likeliest of pydantic's findings. ``key`` is where the validated table lies in the file."""
+    findings = error.errors()
+    # A misspelt key is also missing under its right name: the spelling is what has to be mended.
+    finding = next((each for each in findings if each["type"] == "extra_forbidden"), findings[0])
+    where = ".".join(filter(None, (key, *map(str, finding["loc"]))))
+    if finding["type"] == "extra_forbidden":
+        return f"unknown key '{where}'; {_hint(str(finding['loc'][-1]), _siblings(error.title, finding['loc']))}"
+    if finding["type"] == "missing":
+        return f"the key '{where}' is missing."
+    message = WORDS.get(finding["type"], str(finding["msg"]).replace("Input should be", "must be"))
+    message = message.removeprefix("Value error, ")
+    got = finding.get("input")
+    shown = f", not {got!r}" if isinstance(got, str | int | float | bool) else ""
+    return f"{where + ': ' if where else ''}{message[0].lower() + message[1:]}{shown}."
+
+
+def _hint(name: str, known: list[str]) -> str:
+    """What a misspelt name might have meant, or all that there is."""
+    near = [RENAMED[name]] if RENAMED.get(name) in known else difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f"did you mean '{near[0]}'?" if near else f"known: {', '.join(known)}."
+
+
+def _siblings(title: str, loc: tuple[Any, ...]) -> list[str]:
+    """The keys that exist beside an unknown one."""
+    model: Any = MODELS.get(title)
+    for part in loc[:-1]:
+        field = model.model_fields.get(part) if model is not None and isinstance(part, str) else None
+        if field is None:
+            continue
+        candidates = [field.annotation, *getattr(field.annotation, "__args__", ())]
+        model = next((c for c in candidates if hasattr(c, "model_fields")), model)
+    return sorted(model.model_fields) if model is not None else []

@@ -3,23 +3,36 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from collections.abc import Iterator, Mapping
+from itertools import product
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
-    StrictBool,
-    StrictFloat,
-    StrictInt,
+    SerializerFunctionWrapHandler,
     StrictStr,
     field_validator,
+    model_serializer,
     model_validator,
 )
 
-SettingValue = StrictBool | StrictInt | StrictFloat | StrictStr
+
+def _setting(value: object) -> object:
+    if not isinstance(value, bool | int | float | str):
+        raise ValueError("must be a number, a string, true or false")
+    return value
+
+
+SettingValue = Annotated[Any, AfterValidator(_setting)]
+"""A number, a string, true or false."""
+
+Values = dict[str, Annotated[list[SettingValue], Field(min_length=1)]]
+"""Setting -> the values that it may have."""
+
+Axis = Literal["total", "active", "flops"]
 Positive = Annotated[int, Field(strict=True, ge=1)]
 Number = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
 
@@ -46,6 +59,13 @@ SuiteName = Annotated[StrictStr, AfterValidator(_suite_name)]
 
 class _Table(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+    later: ClassVar[tuple[str, ...]] = ()
+    """Keys that plans have only where they say something: published plans were written before there were such keys."""
+
+    @model_serializer(mode="wrap")
+    def _written(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        values: dict[str, Any] = write(self)
+        return {name: value for name, value in values.items() if value or name not in self.later}
 
 
 class Range(_Table):
@@ -65,13 +85,22 @@ class Range(_Table):
 
 
 class Training(_Table):
-    """How every model is trained. threads and precision are part of the protocol; ``auto`` is bf16 on CUDA."""
+    """How every model is trained. threads and precision are part of the protocol; ``auto`` is bf16 on CUDA.
+
+    optimiser (see ``moebench.training.optimiser``), lr, weight_decay: of rows with fixed settings, which need the first
+    two. The rows that are tuned get theirs from [tuning].
+    """
+
+    later = ("optimiser", "lr", "weight_decay")
 
     steps: Positive
     batch: Positive
     micro_batch: Positive | None = None
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     threads: Positive = 1
+    optimiser: Literal["adam", "adamw_cosine"] | None = None
+    lr: Number | None = None
+    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
 
 
 class Tuning(_Table):
@@ -119,42 +148,175 @@ class Reference(_Table):
         return name
 
 
-class Suite(_Table):
-    """One comparison: variants x tasks x budgets, under one protocol.
+class Row(_Table):
+    """A variant with fixed settings, at every combination of those that vary: trained and measured, never tuned.
 
-    budgets: one amount, or a ladder, on the declared axis, over all expert layers. space: per variant, the values
-    of a setting that tuning may choose among instead of the variant's own.
+    task, host, training: what differs from the suite's; without a task it is on all of them. vary, vary_full: setting
+    -> values, in the reduced form and in the full one (by default the same). At most one of ``budget``, the amount of
+    the expert layers on the ``axis``; ``width``, the hidden units of all experts of a layer together; and
+    ``expert_width``, those of each; without one it has the suite's budgets.
+    trained: false measures initial weights.
     """
+
+    name: StrictStr
+    variant: StrictStr
+    task: StrictStr | None = None
+    host: dict[str, Any] = Field(default_factory=dict)
+    training: dict[str, Any] = Field(default_factory=dict)
+    settings: dict[str, SettingValue] = Field(default_factory=dict)
+    vary: Values = Field(default_factory=dict)
+    vary_full: Values = Field(default_factory=dict)
+    only_full: bool = False
+    axis: Axis | None = None
+    budget: Positive | None = None
+    width: Positive | None = None
+    expert_width: Positive | None = None
+    trained: bool = True
+
+    def combinations(self, *, full: bool) -> Iterator[dict[str, Any]]:
+        """The settings that vary, one combination after the other."""
+        if self.only_full and not full:
+            return
+        vary = self.vary | self.vary_full if full else self.vary
+        for values in product(*vary.values()):
+            yield dict(zip(vary, values, strict=True))
+
+    def problem(self, budgets: list[int]) -> str:
+        """What is wrong with its size; empty where nothing is."""
+        sizes = sum(size is not None for size in (self.budget, self.width, self.expert_width))
+        if sizes > 1 or not (sizes or budgets):
+            return f"row '{self.name}' needs one of budget, width and expert_width"
+        if self.axis not in (None, "total") and sizes and self.budget is None:
+            return f"row '{self.name}' has the axis '{self.axis}', which needs a budget"
+        return ""
+
+
+class Measure(_Table):
+    """Something measured on trained models. kind: see ``moebench.derived``. takes: what that measure takes.
+
+    rows: of which rows (by default all); of a tuned row it is measured on the final models. seeds: only the first so
+    many. alone: with nothing else running, because it measures time.
+    """
+
+    name: StrictStr
+    kind: StrictStr
+    takes: dict[str, Any] = Field(default_factory=dict)
+    rows: list[StrictStr] | None = None
+    seeds: Positive | None = None
+    alone: bool = False
+
+    def is_of(self, row: str, index: int) -> bool:
+        """Whether the model of a row and seed is measured."""
+        return (self.rows is None or row in self.rows) and (self.seeds is None or index < self.seeds)
+
+
+class Suite(_Table):
+    """One experiment: rows x tasks x budgets, under one protocol.
+
+    variants, reference: rows that are tuned, which needs [tuning], and ranked on a board. row: rows of fixed settings.
+    budgets: one amount, or a ladder, on the declared axis, over all expert layers. full_seeds: seeds of the full form.
+    space: per variant, the values of a setting that tuning may choose among instead of the variant's own. study: who
+    judges claims by the records.
+    """
+
+    later = ("full_seeds", "row", "measure", "study")
 
     name: SuiteName
     title: StrictStr
-    axis: Literal["total", "active", "flops"] = "total"
-    budgets: Annotated[list[Positive], Field(min_length=1)]
+    axis: Axis = "total"
+    budgets: list[Positive] = Field(default_factory=list)
     seeds: Positive = 3
-    variants: Annotated[list[StrictStr], Field(min_length=1)]
+    full_seeds: Positive | None = None
+    variants: list[StrictStr] = Field(default_factory=list)
     reference: list[Reference] = Field(default_factory=list)
-    task: Annotated[list[TaskEntry], Field(min_length=1)]
-    host: dict[str, Any]
+    row: list[Row] = Field(default_factory=list)
+    task: list[TaskEntry] = Field(default_factory=list)
+    host: dict[str, Any] = Field(default_factory=dict)
     training: Training
-    tuning: Tuning
+    tuning: Tuning | None = None
     latency: Latency = Field(default_factory=Latency)
-    space: dict[str, dict[str, Annotated[list[SettingValue], Field(min_length=1)]]] = Field(default_factory=dict)
+    space: dict[str, Values] = Field(default_factory=dict)
+    measure: list[Measure] = Field(default_factory=list)
+    study: StrictStr | None = None
 
     @property
     def task_names(self) -> list[str]:
-        """The tasks, in the order of the file."""
+        """The tasks of the board, in the order of the file."""
         return [entry.name for entry in self.task]
 
+    @property
+    def all_tasks(self) -> list[str]:
+        """Those, and the tasks that only rows of fixed settings name."""
+        return list(dict.fromkeys([*self.task_names, *(row.task for row in self.row if row.task)]))
+
+    @property
+    def row_names(self) -> list[str]:
+        """All rows; a variant from a file is here by its file."""
+        return [*self.variants, *(each.name for each in self.reference), *(row.name for row in self.row)]
+
+    @property
+    def tuned(self) -> Tuning:
+        """How the rows of the board are tuned; of a suite that has a board."""
+        assert self.tuning is not None
+        return self.tuning
+
+    @property
+    def has_full_form(self) -> bool:
+        """Whether there is more of it than the reduced form."""
+        return self.full_seeds is not None or any(row.only_full or row.vary_full for row in self.row)
+
+    def entries_of(self, row: Row) -> list[TaskEntry]:
+        """The tasks that a row of fixed settings is on, with what differs for them."""
+        if row.task is None:
+            return self.task
+        return [entry for entry in self.task if entry.name == row.task] or [TaskEntry(name=row.task)]
+
+    def host_of(self, *changed: TaskEntry | Row) -> dict[str, Any]:
+        """The host with what a task and a row change."""
+        host = self.host
+        for each in changed:
+            host = host | each.host
+        return host
+
+    def training_of(self, *changed: TaskEntry | Row) -> Training:
+        """The training with what a task and a row change."""
+        values: Mapping[str, Any] = self.training.model_dump()
+        for each in changed:
+            values = {**values, **each.training}
+        return Training.model_validate(values)
+
     @model_validator(mode="after")
-    def _names_are_unique(self) -> Suite:
+    def _holds_together(self) -> Suite:
         problem = next(self._problems(), "")
         if problem:
             raise ValueError(problem)
         return self
 
     def _problems(self) -> Iterator[str]:
-        """Names that are given twice."""
-        rows = [*self.variants, *(reference.name for reference in self.reference)]
-        budgets = [str(budget) for budget in self.budgets]
-        for what, names in (("task", self.task_names), ("row", rows), ("budget", budgets)):
+        """Keys that are missing, names that are given twice, rows without a size."""
+        yield from (
+            f"{key}: must not be empty" if key in self.model_fields_set else f"the key '{key}' is missing"
+            for key in self._needed()
+            if not getattr(self, key)
+        )
+        budgets, measures = list(map(str, self.budgets)), [measure.name for measure in self.measure]
+        twice = {"task": self.task_names, "row": self.row_names, "budget": budgets, "measure": measures}
+        for what, names in twice.items():
             yield from (f"{what} '{name}' is named twice" for name in names if names.count(name) > 1)
+        yield from filter(None, (row.problem(self.budgets) for row in self.row))
+
+    def _needed(self) -> Iterator[str]:
+        """The keys that this suite must have, beside those that every suite has."""
+        if self.tuning or self.variants or self.reference or self.space or not self.row:
+            yield from ("variants", "budgets", "task", "host", "tuning")
+        if any(row.task is None for row in self.row):
+            yield "task"
+
+
+class Series(_Table):
+    """Suites that run one after the other and have one study."""
+
+    name: SuiteName
+    title: StrictStr
+    parts: Annotated[list[StrictStr], Field(min_length=1)]
+    study: StrictStr | None = None

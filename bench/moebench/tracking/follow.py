@@ -1,8 +1,8 @@
 """``python -m moebench.tracking.follow``: the process that writes MLflow while a suite runs.
 
 It is started by :class:`moebench.tracking.writer.Writer` and talks to it in lines of JSON. Standard input:
-first {"results", "plan"}; then, whenever there is something new, {"identity"} of a finished run, {"board"}
-with a directory, or {"flush": n}; its end means that the suite has ended. Standard output: {"flush": n} when
+first {"results", "plans"}; then, whenever there is something new, {"identity"} of a finished run, {"report"}
+with a page, or {"flush": n}; its end means that the suite has ended. Standard output: {"flush": n} when
 all that came before is written, {"problem": sentence} after each attempt, empty when nothing is wrong.
 
 What a line names does not matter: each time, whatever MLflow lacks of the records there are is written.
@@ -15,7 +15,7 @@ import os
 import queue
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -43,28 +43,45 @@ Say = Callable[[Line], None]
 
 
 class Mirror:
-    """Brings an experiment up to date with the records of a plan, again and again."""
+    """Brings the experiments of some plans up to date with their records, again and again."""
 
-    def __init__(self, results: Path, plan: Plan) -> None:
+    def __init__(self, results: Path, plans: Iterable[Plan]) -> None:
         self._store = Store(results)
         self._lookup = Records(self._store)
         self._ledger = Ledger(results)
-        self._plan = plan
-        self._board: Path | None = None
-        self._experiment: Experiment = open_experiment(plan, self._store, open_client(results))
+        self._plans = list(plans)
+        self._report: Path | None = None
+        self._client = open_client(results)
+        self._experiments: dict[str, Experiment] = {}
 
     def take(self, line: Line) -> None:
         """Note what a line says."""
-        if "board" in line:
-            self._board = Path(line["board"])
+        if "report" in line:
+            self._report = Path(line["report"])
 
     def write(self, *, live: bool) -> None:
-        """Write what is lacking."""
-        self._plan = grown(self._plan, self._lookup)
+        """Write what is lacking; :class:`ResultsError` at the end if some could not be."""
+        problems = []
+        for index, plan in enumerate(self._plans):
+            self._plans[index] = grown(plan, self._lookup)
+            try:
+                self._write(self._plans[index], live=live)
+            except ResultsError as error:
+                problems.append(error)
+        if problems:
+            raise problems[0]
+
+    def _write(self, plan: Plan, *, live: bool) -> None:
+        runs = wanted(plan, self._store, self._lookup, self._report, live=live)
+        if not runs:
+            return
+        experiment = self._experiments.get(plan.suite.name)
+        if experiment is None:
+            experiment = self._experiments[plan.suite.name] = open_experiment(plan, self._store, self._client)
         try:
-            write_missing(self._experiment, wanted(self._plan, self._store, self._lookup, self._board, live=live))
+            write_missing(experiment, runs)
         finally:
-            self._ledger.save(self._experiment.name, self._experiment.known)
+            self._ledger.save(experiment.name, experiment.known)
 
 
 def main() -> int:
@@ -80,7 +97,7 @@ def run(stream: IO[str], say: Say) -> int:
     results, lines = Path(opening["results"]), _lines(stream)
     try:
         with _turn(results, lines, say):
-            return follow(Mirror(results, Plan.from_json(opening["plan"])), lines, say)
+            return follow(Mirror(results, map(Plan.from_json, opening["plans"])), lines, say)
     except MoebenchError as error:
         say({"problem": str(error)})
     except Exception as error:

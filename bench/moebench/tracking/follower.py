@@ -1,11 +1,12 @@
-"""What a run of a suite tells of itself to MLflow."""
+"""What a run of an experiment tells of itself to MLflow."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
-from moebench.planning.plan import Plan, Work
+from moebench.planning.plan import Plan
 from moebench.runs import Record, Store
 from moebench.tracking.ledger import Ledger
 from moebench.tracking.write import needs_sync
@@ -16,14 +17,14 @@ FINISH_SECONDS = 120.0
 
 
 class Follower:
-    """Writes MLflow as the runs of a suite finish, if ``enabled``; ``finish`` sees to what is missing anyway.
+    """Writes MLflow as runs finish, if ``enabled``; ``finish`` sees to what is missing anyway.
 
     As a context manager it lets its process go at the end, whatever happened inside.
     """
 
-    def __init__(self, results: Path, plan: Plan, *, enabled: bool) -> None:
-        self._results, self._plan = results, plan
-        self._writer = Writer(results, plan)
+    def __init__(self, results: Path, plans: Sequence[Plan], *, enabled: bool) -> None:
+        self._results = results
+        self._writer = Writer(results, plans)
         if enabled:
             self._writer.start()
 
@@ -40,8 +41,8 @@ class Follower:
         """The sentence that says what could not be written, if anything."""
         return (self._writer.problem,) if self._writer.problem else ()
 
-    def record(self, work: Work | None, record: Record) -> None:
-        """A run has finished; ``work`` is None for a latency session."""
+    def record(self, record: Record) -> None:
+        """A run has finished."""
         self._writer.record(record.identity)
 
     def settle(self) -> None:
@@ -52,14 +53,19 @@ class Follower:
         """Nothing more comes. The process writes what has finished, and ends; nobody waits for it."""
         self._writer.end()
 
-    def finish(self, plan: Plan, store: Store, pages: Path) -> None:
-        """Write the board in ``pages`` and whatever else is missing, and wait for it; best before ``close``.
+    def finish(self, plans: Sequence[Plan], store: Store, report: Path | None) -> None:
+        """Write the boards, the report and whatever else is missing, and wait for it; best before ``close``.
 
         A process is started only if none runs and something is missing.
         """
-        self._writer.board(pages)
-        self._writer.close(FINISH_SECONDS)
-        if not self._writer.problem and needs_sync(plan, store, Ledger(self._results)):
-            self._writer = Writer(self._results, plan)
+        self._close(report)
+        ledger = Ledger(self._results)
+        if not self._writer.problem and any(needs_sync(plan, store, ledger, report) for plan in plans):
+            self._writer = Writer(self._results, plans)
             self._writer.start()
-            self._writer.close(FINISH_SECONDS)
+            self._close(report)
+
+    def _close(self, report: Path | None) -> None:
+        if report is not None:
+            self._writer.report(report)
+        self._writer.close(FINISH_SECONDS)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from moebench.planning.plan import Group, Plan
@@ -20,18 +20,25 @@ from moebench.tracking.labels import (
     times,
 )
 
+Measured = Mapping[str, Sequence[Record]]
+"""Identity of a final run -> what was measured of it."""
 
-def training_entry(plan: Plan, group: Group, label: str, record: Record, parent: str, store: Store) -> Entry:
-    """The run of a record. label: "trial 2" or "seed 0"; parent: the key of its study."""
+
+def training_entry(
+    plan: Plan, group: Group, label: str, record: Record, derived: Sequence[Record], parent: str, store: Store
+) -> Entry:
+    """The run of a record. label: "trial 2" or "seed 0"; derived: what was measured of it; parent: the key of its
+    study.
+    """
     return Entry(
         key=f"{group.row}/{record.identity}",
-        version=version_of([label, record.model_dump(mode="json")]),
+        version=version_of([label, *(each.model_dump(mode="json") for each in (record, *derived))]),
         parent=parent,
-        content=lambda: _content(plan, group, label, record, store),
+        content=lambda: _content(plan, group, label, record, derived, store),
     )
 
 
-def _content(plan: Plan, group: Group, label: str, record: Record, store: Store) -> Content:
+def _content(plan: Plan, group: Group, label: str, record: Record, derived: Sequence[Record], store: Store) -> Content:
     started, ended = times(record)
     fixed = study_params(group.row, record.cell) | {"seed": str(record.cell["seed"])} | provenance_params(record)
     return Content(
@@ -41,11 +48,34 @@ def _content(plan: Plan, group: Group, label: str, record: Record, store: Store)
         ended=ended,
         tags=study_tags(plan, group, record.cell["kind"], record.identity) | status_tags(record),
         params=fixed | setting_params(record.cell["settings"], fixed),
-        metrics=finite({**record.scores, **run_numbers(record)}),
+        metrics=metrics_of(record, derived),
         curves=curve_points(record, store, started, ended),
         data=data_of(record.cell),
-        texts={"record.json": record.model_dump_json(indent=1) + "\n"},
+        texts=measured_texts(record, derived),
     )
+
+
+def metrics_of(record: Record, derived: Sequence[Record]) -> dict[str, float]:
+    """Scores and costs of a run, and the scores of what was measured of it, the measure's name before theirs."""
+    own = _named(record) if record.cell["kind"] == "derived" else record.scores
+    values: dict[str, float | None] = {**own, **run_numbers(record)}
+    for each in derived:
+        values |= _named(each)
+    return finite(values)
+
+
+def measured_texts(record: Record, derived: Sequence[Record]) -> dict[str, str]:
+    """The records themselves, as files."""
+    texts = {"record.json": record.model_dump_json(indent=1) + "\n"}
+    return texts | {
+        f"{each.cell['session']['measure']}.json": each.model_dump_json(indent=1) + "\n" for each in derived
+    }
+
+
+def _named(derived: Record) -> dict[str, float | None]:
+    measure = derived.cell["session"]["measure"]
+    # MLflow allows no equals sign in the name of a metric.
+    return {f"{measure}/{name.replace('=', ' ')}": value for name, value in derived.scores.items()}
 
 
 def run_numbers(record: Record) -> dict[str, float | None]:

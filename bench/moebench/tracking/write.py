@@ -29,18 +29,25 @@ GIVE_UP_AFTER = 3
 """Failures in a row after which the store counts as out of reach."""
 
 
-def needs_sync(plan: Plan, store: Store, ledger: Ledger) -> bool:
+def needs_sync(plan: Plan, store: Store, ledger: Ledger, report: Path | None = None) -> bool:
     """Whether MLflow lacks anything, as far as can be told without importing it."""
     known = ledger.known(experiment_name(plan))
     return any(
         entry.key not in known or known[entry.key].version != entry.version
-        for entry in wanted(plan, store, Records(store))
+        for entry in wanted(plan, store, Records(store), report)
     )
 
 
-def sync(plan: Plan, store: Store, client: MlflowClient, ledger: Ledger, progress: Progress | None = None) -> int:
+def sync(
+    plan: Plan,
+    store: Store,
+    client: MlflowClient,
+    ledger: Ledger,
+    progress: Progress | None = None,
+    report: Path | None = None,
+) -> int:
     """Write what MLflow lacks; returns how many runs that were. The caller holds ``database.writing``."""
-    runs = wanted(plan, store, Records(store))
+    runs = wanted(plan, store, Records(store), report)
     if not runs:
         return 0
     experiment = open_experiment(plan, store, client)
@@ -57,10 +64,12 @@ def open_experiment(plan: Plan, store: Store, client: MlflowClient) -> Experimen
     return Experiment(client, experiment_name(plan), experiment_tags(plan), store.root)
 
 
-def wanted(plan: Plan, store: Store, lookup: Lookup, board: Path | None = None, *, live: bool = False) -> list[Entry]:
-    """All runs that MLflow should have of a plan. board: the directory of its pages, if not the usual one."""
-    directory = board or board_directory(store.root, plan.suite.name, plan.protocol)
-    return list(entries(grown(plan, lookup), store, lookup, directory, live=live))
+def wanted(plan: Plan, store: Store, lookup: Lookup, report: Path | None = None, *, live: bool = False) -> list[Entry]:
+    """All runs that MLflow should have of a plan, its board in the usual place. report: the study's page, its figures
+    beside it.
+    """
+    board = board_directory(store.root, plan.suite.name, plan.protocol)
+    return list(entries(grown(plan, lookup), store, lookup, board, report, live=live))
 
 
 def write_missing(experiment: Experiment, entries: list[Entry], progress: Progress | None = None) -> int:

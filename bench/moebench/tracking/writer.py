@@ -1,4 +1,4 @@
-"""The other end of the process that writes MLflow while a suite runs. It never stops or fails the suite."""
+"""The other end of the process that writes MLflow while suites run. It never stops or fails the suite."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import queue
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,8 @@ class Writer:
     ``problem``: one sentence if MLflow could not be written; empty if all is well so far.
     """
 
-    def __init__(self, results: Path, plan: Plan) -> None:
-        self._results, self._plan = results.resolve(), plan
+    def __init__(self, results: Path, plans: Sequence[Plan]) -> None:
+        self._results, self._plans = results.resolve(), plans
         self._log = results / ".mlflow" / "writer.log"
         self._process: subprocess.Popen[str] | None = None
         self._outbox: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
@@ -50,7 +51,7 @@ class Writer:
         except OSError as error:
             self.problem, self._ended = could_not_write(error), True
             return
-        self._outbox.put({"results": str(self._results), "plan": self._plan.to_json()})
+        self._outbox.put({"results": str(self._results), "plans": [plan.to_json() for plan in self._plans]})
         for target in (self._send, self._listen):
             threading.Thread(target=target, args=(self._process,), daemon=True).start()
 
@@ -63,9 +64,9 @@ class Writer:
         """A run has finished and its record is on disk."""
         self._outbox.put({"identity": identity})
 
-    def board(self, directory: Path) -> None:
-        """The board's pages have been made."""
-        self._outbox.put({"board": str(directory.resolve())})
+    def report(self, page: Path) -> None:
+        """The report has been made."""
+        self._outbox.put({"report": str(page.resolve())})
 
     def flush(self, timeout: float) -> bool:
         """Wait until all that was handed over is written; False if that takes longer or cannot be."""

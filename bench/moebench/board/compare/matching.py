@@ -119,7 +119,7 @@ def _not_comparable(a: Plan, b: Plan, of_a: Evidence, of_b: Evidence) -> Reason 
     return (
         _tasks(of_a, of_b)
         or _settings(of_a, of_b)
-        or _effort(a.suite.tuning, b.suite.tuning)
+        or _effort(a.suite.tuned, b.suite.tuned)
         or _size("A", a, of_a)
         or _size("B", b, of_b)
     )

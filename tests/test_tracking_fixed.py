@@ -1,11 +1,12 @@
-"""A sweep in a real MLflow store: a run a row, one a seed with what was measured of it, and the report."""
+"""Fixed rows in a real MLflow store: a run a row, one a seed with what was measured of it, and the report."""
 
 import pytest
 
+from fixed_rows import VALUES, run, works, write
 from moebench.runs import Store
 from moebench.tracking.database import open_client
-from moebench.tracking.sweep_run import sync_sweep
-from sweeps import VALUES, run, write
+from moebench.tracking.ledger import Ledger
+from moebench.tracking.write import sync
 from tracking_world import MLFLOW_WARNINGS
 
 pytestmark = MLFLOW_WARNINGS
@@ -13,11 +14,11 @@ pytestmark = MLFLOW_WARNINGS
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
-    """A tiny sweep, written to MLflow by its run."""
+    """A tiny suite, written to MLflow by its run."""
     folder = tmp_path_factory.mktemp("sweep")
     session = run(write(folder / "tiny.toml", VALUES), folder / "results", full=True, mlflow=True)
     assert session.warnings == ()
-    assert session.report is None, "only the paper has a report"
+    assert session.report is None, "it has no study"
     (plan,) = session.plans
     return plan, folder / "results"
 
@@ -31,8 +32,8 @@ def runs_of(results):
 def test_every_row_has_a_run_above_those_of_its_seeds(written):
     plan, results = written
     _, runs = runs_of(results)
-    rows = {work.row for work in plan.works}
-    seeds = {f"{work.row} seed {work.index}" for work in plan.works}
+    rows = {work.row for work in works(plan)}
+    seeds = {f"{work.row} seed {work.index}" for work in works(plan)}
     assert set(runs) == rows | seeds
     for name in seeds:
         parent = runs[name].data.tags["mlflow.parentRunId"]
@@ -65,16 +66,20 @@ def test_a_row_has_the_means_over_its_seeds(written):
 def test_what_is_there_is_not_written_again_and_the_report_comes_with_its_figures(written, tmp_path):
     plan, results = written
     store = Store(results)
-    assert sync_sweep(plan, store, None) == 0
+
+    def sync_again(report=None):
+        return sync(plan, store, open_client(results), Ledger(results), report=report)
+
+    assert sync_again() == 0
     page = tmp_path / "report.html"
     page.write_text("<p>what was found</p>")
     (tmp_path / "figures").mkdir()
     for name in ("one.svg", "one.png", "notes.txt"):
         (tmp_path / "figures" / name).write_text(name)
-    assert sync_sweep(plan, store, page) == 1
-    assert sync_sweep(plan, store, page) == 0
+    assert sync_again(page) == 1
+    assert sync_again(page) == 0
     client, runs = runs_of(results)
     names = {file.path for file in client.list_artifacts(runs["report"].info.run_id)}
     assert names == {"report.html", "one.svg", "one.png"}
     page.write_text("<p>something else</p>")
-    assert sync_sweep(plan, store, page) == 1
+    assert sync_again(page) == 1

@@ -1,26 +1,20 @@
-"""How much of a sweep is left, and how long that takes."""
+"""How much of a plan is left, and how long that takes."""
 
 import pytest
 
+from fixed_rows import VALUES, finals, measured, plan_of, works
+from moebench.planning.estimate import left
 from moebench.runs import Record
-from moebench.suites.sweep import Sweep
-from moebench.sweeps.estimate import left
-from moebench.sweeps.plan import plan_sweep
-from sweeps import VALUES
-
-
-def plan_of(**how):
-    return plan_sweep(Sweep.model_validate(VALUES), **({"full": False, "device": "cpu"} | how))
 
 
 @pytest.fixture
 def plan():
-    return plan_of()
+    return plan_of(VALUES)
 
 
-def ran(works, seconds, status="done"):
+def ran(done, seconds, status="done"):
     """Records of these works, each of which took so long."""
-    cells = [work.cell for work in works]
+    cells = [work.cell for work in done]
     return {
         cell.identity: Record(
             identity=cell.identity, cell=cell.to_json(), status=status, provenance={"seconds": seconds}
@@ -31,25 +25,25 @@ def ran(works, seconds, status="done"):
 
 def test_where_nothing_ran_training_is_guessed_and_measures_are_not_counted(plan):
     rest = left(plan, {}.get)
-    assert (rest.runs, rest.guessed, rest.unseen) == (len(plan.works), len(plan.finals), 6)
+    assert (rest.runs, rest.guessed, rest.unseen) == (len(works(plan)), len(finals(plan)), 6)
     assert rest.seconds > 0
     assert rest.alone == 0
 
 
 def test_time_is_that_of_runs_of_the_same_row_before_that_of_others(plan):
-    digits, one, two = plan.finals
-    seen = ran([one], 7.0) | ran(plan.derived + plan.alone, 1.0)
+    digits, one, two = finals(plan)
+    seen = ran([one], 7.0) | ran(measured(plan) + measured(plan, alone=True), 1.0)
     rest = left(plan, seen.get, {digits.cell.identity})
     assert (rest.runs, rest.seconds, rest.guessed) == (1, 7.0, 1), "of another row"
-    more = plan_of(seeds=2)
-    seen = ran([one], 7.0) | ran([two], 9.0) | ran(more.derived + more.alone, 1.0)
-    rest = left(more, seen.get, {w.cell.identity for w in more.finals if w.cell.task == "digits"})
+    more = plan_of(VALUES, seeds=2)
+    seen = ran([one], 7.0) | ran([two], 9.0) | ran(measured(more) + measured(more, alone=True), 1.0)
+    rest = left(more, seen.get, {w.cell.identity for w in finals(more) if w.cell.task == "digits"})
     assert (rest.runs, rest.seconds, rest.guessed) == (2, 16.0, 0)
 
 
 def test_what_runs_alone_does_not_share_the_workers(plan):
-    full = plan_of(full=True)
-    seen = ran(plan.works, 4.0)
+    full = plan_of(VALUES, full=True)
+    seen = ran(works(plan), 4.0)
     rest = left(full, seen.get)
     # The row of 8 experts has not run: two training runs, their two measures each, and a time.
     assert (rest.guessed, rest.unseen) == (7, 0)
@@ -59,6 +53,6 @@ def test_what_runs_alone_does_not_share_the_workers(plan):
 
 
 def test_a_run_that_failed_is_still_to_come(plan):
-    seen = ran(plan.works, 4.0) | ran(plan.finals[:1], 4.0, "timeout")
+    seen = ran(works(plan), 4.0) | ran(finals(plan)[:1], 4.0, "timeout")
     assert left(plan, seen.get).runs == 1
-    assert left(plan, ran(plan.works, 4.0).get).runs == 0
+    assert left(plan, ran(works(plan), 4.0).get).runs == 0

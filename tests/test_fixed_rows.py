@@ -1,4 +1,4 @@
-"""Sweeps: what a file may say, the cells of a plan, and a run from end to end."""
+"""Rows of fixed settings: what a file may say, the cells of a plan, and a run from end to end."""
 
 import dataclasses
 import re
@@ -7,59 +7,63 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+from fixed_rows import SINGLE, VALUES, finals, measured, plan_of, run, values, works, write
 from moebench.cli.main import cli
-from moebench.errors import MoebenchError, SuiteError, UsageError
+from moebench.errors import MoebenchError, SuiteError, UnknownNameError, UsageError
 from moebench.machine import versions
 from moebench.planning.place import Place
-from moebench.planning.request import Request
+from moebench.planning.request import ask
 from moebench.runs import Store
-from moebench.suites import load_suite
-from moebench.suites.sweep import Sweep
-from moebench.sweeps.load import load_any, load_parts
-from moebench.sweeps.parts import plan_sweeps
-from moebench.sweeps.plan import plan_sweep
-from sweeps import SINGLE, VALUES, run, values, write
+from moebench.suites import Suite, load_experiment, load_suite
 
 
-def plan_of(given, **how):
-    return plan_sweep(Sweep.model_validate(given), **({"full": False, "device": "cpu"} | how))
+def row(**changes):
+    return VALUES["row"][0] | changes
 
 
-def arm(**changes):
-    return VALUES["arm"][0] | changes
+def alone(*rows):
+    """The tiny suite with these rows and nothing measured."""
+    return values(row=list(rows), measure=[])
 
 
 def refused(tmp_path, given):
     with pytest.raises(SuiteError) as caught:
-        load_any(str(write(tmp_path / "mine.toml", given)))
+        load_experiment(str(write(tmp_path / "mine.toml", given)))
     return str(caught.value).removeprefix(f"suite '{tmp_path}/mine.toml': ")
 
 
 def test_a_file_is_read_as_what_it_is(tmp_path):
-    sweep = load_any(str(write(tmp_path / "tiny.toml", VALUES)))
-    assert sweep == Sweep.model_validate(VALUES)
-    assert load_any("quick") == load_suite("quick")
-    assert load_any("paper").parts[0] == "paper-norm"
+    path = str(write(tmp_path / "tiny.toml", VALUES))
+    assert load_experiment(path).suites == (Suite.model_validate(VALUES),)
+    assert load_experiment("quick").suites == (load_suite("quick"),)
+    assert load_experiment("paper").suites[0].name == load_experiment("paper").named[0] == "paper-norm"
 
 
 @pytest.mark.parametrize(
     ("given", "said"),
     [
         (values(sedes=3), "unknown key 'sedes'; did you mean 'seeds'?"),
-        (values(arm=[arm(budget=None)]), "arm 'digits' needs one of budget, width and expert_width"),
-        (values(arm=[arm(width=5)]), "needs one of budget, width and expert_width"),
-        (values(arm=[arm(measures=["costs"])]), "asks for the measure 'costs', which is not there"),
-        (values(arm=[arm(), arm()]), "arm 'digits' is named twice"),
-        (values(arm=[arm(task="digit")]), "unknown task 'digit'; did you mean 'digits'?"),
-        (values(arm=[arm(host={"name": "singel_layer"})]), "did you mean 'single_layer'?"),
-        (values(arm=[arm(host={"name": "single_layer", "gird": 2})]), "unknown key 'arm.0.host.gird'"),
-        (values(arm=[arm(training={"steps": 0})]), "arm.0.training.steps"),
-        (values(measure=[{"name": "x", "kind": "subste"}]), "measure.0.kind"),
+        (values(arm=[row()]), "unknown key 'arm'; did you mean 'row'?"),
+        (alone(row(budget=None)), "row 'digits' needs one of budget, width and expert_width"),
+        (alone(row(width=5)), "needs one of budget, width and expert_width"),
+        (alone(row(budget=None, width=5, axis="active")), "row 'digits' has the axis 'active', which needs a budget"),
+        (alone(row(), row()), "row 'digits' is named twice"),
+        (alone(row(task="digit")), "unknown task 'digit'; did you mean 'digits'?"),
+        (alone(row(task=None)), "the key 'task' is missing."),
+        (alone(row(host={"name": "singel_layer"})), "did you mean 'single_layer'?"),
+        (alone(row(host={"name": "single_layer", "gird": 2})), "unknown key 'row.0.host.gird'"),
+        (alone(row(training={"steps": 0})), "row.0.training.steps"),
+        (values(training={"steps": 1, "batch": 1, "lr": 1e-3}), "'training.optimiser' is missing, which row 'digits'"),
+        (values(measure=[{"name": "x", "kind": "subset", "rows": ["digit"]}]), "'digit', which is not there; did you"),
+        (values(latency={"batch": 1}), "[latency] is of rows that are tuned, and there is no [tuning]."),
+        (values(variants=["dense"]), "the key 'budgets' is missing."),
+        (values(variants=["dense"], budgets=[5], task=[{"name": "digits"}], host=SINGLE), "'tuning' is missing."),
     ],
 )
 def test_a_mistake_is_one_sentence(tmp_path, given, said):
     given = {name: each for name, each in given.items() if each is not None}
-    given["arm"] = [{name: each for name, each in one.items() if each is not None} for one in given["arm"]]
+    for key in {"arm", "row"} & given.keys():
+        given[key] = [{name: each for name, each in one.items() if each is not None} for one in given[key]]
     message = refused(tmp_path, given)
     assert said in message
     assert "\n" not in message
@@ -68,12 +72,13 @@ def test_a_mistake_is_one_sentence(tmp_path, given, said):
 def test_a_suite_that_ranks_and_one_that_does_not_are_told_apart(tmp_path):
     with pytest.raises(SuiteError, match=r"sweeps fixed settings and ranks nothing.*moebench report paper-norm"):
         load_suite("paper-norm")
-    with pytest.raises(SuiteError, match="suite 'quick' ranks variants and has a leaderboard"):
-        load_parts("quick")
     series = tmp_path / "series.toml"
-    series.write_text('title = "two"\nreport = "paper"\nparts = ["paper-norm", "quick"]\n')
-    with pytest.raises(SuiteError, match="its part 'quick' is not a sweep"):
-        load_parts(str(series))
+    series.write_text('title = "two"\nparts = ["paper-norm", "quick"]\n')
+    with pytest.raises(SuiteError, match=r"'series' has parts; those with a board are: quick\."):
+        load_suite(str(series))
+    series.write_text('title = "two"\nparts = ["paper"]\n')
+    with pytest.raises(SuiteError, match="its part 'paper' has parts itself"):
+        load_experiment(str(series))
 
 
 @pytest.mark.parametrize(
@@ -82,21 +87,21 @@ def test_a_suite_that_ranks_and_one_that_does_not_are_told_apart(tmp_path):
 )
 def test_what_only_a_ranking_suite_can_be_asked(asked, option):
     with pytest.raises(UsageError, match=rf"'paper' sweeps fixed settings and tunes nothing; leave {option}"):
-        plan_sweeps(Request(suite="paper", **asked), full=False)
+        ask("paper", **asked)
 
 
 def test_every_combination_has_its_cell_and_its_measures():
     small, large = plan_of(VALUES), plan_of(VALUES, full=True)
-    assert [work.row for work in small.finals] == ["digits experts=4", "norm experts=1", "norm experts=2"]
-    assert len(large.finals) == 2 * 4
-    assert {work.cell.settings["experts"] for work in large.finals if work.cell.task == "digits"} == {4, 8}
-    assert [work.label for work in small.alone] == ["digits experts=4 seed 0 cost"]
-    assert len(large.alone) == 2, "measured on the first seed alone"
-    by_row = {work.row: work for work in small.derived}
-    finals = {work.row: work.cell for work in small.finals}
+    assert [work.row for work in finals(small)] == ["digits experts=4", "norm experts=1", "norm experts=2"]
+    assert len(finals(large)) == 2 * 4
+    assert {work.cell.settings["experts"] for work in finals(large) if work.cell.task == "digits"} == {4, 8}
+    assert [work.label for work in measured(small, alone=True)] == ["digits experts=4 seed 0 cost"]
+    assert len(measured(large, alone=True)) == 2, "measured on the first seed alone"
+    by_row = {work.row: work for work in measured(small)}
+    trained = {work.row: work.cell for work in finals(small)}
     assert by_row["norm experts=2"].cell.session == {
         "measure": "gaps",
-        "of": finals["norm experts=2"].identity,
+        "of": trained["norm experts=2"].identity,
         "takes": {},
     }
     assert by_row["untrained experts=2"].cell.session["of"] == ""
@@ -105,13 +110,13 @@ def test_every_combination_has_its_cell_and_its_measures():
 
 def test_a_time_belongs_to_the_machine_that_it_was_measured_on():
     here = plan_of(VALUES)
-    (time,) = here.alone
+    (time,) = measured(here, alone=True)
     assert time.cell.session["device"] == here.device["name"]
     assert time.cell.session["versions"]["torch"] == torch.__version__.partition("+")[0]
     there = plan_of(VALUES, place=Place("cpu", "another machine", "cpu", versions()))
-    assert there.alone[0].cell.identity != time.cell.identity
-    assert [work.cell.identity for work in there.derived] == [work.cell.identity for work in here.derived]
-    assert plan_of(VALUES, backend="loop").alone[0].cell.identity != time.cell.identity
+    assert measured(there, alone=True)[0].cell.identity != time.cell.identity
+    assert [work.cell.identity for work in measured(there)] == [work.cell.identity for work in measured(here)]
+    assert measured(plan_of(VALUES, backend="loop"), alone=True)[0].cell.identity != time.cell.identity
 
 
 @pytest.mark.parametrize(
@@ -120,28 +125,32 @@ def test_a_time_belongs_to_the_machine_that_it_was_measured_on():
 )
 def test_what_a_measure_does_not_take_is_said_before_anything_runs(takes, said):
     with pytest.raises(SuiteError) as caught:
-        plan_of(values(measure=[{"name": "oracle", "kind": "oracle", "takes": takes}], arm=[arm(measures=["oracle"])]))
+        plan_of(values(measure=[{"name": "oracle", "kind": "oracle", "takes": takes}], row=[row()]))
     assert said in str(caught.value)
 
 
+def test_a_measure_that_there_is_not_is_said_when_planned():
+    with pytest.raises(UnknownNameError, match=r"unknown kind 'subste' in .* measure 'x'; did you mean 'subset'\?"):
+        plan_of(values(measure=[{"name": "x", "kind": "subste"}]))
+
+
 def test_the_full_form_goes_on_from_the_reduced_one():
-    small, large = ({work.cell.identity for work in plan_of(VALUES, full=full).works} for full in (False, True))
+    small, large = ({work.cell.identity for work in works(plan_of(VALUES, full=full))} for full in (False, True))
     assert small < large
 
 
-def test_seeds_and_initial_weights_are_the_same_for_every_arm():
-    arms = [arm(measures=[]), arm(name="other", variant="dense", settings={}, vary={}, vary_full={}, measures=[])]
-    plan = plan_of(values(arm=arms), seeds=3)
-    seeds = {name: [w.cell.seed for w in plan.finals if w.row.startswith(name)] for name in ("digits", "other")}
+def test_seeds_and_initial_weights_are_the_same_for_every_row():
+    plan = plan_of(alone(row(), row(name="other", variant="dense", settings={}, vary={}, vary_full={})), seeds=3)
+    seeds = {name: [w.cell.seed for w in finals(plan) if w.row.startswith(name)] for name in ("digits", "other")}
     assert len(set(seeds["digits"])) == 3
     assert seeds["digits"] == seeds["other"]
 
 
 def test_a_cell_says_how_it_is_trained():
-    (work, *_) = plan_of(values(arm=[arm(training={"steps": 7, "optimiser": "adamw_cosine", "lr": 0.5})])).finals
-    cell = work.cell
+    given = alone(row(training={"steps": 7, "optimiser": "adamw_cosine", "lr": 0.5}))
+    cell = finals(plan_of(given))[0].cell
     assert (cell.steps, cell.optimiser, cell.settings["lr"], cell.batch) == (7, "adamw_cosine", 0.5, 32)
-    default = plan_of(VALUES).finals[0].cell
+    default = finals(plan_of(VALUES))[0].cell
     assert default.optimiser == "adam"
     assert dataclasses.replace(default, optimiser="adamw_cosine").identity != default.identity
 
@@ -149,7 +158,7 @@ def test_a_cell_says_how_it_is_trained():
 def test_equal_widths_are_equal_expert_parameters():
     plan = plan_of(VALUES)
     # 20 D^2 expert weights at D = 2, and a column of the router for each expert.
-    assert {w.cell.settings["experts"]: w.cell.budget for w in plan.finals if w.cell.task == "norm"} == {1: 82, 2: 84}
+    assert {w.cell.settings["experts"]: w.cell.budget for w in finals(plan) if w.cell.task == "norm"} == {1: 82, 2: 84}
 
 
 @pytest.mark.parametrize(
@@ -157,15 +166,15 @@ def test_equal_widths_are_equal_expert_parameters():
     [
         ({"vary": {"experts": [3]}, "budget": None, "width": 20}, "3 experts cannot share a width of 20 evenly"),
         ({"vary": {"experts": [0]}, "budget": None, "width": 20}, "experts must be a number of at least 1, not 0"),
-        ({"budget": 10}, "arm 'digits': soft_moe cannot meet 10 total parameters"),
+        ({"budget": 10}, "row 'digits': soft_moe cannot meet 10 total parameters"),
         ({"settings": {"slotz": 1}}, "slotz"),
         ({"host": SINGLE | {"grid": 3}}, "grid 3 does not divide the 8 x 8 images of task 'digits'"),
         ({"task": "cifar10", "host": {"name": "token_sum", "tokens": 5}}, "the host 'token_sum' gives one number"),
     ],
 )
-def test_an_arm_that_cannot_be_built_says_why(changes, said):
+def test_a_row_that_cannot_be_built_says_why(changes, said):
     with pytest.raises(SuiteError, match=r"^suite 'tiny'") as caught:
-        plan_of(values(arm=[arm(measures=[], **changes)]))
+        plan_of(alone(row(**changes)))
     assert said in str(caught.value)
 
 
@@ -177,13 +186,13 @@ def ran(tmp_path_factory):
 
 def records(session, folder):
     store = Store(folder / "results")
-    return {work.label: store.get(work.cell.identity) for plan in session.plans for work in plan.works}
+    return {work.label: store.get(work.cell.identity) for plan in session.plans for work in works(plan)}
 
 
 def test_a_run_trains_and_measures_everything(ran):
     session, folder = ran
     found = records(session, folder)
-    assert session.unfinished == []
+    assert session.unfinished == ()
     assert {record.status for record in found.values()} == {"done"}
     subset = found["digits experts=4 seed 0 subset"].scores
     final = found["digits experts=4 seed 0"].scores
@@ -226,24 +235,23 @@ def test_a_second_run_does_nothing(ran):
     _, folder = ran
     before = {path: path.stat().st_mtime_ns for path in (folder / "results" / "records").rglob("*.json")}
     again = run(folder / "tiny.toml", folder / "results")
-    assert again.unfinished == []
+    assert again.unfinished == ()
     assert before == {path: path.stat().st_mtime_ns for path in (folder / "results" / "records").rglob("*.json")}
 
 
 def test_a_measure_without_its_run_is_named(ran, tmp_path):
     """A run that diverges leaves nothing to measure: exit status 1 and a line each."""
-    given = values(arm=[arm(training={"lr": 1e30}, measures=["subset"])])
+    given = values(row=[row(training={"lr": 1e30})], measure=[{"name": "subset", "kind": "subset"}])
     session = run(write(tmp_path / "tiny.toml", given), tmp_path / "results")
-    assert session.unfinished == [
-        ("digits experts=4 seed 0 subset", "skipped", "the run that it is derived from is not done.")
-    ]
+    why = "the run that it is derived from is not done."
+    assert session.unfinished == (("digits experts=4 seed 0 subset", "skipped", why),)
 
 
 def test_weights_that_were_lost_are_asked_for(ran, tmp_path):
     session, folder = ran
     (plan,) = session.plans
-    final = next(work for work in plan.finals if work.row == "norm experts=1")
-    derived = next(work for work in plan.derived if work.cell.session["of"] == final.cell.identity)
+    final = next(work for work in finals(plan) if work.row == "norm experts=1")
+    derived = next(work for work in measured(plan) if work.of == final.cell.identity)
     store = Store(folder / "results")
     store.record_path(derived.cell.identity).unlink()
     weights = store.weights_path(final.cell.identity)
@@ -257,12 +265,13 @@ def test_weights_that_were_lost_are_asked_for(ran, tmp_path):
 
 
 def test_what_is_not_ranked_may_cost_more_than_dense_layers(tmp_path):
-    many = {"name": "many", "host": {"name": "token_sum", "tokens": 2}, "settings": {"slots": 2}, "measures": ["gaps"]}
-    arms = [
-        VALUES["arm"][1] | many | {"vary": {"experts": [64]}, "width": 64, "trained": bool(trained)}
+    many = {"name": "many", "host": {"name": "token_sum", "tokens": 2}, "settings": {"slots": 2}}
+    rows = [
+        VALUES["row"][1] | many | {"vary": {"experts": [64]}, "width": 64, "trained": bool(trained)}
         for trained in (1, 0)
     ]
-    path = write(tmp_path / "many.toml", values(arm=[arms[0], arms[1] | {"name": "untrained"}]))
+    given = values(row=[rows[0], rows[1] | {"name": "untrained"}], measure=[{"name": "gaps", "kind": "gaps"}])
+    path = write(tmp_path / "many.toml", given)
     session = run(path, tmp_path / "results")
     assert not session.unfinished
     record = records(session, tmp_path)["many experts=64 seed 0"]
@@ -270,8 +279,9 @@ def test_what_is_not_ranked_may_cost_more_than_dense_layers(tmp_path):
 
 
 def test_inputs_of_equal_sums_may_still_be_told_apart(tmp_path):
-    untrained = VALUES["arm"][2] | {"settings": {"normalise": True}}
-    session = run(write(tmp_path / "sums.toml", values(arm=[untrained])), tmp_path / "results")
+    untrained = VALUES["row"][2] | {"settings": {"normalise": True}}
+    given = values(row=[untrained], measure=[{"name": "gaps", "kind": "gaps"}])
+    session = run(write(tmp_path / "sums.toml", given), tmp_path / "results")
     (record,) = records(session, tmp_path).values()
     # With a residual around a normalising router the pair has one sum x + y, and is far apart as vectors.
     assert record.scores["beyond_limit_at_largest"] == 1
@@ -288,7 +298,7 @@ def test_the_commands_find_what_ran(ran):
     again = command("run", path, "--results", results, "--no-mlflow")
     assert again.exit_code == 0
     assert re.search(r"norm experts=2 +1 +mse \d+\.\d{3} ±\? +84", again.output)
-    assert "report" not in again.output, "only the paper has a report"
+    assert "report" not in again.output, "it has no study"
     plan = command("plan", path, "--results", results)
     assert re.search(r"digits experts=4 +1/1 +3/3", plan.output)
     assert re.search(r"untrained experts=2 +- +1/1", plan.output)
@@ -314,7 +324,7 @@ def test_a_data_set_that_is_missing_is_one_sentence(tmp_path):
         (("plan", "quick", "--full"), "suite 'quick' has one form only; leave --full out."),
         (("run", "paper-norm", "--variant", "dense"), "leave --variant out"),
         (("run", "paper-norm", "--no-weights"), "measures the trained models; leave --no-weights out"),
-        (("leaderboard", "paper-norm"), "ranks nothing: it has a report, not a leaderboard"),
+        (("leaderboard", "paper-norm"), "ranks nothing: it has no leaderboard"),
     ],
 )
 def test_what_cannot_be_asked_is_one_sentence(tmp_path, words, said):

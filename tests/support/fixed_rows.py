@@ -1,4 +1,4 @@
-"""A sweep that trains and measures for real in seconds, as a file and as values."""
+"""Rows of fixed settings that train and are measured for real in seconds, as a file and as values."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from moebench.execution.progress import Quiet
-from moebench.planning.request import Request
-from moebench.session import How
-from moebench.session.sweep import SweepSession, run_sweeps
+from moebench.planning.make import make_plan
+from moebench.planning.plan import Plan, Work
+from moebench.planning.request import ask, request_for
+from moebench.runs import Record
+from moebench.session import How, Session, run_experiment
+from moebench.suites import Suite
 
 SINGLE = {"name": "single_layer", "grid": 2}
 
@@ -18,20 +21,21 @@ VALUES: dict[str, Any] = {
     "title": "A few steps",
     "seeds": 1,
     "full_seeds": 2,
-    "training": {"steps": 40, "batch": 32, "lr": 3e-3},
+    "training": {"steps": 40, "batch": 32, "optimiser": "adam", "lr": 3e-3},
     "measure": [
-        {"name": "subset", "kind": "subset"},
-        {"name": "oracle", "kind": "oracle", "takes": {"most_experts": 4, "inputs": 50}},
-        {"name": "gaps", "kind": "gaps"},
+        {"name": "subset", "kind": "subset", "rows": ["digits"]},
+        {"name": "oracle", "kind": "oracle", "takes": {"most_experts": 4, "inputs": 50}, "rows": ["digits"]},
+        {"name": "gaps", "kind": "gaps", "rows": ["norm", "untrained"]},
         {
             "name": "cost",
             "kind": "cost",
             "takes": {"shares": [1, 0.25], "batches": [1, 4], "rounds": 2, "repeats": 1, "roofline": True},
+            "rows": ["digits"],
             "seeds": 1,
             "alone": True,
         },
     ],
-    "arm": [
+    "row": [
         {
             "name": "digits",
             "task": "digits",
@@ -41,7 +45,6 @@ VALUES: dict[str, Any] = {
             "vary": {"experts": [4]},
             "vary_full": {"experts": [4, 8]},
             "budget": 33_000,
-            "measures": ["subset", "oracle", "cost"],
         },
         {
             "name": "norm",
@@ -50,7 +53,6 @@ VALUES: dict[str, Any] = {
             "variant": "soft_moe",
             "vary": {"experts": [1, 2]},
             "width": 20,
-            "measures": ["gaps"],
         },
         {
             "name": "untrained",
@@ -60,14 +62,13 @@ VALUES: dict[str, Any] = {
             "vary": {"experts": [2]},
             "width": 20,
             "trained": False,
-            "measures": ["gaps"],
         },
     ],
 }
 
 
 def values(**changes: Any) -> dict[str, Any]:
-    """A copy of the tiny sweep's values, with some replaced."""
+    """A copy of the tiny suite's values, with some replaced."""
     return copy.deepcopy(VALUES) | changes
 
 
@@ -83,12 +84,35 @@ def to_toml(value: Any) -> str:
 
 
 def write(path: Path, given: dict[str, Any]) -> Path:
-    """The values as a file; its name is the sweep's."""
+    """The values as a file; its name is the suite's."""
     path.write_text("\n".join(f"{name} = {to_toml(each)}" for name, each in given.items() if name != "name"))
     return path
 
 
-def run(path: Path, results: Path, *, full: bool = False, mlflow: bool = False) -> SweepSession:
-    """Run a sweep's file without a word."""
-    how = How(results=results, workers=2, mlflow=mlflow)
-    return run_sweeps(Request(suite=str(path)), how, Quiet(), full=full, on_part=lambda plan, workers: None)
+def run(path: Path, results: Path, *, mlflow: bool = False, **asked: Any) -> Session:
+    """Run a suite's file without a word."""
+    return run_experiment(ask(str(path), **asked), How(results=results, workers=2, mlflow=mlflow), Quiet())
+
+
+def plan_of(given: dict[str, Any], **asked: Any) -> Plan:
+    """The plan of such values."""
+    return make_plan(request_for(Suite.model_validate(given), device="cpu", **asked))
+
+
+def nothing(identity: str) -> Record | None:
+    """Where nothing has run."""
+
+
+def finals(plan: Plan) -> list[Work]:
+    """The training runs of a plan without tuned rows."""
+    return list(plan.training(nothing))
+
+
+def measured(plan: Plan, *, alone: bool = False) -> list[Work]:
+    """Its measures."""
+    return list(plan.measuring(nothing, alone=alone))
+
+
+def works(plan: Plan) -> list[Work]:
+    """All of it."""
+    return list(plan.works(nothing))

@@ -1,1 +1,0 @@
-"""Sweeps: fixed settings over seeds, and measures of the trained models. They answer a question and rank nothing."""
