@@ -106,3 +106,20 @@ def test_a_score_that_no_record_has_is_a_dash(lines: Lines, tmp_path: Path) -> N
 def test_a_name_too_long_for_the_file_system_is_no_suite() -> None:
     ran = CliRunner().invoke(cli, ["leaderboard", "a" * 300], standalone_mode=False)
     assert "unknown suite" in str(ran.exception)
+
+
+@pytest.mark.parametrize(
+    ("other", "same"),
+    [
+        ('{"low": 0.12449677071672545, "rank": 1}', True),
+        ('{"low": 0.12449677071672546, "rank": 1}', True),
+        ('{"low": 0.12449677171672545, "rank": 1}', False),
+        ('{"low": 0.12449677071672545, "rank": 2}', False),
+        ('{"low": 0.1245, "rank": 1}', False),
+    ],
+)
+def test_boards_may_differ_by_rounding_and_by_nothing_else(other, same):
+    """Sums of float64 end in other digits on another processor."""
+    from moebench.publish.checks import _same
+
+    assert _same(b'{"low": 0.12449677071672545, "rank": 1}', other.encode()) == same

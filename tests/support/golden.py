@@ -236,9 +236,10 @@ RUNS: dict[str, dict[str, Any]] = {
         "settings": {"experts": 8},
     },
     "resnet": {
-        "host": {"name": "resnet", "channels": [4, 8], "blocks": [1, 2]},
+        "host": {"name": "resnet", "channels": [8, 16], "blocks": [1, 2]},
         "variant": "conv_moe",
         "settings": {"experts": 4},
+        "budget": 30_000,
     },
     "decoder phonebook": {
         "task": "phonebook_256",
