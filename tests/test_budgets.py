@@ -25,7 +25,7 @@ VARIANTS = {
 
 
 def built(variant, shapes, sizes, settings):
-    return [variant.build(shape, size, settings) for shape, size in zip(shapes, sizes, strict=True)]
+    return [variant.layer(shape, size, settings) for shape, size in zip(shapes, sizes, strict=True)]
 
 
 @pytest.mark.parametrize("name", VARIANTS)
@@ -73,7 +73,7 @@ def test_flops_are_met_as_counted_on_real_layers(name, layers, amount):
 def test_one_layer_more_a_unit_comes_closer_than_a_common_size_can():
     """Dense, D = 64: 8,321 parameters at width 64, 129 more for each unit."""
     shapes = slots(4)
-    at = [sum(count_layer(Dense().build(shape, 64, {})).total for shape in shapes) + 129 * k for k in range(5)]
+    at = [sum(count_layer(Dense().layer(shape, 64, {})).total for shape in shapes) + 129 * k for k in range(5)]
     for grown, amount in enumerate(at):
         solution = solve(Dense(), Budget("total", amount + 60, shapes), {})
         assert solution.amount == amount
@@ -168,15 +168,15 @@ def test_a_cliff_does_not_make_it_try_every_size():
 
 def test_frozen_parameters_count():
     settings = {"experts": 8}
-    frozen = count_layer(RandomRouter().build(slots()[0], 9, settings))
-    free = count_layer(SparseTopK().build(slots()[0], 9, settings))
+    frozen = count_layer(RandomRouter().layer(slots()[0], 9, settings))
+    free = count_layer(SparseTopK().layer(slots()[0], 9, settings))
     assert (frozen.total, frozen.active) == (free.total, free.active)
     assert frozen.trainable == free.trainable - 64 * 8
 
 
 def test_counts_add_up_over_layers():
     assert Counts(1, 2, 3, 4) + Counts(10, 20, 30, 40) == Counts(11, 22, 33, 44)
-    layer = Dense().build(slots()[0], 3, {})
+    layer = Dense().layer(slots()[0], 3, {})
     assert count_layers([layer, layer]).total == 2 * count_layer(layer).total
 
 
@@ -242,7 +242,7 @@ def test_counting_flops_leaves_modes_and_generator_as_they_were():
 
 
 def test_flops_are_counted_in_the_type_of_the_weights():
-    layer = Dense().build(slots()[0], 8, {})
+    layer = Dense().layer(slots()[0], 8, {})
     assert count_flops(layer.double(), slots()[0]) == 2 * 2 * 16 * 64 * 8
 
 

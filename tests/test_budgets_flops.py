@@ -22,12 +22,12 @@ SUPPORT = Path(__file__).parent / "support"
 def test_an_mlp(bias):
     """T = 3, D = 4, H = 6, O = 5: 3 tokens, each 4 x 6 and 6 x 5 products, two FLOPs a product."""
     (slot,) = slots(dim=4, out_dim=5, tokens=3, bias=bias)
-    assert count_flops(Dense().build(slot, 6, {}), slot) == 2 * 3 * (24 + 30) == 324
+    assert count_flops(Dense().layer(slot, 6, {}), slot) == 2 * 3 * (24 + 30) == 324
 
 
 def test_an_mlp_where_the_host_does_not_fix_the_tokens_counts_one():
     (slot,) = slots(dim=4, tokens=None)
-    assert count_flops(Dense().build(slot, 6, {}), slot) == 2 * (24 + 24)
+    assert count_flops(Dense().layer(slot, 6, {}), slot) == 2 * (24 + 24)
 
 
 def test_soft_moe():
@@ -35,7 +35,7 @@ def test_soft_moe():
     (slot,) = slots(dim=4, tokens=5)
     logits, mix, combine = 2 * 5 * 4 * 6, 2 * 6 * 5 * 4, 2 * 5 * 6 * 4
     experts = 6 * 2 * (4 * 7 + 7 * 4)
-    layer = SoftMoE().build(slot, 7, {"experts": 2, "slots": 3})
+    layer = SoftMoE().layer(slot, 7, {"experts": 2, "slots": 3})
     assert count_flops(layer, slot) == logits + mix + experts + combine == 1392
 
 
@@ -43,21 +43,21 @@ def test_soft_moe():
 def test_sparse_topk(capacity, rows):
     """T = 6, D = 4, E = 4, K = 2, H = 3. At capacity 0.5 an expert takes ceil(6 x 2 x 0.5 / 4) = 2 rows."""
     (slot,) = slots(dim=4, tokens=6)
-    layer = SparseTopK().build(slot, 3, {"experts": 4, "top_k": 2, "capacity": capacity})
+    layer = SparseTopK().layer(slot, 3, {"experts": 4, "top_k": 2, "capacity": capacity})
     router, each_row = 2 * 6 * 4 * 4, 2 * (4 * 3 + 3 * 4)
     assert count_flops(layer, slot) == router + rows * each_row
 
 
 def test_the_count_does_not_depend_on_the_weights_or_the_mode():
     (slot,) = slots()
-    layers = [SparseTopK().build(slot, 16, {"experts": 8, "noise_std": 1.0}) for _ in range(3)]
+    layers = [SparseTopK().layer(slot, 16, {"experts": 8, "noise_std": 1.0}) for _ in range(3)]
     assert len({count_flops(layer.train(mode), slot) for layer in layers for mode in (True, False)}) == 1
 
 
 def test_the_padding_of_a_grouped_product_is_not_counted():
     """T = 16, D = 64, E = 8, K = 2, H = 13, which the product pads to 16."""
     (slot,) = slots()
-    layer = SparseTopK().build(slot, 13, {"experts": 8})
+    layer = SparseTopK().layer(slot, 13, {"experts": 8})
     loop = count_flops(layer, slot)
     assert loop == 2 * 16 * 64 * 8 + 2 * 32 * 2 * 64 * 13
     choose_backend(layer, "grouped")
@@ -72,7 +72,7 @@ def test_the_padding_of_a_grouped_product_is_not_counted():
 @pytest.mark.parametrize("width", [1, 37, 512])
 def test_the_yardstick_is_what_dense_itself_needs(bias, layers, dim, out_dim, tokens, width):
     shapes = slots(layers, dim=dim, out_dim=out_dim, tokens=tokens, bias=bias)
-    built = [Dense().build(shape, width, {}) for shape in shapes]
+    built = [Dense().layer(shape, width, {}) for shape in shapes]
     counted = sum(count_flops(layer, shape) for layer, shape in zip(built, shapes, strict=True))
     parameters = sum(count_layer(layer).total for layer in built)
     assert abs(dense_flops(shapes, parameters) - counted) <= 1
@@ -99,7 +99,7 @@ def test_the_first_layer_that_a_process_counts_is_counted_whole():
         "from moebench.budgets import count_flops\n"
         "from moevariants.dense import Dense\n"
         "(shape,) = slots(1, dim=64, out_dim=64, tokens=16)\n"
-        "print(count_flops(Dense().build(shape, 2048, {}), shape))\n"
+        "print(count_flops(Dense().layer(shape, 2048, {}), shape))\n"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=SUPPORT)
     assert int(ran.stdout) == 2 * 16 * 2 * 64 * 2048

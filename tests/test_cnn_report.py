@@ -128,7 +128,7 @@ def test_the_plain_layer_of_the_same_work_does_as_much_for_an_image():
         shapes = layer_shapes(host_settings(each.host), get_task(each.task).info)
         variant = installed(each.variant)
         sizes = solve(variant, Budget("total", each.budget, shapes), each.settings).sizes
-        built = [variant.build(shape, size, each.settings) for shape, size in zip(shapes, sizes, strict=True)]
+        built = [variant.layer(shape, size, each.settings) for shape, size in zip(shapes, sizes, strict=True)]
         return sum(count_flops(layer, shape) for layer, shape in zip(built, shapes, strict=True))
 
     for family in FAMILIES:

@@ -12,6 +12,7 @@ import torch
 from torch.nn import functional as F
 
 from hand_made import DIGITS, answer, digits, installed, model_of, recipe, split, train
+from moebench.compression import load_compressor
 from moebench.compression.allocate import allocate
 from moebench.compression.compress import compress, meet
 from moebench.compression.recover import TEACHER, TEMPERATURE, Taught, recover
@@ -20,7 +21,7 @@ from moebench.contract import LayerShape
 from moebench.derived import MEASURES, Subject, rests_on
 from moebench.errors import PluginError, UnknownNameError, UsageError
 from moebench.hosts.host import Call
-from moebench.plugins.compressors import compressor_identity, load_compressor
+from moebench.plugins.compressors import compressor_identity
 from moebench.tasks import get_task
 from packages import Site
 
@@ -198,7 +199,7 @@ def test_recovery_brings_answers_nearer_and_leaves_the_teacher_alone():
 
 
 def test_stable_ranks_by_hand():
-    layer = installed("sparse_topk").build(SQUARE, 4, {"experts": 2, "top_k": 1})
+    layer = installed("sparse_topk").layer(SQUARE, 4, {"experts": 2, "top_k": 1})
     with torch.no_grad():
         layer.experts.w_in_EDH.copy_(torch.eye(4).expand(2, -1, -1))  # 4
         layer.experts.w_out_EHO.zero_()
@@ -208,8 +209,8 @@ def test_stable_ranks_by_hand():
 
 
 def test_a_layer_without_matrices_of_experts_has_no_rank():
-    assert stable_rank([installed("dense").build(SQUARE, 4, {})]) is None
-    layer = installed("sparse_topk").build(SQUARE, 4, {"experts": 2})
+    assert stable_rank([installed("dense").layer(SQUARE, 4, {})]) is None
+    layer = installed("sparse_topk").layer(SQUARE, 4, {"experts": 2})
     with torch.no_grad():
         layer.experts.w_in_EDH[0] = 0.0
     assert stable_rank([layer]) is None
@@ -226,7 +227,7 @@ def test_weights_are_counted_as_they_are_stored():
 
 def subject(name="sparse_topk", task=None, **settings):
     model = model_of(name, **settings).eval()
-    return Subject(model, installed(name).traits, task or get_task("digits"), None, torch.device("cpu"), "fp32", {}, 7)
+    return Subject(model, task or get_task("digits"), None, torch.device("cpu"), "fp32", {}, 7)
 
 
 def test_the_measure_says_what_was_and_what_is():

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from hand_made import installed
-from moebench.contract import LayerShape, Met
+from moebench.contract import Context, LayerShape, Met
+from moebench.hosts.host import restrict
 from moebench.plugins.compressors import load_compressor
 from moevariants.compressors.alignment import aligned
 from moevariants.compressors.factored import FactoredExperts, low_rank_plus_columns
@@ -25,14 +26,14 @@ METHODS = ("merge", "merge_compress", "prune_reap", "prune_usage", "prune_random
 def layer_of(name="sparse_topk", *, experts=4, shape=SHAPE, size=HIDDEN, seed=0, **settings):
     """A layer in evaluation, in float64, whose biases are as large as its weights."""
     torch.manual_seed(seed)
-    return installed(name).build(shape, size, {"experts": experts, **settings}).double().eval()
+    return installed(name).layer(shape, size, {"experts": experts, **settings}).double().eval()
 
 
 def met_by(layer, inputs=30, seed=1):
     generator = torch.Generator().manual_seed(seed)
     x_BTD = torch.randn(inputs, SHAPE.tokens, SHAPE.dim, generator=generator).double()
     with torch.no_grad():
-        return Met(layer, x_BTD, layer.route(x_BTD))
+        return Met(layer, x_BTD, layer.route(x_BTD, Context()))
 
 
 def smaller(name, met, keep, **settings):
@@ -53,7 +54,7 @@ def make_copies(experts, of=0, seed=3):
     generator = torch.Generator().manual_seed(seed)
     for stack in experts.stacks:
         stack.copy_(stack[of].expand_as(stack).clone())
-    for expert in range(experts.num_experts):
+    for expert in range(experts.count):
         if expert != of:
             permute(experts, expert, torch.randperm(HIDDEN, generator=generator))
 
@@ -81,7 +82,7 @@ def test_without_alignment_it_does_not():
 
 def test_units_are_put_in_the_order_of_the_references_by_hand():
     """Expert 1 has the units of expert 0 the other way round, a little off."""
-    experts = Experts(2, 1, 2, 1, LayerShape(dim=1, out_dim=1, tokens=1)).double()
+    experts = Experts(2, LayerShape(dim=1, out_dim=1, tokens=1), 2).double()
     with torch.no_grad():
         experts.w_in_EDH.copy_(torch.tensor([[[1.0, 5.0]], [[5.5, 0.75]]]))
         experts.b_in_EH.copy_(torch.tensor([[0.125, 0.25], [0.5, 0.0]]))
@@ -96,7 +97,7 @@ def test_units_are_put_in_the_order_of_the_references_by_hand():
 
 def test_biases_have_a_say_in_the_order():
     """Units that differ in nothing but their biases."""
-    experts = Experts(2, 1, 2, 1, LayerShape(dim=1, out_dim=1, tokens=1)).double()
+    experts = Experts(2, LayerShape(dim=1, out_dim=1, tokens=1), 2).double()
     with torch.no_grad():
         experts.w_in_EDH.fill_(1.0)
         experts.w_out_EHO.fill_(1.0)
@@ -115,7 +116,7 @@ def agreement(stacks, others):
 @torch.no_grad()
 def test_the_order_is_the_best_of_all(bias):
     torch.manual_seed(4)
-    experts = Experts(3, 5, HIDDEN, 3, LayerShape(dim=5, out_dim=3, tokens=1, bias=bias)).double()
+    experts = Experts(3, LayerShape(dim=5, out_dim=3, tokens=1, bias=bias), HIDDEN).double()
     found = aligned(experts, torch.tensor([0, 0, 0]))
     first, *others = experts.stacks.unbind()
     for expert, (w_in_DH, b_in_H, w_out_HO, _) in enumerate(others, 1):
@@ -201,7 +202,7 @@ def test_the_merged_weights_are_the_average_by_hand():
 def test_a_token_that_chose_two_members_takes_one_row_with_both_weights():
     met = told(FIVE_TOKENS)
     merged = smaller("merge", met, 1)
-    routing = merged.route(met.x_BTD)
+    routing = merged.route(met.x_BTD, Context())
     assert routing.kept_BTK.sum(-1).unique().tolist() == [1]
     torch.testing.assert_close(routing.mass_BE, torch.full_like(routing.mass_BE, SHAPE.tokens))
     expert = merged.experts
@@ -217,15 +218,15 @@ def test_pruned_layers_are_the_trained_one_among_the_experts_that_stay(keep):
     pruned = smaller("prune_usage", met, keep)
     keep_BE = pruned.open_E.expand(len(met.x_BTD), -1)
     assert keep_BE[0].sum() == keep == pruned.num_experts
-    wanted = layer.restrict(met.x_BTD, met.routing, keep_BE, "mask_logits")
+    wanted = restrict(layer, met.x_BTD, met.routing, keep_BE, "mask_logits")
     torch.testing.assert_close(pruned(met.x_BTD), layer.compute(met.x_BTD, wanted, keep_BE))
-    torch.testing.assert_close(pruned.route(met.x_BTD).mass_BE, wanted.mass_BE[:, pruned.open_E])
+    torch.testing.assert_close(pruned.route(met.x_BTD, Context()).mass_BE, wanted.mass_BE[:, pruned.open_E])
 
 
 def test_a_choice_of_a_closed_expert_is_not_kept_and_open_ones_all_are():
     met = met_by(layer_of(experts=6))
-    assert smaller("prune_usage", met, 1).route(met.x_BTD).kept_BTK.sum(-1).unique().tolist() == [1]
-    assert smaller("prune_usage", met, 3).route(met.x_BTD).kept_BTK.all()
+    assert smaller("prune_usage", met, 1).route(met.x_BTD, Context()).kept_BTK.sum(-1).unique().tolist() == [1]
+    assert smaller("prune_usage", met, 3).route(met.x_BTD, Context()).kept_BTK is None
 
 
 def test_the_most_used_stay():
@@ -319,7 +320,7 @@ def test_shared_experts_stay():
     always = layer.compute(met.x_BTD, met.routing, nobody_BE)
     for name in ("merge", "prune_usage"):
         reduced = smaller(name, met, 3)
-        routing = reduced.route(met.x_BTD)
+        routing = reduced.route(met.x_BTD, Context())
         torch.testing.assert_close(reduced.compute(met.x_BTD, routing, nobody_BE[:, :3]), always)
 
 
@@ -348,7 +349,7 @@ def test_without_columns_it_is_the_best_low_rank():
 @pytest.mark.parametrize("bias", [True, False])
 def test_factored_experts_are_those_of_the_matrices_that_they_stand_for(bias):
     torch.manual_seed(7)
-    experts = Experts(3, 5, 6, 4, LayerShape(dim=5, out_dim=4, tokens=1, bias=bias)).double()
+    experts = Experts(3, LayerShape(dim=5, out_dim=4, tokens=1, bias=bias), 6).double()
     factored = FactoredExperts(experts, rank=2, units=2)
     dense = copy.deepcopy(experts)
     with torch.no_grad():

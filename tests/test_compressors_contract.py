@@ -3,7 +3,6 @@
 import torch
 
 from moebench.conformance import conformance
-from moebench.contract import Choice, Space, Traits
 from moevariants.compressors.factored import FactoredExperts
 from moevariants.compressors.reduced import ReducedLayer
 from moevariants.parts.experts import Experts
@@ -13,26 +12,16 @@ from moevariants.sparse_topk import SparseTopK
 class Merged(SparseTopK):
     """Sparse top-k whose experts are shared by two names of the router each, as a variant that can be checked."""
 
-    traits = Traits(
-        causal=True,
-        experts="separable",
-        mass="at_most",
-        single_expert="none",
-        single_expert_reason="its router knows two",
-        token_equivariant=True,
-        rules=("renormalise",),
-    )
+    single_expert = ""  # its router knows two
+    tune = {"experts": (8, 4), "loss/balance": (0.01,)}
     rank = None
 
-    def space(self, shape, budget):
-        return Space({"experts": Choice((8, 4)), "loss/balance": Choice((0.01,))})
-
-    def build(self, shape, size, settings):
-        layer = SparseTopK.build(self, shape, size, {**settings, "experts": 2 * settings.get("experts", 8)})
+    def build(self, shape, size, *, experts=8, losses=("balance",)):
+        layer = SparseTopK.build(self, shape, size, experts=2 * experts, losses=losses)
         half, names = layer.num_experts // 2, torch.arange(layer.num_experts)
-        bank = Experts(half, shape.dim, size, shape.out_dim, shape)
-        experts = FactoredExperts(bank, min(self.rank, size), 1) if self.rank else bank
-        return ReducedLayer(layer, experts, names // 2, self.open_E(names))
+        bank = Experts(half, shape, size)
+        reduced = FactoredExperts(bank, min(self.rank, size), 1) if self.rank else bank
+        return ReducedLayer(layer, reduced, names // 2, self.open_E(names))
 
     def open_E(self, names):
         return None
@@ -45,8 +34,7 @@ class Factored(Merged):
 class Pruned(Merged):
     """Of two names of the router one is closed; it learns from its teacher, so it has no losses of its own."""
 
-    def space(self, shape, budget):
-        return Space({"experts": Choice((8, 4))})
+    tune = {"experts": (8, 4)}
 
     def open_E(self, names):
         return names % 2 == 0

@@ -6,20 +6,17 @@ import torch
 from torch import nn
 
 from hand_made import Table, Toy, always, model_of, one_hots, own_expert, single_layer, split
-from moebench.contract import Traits
 from moebench.derived import MEASURES, Subject
 from moebench.derived.fixed import choices, fixed_expert
 from moebench.errors import UsageError
 from moebench.hosts.host import Call
 from moebench.tasks import get_task
 
-TRAITS = Traits(experts="separable", mass="free", single_expert="none", single_expert_reason="of a test")
-
 
 def of(model, data, image=(1, 1, 3), classes=3):
     """The subject of a model and its test data."""
     task = Toy(image, classes, data)
-    return Subject(model.eval(), TRAITS, task, None, torch.device("cpu"), "fp32", {})
+    return Subject(model.eval(), task, None, torch.device("cpu"), "fp32", {})
 
 
 def table(mass_of):

@@ -17,7 +17,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
 from hand_made import SMALL_HOST, Built, Plain, Table, installed, model_of, single_layer, toy_task
-from moebench.contract import Layer, Routing
+from moebench.contract import Context, Layer, Restricts, Routing
 from moebench.errors import SuiteError, UnknownNameError
 from moebench.hosts import HOSTS, host_settings, layer_shapes
 from moebench.hosts.build import build_host, build_model
@@ -34,8 +34,8 @@ class Echo(Layer):
         super().__init__()
         self.module = module
 
-    def route(self, x_BTD, token_mask_BT=None):
-        return Routing(mass_BE=None)
+    def route(self, x_BTD, context):
+        return Routing()
 
     def compute(self, x_BTD, routing, keep_BE=None):
         return self.module(x_BTD)
@@ -203,7 +203,7 @@ def test_select_visits_each_layer_with_its_routing_on_the_masked_stream():
     assert [visit.routing for visit in asked] == call.routings
     assert all(visit.x_BTD is x_BTD for visit, x_BTD in zip(asked, call.inputs, strict=True))
     for layer, x_BTD, routing in zip(model.layers(), call.inputs, call.routings, strict=True):
-        assert torch.equal(layer.route(x_BTD).mass_BE, routing.mass_BE)
+        assert torch.equal(layer.route(x_BTD, Context()).mass_BE, routing.mass_BE)
     whole = model(images())
     assert torch.equal(whole.routings[0].mass_BE, asked[0].routing.mass_BE)
     assert not torch.allclose(whole.routings[1].mass_BE, asked[1].routing.mass_BE)
@@ -217,12 +217,14 @@ def test_select_decides_which_experts_act():
     assert torch.equal(host(torch.zeros(2, 1, 1, 3), select=lambda visit: None).outputs["class"], torch.ones(2, 3))
 
 
-class Doubling(Table):
+class Doubling(Restricts, Table):
     """Its rule "double" doubles the weights of the kept experts; remembers what it was asked."""
+
+    rules = ("double",)
 
     def restrict(self, x_BTD, routing, keep_BE, rule):
         self.asked = (rule, keep_BE)
-        return Routing(mass_BE=2 * routing.mass_BE)
+        return Routing.soft(2 * routing.combine_BTE)
 
 
 def test_another_rule_asks_the_layer_to_restrict_its_routing_and_the_call_keeps_the_full_one():

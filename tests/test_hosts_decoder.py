@@ -10,7 +10,7 @@ from hand_made import installed, model_of
 from moebench.board.build import build_board
 from moebench.budgets import Budget, settle
 from moebench.budgets.place import check_claims
-from moebench.contract import Layer, Routing, Traits, wrap
+from moebench.contract import Layer, Routing, Variant, wrap
 from moebench.errors import HostError, SuiteError
 from moebench.hosts import HOSTS, host_settings, layer_shapes
 from moebench.hosts.build import build_host
@@ -23,7 +23,7 @@ SMALL = {"name": "decoder", "dim": 16, "depth": 2, "heads": 2}
 PHONEBOOK = get_task("phonebook_256").info
 BUDGET = 24_000
 LOOKS_AHEAD = {"soft_moe", "expert_choice", "smola"}
-READERS = [name for name in sorted(find_variants()) if "tokens" in installed(name).traits.hosts]
+READERS = [name for name in sorted(find_variants()) if "tokens" in installed(name).hosts]
 """Those of feature maps have no place here."""
 
 
@@ -54,8 +54,8 @@ def decoder(layers, info=PHONEBOOK, **settings):
 class Doubled(Layer):
     """y = 2 x + 1, a token at a time."""
 
-    def route(self, x_BTD, token_mask_BT=None):
-        return Routing(mass_BE=None)
+    def route(self, x_BTD, context):
+        return Routing()
 
     def compute(self, x_BTD, routing, keep_BE=None):
         return 2 * x_BTD + 1
@@ -119,7 +119,7 @@ def test_the_model_is_causal_exactly_where_its_layers_claim_to_be(name):
             for parameter in layer.parameters():
                 parameter.add_(0.2 * torch.randn_like(parameter))
         assert changes_earlier(model, PHONEBOOK) == (name in LOOKS_AHEAD)
-    assert installed(name).traits.causal == (name not in LOOKS_AHEAD)
+    assert installed(name).causal == (name not in LOOKS_AHEAD)
 
 
 @pytest.mark.parametrize("name", sorted(LOOKS_AHEAD))
@@ -144,9 +144,9 @@ def test_a_setting_that_looks_ahead_has_none_either_though_the_variant_claims_to
 
 
 def test_a_variant_of_maps_has_no_place_among_tokens():
-    class Maps:
+    class Maps(Variant):
         name = "maps"
-        traits = Traits(hosts=("map",), experts="none", mass="none", single_expert="dense")
+        hosts = ("map",)
 
     with pytest.raises(HostError, match="maps takes part in hosts of feature maps, and this one is of tokens"):
         check_claims(Maps(), shape())

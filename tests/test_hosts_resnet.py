@@ -27,8 +27,8 @@ class OfMap(Layer):
         super().__init__()
         self.module, self.grid = module, grid
 
-    def route(self, x_BTD, token_mask_BT=None):
-        return Routing(mass_BE=None)
+    def route(self, x_BTD, context):
+        return Routing()
 
     def compute(self, x_BTD, routing, keep_BE=None):
         return self.module(x_BTD.mT.unflatten(2, self.grid)).flatten(2).mT
@@ -95,8 +95,8 @@ def test_a_map_is_handed_over_row_by_row():
 
 
 class Silent(Layer):
-    def route(self, x_BTD, token_mask_BT=None):
-        return Routing(mass_BE=None)
+    def route(self, x_BTD, context):
+        return Routing()
 
     def compute(self, x_BTD, routing, keep_BE=None):
         return torch.zeros_like(x_BTD)

@@ -23,7 +23,7 @@ def bank(bias=True, activation="gelu", sizes=(6, 5, 7, 3), dtype=torch.float32):
     torch.manual_seed(0)
     num_experts, dim, hidden, out_dim = sizes
     shape = LayerShape(dim=dim, out_dim=out_dim, tokens=None, bias=bias, activation=activation)
-    return Experts(num_experts, dim, hidden, out_dim, shape).to(dtype)
+    return Experts(num_experts, shape, hidden).to(dtype)
 
 
 def by_hand(experts, rows_ND, counts):
@@ -205,7 +205,7 @@ def test_experts_start_as_linear_layers_do():
 
 def test_experts_follow_the_default_generator_only():
     first, second = bank(), bank()
-    other = Experts(6, 5, 7, 3, first.shape)
+    other = Experts(6, first.shape, 7)
     assert torch.equal(first.w_in_EDH, second.w_in_EDH)
     assert not torch.equal(first.w_in_EDH, other.w_in_EDH)
 
@@ -237,7 +237,7 @@ def test_unknown_backend_is_named_at_once():
 def test_impossible_sizes_are_named():
     shape = LayerShape(dim=4, out_dim=4, tokens=None)
     with pytest.raises(ValueError, match="needs hidden of at least 1, not 0"):
-        Experts(2, 4, 0, 4, shape)
+        Experts(2, shape, 0)
 
 
 def test_tutel_equals_loop_where_it_is_installed():

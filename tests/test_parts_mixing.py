@@ -13,7 +13,7 @@ from moevariants.parts.turns import pays
 
 def world(experts, dim=24, hidden=1, length=3, inputs=4, bias=True, slots=1):
     torch.manual_seed(0)
-    bank = Experts(experts, dim, hidden, dim, LayerShape(dim=dim, out_dim=dim, tokens=length, bias=bias)).double()
+    bank = Experts(experts, LayerShape(dim=dim, out_dim=dim, tokens=length, bias=bias), hidden).double()
     x_BTD = torch.randn(inputs, length, dim, dtype=torch.float64, requires_grad=True)
     logits_BTS = (x_BTD @ torch.randn(dim, experts * slots, dtype=torch.float64)).div(4)
     return bank, x_BTD, SoftWeights(logits_BTS.softmax(1), logits_BTS.softmax(2))
@@ -22,7 +22,7 @@ def world(experts, dim=24, hidden=1, length=3, inputs=4, bias=True, slots=1):
 def by_hand(bank, x_BTD, weights):
     """One slot at a time."""
     y_BTO = 0
-    of_one = weights.combine_BTS.shape[2] // bank.num_experts
+    of_one = weights.combine_BTS.shape[2] // bank.count
     for s, (dispatch_BT, combine_BT) in enumerate(zip(*(weight_BTS.unbind(2) for weight_BTS in weights), strict=True)):
         slot_BD = (dispatch_BT.unsqueeze(2) * x_BTD).sum(1)
         hidden_BH = slot_BD @ bank.w_in_EDH[s // of_one]
@@ -79,7 +79,7 @@ def test_a_subset_mixes_the_slots_of_kept_experts_alone():
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize(("rows", "hidden"), [(1, 1024), (1, 1025), (5, 1024), (5, 1027)])
 def test_a_big_expert_is_the_same_expert_whichever_way_it_is_read(rows, hidden, dtype, bias):
-    bank = Experts(2, 1024, hidden, 5, LayerShape(dim=1024, out_dim=5, tokens=None, bias=bias)).to(dtype)
+    bank = Experts(2, LayerShape(dim=1024, out_dim=5, tokens=None, bias=bias), hidden).to(dtype)
     rows_nD = torch.randn(rows, 1024, dtype=dtype)
     tolerance = {"rtol": 1e-12, "atol": 1e-12} if dtype == torch.float64 else {"rtol": 1e-4, "atol": 1e-5}
 
@@ -99,7 +99,7 @@ def test_a_big_expert_is_the_same_expert_whichever_way_it_is_read(rows, hidden, 
 
 
 def test_without_onednn_a_big_expert_still_works_and_its_flops_are_counted_either_way(monkeypatch):
-    bank = Experts(1, 1024, 1024, 5, LayerShape(dim=1024, out_dim=5, tokens=None))
+    bank = Experts(1, LayerShape(dim=1024, out_dim=5, tokens=None), 1024)
     slots_END, found = torch.randn(1, 3, 1024), {}
     for there in (True, False):
         monkeypatch.setattr(onednn, "available", lambda there=there: there)
@@ -133,7 +133,7 @@ def test_an_operator_that_is_missing_or_wrong_is_done_without(monkeypatch):
 
 
 def test_a_big_expert_keeps_autocasts_type():
-    bank = Experts(2, 1024, 1024, 5, LayerShape(dim=1024, out_dim=5, tokens=None))
+    bank = Experts(2, LayerShape(dim=1024, out_dim=5, tokens=None), 1024)
     slots_END = torch.randn(2, 3, 1024)
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         blocks_END = bank.forward_slots(slots_END)

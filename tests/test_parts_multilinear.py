@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from moebench.contract import LayerShape
+from moebench.contract import Context, LayerShape
+from moebench.hosts.host import restrict
 from moevariants.mu_moe import MuMoECP, MuMoETR
 from moevariants.parts.entmax import entmax15
 from moevariants.parts.multilinear import CPLinear, TRLinear
@@ -62,7 +63,7 @@ def test_factored_equals_materialised(linear, bias):
     ],
 )
 def test_parameters_are_those_of_the_formula(variant, per_layer):
-    layer = variant().build(LayerShape(dim=10, out_dim=7, tokens=None), 3, {"experts": 6, "wide": 4})
+    layer = variant().layer(LayerShape(dim=10, out_dim=7, tokens=None), 3, {"experts": 6, "wide": 4})
     total = sum(p.numel() for p in layer.parameters())
     assert total == 10 * 6 + per_layer(3, 6, 10, 40) + per_layer(3, 6, 40, 7)
 
@@ -70,12 +71,12 @@ def test_parameters_are_those_of_the_formula(variant, per_layer):
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_the_gate_starts_even_and_is_one_for_both_layers(variant):
     torch.manual_seed(0)
-    layer = variant().build(LayerShape(dim=10, out_dim=7, tokens=None), 3, {"experts": 6}).double()
+    layer = variant().layer(LayerShape(dim=10, out_dim=7, tokens=None), 3, {"experts": 6}).double()
     x_BTD = torch.randn(2, 5, 10, dtype=torch.float64)
-    routing = layer.route(x_BTD)
+    routing = layer.route(x_BTD, Context())
     torch.testing.assert_close(routing.mass_BE, torch.full((2, 6), 5 / 6, dtype=torch.float64))
     torch.nn.init.normal_(layer.gate_DE)
-    a_BTE = layer.route(x_BTD).state
+    a_BTE = layer.route(x_BTD, Context()).combine_BTE
     hidden_BTM = layer.shape.activate(layer.first(x_BTD, a_BTE))
     torch.testing.assert_close(layer(x_BTD), layer.second(hidden_BTM, a_BTE))
     mean_BT1, deviation_BT1 = (x_BTD @ layer.gate_DE).mean(2, True), (x_BTD @ layer.gate_DE).var(2, False, keepdim=True)
@@ -86,16 +87,16 @@ def test_the_gate_starts_even_and_is_one_for_both_layers(variant):
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_a_masked_expert_is_as_good_as_absent_and_the_weights_of_others_stay(variant):
     torch.manual_seed(0)
-    layer = variant().build(LayerShape(dim=10, out_dim=7, tokens=None), 3, {"experts": 6}).double()
+    layer = variant().layer(LayerShape(dim=10, out_dim=7, tokens=None), 3, {"experts": 6}).double()
     torch.nn.init.normal_(layer.gate_DE)
     x_BTD = torch.randn(2, 5, 10, dtype=torch.float64)
     keep_BE = torch.tensor([[True, False, True, True, False, True]]).expand(2, -1)
-    routing = layer.route(x_BTD)
+    routing = layer.route(x_BTD, Context())
     masked_BTO = layer.compute(x_BTD, routing, keep_BE)
     with torch.no_grad():
         for linear in (layer.first, layer.second):
             linear.expert[[1, 4]] = 0
     torch.testing.assert_close(layer.compute(x_BTD, routing), masked_BTO)
-    fewer = layer.restrict(x_BTD, routing, keep_BE, "renormalise")
+    fewer = restrict(layer, x_BTD, routing, keep_BE, "renormalise")
     left_BT = (routing.state * keep_BE.unsqueeze(1)).any(2)  # the gate may have given a token to masked experts alone
     torch.testing.assert_close(fewer.mass_BE.sum(1), left_BT.sum(1).double())

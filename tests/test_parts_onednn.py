@@ -70,7 +70,7 @@ def test_a_dense_layer_goes_this_way(called):
     from moebench.contract import LayerShape
     from moevariants.dense import Dense
 
-    layer = Dense().build(LayerShape(dim=WIDE, out_dim=WIDE, tokens=TOKENS), OUT, {})
+    layer = Dense().layer(LayerShape(dim=WIDE, out_dim=WIDE, tokens=TOKENS), OUT, {})
     x_BTD = torch.randn(INPUTS, TOKENS, WIDE)
     wanted_BTO = layer.linear_out(layer.shape.activate(layer.linear_in(x_BTD)))
     torch.testing.assert_close(layer(x_BTD), wanted_BTO, rtol=1e-4, atol=1e-5)

@@ -35,7 +35,7 @@ def test_only_large_float32_on_a_cpu_takes_them():
 
 def bank(bias):
     torch.manual_seed(0)
-    return Experts(5, 6, 7, 3, LayerShape(dim=6, out_dim=3, tokens=None, bias=bias))
+    return Experts(5, LayerShape(dim=6, out_dim=3, tokens=None, bias=bias), 7)
 
 
 def gradients(y, *wanted):

@@ -6,7 +6,7 @@ import pytest
 
 from layers import Like, Repeated, with_buffer
 from moebench.budgets import TOLERANCE, Budget, solve
-from moebench.contract import Choice, Space, wrap
+from moebench.contract import wrap
 from moebench.errors import DeviceError, SuiteError, UnknownNameError
 from moebench.hosts import host_settings, layer_shapes
 from moebench.planning.label import changed_in, label, protocol_of
@@ -63,7 +63,7 @@ def test_learning_rate_and_weight_decay_of_a_trial_are_the_same_for_all(plan):
 def test_trial_0_is_the_default(plan):
     for row in ("dense", "soft_moe", "sparse_topk", "random_router"):
         variant = load_variant(find_variant(row))
-        own = variant.space(SHAPES[0], Budget("total", BUDGET, SHAPES)).defaults()
+        own = variant.space(SHAPES[0]).defaults()
         assert group_of(plan, row).trials[0] == {**own, "lr": 1e-2, "weight_decay": 0.05}
 
 
@@ -142,12 +142,10 @@ class Joint(Dense):
 
     name = "joint"
 
-    def space(self, shape, budget):
-        return Space({"a": Choice((False, True)), "b": Choice((False, True))})
+    tune = {"a": (False, True), "b": (False, True)}
 
-    def build(self, shape, size, settings):
-        both = settings["a"] and settings["b"]
-        return (with_buffer(5_000) if both else Dense()).build(shape, size, {})
+    def build(self, shape, size, *, a=False, b=False):
+        return (with_buffer(5_000) if a and b else Dense()).build(shape, size)
 
 
 @pytest.mark.parametrize("sampler", ["random", "tpe"])
@@ -325,9 +323,11 @@ def test_a_build_that_gives_no_layer_is_named(tmp_path):
     class Forgetful(Dense):
         name = "mine"
 
-        def build(self, shape, size, settings):
-            super().build(shape, size, settings)
+        def build(self, shape, size):
+            super().build(shape, size)
 
     plan = a_plan(["mine"], objects={"mine": Forgetful()})
-    assert group_of(plan, "mine").problem == "mine: build() gave None, not a moebench.contract.Layer."
+    assert group_of(plan, "mine").problem == (
+        "mine: its space() or build() raised ValueError: mine: build() gave None, not a moebench.contract.Layer"
+    )
     assert plan.unusable() == {plan.row("mine").spec}

@@ -9,7 +9,7 @@ import torch
 from rich.console import Console
 
 from moebench.cli.listing import backends
-from moebench.contract import Traits
+from moebench.contract import Layer
 from moebench.errors import PluginError, UnknownNameError
 from moebench.plugins.backends import choose_backend, load_backend, switches_set
 from moebench.plugins.find import BACKENDS, find_variant, find_variants, locate
@@ -176,53 +176,53 @@ def test_nothing_lies_below_a_module_that_is_no_package():
     assert locate("moebench.errors").origin.endswith("errors.py")
 
 
-@pytest.mark.parametrize(("method", "words"), [("space", "shape, budget"), ("build", "shape, size, settings")])
-def test_a_method_that_is_missing(tmp_path, method, words):
-    spec = file_with(tmp_path, VARIANT.replace(f"def {method}(", f"def other_{method}("))
-    assert refusal(spec) == f"{spec}: it has no method {method}({words})."
+def test_a_class_that_is_no_variant(tmp_path):
+    spec = file_with(tmp_path, VARIANT.replace("class Mine(Variant)", "class Mine"))
+    assert refusal(spec) == f"{spec}: it must be a moebench.contract.Variant, not a Mine."
+
+
+def test_a_build_that_is_missing(tmp_path):
+    spec = file_with(tmp_path, VARIANT.replace("def build(", "def other("))
+    assert refusal(spec) == f"{spec}: it has no method build(shape, size, *, ...)."
+
+
+@pytest.mark.parametrize("takes", ["shape", "shape, size, settings", "shape, size, *given"])
+def test_a_build_that_takes_something_else(tmp_path, takes):
+    spec = file_with(tmp_path, VARIANT.replace("build(self, shape, size)", f"build(self, {takes})"))
+    assert refusal(spec) == f"{spec}: build() takes ({takes}), not (shape, size, *, ...)."
+
+
+def test_a_setting_without_a_default(tmp_path):
+    spec = file_with(tmp_path, VARIANT.replace("build(self, shape, size)", "build(self, shape, size, *, experts)"))
+    assert refusal(spec) == f"{spec}: the setting 'experts' of build() needs a default."
 
 
 @pytest.mark.parametrize(
-    ("was", "now", "takes", "words"),
+    ("tune", "why"),
     [
-        ("build(self, shape, size, settings)", "build(self, shape, size)", "shape, size", "shape, size, settings"),
-        (
-            "build(self, shape, size, settings)",
-            "build(self, shape, size, settings, device)",
-            "shape, size, settings, device",
-            "shape, size, settings",
-        ),
-        ("space(self, shape, budget)", "space(self, shape)", "shape", "shape, budget"),
+        ("{'expert': (8, 16)}", "it tunes 'expert', which is no keyword-only argument of its build()."),
+        ("{'experts': 8}", "it tunes 'experts' with 8, not a tuple of options or a Uniform."),
+        ("{'experts': ()}", "it tunes 'experts' with (), not a tuple of options or a Uniform."),
     ],
 )
-def test_a_method_that_takes_something_else(tmp_path, was, now, takes, words):
-    spec = file_with(tmp_path, VARIANT.replace(was, now))
-    assert refusal(spec) == f"{spec}: {now.partition('(')[0]}() takes ({takes}), not ({words})."
-
-
-def test_a_method_that_takes_anything_is_accepted(tmp_path):
-    spec = file_with(tmp_path, VARIANT.replace("build(self, shape, size, settings)", "build(self, *given)"))
-    assert load_variant(find_variant(spec)).name == "mine"
+def test_a_choice_of_what_cannot_be_set(tmp_path, tune, why):
+    source = VARIANT.replace("build(self, shape, size)", "build(self, shape, size, *, experts=8)")
+    spec = file_with(tmp_path, source.replace("causal = False", f"tune = {tune}"))
+    assert refusal(spec) == f"{spec}: {why}"
 
 
 @pytest.mark.parametrize("name", ['"Mine"', '"my-layer"', '"2fast"', '""', "None", "7", '"a" * 41'])
 def test_a_name_that_is_not_well_formed(tmp_path, name):
     spec = file_with(tmp_path, variant(name=name))
-    shown = repr(eval(name))
+    shown = eval(name)
     assert refusal(spec) == (
-        f"{spec}: its name {shown} must be lower-case letters, digits and underscores, at most 40."
+        f"{spec}: its name '{shown}' must be lower-case letters, digits and underscores, at most 40."
     )
 
 
-@pytest.mark.parametrize("traits", ["None", "Traits", '{"experts": "none"}'])
-def test_traits_that_are_none(tmp_path, traits):
-    spec = file_with(tmp_path, variant(traits=traits))
-    assert refusal(spec) == f"{spec}: its traits must be a moebench.contract.Traits."
-
-
 def test_an_object_is_held_to_the_same_rules():
-    with pytest.raises(PluginError, match=r"^it: it has no method space\(shape, budget\)\.$"):
-        verify("it", Traits(experts="none", mass="none", single_expert="dense"))
+    with pytest.raises(PluginError, match=r"^it: it must be a moebench.contract.Variant, not the class Layer\.$"):
+        verify("it", Layer)
 
 
 def test_an_edit_of_the_same_length_in_the_same_second_is_seen(tmp_path, monkeypatch):
@@ -283,7 +283,7 @@ def test_a_chosen_backend_is_what_computes(site):
     from layers import slots
     from moevariants.sparse_topk import SparseTopK
 
-    layer = SparseTopK().build(slots()[0], 4, {"experts": 4})
+    layer = SparseTopK().layer(slots()[0], 4, {"experts": 4})
     choose_backend(layer, "sevens")
     y_BTO = layer(torch.randn(2, 3, 64))
     assert torch.allclose(y_BTO, torch.full_like(y_BTO, 7.0))

@@ -21,7 +21,7 @@ from hand_made import (
     single_layer,
     split,
 )
-from moebench.contract import Routing
+from moebench.contract import Context, Routing
 from moebench.hosts.host import Call
 from moebench.scores.experts import (
     POLYSEMANTICITY_EXPERTS,
@@ -95,7 +95,7 @@ def test_cosine_agrees_with_every_pair_taken_by_itself(name):
             said = []
             for expert in range(8):
                 keep_BE = (torch.arange(8) == expert).expand(5, -1)
-                said.append(layer.compute(x_BTD, layer.route(x_BTD), keep_BE).flatten(0, 1).double())
+                said.append(layer.compute(x_BTD, layer.route(x_BTD, Context()), keep_BE).flatten(0, 1).double())
             for i in range(8):
                 for j in range(i):
                     both_N = said[i].any(1) & said[j].any(1)
@@ -181,10 +181,11 @@ class Dropping(Plain):
         super().__init__()
         self.kept_TK = torch.tensor(kept_TK)
 
-    def route(self, x_BTD, token_mask_BT=None):
+    def route(self, x_BTD, context):
         self.modes.append(self.training)
         kept_BTK = self.kept_TK.expand(len(x_BTD), -1, -1)
-        return Routing(mass_BE=None, kept_BTK=kept_BTK)
+        chosen_BTK = torch.zeros_like(kept_BTK, dtype=torch.long)
+        return Routing.sparse(chosen_BTK, torch.ones(kept_BTK.shape), experts=2, kept_BTK=kept_BTK)
 
 
 def test_drop_rate_and_coverage_by_hand():

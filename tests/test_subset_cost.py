@@ -7,6 +7,7 @@ import torch
 
 from hand_made import Plain, digits, model_of, single_layer
 from moebench.budgets.flops import model_flops
+from moebench.contract import Context
 from moebench.errors import UsageError
 from moebench.subset.cost import Cost, costs, costs_by_number
 from moebench.subset.infer import ALL, Subset, subset_of
@@ -47,7 +48,7 @@ def test_flops_of_sparse_experts_are_a_mean_over_the_inputs_of_the_batch():
     model = model_of("sparse_topk", host={"name": "single_layer", "grid": 2}).eval()
     layer = model.layers()[0]
     with torch.no_grad():
-        chosen_BTK = layer.route(model.patches(DATA.inputs[:6])).chosen_BTK
+        chosen_BTK = layer.route(model.patches(DATA.inputs[:6]), Context()).chosen_BTK
     rows_E = torch.bincount(chosen_BTK.flatten(), minlength=8)
     expert, rows = int(rows_E.argmax()), int(rows_E.max())
     assert rows % 6

@@ -23,6 +23,7 @@ from hand_made import (
     single_layer,
     train,
 )
+from moebench.contract import Context
 from moebench.errors import UnknownNameError, UsageError
 from moebench.hosts import host_settings
 from moebench.hosts.build import build_host
@@ -105,10 +106,10 @@ def test_renormalised_weights_by_hand(trained):
     x_BTD = trained.patches(DATA.inputs)
     layer = trained.layers()[0]
     with torch.no_grad():
-        routing = layer.route(x_BTD)
+        routing = layer.route(x_BTD, Context())
         keep_BE = torch.zeros_like(routing.mass_BE, dtype=torch.bool)
         keep_BE.scatter_(1, routing.mass_BE.topk(4, dim=1).indices, True)
-        kept_BT1 = (layer.combine_weights(routing) * keep_BE.unsqueeze(1)).sum(2, keepdim=True)
+        kept_BT1 = (routing.combine_BTE * keep_BE.unsqueeze(1)).sum(2, keepdim=True)
         expected = trained.head((layer.compute(x_BTD, routing, keep_BE) / kept_BT1).flatten(1))
     got = {rule: subset_inference(trained, DATA, 4, rule=rule) for rule in ("as_is", "renormalise", "mask_logits")}
     assert torch.allclose(got["renormalise"].values["class"], expected, atol=1e-4)

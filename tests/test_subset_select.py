@@ -20,7 +20,7 @@ class OfExperts(torch.nn.Module):
 
 def visit(mass_BE=MASS_BE, index=0):
     inputs, experts = mass_BE.shape
-    return Visit(index, OfExperts(experts), torch.zeros(inputs, 1, 1), Routing(mass_BE=mass_BE))
+    return Visit(index, OfExperts(experts), torch.zeros(inputs, 1, 1), Routing.soft(mass_BE.unsqueeze(1)))
 
 
 def experts(keep_BE):

@@ -66,7 +66,7 @@ class Says(nn.Module):
     """Answers every input with the classes 0, 1."""
 
     def run(self, x, call):
-        call.routings.append(Routing(mass_BE=torch.tensor([[3.0, 1.0]]).expand(len(x), 2)))
+        call.routings.append(Routing.soft(torch.tensor([[[3.0, 1.0]]]).expand(len(x), 1, 2)))
         return {"number": torch.tensor([[[9.0, 0, 0], [0, 9, 0]]]).expand(len(x), 2, 3)}
 
 

@@ -22,7 +22,7 @@ def soft_moe(phi_DS, *, tokens=2, slots=1, scale=None, bias=True, stretch=1.0, h
     torch.manual_seed(seed)
     shape = LayerShape(dim=dim, out_dim=dim, tokens=tokens, activation="relu", bias=bias)
     settings = {"experts": all_slots // slots, "slots": slots, "normalise": scale is not None}
-    layer = SoftMoE().build(shape, hidden, settings).double()
+    layer = SoftMoE().layer(shape, hidden, settings).double()
     with torch.no_grad():
         layer.router.phi_DS.copy_(phi_DS)
         for parameter in layer.experts.parameters():

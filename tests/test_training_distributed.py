@@ -15,7 +15,6 @@ from torch import nn
 
 from hand_made import Plain, numbered, numbered_model, recipe, train
 from moebench.contract import Layer, Routing
-from moebench.contract.part import part_of
 from moebench.errors import UsageError
 from moebench.execution.executors.local import LocalExecutor, local_workers
 from moebench.execution.job import Job
@@ -25,6 +24,7 @@ from moebench.plugins.identity import code_identity
 from moebench.protocol import PROTOCOL
 from moebench.runs import Cell, Record, Store
 from moebench.tasks import get_task
+from moebench.training.division import part_of
 from moebench.training.shares import check_shares
 from moebench.training.world import ALONE
 from ranks import CASES, all_outcomes, by_two, outcome
@@ -73,8 +73,8 @@ def test_the_bias_of_deepseek_moves_by_the_load_of_the_whole_batch(both):
 class Squared(Plain):
     """Its loss is its parameter times the square of the batch's mean, which is no mean of what shares give."""
 
-    def route(self, x_BTD, token_mask_BT=None):
-        return Routing(mass_BE=None, losses={"level": self.level * x_BTD.mean().square()})
+    def route(self, x_BTD, context):
+        return Routing(losses={"level": self.level * x_BTD.mean().square()})
 
 
 class Idle(Plain):
@@ -84,8 +84,8 @@ class Idle(Plain):
         super().__init__()
         self.unused, self.unweighted = nn.Parameter(torch.ones(2, 2)), nn.Parameter(torch.ones(2, 2))
 
-    def route(self, x_BTD, token_mask_BT=None):
-        return Routing(mass_BE=None, losses={"other": self.unweighted.sum()})
+    def route(self, x_BTD, context):
+        return Routing(losses={"other": self.unweighted.sum()})
 
 
 class Sealed(Layer):
@@ -97,9 +97,9 @@ class Sealed(Layer):
         super().__init__()
         self.gate = nn.Linear(2, 2, bias=False)
 
-    def route(self, x_BTD, token_mask_BT=None):
+    def route(self, x_BTD, context):
         weight_BTE = self.gate(x_BTD).sigmoid()
-        return Routing(mass_BE=weight_BTE.detach().sum(1), state=lambda: weight_BTE)
+        return Routing.soft(weight_BTE.detach(), state=lambda: weight_BTE)
 
     def compute(self, x_BTD, routing, keep_BE=None):
         return x_BTD * routing.state()
@@ -110,7 +110,7 @@ class Opened(Sealed):
 
     def part_of(self, x_BTD, routing, inputs):
         weight_BTE = routing.state()[inputs]
-        return Routing(mass_BE=routing.mass_BE[inputs], state=lambda: weight_BTE)
+        return Routing.soft(routing.combine_BTE[inputs], state=lambda: weight_BTE)
 
 
 class Misleading(Plain):
@@ -120,8 +120,8 @@ class Misleading(Plain):
         super().__init__()
         self.value_ED = nn.Parameter(torch.arange(16.0).view(8, 2))
 
-    def route(self, x_BTD, token_mask_BT=None):
-        return Routing(mass_BE=None, state=self.value_ED)
+    def route(self, x_BTD, context):
+        return Routing(state=self.value_ED)
 
     def compute(self, x_BTD, routing, keep_BE=None):
         return x_BTD + routing.state.sum(0)
@@ -153,8 +153,8 @@ class Dropping(Plain):
 class Sometimes(Sealed):
     """Uses its routing only for inputs that a rank may have none of."""
 
-    def route(self, x_BTD, token_mask_BT=None):
-        return Routing(mass_BE=None, state=self.gate(x_BTD).sigmoid())
+    def route(self, x_BTD, context):
+        return Routing(state=self.gate(x_BTD).sigmoid())
 
     def compute(self, x_BTD, routing, keep_BE=None):
         small_B = x_BTD[:, 0, 0].detach() < 8
@@ -235,15 +235,16 @@ def test_what_cannot_be_shared_is_refused_on_all_ranks(odd, name, words):
 
 def test_a_part_of_a_routing_has_the_rows_of_its_inputs():
     rows_BK, one_E = torch.arange(8).view(4, 2), torch.arange(3)
-    layer = Layer()
-    whole = Routing(rows_BK, {"balance": torch.arange(4.0)}, state={"rows": [rows_BK, one_E], "count": 4})
-    part = layer.part_of(torch.zeros(4, 1, 1), whole, slice(1, 3))
+    losses, state = {"balance": torch.arange(4.0)}, {"rows": [rows_BK, one_E], "count": 4, "kind": Routing}
+    whole = Routing.soft(rows_BK.unsqueeze(1), losses=losses, state=state)
+    assert whole.mass_BE.shape == (4, 2)
+    part = part_of(Layer(), torch.zeros(4, 1, 1), whole, slice(1, 3))
     assert part.mass_BE.tolist() == part.state["rows"][0].tolist() == [[2, 3], [4, 5]]
     assert part.state["rows"][1] is one_E
     assert part.state["count"] == 4
     assert part.losses is whole.losses
     assert part.chosen_BTK is None
-    assert part_of(Routing, slice(1), 1) is Routing
+    assert part.state["kind"] is Routing
 
 
 class Memory:
@@ -285,8 +286,8 @@ def interrupted(world):
 class Noisy(Plain):
     """Draws in both steps."""
 
-    def route(self, x_BTD, token_mask_BT=None):
-        return Routing(mass_BE=None, state=x_BTD + torch.randn_like(x_BTD))
+    def route(self, x_BTD, context):
+        return Routing(state=x_BTD + torch.randn_like(x_BTD))
 
     def compute(self, x_BTD, routing, keep_BE=None):
         return routing.state + torch.randn_like(x_BTD) if self.training else routing.state

@@ -62,7 +62,7 @@ def test_asking_changes_neither_mode_nor_random_numbers_nor_weights(training):
 
 
 class Broken(Plain):
-    def route(self, x_BTD, token_mask_BT=None):
+    def route(self, x_BTD, context):
         raise RuntimeError("broken")
 
 

@@ -199,7 +199,7 @@ def _collect_gradient(parameter):
 
 def test_the_sum_of_auxiliary_losses_by_hand():
     def said(**losses):
-        return Routing(mass_BE=None, losses={name: torch.tensor(value) for name, value in losses.items()})
+        return Routing(losses={name: torch.tensor(value) for name, value in losses.items()})
 
     routings = [said(balance=1.0, z=10.0), said(balance=3.0), said()]
     assert float(auxiliary(routings, {"balance": 0.5, "z": 0.1})) == pytest.approx(0.5 * 2 + 0.1 * 10)

@@ -8,8 +8,10 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from moebench.budgets import Budget
-from moebench.contract import Choice, LayerShape, Variant
+from moebench.budgets.count import active_parameters
+from moebench.budgets.flops import nominal_routing
+from moebench.conformance.masking import experts_held
+from moebench.contract import Choice, Context, LayerShape, Variant
 from moevariants.cosine_topk import CosineTopK
 from moevariants.deepseek import DeepSeek
 from moevariants.dense import Dense
@@ -53,7 +55,7 @@ every = pytest.mark.parametrize(("variant", "settings"), ALL, ids=str)
 
 def build(variant, settings, seed=0, size=5):
     torch.manual_seed(seed)
-    return variant().build(SHAPE, size, settings)
+    return variant().layer(SHAPE, size, settings)
 
 
 def tokens(inputs=3, length=7, seed=1):
@@ -70,7 +72,7 @@ def choose(layer, backend):
 def of_experts(layer, tensors, experts):
     """What each tensor, named as a parameter is, holds of these experts."""
     for name, axis in layer.expert_parameters().items():
-        held = layer.experts_held(name)
+        held = experts_held(layer, name)
         own = [held.index(e) for e in experts if e in held]
         yield tensors[name].movedim(axis, 0), own
 
@@ -86,14 +88,14 @@ ALWAYS = (DeepSeek, SMoLA)
 
 
 def padded(layer, x_BTD, mask_BT):
-    routing = layer.route(x_BTD, mask_BT)
+    routing = layer.route(x_BTD, Context(mask_BT))
     return routing, layer.compute(x_BTD, routing)
 
 
 @routed
 def test_single_expert_contributions_add_up_to_the_layer(variant, settings):
     layer, x_BTD = build(variant, settings).double().eval(), tokens().double()
-    routing = layer.route(x_BTD)
+    routing = layer.route(x_BTD, Context())
     whole_BTO = layer.compute(x_BTD, routing)
     base_BTO = layer.compute(x_BTD, routing, torch.zeros(3, 8, dtype=torch.bool))
     assert bool(base_BTO.any()) == (variant in ALWAYS)
@@ -113,14 +115,14 @@ def test_masked_experts_are_skipped_and_not_multiplied_by_zero(variant, settings
     choose(layer, backend)
     keep_BE = torch.rand(3, 8, generator=torch.Generator().manual_seed(2)) < 0.5
     keep_BE[:, 0], keep_BE[:, 1] = False, True
-    routing = layer.route(x_BTD)
+    routing = layer.route(x_BTD, Context())
     before_BTO = layer.compute(x_BTD, routing, keep_BE)
     sick = copy.deepcopy(layer)
     poison(sick, [0])
-    assert torch.equal(sick.compute(x_BTD, sick.route(x_BTD), keep_BE), before_BTO)
+    assert torch.equal(sick.compute(x_BTD, sick.route(x_BTD, Context()), keep_BE), before_BTO)
     # One input may keep what another must not see.
     keep_BE[0, 0] = True
-    after_BTO = sick.compute(x_BTD, sick.route(x_BTD), keep_BE)
+    after_BTO = sick.compute(x_BTD, sick.route(x_BTD, Context()), keep_BE)
     torch.testing.assert_close(
         after_BTO[1:], before_BTO[1:], rtol=0, atol=1e-6 if backend in ("padded", "onednn") else 0
     )
@@ -130,7 +132,7 @@ def test_masked_experts_are_skipped_and_not_multiplied_by_zero(variant, settings
 def test_mask_has_gradients_of_kept_experts_alone(variant, settings):
     layer, x_BTD = build(variant, settings).eval(), tokens()
     keep_BE = torch.tensor([True, False] * 4).expand(3, -1)
-    layer.compute(x_BTD, layer.route(x_BTD), keep_BE).sum().backward()
+    layer.compute(x_BTD, layer.route(x_BTD, Context()), keep_BE).sum().backward()
     gradients = {name: torch.zeros_like(p) if p.grad is None else p.grad for name, p in layer.named_parameters()}
     assert not any(stack[own].any() for stack, own in of_experts(layer, gradients, [1, 3, 5, 7]))
     kept = [stack[own] for stack, own in of_experts(layer, gradients, [0, 2, 4, 6]) if own]
@@ -154,7 +156,7 @@ def test_padding_changes_nothing_for_other_tokens(variant, settings):
     assert variant in ALWAYS or not y_BTO[~mask_BT].any()
     for b, length in enumerate((7, 4, 1)):
         short_BTD = x_BTD[b : b + 1, :length]
-        alone = layer.route(short_BTD)
+        alone = layer.route(short_BTD, Context())
         torch.testing.assert_close(layer.compute(short_BTD, alone)[0], y_BTO[b, :length])
         torch.testing.assert_close(alone.mass_BE[0], first.mass_BE[b])
 
@@ -166,7 +168,7 @@ def test_forward_is_compute_of_route_for_any_batch(variant, settings):
         y_BTO = layer(x_BTD)
         assert y_BTO.shape == (*x_BTD.shape[:2], 6)
         assert y_BTO.dtype == x_BTD.dtype
-        torch.testing.assert_close(y_BTO, layer.compute(x_BTD, layer.route(x_BTD)))
+        torch.testing.assert_close(y_BTO, layer.compute(x_BTD, layer.route(x_BTD, Context())))
         torch.testing.assert_close(y_BTO, layer(x_BTD.contiguous()))
 
 
@@ -215,7 +217,7 @@ def test_a_backend_is_the_loop_in_outputs_losses_and_every_gradient(variant, set
         layer, x_BTD = build(variant, settings), tokens().requires_grad_()
         choose(layer, name)
         torch.manual_seed(3)  # noise, where there is any
-        routing = layer.route(x_BTD)
+        routing = layer.route(x_BTD, Context())
         y_BTO = layer.compute(x_BTD, routing)
         probe_BTO = torch.randn(y_BTO.shape, generator=torch.Generator().manual_seed(4))
         loss = (y_BTO * probe_BTO).sum() + sum(routing.losses.values())
@@ -235,7 +237,7 @@ def test_rows_of_nobody_as_on_a_gpu_change_no_output_and_no_gradient(settings, b
         layer, x_BTD = build(SparseTopK, settings), tokens().requires_grad_()
         choose(layer, backend)
         torch.manual_seed(3)
-        routing = layer.route(x_BTD)
+        routing = layer.route(x_BTD, Context())
         assert not routing.kept_BTK.all(), "something is dropped"
         loss = layer.compute(x_BTD, routing).square().sum()
         found.append([loss, *torch.autograd.grad(loss, [x_BTD, *layer.parameters()])])
@@ -252,7 +254,7 @@ def test_training_is_the_same_bit_for_bit(variant, settings, backend):
         optimizer = torch.optim.AdamW([p for p in layer.parameters() if p.requires_grad], lr=1e-2)
         for step in range(2):
             x_BTD = tokens(seed=step)
-            routing = layer.route(x_BTD)
+            routing = layer.route(x_BTD, Context())
             y_BTO = layer.compute(x_BTD, routing)
             (y_BTO.square().mean() + sum(routing.losses.values())).backward()
             optimizer.step()
@@ -268,23 +270,23 @@ def test_training_is_the_same_bit_for_bit(variant, settings, backend):
 
 @routed
 def test_mass_is_at_most_the_number_of_tokens_and_carries_no_graph(variant, settings):
-    routing = build(variant, settings).route(tokens())
+    routing = build(variant, settings).route(tokens(), Context())
     assert routing.mass_BE.shape == (3, 8)
     assert not routing.mass_BE.requires_grad
     total_B = routing.mass_BE.sum(1)
     assert (total_B <= 7 + 1e-4).all()
-    if variant().traits.mass == "exact":
+    if variant().mass == "exact":
         torch.testing.assert_close(total_B, torch.full((3,), 7.0))
 
 
 @pytest.mark.parametrize("variant", [*dict.fromkeys(variant for variant, _ in ALL), MuMoECP, MuMoETR])
-def test_traits_hold_at_the_defaults(variant):
+def test_claims_hold_at_the_defaults(variant):
     layer, x_BTD = build(variant, {}).eval(), tokens()
-    traits, y_BTO = variant().traits, layer(tokens())
+    claims, y_BTO = variant(), layer(tokens())
     order = torch.tensor([3, 0, 6, 1, 5, 2, 4])
-    assert traits.token_equivariant == torch.allclose(layer(x_BTD[:, order]), y_BTO[:, order], atol=1e-6)
+    assert claims.token_equivariant == torch.allclose(layer(x_BTD[:, order]), y_BTO[:, order], atol=1e-6)
     later_BTD = torch.cat([x_BTD[:, :4], tokens(seed=8)[:, 4:]], 1)
-    assert traits.causal == torch.allclose(layer(later_BTD)[:, :4], y_BTO[:, :4], atol=1e-6)
+    assert claims.causal == torch.allclose(layer(later_BTD)[:, :4], y_BTO[:, :4], atol=1e-6)
 
 
 @pytest.mark.parametrize("variant", [SparseTopK, RandomRouter, CosineTopK, HashPosition, ExpertChoice])
@@ -297,13 +299,13 @@ def test_one_expert_is_the_plain_mlp(variant):
 
 @routed
 def test_all_backends_count_the_same_flops(variant, settings):
-    layer, x_BTD = variant().build(LayerShape(dim=8, out_dim=8, tokens=None), 20, settings).eval(), tokens()
+    layer, x_BTD = variant().layer(LayerShape(dim=8, out_dim=8, tokens=None), 20, settings).eval(), tokens()
     keep_BE = torch.tensor([True, False] * 4).expand(3, -1)
 
     def counted(backend, keep):
         choose(layer, backend)
         with FlopCounterMode(display=False) as counter:
-            layer.compute(x_BTD, layer.nominal_routing(x_BTD), keep)
+            layer.compute(x_BTD, nominal_routing(layer, x_BTD), keep)
         return counter.get_total_flops()
 
     assert counted("loop", None) == counted("grouped", None) > 0
@@ -315,13 +317,13 @@ def test_nominal_flops_are_those_of_the_mathematics():
     layer, x_BTD = build(SparseTopK, {}).eval(), tokens()
     layer.experts.set_backend("loop")
     with FlopCounterMode(display=False) as counter:
-        layer.compute(x_BTD, layer.nominal_routing(x_BTD))
+        layer.compute(x_BTD, nominal_routing(layer, x_BTD))
     assert counter.get_total_flops() == 2 * 21 * (8 * 8 + 2 * (8 * 5 + 5 * 6))
 
 
 def space_of(variant):
     shape = LayerShape(dim=64, out_dim=64, tokens=16, depth=2)
-    return shape, variant().space(shape, Budget("total", 264_000, (shape, shape)))
+    return shape, variant().space(shape)
 
 
 @pytest.mark.parametrize("variant", [*dict.fromkeys(variant for variant, _ in ROUTED), MuMoECP, MuMoETR])
@@ -329,12 +331,12 @@ def test_space_builds_at_its_defaults_and_at_every_option(variant):
     assert isinstance(variant(), Variant)
     shape, space = space_of(variant)
     defaults = space.defaults()
-    assert defaults["experts"] == variant().build(shape, 3, defaults).num_experts in (8, 16)
+    assert defaults["experts"] == variant().layer(shape, 3, defaults).num_experts in (8, 16)
     assert set(space["experts"].options) >= {8, 16}
     for name, dimension in space.items():
         ends = dimension.options if isinstance(dimension, Choice) else (dimension.low, dimension.high)
         for value in ends:
-            variant().build(shape, 3, {**defaults, name: value})
+            variant().layer(shape, 3, {**defaults, name: value})
 
 
 def test_tuning_never_picks_the_ports_layer():
@@ -363,4 +365,4 @@ def test_active_parameters_leave_out_idle_experts(variant, settings):
     assert sum(layer.get_parameter(name).numel() for name in layer.expert_parameters()) == 8 * each
     busy = {SoftMoE: 8, SMoLA: 8, ExpertChoice: settings.get("capacity", 2), DeepSeek: 3}
     idle = 8 - busy.get(variant, settings.get("top_k", 2))
-    assert layer.active_parameters() == total - int(idle * each)
+    assert active_parameters(layer) == total - int(idle * each)

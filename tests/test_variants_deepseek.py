@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from moebench.contract import LayerShape
+from moebench.budgets.count import active_parameters
+from moebench.contract import Context, LayerShape
 from moevariants.deepseek import DeepSeek
 from moevariants.parts.gates import SigmoidGate
 
@@ -11,7 +12,7 @@ from moevariants.parts.gates import SigmoidGate
 def build(size=5, dim=4, out_dim=3, **settings):
     torch.manual_seed(0)
     shape = LayerShape(dim=dim, out_dim=out_dim, tokens=None)
-    return DeepSeek().build(shape, size, {"experts": 6, "top_k": 2, **settings}).double()
+    return DeepSeek().layer(shape, size, {"experts": 6, "top_k": 2, **settings}).double()
 
 
 def mlp(bank, e, z_D):
@@ -48,7 +49,7 @@ def test_shared_experts_are_one_of_their_width_and_active_for_all():
     layer = build(size=5, shared=3)
     assert layer.shared.w_in_EDH.shape == (1, 4, 15)
     each = 4 * 5 + 5 + 5 * 3 + 3
-    assert layer.active_parameters() == 4 * 6 + 2 * each + (4 * 15 + 15 + 15 * 3 + 3)
+    assert active_parameters(layer) == 4 * 6 + 2 * each + (4 * 15 + 15 + 15 * 3 + 3)
     assert not any("shared" in name for name in layer.expert_parameters())
 
 
@@ -92,9 +93,9 @@ def test_an_exact_load_moves_nothing():
 def test_only_real_tokens_in_training_are_counted():
     layer = build()
     x_BTD = torch.randn(2, 5, 4, dtype=torch.float64)
-    layer.eval().route(x_BTD)
+    layer.eval().route(x_BTD, Context())
     assert not layer.gate.counts_E.any()
-    layer.train().route(x_BTD, torch.arange(5) < torch.tensor([[5], [2]]))
+    layer.train().route(x_BTD, Context(torch.arange(5) < torch.tensor([[5], [2]])))
     assert layer.gate.counts_E.sum() == 7 * 2
 
 
@@ -109,13 +110,13 @@ def test_balance_comes_without_a_loss():
     x_BTD = torch.randn(8, 32, 4) + 1  # off centre, so that some experts are liked by all
 
     def uneven():
-        counts = torch.bincount(layer.route(x_BTD).chosen_BTK.flatten(), minlength=6).float()
+        counts = torch.bincount(layer.route(x_BTD, Context()).chosen_BTK.flatten(), minlength=6).float()
         return float(counts.max() / counts.mean()) - 1
 
     before = uneven()
     for _ in range(60):
         layer.gate.counts_E.zero_()
-        assert layer.route(x_BTD).losses == {}
+        assert layer.route(x_BTD, Context()).losses == {}
         layer.after_step()
     assert before > 0.5
     assert uneven() < before / 3

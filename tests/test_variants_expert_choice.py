@@ -5,14 +5,15 @@ import math
 import pytest
 import torch
 
-from moebench.contract import LayerShape
+from moebench.budgets.count import active_parameters
+from moebench.contract import Context, LayerShape
 from moevariants.expert_choice import ExpertChoice
 
 
 def build(size=5, dim=4, out_dim=3, tokens=None, **settings):
     torch.manual_seed(0)
     shape = LayerShape(dim=dim, out_dim=out_dim, tokens=tokens)
-    layer = ExpertChoice().build(shape, size, {"experts": 5, **settings}).double()
+    layer = ExpertChoice().layer(shape, size, {"experts": 5, **settings}).double()
     layer.router.weight_DE.data.mul_(3)
     return layer
 
@@ -41,13 +42,13 @@ def reference(layer, x_TD, factor):
 def test_layer_is_the_equation_in_value_gradient_and_mass(factor):
     layer = build(capacity=factor)
     x_BTD = torch.randn(3, 7, 4, dtype=torch.float64, requires_grad=True)
-    routing = layer.route(x_BTD)
+    routing = layer.route(x_BTD, Context())
     y_BTO = layer.compute(x_BTD, routing)
     found = [reference(layer, x_TD, factor) for x_TD in x_BTD]
     expected_BTO = torch.stack([y_TO for y_TO, _, _ in found])
     torch.testing.assert_close(y_BTO, expected_BTO)
     torch.testing.assert_close(routing.mass_BE, torch.stack([mass_E for _, mass_E, _ in found]))
-    torch.testing.assert_close(layer.combine_weights(routing).sum(1), routing.mass_BE)
+    torch.testing.assert_close(routing.combine_BTE.sum(1), routing.mass_BE)
     probe_BTO, wanted = torch.randn_like(y_BTO), [x_BTD, *layer.parameters()]
     torch.testing.assert_close(
         torch.autograd.grad((y_BTO * probe_BTO).sum(), wanted),
@@ -63,7 +64,7 @@ def test_every_expert_has_as_many_tokens_and_a_token_none_or_several():
     assert min(taken_T) == 0
     assert max(taken_T) > 1
     assert not layer(x_BTD)[0, taken_T.index(0)].any()
-    combine_BTE = layer.combine_weights(layer.route(x_BTD))
+    combine_BTE = layer.route(x_BTD, Context()).combine_BTE
     assert (combine_BTE > 0).sum(1).tolist() == [[2] * 5]
     assert (combine_BTE > 0).sum(2)[0].tolist() == taken_T
 
@@ -71,7 +72,7 @@ def test_every_expert_has_as_many_tokens_and_a_token_none_or_several():
 def test_equal_tokens_are_taken_in_their_order():
     layer = build(capacity=1.0)
     x_BTD = torch.ones(1, 10, 4, dtype=torch.float64)
-    assert layer.route(x_BTD).state.taken_BEc.tolist() == [[[0, 1]] * 5]
+    assert layer.route(x_BTD, Context()).taken_BEc.tolist() == [[[0, 1]] * 5]
 
 
 @pytest.mark.parametrize(
@@ -82,7 +83,7 @@ def test_active_parameters_are_those_of_the_mean_token(tokens, capacity, mean):
     layer = build(tokens=tokens, capacity=capacity)
     assert layer.mean_experts_per_token() == pytest.approx(mean)
     of_experts = sum(p.numel() for p in layer.experts.parameters())
-    assert layer.active_parameters() == pytest.approx(4 * 5 + of_experts * mean / 5, abs=1)
+    assert active_parameters(layer) == pytest.approx(4 * 5 + of_experts * mean / 5, abs=1)
 
 
 @pytest.mark.parametrize("capacity", [0, -1, "all", True])

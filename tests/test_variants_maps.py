@@ -6,10 +6,12 @@ from torch.nn import functional as F
 
 from moebench.budgets import Budget, count_flops, count_layer, settle, solve
 from moebench.conformance import run_checks
-from moebench.contract import Choice, LayerShape
+from moebench.contract import Context, LayerShape
 from moebench.errors import HostError
 from moebench.hosts import host_settings, layer_shapes
+from moebench.hosts.host import restrict
 from moebench.tasks import get_task
+from moebench.training.division import part_of
 from moevariants.block_moe import BlockMoE
 from moevariants.conv_moe import ConvMoE
 from moevariants.plain_map import PlainBlock, PlainConv
@@ -23,7 +25,7 @@ ALL = [*ROUTED, PlainBlock, PlainConv]
 
 def build(variant, shape=SHAPE, **settings):
     torch.manual_seed(0)
-    layer = variant().build(shape, HIDDEN, settings).double()
+    layer = variant().layer(shape, HIDDEN, settings).double()
     with torch.no_grad():
         for parameter in layer.parameters():
             parameter.add_(0.3 * torch.randn_like(parameter))
@@ -73,7 +75,7 @@ def by_loop(variant, layer, x_BTD, keep_BE=None):
     outputs = []
     for b, x_TD in enumerate(x_BTD):
         p_E = (x_TD.mean(0) @ layer.router.linear.weight_DE).softmax(0)
-        chosen = p_E.argsort(descending=True)[: layer.experts_per_token].tolist()
+        chosen = p_E.argsort(descending=True)[: layer.top_k].tolist()
         total = p_E[chosen].sum() if len(chosen) > 1 else 1.0
         y_TD = torch.zeros_like(x_TD)
         for e in chosen:
@@ -99,9 +101,9 @@ def test_a_mask_is_that_loop_without_the_masked_experts(variant):
     layer, x_BTD = build(variant, experts=4, top_k=2), inputs()
     keep_BE = torch.rand(len(x_BTD), 4, generator=torch.Generator().manual_seed(2)) < 0.5
     assert 0 < keep_BE.sum() < keep_BE.numel()
-    got = layer.compute(x_BTD, layer.route(x_BTD), keep_BE)
+    got = layer.compute(x_BTD, layer.route(x_BTD, Context()), keep_BE)
     torch.testing.assert_close(got, by_loop(variant, layer, x_BTD, keep_BE))
-    nobody = layer.compute(x_BTD, layer.route(x_BTD), torch.zeros_like(keep_BE))
+    nobody = layer.compute(x_BTD, layer.route(x_BTD, Context()), torch.zeros_like(keep_BE))
     assert nobody.shape == got.shape
     assert not nobody.any()
 
@@ -111,7 +113,7 @@ def test_one_fixed_expert_takes_every_image_with_all_the_weight(variant):
     layer, x_BTD = build(variant, experts=4), inputs()
     for e in range(4):
         keep_BE = torch.zeros(len(x_BTD), 4, dtype=torch.bool).index_fill(1, torch.tensor(e), True)
-        routing = layer.restrict(x_BTD, layer.route(x_BTD), keep_BE, "mask_logits")
+        routing = restrict(layer, x_BTD, layer.route(x_BTD, Context()), keep_BE, "mask_logits")
         got = layer.compute(x_BTD, routing, keep_BE)
         want = torch.stack([as_tokens(EXPERT[variant](layer, e, as_map(x_TD))) for x_TD in x_BTD])
         torch.testing.assert_close(got, want)
@@ -120,7 +122,7 @@ def test_one_fixed_expert_takes_every_image_with_all_the_weight(variant):
 @pytest.mark.parametrize("variant", ROUTED)
 def test_all_tokens_of_an_image_have_its_experts_and_the_mass_is_theirs(variant):
     layer, x_BTD = build(variant, experts=4, top_k=2), inputs()
-    routing = layer.route(x_BTD)
+    routing = layer.route(x_BTD, Context())
     assert routing.chosen_BTK.shape == (7, HEIGHT * WIDTH, 2)
     assert torch.equal(routing.chosen_BTK, routing.chosen_BTK[:, :1].expand_as(routing.chosen_BTK))
     torch.testing.assert_close(routing.mass_BE.sum(1), torch.full((7,), 12.0, dtype=torch.double))
@@ -160,7 +162,7 @@ def test_parameters_and_flops_by_hand():
     shape, weights, router = SHAPE, 9 * DIM * HIDDEN, 2 * DIM * 4
     conv = 2 * 12 * weights
     found = {
-        variant: variant().build(shape, HIDDEN, {} if "plain" in variant.name else {"experts": 4}) for variant in ALL
+        variant: variant().layer(shape, HIDDEN, {} if "plain" in variant.name else {"experts": 4}) for variant in ALL
     }
     assert {variant: count_layer(layer).total for variant, layer in found.items()} == {
         BlockMoE: 4 * (2 * weights + 2 * HIDDEN + 2 * DIM) + DIM * 4,
@@ -192,7 +194,7 @@ def test_sizes_meet_a_budget_within_a_hundredth(variant, axis, amounts):
     for amount in amounts:
         solution = solve(variant(), Budget(axis, amount, shapes), {})
         assert abs(solution.amount - amount) <= 0.01 * amount
-        layers = [variant().build(shape, size, {}) for shape, size in zip(shapes, solution.sizes, strict=True)]
+        layers = [variant().layer(shape, size, {}) for shape, size in zip(shapes, solution.sizes, strict=True)]
         real = {
             "total": sum(count_layer(layer).total for layer in layers),
             "active": sum(count_layer(layer).active for layer in layers),
@@ -214,7 +216,7 @@ def test_a_host_without_maps_is_refused_in_one_sentence(variant):
         settle(variant(), Budget("total", 400_000, shapes), {})
     assert str(caught.value) == f"{variant.name} takes part in hosts of feature maps, and this one is of tokens."
     with pytest.raises(ValueError, match=f"{variant.name} needs a feature map; this slot's tokens have no height"):
-        variant().build(shapes[0], 4, {})
+        variant().layer(shapes[0], 4, {})
 
 
 @pytest.mark.parametrize(
@@ -234,47 +236,45 @@ def test_a_host_without_maps_is_refused_in_one_sentence(variant):
 @pytest.mark.parametrize("variant", ROUTED)
 def test_a_wrong_setting_is_one_sentence(variant, settings, words):
     with pytest.raises(ValueError, match=f"^{variant.name}:? {words}$"):
-        variant().build(SHAPE, HIDDEN, settings)
+        variant().layer(SHAPE, HIDDEN, settings)
 
 
 def test_a_block_keeps_its_width_and_a_map_has_no_padding():
     wider = LayerShape(dim=6, out_dim=8, tokens=12, grid=(3, 4))
     for variant in (BlockMoE, PlainBlock):
         with pytest.raises(ValueError, match="a block's shortcut keeps its width, the host asks 6->8"):
-            variant().build(wider, HIDDEN, {})
+            variant().layer(wider, HIDDEN, {})
     for variant in ALL:
         with pytest.raises(ValueError, match="a feature map has no padding"):
-            build(variant).route(inputs(), torch.ones(7, 12, dtype=torch.bool))
-    assert ConvMoE().build(wider, HIDDEN, {})(torch.randn(2, 12, 6)).shape == (2, 12, 8)
+            build(variant).route(inputs(), Context(torch.ones(7, 12, dtype=torch.bool)))
+    assert ConvMoE().layer(wider, HIDDEN, {})(torch.randn(2, 12, 6)).shape == (2, 12, 8)
 
 
 def test_experts_balance_their_importance_through_the_layer():
     layer = build(BlockMoE, experts=4, hard=1.2, memory=1).train()
-    favourite = layer.route(inputs()).chosen_BTK[:, 0, 0].mode().values
+    favourite = layer.route(inputs(), Context()).chosen_BTK[:, 0, 0].mode().values
     layer.gate.given_E.zero_().index_fill_(0, favourite, 1.0)
     layer.after_step()
     assert layer.gate.left_out().nonzero().flatten().tolist() == [favourite.item()]
-    assert not (layer.route(inputs()).chosen_BTK == favourite).any()
-    assert (layer.eval().route(inputs()).chosen_BTK == favourite).any()
+    assert not (layer.route(inputs(), Context()).chosen_BTK == favourite).any()
+    assert (layer.eval().route(inputs(), Context()).chosen_BTK == favourite).any()
 
 
 @pytest.mark.parametrize("variant", ROUTED)
 def test_a_hard_constraint_and_two_choices_keep_the_contract(variant):
     class Opened(variant):
-        def space(self, shape, budget):
-            opened = {"top_k": Choice((2, 1)), "renormalise": Choice((False,)), "hard": Choice((1.5, 2.0))}
-            return type(super().space(shape, budget))({**super().space(shape, budget), **opened})
+        tune = {**variant.tune, "top_k": (2, 1), "renormalise": (False,), "hard": (1.5, 2.0)}
 
     checks = ["resume", "eval_changes_nothing", "after_step", "losses_do_not_accumulate", "whole_inputs_are_routed"]
-    report = run_checks(Opened, only=[*checks, "mask_adds_up", "choices_make_the_mass", "deepcopy"])
+    report = run_checks(Opened, only=[*checks, "mask_adds_up", "choices_are_well_formed", "deepcopy"])
     assert [(row.name, row.message) for row in report.failures] == []
 
 
 @pytest.mark.parametrize("variant", ROUTED)
 def test_a_share_of_the_batch_is_computed_by_its_part_of_the_routing(variant):
     layer, x_BTD = build(variant, experts=4, top_k=2), inputs()
-    routing = layer.route(x_BTD)
-    part = layer.part_of(x_BTD, routing, slice(2, 5))
+    routing = layer.route(x_BTD, Context())
+    part = part_of(layer, x_BTD, routing, slice(2, 5))
     torch.testing.assert_close(layer.compute(x_BTD[2:5], part), layer(x_BTD)[2:5])
 
 
@@ -288,5 +288,5 @@ def test_nominal_routing_deals_images_out_in_turn(variant):
 
 
 def test_a_layer_of_tokens_works_on_a_map():
-    layer = SparseTopK().build(SHAPE, HIDDEN, {"experts": 4})
+    layer = SparseTopK().layer(SHAPE, HIDDEN, {"experts": 4})
     assert layer(inputs().float()).shape == (7, 12, DIM)

@@ -34,7 +34,7 @@ def test_soft_moe_is_that_of_soft_moe_pytorch(normalise, slots):
     torch.manual_seed(0)
     theirs = Theirs(DIM, num_experts=EXPERTS, num_slots=slots, expert_mult=HIDDEN / DIM).double()
     settings = {"experts": EXPERTS, "slots": slots, "normalise": normalise, "slots_from_normalised_tokens": normalise}
-    ours = SoftMoE().build(LayerShape(dim=DIM, out_dim=DIM, tokens=TOKENS), HIDDEN, settings).double()
+    ours = SoftMoE().layer(LayerShape(dim=DIM, out_dim=DIM, tokens=TOKENS), HIDDEN, settings).double()
     with torch.no_grad():
         ours.router.phi_DS.copy_(theirs.slot_embeds.flatten(0, 1).t())
         for e, expert in enumerate(theirs.experts.experts):
@@ -76,7 +76,7 @@ def test_sparse_topk_is_the_block_of_mixtral(kind, backend):
     theirs = MixtralSparseMoeBlock(config)
     shape = LayerShape(dim=dim, out_dim=dim, tokens=TOKENS, activation="silu", bias=False)
     torch.manual_seed(0)
-    ours = SparseTopK().build(shape, hidden, {"experts": EXPERTS, "top_k": 2})
+    ours = SparseTopK().layer(shape, hidden, {"experts": EXPERTS, "top_k": 2})
     ours.experts.set_backend(backend)
     w_in_EDH, w_out_EHD = ours.experts.w_in_EDH, ours.experts.w_out_EHO
     up_EDH = torch.zeros_like(w_in_EDH)
@@ -106,7 +106,7 @@ def test_sparse_topk_is_tutels_layer_without_a_capacity():
     # It takes settings out of the dicts that it is given.
     theirs = moe.moe_layer(copy.deepcopy(gate), DIM, experts={**experts, "activation_fn": F.gelu})
     torch.manual_seed(0)
-    ours = SparseTopK().build(LayerShape(dim=DIM, out_dim=DIM, tokens=TOKENS), HIDDEN, {"experts": EXPERTS})
+    ours = SparseTopK().layer(LayerShape(dim=DIM, out_dim=DIM, tokens=TOKENS), HIDDEN, {"experts": EXPERTS})
     bank, their_bank = ours.experts, theirs.experts
     with torch.no_grad():
         theirs.gates[0].wg.weight.copy_(ours.router.weight_DE.t())

@@ -8,7 +8,7 @@ from moevariants.smola import SMoLA
 
 def test_layer_is_the_equation():
     torch.manual_seed(0)
-    layer = SMoLA().build(LayerShape(dim=6, out_dim=5, tokens=None), 7, {"experts": 3, "slots": 2, "rank": 4}).double()
+    layer = SMoLA().layer(LayerShape(dim=6, out_dim=5, tokens=None), 7, {"experts": 3, "slots": 2, "rank": 4}).double()
     x_BTD = torch.randn(2, 9, 6, dtype=torch.float64, requires_grad=True)
     logits_BTS = x_BTD @ layer.router.phi_DS
     slots_BSD = logits_BTS.softmax(1).mT @ x_BTD

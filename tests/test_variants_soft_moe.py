@@ -3,14 +3,14 @@
 import pytest
 import torch
 
-from moebench.contract import LayerShape
+from moebench.contract import Context, LayerShape
 from moevariants.soft_moe import SoftMoE
 
 
 def build(size=5, dim=4, out_dim=3, activation="gelu", bias=True, seed=0, **settings):
     torch.manual_seed(seed)
     shape = LayerShape(dim=dim, out_dim=out_dim, tokens=None, activation=activation, bias=bias)
-    layer = SoftMoE().build(shape, size, {"experts": 3, **settings}).double()
+    layer = SoftMoE().layer(shape, size, {"experts": 3, **settings}).double()
     if layer.router.scale is not None:
         torch.nn.init.constant_(layer.router.scale, 1.7)
     return layer
@@ -56,7 +56,7 @@ def reference(layer, x_TD, slots, normalise=False):
 def test_layer_is_the_equation_in_value_gradient_and_mass(slots, normalise, bias):
     layer = build(slots=slots, normalise=normalise, bias=bias)
     x_BTD = torch.randn(2, 5, 4, dtype=torch.float64, requires_grad=True)
-    routing = layer.route(x_BTD)
+    routing = layer.route(x_BTD, Context())
     y_BTO = layer.compute(x_BTD, routing)
     pairs = [reference(layer, x_TD, slots, normalise) for x_TD in x_BTD]
     expected_BTO = torch.stack([y for y, _ in pairs])
@@ -113,8 +113,8 @@ def test_router_stays_in_float32_under_autocast():
     torch.nn.init.constant_(layer.router.scale, 100.0)
     x_BTD = torch.randn(2, 5, 4)
     with torch.autocast("cpu", torch.bfloat16):
-        under = layer.route(x_BTD)
-    plain = layer.route(x_BTD)
+        under = layer.route(x_BTD, Context())
+    plain = layer.route(x_BTD, Context())
     assert torch.equal(under.state.weights.combine_BTS, plain.state.weights.combine_BTS)
     assert torch.equal(under.mass_BE, plain.mass_BE)
 

@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 
-from moebench.contract import LayerShape
+from moebench.budgets.count import active_parameters
+from moebench.contract import Context, LayerShape
 from moevariants.parts.losses import importance_loss
 from moevariants.random_router import RandomRouter
 from moevariants.sparse_topk import SparseTopK
@@ -14,7 +15,7 @@ from moevariants.sparse_topk import SparseTopK
 def build(size=5, dim=4, out_dim=3, seed=0, variant=SparseTopK, bias=True, **settings):
     torch.manual_seed(seed)
     shape = LayerShape(dim=dim, out_dim=out_dim, tokens=None, bias=bias)
-    layer = variant().build(shape, size, {"experts": 5, **settings}).double()
+    layer = variant().layer(shape, size, {"experts": 5, **settings}).double()
     return layer
 
 
@@ -64,7 +65,7 @@ def test_layer_is_the_equation_in_value_gradient_and_mass(settings, backend):
     layer.experts.set_backend(backend)
     layer.router.weight_DE.data.mul_(2)
     x_BTD = torch.randn(3, 7, 4, dtype=torch.float64, requires_grad=True)
-    routing = layer.route(x_BTD)
+    routing = layer.route(x_BTD, Context())
     y_BTO = layer.compute(x_BTD, routing)
     pairs = [reference(layer, x_TD, **settings) for x_TD in x_BTD]
     expected_BTO = torch.stack([y for y, _ in pairs])
@@ -81,8 +82,9 @@ def test_layer_is_the_equation_in_value_gradient_and_mass(settings, backend):
 
 def test_dropless_is_the_default_and_keeps_everything():
     layer = build(experts=8)
-    routing = layer.route(torch.ones(2, 6, 4, dtype=torch.float64))  # every token alike, all to the same experts
-    assert routing.kept_BTK.all()
+    alike_BTD = torch.ones(2, 6, 4, dtype=torch.float64)  # all to the same experts
+    routing = layer.route(alike_BTD, Context())
+    assert routing.kept_BTK is None
     torch.testing.assert_close(routing.mass_BE.sum(1), torch.full((2,), 6.0, dtype=torch.float64))
 
 
@@ -90,7 +92,7 @@ def test_dropped_choices_give_zero_and_kept_weights_stay():
     layer = build(experts=5, top_k=2, capacity=0.2)
     x_BTD = torch.randn(1, 6, 4, dtype=torch.float64)
     x_BTD = x_BTD[:, :1].expand(1, 6, 4)  # six equal tokens, ceil(6 * 2 * 0.2 / 5) = 1 place: only the first is kept
-    routing = layer.route(x_BTD)
+    routing = layer.route(x_BTD, Context())
     assert routing.kept_BTK.sum(1).tolist() == [[1, 1]]
     y_BTO = layer.compute(x_BTD, routing)
     assert y_BTO[0, 0].any()
@@ -133,13 +135,13 @@ def test_losses_are_those_of_the_probabilities_without_noise():
     layer = build(noise_std=30.0, **{"loss/balance": 0.0, "loss/importance": 0.1})
     x_BTD = torch.randn(2, 6, 4, dtype=torch.float64)
     wanted = importance_loss(layer.router(x_BTD).softmax(-1))
-    torch.testing.assert_close(layer.route(x_BTD).losses["importance"], wanted)
+    torch.testing.assert_close(layer.route(x_BTD, Context()).losses["importance"], wanted)
 
 
 def test_noise_has_the_stated_deviation():
     layer = build(experts=4, top_k=4, renormalise=False, noise_std=2.0)
     torch.nn.init.zeros_(layer.router.weight_DE)
-    weight_BTK = layer.route(torch.zeros(50, 100, 4, dtype=torch.float64)).weight_BTK
+    weight_BTK = layer.route(torch.zeros(50, 100, 4, dtype=torch.float64), Context()).weight_BTK
     # Logits 0 plus noise of deviation 2 / 4: log p = noise - log sum, so each token's spread over experts is
     # that of the noise, whose sample variance over 4 experts is 0.25 on average.
     assert weight_BTK.log().var(-1).mean().item() == pytest.approx(0.25, rel=0.03)
@@ -149,28 +151,30 @@ def test_losses_are_those_with_a_weight_and_of_the_whole_batch():
     names = {"loss/balance": 0.1, "loss/importance": 0.1, "loss/load": 0.1, "loss/z": 0.1}
     layer = build(noise_std=1.0, **names)
     x_BTD = torch.randn(4, 6, 4, dtype=torch.float64)
-    losses = layer.route(x_BTD).losses
+    losses = layer.route(x_BTD, Context()).losses
     assert list(losses) == ["balance", "importance", "load", "z"]
     assert all(value.isfinite() and value.shape == () for value in losses.values())
-    assert list(build().route(x_BTD).losses) == ["balance"]
-    assert build(**{"loss/balance": 0.0}).route(x_BTD).losses == {}
-    assert build().eval().route(x_BTD).losses == {}
+    assert list(build().route(x_BTD, Context()).losses) == ["balance"]
+    assert build(**{"loss/balance": 0.0}).route(x_BTD, Context()).losses == {}
+    assert build().eval().route(x_BTD, Context()).losses == {}
     # The same tokens cut into inputs otherwise have the same loss; per input they would not.
     layer = build()
-    one_long = layer.route(x_BTD.view(1, 24, 4)).losses["balance"]
-    torch.testing.assert_close(layer.route(x_BTD).losses["balance"], one_long)
+    one_long = layer.route(x_BTD.view(1, 24, 4), Context()).losses["balance"]
+    torch.testing.assert_close(layer.route(x_BTD, Context()).losses["balance"], one_long)
 
 
 def test_balance_counts_choices_before_drops():
     x_BTD = torch.randn(2, 8, 4, dtype=torch.float64)
     free, tight = build(), build(capacity=0.3)
-    assert not tight.route(x_BTD).kept_BTK.all()
-    torch.testing.assert_close(tight.route(x_BTD).losses["balance"], free.route(x_BTD).losses["balance"])
+    assert not tight.route(x_BTD, Context()).kept_BTK.all()
+    torch.testing.assert_close(
+        tight.route(x_BTD, Context()).losses["balance"], free.route(x_BTD, Context()).losses["balance"]
+    )
 
 
 def test_balance_loss_reaches_the_router():
     layer = build()
-    layer.route(torch.randn(2, 8, 4, dtype=torch.float64)).losses["balance"].backward()
+    layer.route(torch.randn(2, 8, 4, dtype=torch.float64), Context()).losses["balance"].backward()
     assert layer.router.weight_DE.grad.any()
 
 
@@ -215,9 +219,9 @@ def test_random_router_is_frozen_counted_and_trains_its_experts():
     layer = build(variant=RandomRouter)
     frozen = {name for name, parameter in layer.named_parameters() if not parameter.requires_grad}
     assert frozen == {"router.weight_DE"}
-    assert layer.active_parameters() == build().active_parameters()
+    assert active_parameters(layer) == active_parameters(build())
     x_BTD = torch.randn(2, 9, 4, dtype=torch.float64, requires_grad=True)
-    assert layer.route(x_BTD).losses == {}
+    assert layer.route(x_BTD, Context()).losses == {}
     torch.testing.assert_close(layer(x_BTD), build()(x_BTD))
     layer(x_BTD).sum().backward()
     assert layer.experts.w_in_EDH.grad.any()

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from moebench.contract import Layer, LayerShape, Routing
+from moebench.contract import Context, Layer, LayerShape, Routing
 from moebench.errors import UnknownNameError
+from moebench.hosts.host import restrict, rules_of
+from moebench.subset.scores import contribution_norms, dispatch_weights, masked_norms
 from moevariants.dense import Dense
 from moevariants.random_router import RandomRouter
 from moevariants.soft_moe import SoftMoE
@@ -29,7 +31,7 @@ SCRIPT = Path(__file__).parent / "support" / "protected_experts.py"
 def build(variant, settings, size=5, seed=0, dtype=torch.float64, **shape):
     torch.manual_seed(seed)
     shape = {"dim": 8, "out_dim": 6, "tokens": None, **shape}
-    layer = variant().build(LayerShape(**shape), size, settings).to(dtype).eval()
+    layer = variant().layer(LayerShape(**shape), size, settings).to(dtype).eval()
     with torch.no_grad():
         for parameter in layer.parameters():
             parameter.add_(0.3 * torch.randn_like(parameter))
@@ -63,12 +65,12 @@ def without(layer, kept_E):
 def test_subset_is_the_layer_with_the_other_outputs_zero(variant, settings, backend):
     layer, x_BTD, keep_BE = build(variant, settings), tokens(), uneven()
     layer.experts.set_backend(backend)
-    y_BTO = layer.compute(x_BTD, layer.route(x_BTD), keep_BE)
+    y_BTO = layer.compute(x_BTD, layer.route(x_BTD, Context()), keep_BE)
     for b, kept_E in enumerate(keep_BE):
         x_1TD = x_BTD[b : b + 1]
         zeroed = without(layer, kept_E)
         torch.testing.assert_close(y_BTO[b : b + 1], zeroed(x_1TD), rtol=1e-12, atol=1e-12)
-        alone = layer.compute(x_1TD, layer.route(x_1TD), keep_BE[b : b + 1])
+        alone = layer.compute(x_1TD, layer.route(x_1TD, Context()), keep_BE[b : b + 1])
         torch.testing.assert_close(y_BTO[b : b + 1], alone, rtol=1e-12, atol=1e-12)
     assert not y_BTO[2].any()
 
@@ -80,7 +82,7 @@ def test_subset_has_the_gradients_of_the_zeroed_layer(variant, settings):
     zeroed = without(layer, keep_BE[0])
     gradients = []
     for module, kept in ((layer, keep_BE), (zeroed, None)):
-        y_BTO = module.compute(x_BTD, module.route(x_BTD), kept)
+        y_BTO = module.compute(x_BTD, module.route(x_BTD, Context()), kept)
         names = [name for name, p in module.named_parameters() if p.requires_grad and "_out_" not in name]
         wanted = [x_BTD, *(module.get_parameter(name) for name in names)]
         gradients.append(torch.autograd.grad(y_BTO.square().sum(), wanted))
@@ -94,11 +96,11 @@ def test_nan_in_experts_that_nobody_keeps_stays_there(variant, settings, backend
     layer, x_BTD, keep_BE = build(variant, settings, dtype=torch.float32), tokens(dtype=torch.float32), uneven()
     layer.experts.set_backend(backend)
     keep_BE[1, 3] = False
-    want_BTO = layer.compute(x_BTD, layer.route(x_BTD), keep_BE)
+    want_BTO = layer.compute(x_BTD, layer.route(x_BTD, Context()), keep_BE)
     with torch.no_grad():
         for name in layer.expert_parameters():
             layer.get_parameter(name)[3] = torch.nan
-    assert torch.equal(layer.compute(x_BTD, layer.route(x_BTD), keep_BE), want_BTO)
+    assert torch.equal(layer.compute(x_BTD, layer.route(x_BTD, Context()), keep_BE), want_BTO)
 
 
 def protected(*words):
@@ -141,7 +143,7 @@ def test_an_eighth_of_the_experts_needs_no_more_memory_than_all(variant, inputs,
         torch.arange(inputs).unsqueeze(1), torch.stack([torch.arange(inputs) % 16, (torch.arange(inputs) + 5) % 16], 1)
     ] = True
     with torch.inference_mode():
-        routing = layer.route(x_BTD)
+        routing = layer.route(x_BTD, Context())
         layer.compute(x_BTD, routing), layer.compute(x_BTD, routing, keep_BE)
         every = peak_bytes(lambda: layer.compute(x_BTD, routing))
         some = peak_bytes(lambda: layer.compute(x_BTD, routing, keep_BE))
@@ -159,13 +161,13 @@ def soft_by_hand():
 @pytest.mark.parametrize("rule", ["renormalise", "mask_logits"])
 def test_soft_rules_share_out_one_among_the_kept(rule):
     layer, x_BTD = soft_by_hand()
-    routing, keep_BE = layer.route(x_BTD), torch.tensor([[True, False, True]])
-    restricted = layer.restrict(x_BTD, routing, keep_BE, rule)
+    routing, keep_BE = layer.route(x_BTD, Context()), torch.tensor([[True, False, True]])
+    restricted = restrict(layer, x_BTD, routing, keep_BE, rule)
     want = torch.tensor([[[3 / 4, 0, 1 / 4], [1 / 3, 0, 2 / 3]]], dtype=torch.float64)
-    torch.testing.assert_close(layer.combine_weights(restricted), want)
+    torch.testing.assert_close(restricted.combine_BTE, want)
     torch.testing.assert_close(restricted.mass_BE, want.sum(1))
-    torch.testing.assert_close(restricted.state.weights.dispatch_BTS, routing.state.weights.dispatch_BTS)
-    slots_BSD = routing.state.weights.dispatch_BTS.mT @ x_BTD
+    torch.testing.assert_close(restricted.state.dispatch_BTS, routing.state.dispatch_BTS)
+    slots_BSD = routing.state.dispatch_BTS.mT @ x_BTD
     out_END = layer.experts.forward_slots(slots_BSD.transpose(0, 1)).squeeze(1)
     torch.testing.assert_close(layer.compute(x_BTD, restricted, keep_BE)[0], want[0] @ out_END)
 
@@ -173,18 +175,18 @@ def test_soft_rules_share_out_one_among_the_kept(rule):
 def test_soft_rules_are_one_function():
     layer, x_BTD, keep_BE = build(SoftMoE, {"experts": 8, "slots": 2, "normalise": True}), tokens(), uneven()
     mask_BT = torch.arange(7) < torch.tensor([[7], [4], [1], [7], [2]])
-    routing = layer.route(x_BTD, mask_BT)
-    one, two = (layer.restrict(x_BTD, routing, keep_BE, rule) for rule in ("renormalise", "mask_logits"))
-    torch.testing.assert_close(one.state.weights.combine_BTS, two.state.weights.combine_BTS, rtol=1e-12, atol=1e-14)
-    assert not one.state.weights.combine_BTS[~mask_BT].any()
+    routing = layer.route(x_BTD, Context(mask_BT))
+    one, two = (restrict(layer, x_BTD, routing, keep_BE, rule) for rule in ("renormalise", "mask_logits"))
+    torch.testing.assert_close(one.combine_BTS, two.combine_BTS, rtol=1e-12, atol=1e-14)
+    assert not one.combine_BTS[~mask_BT].any()
     assert not one.mass_BE[~keep_BE].any()
 
 
 def test_soft_rules_part_where_the_subset_underflows():
     layer, _ = soft_by_hand()
     x_BTD = torch.tensor([[[-2000.0, 0.0]]], dtype=torch.float64)
-    routing, keep_BE = layer.route(x_BTD), torch.tensor([[True, True, False]])
-    nothing, something = (layer.restrict(x_BTD, routing, keep_BE, rule) for rule in ("renormalise", "mask_logits"))
+    routing, keep_BE = layer.route(x_BTD, Context()), torch.tensor([[True, True, False]])
+    nothing, something = (restrict(layer, x_BTD, routing, keep_BE, rule) for rule in ("renormalise", "mask_logits"))
     assert not nothing.mass_BE.any()
     torch.testing.assert_close(something.mass_BE[0, :2].sum(), torch.ones((), dtype=torch.float64))
 
@@ -215,9 +217,9 @@ def test_sparse_rules_by_hand(rule, renormalise, kept, weights):
     layer, x_BTD = sparse_by_hand(renormalise=renormalise)
     keep_BE = torch.zeros(1, 4, dtype=torch.bool)
     keep_BE[0, list(kept)] = True
-    restricted = layer.restrict(x_BTD, layer.route(x_BTD), keep_BE, rule)
+    restricted = restrict(layer, x_BTD, layer.route(x_BTD, Context()), keep_BE, rule)
     want_E = torch.tensor(weights, dtype=torch.float64)
-    torch.testing.assert_close(layer.combine_weights(restricted)[0, 0], want_E)
+    torch.testing.assert_close(restricted.combine_BTE[0, 0], want_E)
     torch.testing.assert_close(restricted.mass_BE[0], want_E)
     out_EO = layer.experts.forward_slots(x_BTD.expand(4, 1, 1)).squeeze(1)
     torch.testing.assert_close(layer.compute(x_BTD, restricted, keep_BE)[0, 0], want_E @ out_EO)
@@ -227,21 +229,21 @@ def test_sparse_choice_among_the_kept_gives_places_anew_and_none_to_padding():
     layer, _ = sparse_by_hand(top_k=1, capacity=2.0)
     x_BTD, mask_BT = torch.ones(1, 4, 1, dtype=torch.float64), torch.tensor([[False, True, True, True]])
     # Three real tokens, ceil(3 * 2 / 4) = 2 places an expert: all want expert 0, then, without it, expert 1.
-    routing, keep_BE = layer.route(x_BTD, mask_BT), torch.tensor([[False, True, True, True]])
+    routing, keep_BE = layer.route(x_BTD, Context(mask_BT)), torch.tensor([[False, True, True, True]])
     assert routing.kept_BTK[0, :, 0].tolist() == [False, True, True, False]
-    restricted = layer.restrict(x_BTD, routing, keep_BE, "mask_logits")
+    restricted = restrict(layer, x_BTD, routing, keep_BE, "mask_logits")
     assert restricted.chosen_BTK[0, :, 0].tolist() == [1, 1, 1, 1]
     assert restricted.kept_BTK[0, :, 0].tolist() == [False, True, True, False]
-    assert layer.restrict(x_BTD, routing, keep_BE, "renormalise").mass_BE.sum() == 0
+    assert restrict(layer, x_BTD, routing, keep_BE, "renormalise").mass_BE.sum() == 0
 
 
 @layers
 def test_rules_have_gradients_and_leave_the_routing(variant, settings):
     layer, x_BTD, keep_BE = build(variant, settings), tokens().requires_grad_(), uneven()
-    routing = layer.route(x_BTD)
+    routing = layer.route(x_BTD, Context())
     before = layer.compute(x_BTD, routing).detach()
-    for rule in variant.traits.rules:
-        y_BTO = layer.compute(x_BTD, layer.restrict(x_BTD, routing, keep_BE, rule), keep_BE)
+    for rule in rules_of(layer):
+        y_BTO = layer.compute(x_BTD, restrict(layer, x_BTD, routing, keep_BE, rule), keep_BE)
         (grad_BTD,) = torch.autograd.grad(y_BTO.square().sum(), x_BTD, retain_graph=True)
         assert grad_BTD.isfinite().all()
         assert grad_BTD[1].any()
@@ -255,44 +257,45 @@ def test_a_rule_that_is_not_there_is_named(variant):
     with pytest.raises(
         UnknownNameError, match=r"unknown combination rule 'renormalize' in .*did you mean 'renormalise'"
     ):
-        layer.restrict(x_BTD, layer.route(x_BTD), uneven(), "renormalize")
+        restrict(layer, x_BTD, layer.route(x_BTD, Context()), uneven(), "renormalize")
 
 
 def test_a_layer_without_rules_experts_or_weights_says_so():
     layer, x_BTD = build(Dense, {}), tokens()
-    routing = layer.route(x_BTD)
+    routing = layer.route(x_BTD, Context())
     with pytest.raises(UnknownNameError, match="unknown combination rule 'renormalise' in DenseLayer"):
-        layer.restrict(x_BTD, routing, uneven(), "renormalise")
-    assert layer.combine_weights(routing) is None
-    assert layer.dispatch_weights(routing) is None
-    assert layer.contribution_norms(x_BTD, routing) is None
+        restrict(layer, x_BTD, routing, uneven(), "renormalise")
+    assert routing.combine_BTE is None
+    assert dispatch_weights(layer, routing) is None
+    assert contribution_norms(layer, x_BTD, routing) is None
 
 
 @layers
 def test_combine_weights_sum_to_the_mass(variant, settings):
     layer, x_BTD = build(variant, settings), tokens()
-    for routing in (layer.route(x_BTD), layer.route(x_BTD, torch.arange(7) < torch.tensor([[7], [4], [1], [7], [2]]))):
-        combine_BTE = layer.combine_weights(routing)
+    for mask_BT in (None, torch.arange(7) < torch.tensor([[7], [4], [1], [7], [2]])):
+        routing = layer.route(x_BTD, Context(mask_BT))
+        combine_BTE = routing.combine_BTE
         assert combine_BTE.shape == (5, 7, 8)
         torch.testing.assert_close(combine_BTE.sum(1).detach(), routing.mass_BE)
 
 
 def test_dispatch_weights_are_the_largest_over_slots():
     layer, x_BTD = build(SoftMoE, {"experts": 4, "slots": 2}), tokens()
-    routing = layer.route(x_BTD)
+    routing = layer.route(x_BTD, Context())
     dispatch_BTS = (x_BTD @ layer.router.phi_DS).softmax(1)
     torch.testing.assert_close(
-        layer.dispatch_weights(routing), torch.maximum(dispatch_BTS[..., 0::2], dispatch_BTS[..., 1::2])
+        dispatch_weights(layer, routing), torch.maximum(dispatch_BTS[..., 0::2], dispatch_BTS[..., 1::2])
     )
     sparse = build(SparseTopK, {})
-    assert sparse.dispatch_weights(sparse.route(x_BTD)) is None
+    assert dispatch_weights(sparse, sparse.route(x_BTD, Context())) is None
 
 
 @layers
 def test_contribution_norms_are_those_of_single_experts(variant, settings):
     layer, x_BTD = build(variant, settings), tokens()
-    routing = layer.route(x_BTD, torch.arange(7) < torch.tensor([[7], [4], [1], [7], [2]]))
-    norm_BE = layer.contribution_norms(x_BTD, routing)
+    routing = layer.route(x_BTD, Context(torch.arange(7) < torch.tensor([[7], [4], [1], [7], [2]])))
+    norm_BE = contribution_norms(layer, x_BTD, routing)
     want = [[0.0] * 8 for _ in range(5)]
     for b in range(5):
         for e in range(8):
@@ -302,7 +305,7 @@ def test_contribution_norms_are_those_of_single_experts(variant, settings):
                 float(y_O.detach().square().sum().sqrt()) for y_O in layer.compute(x_BTD, routing, keep_BE)[b]
             )
     torch.testing.assert_close(norm_BE, torch.tensor(want, dtype=torch.float64))
-    torch.testing.assert_close(norm_BE, Layer.contribution_norms(layer, x_BTD, routing))
+    torch.testing.assert_close(norm_BE, masked_norms(layer, x_BTD, routing))
     assert not norm_BE.requires_grad
 
 
@@ -310,11 +313,12 @@ def test_contribution_norms_leave_shared_parts_out():
     class Shared(Layer):
         num_experts = 2
 
-        def route(self, x_BTD, token_mask_BT=None):
-            return Routing(mass_BE=x_BTD.new_ones(len(x_BTD), 2))
+        def route(self, x_BTD, context):
+            return Routing.soft(x_BTD.new_ones(*x_BTD.shape[:2], 2))
 
         def compute(self, x_BTD, routing, keep_BE=None):
             return 10.0 + x_BTD * (keep_BE * torch.tensor([3.0, 4.0])).sum(1)[:, None, None]
 
     x_BTD = torch.tensor([[[3.0, 4.0], [0.0, 1.0]]])
-    torch.testing.assert_close(Shared().contribution_norms(x_BTD, Shared().route(x_BTD)), torch.tensor([[18.0, 24.0]]))
+    norm_BE = contribution_norms(Shared(), x_BTD, Shared().route(x_BTD, Context()))
+    torch.testing.assert_close(norm_BE, torch.tensor([[18.0, 24.0]]))

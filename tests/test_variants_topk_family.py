@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from moebench.contract import LayerShape
+from moebench.contract import Context, LayerShape
 from moevariants.cosine_topk import WARMEST, CosineTopK
 from moevariants.hash_position import HashPosition
 from moevariants.modse import MoDSE, sizes
@@ -12,7 +12,7 @@ from moevariants.sparse_topk import PRESETS, SparseTopK
 
 def build(variant, size=20, dim=4, out_dim=3, tokens=None, **settings):
     torch.manual_seed(0)
-    return variant().build(LayerShape(dim=dim, out_dim=out_dim, tokens=tokens), size, settings).double()
+    return variant().layer(LayerShape(dim=dim, out_dim=out_dim, tokens=tokens), size, settings).double()
 
 
 def tokens(inputs=3, length=7):
@@ -64,8 +64,8 @@ def test_experts_of_several_sizes_compute_what_each_does():
     same = build(SparseTopK, size=10, experts=8, top_k=3)
     assert sum(p.numel() for p in layer.parameters()) == sum(p.numel() for p in same.parameters())
     x_BTD = tokens()
-    routing = layer.route(x_BTD)
-    by_expert = [(bank, e) for bank in layer.experts.banks for e in range(bank.num_experts)]
+    routing = layer.route(x_BTD, Context())
+    by_expert = [(bank, e) for bank in layer.experts.banks for e in range(bank.count)]
     assert [bank.w_in_EDH.shape[2] for bank, _ in by_expert] == sizes(8, 10)
     expected_BTO = torch.zeros(3, 7, 3, dtype=torch.float64)
     for b, t, k in torch.cartesian_prod(torch.arange(3), torch.arange(7), torch.arange(3)).tolist():
@@ -89,10 +89,10 @@ def test_experts_come_in_pairs():
 @pytest.mark.parametrize("top_k", [1, 2, 3])
 def test_a_hash_deals_experts_out_evenly_and_looks_at_nothing(top_k):
     layer = build(HashPosition, experts=6, top_k=top_k, tokens=24)
-    routing = layer.route(tokens(2, 24))
+    routing = layer.route(tokens(2, 24), Context())
     assert torch.bincount(routing.chosen_BTK[0].flatten()).tolist() == [24 * top_k // 6] * 6
     assert all(len(set(chosen)) == top_k for chosen in routing.chosen_BTK[0].tolist())
-    assert torch.equal(routing.chosen_BTK, layer.route(-tokens(2, 24)).chosen_BTK)
+    assert torch.equal(routing.chosen_BTK, layer.route(-tokens(2, 24), Context()).chosen_BTK)
     torch.testing.assert_close(routing.weight_BTK, torch.full_like(routing.weight_BTK, 1 / top_k))
     assert not [name for name, _ in layer.router.named_parameters()]
     assert routing.losses == {}
@@ -101,7 +101,7 @@ def test_a_hash_deals_experts_out_evenly_and_looks_at_nothing(top_k):
 def test_a_hash_is_another_with_another_seed_and_is_saved():
     one = build(HashPosition, experts=6, tokens=24)
     torch.manual_seed(1)
-    other = HashPosition().build(LayerShape(dim=4, out_dim=3, tokens=24), 20, {"experts": 6})
+    other = HashPosition().layer(LayerShape(dim=4, out_dim=3, tokens=24), 20, {"experts": 6})
     assert not torch.equal(one.router.expert_PK, other.router.expert_PK)
     other.load_state_dict(one.state_dict())
     assert torch.equal(one.router.expert_PK, other.router.expert_PK)
@@ -110,8 +110,8 @@ def test_a_hash_is_another_with_another_seed_and_is_saved():
 @pytest.mark.parametrize("name", sorted(PRESETS))
 def test_a_preset_makes_the_layer_of_its_paper(name):
     layer = build(SparseTopK, **PRESETS[name])
-    routing = layer.train().route(tokens(4, 9))
+    routing = layer.train().route(tokens(4, 9), Context())
     assert set(routing.losses) == {"switch": {"balance"}, "gshard": {"balance"}, "v_moe": {"importance", "load"}}[name]
     assert layer.gate.top_k == (1 if name == "switch" else 2)
-    sums = layer.eval().route(tokens(4, 9)).weight_BTK.sum(-1)
+    sums = layer.eval().route(tokens(4, 9), Context()).weight_BTK.sum(-1)
     assert bool((sums.sub(1).abs() < 1e-9).all()) == (name == "gshard")

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
-from moebench.contract import LayerShape
+from moebench.contract import Context, LayerShape
 from moevariants.backends import grouped
 from moevariants.cosine_topk import CosineTopK
 from moevariants.deepseek import DeepSeek
@@ -36,12 +36,12 @@ def grouped_serves(monkeypatch):
 
 def forward(variant, settings, backend):
     with FakeTensorMode(), torch.device("cuda"):
-        layer = variant().build(LayerShape(dim=64, out_dim=64, tokens=16), 32, settings).train()
+        layer = variant().layer(LayerShape(dim=64, out_dim=64, tokens=16), 32, settings).train()
         for module in layer.modules():
             if hasattr(module, "set_backend"):
                 module.set_backend(backend)
         x_BTD = torch.randn(4, 16, 64)
-        return layer.compute(x_BTD, layer.route(x_BTD))
+        return layer.compute(x_BTD, layer.route(x_BTD, Context()))
 
 
 @pytest.mark.parametrize(("variant", "settings", "backend"), NEVER, ids=str)

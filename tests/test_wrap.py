@@ -41,7 +41,7 @@ def test_its_name_is_the_class_in_snake_case() -> None:
 
 
 def test_an_auxiliary_loss_needs_a_weight() -> None:
-    layer = wrap(lambda d, h: TwoLinears(d, h, aux=True)).build(SHAPE, 4, {})
+    layer = wrap(lambda d, h: TwoLinears(d, h, aux=True)).layer(SHAPE, 4, {})
     with pytest.raises(ValueError, match="aux_weight"):
         layer(torch.randn(2, 5, 8))
 

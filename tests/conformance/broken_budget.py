@@ -7,6 +7,8 @@ from cases import caught_by
 from good import Good, GoodLayer
 from torch import nn
 
+from moebench.contract import Context
+
 
 @caught_by("nothing_is_hidden", "keeps a Linear", "'extra'", "nn.ModuleList")
 class ModulesInAList(GoodLayer):
@@ -48,21 +50,15 @@ class RepeatedPasses(GoodLayer):
 @caught_by("nominal_routing_is_honest", "nominal_routing()", "random tokens")
 class CheapWhenAsked(GoodLayer):
     def nominal_routing(self, x):
-        routing = self.route(x)
+        routing = self.route(x, Context())
         routing.kept_BTK[:, :, 1:] = False
         return routing
 
 
-@caught_by("active_parameters_are_counted", "counts 100 active parameters", "at least")
+@caught_by("active_parameters_are_counted", "of 1.5 experts a token", "2.00 have weight")
 class CountsFewActive(GoodLayer):
-    def active_parameters(self):
-        return 100
-
-
-@caught_by("active_parameters_are_counted", "active of")
-class CountsTooManyActive(GoodLayer):
-    def active_parameters(self):
-        return 10**9
+    def mean_experts_per_token(self):
+        return 1.5
 
 
 @caught_by("every_parameter_learns", "trains gate by no gradient")
@@ -73,10 +69,7 @@ class DetachedRouter(GoodLayer):
 
 @caught_by("every_parameter_learns", "trains gate by no gradient", "top_k=1")
 class RenormalisedSingleChoice(Good):
-    def space(self, shape, budget):
-        from moebench.contract import Choice, Space
-
-        return Space({**super().space(shape, budget), "top_k": Choice((2, 1))})
+    tune = {**Good.tune, "top_k": (2, 1)}
 
 
 @caught_by("every_parameter_learns", "trains spare by no gradient")

@@ -93,8 +93,8 @@ class PoolsPadding(GoodLayer):
 
 @caught_by("padding_has_no_say", "in its masses")
 class PaddingHasMass(GoodLayer):
-    def mass(self, weight, chosen, kept):
-        return super().mass(weight, chosen, torch.ones_like(kept))
+    def kept(self, real, chosen):
+        return torch.ones_like(chosen, dtype=torch.bool)
 
 
 @caught_by("padding_has_no_say", "in its loss 'balance'")
@@ -105,8 +105,8 @@ class PaddingIsBalanced(GoodLayer):
 
 @caught_by("calls_share_no_state", "keeps its routing to itself", "in between")
 class RemembersItsRouting(GoodLayer):
-    def route(self, x, token_mask=None):
-        self.last = super().route(x, token_mask)
+    def route(self, x, context):
+        self.last = super().route(x, context)
         return self.last
 
     def compute(self, x, routing, keep=None):
@@ -197,14 +197,14 @@ class UnseededNoise(GoodLayer):
 
 @caught_by("another_seed_other_weights", "seeds 5 and 6", "leave seeding alone")
 class ForksTheGenerator(Good):
-    def build(self, shape, size, settings):
+    def build(self, shape, size, **settings):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(42)
-            return super().build(shape, size, settings)
+            return super().build(shape, size, **settings)
 
 
 @caught_by("another_seed_other_weights", "built in a row", "leave seeding alone")
 class ResetsToTheSeed(Good):
-    def build(self, shape, size, settings):
+    def build(self, shape, size, **settings):
         torch.manual_seed(torch.initial_seed())
-        return super().build(shape, size, settings)
+        return super().build(shape, size, **settings)

@@ -5,109 +5,99 @@ from __future__ import annotations
 import random
 
 import torch
-from cases import caught_by, traits
+from cases import caught_by
 from good import Good, GoodLayer
 from torch import nn
 
 from moebench.contract import Choice, Routing, Space, Uniform
+from moevariants.dense import DenseLayer
 
 
-@caught_by("name_and_traits", "experts='separable'", "mass='none'", traits=traits(mass="none"))
-class ExpertsWithoutMass(Good): ...
+@caught_by("name_and_traits", "separable='yes'", "True or False", separable="yes")
+class ClaimsInWords(Good): ...
 
 
-@caught_by("name_and_traits", "single_expert_reason", traits=traits(single_expert="none"))
-class NoReason(Good): ...
-
-
-@caught_by("name_and_traits", "mass='about'", "exact", traits=traits(mass="about"))
+@caught_by("name_and_traits", "mass='about'", "exact", mass="about")
 class NoSuchMass(Good): ...
 
 
-@caught_by("name_and_traits", "causal", "looks ahead", traits=traits(whole_input=True))
+@caught_by("name_and_traits", "causal", "looks ahead", whole_input=True)
 class WholeAndCausal(Good): ...
 
 
-@caught_by("name_and_traits", "hosts", "'images'", traits=traits(hosts=("images",)))
+@caught_by("name_and_traits", "hosts", "'images'", hosts=("images",))
 class NoSuchHost(Good): ...
 
 
 @caught_by("space", "'Experts'", "lower-case")
 class LoudSetting(Good):
-    def space(self, shape, budget):
+    def space(self, shape):
         return Space({"Experts": Choice((4, 8))})
 
 
 @caught_by("space", "raises ValueError", "outside 0.001 to 0.1")
 class DefaultOutside(Good):
-    def space(self, shape, budget):
+    def space(self, shape):
         return Space({"loss/balance": Uniform(1e-3, 1e-1, 0.5)})
 
 
 @caught_by("space", "when asked twice", "experts")
 class FickleSpace(Good):
-    def space(self, shape, budget):
+    def space(self, shape):
         return Space({"experts": Choice(tuple(random.SystemRandom().sample(range(1, 10**9), 4)))})
 
 
 @caught_by("space", "returns a dict")
 class PlainSpace(Good):
-    def space(self, shape, budget):
-        return dict(super().space(shape, budget))
+    def space(self, shape):
+        return dict(super().space(shape))
 
 
-@caught_by("sampled_settings_build", "experts=2048", "cannot meet", "nearest")
-class UnreachableOption(Good):
-    def space(self, shape, budget):
-        return Space({"experts": Choice((4, 2048))})
+@caught_by("sampled_settings_build", "the default settings", "cannot meet", "nearest")
+class UnreachableOptions(Good):
+    tune = {"experts": (2048, 4096)}
 
 
 @caught_by("sampled_settings_build", "top_k=0", "refuses", "ValueError: top_k is 0")
 class OptionItRefuses(Good):
-    def space(self, shape, budget):
-        return Space({"top_k": Choice((2, 0))})
+    tune = {"top_k": (2, 0)}
 
-    def build(self, shape, size, settings):
-        if not settings["top_k"]:
+    def build(self, shape, size, *, top_k=2, **settings):
+        if not top_k and size == 4:
             raise ValueError("top_k is 0")
-        return super().build(shape, size, settings)
+        return super().build(shape, size, top_k=top_k or 1, **settings)
 
 
-@caught_by("sampled_settings_build", "builds a Linear", "moebench.contract.Layer")
+@caught_by("sampled_settings_build", "refuses", "build() gave Linear", "moebench.contract.Layer")
 class NoLayer(Good):
-    def build(self, shape, size, settings):
-        return nn.Linear(shape.dim, size)
+    def build(self, shape, size, **settings):
+        return nn.Linear(shape.dim, size) if size == 4 else super().build(shape, size, **settings)
 
 
 @caught_by("budget_is_met", "holds 47,776", "budget is 24,000", "meta device", "24,016")
 class MoreThanItCounted(Good):
-    def build(self, shape, size, settings):
+    def build(self, shape, size, **settings):
         on_meta = torch.empty(0).device.type == "meta"
-        return super().build(shape, size if on_meta else 2 * size, settings)
+        return super().build(shape, size if on_meta else 2 * size, **settings)
 
 
 @caught_by("budget_is_met", "budget is 24,000", "in 2 layers")
 class SecondLayerLarger(Good):
-    def build(self, shape, size, settings):
-        return super().build(shape, size * (1 + shape.index), settings)
+    def build(self, shape, size, **settings):
+        return super().build(shape, size * (1 + shape.index), **settings)
 
 
 @caught_by("parameters_grow_with_size", "at size 1 and", "at size 2", "must grow")
 class SizeIgnored(Good):
-    def build(self, shape, size, settings):
-        return super().build(shape, 90, settings)
-
-
-@caught_by("impossible_budget_is_refused", "raises ValueError", "at least one option", "budget of 10")
-class EmptyChoice(Good):
-    def space(self, shape, budget):
-        return Space({"experts": Choice(tuple(e for e in (4, 8) if budget.fits(self, {"experts": e})))})
+    def build(self, shape, size, **settings):
+        return super().build(shape, 90, **settings)
 
 
 @caught_by("routing_is_a_routing", "returns a tuple", "Routing")
 class TupleRouting(GoodLayer):
-    def route(self, x, token_mask=None):
-        return tuple(vars(super().route(x, token_mask)).values())
+    def route(self, x, context):
+        routing = super().route(x, context)
+        return routing.chosen_BTK, routing.weight_BTK
 
 
 @caught_by("routing_is_a_routing", "'gate'", "(16, 4)", "expert axis 0")
@@ -130,54 +120,50 @@ class SigmoidGate(GoodLayer):
 
 @caught_by("single_expert", "cannot be built with experts=1", "at least 2")
 class NeverOneExpert(Good):
-    def build(self, shape, size, settings):
-        if settings.get("experts") == 1:
+    def build(self, shape, size, *, experts=4, **settings):
+        if experts == 1:
             raise ValueError("experts must be at least 2")
-        return super().build(shape, size, settings)
+        return super().build(shape, size, experts=experts, **settings)
 
 
 @caught_by(
     "single_expert",
     "one output for all tokens",
     "token 0 differs",
-    traits=traits(single_expert="pooled", causal=False),
+    single_expert="pooled",
+    causal=False,
 )
 class NotPooled(Good): ...
 
 
 @caught_by("mass_is_as_claimed", "sum to the 7 tokens", "they sum to 1")
 class MassIsAMean(GoodLayer):
-    def mass(self, weight, chosen, kept):
-        return super().mass(weight, chosen, kept) / weight.shape[1]
+    def weights(self, logits, chosen):
+        return super().weights(logits, chosen) / logits.shape[1]
 
 
-@caught_by("mass_is_as_claimed", "at most the 7 tokens", "14", traits=traits(mass="at_most"))
+@caught_by("mass_is_as_claimed", "at most the 7 tokens", "14", mass="at_most")
 class TooMuchMass(GoodLayer):
-    def mass(self, weight, chosen, kept):
-        return 2 * super().mass(weight, chosen, kept)
+    def weights(self, logits, chosen):
+        return 2 * super().weights(logits, chosen)
 
 
-@caught_by("mass_is_as_claimed", "(4, 7, 4)", "(inputs, experts) is (4, 4)")
-class MassPerToken(GoodLayer):
-    def mass(self, weight, chosen, kept):
-        gate = weight.new_zeros(*weight.shape[:2], self.num_experts)
-        return gate.scatter(-1, chosen, weight * kept).detach()
-
-
-@caught_by("mass_is_as_claimed", "gives none")
+@caught_by("mass_is_as_claimed", "has 4 experts", "gives no mass")
 class MassKeptBack(GoodLayer):
-    def route(self, x, token_mask=None):
-        routing = super().route(x, token_mask)
-        return Routing(None, routing.losses, routing.chosen_BTK, routing.weight_BTK, routing.kept_BTK)
+    def route(self, x, context):
+        return Routing(state=super().route(x, context))
+
+    def compute(self, x, routing, keep=None):
+        return super().compute(x, routing.state, keep)
 
 
-@caught_by("name_and_traits", "causal", "pooling looks ahead", traits=traits(single_expert="pooled"))
+@caught_by("name_and_traits", "causal", "pooling looks ahead", single_expert="pooled")
 class CausalAndPooled(Good): ...
 
 
 @caught_by("space", "offers a tuple for 'experts'", "Choice or Uniform")
 class BareOptions(Good):
-    def space(self, shape, budget):
+    def space(self, shape):
         return Space({"experts": (4, 8)})
 
 
@@ -189,27 +175,27 @@ class ForwardRaises(GoodLayer):
 
 @caught_by("impossible_budget_is_refused", "for a budget of 10", "fewer than one layer needs")
 class ShrinksToFit(Good):
-    def build(self, shape, size, settings):
-        layer = super().build(shape, size, settings)
+    def build(self, shape, size, **settings):
+        layer = super().build(shape, size, **settings)
         if size < 8:
             for name, parameter in list(layer.named_parameters()):
                 setattr(layer, name, nn.Parameter(parameter.flatten()[:1]))
         return layer
 
 
-@caught_by("routing_is_a_routing", "num_experts=0", "experts='separable'")
+@caught_by("routing_is_a_routing", "num_experts=0", "is of 4 experts")
 class NoExperts(GoodLayer):
-    def route(self, x, token_mask=None):
-        routing = super().route(x, token_mask)
+    def route(self, x, context):
+        routing = super().route(x, context)
         self.num_experts = 0
         return routing
 
 
-@caught_by("routing_is_a_routing", "experts_per_token=9 of 4")
+@caught_by("routing_is_a_routing", "top_k=9 of 4")
 class MoreChoicesThanExperts(GoodLayer):
-    def route(self, x, token_mask=None):
-        routing = super().route(x, token_mask)
-        self.experts_per_token = 9
+    def route(self, x, context):
+        routing = super().route(x, context)
+        self.top_k = 9
         return routing
 
 
@@ -232,16 +218,19 @@ class ThreeMatrices(GoodLayer):
         return {**super().expert_parameters(), "extra": 0}
 
 
-@caught_by("mass_is_as_claimed", "gives the mass -1")
+@caught_by("mass_is_as_claimed", "gives the mass -")
 class NegativeMass(GoodLayer):
-    def mass(self, weight, chosen, kept):
-        return super().mass(weight, chosen, kept).index_fill(1, torch.tensor([0]), -1.0)
+    def weights(self, logits, chosen):
+        return -super().weights(logits, chosen)
 
 
-@caught_by(
-    "mass_is_as_claimed",
-    "claims no mass",
-    "(4, 4)",
-    traits=traits(experts="none", mass="none"),
-)
-class MassWithoutExperts(Good): ...
+@caught_by("mass_is_as_claimed", "claims mass='exact', but has no experts")
+class MassWithoutExperts(Good):
+    def build(self, shape, size):
+        return DenseLayer(shape, size)
+
+
+@caught_by("routing_is_a_routing", "claims separable experts, but has none")
+class SeparatesNobody(Good):
+    def build(self, shape, size):
+        return DenseLayer(shape, size)

@@ -5,50 +5,31 @@ from __future__ import annotations
 import dataclasses
 
 import torch
-from cases import caught_by, traits
+from cases import caught_by
 from good import Good, GoodLayer
 
-from moebench.contract import Choice, Space
 
-
-@caught_by("choices_make_the_mass", "the mass", "kept choices sum to")
-class MassFromAllExperts(GoodLayer):
-    def route(self, x, token_mask=None):
-        return dataclasses.replace(super().route(x, token_mask), mass_BE=self.logits(x).softmax(-1).sum(1).detach())
-
-
-@caught_by("whole_inputs_are_routed", "of input", "from that of token 0", traits=traits(causal=False, whole_input=True))
+@caught_by("whole_inputs_are_routed", "of input", "from that of token 0", causal=False, whole_input=True)
 class RoutesTokens(GoodLayer): ...
 
 
-@caught_by("choices_make_the_mass", "one expert twice")
-class ChoosesTwice(GoodLayer):
-    def route(self, x, token_mask=None):
-        routing = super().route(x, token_mask)
-        routing.chosen_BTK[..., 1] = routing.chosen_BTK[..., 0]
-        return routing
+@caught_by("choices_are_well_formed", "chooses expert 4 of 4")
+class ChoosesNobody(GoodLayer):
+    def route(self, x, context):
+        routing = super().route(x, context)
+        return dataclasses.replace(routing, chosen_BTK=routing.chosen_BTK + 1)
 
 
-@caught_by("choices_make_the_mass", "only some of")
-class KeepsWeightsToItself(GoodLayer):
-    def route(self, x, token_mask=None):
-        routing = super().route(x, token_mask)
-        return dataclasses.replace(routing, weight_BTK=None, state=routing)
-
-    def compute(self, x, routing, keep=None):
-        return super().compute(x, routing.state, keep)
-
-
-@caught_by("choices_make_the_mass", "experts_per_token", "(4, 7, 3)")
+@caught_by("choices_are_well_formed", "top_k", "(4, 7, 3)")
 class MiscountsChoices(GoodLayer):
     def __init__(self, *sizes):
         super().__init__(*sizes)
-        self.experts_per_token += 1
+        self.top_k += 1
 
-    def route(self, x, token_mask=None):
-        self.experts_per_token -= 1
-        routing = super().route(x, token_mask)
-        self.experts_per_token += 1
+    def route(self, x, context):
+        self.top_k -= 1
+        routing = super().route(x, context)
+        self.top_k += 1
         return routing
 
 
@@ -65,7 +46,7 @@ class DoubleSoftmaxOverChosen(GoodLayer):
         return super().weights(logits, chosen).softmax(-1)
 
 
-@caught_by("gate_is_one_softmax", "second softmax over 4", "0.475", traits=traits(mass="at_most"))
+@caught_by("gate_is_one_softmax", "second softmax over 4", "0.475", mass="at_most")
 class DoubleSoftmaxOverAll(GoodLayer):
     def weights(self, logits, chosen):
         return logits.softmax(-1).softmax(-1).gather(-1, chosen)
@@ -97,8 +78,7 @@ class LossWithoutGradient(GoodLayer):
 
 @caught_by("loss_weights_have_losses", "'loss/z'", "gives balance")
 class WeightWithoutLoss(Good):
-    def space(self, shape, budget):
-        return Space({**super().space(shape, budget), "loss/z": Choice((0.0, 1e-3))})
+    tune = {**Good.tune, "loss/z": (0.0, 1e-3)}
 
 
 HISTORY = []
@@ -119,10 +99,10 @@ class BalancesEachInput(GoodLayer):
         return {"balance": torch.stack([of_one(*parts)["balance"] for parts in each]).mean()}
 
 
-@caught_by("choices_make_the_mass", "kept_BTK as torch.float32")
+@caught_by("choices_are_well_formed", "kept_BTK as torch.float32")
 class KeptAsNumbers(GoodLayer):
-    def route(self, x, token_mask=None):
-        routing = super().route(x, token_mask)
+    def route(self, x, context):
+        routing = super().route(x, context)
         return dataclasses.replace(routing, kept_BTK=routing.kept_BTK.float(), state=routing)
 
     def compute(self, x, routing, keep=None):

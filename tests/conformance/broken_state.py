@@ -110,9 +110,9 @@ class TrainsOnItsOwn(GoodLayer):
 
 @caught_by("random_states", "the seed of torch's default generator (from 1234567 to 42)", "build()")
 class SeedsEverything(Good):
-    def build(self, shape, size, settings):
+    def build(self, shape, size, **settings):
         torch.manual_seed(42)
-        return super().build(shape, size, settings)
+        return super().build(shape, size, **settings)
 
 
 @caught_by("random_states", "NumPy's random state", "forward pass")
@@ -124,30 +124,30 @@ class SeedsNumpy(GoodLayer):
 
 @caught_by("random_states", "Python's random state", "space()")
 class DrawsFromPython(Good):
-    def space(self, shape, budget):
+    def space(self, shape):
         random.random()
-        return super().space(shape, budget)
+        return super().space(shape)
 
 
 @caught_by("environment", "the environment (OMP_NUM_THREADS)", "build()")
 class SetsTheEnvironment(Good):
-    def build(self, shape, size, settings):
+    def build(self, shape, size, **settings):
         os.environ["OMP_NUM_THREADS"] = os.environ.get("OMP_NUM_THREADS", "1")
-        return super().build(shape, size, settings)
+        return super().build(shape, size, **settings)
 
 
 @caught_by("environment", "the working directory", "build()")
 class MovesElsewhere(Good):
-    def build(self, shape, size, settings):
+    def build(self, shape, size, **settings):
         os.chdir("/")
-        return super().build(shape, size, settings)
+        return super().build(shape, size, **settings)
 
 
 @caught_by("torch_settings", "the number of threads (from 3 to 1)", "build()")
 class SetsThreads(Good):
-    def build(self, shape, size, settings):
+    def build(self, shape, size, **settings):
         torch.set_num_threads(1)
-        return super().build(shape, size, settings)
+        return super().build(shape, size, **settings)
 
 
 @caught_by("torch_settings", "the grad mode", "forward pass in training mode")

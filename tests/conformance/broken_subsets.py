@@ -7,33 +7,37 @@ import dataclasses
 import torch
 from cases import caught_by
 from good import GoodLayer
-from honest import Ruled, RuledLayer
+from honest import RuledLayer
 
-BOTH = {"traits": Ruled.traits}
-
-
-@caught_by("combine_weights_make_the_mass", "do not sum over tokens to its masses")
-class CombinesBeforeDrops(GoodLayer):
-    def combine_weights(self, routing):
-        return super().combine_weights(routing) / 2
+from moebench.contract import Routing
 
 
-@caught_by("combine_weights_make_the_mass", "combine weights of shape (4, 4, 7)", "(4, 7, 4)")
+@caught_by("combine_weights", "gives the combine weight -0.")
+class TakesAway(GoodLayer):
+    def weights(self, logits, chosen):
+        return super().weights(logits, chosen) - 0.6
+
+
+@caught_by("combine_weights", "combine weights of shape (4, 4, 7)", "(4, 7, 4)")
 class CombinesTheOtherWay(GoodLayer):
-    def combine_weights(self, routing):
-        return super().combine_weights(routing).transpose(1, 2)
+    def route(self, x, context):
+        routing = super().route(x, context)
+        return Routing.soft(routing.combine_BTE.transpose(1, 2), experts=4, state=routing)
+
+    def compute(self, x, routing, keep=None):
+        return super().compute(x, routing.state, keep)
 
 
 @caught_by("dispatch_weights_are_shares", "the dispatch weight 7", "at most 1")
 class DispatchesInCounts(GoodLayer):
     def dispatch_weights(self, routing):
-        return torch.full_like(self.combine_weights(routing), float(routing.weight_BTK.shape[1]))
+        return torch.full_like(routing.combine_BTE, float(routing.weight_BTK.shape[1]))
 
 
 @caught_by("dispatch_weights_are_shares", "the dispatch weight -1")
 class DispatchesLogits(GoodLayer):
     def dispatch_weights(self, routing):
-        return self.combine_weights(routing) - 1
+        return routing.combine_BTE - 1
 
 
 @caught_by("contribution_norms_are_of_masks", "with all others masked it adds")
@@ -50,24 +54,13 @@ class TellsNoNorms(GoodLayer):
         return None
 
 
-@caught_by("rules_are_as_claimed", "claims the rules ('renormalise', 'mask_logits') in its traits", **BOTH)
-class ClaimsRulesItHasNot(GoodLayer):
-    pass
-
-
-@caught_by("rules_are_as_claimed", "takes the combination rule 'no_such_rule'", **BOTH)
-class TakesAnyRule(RuledLayer):
-    def restrict(self, x, routing, keep, rule):
-        return self.renormalise(x, routing, keep) if rule == "renormalise" else self.mask_logits(x, routing, keep)
-
-
-@caught_by("rules_are_as_claimed", "outside the subset under 'renormalise'", **BOTH)
+@caught_by("rules_are_as_claimed", "outside the subset under 'renormalise'")
 class TellsTheOldMass(RuledLayer):
     def renormalise(self, x, routing, keep):
-        return dataclasses.replace(super().renormalise(x, routing, keep), mass_BE=routing.mass_BE)
+        return dataclasses.replace(super().renormalise(x, routing, keep), kept_BTK=routing.kept_BTK)
 
 
-@caught_by("rules_are_as_claimed", "not finite under 'renormalise'", "stays 0", **BOTH)
+@caught_by("rules_are_as_claimed", "not finite under 'renormalise'", "stays 0")
 class DividesByNothing(RuledLayer):
     def shared_out(self, weight):
         return weight / weight.sum(-1, keepdim=True)
@@ -76,7 +69,7 @@ class DividesByNothing(RuledLayer):
         return super().compute(x, routing, keep) + 0 * routing.weight_BTK.sum()
 
 
-@caught_by("rules_are_as_claimed", "with no expert kept", **BOTH)
+@caught_by("rules_are_as_claimed", "with no expert kept")
 class KeepsSomebody(RuledLayer):
     def renormalise(self, x, routing, keep):
         return dataclasses.replace(super().renormalise(x, routing, keep), state=1.0)
@@ -85,7 +78,7 @@ class KeepsSomebody(RuledLayer):
         return super().compute(x, routing, keep) + (routing.state or 0.0)
 
 
-@caught_by("rules_are_as_claimed", "changes the routing it is handed in restrict() by 'renormalise'", **BOTH)
+@caught_by("rules_are_as_claimed", "changes the routing it is handed in restrict() by 'renormalise'")
 class RestrictsForGood(RuledLayer):
     def renormalise(self, x, routing, keep):
         restricted = super().renormalise(x, routing, keep)
@@ -93,25 +86,25 @@ class RestrictsForGood(RuledLayer):
         return restricted
 
 
-@caught_by("rules_are_as_claimed", "mixes up a batch under 'mask_logits'", **BOTH)
+@caught_by("rules_are_as_claimed", "mixes up a batch under 'mask_logits'")
 class ChoosesAmongThoseOfTheBatch(RuledLayer):
     def mask_logits(self, x, routing, keep):
         return super().mask_logits(x, routing, keep & keep.any(0) & (keep.sum(0) < len(keep)))
 
 
-@caught_by("renormalise_shares_out_one", "does not share out 1", **BOTH)
+@caught_by("renormalise_shares_out_one", "does not share out 1")
 class SharesOutTwo(RuledLayer):
     def shared_out(self, weight):
         return 2 * super().shared_out(weight)
 
 
-@caught_by("renormalise_shares_out_one", "over their sum in the subset", **BOTH)
+@caught_by("renormalise_shares_out_one", "over their sum in the subset")
 class SharesOutEvenly(RuledLayer):
     def shared_out(self, weight):
         return super().shared_out((weight > 0).to(weight.dtype))
 
 
-@caught_by("mask_logits_of_all_is_no_rule", "with every expert kept from no rule", **BOTH)
+@caught_by("mask_logits_of_all_is_no_rule", "with every expert kept from no rule")
 class WeighsAnew(RuledLayer):
     def mask_logits(self, x, routing, keep):
         restricted = super().mask_logits(x, routing, keep)
@@ -119,7 +112,7 @@ class WeighsAnew(RuledLayer):
         return self.told(routing, restricted.chosen_BTK, weight, restricted.kept_BTK)
 
 
-@caught_by("mask_logits_of_all_is_no_rule", "less mass under 'mask_logits' when it is alone", **BOTH)
+@caught_by("mask_logits_of_all_is_no_rule", "less mass under 'mask_logits' when it is alone")
 class ChoosesTheLeastLikely(RuledLayer):
     def mask_logits(self, x, routing, keep):
         restricted = super().mask_logits(x, routing, keep)

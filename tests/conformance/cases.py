@@ -27,16 +27,9 @@ def caught_by(check, *words, **attributes):
     def register(broken):
         name = re.sub(r"(?<!^)(?=[A-Z])", "_", broken.__name__).lower()
         body = {"name": name, "__module__": broken.__module__, **attributes}
-        layers = {"layer": broken} if issubclass(broken, Layer) else {}
+        layers = {"makes": broken} if issubclass(broken, Layer) else {}
         variant = type(f"{broken.__name__}Variant", (Good if layers else broken,), body | layers)
         CASES[name] = Case(check, variant, (name, *words))
         return broken
 
     return register
-
-
-def traits(**changes):
-    """The good variant's traits with other claims."""
-    import dataclasses
-
-    return dataclasses.replace(Good.traits, **changes)

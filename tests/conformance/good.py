@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from moebench.contract import Choice, Layer, Routing, Space, Traits, Uniform
+from moebench.contract import Layer, LogUniform, Routing, Variant
 
 
 class GoodLayer(Layer):
@@ -14,7 +14,7 @@ class GoodLayer(Layer):
     def __init__(self, shape, hidden, experts, top_k):
         super().__init__()
         self.shape = shape
-        self.num_experts, self.experts_per_token = experts, min(top_k, experts)
+        self.num_experts, self.top_k = experts, min(top_k, experts)
         self.gate = nn.Parameter(torch.empty(shape.dim, experts).normal_(std=shape.dim**-0.5))
         self.w_in = nn.Parameter(torch.empty(experts, shape.dim, hidden).normal_(std=shape.dim**-0.5))
         self.b_in = nn.Parameter(torch.zeros(experts, hidden))
@@ -34,18 +34,17 @@ class GoodLayer(Layer):
         share = picked.sum((0, 1)) / tokens
         return {"balance": self.num_experts * (share * (logits.softmax(-1) * real).sum((0, 1)) / tokens).sum()}
 
-    def mass(self, weight, chosen, kept):
-        gate = weight.new_zeros(*weight.shape[:2], self.num_experts)
-        return gate.scatter(-1, chosen, weight * kept).sum(1).detach()
+    def kept(self, real, chosen):
+        return real.expand(chosen.shape).clone()
 
-    def route(self, x, token_mask=None):
-        real = torch.ones(*x.shape[:2], 1, dtype=torch.bool) if token_mask is None else token_mask[..., None]
+    def route(self, x, context):
+        mask = context.token_mask_BT
+        real = torch.ones(*x.shape[:2], 1, dtype=torch.bool) if mask is None else mask[..., None]
         logits = self.logits(x)
-        chosen = logits.detach().topk(self.experts_per_token, dim=-1).indices
-        weight = self.weights(logits, chosen)
-        kept = real.expand(chosen.shape).clone()
-        losses = self.losses(logits, chosen, real)
-        return Routing(self.mass(weight, chosen, kept), losses, chosen, weight, kept)
+        chosen = logits.detach().topk(self.top_k, dim=-1).indices
+        weight, losses = self.weights(logits, chosen), self.losses(logits, chosen, real)
+        kept = self.kept(real, chosen)
+        return Routing.sparse(chosen, weight, experts=self.num_experts, kept_BTK=kept, losses=losses)
 
     def expert(self, e, rows):
         hidden = self.shape.activate(rows @ self.w_in[e] + self.b_in[e])
@@ -67,21 +66,17 @@ class GoodLayer(Layer):
         return {"w_in": 0, "b_in": 0, "w_out": 0, "b_out": 0}
 
 
-class Good:
+class Good(Variant):
     """Its factory."""
 
     name = "good"
-    traits = Traits(causal=True, experts="separable", mass="exact", single_expert="dense", token_equivariant=True)
-    layer = GoodLayer
+    causal = True
+    separable = True
+    mass = "exact"
+    single_expert = "dense"
+    token_equivariant = True
+    tune = {"experts": (4, 8), "top_k": (2, 3), "loss/balance": LogUniform(1e-3, 1e-1, default=1e-2)}
+    makes = GoodLayer
 
-    def space(self, shape, budget):
-        return Space(
-            {
-                "experts": Choice((4, 8)),
-                "top_k": Choice((2, 3)),
-                "loss/balance": Uniform(1e-3, 1e-1, 1e-2, log=True),
-            }
-        )
-
-    def build(self, shape, size, settings):
-        return self.layer(shape, size, settings.get("experts", 4), settings.get("top_k", 2))
+    def build(self, shape, size, *, experts=4, top_k=2):
+        return self.makes(shape, size, experts, top_k)

@@ -5,12 +5,10 @@ from __future__ import annotations
 import dataclasses
 
 import torch
-from cases import traits
 from good import Good, GoodLayer
 from torch import nn
 
-from moebench.contract import Layer, Routing, Space, Traits
-from moebench.errors import BudgetError
+from moebench.contract import Context, Layer, Restricts, Routing, Variant
 
 
 class SharedLayer(GoodLayer):
@@ -28,25 +26,24 @@ class SharedLayer(GoodLayer):
 
 class Shared(Good):
     name = "shared"
-    layer = SharedLayer
-    traits = traits(single_expert="none", single_expert_reason="a shared part acts beside it")
+    makes = SharedLayer
+    single_expert = ""  # a shared part acts beside it
 
 
 class CapacityLayer(GoodLayer):
     """Two places an expert and input, given away in token order, first choices first."""
 
-    def route(self, x, token_mask=None):
-        routing = super().route(x, token_mask)
+    def route(self, x, context):
+        routing = super().route(x, context)
         wants = nn.functional.one_hot(routing.chosen_BTK, self.num_experts) * routing.kept_BTK[..., None]
         queue = wants.transpose(1, 2).flatten(1, 2).cumsum(1).unflatten(1, (-1, x.shape[1])).transpose(1, 2)
         kept = ((queue * wants).sum(-1) <= 2) & routing.kept_BTK
-        mass = self.mass(routing.weight_BTK, routing.chosen_BTK, kept)
-        return dataclasses.replace(routing, kept_BTK=kept, mass_BE=mass)
+        return dataclasses.replace(routing, kept_BTK=kept)
 
     def nominal_routing(self, x):
         """All places taken, as many as there are choices."""
-        routing, tokens = super().route(x), x.shape[1]
-        turn = torch.arange(tokens * self.experts_per_token).view(tokens, -1) % self.num_experts
+        routing, tokens = super().route(x, Context()), x.shape[1]
+        turn = torch.arange(tokens * self.top_k).view(tokens, -1) % self.num_experts
         kept = torch.arange(turn.numel()).view_as(turn) < 2 * self.num_experts
         return dataclasses.replace(
             routing, chosen_BTK=turn.expand(len(x), -1, -1), kept_BTK=kept.expand(len(x), -1, -1)
@@ -55,14 +52,11 @@ class CapacityLayer(GoodLayer):
 
 class Capacity(Good):
     name = "capacity"
-    layer = CapacityLayer
-    traits = traits(
-        causal=False,
-        token_equivariant=False,
-        mass="at_most",
-        single_expert="none",
-        single_expert_reason="one expert has two places for all tokens",
-    )
+    makes = CapacityLayer
+    causal = False
+    token_equivariant = False
+    mass = "at_most"
+    single_expert = ""  # one expert has two places for all tokens
 
 
 class BalancedLayer(GoodLayer):
@@ -74,17 +68,18 @@ class BalancedLayer(GoodLayer):
         self.register_buffer("bias", torch.zeros(self.num_experts))
         self.register_buffer("counts", torch.zeros(self.num_experts, dtype=torch.int64))
 
-    def route(self, x, token_mask=None):
-        real = torch.ones(*x.shape[:2], 1, dtype=torch.bool) if token_mask is None else token_mask[..., None]
+    def route(self, x, context):
+        mask = context.token_mask_BT
+        real = torch.ones(*x.shape[:2], 1, dtype=torch.bool) if mask is None else mask[..., None]
         noise = 0.1 * torch.randn(len(x), x.shape[1], self.num_experts) if self.training else 0.0
         score = (self.logits(x) + noise).sigmoid()
-        chosen = (score.detach() + self.bias).topk(self.experts_per_token).indices
+        chosen = (score.detach() + self.bias).topk(self.top_k).indices
         weight = score.gather(-1, chosen)
         weight = weight / weight.sum(-1, keepdim=True)
         kept = real.expand(chosen.shape).clone()
         if self.training:
             self.counts += torch.bincount(chosen[kept], minlength=self.num_experts)
-        return Routing(self.mass(weight, chosen, kept), {}, chosen, weight, kept)
+        return Routing.sparse(chosen, weight, experts=self.num_experts, kept_BTK=kept)
 
     def compute(self, x, routing, keep=None):
         return super().compute(self.norm(x.transpose(1, 2)).transpose(1, 2), routing, keep)
@@ -96,13 +91,10 @@ class BalancedLayer(GoodLayer):
 
 class Balanced(Good):
     name = "balanced"
-    layer = BalancedLayer
-    traits = traits(causal=False, single_expert="none", single_expert_reason="batch statistics act beside it")
-
-    def space(self, shape, budget):
-        space = super().space(shape, budget)
-        del space["loss/balance"]
-        return space
+    makes = BalancedLayer
+    causal = False
+    single_expert = ""  # batch statistics act beside it
+    tune = {"experts": (4, 8), "top_k": (2, 3)}
 
 
 class PositionHashLayer(GoodLayer):
@@ -115,19 +107,21 @@ class PositionHashLayer(GoodLayer):
         table = torch.randint(experts, (shape.tokens, 1), generator=generator).to(self.w_in.device)
         self.register_buffer("table", table)
 
-    def route(self, x, token_mask=None):
+    def route(self, x, context):
         chosen = self.table.expand(len(x), -1, -1)
         weight = torch.ones_like(chosen, dtype=x.dtype)
         kept = torch.ones_like(chosen, dtype=torch.bool)
-        if token_mask is not None:
-            kept &= token_mask[..., None]
-        return Routing(self.mass(weight, chosen, kept), {}, chosen, weight, kept)
+        if context.token_mask_BT is not None:
+            kept &= context.token_mask_BT[..., None]
+        return Routing.sparse(chosen, weight, experts=self.num_experts, kept_BTK=kept)
 
 
 class PositionHash(Balanced):
     name = "position_hash"
-    layer = PositionHashLayer
-    traits = traits(token_equivariant=False)
+    makes = PositionHashLayer
+    causal = True
+    single_expert = "dense"
+    token_equivariant = False
 
 
 class FusedLayer(Layer):
@@ -141,74 +135,57 @@ class FusedLayer(Layer):
         self.left = nn.Linear(shape.dim, rank)
         self.right = nn.Linear(rank, shape.out_dim)
 
-    def route(self, x, token_mask=None):
+    def route(self, x, context):
         with torch.autocast(x.device.type, enabled=False):
             gate = (x.to(self.gate.dtype) @ self.gate).softmax(-1)
-        if token_mask is not None:
-            gate = gate * token_mask[..., None]
-        return Routing(gate.detach().sum(1), state=gate)
+        if context.token_mask_BT is not None:
+            gate = gate * context.token_mask_BT[..., None]
+        return Routing.soft(gate)
 
     def compute(self, x, routing, keep=None):
-        gate = routing.state if keep is None else routing.state * keep[:, None]
+        gate = routing.combine_BTE if keep is None else routing.combine_BTE * keep[:, None]
         return self.right((gate @ self.own) * torch.relu(self.left(x)))
 
     def expert_parameters(self):
         return {"own": 0}
 
 
-class Fused:
+class Fused(Variant):
     name = "fused"
-    traits = Traits(
-        causal=True,
-        experts="fused",
-        mass="exact",
-        single_expert="none",
-        single_expert_reason="one expert is a product of factors",
-        token_equivariant=True,
-    )
+    causal = True
+    mass = "exact"
+    token_equivariant = True
 
-    def space(self, shape, budget):
-        return Space()
-
-    def build(self, shape, size, settings):
+    def build(self, shape, size):
         return FusedLayer(shape, size)
 
 
 class UnpaddedLayer(GoodLayer):
-    def route(self, x, token_mask=None):
-        if token_mask is not None:
+    def route(self, x, context):
+        if context.token_mask_BT is not None:
             raise ValueError("on_maps: a map has no padding")
-        return super().route(x)
+        return super().route(x, Context())
 
 
 class OnMaps(Good):
-    """Takes maps and nothing else, no padding, and says itself that a budget is out of reach."""
+    """Takes maps and nothing else, and no padding."""
 
     name = "on_maps"
-    traits = traits(hosts=("map",))
+    hosts = ("map",)
+    makes = UnpaddedLayer
 
-    layer = UnpaddedLayer
-
-    def space(self, shape, budget):
-        space = super().space(shape, budget)
-        if not budget.fits(self, space.defaults()):
-            raise BudgetError("on_maps: no setting meets the budget")
-        return space
-
-    def build(self, shape, size, settings):
+    def build(self, shape, size, **settings):
         if shape.grid is None:
             raise ValueError(f"on_maps: {shape.tokens} tokens have no height and width")
-        return super().build(shape, size, settings)
+        return super().build(shape, size, **settings)
 
 
-class RuledLayer(GoodLayer):
+class RuledLayer(Restricts, GoodLayer):
     """Offers both combination rules; every step is a method, so that each can be spoilt alone."""
 
     rules = ("renormalise", "mask_logits")
 
     def restrict(self, x, routing, keep, rule):
-        if rule not in self.rules:
-            return super().restrict(x, routing, keep, rule)
         return getattr(self, rule)(x, routing, keep)
 
     def left(self, keep, chosen):
@@ -224,18 +201,16 @@ class RuledLayer(GoodLayer):
 
     def mask_logits(self, x, routing, keep):
         logits = self.logits(x).masked_fill(~keep[:, None], -1e9)
-        chosen = logits.topk(self.experts_per_token).indices
+        chosen = logits.topk(self.top_k).indices
         return self.told(routing, chosen, self.weights(logits, chosen), self.left(keep, chosen))
 
     def told(self, routing, chosen, weight, kept):
-        mass = self.mass(weight, chosen, kept)
-        return dataclasses.replace(routing, mass_BE=mass, chosen_BTK=chosen, weight_BTK=weight, kept_BTK=kept)
+        return dataclasses.replace(routing, chosen_BTK=chosen, weight_BTK=weight, kept_BTK=kept)
 
 
 class Ruled(Good):
     name = "ruled"
-    layer = RuledLayer
-    traits = traits(rules=RuledLayer.rules)
+    makes = RuledLayer
 
 
 HONEST = (Shared, Capacity, Balanced, PositionHash, Fused, OnMaps, Ruled)

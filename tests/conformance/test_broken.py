@@ -32,7 +32,7 @@ class RouterInBf16Layer(GoodLayer):
 
 
 class RouterInBf16(Good):
-    layer = RouterInBf16Layer
+    makes = RouterInBf16Layer
 
 
 @pytest.mark.parametrize("name", sorted(CASES))

@@ -30,7 +30,7 @@ def mine(tmp_path):
     path = tmp_path / "mine.py"
     path.write_text(
         f"import sys\nsys.path.insert(0, {HERE!r})\nfrom good import Good\nfrom broken_masks import "
-        "MultipliesByZero\n\nclass Mine(Good):\n    name = 'mine'\n    layer = MultipliesByZero\n"
+        "MultipliesByZero\n\nclass Mine(Good):\n    name = 'mine'\n    makes = MultipliesByZero\n"
     )
     return f"{path}:Mine"
 

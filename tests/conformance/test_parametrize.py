@@ -18,7 +18,7 @@ from broken_masks import IgnoresTheMask
 from good import Good
 
 class Broken(Good):
-    layer = IgnoresTheMask
+    makes = IgnoresTheMask
 
 ONLY = ["space", "mask_is_obeyed", "keep_all_is_no_mask"]
 

@@ -78,12 +78,12 @@ class NeedsWords(Good):
 
 
 def test_class_that_is_no_variant_is_a_report_with_its_reason():
-    assert run_checks(Nothing).problem == "Nothing: it has no method space(shape, budget)."
+    assert run_checks(Nothing).problem == "Nothing: it must be a moebench.contract.Variant, not a Nothing."
     assert run_checks(NeedsWords).problem.startswith("NeedsWords: NeedsWords() raises TypeError: ")
 
 
 class Explodes(Good):
-    def build(self, shape, size, settings):
+    def build(self, shape, size, **settings):
         raise RuntimeError("first line\nsecond line")
 
 
@@ -104,7 +104,7 @@ class DeadExpertLayer(GoodLayer):
 
 
 class DeadExpert(Good):
-    layer = DeadExpertLayer
+    makes = DeadExpertLayer
 
 
 def test_dead_expert_is_noted_and_does_not_fail():
@@ -114,7 +114,7 @@ def test_dead_expert_is_noted_and_does_not_fail():
 
 
 class Rude(Good):
-    def build(self, shape, size, settings):
+    def build(self, shape, size, **settings):
         torch.manual_seed(42)
         torch.set_num_threads(5)
         torch.set_default_dtype(torch.float64)
@@ -123,7 +123,7 @@ class Rude(Good):
         random.seed(0)
         os.environ["MOEBENCH_RUDE"] = "1"
         os.chdir("/")
-        return super().build(shape, size, settings)
+        return super().build(shape, size, **settings)
 
 
 def test_process_is_as_before_whatever_a_variant_does():

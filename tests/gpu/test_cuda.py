@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 
-from moebench.contract import LayerShape
+from moebench.contract import Context, LayerShape
 from moevariants.cosine_topk import CosineTopK
 from moevariants.deepseek import DeepSeek
 from moevariants.dense import Dense
@@ -47,7 +47,7 @@ with_backends = pytest.mark.parametrize("backend", BACKENDS)
 
 def build(variant, settings, backend="auto"):
     torch.manual_seed(0)
-    layer = variant().build(SHAPE, 13, settings)
+    layer = variant().layer(SHAPE, 13, settings)
     for module in layer.modules():
         if hasattr(module, "set_backend"):
             module.set_backend(backend)
@@ -59,7 +59,7 @@ def step(layer, x_BTD, bf16=False):
     probe_BTO = torch.randn(*x_BTD.shape[:2], SHAPE.out_dim, generator=torch.Generator().manual_seed(2))
     x_BTD = x_BTD.clone().requires_grad_()
     with torch.autocast("cuda", torch.bfloat16, enabled=bf16):
-        routing = layer.route(x_BTD)
+        routing = layer.route(x_BTD, Context())
         y_BTO = layer.compute(x_BTD, routing)
     loss = (y_BTO.to(x_BTD.dtype) * probe_BTO.to(x_BTD)).sum() + sum(routing.losses.values())
     grads = torch.autograd.grad(loss, [x_BTD, *layer.parameters()], allow_unused=True, materialize_grads=True)
@@ -108,10 +108,10 @@ def test_two_steps_are_the_same_bit_for_bit(variant, settings, backend):
 def test_a_forward_pass_does_not_wait_for_the_device(variant, settings, backend, bf16):
     layer, x_BTD = build(variant, settings, backend).cuda(), tokens().cuda()
     with torch.autocast("cuda", torch.bfloat16, enabled=bf16):
-        layer.compute(x_BTD, layer.route(x_BTD))  # trials and kernels are loaded now
+        layer.compute(x_BTD, layer.route(x_BTD, Context()))  # trials and kernels are loaded now
         torch.cuda.set_sync_debug_mode("error")
         try:
-            layer.compute(x_BTD, layer.route(x_BTD))
+            layer.compute(x_BTD, layer.route(x_BTD, Context()))
         finally:
             torch.cuda.set_sync_debug_mode("default")
 

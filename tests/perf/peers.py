@@ -32,7 +32,7 @@ def linear(size: Size, hidden: int) -> nn.Module:
 
 def dense(size: Size, hidden: int) -> nn.Module:
     """moebench's own dense layer."""
-    return Dense().build(layer_shape(size), hidden, {})
+    return Dense().layer(layer_shape(size), hidden, {})
 
 
 def active(size: Size) -> int:

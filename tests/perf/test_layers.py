@@ -43,7 +43,7 @@ def test_sparse_topk(size: Size, kind: str, way: str, benchmark, device, ledger)
     x_BTD = routing.tokens_for(logits_NE, weight_DE, size, generator).to(device)
     torch.manual_seed(0)
     settings = {"experts": size.experts, "top_k": size.per_token}
-    ours = SparseTopK().build(peers.layer_shape(size), size.hidden, settings)
+    ours = SparseTopK().layer(peers.layer_shape(size), size.hidden, settings)
     with torch.no_grad():
         ours.router.weight_DE.copy_(weight_DE)
     layers, absent = {}, {}
@@ -76,7 +76,7 @@ SOFT_RIVALS = {
 @pytest.mark.parametrize("pace", SOFT_RIVALS)
 def test_soft_moe(pace: str, way: str, benchmark, device, ledger):
     torch.manual_seed(0)
-    ours = SoftMoE().build(peers.layer_shape(SOFT), SOFT.hidden, {"experts": SOFT.experts}).to(device)
+    ours = SoftMoE().layer(peers.layer_shape(SOFT), SOFT.hidden, {"experts": SOFT.experts}).to(device)
     layers = {name: make() for name, make in SOFT_RIVALS[pace].items()}
     x_BTD = torch.randn(SOFT.inputs, SOFT.tokens, SOFT.dim, device=device)
     works = {name: PASSES[way](layer.to(device), x_BTD) for name, layer in layers.items()}
@@ -94,7 +94,7 @@ def test_mu_moe_cp_beside_its_products(way: str, benchmark, device, ledger):
     torch.manual_seed(0)
     inputs, tokens, dim, experts, rank = 8, 196, 192, 16, 512
     shape = LayerShape(dim=dim, out_dim=dim, tokens=tokens)
-    ours = MuMoECP().build(shape, rank, {"experts": experts}).to(device)
+    ours = MuMoECP().layer(shape, rank, {"experts": experts}).to(device)
     x_BTD = torch.randn(inputs, tokens, dim, device=device)
     products = Products(ours, onednn.matmul), Products(ours, torch.matmul)
     names = ("its six products, by oneDNN", "its six products, by torch")

@@ -35,7 +35,7 @@ LR = 3e-3
 def quick_model(name):
     task, host, variant = get_task("digits").info, host_settings({"name": "vit"}), load_variant(find_variant(name))
     budget = Budget("total", 264_000, layer_shapes(host, task))
-    settings = variant.space(budget.shapes[0], budget).defaults()
+    settings = variant.space(budget.shapes[0]).defaults()
     return build_model(host, task, variant, solve(variant, budget, settings).sizes, settings, seed=0)
 
 

@@ -38,7 +38,7 @@ def layers_of(size: Size, device: torch.device):
     layers = {}
     for backend in BACKENDS:
         settings = {"experts": size.experts, "top_k": size.per_token, "renormalise": size.per_token > 1}
-        layer = SparseTopK().build(peers.layer_shape(size), size.hidden, settings)
+        layer = SparseTopK().layer(peers.layer_shape(size), size.hidden, settings)
         with torch.no_grad():
             layer.router.weight_DE.copy_(weight_DE)
         layer.experts.set_backend(backend)

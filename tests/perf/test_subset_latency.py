@@ -12,7 +12,7 @@ import time
 import pytest
 import torch
 
-from moebench.contract import LayerShape
+from moebench.contract import Context, LayerShape
 from moevariants.parts import onednn
 from moevariants.soft_moe import SoftMoE
 
@@ -91,14 +91,14 @@ def roofline_ratio(bank, inputs, k, rounds):
 def test_a_subset_saves_what_it_could(experts, hidden, k, inputs, target, rounds):
     torch.manual_seed(0)
     shape = LayerShape(dim=DIM, out_dim=DIM, tokens=TOKENS)
-    layer = SoftMoE().build(shape, hidden, {"experts": experts}).eval()
+    layer = SoftMoE().layer(shape, hidden, {"experts": experts}).eval()
     x_BTD = torch.randn(inputs, TOKENS, DIM)
 
     def every():
-        layer.compute(x_BTD, layer.route(x_BTD))
+        layer.compute(x_BTD, layer.route(x_BTD, Context()))
 
     def some():
-        routing = layer.route(x_BTD)
+        routing = layer.route(x_BTD, Context())
         layer.compute(x_BTD, routing, keep_top(routing.mass_BE, k))
 
     full, part = medians((every, some), rounds)

@@ -19,12 +19,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from moebench.contract import Layer, LayerShape, Met, Routing
-from moebench.plugins.compressors import load_compressor
+from moebench.budgets.count import active_parameters
+from moebench.budgets.flops import nominal_routing
+from moebench.compression import Met, load_compressor
+from moebench.contract import Context, Layer, LayerShape
+from moebench.hosts.host import restrict, rules_of
 from moebench.plugins.find import COMPRESSORS, Found, find_variant, find_variants
 from moebench.plugins.identity import BUILT_IN, code_identity
 from moebench.plugins.load import load_variant
 from moebench.protocol import PROTOCOL
+from moebench.subset.scores import contribution_norms
 
 FILE = Path(__file__).with_name("golden.json")
 TOLERANCE = 1e-4
@@ -115,12 +119,12 @@ MAPS = LayerShape(dim=6, out_dim=6, tokens=12, grid=(3, 4), activation="relu")
 def built(name: str, shape: LayerShape, settings: Mapping[str, Any]) -> Layer:
     """A layer from a seed of its own."""
     torch.manual_seed(1)
-    return load_variant(find_variant(name)).build(shape, SIZE, settings)
+    return load_variant(find_variant(name)).layer(shape, SIZE, settings)
 
 
 def variant_digits(name: str, settings: Mapping[str, Any]) -> Digits:
     """The digits of a variant in every slot that it takes."""
-    takes = load_variant(find_variant(name)).traits.hosts
+    takes = load_variant(find_variant(name)).hosts
     shapes = (TOKENS, PLAIN) if "tokens" in takes else (MAPS,)
     return [value for shape in shapes for value in layer_digits(built(name, shape, settings), shape, settings)]
 
@@ -130,11 +134,11 @@ def layer_digits(layer: Layer, shape: LayerShape, settings: Mapping[str, Any]) -
     x_BTD = _drawn(3, (4, shape.tokens or 1, shape.dim))
     weights = {name.removeprefix("loss/"): value for name, value in settings.items() if name.startswith("loss/")}
     optimizer = torch.optim.AdamW([p for p in layer.parameters() if p.requires_grad], lr=0.01, weight_decay=0.1)
-    digits: Digits = [float(sum(p.numel() for p in layer.parameters())), float(layer.active_parameters())]
+    digits: Digits = [float(sum(p.numel() for p in layer.parameters())), float(active_parameters(layer))]
     layer.train()
     for step in range(3):
         torch.manual_seed(10 + step)
-        routing = layer.route(x_BTD)
+        routing = layer.route(x_BTD, Context())
         y_BTO = layer.compute(x_BTD, routing)
         losses = [routing.losses[loss] for loss, weight in sorted(weights.items()) if weight]
         loss = _marks(y_BTO)[0] + sum(losses, torch.zeros(()))
@@ -152,7 +156,7 @@ def layer_digits(layer: Layer, shape: LayerShape, settings: Mapping[str, Any]) -
 
 def _asked(layer: Layer, x_BTD: Tensor) -> Iterator[float]:
     """In evaluation: outputs, masses, and the same with half of the experts, under each rule."""
-    routing = layer.route(x_BTD)
+    routing = layer.route(x_BTD, Context())
     yield from _marks(layer.compute(x_BTD, routing)).tolist()
     if not layer.num_experts:
         return
@@ -160,14 +164,13 @@ def _asked(layer: Layer, x_BTD: Tensor) -> Iterator[float]:
     yield from _marks(routing.mass_BE).tolist()
     keep_BE = torch.arange(layer.num_experts).expand(len(x_BTD), -1) % 2 == torch.arange(len(x_BTD))[:, None] % 2
     yield from _marks(layer.compute(x_BTD, routing, keep_BE)).tolist()
-    for rule in layer.rules:
-        restricted = layer.restrict(x_BTD, routing, keep_BE, rule)
+    for rule in rules_of(layer):
+        restricted = restrict(layer, x_BTD, routing, keep_BE, rule)
         yield from _marks(layer.compute(x_BTD, restricted, keep_BE)).tolist()
-    norms_BE = layer.contribution_norms(x_BTD, routing)
+    norms_BE = contribution_norms(layer, x_BTD, routing)
     assert norms_BE is not None
     yield float(norms_BE.sum())
-    nominal: Routing = layer.nominal_routing(x_BTD)
-    yield float(layer.compute(x_BTD, nominal).norm())
+    yield float(layer.compute(x_BTD, nominal_routing(layer, x_BTD)).norm())
 
 
 def _marks(value: Tensor) -> Tensor:
@@ -184,7 +187,7 @@ def compressor_digits(name: str) -> Digits:
     layer = built("sparse_topk", TOKENS, {"experts": 6, "top_k": 2}).eval()
     x_BTD = _drawn(3, (16, 7, 8))
     with torch.no_grad():
-        met = Met(layer, x_BTD, layer.route(x_BTD))
+        met = Met(layer, x_BTD, layer.route(x_BTD, Context()))
         settings = {"rank": 2, "sparse": 0.2} if name == "merge_compress" else {}
         smaller = load_compressor(name).compress(
             met, 6 if name == "keep_all" else 3, settings, torch.Generator().manual_seed(4)
@@ -205,10 +208,10 @@ def part_digits() -> Digits:
     )
     digits: Digits = []
     for gate, places in zip(gates, (Places(1.0, by_priority=True), Places()), strict=True):
-        experts, shared = Experts(4, 8, SIZE, 8, TOKENS), Experts(1, 8, SIZE, 8, TOKENS)
+        experts, shared = Experts(4, TOKENS, SIZE), Experts(1, TOKENS, SIZE)
         layer = SparseLayer(LinearRouter(8, 4), gate, experts, places, shared)
         digits += layer_digits(layer, TOKENS, {f"loss/{name}": 0.1 for name in getattr(gate, "losses", ())})
-    experts, x_BTD = Experts(4, 8, SIZE, 8, PLAIN), _drawn(3, (4, 7, 8))
+    experts, x_BTD = Experts(4, PLAIN, SIZE), _drawn(3, (4, 7, 8))
     weights = SoftWeights(*soft_weights(SoftRouter(8, 8, normalise=True)(x_BTD)))
     return digits + _marks(mix_all(experts, x_BTD, weights)).tolist()
 

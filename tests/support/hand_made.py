@@ -1,14 +1,13 @@
 """Small models and layers whose behaviour is known by hand."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from types import SimpleNamespace
 
 import torch
 from torch import nn
 
 from moebench.budgets import Budget, solve
-from moebench.contract import Layer, Routing, Space, Traits
+from moebench.contract import Layer, Routing, Variant
 from moebench.hosts import host_settings, layer_shapes
 from moebench.hosts.build import build_host, build_model
 from moebench.plugins.find import find_variant
@@ -138,9 +137,9 @@ class Table(Layer):
         self.value_EO = nn.Parameter(torch.as_tensor(value_EO, dtype=torch.float32))
         self.echo_E = torch.as_tensor(echo, dtype=torch.float32).expand(self.num_experts)
 
-    def route(self, x_BTD, token_mask_BT=None):
+    def route(self, x_BTD, context):
         self.inputs_met += len(x_BTD)
-        return Routing(mass_BE=self.mass_of(x_BTD))
+        return Routing.soft(self.mass_of(x_BTD).unsqueeze(1))  # as if of one token
 
     def compute(self, x_BTD, routing, keep_BE=None):
         gate_BE = routing.mass_BE if keep_BE is None else routing.mass_BE * keep_BE
@@ -156,10 +155,10 @@ class Plain(Layer):
         self.level = nn.Parameter(torch.tensor(1.0))
         self.seen, self.after_steps, self.modes = [], [], []
 
-    def route(self, x_BTD, token_mask_BT=None):
+    def route(self, x_BTD, context):
         self.seen.append(x_BTD.detach().clone())
         self.modes.append(self.training)
-        return Routing(mass_BE=None, losses={self.loss_name: self.level.clone()})
+        return Routing(losses={self.loss_name: self.level.clone()})
 
     def compute(self, x_BTD, routing, keep_BE=None):
         return x_BTD
@@ -168,19 +167,13 @@ class Plain(Layer):
         self.after_steps.append(float(self.level.detach()))
 
 
-@dataclass
-class Built:
+class Built(Variant):
     """A variant that hands out what ``make(shape)`` makes, and remembers the shapes it was asked for."""
 
-    make: Callable
-    name: str = "built"
-    traits: Traits = field(default_factory=lambda: Traits(experts="none", mass="none", single_expert="none"))
-    shapes: list = field(default_factory=list)
+    def __init__(self, make: Callable, name: str = "built"):
+        self.make, self.name, self.shapes = make, name, []
 
-    def space(self, shape, budget):
-        return Space()
-
-    def build(self, shape, size, settings):
+    def build(self, shape, size):
         self.shapes.append(shape)
         return self.make(shape)
 

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from moebench.contract import Layer, LayerShape, Routing, Settings, Space
+from moebench.contract import Layer, LayerShape, Routing
 from moevariants.dense import Dense, DenseLayer
 
 
@@ -20,7 +20,7 @@ class Like(Dense):
     def __init__(self, change, name="mine"):
         self.change, self.name = change, name
 
-    def build(self, shape: LayerShape, size: int, settings: Settings) -> Layer:
+    def build(self, shape: LayerShape, size: int) -> Layer:
         layer = DenseLayer(shape, size)
         return self.change(layer, shape, size) or layer
 
@@ -32,8 +32,8 @@ class Repeated(Layer):
         super().__init__()
         self.inner, self.times = inner, times
 
-    def route(self, x_BTD, token_mask_BT=None):
-        return Routing(mass_BE=None)
+    def route(self, x_BTD, context):
+        return Routing()
 
     def compute(self, x_BTD, routing, keep_BE=None):
         for _ in range(self.times):
@@ -54,10 +54,7 @@ class Fixed(Dense):
 
     name = "fixed"
 
-    def space(self, shape, budget):
-        return Space()
-
-    def build(self, shape, size, settings):
+    def build(self, shape, size):
         return DenseLayer(shape, 5)
 
 
@@ -66,7 +63,7 @@ class InSteps(Dense):
 
     name = "in_steps"
 
-    def build(self, shape, size, settings):
+    def build(self, shape, size):
         return DenseLayer(shape, -(-size // 16) * 16)
 
 
@@ -75,7 +72,7 @@ class Seeding(Dense):
 
     name = "seeding"
 
-    def build(self, shape, size, settings):
+    def build(self, shape, size):
         torch.manual_seed(42)
         torch.rand(3, device="cpu")
         return DenseLayer(shape, size)
@@ -89,8 +86,8 @@ class Dropping(Layer):
         self.linear = nn.Linear(shape.dim, shape.out_dim)
         self.norm = nn.LayerNorm(shape.dim).eval()
 
-    def route(self, x_BTD, token_mask_BT=None):
-        return Routing(mass_BE=None)
+    def route(self, x_BTD, context):
+        return Routing()
 
     def compute(self, x_BTD, routing, keep_BE=None):
         return self.linear(self.norm(x_BTD)) * torch.rand(())
@@ -104,7 +101,7 @@ class Curved(Dense):
     def __init__(self, power):
         self.power = power
 
-    def build(self, shape, size, settings):
+    def build(self, shape, size):
         return DenseLayer(shape, max(1, int(size**self.power)))
 
 
@@ -113,5 +110,5 @@ class Cliff(Dense):
 
     name = "cliff"
 
-    def build(self, shape, size, settings):
+    def build(self, shape, size):
         return DenseLayer(shape, size if size < 3_000 else 1_000 * size)

@@ -6,19 +6,16 @@ import sys
 import textwrap
 
 VARIANT = '''
-from moebench.contract import Layer, Space, Traits
+from moebench.contract import Variant
 
 
-class Mine:
+class Mine(Variant):
     """A layer of a stranger's."""
 
     name = "mine"
-    traits = Traits(experts="none", mass="none", single_expert="none", single_expert_reason="plain")
+    causal = False
 
-    def space(self, shape, budget):
-        return Space()
-
-    def build(self, shape, size, settings):
+    def build(self, shape, size):
         from moevariants.dense import DenseLayer
 
         return DenseLayer(shape, size)
@@ -26,7 +23,7 @@ class Mine:
 
 
 def variant(**changes):
-    """The source of a variant; each change replaces a piece of it: ``name='"other"'`` or ``traits="3"``."""
+    """The source of a variant; each change replaces a piece of it: ``name='"other"'`` or ``causal="3"``."""
     source = VARIANT
     for name, value in changes.items():
         line = next(line for line in VARIANT.splitlines() if line.strip().startswith(f"{name} ="))

@@ -10,7 +10,7 @@ import sys
 
 import torch
 
-from moebench.contract import LayerShape
+from moebench.contract import Context, LayerShape
 from moevariants.random_router import RandomRouter
 from moevariants.soft_moe import SoftMoE
 from moevariants.sparse_topk import SparseTopK
@@ -43,16 +43,16 @@ def run(variant, size, low, backend, *, hit=False):
     dim, hidden = size
     torch.manual_seed(0)
     shape = LayerShape(dim=dim, out_dim=dim, tokens=TOKENS)
-    layer = variant().build(shape, hidden, {"experts": EXPERTS}).eval()
+    layer = variant().layer(shape, hidden, {"experts": EXPERTS}).eval()
     layer.experts.set_backend(backend)
     x_BTD = torch.randn(3, TOKENS, dim)
     keep_BE = torch.zeros(3, EXPERTS, dtype=torch.bool)
     keep_BE[0, :6], keep_BE[1, 2] = True, True
-    busiest = int((layer.route(x_BTD).mass_BE[0] * keep_BE[0]).argmax())
+    busiest = int((layer.route(x_BTD, Context()).mass_BE[0] * keep_BE[0]).argmax())
     if forbid(layer, [6, 7, *([busiest] if hit else [])]) < 2:
         raise SystemExit(f"{size}: no stack of whole pages, so that nothing would be shown")
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=low):
-        y_BTO = layer.compute(x_BTD, layer.route(x_BTD), keep_BE)
+        y_BTO = layer.compute(x_BTD, layer.route(x_BTD, Context()), keep_BE)
     if not bool(y_BTO.isfinite().all()):
         raise SystemExit("not finite")
 

@@ -45,21 +45,17 @@ experts = [8]
 """
 
 PLUGIN = '''
-from moebench.contract import Choice, Layer, Routing, Space, Traits
+from moebench.contract import Layer, Routing, Variant
 from torch import nn
 import os, time
 
 
-class {name}:
+class {name}(Variant):
     """A plain layer that {does}."""
 
     name = "{row}"
-    traits = Traits(experts="none", mass="none", single_expert="none", single_expert_reason="plain")
 
-    def space(self, shape, budget):
-        return Space()
-
-    def build(self, shape, size, settings):
+    def build(self, shape, size):
         return Plain(shape, size)
 
 
@@ -68,8 +64,8 @@ class Plain(Layer):
         super().__init__()
         self.a, self.b = nn.Linear(shape.dim, hidden), nn.Linear(hidden, shape.out_dim)
 
-    def route(self, x_BTD, token_mask_BT=None):
-        return Routing(mass_BE=None)
+    def route(self, x_BTD, context):
+        return Routing()
 
     def compute(self, x_BTD, routing, keep_BE=None):
         if self.training:

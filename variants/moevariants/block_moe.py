@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from moebench.contract import LayerShape
-from moevariants.parts.map_layer import TRAITS, MapMoE
+from moevariants.parts.map_layer import MapMoE
 from moevariants.parts.maps import BlockExperts, MapExperts, check_width, grid_of
 
 
@@ -20,7 +20,6 @@ class BlockMoE(MapMoE):
 
     name = "block_moe"
     revision = "31833f5966db26968e6e"
-    traits = TRAITS
 
     def _work(self, shape: LayerShape, experts: int, size: int) -> tuple[MapExperts, nn.Module]:
         check_width(shape, self.name)

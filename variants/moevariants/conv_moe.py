@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from moebench.contract import LayerShape
-from moevariants.parts.map_layer import TRAITS, MapMoE
+from moevariants.parts.map_layer import MapMoE
 from moevariants.parts.maps import (
     KERNEL,
     ConvExperts,
@@ -31,7 +31,6 @@ class ConvMoE(MapMoE):
 
     name = "conv_moe"
     revision = "a6cb09cca0282d4125d9"
-    traits = TRAITS
 
     def _work(self, shape: LayerShape, experts: int, size: int) -> tuple[MapExperts, nn.Module]:
         grid = grid_of(shape, self.name)

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
-from moebench.contract import Choice, LayerShape, Space
+from moebench.contract import LayerShape
+from moevariants.parts.experts import Experts
 from moevariants.parts.routers import wide_product
-from moevariants.parts.settings import Given
-from moevariants.sparse_topk import SparseTopK
-
-if TYPE_CHECKING:
-    from moebench.budgets import Budget
+from moevariants.parts.settings import whole
+from moevariants.parts.sparse import SparseLayer
+from moevariants.sparse_topk import SparseTopK, places_of, softmax_gate
 
 WARMEST = 100.0
 """The largest factor that the cosines are multiplied by, as in the paper's code base; it starts at 1 / 0.07."""
@@ -25,21 +23,32 @@ class CosineTopK(SparseTopK):
 
     logits_BTE = cos(x_BTD W_Dd, embedding_Ed) / temperature, with a learned temperature, in a space of d dimensions;
     then as :class:`moevariants.sparse_topk.SparseTopK`: one softmax over E, the K largest, renormalised. Settings are
-    those, and ``router_dim`` d (None: half as many as experts, at least 2, as in the paper). Mass, traits and size as
+    those, and ``router_dim`` d (None: half as many as experts, at least 2, as in the paper). Mass, claims and size as
     there.
     """
 
     name = "cosine_topk"
     revision = "26abf2ad988297cbb1fc"
-    more_settings = ("router_dim",)
 
-    def space(self, shape: LayerShape, budget: Budget) -> Space:
-        """As sparse_topk's; the router's width is for suites to open."""
-        return Space({**super().space(shape, budget), "router_dim": Choice((None,))})
-
-    def _router(self, shape: LayerShape, experts: int, given: Given) -> nn.Module:
-        chosen = None if given.settings.get("router_dim") is None else given.whole("router_dim", 1)
-        return CosineRouter(shape.dim, experts, chosen or max(2, experts // 2))
+    def build(
+        self,
+        shape: LayerShape,
+        size: int,
+        *,
+        experts: int = 8,
+        top_k: int | None = None,
+        capacity: float | None = None,
+        renormalise: bool | None = None,
+        batch_priority: bool = False,
+        noise_std: float = 0.0,
+        router_dim: int | None = None,
+        losses: tuple[str, ...] = ("balance",),
+    ) -> SparseLayer:
+        """One layer of E experts of hidden width ``size``."""
+        gate = softmax_gate(self, experts, top_k, renormalise, noise_std, losses)
+        chosen = max(2, experts // 2) if router_dim is None else whole(self, "router_dim", router_dim)
+        router = CosineRouter(shape.dim, experts, chosen)
+        return SparseLayer(router, gate, Experts(experts, shape, size), places_of(self, capacity, batch_priority))
 
 
 class CosineRouter(nn.Module):

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from moebench.contract import Choice, LayerShape, Settings, Space, Traits
+from moebench.contract import LayerShape, Variant
 from moevariants.parts.experts import Experts
 from moevariants.parts.gates import SigmoidGate
 from moevariants.parts.routers import LinearRouter
-from moevariants.parts.settings import Given, fitting
-from moevariants.parts.sparse import RULES, Places, SparseLayer
-
-if TYPE_CHECKING:
-    from moebench.budgets import Budget
+from moevariants.parts.settings import number, whole, wrong
+from moevariants.parts.sparse import Places, SparseLayer
 
 
-class DeepSeek:
+class DeepSeek(Variant):
     """DeepSeekMoE (Dai et al., arXiv 2401.06066) with the gate of DeepSeek-V3 (arXiv 2412.19437, section 2.1.2).
 
     y_BTO = sum over S shared experts f_s(x) + sum over the K chosen of g f_e(x), with s_BTE = sigmoid(x_BTD W_DE), the
@@ -33,37 +28,31 @@ class DeepSeek:
 
     name = "deepseek"
     revision = "e9f58144aca5a0fe916e"
-    traits = Traits(
-        causal=True,
-        experts="separable",
-        mass="exact",
-        single_expert="none",
-        single_expert_reason="its shared experts make it a wider MLP",
-        token_equivariant=True,
-        rules=RULES,
-    )
+    causal = True
+    separable = True
+    mass = "exact"
+    token_equivariant = True
+    tune = {"experts": (16, 32, 64, 8), "top_k": (3,), "bias_rate": (1e-3, 3e-3, 1e-2)}
 
-    def space(self, shape: LayerShape, budget: Budget) -> Space:
-        """Tunes the number of routed experts and the rate of the bias."""
-        return Space(
-            {
-                "experts": fitting(self, budget, "experts", (16, 32, 64, 8)),
-                "shared": Choice((1,)),
-                "top_k": Choice((3,)),
-                "bias_rate": Choice((1e-3, 3e-3, 1e-2), 3e-3),
-            }
-        )
-
-    def build(self, shape: LayerShape, size: int, settings: Settings) -> SparseLayer:
+    def build(
+        self,
+        shape: LayerShape,
+        size: int,
+        *,
+        experts: int = 16,
+        shared: int = 1,
+        top_k: int | None = None,
+        bias_rate: float = 3e-3,
+    ) -> SparseLayer:
         """One layer of E routed and S shared experts of hidden width ``size``."""
-        given = Given(self.name, ("experts", "shared", "top_k", "bias_rate"), settings)
-        experts, shared = given.whole("experts", 16), given.whole("shared", 1)
-        top_k = given.whole("top_k", min(3, experts), experts, " (the number of routed experts)")
+        whole(self, "experts", experts)
+        whole(self, "shared", shared)
+        chosen = min(3, experts) if top_k is None else top_k
+        top_k = whole(self, "top_k", chosen, experts, " (the number of routed experts)")
         if top_k == 1 < experts:
-            raise given.wrong("top_k", "2 or more, because weights that sum to 1 teach one choice nothing")
-        gate = SigmoidGate(experts, top_k, given.number("bias_rate", 3e-3))
+            raise wrong(self, "top_k", top_k, "2 or more, because weights that sum to 1 teach one choice nothing")
+        gate = SigmoidGate(experts, top_k, number(self, "bias_rate", bias_rate))
         router = LinearRouter(shape.dim, experts)
-        routed = Experts(experts, shape.dim, size, shape.out_dim, shape)
+        routed = Experts(experts, shape, size)
         # S experts that all act are one of S times the width.
-        always = Experts(1, shape.dim, shared * size, shape.out_dim, shape)
-        return SparseLayer(router, gate, routed, Places(), always)
+        return SparseLayer(router, gate, routed, Places(), Experts(1, shape, shared * size))

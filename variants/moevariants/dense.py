@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from torch import Tensor, nn
 
-from moebench.contract import Layer, LayerShape, Routing, Settings, Space, Traits
+from moebench.contract import Context, Layer, LayerShape, Routing, Variant
 from moevariants.parts import onednn
-from moevariants.parts.settings import Given
-
-if TYPE_CHECKING:
-    from moebench.budgets import Budget
 
 
-class Dense:
+class Dense(Variant):
     """Linear, the host's activation, Linear: y_BTO = act(x_BTD W_in + b_in) W_out + b_out.
 
     Size is the hidden width. No experts, hence no mass and nothing to mask; one token at a time, hence causal
@@ -23,15 +17,12 @@ class Dense:
 
     name = "dense"
     revision = "b41d469093277d371096"
-    traits = Traits(causal=True, experts="none", mass="none", single_expert="dense", token_equivariant=True)
+    causal = True
+    single_expert = "dense"
+    token_equivariant = True
 
-    def space(self, shape: LayerShape, budget: Budget) -> Space:
-        """Nothing to tune beside what all variants share."""
-        return Space()
-
-    def build(self, shape: LayerShape, size: int, settings: Settings) -> Layer:
+    def build(self, shape: LayerShape, size: int) -> Layer:
         """One MLP of hidden width ``size``."""
-        Given(self.name, (), settings)
         return DenseLayer(shape, size)
 
 
@@ -46,9 +37,9 @@ class DenseLayer(Layer):
         self.linear_in = nn.Linear(shape.dim, hidden, bias=shape.bias)
         self.linear_out = nn.Linear(hidden, shape.out_dim, bias=shape.bias)
 
-    def route(self, x_BTD: Tensor, token_mask_BT: Tensor | None = None) -> Routing:
+    def route(self, x_BTD: Tensor, context: Context) -> Routing:
         """There is nothing to decide."""
-        return Routing(mass_BE=None)
+        return Routing()
 
     def compute(self, x_BTD: Tensor, routing: Routing, keep_BE: Tensor | None = None) -> Tensor:
         """The MLP, token by token, padding included."""

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, NamedTuple
-
 import torch
 from torch import Tensor
 
-from moebench.contract import Choice, Layer, LayerShape, Routing, Settings, Space, Traits
+from moebench.contract import Context, Layer, LayerShape, Routing, Variant
 from moevariants.parts.dispatch import capacity
 from moevariants.parts.experts import Experts
 from moevariants.parts.routers import LinearRouter, softmax_over_experts
 from moevariants.parts.rows import add_up, take
-from moevariants.parts.settings import Given, fitting
-
-if TYPE_CHECKING:
-    from moebench.budgets import Budget
+from moevariants.parts.settings import number, whole, wrong
 
 
-class ExpertChoice:
+class ExpertChoice(Variant):
     """Expert choice routing (Zhou et al., arXiv 2202.09368, section 3.2), within each input.
 
     p_BTE = softmax over E of x_BTD W_DE; expert e takes the c = min(T, ceil(T capacity / E)) tokens of largest
@@ -33,27 +27,17 @@ class ExpertChoice:
 
     name = "expert_choice"
     revision = "f66f970fc9034a999cc9"
-    traits = Traits(experts="separable", mass="at_most", single_expert="dense", token_equivariant=True)
+    separable = True
+    mass = "at_most"
+    single_expert = "dense"
+    token_equivariant = True
+    tune = {"experts": (8, 16, 32, 64)}
 
-    def space(self, shape: LayerShape, budget: Budget) -> Space:
-        """Tunes the number of experts."""
-        return Space({"experts": fitting(self, budget, "experts", (8, 16, 32, 64)), "capacity": Choice((2.0,))})
-
-    def build(self, shape: LayerShape, size: int, settings: Settings) -> Layer:
+    def build(self, shape: LayerShape, size: int, *, experts: int = 8, capacity: float = 2.0) -> Layer:
         """One layer of E experts of hidden width ``size``."""
-        given = Given(self.name, ("experts", "capacity"), settings)
-        factor = given.number("capacity", 2.0)
-        if factor == 0:
-            raise given.wrong("capacity", "a factor above 0")
-        return ExpertChoiceLayer(shape, given.whole("experts", 8), size, factor)
-
-
-class _State(NamedTuple):
-    """taken_BEc: the tokens of each expert. weight_BEc: of each, 0 for padding. num_tokens: T."""
-
-    taken_BEc: Tensor
-    weight_BEc: Tensor
-    num_tokens: int
+        if number(self, "capacity", capacity) == 0:
+            raise wrong(self, "capacity", capacity, "a factor above 0")
+        return ExpertChoiceLayer(shape, whole(self, "experts", experts), size, float(capacity))
 
 
 class ExpertChoiceLayer(Layer):
@@ -61,12 +45,13 @@ class ExpertChoiceLayer(Layer):
 
     def __init__(self, shape: LayerShape, num_experts: int, hidden: int, factor: float) -> None:
         super().__init__()
-        self.num_experts, self.factor, self.tokens = num_experts, factor, shape.tokens
+        self.factor, self.tokens = factor, shape.tokens
         self.router = LinearRouter(shape.dim, num_experts)
-        self.experts = Experts(num_experts, shape.dim, hidden, shape.out_dim, shape)
+        self.experts = Experts(num_experts, shape, hidden)
 
-    def route(self, x_BTD: Tensor, token_mask_BT: Tensor | None = None) -> Routing:
-        """Which tokens each expert takes, and with which weights; the mass has no gradient."""
+    def route(self, x_BTD: Tensor, context: Context) -> Routing:
+        """Which tokens each expert takes, and with which weights."""
+        token_mask_BT = context.token_mask_BT
         probability_BET = softmax_over_experts(self.router(x_BTD)).mT
         score_BET, num_tokens = probability_BET.detach(), x_BTD.shape[1]
         if token_mask_BT is not None:
@@ -76,15 +61,16 @@ class ExpertChoiceLayer(Layer):
         weight_BEc = probability_BET.gather(2, taken_BEc)
         if token_mask_BT is not None:
             weight_BEc = weight_BEc * self._in_time(token_mask_BT, taken_BEc.shape[2])
-        return Routing(mass_BE=weight_BEc.detach().sum(2), state=_State(taken_BEc, weight_BEc, num_tokens))
+        return Routing.by_expert(taken_BEc, weight_BEc, tokens=num_tokens)
 
     def compute(self, x_BTD: Tensor, routing: Routing, keep_BE: Tensor | None = None) -> Tensor:
         """Rows of every expert's tokens, input by input, or of the kept experts alone; then each token's sum."""
-        state: _State = routing.state
-        (num_inputs, num_tokens, dim), places = x_BTD.shape, state.taken_BEc.shape[2]
+        assert routing.taken_BEc is not None
+        assert routing.weight_BEc is not None
+        (num_inputs, num_tokens, dim), places = x_BTD.shape, routing.taken_BEc.shape[2]
         first_B11 = torch.arange(num_inputs, device=x_BTD.device).view(-1, 1, 1) * num_tokens
-        token_EBc = (first_B11 + state.taken_BEc).transpose(0, 1)
-        weight_EBc, x_ND = state.weight_BEc.transpose(0, 1), x_BTD.flatten(0, 1)
+        token_EBc = (first_B11 + routing.taken_BEc).transpose(0, 1)
+        weight_EBc, x_ND = routing.weight_BEc.transpose(0, 1), x_BTD.flatten(0, 1)
         if keep_BE is None:
             rows_MD = take(x_ND, token_EBc.flatten())
             slots_EnD = rows_MD.view(self.num_experts, num_inputs * places, dim)
@@ -96,16 +82,6 @@ class ExpertChoiceLayer(Layer):
         weight_M1 = weight_EBc.flatten().unsqueeze(1).to(rows_MO.dtype)
         y_NO = add_up(rows_MO * weight_M1, token_EBc.flatten(), len(x_ND))
         return y_NO.view(num_inputs, num_tokens, -1)
-
-    def combine_weights(self, routing: Routing) -> Tensor:
-        """combine_BTE: the weight of each token that an expert took."""
-        state: _State = routing.state
-        none_BET = state.weight_BEc.new_zeros(*state.weight_BEc.shape[:2], state.num_tokens)
-        return none_BET.scatter(2, state.taken_BEc, state.weight_BEc).mT
-
-    def expert_parameters(self) -> Mapping[str, int]:
-        """The experts' stacks; the columns of the router are not theirs."""
-        return self.experts.axes("experts")
 
     def mean_experts_per_token(self) -> float:
         """E c / T; the capacity where T is not known, or is a multiple of E."""

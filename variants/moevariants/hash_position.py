@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor, nn
 
-from moebench.contract import Choice, LayerShape, Settings, Space, Traits
+from moebench.contract import LayerShape, Variant
 from moevariants.parts.experts import Experts
 from moevariants.parts.gates import SoftmaxGate
-from moevariants.parts.settings import Given, fitting
+from moevariants.parts.settings import whole
 from moevariants.parts.sparse import Places, SparseLayer
-
-if TYPE_CHECKING:
-    from moebench.budgets import Budget
 
 LONGEST = 4096
 """Places that are told apart where the host fixes no number of tokens; later ones begin again."""
 
 
-class HashPosition:
+class HashPosition(Variant):
     """A hash of its position decides where a token goes (Roller et al., arXiv 2106.04426, section 3.2, of words).
 
     y_BTO = mean over K of f_{h_k(t)}(x_t): h_k, fixed when the layer is built, deals the experts out over shuffled
@@ -33,18 +28,17 @@ class HashPosition:
 
     name = "hash_position"
     revision = "4358f7028f782949798d"
-    traits = Traits(causal=True, experts="separable", mass="exact", single_expert="dense", rules=("renormalise",))
+    causal = True
+    separable = True
+    mass = "exact"
+    single_expert = "dense"
+    tune = {"experts": (8, 16, 32, 64), "top_k": (2,)}
 
-    def space(self, shape: LayerShape, budget: Budget) -> Space:
-        """Tunes the number of experts."""
-        return Space({"experts": fitting(self, budget, "experts", (8, 16, 32, 64)), "top_k": Choice((2,))})
-
-    def build(self, shape: LayerShape, size: int, settings: Settings) -> SparseLayer:
-        """One layer of E experts of hidden width ``size``."""
-        given = Given(self.name, ("experts", "top_k"), settings)
-        experts = given.whole("experts", 8)
-        top_k = given.whole("top_k", min(2, experts), experts, " (the number of experts)")
-        bank = Experts(experts, shape.dim, size, shape.out_dim, shape)
+    def build(self, shape: LayerShape, size: int, *, experts: int = 8, top_k: int | None = None) -> SparseLayer:
+        """One layer of E experts of hidden width ``size``; K is 2 by default, or 1 with one expert."""
+        whole(self, "experts", experts)
+        top_k = whole(self, "top_k", min(2, experts) if top_k is None else top_k, experts, " (the number of experts)")
+        bank = Experts(experts, shape, size)
         router = PositionRouter(shape.tokens or LONGEST, experts, top_k)
         return HashLayer(router, SoftmaxGate(top_k, renormalise=False), bank, Places())
 

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 from itertools import groupby
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
-from moebench.contract import Choice, LayerShape, Space
-from moevariants.parts.experts import Experts
-from moevariants.parts.settings import Given, fitting
-from moevariants.parts.sparse import Bank
+from moebench.contract import LayerShape
+from moevariants.parts.experts import Bank, Experts
+from moevariants.parts.settings import wrong
 from moevariants.sparse_topk import SparseTopK
-
-if TYPE_CHECKING:
-    from moebench.budgets import Budget
 
 SHARES = (0.2, 0.4, 0.8, 1.0)
 """Of the mean width H: what the smaller expert of a pair has; the larger has the rest of 2 H (the published sizes)."""
@@ -33,18 +27,12 @@ class MoDSE(SparseTopK):
 
     name = "modse"
     revision = "47e10662bdb2ada23ee1"
-    traits = dataclasses.replace(
-        SparseTopK.traits, single_expert="none", single_expert_reason="its experts come in pairs"
-    )
+    single_expert = ""
+    tune = {**SparseTopK.tune, "noise_std": (1.0,)}
 
-    def space(self, shape: LayerShape, budget: Budget) -> Space:
-        """As sparse_topk's, with noise."""
-        experts = fitting(self, budget, "experts", (8, 16, 32, 64))
-        return Space({**super().space(shape, budget), "experts": experts, "noise_std": Choice((1.0,))})
-
-    def _bank(self, shape: LayerShape, experts: int, size: int, given: Given) -> Bank:
+    def _bank(self, shape: LayerShape, experts: int, size: int) -> Bank:
         if experts % 2:
-            raise given.wrong("experts", "an even number, because experts come in pairs")
+            raise wrong(self, "experts", experts, "an even number, because experts come in pairs")
         return SizedExperts(shape, sizes(experts, size))
 
 
@@ -54,35 +42,28 @@ def sizes(num_experts: int, mean: int) -> list[int]:
     return sorted([*small, *(2 * mean - width for width in small)], reverse=True)
 
 
-class SizedExperts(nn.Module):
+class SizedExperts(Bank):
     """A bank for each width, experts in the order of ``widths``, which is sorted."""
 
     def __init__(self, shape: LayerShape, widths: list[int]) -> None:
         super().__init__()
-        self.num_experts = len(widths)
+        self.count = len(widths)
         alike = [(width, len(list(group))) for width, group in groupby(widths)]
-        self.banks = nn.ModuleList(Experts(many, shape.dim, width, shape.out_dim, shape) for width, many in alike)
+        self.banks = nn.ModuleList(Experts(many, shape, width) for width, many in alike)
 
     def forward_rows(self, rows_ND: Tensor, counts_E: Tensor, most: int | None = None) -> Tensor:
         """rows_NO of rows sorted by expert. Where the rows of a bank end must be known: a GPU is waited for."""
-        banks, many = self._banks(), [bank.num_experts for bank in self._banks()]
+        banks, many = self._banks(), [bank.count for bank in self._banks()]
         of_bank = torch.split(counts_E, many)
         rows = torch.split(rows_ND, torch.stack([counts_e.sum() for counts_e in of_bank]).tolist())
         turns = zip(banks, rows, of_bank, strict=True)
         return torch.cat([bank.forward_rows(rows_nD, counts_e, most) for bank, rows_nD, counts_e in turns])
 
-    def axes(self, prefix: str) -> dict[str, int]:
-        """Parameter name -> expert axis; no axis has all E, see :meth:`held`."""
-        axes: dict[str, int] = {}
-        for index, bank in enumerate(self._banks()):
-            axes |= bank.axes(f"{prefix}.banks.{index}")
-        return axes
-
-    def held(self, name: str) -> range:
-        """The experts of a parameter named by :meth:`axes`: those of its bank."""
+    def experts_held(self, name: str) -> range:
+        """The experts of a parameter: those of its bank."""
         of, banks = int(name.split("banks.")[1].split(".")[0]), self._banks()
-        first = sum(bank.num_experts for bank in banks[:of])
-        return range(first, first + banks[of].num_experts)
+        first = sum(bank.count for bank in banks[:of])
+        return range(first, first + banks[of].count)
 
     def _banks(self) -> list[Experts]:
         return [bank for bank in self.banks if isinstance(bank, Experts)]

@@ -3,26 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from moebench.contract import Choice, Layer, LayerShape, Routing, Settings, Space, Traits
+from moebench.contract import Context, Layer, LayerShape, Restricts, Routing, Variant
 from moevariants.parts.entmax import entmax15
 from moevariants.parts.multilinear import CPLinear, TRLinear
 from moevariants.parts.routers import wide_product
-from moevariants.parts.settings import Given, fitting
-
-if TYPE_CHECKING:
-    from moebench.budgets import Budget
-
-WIDE = 4
-"""M, the width between the two layers, is so many times D."""
+from moevariants.parts.settings import whole
 
 
-class MuMoECP:
+class MuMoECP(Variant):
     """The multilinear mixture in CP form (Oldfield et al., arXiv 2402.12550, sections 3.1.1 and 4).
 
     a_BTE = entmax-1.5(LayerNorm(x_BTD G_DE)), the norm without affine part; hidden_BTM = act(mix(x, a)); y_BTO =
@@ -37,25 +30,16 @@ class MuMoECP:
 
     name = "mu_moe_cp"
     revision = "09139758008aec9455e6"
-    traits = Traits(
-        causal=True,
-        experts="fused",
-        mass="exact",
-        single_expert="none",
-        single_expert_reason="its matrices are products of factors",
-        token_equivariant=True,
-        rules=("renormalise",),
-    )
+    causal = True
+    mass = "exact"
+    token_equivariant = True
+    tune = {"experts": (8, 16, 32, 64)}
     linear: type[CPLinear] | type[TRLinear] = CPLinear
 
-    def space(self, shape: LayerShape, budget: Budget) -> Space:
-        """Tunes the number of experts."""
-        return Space({"experts": fitting(self, budget, "experts", (8, 16, 32, 64)), "wide": Choice((WIDE,))})
-
-    def build(self, shape: LayerShape, size: int, settings: Settings) -> Layer:
+    def build(self, shape: LayerShape, size: int, *, experts: int = 8, wide: int = 4) -> Layer:
         """One layer of E experts and rank ``size``."""
-        given = Given(self.name, ("experts", "wide"), settings)
-        experts, middle = given.whole("experts", 8), given.whole("wide", WIDE) * shape.dim
+        whole(self, "experts", experts)
+        middle = whole(self, "wide", wide) * shape.dim
         first = self.linear(experts, shape.dim, middle, size, bias=shape.bias)
         second = self.linear(experts, middle, shape.out_dim, size, bias=shape.bias)
         return MuMoELayer(shape, experts, first, second)
@@ -72,7 +56,7 @@ class MuMoETR(MuMoECP):
     linear = TRLinear
 
 
-class MuMoELayer(Layer):
+class MuMoELayer(Restricts, Layer):
     """Gate, two multilinear layers, the host's activation between them."""
 
     rules = ("renormalise",)
@@ -83,15 +67,17 @@ class MuMoELayer(Layer):
         self.gate_DE = nn.Parameter(torch.zeros(shape.dim, num_experts))
         self.first, self.second = first, second
 
-    def route(self, x_BTD: Tensor, token_mask_BT: Tensor | None = None) -> Routing:
-        """a_BTE, which starts even; padding has none. The mass has no gradient."""
+    def route(self, x_BTD: Tensor, context: Context) -> Routing:
+        """a_BTE, which starts even; padding has none."""
+        token_mask_BT = context.token_mask_BT
         logits_BTE = wide_product(x_BTD, self.gate_DE)
         a_BTE = entmax15(F.layer_norm(logits_BTE, (self.num_experts,)))
-        return self._routing(a_BTE if token_mask_BT is None else a_BTE * token_mask_BT.unsqueeze(-1))
+        return Routing.soft(a_BTE if token_mask_BT is None else a_BTE * token_mask_BT.unsqueeze(-1))
 
     def compute(self, x_BTD: Tensor, routing: Routing, keep_BE: Tensor | None = None) -> Tensor:
         """Both layers with the weights of the kept experts."""
-        a_BTE: Tensor = routing.state
+        a_BTE = routing.combine_BTE
+        assert a_BTE is not None
         if keep_BE is not None:
             a_BTE = a_BTE * keep_BE.unsqueeze(1)
         a_BTE = a_BTE.to(x_BTD.dtype)
@@ -100,20 +86,11 @@ class MuMoELayer(Layer):
 
     def restrict(self, x_BTD: Tensor, routing: Routing, keep_BE: Tensor, rule: str) -> Routing:
         """``renormalise``: each token's weights over their sum over the kept experts."""
-        if rule not in self.rules:
-            return super().restrict(x_BTD, routing, keep_BE, rule)
-        a_BTE = routing.state * keep_BE.unsqueeze(1)
+        assert routing.combine_BTE is not None
+        a_BTE = routing.combine_BTE * keep_BE.unsqueeze(1)
         total_BT1 = a_BTE.sum(2, keepdim=True)
-        return self._routing(a_BTE / total_BT1.where(total_BT1 > 0, 1.0))
-
-    def combine_weights(self, routing: Routing) -> Tensor:
-        """a_BTE."""
-        a_BTE: Tensor = routing.state
-        return a_BTE
+        return Routing.soft(a_BTE / total_BT1.where(total_BT1 > 0, 1.0))
 
     def expert_parameters(self) -> Mapping[str, int]:
         """What an expert owns of each layer's factors; the columns of the gate are not theirs."""
         return {"first.expert": 0, "second.expert": 0}
-
-    def _routing(self, a_BTE: Tensor) -> Routing:
-        return Routing(mass_BE=a_BTE.detach().sum(1), state=a_BTE)

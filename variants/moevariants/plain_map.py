@@ -2,62 +2,38 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from torch import Tensor, nn
 
-from moebench.contract import Layer, LayerShape, Routing, Settings, Space, Traits
+from moebench.contract import Context, Layer, LayerShape, Routing, Variant
 from moevariants.parts.maps import KERNEL, check_width, draw_convolution, grid_of, to_maps
-from moevariants.parts.settings import Given
-
-if TYPE_CHECKING:
-    from moebench.budgets import Budget
-
-TRAITS = Traits(
-    hosts=("map",),
-    experts="none",
-    mass="none",
-    single_expert="none",
-    single_expert_reason="it is a part of a convolutional network, not an MLP",
-)
 
 
-class PlainBlock:
+class PlainBlock(Variant):
     """A basic block (He et al., arXiv 1512.03385) with norms over one image's map: act(x + norm(act(norm(x * w_in)) *
     w_out)). In a host that leaves the whole block to the layer. Size is the inner width. No settings.
     """
 
     name = "plain_block"
     revision = "2f6afe7293a9e93ddb07"
-    traits = TRAITS
+    hosts = ("map",)
 
-    def space(self, shape: LayerShape, budget: Budget) -> Space:
-        """Nothing to tune beside what all variants share."""
-        return Space()
-
-    def build(self, shape: LayerShape, size: int, settings: Settings) -> Layer:
+    def build(self, shape: LayerShape, size: int) -> Layer:
         """One block of inner width ``size``."""
-        Given(self.name, (), settings)
         check_width(shape, self.name)
         return PlainLayer(shape, grid_of(shape, self.name), size, whole=True)
 
 
-class PlainConv:
+class PlainConv(Variant):
     """The two convolutions of a basic block: act(norm(x * w_in)) * w_out + b. In a host that keeps the block's last
     norm, shortcut and activation. Size is the inner width. No settings.
     """
 
     name = "plain_conv"
     revision = "d30304244c0f2688b90d"
-    traits = TRAITS
+    hosts = ("map",)
 
-    def space(self, shape: LayerShape, budget: Budget) -> Space:
-        """Nothing to tune beside what all variants share."""
-        return Space()
-
-    def build(self, shape: LayerShape, size: int, settings: Settings) -> Layer:
+    def build(self, shape: LayerShape, size: int) -> Layer:
         """Two convolutions of inner width ``size``."""
-        Given(self.name, (), settings)
         return PlainLayer(shape, grid_of(shape, self.name), size, whole=False)
 
 
@@ -77,11 +53,11 @@ class PlainLayer(Layer):
         if self.conv_out.bias is not None:
             nn.init.zeros_(self.conv_out.bias)
 
-    def route(self, x_BTD: Tensor, token_mask_BT: Tensor | None = None) -> Routing:
+    def route(self, x_BTD: Tensor, context: Context) -> Routing:
         """There is nothing to decide; ValueError where some tokens are padding, which no map has."""
-        if token_mask_BT is not None:
+        if context.token_mask_BT is not None:
             raise ValueError("a feature map has no padding")
-        return Routing(mass_BE=None)
+        return Routing()
 
     def compute(self, x_BTD: Tensor, routing: Routing, keep_BE: Tensor | None = None) -> Tensor:
         """The convolutions."""

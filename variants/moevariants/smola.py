@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
-
 from torch import Tensor
 
-from moebench.contract import Choice, Layer, LayerShape, Routing, Settings, Space, Traits
+from moebench.contract import Layer, LayerShape, Routing, Variant
 from moevariants.parts.experts import Experts
 from moevariants.parts.routers import SoftRouter
-from moevariants.parts.settings import Given, fitting
+from moevariants.parts.settings import whole
 from moevariants.soft_moe import SoftMoELayer
 
-if TYPE_CHECKING:
-    from moebench.budgets import Budget
 
-
-RANKS = (4, 8)
-
-
-class SMoLA:
+class SMoLA(Variant):
     """Soft mixture of low-rank experts (Wu et al., arXiv 2312.00968, section 3), around one MLP, in one modality.
 
     y_BTO = base(x_BTD) + combine_BTS (slots A_e) B_e, slots_BSD = dispatch^T x, with the weights of
@@ -35,28 +26,17 @@ class SMoLA:
 
     name = "smola"
     revision = "eb4bcf71fb13a7d9edf1"
-    traits = Traits(
-        experts="separable",
-        mass="exact",
-        single_expert="none",
-        single_expert_reason="its base is an MLP beside the experts",
-        token_equivariant=True,
-        rules=SoftMoELayer.rules,
-    )
+    separable = True
+    mass = "exact"
+    token_equivariant = True
+    tune = {"experts": (16, 32, 64, 8), "rank": (4, 8)}
 
-    def space(self, shape: LayerShape, budget: Budget) -> Space:
-        """Tunes the number of experts and their rank."""
-        # What can be met at the larger rank can be met at the smaller.
-        experts = fitting(self, budget, "experts", (16, 32, 64, 8), rank=max(RANKS))
-        return Space({"experts": experts, "slots": Choice((1,)), "rank": Choice(RANKS)})
-
-    def build(self, shape: LayerShape, size: int, settings: Settings) -> Layer:
+    def build(self, shape: LayerShape, size: int, *, experts: int = 16, slots: int = 1, rank: int = 4) -> Layer:
         """One layer of a base of hidden width ``size`` and E experts of rank r."""
-        given = Given(self.name, ("experts", "slots", "rank"), settings)
-        experts, slots, rank = given.whole("experts", 16), given.whole("slots", 1), given.whole("rank", 4)
-        router = SoftRouter(shape.dim, experts * slots, normalise=False)
-        bank = Experts(experts, shape.dim, rank, shape.out_dim, shape, linear=True)
-        return SMoLALayer(router, bank, slots, Experts(1, shape.dim, size, shape.out_dim, shape))
+        whole(self, "experts", experts)
+        router = SoftRouter(shape.dim, experts * whole(self, "slots", slots), normalise=False)
+        bank = Experts(experts, shape, whole(self, "rank", rank), linear=True)
+        return SMoLALayer(router, bank, slots, Experts(1, shape, size))
 
 
 class SMoLALayer(SoftMoELayer):
@@ -70,7 +50,3 @@ class SMoLALayer(SoftMoELayer):
         """The mixture, or the kept part of it, and the base."""
         base_NO = self.base.forward_slots(x_BTD.flatten(0, 1).unsqueeze(0)).squeeze(0)
         return super().compute(x_BTD, routing, keep_BE) + base_NO.view(*x_BTD.shape[:2], -1)
-
-    def expert_parameters(self) -> Mapping[str, int]:
-        """The factors; neither phi nor the base is theirs."""
-        return self.experts.axes("experts")

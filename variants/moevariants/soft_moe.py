@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from moebench.contract import Choice, Layer, LayerShape, Routing, Settings, Space, Traits
+from moebench.contract import Context, Layer, LayerShape, Restricts, Routing, Variant
 from moevariants.parts.experts import Experts
 from moevariants.parts.mixing import SoftWeights, all_slots, mix_all, mix_kept
 from moevariants.parts.routers import SoftRouter, l2_normalise, soft_weights
-from moevariants.parts.settings import Given, fitting
-
-if TYPE_CHECKING:
-    from moebench.budgets import Budget
-
-RULES = ("renormalise", "mask_logits")
+from moevariants.parts.settings import switch, whole, wrong
 
 
-class SoftMoE:
+class SoftMoE(Variant):
     """Soft MoE (Puigcerver et al., arXiv 2308.00951, equations 1 to 3), by default as in arXiv 2409.00879.
 
     logits_BTS = x_BTD phi_DS with S = E P slots; dispatch_BTS = softmax over T, combine_BTS = softmax over S;
@@ -37,54 +31,53 @@ class SoftMoE:
 
     name = "soft_moe"
     revision = "16e66129aeb6d7086e0a"
-    traits = Traits(experts="separable", mass="exact", single_expert="pooled", token_equivariant=True, rules=RULES)
+    separable = True
+    mass = "exact"
+    single_expert = "pooled"
+    token_equivariant = True
+    tune = {"experts": (8, 16, 32, 64), "normalise": (False, True)}
 
-    def space(self, shape: LayerShape, budget: Budget) -> Space:
-        """Tunes the number of experts and the router's normalisation; a suite may offer more slots."""
-        return Space(
-            {
-                "experts": fitting(self, budget, "experts", (8, 16, 32, 64)),
-                "slots": Choice((1,)),
-                "normalise": Choice((False, True)),
-                "slots_from_normalised_tokens": Choice((False,)),
-            }
-        )
-
-    def build(self, shape: LayerShape, size: int, settings: Settings) -> Layer:
+    def build(
+        self,
+        shape: LayerShape,
+        size: int,
+        *,
+        experts: int = 8,
+        slots: int = 1,
+        normalise: bool = False,
+        slots_from_normalised_tokens: bool = False,
+    ) -> Layer:
         """One layer of E experts of hidden width ``size``."""
-        given = Given(self.name, ("experts", "slots", "normalise", "slots_from_normalised_tokens"), settings)
-        normalise = given.switch("normalise", False)
-        mix_normalised = given.switch("slots_from_normalised_tokens", False)
-        if mix_normalised and not normalise:
-            raise given.wrong("slots_from_normalised_tokens", "false where normalise is false")
-        experts, slots = given.whole("experts", 8), given.whole("slots", 1)
-        router = SoftRouter(shape.dim, experts * slots, normalise)
-        layer = SoftMoELayer(router, Experts(experts, shape.dim, size, shape.out_dim, shape), slots)
-        layer.mix_normalised = mix_normalised
+        switch(self, "normalise", normalise)
+        if switch(self, "slots_from_normalised_tokens", slots_from_normalised_tokens) and not normalise:
+            raise wrong(self, "slots_from_normalised_tokens", True, "false where normalise is false")
+        router = SoftRouter(shape.dim, whole(self, "experts", experts) * whole(self, "slots", slots), normalise)
+        layer = SoftMoELayer(router, Experts(experts, shape, size), slots)
+        layer.mix_normalised = slots_from_normalised_tokens
         return layer
 
 
 class _State(NamedTuple):
-    """What ``compute`` needs: both weights, and the tokens to mix where they are not x itself."""
+    """What ``compute`` needs: the dispatch weights, and the tokens to mix where they are not x itself."""
 
-    weights: SoftWeights
+    dispatch_BTS: Tensor
     tokens_BTD: Tensor | None
 
 
-class SoftMoELayer(Layer):
+class SoftMoELayer(Restricts, Layer):
     """E experts with P slots each. Slot s belongs to expert s // P."""
 
     mix_normalised = False
-    rules = RULES
+    rules = ("renormalise", "mask_logits")
 
     def __init__(self, router: SoftRouter, experts: Experts, slots: int) -> None:
         super().__init__()
-        self.num_experts, self.slots = experts.num_experts, slots
+        self.slots = slots
         self.router, self.experts = router, experts
 
-    def route(self, x_BTD: Tensor, token_mask_BT: Tensor | None = None) -> Routing:
-        """Dispatch and combine weights; the mass has no gradient."""
-        weights = SoftWeights(*soft_weights(self.router(x_BTD), token_mask_BT))
+    def route(self, x_BTD: Tensor, context: Context) -> Routing:
+        """Dispatch and combine weights."""
+        weights = SoftWeights(*soft_weights(self.router(x_BTD), context.token_mask_BT))
         tokens_BTD = l2_normalise(x_BTD, axis=-1).to(x_BTD.dtype) if self.mix_normalised else None
         return self._routing(weights, tokens_BTD)
 
@@ -103,10 +96,7 @@ class SoftMoELayer(Layer):
         the sum of exp(l) in the subset; they differ only where all of the subset's weights are too small for
         their type: then ``renormalise`` leaves the token 0.
         """
-        if rule not in self.rules:
-            return super().restrict(x_BTD, routing, keep_BE, rule)
-        state: _State = routing.state
-        dispatch_BTS, combine_BTS = state.weights
+        dispatch_BTS, combine_BTS = _weights(routing)
         keep_B1S = keep_BE.repeat_interleave(self.slots, dim=1).unsqueeze(1)
         if rule == "mask_logits":
             logits_BTS = self.router(x_BTD)
@@ -118,17 +108,11 @@ class SoftMoELayer(Layer):
             combine_BTS = combine_BTS * keep_B1S
             total_BT1 = combine_BTS.sum(2, keepdim=True)
             combine_BTS = combine_BTS / total_BT1.where(total_BT1 > 0, 1.0)
-        return self._routing(SoftWeights(dispatch_BTS, combine_BTS), state.tokens_BTD)
-
-    def combine_weights(self, routing: Routing) -> Tensor:
-        """combine_BTE: the sum over the expert's slots."""
-        state: _State = routing.state
-        return self._by_expert(state.weights.combine_BTS).sum(3)
+        return self._routing(SoftWeights(dispatch_BTS, combine_BTS), routing.state.tokens_BTD)
 
     def dispatch_weights(self, routing: Routing) -> Tensor:
         """dispatch_BTE: the largest over the expert's slots."""
-        state: _State = routing.state
-        return self._by_expert(state.weights.dispatch_BTS).amax(3)
+        return self._by_expert(_weights(routing).dispatch_BTS).amax(3)
 
     @torch.no_grad()
     def contribution_norms(self, x_BTD: Tensor, routing: Routing) -> Tensor:
@@ -148,9 +132,8 @@ class SoftMoELayer(Layer):
         return squares_BET.clamp(min=0).sqrt().sum(2).to(out_BSO.dtype)
 
     def _routing(self, weights: SoftWeights, tokens_BTD: Tensor | None) -> Routing:
-        mass_BS = weights.combine_BTS.detach().sum(1)
-        mass_BE = mass_BS.view(-1, self.num_experts, self.slots).sum(2) if self.slots > 1 else mass_BS
-        return Routing(mass_BE=mass_BE, state=_State(weights, tokens_BTD))
+        state = _State(weights.dispatch_BTS, tokens_BTD)
+        return Routing.soft(weights.combine_BTS, experts=self.num_experts, state=state)
 
     def _by_expert(self, weight_BTS: Tensor) -> Tensor:
         """weight_BTEP."""
@@ -158,8 +141,10 @@ class SoftMoELayer(Layer):
 
     def _unpack(self, x_BTD: Tensor, routing: Routing) -> tuple[SoftWeights, Tensor]:
         state: _State = routing.state
-        return state.weights, x_BTD if state.tokens_BTD is None else state.tokens_BTD
+        return _weights(routing), x_BTD if state.tokens_BTD is None else state.tokens_BTD
 
-    def expert_parameters(self) -> Mapping[str, int]:
-        """The experts' stacks; the columns of phi belong to the router."""
-        return self.experts.axes("experts")
+
+def _weights(routing: Routing) -> SoftWeights:
+    state: _State = routing.state
+    assert routing.combine_BTS is not None
+    return SoftWeights(state.dispatch_BTS, routing.combine_BTS)

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import Literal
 
 from torch import nn
 
-from moebench.contract import Choice, LayerShape, Settings, Space, Traits, Uniform
-from moevariants.parts.experts import Experts
+from moebench.contract import LayerShape, LogUniform, Variant
+from moevariants.parts.experts import Bank, Experts
 from moevariants.parts.gates import LOSSES, SoftmaxGate
 from moevariants.parts.routers import LinearRouter
-from moevariants.parts.settings import Given, fitting
-from moevariants.parts.sparse import RULES, Bank, Places, SparseLayer
-
-if TYPE_CHECKING:
-    from moebench.budgets import Budget
-
-SETTINGS = ("experts", "top_k", "capacity", "renormalise", "batch_priority", "noise_std")
+from moevariants.parts.settings import number, switch, whole, wrong
+from moevariants.parts.sparse import Places, SparseLayer
 
 PRESETS = MappingProxyType(
     {
@@ -41,7 +36,7 @@ PRESETS = MappingProxyType(
 """Settings of :class:`SparseTopK` that make it the layer of a paper."""
 
 
-class SparseTopK:
+class SparseTopK(Variant):
     """Top-K token choice (Shazeer et al., arXiv 1701.06538; V-MoE: Riquelme et al., arXiv 2106.05974).
 
     logits_BTE = x_BTD W_DE (+ N(0, 1) noise_std / E in training); p_BTE = softmax over E; weight_BTK = the K
@@ -55,71 +50,80 @@ class SparseTopK:
     training where they have a weight. A dropped choice gives 0, and the others keep their weights. Size is
     the hidden width of one expert. :data:`PRESETS` are those of Switch, GShard and V-MoE.
 
-    Traits hold for all that ``space`` offers; a capacity would make a token depend on those it competes with.
+    Claims hold for all that ``space`` offers; a capacity would make a token depend on those it competes with.
     Mass: the weights of kept choices, T at most. With E = 1 the only weight is 1: the plain MLP.
     """
 
     name = "sparse_topk"
     revision = "70c35e11df391ede3e55"
-    traits = Traits(
-        causal=True,
-        experts="separable",
-        mass="at_most",
-        single_expert="dense",
-        token_equivariant=True,
-        rules=RULES,
-    )
-    default_balance = 0.01
-    """The weight of the balance loss where none is given."""
-    more_settings: tuple[str, ...] = ()
-    """What a variant that is made of this one takes beside."""
+    causal = True
+    separable = True
+    mass = "at_most"
+    single_expert: Literal["dense", ""] = "dense"
+    token_equivariant = True
+    tune = {
+        "experts": (8, 16, 32, 64),
+        "top_k": (2,),
+        "renormalise": (True,),
+        "loss/balance": LogUniform(1e-3, 1e-1, default=1e-2),
+        "loss/importance": (0.0,),
+        "loss/load": (0.0,),
+        "loss/z": (0.0,),
+    }
 
-    def space(self, shape: LayerShape, budget: Budget) -> Space:
-        """Tunes the number of experts and the weight of the balance loss; the rest is for suites to open."""
-        return Space(
-            {
-                "experts": fitting(self, budget, "experts", (8, 16, 32, 64)),
-                "top_k": Choice((2,)),
-                "capacity": Choice((None,)),
-                "renormalise": Choice((True,)),
-                "batch_priority": Choice((False,)),
-                "noise_std": Choice((0.0,)),
-                "loss/balance": Uniform(1e-3, 1e-1, 1e-2, log=True),
-                "loss/importance": Choice((0.0,)),
-                "loss/load": Choice((0.0,)),
-                "loss/z": Choice((0.0,)),
-            }
-        )
-
-    def build(self, shape: LayerShape, size: int, settings: Settings) -> SparseLayer:
+    def build(
+        self,
+        shape: LayerShape,
+        size: int,
+        *,
+        experts: int = 8,
+        top_k: int | None = None,
+        capacity: float | None = None,
+        renormalise: bool | None = None,
+        batch_priority: bool = False,
+        noise_std: float = 0.0,
+        losses: tuple[str, ...] = ("balance",),
+    ) -> SparseLayer:
         """One layer of E experts of hidden width ``size``."""
-        given = Given(self.name, (*SETTINGS, *self.more_settings, *(f"loss/{name}" for name in LOSSES)), settings)
-        experts = given.whole("experts", 8)
-        gate, places = self._gate(given, experts), self._places(given)
-        return SparseLayer(self._router(shape, experts, given), gate, self._bank(shape, experts, size, given), places)
+        gate = softmax_gate(self, experts, top_k, renormalise, noise_std, losses)
+        places = places_of(self, capacity, batch_priority)
+        return SparseLayer(self._router(shape, experts), gate, self._bank(shape, experts, size), places)
 
-    def _router(self, shape: LayerShape, experts: int, given: Given) -> nn.Module:
+    def _router(self, shape: LayerShape, experts: int) -> nn.Module:
         """x_BTD -> logits_BTE."""
         return LinearRouter(shape.dim, experts)
 
-    def _bank(self, shape: LayerShape, experts: int, size: int, given: Given) -> Experts | Bank:
+    def _bank(self, shape: LayerShape, experts: int, size: int) -> Bank:
         """The experts."""
-        return Experts(experts, shape.dim, size, shape.out_dim, shape)
+        return Experts(experts, shape, size)
 
-    def _gate(self, given: Given, experts: int) -> SoftmaxGate:
-        top_k = given.whole("top_k", min(2, experts), experts, " (the number of experts)")
-        renormalise = given.switch("renormalise", top_k > 1)
-        if renormalise and top_k == 1:
-            raise given.wrong("renormalise", "false where top_k is 1, or the router gets no gradient")
-        noise_std = given.number("noise_std", 0.0)
-        defaults = {"balance": self.default_balance}
-        losses = tuple(name for name in LOSSES if given.number(f"loss/{name}", defaults.get(name, 0.0)))
-        if "load" in losses and not noise_std:
-            raise given.wrong("loss/load", "0 where noise_std is 0, because it is undefined without noise")
-        return SoftmaxGate(top_k, renormalise=renormalise, noise_std=noise_std, losses=losses)
 
-    def _places(self, given: Given) -> Places:
-        factor = None if given.settings.get("capacity") is None else given.number("capacity", 0.0)
-        if factor == 0:
-            raise given.wrong("capacity", "a factor above 0, or None for no limit")
-        return Places(factor, given.switch("batch_priority", False))
+def softmax_gate(
+    variant: Variant,
+    experts: int,
+    top_k: int | None,
+    renormalise: bool | None,
+    noise_std: float,
+    losses: tuple[str, ...],
+) -> SoftmaxGate:
+    """The gate of these settings of :class:`SparseTopK`; ValueError where one is wrong."""
+    whole(variant, "experts", experts)
+    top_k = whole(variant, "top_k", min(2, experts) if top_k is None else top_k, experts, " (the number of experts)")
+    renormalise = switch(variant, "renormalise", top_k > 1 if renormalise is None else renormalise)
+    if renormalise and top_k == 1:
+        raise wrong(variant, "renormalise", True, "false where top_k is 1, or the router gets no gradient")
+    noise_std = number(variant, "noise_std", noise_std)
+    if "load" in losses and not noise_std:
+        raise ValueError(
+            f"{variant.name}: loss/load must be 0 where noise_std is 0, because it is undefined without noise"
+        )
+    wanted = tuple(name for name in LOSSES if name in losses)
+    return SoftmaxGate(top_k, renormalise=renormalise, noise_std=noise_std, losses=wanted)
+
+
+def places_of(variant: Variant, capacity: float | None, batch_priority: bool) -> Places:
+    """The room of these settings of :class:`SparseTopK`; ValueError where one is wrong."""
+    factor = None if capacity is None else number(variant, "capacity", capacity)
+    if factor == 0:
+        raise wrong(variant, "capacity", capacity, "a factor above 0, or None for no limit")
+    return Places(factor, switch(variant, "batch_priority", batch_priority))

@@ -3,6 +3,7 @@
 from moebench.budgets.budget import AXES, TOLERANCE, Axis, Budget
 from moebench.budgets.count import Counts, count_layer, count_layers
 from moebench.budgets.flops import count_flops, dense_flops
+from moebench.budgets.options import Fits, narrowed, reachable
 from moebench.budgets.rules import check_rules
 from moebench.budgets.settle import settle
 from moebench.budgets.solve import Solution, solve
@@ -13,12 +14,15 @@ __all__ = [
     "Axis",
     "Budget",
     "Counts",
+    "Fits",
     "Solution",
     "check_rules",
     "count_flops",
     "count_layer",
     "count_layers",
     "dense_flops",
+    "narrowed",
+    "reachable",
     "settle",
     "solve",
 ]

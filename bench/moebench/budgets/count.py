@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 
 from moebench.contract import Layer, LayerShape, Settings, Variant
-from moebench.errors import BudgetError
 
 
 @dataclass(frozen=True)
@@ -38,10 +37,31 @@ def count_layer(layer: Layer) -> Counts:
     parameters = list(layer.parameters())
     return Counts(
         total=sum(p.numel() for p in parameters),
-        active=int(layer.active_parameters()),
+        active=active_parameters(layer),
         trainable=sum(p.numel() for p in parameters if p.requires_grad),
         float_buffers=sum(b.numel() for b in layer.buffers() if b.is_floating_point() or b.is_complex()),
     )
+
+
+def active_parameters(layer: Layer) -> int:
+    """Parameters that act on one token: all, less the share of the experts that it did not choose; of experts that
+    differ in size, under an even load.
+    """
+    total = sum(p.numel() for p in layer.parameters())
+    if not layer.num_experts:
+        return total
+    of_experts = layer.expert_parameters()
+    expert_total = sum(p.numel() for name, p in layer.named_parameters() if name in of_experts)
+    idle = layer.num_experts - min(experts_per_token(layer), layer.num_experts)
+    return total - int(expert_total * idle / layer.num_experts)
+
+
+def experts_per_token(layer: Layer) -> float:
+    """How many experts act on a token: K, or all, or the mean that a layer gives in which numbers differ."""
+    mean: Callable[[], float] | None = getattr(layer, "mean_experts_per_token", None)
+    if mean is not None:
+        return mean()
+    return layer.num_experts if layer.top_k is None else layer.top_k
 
 
 def count_layers(layers: Sequence[Layer]) -> Counts:
@@ -52,7 +72,4 @@ def count_layers(layers: Sequence[Layer]) -> Counts:
 def build_on_meta(variant: Variant, shape: LayerShape, size: int, settings: Settings) -> Layer:
     """Build without memory; torch's generator is left as it was."""
     with torch.random.fork_rng(devices=[]), torch.device("meta"):
-        layer = variant.build(shape, size, settings)
-    if not isinstance(layer, Layer):
-        raise BudgetError(f"{variant.name}: build() gave {layer!r:.40}, not a moebench.contract.Layer.")
-    return layer
+        return variant.layer(shape, size, settings)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from moebench.contract import Layer, LayerShape
+from moebench.contract import Context, Layer, LayerShape, Routing
 from moebench.plugins.backends import choose_backend
 
 
@@ -23,7 +23,13 @@ def count_flops(layer: Layer, shape: LayerShape) -> int:
     generator = torch.Generator().manual_seed(0)
     x_BTD = torch.randn(1, shape.tokens or 1, shape.dim, generator=generator).to(weight)
     with torch.random.fork_rng(devices=[]), _in_eval(layer), torch.no_grad():
-        return flops_of(layer, lambda: layer.compute(x_BTD, layer.nominal_routing(x_BTD)))
+        return flops_of(layer, lambda: layer.compute(x_BTD, nominal_routing(layer, x_BTD)))
+
+
+def nominal_routing(layer: Layer, x_BTD: Tensor) -> Routing:
+    """The routing whose cost is quoted as the layer's FLOPs: a balanced load, where a layer says what that is."""
+    own: Callable[[Tensor], Routing] | None = getattr(layer, "nominal_routing", None)
+    return layer.route(x_BTD, Context()) if own is None else own(x_BTD)
 
 
 def dense_flops(shapes: Sequence[LayerShape], parameters: int) -> int:

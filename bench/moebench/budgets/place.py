@@ -5,9 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from moebench.budgets.causal import find_leak, perturb
 from moebench.contract import LayerShape, Settings, Variant
-from moebench.contract.causal import find_leak
-from moebench.contract.stir import stir
 from moebench.errors import HostError
 
 KINDS = {"tokens": "tokens", "map": "feature maps"}
@@ -17,12 +16,17 @@ TOKENS = 8
 """Of an input that a layer is tried on where the host does not fix them."""
 
 
+def takes(variant: Variant, shape: LayerShape) -> bool:
+    """Whether a layer of this variant can fill the slot."""
+    return shape.kind in variant.hosts or "tokens" in variant.hosts
+
+
 def check_claims(variant: Variant, shape: LayerShape) -> None:
-    """:class:`HostError` where the variant's own traits say that it has no place in the host."""
-    if not variant.traits.takes(shape):
-        takes = " or ".join(KINDS.get(kind, kind) for kind in variant.traits.hosts)
-        raise HostError(f"{variant.name} takes part in hosts of {takes}, and this one is of {KINDS[shape.kind]}.")
-    if shape.causal and not variant.traits.causal:
+    """:class:`HostError` where the variant's own claims say that it has no place in the host."""
+    if not takes(variant, shape):
+        kinds = " or ".join(KINDS.get(kind, kind) for kind in variant.hosts)
+        raise HostError(f"{variant.name} takes part in hosts of {kinds}, and this one is of {KINDS[shape.kind]}.")
+    if shape.causal and not variant.causal:
         raise HostError(
             f"{variant.name} has no place in a causal host, because it does not claim that its output for a token "
             "depends on no later one."
@@ -34,7 +38,7 @@ def try_claims(variant: Variant, shape: LayerShape, size: int, settings: Setting
     if not shape.causal:
         return
     with torch.random.fork_rng(devices=[]):
-        layer = stir(variant.build(shape, size, settings))
+        layer = perturb(variant.layer(shape, size, settings))
     x_BTD, other_BTD = (_inputs(shape, seed) for seed in (0, 1))
     tokens = x_BTD.shape[1]
     leak = find_leak(layer, x_BTD, 3 * other_BTD, {1, tokens // 2, tokens - 1} - {0})

@@ -82,7 +82,7 @@ class _Costs:
 def flops_at(variant: Variant, shape: LayerShape, size: int, settings: Settings) -> int:
     """FLOPs per input of one layer, built for it of real tensors; torch's generator is left as it was."""
     with torch.random.fork_rng(devices=[]):
-        return count_flops(variant.build(shape, size, settings), shape)
+        return count_flops(variant.layer(shape, size, settings), shape)
 
 
 def _steps_around(costs: _Costs, budget: Budget) -> list[tuple[int, tuple[int, ...]]]:

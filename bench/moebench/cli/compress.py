@@ -66,7 +66,7 @@ def command(
     """
     settings = _settings(given, methods)
 
-    from moebench.plugins.compressors import load_compressor
+    from moebench.compression import load_compressor
 
     for method in methods:
         load_compressor(method)
@@ -101,7 +101,7 @@ def _subject(record: str, results: Path, device: str | None, data: Path | None) 
 
     from moebench.cli.record_data import check_data
     from moebench.derived import Subject
-    from moebench.execution.trained import load_trained, traits_of
+    from moebench.execution.trained import load_trained
     from moebench.tasks import get_task
     from moebench.training.device import choose_device
 
@@ -109,7 +109,7 @@ def _subject(record: str, results: Path, device: str | None, data: Path | None) 
     check_data(found, cell, data)
     torch.set_num_threads(cell.threads)
     model, task = load_trained(store, found, where), get_task(cell.task)
-    return Subject(model, traits_of(store, found), task, data, where, cell.precision, found.scores, cell.seed), found
+    return Subject(model, task, data, where, cell.precision, found.scores, cell.seed), found
 
 
 def _settings(given: Iterable[str], methods: Iterable[str]) -> dict[str, dict[str, Any]]:

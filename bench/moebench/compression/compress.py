@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from moebench.compression.allocate import allocate
-from moebench.contract import Compressor, Layer, Met
+from moebench.compression.compressor import Compressor, Met
+from moebench.contract import Layer
 from moebench.errors import MoebenchError, PluginError, UsageError
 from moebench.hosts.host import Call, Host
 

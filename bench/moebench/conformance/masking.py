@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from moebench.conformance.outcome import NotApplicable
 from moebench.conformance.subject import Subject
-from moebench.contract import Layer
+from moebench.contract import Context, Layer
 
 
 def experts_to_mask(subject: Subject, layer: Layer, *, separable: bool = False) -> int:
     """The number of experts; not applicable where there is nothing to mask or its meaning is not claimed."""
-    traits = subject.variant.traits
-    if traits.experts == "none" or layer.num_experts < 2:
+    if layer.num_experts < 2:
         raise NotApplicable("it has no experts to mask.")
-    if separable and traits.experts != "separable":
-        raise NotApplicable(f"its experts are {traits.experts}, not separable.")
+    if separable and not subject.variant.separable:
+        raise NotApplicable("it does not claim that its experts are separable.")
     return layer.num_experts
+
+
+def experts_held(layer: Layer, name: str) -> range:
+    """The experts along the axis of one of its expert parameters: all, or those that the layer names."""
+    own: Callable[[str], range] | None = getattr(layer, "experts_held", None)
+    return range(layer.num_experts) if own is None else own(name)
 
 
 def keep(inputs: int, experts: int, kept: list[int] | None = None) -> Tensor:
@@ -32,4 +39,4 @@ def keep(inputs: int, experts: int, kept: list[int] | None = None) -> Tensor:
 @torch.no_grad()
 def masked(layer: Layer, x_BTD: Tensor, keep_BE: Tensor | None) -> Tensor:
     """The output with only the experts of ``keep_BE``, without a gradient."""
-    return layer.compute(x_BTD, layer.route(x_BTD), keep_BE)
+    return layer.compute(x_BTD, layer.route(x_BTD, Context()), keep_BE)

@@ -10,11 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from moebench.budgets import Budget, solve
+from moebench.budgets import Budget, reachable, solve
+from moebench.budgets.causal import perturb
+from moebench.budgets.place import takes
 from moebench.conformance.outcome import CheckFailed
 from moebench.conformance.sampling import sample_settings
 from moebench.contract import Layer, LayerShape, Settings, Space, Variant
-from moebench.contract.stir import stir
+from moebench.errors import BudgetError
 
 DIM, TOKENS, BATCH, DEPTH = 16, 7, 4, 2
 LADDER = (24_000, 48_000, 96_000)
@@ -32,7 +34,7 @@ MAP = dataclasses.replace(SLOT, tokens=12, grid=(3, 4))
 
 def slot_of(variant: Variant) -> LayerShape:
     """The slot that a variant is checked in."""
-    return SLOT if variant.traits.takes(SLOT) else MAP
+    return SLOT if takes(variant, SLOT) else MAP
 
 
 def ladder(shape: LayerShape) -> tuple[int, ...]:
@@ -94,16 +96,29 @@ class Subject:
         return Budget("total", self.amount(amount), tuple(dataclasses.replace(self.shape, index=i) for i in places))
 
     def space(self, amount: int | None = None) -> Space:
-        """What the variant offers to tune at this budget."""
+        """What of the variant's space can meet this budget."""
         key = ("space", self.shape, self.amount(amount))
         if key not in self.memory:
-            self.memory[key] = self.variant.space(self.shape, self.budget(amount))
+            self.memory[key] = reachable(lambda settings: self.fits(settings, amount), self.variant.space(self.shape))
         space: Space = self.memory[key]
         return space
 
     def defaults(self, amount: int | None = None) -> Settings:
         """The settings of trial 0."""
         return {name: dimension.default for name, dimension in self.space(amount).items()}
+
+    def fits(self, settings: Settings, amount: int | None = None) -> bool:
+        """Whether some size meets the budget."""
+        try:
+            self.sizes(settings, amount)
+        except BudgetError:
+            return False
+        return True
+
+    def sampled(self, count: int, *, seed: int = 0, amount: int | None = None) -> list[Settings]:
+        """Settings sampled from its space that meet the budget: ``count``, less those that do not."""
+        drawn = sample_settings(self.space(amount), count, seed)
+        return [settings for settings in drawn if self.fits(settings, amount)]
 
     def sizes(self, settings: Settings, amount: int | None = None) -> tuple[int, ...]:
         """The size of each layer that meets the budget; :class:`BudgetError` if none does."""
@@ -121,19 +136,19 @@ class Subject:
         settings = self.defaults() if settings is None else settings
         size = self.sizes(settings)[0]
         torch.manual_seed(seed)
-        return self.variant.build(dataclasses.replace(self.shape, **changes), size, settings)
+        return self.variant.layer(dataclasses.replace(self.shape, **changes), size, settings)
 
-    def trials(self, samples: int = 3, *, stirred: bool = True, **changes: Any) -> Iterator[Built]:
+    def trials(self, samples: int = 3, *, perturbed: bool = True, **changes: Any) -> Iterator[Built]:
         """Layers in eval mode: of the default settings, then of sampled ones, each different from the others.
 
-        ``stirred`` adds noise to the weights, so that nothing hides behind zeros it starts from.
+        ``perturbed`` adds noise to the weights, so that nothing hides behind zeros it starts from.
         """
         tried: list[Settings] = []
-        for settings in (self.defaults(), *sample_settings(self.space(), samples, seed=1)):
+        for settings in (self.defaults(), *self.sampled(samples, seed=1)):
             if settings not in tried:
                 tried.append(settings)
                 layer = self.build(settings, **changes).eval()
-                yield Built(stir(layer) if stirred else layer, settings, self.words(settings))
+                yield Built(perturb(layer) if perturbed else layer, settings, self.words(settings))
 
     def words(self, settings: Settings, amount: int | None = None) -> str:
         """`` with experts=16``: the settings that are not defaults; empty if none."""

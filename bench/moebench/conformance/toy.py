@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from moebench.contract import Layer, Routing, Settings
+from moebench.contract import Context, Layer, Routing, Settings
 
 CLASSES = 4
 
@@ -61,7 +61,7 @@ def steps_of(
     layer.train()
     seen = []
     for _ in range(steps):
-        routing = layer.route(x_BTD)
+        routing = layer.route(x_BTD, Context())
         loss = toy.loss(layer.compute(x_BTD, routing))
         seen.append(float(loss.detach()))
         optimizer.zero_grad()

@@ -15,12 +15,13 @@ ACTIVATIONS: Mapping[str, Callable[[Tensor], Tensor]] = {"gelu": F.gelu, "relu":
 
 @dataclass(frozen=True, kw_only=True)
 class LayerShape:
-    """The slot a layer has to fill: ``(B, T, dim) -> (B, T, out_dim)``.
+    """The slot a layer has to fill: ``(B, T, dim) -> (B, T, out_dim)``, or ``(B, V, T, out_dim)`` with views.
 
     ``activation`` and ``bias`` belong to the host, so that no variant wins by choosing them.
     ``tokens`` is T where the host fixes it, else None. ``grid`` is (height, width) where the tokens are the places of
     a feature map, row by row, else None; a layer that looks at neighbours needs it, any other takes places as tokens.
-    ``index`` counts the replaced layers from 0 to ``depth``-1.
+    ``views`` names the outputs where a task has several targets; a layer that knows nothing of them gives one output,
+    which all targets share. ``index`` counts the replaced layers from 0 to ``depth``-1.
     """
 
     dim: int
@@ -30,6 +31,7 @@ class LayerShape:
     bias: bool = True
     grid: tuple[int, int] | None = None
     causal: bool = False
+    views: tuple[str, ...] = ()
     index: int = 0
     depth: int = 1
 
@@ -48,6 +50,6 @@ class LayerShape:
         return ACTIVATIONS[self.activation](x)
 
     def to_json(self) -> dict[str, Any]:
-        """As a record has it; the grid only where there is one."""
+        """As a record has it; grid and views only where there are any."""
         values = dataclasses.asdict(self) | {"kind": self.kind}
-        return {name: value for name, value in values.items() if name != "grid" or value is not None}
+        return {name: value for name, value in values.items() if name not in ("grid", "views") or value}

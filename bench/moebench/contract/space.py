@@ -49,6 +49,11 @@ class Uniform:
         return isinstance(value, int | float) and not isinstance(value, bool) and self.low <= value <= self.high
 
 
+def LogUniform(low: float, high: float, *, default: float) -> Uniform:
+    """A number between low and high, uniform in its logarithm."""
+    return Uniform(low, high, default, log=True)
+
+
 Dimension = Choice | Uniform
 
 

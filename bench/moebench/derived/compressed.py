@@ -7,12 +7,12 @@ from typing import Any
 
 from moebench.budgets.count import count_layers
 from moebench.compression.compress import compress, meet
+from moebench.compression.compressor import load_compressor
 from moebench.compression.recover import recover
 from moebench.compression.sizes import stable_rank, weights_mib
 from moebench.derived.subject import Subject
 from moebench.errors import UsageError
 from moebench.hosts.host import Host
-from moebench.plugins.compressors import load_compressor
 from moebench.scores.final import Scores
 from moebench.subset.cost import costs, flops_per_input
 from moebench.subset.infer import ALL, experts_of

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from moebench.contract import Routing
 from moebench.derived.subject import Subject
-from moebench.hosts.host import AS_IS, Call, Host
+from moebench.hosts.host import AS_IS, Call, Host, rules_of
 from moebench.scores.final import Scores
 from moebench.scores.information import dead_share, load_entropy, shares
 from moebench.subset.infer import ALL, Subset, experts_of
@@ -37,7 +37,7 @@ def fixed_expert(subject: Subject) -> Scores:
     experts, classes = experts_of(model), task.info.targets[target]
     test = subject.data("test")
     class_N = test.targets[target]
-    rule = ALONE if all(ALONE in layer.rules for layer in model.layers()) else AS_IS
+    rule = ALONE if all(ALONE in rules_of(layer) for layer in model.layers()) else AS_IS
     alone = [Subset(fixed((e,)), rule).evaluate(model, task, test, precision=precision) for e in range(experts)]
     right_NE = torch.stack([each.values[headline] for each in alone], 1)
     reached = sorted((float(right_N.mean()) for right_N in right_NE.unbind(1)), reverse=True)
@@ -65,17 +65,14 @@ def choices(model: Host, data: Split, *, precision: str = "fp32") -> list[Tensor
         for part in data.batches(BATCH):
             call = Call()
             model.run(part.inputs, call)
-            pairs = zip(model.layers(), call.routings, strict=True)
-            seen.append([_counted(routing, layer.num_experts) for layer, routing in pairs])
+            seen.append([_counted(routing) for routing in call.routings])
     return [torch.cat(parts) for parts in zip(*seen, strict=True)]
 
 
-def _counted(routing: Routing, experts: int) -> Tensor:
-    if routing.chosen_BTK is None or routing.kept_BTK is None:
-        assert routing.mass_BE is not None  # it has experts
-        return routing.mass_BE.double()
-    chose_BTKE = F.one_hot(routing.chosen_BTK, experts) * routing.kept_BTK.unsqueeze(-1)
-    return chose_BTKE.sum((1, 2)).double()
+def _counted(routing: Routing) -> Tensor:
+    count_BE = routing.mass_BE if routing.load_BE is None else routing.load_BE
+    assert count_BE is not None  # it has experts
+    return count_BE.double()
 
 
 def _put_ranks(scores: Scores, name: str, values: list[float]) -> None:

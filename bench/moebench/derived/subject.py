@@ -8,7 +8,6 @@ from pathlib import Path
 
 import torch
 
-from moebench.contract import Traits
 from moebench.errors import UsageError
 from moebench.hosts.host import Host
 from moebench.tasks import Part, Split, Stream, Task
@@ -16,13 +15,12 @@ from moebench.tasks import Part, Split, Stream, Task
 
 @dataclass(frozen=True)
 class Subject:
-    """A model in evaluation mode on its device, with its variant's traits, its task and the precision it had.
+    """A model in evaluation mode on its device, its task and the precision it had.
 
     scores: those of the run that it comes from; empty for initial weights. seed: that run's.
     """
 
     model: Host
-    traits: Traits
     task: Task
     data_dir: Path | None
     device: torch.device

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from moebench.derived.subject import Subject
 from moebench.errors import UsageError
+from moebench.hosts.host import rules_of
 from moebench.scores.final import Scores
 from moebench.subset.infer import Subset, experts_of, fit_static, subset_of
 from moebench.subset.scores import PAPERS, RANDOM_DRAWS, SCORES
@@ -18,7 +19,7 @@ SHARES = (2, 4, 8)
 def subset(subject: Subject) -> Scores:
     """The task's headline on test data by name: ``all``, ``none``, ``<score> k=<k>`` for the paper's score and random
     subsets at every power of two, for the other scores at E/2, E/4 and E/8, and ``combine_sum <rule> k=<k>`` there for
-    the variant's rules.
+    the layers' rules.
 
     At those shares the random subsets are ten draws for each input, elsewhere one. What the run was scored with is
     taken from its record.
@@ -49,7 +50,7 @@ def subset(subject: Subject) -> Scores:
                     put(f"{score} k={k}", subset_of(model, k, score=score, fitted=fitted))
                 except UsageError as error:
                     scores.put(f"{score} k={k}", None, str(error))
-        for rule in subject.traits.rules:
+        for rule in rules_of(model.layers()[0]):
             put(f"{PAPERS} {rule} k={k}", subset_of(model, k, rule=rule))
     return scores
 

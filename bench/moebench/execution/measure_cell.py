@@ -9,7 +9,7 @@ import torch
 from moebench.derived import MEASURES, Subject
 from moebench.errors import ResultsError
 from moebench.execution.job import Job
-from moebench.execution.model import build, load_weights, variant_of
+from moebench.execution.model import build, load_weights
 from moebench.runs import Store
 from moebench.tasks import get_task
 
@@ -21,12 +21,9 @@ def measure(job: Job, device: torch.device, store: Store) -> dict[str, Any]:
     built = build(job, device)
     if of and not load_weights(built.model, store, of, device):
         raise ResultsError(f"the weights of run {of} were not kept; run it again with --weights.")
-    traits = variant_of(job).traits
     record = store.get(of) if of else None
     known = record.scores if record is not None else {}
-    subject = Subject(
-        built.model.eval(), traits, get_task(cell.task), job.data, device, cell.precision, known, cell.seed
-    )
+    subject = Subject(built.model.eval(), get_task(cell.task), job.data, device, cell.precision, known, cell.seed)
     scores = MEASURES[kind](subject, **takes)
     if scores.arrays:
         store.put_arrays(cell.identity, scores.arrays)

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import torch
 
-from moebench.contract import Traits
 from moebench.errors import MoebenchError, PluginError, ResultsError, UsageError
 from moebench.execution.job import Job
 from moebench.execution.model import build, load_weights
@@ -15,7 +14,6 @@ from moebench.hosts.host import Host
 from moebench.planning.history import board_request, known_suites
 from moebench.plugins.find import find_variant
 from moebench.plugins.identity import code_identity
-from moebench.plugins.load import load_variant
 from moebench.runs import Cell, Record, Store
 
 
@@ -52,11 +50,6 @@ def load_trained(store: Store, record: Record, device: torch.device) -> Host:
     except Exception as error:
         raise ResultsError(f"the weights '{path}' do not fit {name}: {str(error).splitlines()[0]}") from error
     return model.eval()
-
-
-def traits_of(store: Store, record: Record) -> Traits:
-    """What the record's variant claims; errors as those of :func:`load_trained`."""
-    return load_variant(find_variant(_spec_of(store, record, Cell.from_json(record.cell)))).traits
 
 
 def _spec_of(store: Store, record: Record, cell: Cell) -> str:

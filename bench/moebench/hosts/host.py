@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from moebench.contract import Layer, Routing
+from moebench.budgets.flops import nominal_routing
+from moebench.contract import Context, Layer, Restricts, Routing
+from moebench.errors import UnknownNameError
 
 AS_IS = "as_is"
 """The rule of combination that every layer has: the weights of the experts that act do not change."""
@@ -41,7 +43,7 @@ Select = Callable[[Visit], Tensor | None]
 class Call:
     """One forward pass: what was asked of the layers, and what they said, in order.
 
-    rule: how the experts that were selected are combined, one of the variant's ``traits.rules`` or "as_is".
+    rule: how the experts that were selected are combined, one of :func:`rules_of` or "as_is".
     nominal: route at nominal load, to count FLOPs. routings: those of the full layers, whatever acts.
     inputs: x_BTD of each layer, kept only when asked for. divided: how a layer works where the batch is divided among
     processes, see ``training.division``; nothing is selected then.
@@ -75,15 +77,27 @@ class Site(nn.Module):
             return y_BTO
         if call.divided is not None:
             return call.divided(self.layer, x_BTD, call.routings)
-        routing = self.layer.nominal_routing(x_BTD) if call.nominal else self.layer.route(x_BTD)
+        routing = nominal_routing(self.layer, x_BTD) if call.nominal else self.layer.route(x_BTD, Context())
         visit = Visit(len(call.routings), self.layer, x_BTD, routing)
         call.routings.append(routing)
         if call.keep_inputs:
             call.inputs.append(x_BTD)
         keep_BE = call.select(visit) if call.select else None
         if keep_BE is not None and call.rule != AS_IS:
-            routing = self.layer.restrict(x_BTD, routing, keep_BE, call.rule)
+            routing = restrict(self.layer, x_BTD, routing, keep_BE, call.rule)
         return self.layer.compute(x_BTD, routing, keep_BE)
+
+
+def rules_of(layer: Layer) -> tuple[str, ...]:
+    """The rules of combination that a layer has beside "as is"."""
+    return layer.rules if isinstance(layer, Restricts) else ()
+
+
+def restrict(layer: Layer, x_BTD: Tensor, routing: Routing, keep_BE: Tensor, rule: str) -> Routing:
+    """The routing of a subset under a rule; :class:`UnknownNameError` for one that the layer does not have."""
+    if not isinstance(layer, Restricts) or rule not in layer.rules:
+        raise UnknownNameError("combination rule", rule, rules_of(layer), where=type(layer).__name__)
+    return layer.restrict(x_BTD, routing, keep_BE, rule)
 
 
 @dataclass(frozen=True)

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Sequence
 from typing import Any
 
-from moebench.budgets import Budget, settle
+from moebench.budgets import Budget, Fits, narrowed, reachable, settle
 from moebench.contract import Choice, Dimension, Settings, Space, Variant
 from moebench.errors import BudgetError, HostError, UnknownNameError
 from moebench.suites import Suite
-
-Fits = Callable[[Settings], bool]
 
 
 def fitting(variant: Variant, budget: Budget) -> Fits:
@@ -45,32 +42,14 @@ def tuned_space(suite: Suite, variant: Variant, budget: Budget, fits: Fits | Non
     :class:`BudgetError` or :class:`HostError` if the defaults have no neighbour that meets them,
     :class:`UnknownNameError` for a setting that the variant does not have.
     """
-    own = Space(variant.space(budget.shapes[0], budget))
+    own = Space(variant.space(budget.shapes[0]))
     for name, options in suite.space.get(variant.name, {}).items():
         if name not in own:
             raise UnknownNameError("setting", name, own, f"space.{variant.name} of suite '{suite.name}'")
-        own[name] = _narrowed(own[name], options)
-    narrowed = _reachable(fits or fitting(variant, budget), own)
-    settle(variant, budget, narrowed.defaults())
-    return narrowed
-
-
-def _narrowed(dimension: Dimension, options: Sequence[Any]) -> Choice:
-    """The suite's options; the variant's default stays the default where it is among them."""
-    choice = Choice(tuple(options))
-    return Choice(choice.options, dimension.default) if choice.holds(dimension.default) else choice
-
-
-def _reachable(fits: Fits, space: Space) -> Space:
-    """Leave out options that, beside the defaults, cannot meet the budget."""
-    narrowed = Space(space)
-    for name, dimension in space.items():
-        if isinstance(dimension, Choice) and len(dimension.options) > 1:
-            kept = Choice(
-                tuple(o for o in dimension.options if fits({**narrowed.defaults(), name: o})) or dimension.options
-            )
-            narrowed[name] = _narrowed(dimension, kept.options)
-    return narrowed
+        own[name] = narrowed(own[name], options)
+    space = reachable(fits or fitting(variant, budget), own)
+    settle(variant, budget, space.defaults())
+    return space
 
 
 def unfit(space: Space, fits: Fits) -> list[dict[str, Any]]:

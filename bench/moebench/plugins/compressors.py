@@ -1,28 +1,12 @@
-"""Methods that make trained layers smaller, by name."""
+"""What identifies methods that make trained layers smaller."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from moebench.errors import PluginError
 from moebench.plugins.find import COMPRESSORS
 from moebench.plugins.identity import code_identity
-from moebench.plugins.imports import load_object
-
-if TYPE_CHECKING:
-    from moebench.contract import Compressor
-
-
-def load_compressor(name: str) -> Compressor:
-    """The method of that name; :class:`UnknownNameError` or :class:`PluginError` if it cannot be had."""
-    from moebench.contract import Compressor
-
-    found = COMPRESSORS.find(name)
-    compressor = load_object(found, "compressor")
-    if not isinstance(compressor, Compressor) or (not found.in_file and compressor.name != name):
-        raise PluginError(f"compressor {name}: it needs a method compress() and the name '{name}'.")
-    return compressor
 
 
 def compressor_identity(name: str) -> str:

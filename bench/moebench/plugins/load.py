@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import inspect
 import re
-from collections.abc import Sequence
 from typing import Any
 
-from moebench.contract import Traits, Variant
+from moebench.contract import Uniform, Variant
+from moebench.contract.variant import LOSS, build_settings
 from moebench.errors import PluginError
 from moebench.plugins.find import Found
 from moebench.plugins.imports import load_object
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
-METHODS = (("space", ("shape", "budget")), ("build", ("shape", "size", "settings")))
 
 
 def load_variant(found: Found) -> Variant:
@@ -27,26 +25,22 @@ def load_variant(found: Found) -> Variant:
 
 def verify(spec: str, variant: Any) -> None:
     """The rules of registration, the likeliest mistake first."""
-    for method, words in METHODS:
-        _verify_method(spec, variant, method, words)
-    name = getattr(variant, "name", None)
-    if not isinstance(name, str) or not NAME.fullmatch(name):
-        raise PluginError(f"{spec}: its name {name!r} must be lower-case letters, digits and underscores, at most 40.")
-    if not isinstance(getattr(variant, "traits", None), Traits):
-        raise PluginError(f"{spec}: its traits must be a moebench.contract.Traits.")
+    if not isinstance(variant, Variant):
+        raise PluginError(f"{spec}: it must be a moebench.contract.Variant, not {_what(variant)}.")
+    if not NAME.fullmatch(name := str(variant.name)):
+        raise PluginError(f"{spec}: its name '{name}' must be lower-case letters, digits and underscores, at most 40.")
+    if type(variant).build is Variant.build:
+        raise PluginError(f"{spec}: it has no method build(shape, size, *, ...).")
+    try:
+        settings = build_settings(type(variant))
+    except TypeError as error:
+        raise PluginError(f"{spec}: {error}.") from None
+    for name, options in variant.tune.items():
+        if name not in settings and not name.startswith(LOSS):
+            raise PluginError(f"{spec}: it tunes '{name}', which is no keyword-only argument of its build().")
+        if not isinstance(options, Uniform) and not (isinstance(options, tuple) and options):
+            raise PluginError(f"{spec}: it tunes '{name}' with {options!r}, not a tuple of options or a Uniform.")
 
 
-def _verify_method(spec: str, variant: Any, method: str, words: Sequence[str]) -> None:
-    """It is there, and can be called as the harness calls it."""
-    function = getattr(variant, method, None)
-    if not callable(function):
-        raise PluginError(f"{spec}: it has no method {method}({', '.join(words)}).")
-    try:
-        signature = inspect.signature(function)
-    except ValueError:  # not written in Python
-        return
-    try:
-        signature.bind(*words)
-    except TypeError:
-        takes = ", ".join(signature.parameters)
-        raise PluginError(f"{spec}: {method}() takes ({takes}), not ({', '.join(words)}).") from None
+def _what(thing: Any) -> str:
+    return f"the class {thing.__name__}" if isinstance(thing, type) else f"a {type(thing).__name__}"

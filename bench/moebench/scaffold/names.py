@@ -12,10 +12,7 @@ from moebench.plugins.find import find_variants
 NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 """The rule that a variant's name is held to when it is loaded, known here without importing torch."""
 
-USED_IN_TEMPLATE = frozenset(
-    {"Budget", "Experts", "Layer", "LayerShape", "LinearRouter", "Mapping", "Routing", "Settings", "Space"}
-    | {"Tensor", "Traits", "Uniform"}
-)
+USED_IN_TEMPLATE = frozenset({"Experts", "Layer", "LinearRouter", "LogUniform", "Routing", "Variant"})
 
 
 def refuse_name(name: str) -> None:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from moebench.contract import Layer
+from moebench.contract import Context, Layer
 from moebench.hosts.host import Call, Host
 from moebench.subset.select import all_but
 from moebench.tasks import Split, Task
@@ -39,7 +39,7 @@ def _sum_of_cosines(layer: Layer, x_BTD: Tensor) -> tuple[float, float]:
 
     For n unit vectors u the sum over pairs of u_i . u_j is (|sum of u|^2 - n) / 2.
     """
-    routing = layer.route(x_BTD)
+    routing = layer.route(x_BTD, Context())
     sum_BTO, acting_BT = torch.zeros((), dtype=torch.double), torch.zeros((), dtype=torch.double)
     for expert in range(layer.num_experts):
         keep_BE = torch.zeros(len(x_BTD), layer.num_experts, dtype=torch.bool, device=x_BTD.device)

@@ -22,9 +22,9 @@ def routing_summary(model: Host, data: Split, *, batch: int = 256) -> dict[str, 
             call = Call()
             model.run(part.inputs, call)
             for routing in call.routings:
-                if routing.kept_BTK is not None:
-                    drops.append((~routing.kept_BTK).double().mean((1, 2)))
-                    covered.append(routing.kept_BTK.any(2).double().mean(1))
+                if routing.drop_rate_B is not None and routing.coverage_B is not None:
+                    drops.append(routing.drop_rate_B)
+                    covered.append(routing.coverage_B)
     if not drops:
         return {}
     return {"drop_rate": float(torch.cat(drops).mean()), "token_coverage": float(torch.cat(covered).mean())}

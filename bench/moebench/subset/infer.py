@@ -10,7 +10,7 @@ from torch import Tensor
 
 from moebench.contract import Layer
 from moebench.errors import UnknownNameError, UsageError
-from moebench.hosts.host import AS_IS, Call, Host, Select
+from moebench.hosts.host import AS_IS, Call, Host, Select, rules_of
 from moebench.subset.scores import PAPERS, mean_mass, score_named
 from moebench.subset.select import largest
 from moebench.tasks import Split, Task
@@ -100,7 +100,7 @@ def subset_of(
 
 
 def _check_rule(rule: str, layer: Layer) -> None:
-    has = (AS_IS, *layer.rules)
+    has = (AS_IS, *rules_of(layer))
     if rule not in has and rule not in RULES:
         raise UnknownNameError("rule", rule, {*RULES, *has})
     if rule not in has:

@@ -9,6 +9,7 @@ from types import MappingProxyType
 import torch
 from torch import Tensor
 
+from moebench.contract import Layer, Routing
 from moebench.errors import UnknownNameError, UsageError
 from moebench.hosts.host import Visit
 from moebench.training.evaluate import Evaluation
@@ -41,18 +42,18 @@ def combine_sum(visit: Visit, basis: Basis) -> Tensor | None:
 
 def combine_max(visit: Visit, basis: Basis) -> Tensor | None:
     """Largest combine weight that reaches a token."""
-    combine_BTE = visit.layer.combine_weights(visit.routing)
+    combine_BTE = visit.routing.combine_BTE
     return None if combine_BTE is None else combine_BTE.amax(1)
 
 
 def combine_norm(visit: Visit, basis: Basis) -> Tensor | None:
     """Sum over tokens of the norm of what the expert adds. A diagnostic: it needs the outputs of all experts."""
-    return visit.layer.contribution_norms(visit.x_BTD, visit.routing)
+    return contribution_norms(visit.layer, visit.x_BTD, visit.routing)
 
 
 def dispatch(visit: Visit, basis: Basis) -> Tensor | None:
     """Largest weight with which a token reaches the expert."""
-    dispatch_BTE = visit.layer.dispatch_weights(visit.routing)
+    dispatch_BTE = dispatch_weights(visit.layer, visit.routing)
     return None if dispatch_BTE is None else dispatch_BTE.amax(1)
 
 
@@ -76,6 +77,36 @@ def worst(visit: Visit, basis: Basis) -> Tensor | None:
     """The mass with its sign turned: the experts that Algorithm 1 would take last."""
     mass_BE = visit.routing.mass_BE
     return None if mass_BE is None else -mass_BE
+
+
+@torch.no_grad()
+def contribution_norms(layer: Layer, x_BTD: Tensor, routing: Routing) -> Tensor | None:
+    """norm_BE: the l2 norm of what expert e adds to a token's output, summed over tokens; None without experts.
+
+    As the layer says, if it knows a shorter way than :func:`masked_norms`.
+    """
+    own: Callable[[Tensor, Routing], Tensor] | None = getattr(layer, "contribution_norms", None)
+    if own is not None:
+        return own(x_BTD, routing)
+    return masked_norms(layer, x_BTD, routing) if layer.num_experts else None
+
+
+@torch.no_grad()
+def masked_norms(layer: Layer, x_BTD: Tensor, routing: Routing) -> Tensor:
+    """norm_BE by one masked pass an expert, less what shared parts give without any."""
+    nobody_BE = torch.zeros(len(x_BTD), layer.num_experts, dtype=torch.bool, device=x_BTD.device)
+    base_BTO = layer.compute(x_BTD, routing, nobody_BE)
+    norms = []
+    for expert in range(layer.num_experts):
+        alone_BE = nobody_BE.index_fill(1, torch.tensor(expert, device=x_BTD.device), True)
+        norms.append((layer.compute(x_BTD, routing, alone_BE) - base_BTO).norm(dim=2).sum(1))
+    return torch.stack(norms, 1)
+
+
+def dispatch_weights(layer: Layer, routing: Routing) -> Tensor | None:
+    """dispatch_BTE: the share of token t in what expert e works on; None where experts work on single tokens."""
+    own: Callable[[Routing], Tensor] | None = getattr(layer, "dispatch_weights", None)
+    return None if own is None else own(routing)
 
 
 SCORES: Mapping[str, Callable[[Visit, Basis], Tensor | None]] = MappingProxyType(

@@ -15,7 +15,8 @@ The price is that the router's work, and the memory of x_BTD and of its routing,
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ from torch import Tensor
 from torch import distributed as dist
 from torch.utils._pytree import tree_leaves
 
-from moebench.contract import Layer, Routing
+from moebench.contract import Context, Layer, Routing
 from moebench.errors import UsageError
 from moebench.training.seeds import derive_seed
 
@@ -52,7 +53,7 @@ class Division:
     def __call__(self, layer: Layer, x_bTD: Tensor, routings: list[Routing]) -> Tensor:
         """y_bTO of the share; adds the whole batch's routing."""
         x_BTD: Tensor = _Gathered.apply(x_bTD, self._world)
-        routing = layer.route(x_BTD)
+        routing = layer.route(x_BTD, Context())
         routings.append(routing)
         if layer in self._checked:
             y_bTO = self._computed(layer, x_bTD, x_BTD, routing)
@@ -66,7 +67,7 @@ class Division:
         return _Tied.apply(y_bTO, x_BTD) if _learns(routing) else y_bTO
 
     def _computed(self, layer: Layer, x_bTD: Tensor, x_BTD: Tensor, routing: Routing) -> Tensor:
-        part = layer.part_of(x_BTD, routing, self._world.inputs(len(x_BTD)))
+        part = part_of(layer, x_BTD, routing, self._world.inputs(len(x_BTD)))
         self._visits += 1
         with _drawing(derive_seed(self._seed, "compute", self._step, self._visits, self._world.rank), x_bTD.device):
             return layer.compute(x_bTD, part)
@@ -79,14 +80,46 @@ class Division:
         try:
             want_bTO = layer.compute(x_BTD, routing)[inputs].float()
             try:
-                got_bTO = layer.compute(x_bTD, layer.part_of(x_BTD, routing, inputs)).float()
+                got_bTO = layer.compute(x_bTD, part_of(layer, x_BTD, routing, inputs)).float()
                 apart = bool((got_bTO - want_bTO).norm() > APART * want_bTO.norm())  # not so where both are NaN
             except Exception:
                 apart = True
         finally:
             layer.train()
         if self._world.any(apart):
-            raise _refused(layer, "its routing does not come apart by inputs (see Layer.part_of)")
+            raise _refused(layer, "its routing does not come apart by inputs (see part_of in moebench.contract.Layer)")
+
+
+def part_of(layer: Layer, x_BTD: Tensor, routing: Routing, inputs: slice) -> Routing:
+    """The routing of some inputs, as it was decided among all of x_BTD: for ``compute(x_BTD[inputs], part)``.
+
+    By the layer's own ``part_of``, else by taking the rows of every tensor of the routing and of its state that has one
+    for each input. The losses stay those of all.
+    """
+    own: Callable[[Tensor, Routing, slice], Routing] | None = getattr(layer, "part_of", None)
+    if own is not None:
+        return own(x_BTD, routing, inputs)
+    part: Routing = _rows(dataclasses.replace(routing, losses={}), inputs, len(x_BTD))
+    return dataclasses.replace(part, losses=routing.losses)
+
+
+def _rows(value: Any, inputs: slice, batch: int) -> Any:
+    """``value`` with the rows of ``inputs`` of every tensor in it that has one for each of a ``batch`` of inputs.
+
+    Looks into mappings, lists, tuples and dataclasses; all else stays as it is.
+    """
+    if isinstance(value, Tensor):
+        return value[inputs] if value.ndim and len(value) == batch else value
+    if isinstance(value, Mapping):
+        return {key: _rows(each, inputs, batch) for key, each in value.items()}
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*(_rows(each, inputs, batch) for each in value))
+    if isinstance(value, list | tuple):
+        return type(value)(_rows(each, inputs, batch) for each in value)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        names = [each.name for each in dataclasses.fields(value) if each.init]
+        return dataclasses.replace(value, **{name: _rows(getattr(value, name), inputs, batch) for name in names})
+    return value
 
 
 def _refused(layer: Layer, why: str) -> UsageError:
@@ -97,7 +130,8 @@ def _refused(layer: Layer, why: str) -> UsageError:
 
 def _learns(routing: Routing) -> bool:
     """Whether a gradient may come back through the routing, as far as can be seen; the same on all ranks."""
-    leaves = tree_leaves([routing.losses, routing.weight_BTK, routing.state])
+    weights = [routing.weight_BTK, routing.weight_BEc, routing.combine_BTS]
+    leaves = tree_leaves([routing.losses, weights, routing.state])
     plain = Tensor | bool | int | float | str | None
     return any(leaf.requires_grad if isinstance(leaf, Tensor) else not isinstance(leaf, plain) for leaf in leaves)
 

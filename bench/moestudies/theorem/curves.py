@@ -93,7 +93,7 @@ def _untrained(variant: Variant, shape: LayerShape, experts: int, slots: int, ro
     settings = {"experts": experts, "slots": slots, "normalise": router == "l2"}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return variant.build(shape, max(1, 10 * shape.dim // experts), settings)
+        return variant.layer(shape, max(1, 10 * shape.dim // experts), settings)
 
 
 def _sum_of_outputs(model: nn.Module, x_BTD: Tensor) -> Tensor:

@@ -17,9 +17,9 @@ Measured there: E = 4 8 ms either way; 8 5.2 against 4.7; 16 4.7 against 2.9; 64
 
 def run(experts: Experts, rows_ND: Tensor, counts_E: Tensor, most: int | None = None) -> Tensor:
     """rows_NO by whichever backend suits."""
-    if pays(rows_ND, experts.stacks, len(rows_ND) / experts.num_experts):
+    if pays(rows_ND, experts.stacks, len(rows_ND) / experts.count):
         return onednn.run(experts, rows_ND, counts_E, most)
-    few = rows_ND.device.type == "cpu" and experts.num_experts < FEWEST_EXPERTS
+    few = rows_ND.device.type == "cpu" and experts.count < FEWEST_EXPERTS
     if few or grouped.available() is not None:
         return loop.run(experts, rows_ND, counts_E)
     return grouped.run(experts, rows_ND, counts_E)

@@ -26,8 +26,8 @@ def run(experts: Experts, rows_ND: Tensor, counts_E: Tensor, most: int | None = 
     expert_N = torch.searchsorted(ends_E, row_N, right=True)
     start_N = torch.cat([ends_E - counts_E, ends_E[-1:]]).index_select(0, expert_N)
     place_N = expert_N * places + row_N - start_N
-    place_N = place_N.clamp(max=experts.num_experts * places)
-    stack = rows_ND.new_zeros(experts.num_experts * places + 1, rows_ND.shape[1]).index_copy(0, place_N, rows_ND)
-    out_ECO = experts.forward_slots(stack[:-1].view(experts.num_experts, places, -1))
+    place_N = place_N.clamp(max=experts.count * places)
+    stack = rows_ND.new_zeros(experts.count * places + 1, rows_ND.shape[1]).index_copy(0, place_N, rows_ND)
+    out_ECO = experts.forward_slots(stack[:-1].view(experts.count, places, -1))
     out = out_ECO.flatten(0, 1)
     return torch.cat([out, out.new_zeros(1, out.shape[1])]).index_select(0, place_N)

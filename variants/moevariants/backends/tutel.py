@@ -27,7 +27,7 @@ def run(experts: Experts, rows_ND: Tensor, counts_E: Tensor, most: int | None = 
         return loop.run(experts, rows_ND, counts_E, most)
     places = int(counts_E.max()) if most is None else min(most, len(rows_ND))
     expert_N, place_N = _places(counts_E, len(rows_ND), places)
-    sizes = (experts.num_experts, places)
+    sizes = (experts.count, places)
     stack_ED = _dispatcher(expert_N, place_N, sizes, rows_ND, there=True).encode(_even(rows_ND))
     stack_END = stack_ED.view(*sizes, -1)[..., : rows_ND.shape[1]]
     out_ENO = experts.forward_slots(stack_END)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from moevariants.parts.activations import activation
-from moevariants.parts.experts import Experts
+from moevariants.parts.experts import Bank, Experts
 
 ROUNDS = 20
 """Of fitting the two terms in turns; the error cannot grow from one to the next."""
@@ -51,7 +51,7 @@ def _at(unit_GS: Tensor, of_GIJ: Tensor) -> Tensor:
     return unit_GS.unsqueeze(1).expand(-1, of_GIJ.shape[1], -1)
 
 
-class FactoredExperts(nn.Module):
+class FactoredExperts(Bank):
     """G experts ``act(x W_in + b_in) W_out + b_out`` with W_in = U V + S over few hidden units, and W_out likewise.
 
     The structure of S is whole hidden units: of W_in some columns, of W_out some rows, each expert its own.
@@ -65,7 +65,7 @@ class FactoredExperts(nn.Module):
     def __init__(self, experts: Experts, rank: int, units: int) -> None:
         super().__init__()
         w_in_GDH, b_in_GH, w_out_GHO, b_out_GO = experts.stacks
-        self.num_experts, self.activation = experts.num_experts, experts.shape.activation
+        self.count, self.activation = experts.count, experts.shape.activation
         into, out = low_rank_plus_columns(w_in_GDH, rank, units), low_rank_plus_columns(w_out_GHO.mT, rank, units)
         self.u_in_GDR, self.v_in_GRH = nn.Parameter(into.u_GIR), nn.Parameter(into.v_GRJ)
         self.s_in_GDS = nn.Parameter(into.s_GIS)
@@ -95,11 +95,3 @@ class FactoredExperts(nn.Module):
         rows_nO = (active_nH @ self.u_out_GHR[g]) @ self.v_out_GRO[g]
         rows_nO = rows_nO + active_nH[:, self.unit_out_GS[g]] @ self.s_out_GSO[g]
         return rows_nO if self.b_out_GO is None else rows_nO + self.b_out_GO[g]
-
-    def axes(self, prefix: str) -> dict[str, int]:
-        """Parameter name, as seen from a layer that holds this bank as ``prefix`` -> its expert axis, 0."""
-        return {f"{prefix}.{name}": 0 for name, _ in self.named_parameters()}
-
-    def held(self, name: str) -> range:
-        """The experts along the axis of a parameter: all."""
-        return range(self.num_experts)

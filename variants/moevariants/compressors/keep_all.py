@@ -6,8 +6,9 @@ import copy
 
 from torch import Generator
 
-from moebench.contract import Layer, Met, Settings
-from moevariants.parts.settings import Given
+from moebench.compression import Met
+from moebench.contract import Layer, Settings
+from moebench.contract.variant import refuse_unknown
 
 
 class KeepAll:
@@ -18,7 +19,7 @@ class KeepAll:
 
     def compress(self, met: Met, keep: int, settings: Settings, generator: Generator) -> Layer:
         """All experts."""
-        Given(self.name, (), settings)
+        refuse_unknown(self.name, settings, ())
         if keep != met.layer.num_experts:
             raise ValueError(f"it keeps all {met.layer.num_experts} experts of a layer, not {keep}")
         return copy.deepcopy(met.layer)

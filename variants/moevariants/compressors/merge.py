@@ -7,13 +7,15 @@ import math
 import torch
 from torch import Generator, Tensor
 
-from moebench.contract import Met, Settings
+from moebench.compression import Met
+from moebench.contract import Settings
+from moebench.contract.variant import refuse_unknown
 from moevariants.compressors.alignment import aligned
 from moevariants.compressors.factored import FactoredExperts
 from moevariants.compressors.grouping import dominant_of, numbered
 from moevariants.compressors.reduced import ReducedLayer, bank_of, reducible
 from moevariants.parts.experts import Experts
-from moevariants.parts.settings import Given
+from moevariants.parts.settings import number, switch, whole, wrong
 
 
 class Merge:
@@ -28,8 +30,8 @@ class Merge:
 
     def compress(self, met: Met, keep: int, settings: Settings, generator: Generator) -> ReducedLayer:
         """A layer of ``keep`` experts."""
-        given = Given(self.name, ("align",), settings)
-        bank, group_E = merged(met, keep, align=given.switch("align", True))
+        refuse_unknown(self.name, settings, ("align",))
+        bank, group_E = merged(met, keep, align=switch(self, "align", settings.get("align", True)))
         layer, _ = reducible(met.layer)
         return ReducedLayer(layer, bank, group_E)
 
@@ -47,16 +49,16 @@ class MergeCompress:
 
     def compress(self, met: Met, keep: int, settings: Settings, generator: Generator) -> ReducedLayer:
         """A layer of ``keep`` experts with fewer parameters each."""
-        given = Given(self.name, ("align", "rank", "sparse"), settings)
+        refuse_unknown(self.name, settings, ("align", "rank", "sparse"))
         layer, experts = reducible(met.layer)
         dim, hidden = experts.w_in_EDH.shape[1:]
         most = min(dim, hidden, experts.w_out_EHO.shape[2])
-        rank, share = given.whole("rank", max(1, most // 4), most, " (the smallest side of its weights)"), 0.1
-        if "sparse" in settings:
-            share = given.number("sparse", share)
-            if share > 1:
-                raise given.wrong("sparse", "a share from 0 to 1")
-        bank, group_E = merged(met, keep, align=given.switch("align", True))
+        chosen = settings.get("rank", max(1, most // 4))
+        rank = whole(self, "rank", chosen, most, " (the smallest side of its weights)")
+        share = number(self, "sparse", settings.get("sparse", 0.1))
+        if share > 1:
+            raise wrong(self, "sparse", settings["sparse"], "a share from 0 to 1")
+        bank, group_E = merged(met, keep, align=switch(self, "align", settings.get("align", True)))
         factored = FactoredExperts(bank, rank, math.ceil(share * hidden - 1e-9))  # 0.07 x 100 is 7.000000000000001
         return ReducedLayer(layer, factored, group_E)
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Generator, Tensor
 
-from moebench.contract import Met, Settings
+from moebench.compression import Met
+from moebench.contract import Settings
+from moebench.contract.variant import refuse_unknown
 from moevariants.compressors.reduced import ReducedLayer, bank_of, reducible
 from moevariants.parts.dispatch import plan_dispatch, take_rows
-from moevariants.parts.settings import Given
+from moevariants.parts.experts import choices
 
 
 class PruneReap:
@@ -22,7 +24,7 @@ class PruneReap:
 
     def compress(self, met: Met, keep: int, settings: Settings, generator: Generator) -> ReducedLayer:
         """A layer of ``keep`` experts."""
-        Given(self.name, (), settings)
+        refuse_unknown(self.name, settings, ())
         return best(met, saliency(met), keep)
 
 
@@ -34,7 +36,7 @@ class PruneUsage:
 
     def compress(self, met: Met, keep: int, settings: Settings, generator: Generator) -> ReducedLayer:
         """A layer of ``keep`` experts."""
-        Given(self.name, (), settings)
+        refuse_unknown(self.name, settings, ())
         return best(met, met.usage_E, keep)
 
 
@@ -46,7 +48,7 @@ class PruneRandom:
 
     def compress(self, met: Met, keep: int, settings: Settings, generator: Generator) -> ReducedLayer:
         """A layer of ``keep`` experts."""
-        Given(self.name, (), settings)
+        refuse_unknown(self.name, settings, ())
         return best(met, torch.rand(met.layer.num_experts, generator=generator).to(met.x_BTD.device), keep)
 
 
@@ -54,16 +56,13 @@ class PruneRandom:
 def saliency(met: Met) -> Tensor:
     """saliency_E, in float64; 0 for an expert that nobody chose."""
     _, experts = reducible(met.layer)
-    routing = met.routing
-    assert routing.chosen_BTK is not None
-    assert routing.weight_BTK is not None
-    assert routing.kept_BTK is not None
-    chosen_NK, kept_NK = routing.chosen_BTK.flatten(0, 1), routing.kept_BTK.flatten(0, 1)
-    dispatch = plan_dispatch(chosen_NK, experts.num_experts, kept_NK, cut=True)
+    chosen_BTK, weight_BTK, kept_BTK = choices(met.routing)
+    chosen_NK, kept_NK = chosen_BTK.flatten(0, 1), None if kept_BTK is None else kept_BTK.flatten(0, 1)
+    dispatch = plan_dispatch(chosen_NK, experts.count, kept_NK, cut=True)
     rows_MO = experts.forward_rows(take_rows(met.x_BTD.flatten(0, 1), dispatch), dispatch.counts_E)
-    weight_M = routing.weight_BTK.flatten()[dispatch.order_M].double()
+    weight_M = weight_BTK.flatten()[dispatch.order_M].double()
     expert_M = chosen_NK.flatten()[dispatch.order_M]
-    none_E = torch.zeros(experts.num_experts, dtype=torch.float64, device=weight_M.device)
+    none_E = torch.zeros(experts.count, dtype=torch.float64, device=weight_M.device)
     total_E = none_E.index_add(0, expert_M, weight_M * rows_MO.double().norm(dim=1))
     return total_E / dispatch.counts_E.clamp_min(1)
 
@@ -73,7 +72,7 @@ def best(met: Met, score_E: Tensor, keep: int) -> ReducedLayer:
     """The layer with the ``keep`` experts of largest score; of equal ones the lower index."""
     layer, experts = reducible(met.layer)
     kept_G = score_E.argsort(descending=True, stable=True)[:keep].sort().values
-    open_E = torch.zeros(experts.num_experts, dtype=torch.bool, device=kept_G.device).index_fill(0, kept_G, True)
+    open_E = torch.zeros(experts.count, dtype=torch.bool, device=kept_G.device).index_fill(0, kept_G, True)
     # A closed expert is never asked for; any place stands for it.
     expert_of_E = (open_E.cumsum(0) - 1).clamp_min(0)
     bank = bank_of(experts, [None if stack is None else stack[kept_G] for stack in experts.stacks])

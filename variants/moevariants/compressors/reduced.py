@@ -7,10 +7,10 @@ import copy
 import torch
 from torch import Tensor
 
-from moebench.contract import Layer, Routing
-from moevariants.parts.experts import Experts
+from moebench.contract import Context, Layer, Routing
+from moevariants.parts.experts import Bank, Experts, choices
 from moevariants.parts.gates import Gated
-from moevariants.parts.sparse import Bank, SparseLayer, _State
+from moevariants.parts.sparse import SparseLayer
 
 
 class ReducedLayer(SparseLayer):
@@ -33,46 +33,36 @@ class ReducedLayer(SparseLayer):
         self.register_buffer("open_E", open_E)
         self.train(layer.training)
 
-    def route(self, x_BTD: Tensor, token_mask_BT: Tensor | None = None) -> Routing:
+    def route(self, x_BTD: Tensor, context: Context) -> Routing:
         """Choose as the trained layer does, among those that are open; then let the G stand for them."""
         logits_BTE = self.router(x_BTD)
         if self.open_E is None:
-            gated: Gated = self.gate(logits_BTE, token_mask_BT)
-            kept_BTK = self._kept(gated, token_mask_BT)
-            weight_BTK, kept_BTK, chosen_BTK = _folded(self.expert_of_E[gated.chosen_BTK], gated.weight_BTK, kept_BTK)
-            gated = gated._replace(chosen_BTK=chosen_BTK, weight_BTK=weight_BTK)
-            return self._routing(gated, kept_BTK, _State(all_kept=False, token_mask_BT=token_mask_BT))
+            gated: Gated = self.gate(logits_BTE, context.token_mask_BT)
+            return self._folded(gated._replace(chosen_BTK=self.expert_of_E[gated.chosen_BTK]), context)
         gated = self.gate.among(logits_BTE, self.open_E.expand(len(x_BTD), -1))
-        # Where fewer than K are open, a token's last choices are of closed ones.
-        kept_BTK = self._kept(gated, token_mask_BT) & self.open_E[gated.chosen_BTK]
-        gated = gated._replace(chosen_BTK=self.expert_of_E[gated.chosen_BTK], weight_BTK=gated.weight_BTK * kept_BTK)
-        all_kept = token_mask_BT is None and self.num_experts >= self.gate.top_k
-        return self._routing(gated, kept_BTK, _State(all_kept, token_mask_BT))
+        kept_BTK = self._kept(gated, context)
+        if self.num_experts < self.gate.top_k:  # a token's last choices are of closed ones
+            open_BTK = self.open_E[gated.chosen_BTK]
+            kept_BTK = open_BTK if kept_BTK is None else kept_BTK & open_BTK
+        if kept_BTK is not None:
+            gated = gated._replace(weight_BTK=gated.weight_BTK * kept_BTK)
+        return self._routing(gated._replace(chosen_BTK=self.expert_of_E[gated.chosen_BTK]), kept_BTK, context)
 
     def nominal_routing(self, x_BTD: Tensor) -> Routing:
         """Choices of the G dealt out in turn, no two of a token alike."""
         routing = super().nominal_routing(x_BTD)
-        assert routing.chosen_BTK is not None
-        assert routing.weight_BTK is not None
-        assert routing.kept_BTK is not None
-        weight_BTK, kept_BTK, chosen_BTK = _folded(routing.chosen_BTK, routing.weight_BTK, routing.kept_BTK)
-        gated = Gated(chosen_BTK, weight_BTK, weight_BTK.amax(-1), routing.losses)
-        return self._routing(gated, kept_BTK, routing.state)
+        chosen_BTK, weight_BTK, _ = choices(routing)
+        return self._folded(Gated(chosen_BTK, weight_BTK, weight_BTK.amax(-1), routing.losses), Context())
 
-    def _routing(self, gated: Gated, kept_BTK: Tensor, state: object) -> Routing:
-        """As that of the whole layer, but a token may name an expert twice, of which one is kept."""
-        given_BTK = gated.weight_BTK.detach() * kept_BTK
-        none_BTG = given_BTK.new_zeros(*given_BTK.shape[:2], self.num_experts)
-        mass_BG = none_BTG.scatter_add(-1, gated.chosen_BTK, given_BTK).sum(1)
-        return Routing(mass_BG, gated.losses, gated.chosen_BTK, gated.weight_BTK, kept_BTK, state)
-
-
-def _folded(chosen_BTK: Tensor, weight_BTK: Tensor, kept_BTK: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """weight_BTK, kept_BTK, chosen_BTK in which the first kept choice of an expert has the weights of all of them."""
-    same_BTKK = (chosen_BTK.unsqueeze(-1) == chosen_BTK.unsqueeze(-2)) & kept_BTK.unsqueeze(-2)
-    weight_BTK = (same_BTKK * weight_BTK.unsqueeze(-2)).sum(-1)
-    kept_BTK = kept_BTK & ~same_BTKK.tril(-1).any(-1)
-    return weight_BTK * kept_BTK, kept_BTK, chosen_BTK
+    def _folded(self, gated: Gated, context: Context) -> Routing:
+        """The first choice of an expert that counts has the weights of all of them, so that it works once."""
+        chosen_BTK, weight_BTK, kept_BTK = gated.chosen_BTK, gated.weight_BTK, self._kept(gated, context)
+        if kept_BTK is None:
+            kept_BTK = torch.ones_like(chosen_BTK, dtype=torch.bool)
+        same_BTKK = (chosen_BTK.unsqueeze(-1) == chosen_BTK.unsqueeze(-2)) & kept_BTK.unsqueeze(-2)
+        weight_BTK = (same_BTKK * weight_BTK.unsqueeze(-2)).sum(-1)
+        kept_BTK = kept_BTK & ~same_BTKK.tril(-1).any(-1)
+        return self._routing(gated._replace(weight_BTK=weight_BTK * kept_BTK), kept_BTK, context)
 
 
 def reducible(layer: Layer) -> tuple[SparseLayer, Experts]:
@@ -91,12 +81,10 @@ def reducible(layer: Layer) -> tuple[SparseLayer, Experts]:
 @torch.no_grad()
 def bank_of(experts: Experts, stacks: list[Tensor | None]) -> Experts:
     """A bank of the same kind with these stacks in place of w_in, b_in, w_out and b_out."""
-    w_in_GDH, w_out_GHO = stacks[0], stacks[2]
+    w_in_GDH = stacks[0]
     assert w_in_GDH is not None
-    assert w_out_GHO is not None
-    (number, dim, hidden), out_dim = w_in_GDH.shape, w_out_GHO.shape[2]
     with torch.random.fork_rng(devices=[]):
-        bank = Experts(number, dim, hidden, out_dim, experts.shape).to(w_in_GDH)
+        bank = Experts(len(w_in_GDH), experts.shape, w_in_GDH.shape[2]).to(w_in_GDH)
     for own, given in zip(bank.stacks, stacks, strict=True):
         if own is not None:
             assert given is not None

@@ -6,7 +6,7 @@ slots.
 """
 
 from moevariants.parts.dispatch import Dispatch, combine_rows, place_in_capacity, plan_dispatch, take_rows
-from moevariants.parts.experts import Experts
+from moevariants.parts.experts import Bank, Experts
 from moevariants.parts.losses import balance_loss, importance_loss, load_loss, z_loss
 from moevariants.parts.mixing import SoftWeights, mix_all, mix_kept
 from moevariants.parts.routers import (
@@ -18,32 +18,34 @@ from moevariants.parts.routers import (
     soft_weights,
     softmax_over_experts,
 )
-from moevariants.parts.settings import Given, fitting
+from moevariants.parts.settings import number, switch, whole
 
 REVISION = "1"
 """Part of the identity of layers that other authors compose of these; raised when a part computes something else."""
 
 __all__ = [
+    "Bank",
     "Dispatch",
     "Experts",
-    "Given",
     "LinearRouter",
     "SoftRouter",
     "SoftWeights",
     "balance_loss",
     "choose_top_k",
     "combine_rows",
-    "fitting",
     "gate_weights",
     "importance_loss",
     "l2_normalise",
     "load_loss",
     "mix_all",
     "mix_kept",
+    "number",
     "place_in_capacity",
     "plan_dispatch",
     "soft_weights",
     "softmax_over_experts",
+    "switch",
     "take_rows",
+    "whole",
     "z_loss",
 ]

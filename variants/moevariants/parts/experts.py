@@ -1,18 +1,70 @@
-"""A bank of two-layer MLPs, computed by a backend that can be exchanged."""
+"""Banks of experts: tokens are sent to them and come back; of two-layer MLPs, computed by a backend."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
-from moebench.contract import LayerShape
+from moebench.contract import LayerShape, Routing
 from moevariants.backends import Backend, find_backend
 from moevariants.parts.activations import LINEAR, Activation, activation
+from moevariants.parts.dispatch import combine_rows, plan_dispatch, take_rows
 from moevariants.parts.products import batched
 from moevariants.parts.turns import Stacks, in_turns, pays
 
 
-class Experts(nn.Module):
+class Bank(nn.Module):
+    """E experts that work on rows, all parameters stacked along their first axis."""
+
+    count: int
+
+    def forward_rows(self, rows_ND: Tensor, counts_E: Tensor, most: int | None = None) -> Tensor:
+        """rows_NO of rows sorted by expert; ``counts_E`` says how many belong to each, ``most`` how many can.
+
+        Rows beyond the sum of ``counts_E`` belong to no expert, and what comes back for them means nothing.
+        """
+        raise NotImplementedError
+
+    def forward(
+        self, x_BTD: Tensor, routing: Routing, keep_BE: Tensor | None = None, most: int | None = None
+    ) -> Tensor:
+        """y_BTO: send each choice that counts, of an expert that is kept, to its expert and add up what comes back.
+
+        most: the most rows that one expert can have, where that is known. ValueError unless tokens choose.
+        """
+        chosen_BTK, weight_BTK, kept_BTK = choices(routing)
+        if keep_BE is not None:
+            acts_BTK = is_kept(keep_BE, chosen_BTK)
+            kept_BTK = acts_BTK if kept_BTK is None else kept_BTK & acts_BTK
+        kept_NK = None if kept_BTK is None else kept_BTK.flatten(0, 1)
+        # A mask is there to save work, which is worth waiting for a GPU.
+        cut = None if keep_BE is None else True
+        dispatch = plan_dispatch(chosen_BTK.flatten(0, 1), self.count, kept_NK, cut=cut)
+        rows_MO = self.forward_rows(take_rows(x_BTD.flatten(0, 1), dispatch), dispatch.counts_E, most)
+        return combine_rows(rows_MO, weight_BTK.flatten(0, 1), dispatch).view(*x_BTD.shape[:2], -1)
+
+    def expert_parameters(self) -> dict[str, int]:
+        """Parameter -> its expert axis: 0 of all."""
+        return {name: 0 for name, _ in self.named_parameters()}
+
+    def experts_held(self, name: str) -> range:
+        """The experts along the axis of a parameter: all."""
+        return range(self.count)
+
+
+def choices(routing: Routing) -> tuple[Tensor, Tensor, Tensor | None]:
+    """chosen_BTK, weight_BTK and kept_BTK of a routing in which tokens choose; ValueError for any other."""
+    if routing.chosen_BTK is None or routing.weight_BTK is None:
+        raise ValueError("tokens have chosen no experts: this needs a Routing.sparse")
+    return routing.chosen_BTK, routing.weight_BTK, routing.kept_BTK
+
+
+def is_kept(keep_BE: Tensor, chosen_BTK: Tensor) -> Tensor:
+    """Whether each choice is of an expert that acts."""
+    return keep_BE.unsqueeze(1).expand(-1, chosen_BTK.shape[1], -1).gather(2, chosen_BTK)
+
+
+class Experts(Bank):
     """E experts ``act(x W_in + b_in) W_out + b_out`` with the host's activation and its choice of bias.
 
     w_in_EDH, b_in_EH, w_out_EHO, b_out_EO: stacked parameters of logical size, the biases None where the host has none.
@@ -23,18 +75,16 @@ class Experts(nn.Module):
     b_in_EH: nn.Parameter | None
     b_out_EO: nn.Parameter | None
 
-    def __init__(
-        self, num_experts: int, dim: int, hidden: int, out_dim: int, shape: LayerShape, *, linear: bool = False
-    ) -> None:
+    def __init__(self, count: int, shape: LayerShape, size: int, *, linear: bool = False) -> None:
         super().__init__()
-        for name, value in {"experts": num_experts, "dim": dim, "hidden": hidden, "out_dim": out_dim}.items():
+        for name, value in {"experts": count, "dim": shape.dim, "hidden": size, "out_dim": shape.out_dim}.items():
             if value < 1:
                 raise ValueError(f"a bank of experts needs {name} of at least 1, not {value}")
-        self.num_experts, self.linear, self.shape = num_experts, linear, shape
-        self.w_in_EDH = nn.Parameter(torch.empty(num_experts, dim, hidden))
-        self.w_out_EHO = nn.Parameter(torch.empty(num_experts, hidden, out_dim))
-        self.b_in_EH = nn.Parameter(torch.empty(num_experts, hidden)) if shape.bias and not linear else None
-        self.b_out_EO = nn.Parameter(torch.empty(num_experts, out_dim)) if shape.bias and not linear else None
+        self.count, self.linear, self.shape = count, linear, shape
+        self.w_in_EDH = nn.Parameter(torch.empty(count, shape.dim, size))
+        self.w_out_EHO = nn.Parameter(torch.empty(count, size, shape.out_dim))
+        self.b_in_EH = nn.Parameter(torch.empty(count, size)) if shape.bias and not linear else None
+        self.b_out_EO = nn.Parameter(torch.empty(count, shape.out_dim)) if shape.bias and not linear else None
         self.backend: str | Backend = "auto"
         self.reset_parameters()
 
@@ -66,10 +116,7 @@ class Experts(nn.Module):
         self.backend = "auto" if backend is None else backend
 
     def forward_rows(self, rows_ND: Tensor, counts_E: Tensor, most: int | None = None) -> Tensor:
-        """rows_NO of rows sorted by expert; ``counts_E`` says how many belong to each, ``most`` how many can.
-
-        Rows beyond the sum of ``counts_E`` belong to no expert, and what comes back for them means nothing.
-        """
+        """As the backend does it."""
         run = find_backend(self.backend) if isinstance(self.backend, str) else self.backend
         return run(self, rows_ND, counts_E, most)
 
@@ -87,16 +134,8 @@ class Experts(nn.Module):
         """The parameters as they are."""
         return Stacks(self.w_in_EDH, self.b_in_EH, self.w_out_EHO, self.b_out_EO)
 
-    def axes(self, prefix: str) -> dict[str, int]:
-        """Parameter name, as seen from a layer that holds this bank as ``prefix`` -> its expert axis, 0."""
-        return {f"{prefix}.{name}": 0 for name, _ in self.named_parameters()}
-
-    def held(self, name: str) -> range:
-        """The experts along the axis of a parameter: all."""
-        return range(self.num_experts)
-
     def extra_repr(self) -> str:
         """The sizes, for ``print``."""
-        num_experts, dim, hidden = self.w_in_EDH.shape
+        count, dim, hidden = self.w_in_EDH.shape
         between = "linear" if self.linear else self.shape.activation
-        return f"{num_experts} x ({dim} -> {hidden} -> {self.w_out_EHO.shape[2]}), {between}"
+        return f"{count} x ({dim} -> {hidden} -> {self.w_out_EHO.shape[2]}), {between}"

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from moebench.contract import LayerShape
+from moevariants.parts.experts import Bank
 
 KERNEL = 3
 """Convolutions are 3 x 3, with zeros around the map, as in a basic block."""
@@ -58,15 +59,12 @@ def draw_convolution(weight: Tensor) -> None:
     nn.init.normal_(weight, std=(2 / (weight.shape[-4] * KERNEL**2)) ** 0.5)
 
 
-class MapExperts(nn.Module):
-    """What both banks share: rows that are whole maps, expert by expert. Parameters are stacked along a first axis E.
+class MapExperts(Bank):
+    """What both banks share: a row is a whole map of F numbers, and experts work one after the other."""
 
-    A bank as :class:`moevariants.parts.sparse.Bank` describes it, of which a row has F numbers.
-    """
-
-    def __init__(self, num_experts: int, grid: tuple[int, int]) -> None:
+    def __init__(self, count: int, grid: tuple[int, int]) -> None:
         super().__init__()
-        self.num_experts, self.grid = num_experts, grid
+        self.count, self.grid = count, grid
 
     def expert(self, maps_NIhw: Tensor, own: dict[str, Tensor]) -> Tensor:
         """y_NOhw of one expert, whose parameters are ``own``."""
@@ -91,14 +89,6 @@ class MapExperts(nn.Module):
     def out_width(self) -> int:
         """Numbers of one output map."""
         raise NotImplementedError
-
-    def axes(self, prefix: str) -> dict[str, int]:
-        """Parameter name, as seen from a layer that holds this bank as ``prefix`` -> its expert axis, 0."""
-        return {f"{prefix}.{name}": 0 for name, _ in self.named_parameters()}
-
-    def held(self, name: str) -> range:
-        """The experts along the axis of a parameter: all."""
-        return range(self.num_experts)
 
 
 class ConvExperts(MapExperts):

@@ -30,7 +30,7 @@ def all_slots(experts: Experts, tokens_BTD: Tensor, weights: SoftWeights) -> Ten
     """out_BSO: what the experts make of each slot's mean of the tokens."""
     slots_BSD = _slots(tokens_BTD, weights.dispatch_BTS)
     num_inputs, num_slots, dim = slots_BSD.shape
-    num_experts, of_one = experts.num_experts, num_slots // experts.num_experts
+    num_experts, of_one = experts.count, num_slots // experts.count
     slots_END = slots_BSD.view(num_inputs, num_experts, of_one, dim).transpose(0, 1).flatten(1, 2)
     out_ENO = experts.forward_slots(slots_END)
     return out_ENO.view(num_experts, num_inputs, of_one, -1).transpose(0, 1).flatten(1, 2)
@@ -44,7 +44,7 @@ def mix_kept(experts: Experts, tokens_BTD: Tensor, weights: SoftWeights, keep_BE
     and an expert that no input keeps is not read.
     """
     expert_M, input_M = keep_BE.t().nonzero(as_tuple=True)
-    num_inputs, num_slots = len(keep_BE), weights.combine_BTS.shape[2] // experts.num_experts
+    num_inputs, num_slots = len(keep_BE), weights.combine_BTS.shape[2] // experts.count
     column_M = (keep_BE.cumsum(1) - 1)[input_M, expert_M]
     columns = int(column_M.max()) + 1 if len(column_M) else 0
     expert_Bk = expert_M.new_zeros(num_inputs, columns).index_put((input_M, column_M), expert_M)
@@ -80,7 +80,7 @@ def _tokens_first_pays(experts: Experts, tokens_BTD: Tensor, weights: SoftWeight
         experts.backend == "auto"
         and tokens_BTD.device.type == "cpu"
         and not torch.is_autocast_enabled("cpu")
-        and weights.combine_BTS.shape[2] == experts.num_experts
+        and weights.combine_BTS.shape[2] == experts.count
         and 3 * num_tokens * hidden <= min(dim, experts.w_out_EHO.shape[2])
     )
 

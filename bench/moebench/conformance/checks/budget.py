@@ -10,9 +10,8 @@ from torch import Tensor
 from moebench.budgets import TOLERANCE, Budget, check_rules, count_flops, count_layer, count_layers, solve
 from moebench.budgets.count import build_on_meta
 from moebench.conformance.compare import listed
-from moebench.conformance.sampling import sample_settings
 from moebench.conformance.subject import Subject, ladder
-from moebench.contract import Layer, Routing, Settings
+from moebench.contract import Context, Layer, Routing, Settings
 from moebench.errors import BudgetError
 
 SIZES = (1, 2, 3, 5, 8, 16, 32)
@@ -49,18 +48,8 @@ def check_parameters_grow_with_size(subject: Subject) -> None:
 
 def check_impossible_budget_is_refused(subject: Subject) -> None:
     """A budget below its smallest layer ends in a BudgetError that names the nearest it reaches."""
-    budget = subject.budget(IMPOSSIBLE)
     try:
-        subject.variant.space(subject.shape, budget)
-    except BudgetError:
-        pass
-    except Exception as error:
-        raise subject.failed(
-            f"raises {type(error).__name__} ({error}) in space() for a budget of {IMPOSSIBLE} parameters; "
-            "leave one option standing, or raise BudgetError."
-        ) from None
-    try:
-        reached = solve(subject.variant, budget, subject.defaults())
+        reached = solve(subject.variant, subject.budget(IMPOSSIBLE), subject.defaults())
     except BudgetError as error:
         if not error.nearest:
             raise subject.failed(f"refuses a budget of {IMPOSSIBLE} without naming the nearest it reaches.") from None
@@ -73,7 +62,7 @@ def check_impossible_budget_is_refused(subject: Subject) -> None:
 
 def check_rules_of_the_budget(subject: Subject) -> None:
     """Its buffers stay below 0.1 % of its parameters, and its FLOPs within 1.1 times those of dense layers."""
-    for settings in (subject.defaults(COMMON), *sample_settings(subject.space(COMMON), 3, seed=1)):
+    for settings in (subject.defaults(COMMON), *subject.sampled(3, seed=1, amount=COMMON)):
         sizes = subject.sizes(settings, COMMON)
         layers = _build_all(subject, subject.budget(COMMON), sizes, settings)
         _hold_rules(subject, layers, f"a budget of {COMMON:,}{subject.words(settings, COMMON)}")
@@ -106,8 +95,8 @@ class _AsRouted(Layer):
         super().__init__()
         self.layer = layer
 
-    def route(self, x_BTD: Tensor, token_mask_BT: Tensor | None = None) -> Routing:
-        return self.layer.route(x_BTD, token_mask_BT)
+    def route(self, x_BTD: Tensor, context: Context) -> Routing:
+        return self.layer.route(x_BTD, context)
 
     def compute(self, x_BTD: Tensor, routing: Routing, keep_BE: Tensor | None = None) -> Tensor:
         return self.layer.compute(x_BTD, routing, keep_BE)
@@ -122,4 +111,4 @@ def _layers_at(subject: Subject, amount: int) -> tuple[Settings, list[Layer]]:
 def _build_all(subject: Subject, budget: Budget, sizes: tuple[int, ...], settings: Settings) -> list[Layer]:
     torch.manual_seed(0)
     built = zip(budget.shapes, sizes, strict=True)
-    return [subject.variant.build(shape, size, settings) for shape, size in built]
+    return [subject.variant.layer(shape, size, settings) for shape, size in built]

@@ -8,7 +8,7 @@ from moebench.conformance.compare import listed, where_apart
 from moebench.conformance.outcome import NotApplicable
 from moebench.conformance.subject import Subject
 from moebench.conformance.toy import train
-from moebench.contract import Layer
+from moebench.contract import Context, Layer
 
 STEPS = 3
 
@@ -50,7 +50,7 @@ def check_another_seed_other_weights(subject: Subject) -> None:
         raise subject.failed(f"draws the same weights under seeds 5 and 6, in {listed(drawn)}: leave seeding alone.")
     size = subject.sizes(subject.defaults())[0]
     torch.manual_seed(5)
-    stream = [subject.variant.build(subject.shape, size, subject.defaults()) for _ in range(2)]
+    stream = [subject.variant.layer(subject.shape, size, subject.defaults()) for _ in range(2)]
     if not set(_unequal(*stream)) & set(drawn):
         raise subject.failed(
             f"draws the same weights for two layers built in a row, in {listed(drawn)}: leave seeding alone."
@@ -63,11 +63,11 @@ def check_eval_draws_nothing(subject: Subject) -> None:
         layer, x_BTD = built.layer, subject.inputs()
         torch.manual_seed(5)
         before = torch.get_rng_state()
-        first, mass = layer(x_BTD), layer.route(x_BTD).mass_BE
+        first, mass = layer(x_BTD), layer.route(x_BTD, Context()).mass_BE
         if not torch.equal(before, torch.get_rng_state()):
             raise subject.failed(f"draws random numbers in eval mode{built.words}.")
         torch.manual_seed(6)
-        second, again = layer(x_BTD), layer.route(x_BTD).mass_BE
+        second, again = layer(x_BTD), layer.route(x_BTD, Context()).mass_BE
         if not torch.equal(first, second):
             raise subject.failed(
                 f"gives other outputs when called twice in eval mode, {where_apart(first, second)}{built.words}."

@@ -7,20 +7,20 @@ import math
 import torch
 from torch import Tensor
 
-from moebench.conformance.checks.routing import sparse_parts
+from moebench.budgets.causal import perturb
+from moebench.conformance.checks.routing import choices_of
 from moebench.conformance.masking import keep
 from moebench.conformance.outcome import NotApplicable
 from moebench.conformance.subject import Built, Subject
-from moebench.contract import Layer, Routing
-from moebench.contract.stir import stir
+from moebench.contract import Context, Layer, Routing
 
 
 def check_weights_are_those_applied(subject: Subject) -> None:
     """For sparse routing an expert's contribution grows with the weight that is told, and only with it."""
-    if subject.variant.traits.experts != "separable":
-        raise NotApplicable("its experts are not separable.")
+    if not subject.variant.separable:
+        raise NotApplicable("it does not claim that its experts are separable.")
     for built in subject.trials():
-        sparse_parts(subject, built, built.layer.route(subject.inputs()))
+        choices_of(built.layer.route(subject.inputs(), Context()))
         results = [_ratio_moves(subject, built, name) for name in _router_parameters(built.layer)]
         moved = [result for result in results if result is not None]
         if moved and min(moved) > 0.02:
@@ -41,10 +41,10 @@ def _ratio_moves(subject: Subject, built: Built, name: str) -> float | None:
     layer, x_BTD = built.layer, subject.inputs()
     parameter = dict(layer.named_parameters())[name]
     original = parameter.clone()
-    first, gates = _contribution(layer, x_BTD, 0), _gate(layer.route(x_BTD), 0)
+    first, gates = _contribution(layer, x_BTD, 0), _gate(layer.route(x_BTD, Context()), 0)
     noise = torch.randn(parameter.shape, generator=torch.Generator().manual_seed(3))
     parameter.add_(0.1 * noise.to(parameter))
-    second, other = _contribution(layer, x_BTD, 0), _gate(layer.route(x_BTD), 0)
+    second, other = _contribution(layer, x_BTD, 0), _gate(layer.route(x_BTD, Context()), 0)
     parameter.copy_(original)
     both_BT = (gates > 0) & (other > 0) & ((gates - other).abs() > 0.01)
     if not bool(both_BT.any()):
@@ -55,23 +55,21 @@ def _ratio_moves(subject: Subject, built: Built, name: str) -> float | None:
 
 def _gate(routing: Routing, expert: int) -> Tensor:
     """The weight that each token gives an expert (B, T)."""
-    assert routing.chosen_BTK is not None
-    assert routing.weight_BTK is not None
-    assert routing.kept_BTK is not None
-    return (routing.weight_BTK * routing.kept_BTK * (routing.chosen_BTK == expert)).sum(-1)
+    chosen_BTK, weight_BTK, kept_BTK = choices_of(routing)
+    return (weight_BTK * kept_BTK * (chosen_BTK == expert)).sum(-1)
 
 
 def _contribution(layer: Layer, x_BTD: Tensor, expert: int) -> Tensor:
-    routing, shape = layer.route(x_BTD), (len(x_BTD), layer.num_experts)
+    routing, shape = layer.route(x_BTD, Context()), (len(x_BTD), layer.num_experts)
     return layer.compute(x_BTD, routing, keep(*shape, [expert])) - layer.compute(x_BTD, routing, keep(*shape, []))
 
 
 def check_gate_is_one_softmax(subject: Subject) -> None:
     """With sharp logits an expert's weight does not end at the ceiling that a second softmax leaves."""
-    if subject.variant.traits.mass not in ("exact", "at_most"):
+    if subject.variant.mass not in ("exact", "at_most"):
         raise NotApplicable("its masses are not weights that sum to one for a token.")
     for built in subject.trials():
-        experts, top = built.layer.num_experts, built.layer.experts_per_token
+        experts, top = built.layer.num_experts, built.layer.top_k
         highest = _highest_weight(subject, built)
         for over in {experts, top or experts} - {1}:
             ceiling = math.e / (math.e + over - 1)
@@ -90,13 +88,13 @@ def _highest_weight(subject: Subject, built: Built) -> float:
     """The largest mass of an expert over 256 inputs of one token, with router and inputs scaled up."""
     x_BTD, highest = subject.inputs(batch=256, tokens=1), 0.0
     for scale in (1.0, 30.0, 1000.0):
-        layer = stir(subject.build(built.settings, **subject.one_token).eval())
+        layer = perturb(subject.build(built.settings, **subject.one_token).eval())
         names = _router_parameters(layer)
         for name, parameter in layer.named_parameters():
             if name in names:
                 parameter.mul_(scale)
         for loud in (1.0, 1000.0):
-            mass_BE = layer.route(x_BTD * loud).mass_BE
+            mass_BE = layer.route(x_BTD * loud, Context()).mass_BE
             if mass_BE is not None:
                 highest = max(highest, float(mass_BE.nan_to_num(0.0).max()))
     return highest

@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 
 from moebench.conformance.compare import count, listed, number
+from moebench.conformance.masking import experts_held
 from moebench.conformance.outcome import NotApplicable
 from moebench.conformance.subject import Built, Subject
 from moebench.conformance.toy import Toy
-from moebench.contract import Layer
+from moebench.contract import Context, Layer
 
 BATCHES = 50
 INPUTS = 8
@@ -35,7 +36,7 @@ class _Seen:
                 gradient = torch.zeros_like(parameter) if given is None else given.detach().abs()
                 self.largest[name] = max(self.largest.get(name, 0.0), float(gradient.max()))
                 if name in axes:
-                    held = torch.tensor(layer.experts_held(name))
+                    held = torch.tensor(experts_held(layer, name))
                     peak_E = torch.full((layer.num_experts,), torch.nan)
                     peak_E[held] = gradient.movedim(axes[name], 0).flatten(1).amax(1).to(peak_E)
                     self.by_expert[name] = torch.maximum(self.by_expert.get(name, peak_E), peak_E)
@@ -67,7 +68,7 @@ class _Seen:
 
 def check_every_parameter_learns(subject: Subject) -> None:
     """The outputs alone give a finite loss and a gradient to every parameter within 50 random batches."""
-    for built in subject.trials(stirred=False):
+    for built in subject.trials(perturbed=False):
         if not any(parameter.requires_grad for parameter in built.layer.parameters()):
             raise NotApplicable("it has no trainable parameters.")
         seen = _watch(subject, built)
@@ -85,7 +86,7 @@ def _watch(subject: Subject, built: Built) -> _Seen:
     optimizer = torch.optim.SGD([p for p in layer.parameters() if p.requires_grad], lr=0.01)
     for step in range(BATCHES):
         x_BTD = subject.inputs(INPUTS, seed=step)
-        routing = layer.route(x_BTD)
+        routing = layer.route(x_BTD, Context())
         loss = toy.loss(layer.compute(x_BTD, routing))
         if not bool(torch.isfinite(loss)):
             raise subject.failed(f"gives the loss {number(loss)} at batch {step}{built.words}.")

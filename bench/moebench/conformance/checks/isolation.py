@@ -8,7 +8,7 @@ from torch import Tensor
 from moebench.conformance.compare import number, same, where_apart
 from moebench.conformance.outcome import NotApplicable
 from moebench.conformance.subject import Built, Subject
-from moebench.contract import Layer
+from moebench.contract import Context, Layer
 
 LOUD = 5.0
 """Replacements are this many times larger than what they replace."""
@@ -57,7 +57,7 @@ def check_padding_has_no_say(subject: Subject) -> None:
         real_BT[0, -3:], real_BT[1, -1:] = False, False
         other_BTD = torch.where(real_BT[..., None], x_BTD, subject.inputs(seed=8) * LOUD)
         try:
-            layer.route(x_BTD, real_BT)
+            layer.route(x_BTD, Context(real_BT))
         except (ValueError, NotImplementedError) as error:
             raise NotApplicable(f"it refuses padding: {error}") from None
         for mode in (False, True):
@@ -71,7 +71,7 @@ def _compare_padding(
     outputs, masses, losses = [], [], []
     for x_BTD in pair:
         torch.manual_seed(3)
-        routing = layer.route(x_BTD, real_BT)
+        routing = layer.route(x_BTD, Context(real_BT))
         outputs.append(layer.compute(x_BTD, routing) * real_BT[..., None])
         masses.append(routing.mass_BE)
         losses.append(routing.losses)
@@ -104,7 +104,7 @@ def check_calls_share_no_state(subject: Subject) -> None:
     for built in subject.trials():
         layer, x_BTD, other_BTD = built.layer, subject.inputs(), subject.inputs(seed=7)
         want = layer(x_BTD)
-        routing = layer.route(x_BTD)
+        routing = layer.route(x_BTD, Context())
         layer(other_BTD)
         got = layer.compute(x_BTD, routing)
         if not same(got, want):

@@ -11,7 +11,7 @@ from moebench.conformance.compare import gap, listed, number
 from moebench.conformance.outcome import NotApplicable
 from moebench.conformance.subject import Built, Subject
 from moebench.conformance.toy import loss_weights
-from moebench.contract import Choice, Dimension, Layer, Uniform
+from moebench.contract import Choice, Context, Dimension, Layer, Uniform
 
 OVER_THE_BATCH = ("balance", "importance", "load", "kl")
 """Losses that are defined over all tokens of the batch and are not means of values of single tokens."""
@@ -20,7 +20,7 @@ OVER_THE_BATCH = ("balance", "importance", "load", "kl")
 def _losses(layer: Layer, x_BTD: Tensor, seed: int = 1) -> Mapping[str, Tensor]:
     """The losses of one call in training mode; the layer is left in eval mode."""
     torch.manual_seed(seed)
-    losses = layer.train().route(x_BTD).losses
+    losses = layer.train().route(x_BTD, Context()).losses
     layer.eval()
     return losses
 

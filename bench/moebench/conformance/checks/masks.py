@@ -9,6 +9,7 @@ from moebench.conformance.compare import same, where_apart
 from moebench.conformance.masking import experts_to_mask, keep, masked
 from moebench.conformance.outcome import NotApplicable
 from moebench.conformance.subject import Built, Subject
+from moebench.contract import Context
 
 
 def check_keep_all_is_no_mask(subject: Subject) -> None:
@@ -29,7 +30,7 @@ def check_mask_is_obeyed(subject: Subject) -> None:
     for built in subject.trials():
         layer, x_BTD = built.layer, subject.inputs()
         experts = experts_to_mask(subject, layer)
-        mass_BE, want = layer.route(x_BTD).mass_BE, layer(x_BTD).detach()
+        mass_BE, want = layer.route(x_BTD, Context()).mass_BE, layer(x_BTD).detach()
         if mass_BE is None:
             raise NotApplicable("its routing tells no mass.")
         mass_BE = mass_BE.detach()
@@ -102,7 +103,7 @@ def check_mask_leaves_the_routing(subject: Subject) -> None:
         layer, x_BTD = built.layer, subject.inputs()
         experts = experts_to_mask(subject, layer)
         with torch.no_grad():
-            routing = layer.route(x_BTD)
+            routing = layer.route(x_BTD, Context())
             want = layer.compute(x_BTD, routing)
             told = [t.clone() for t in (routing.mass_BE, routing.weight_BTK, routing.kept_BTK) if t is not None]
             layer.compute(x_BTD, routing, keep(len(x_BTD), experts))

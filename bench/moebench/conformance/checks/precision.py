@@ -7,6 +7,7 @@ from torch import Tensor
 
 from moebench.conformance.compare import gap, listed
 from moebench.conformance.subject import Built, Subject
+from moebench.contract import Context
 
 NEAR = 0.05
 """Largest relative error of nine tokens in ten; one product in bfloat16 has 0.006. A near tie may flip."""
@@ -19,7 +20,7 @@ def check_bf16_autocast(subject: Subject) -> None:
     """Under bfloat16 autocast outputs and gradients are finite, and the outputs near those of fp32."""
     for built in subject.trials():
         layer, x_BTD = built.layer, subject.inputs(batch=8)
-        want, mass_BE = layer(x_BTD).detach(), layer.route(x_BTD).mass_BE
+        want, mass_BE = layer(x_BTD).detach(), layer.route(x_BTD, Context()).mass_BE
         try:
             got, moved_BE = _under_autocast(built, x_BTD)
         except Exception as error:
@@ -45,7 +46,7 @@ def _under_autocast(built: Built, x_BTD: Tensor) -> tuple[Tensor, Tensor | None]
         torch.autograd.backward(loss)
         built.layer.eval()
         y_BTO: Tensor = built.layer(x_BTD)
-        return y_BTO.detach().float(), built.layer.route(x_BTD).mass_BE
+        return y_BTO.detach().float(), built.layer.route(x_BTD, Context()).mass_BE
 
 
 def _expect_finite(subject: Subject, built: Built, y_BTO: Tensor) -> None:

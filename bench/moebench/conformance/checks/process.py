@@ -15,7 +15,7 @@ from moebench.conformance import world
 from moebench.conformance.compare import listed
 from moebench.conformance.subject import Subject
 from moebench.conformance.world import Global
-from moebench.contract import Layer
+from moebench.contract import Context, Layer
 
 SENTINEL = 1_234_567
 """A seed that nobody else would choose."""
@@ -69,14 +69,14 @@ def _life(subject: Subject) -> Iterator[tuple[str, Callable[[], Any]]]:
     seen: list[Tensor] = []
 
     def run() -> None:
-        routing = made[0].route(subject.inputs())
+        routing = made[0].route(subject.inputs(), Context())
         keep_BE = None
         seen.append(made[0].compute(subject.inputs(), routing, keep_BE))
 
     yield "the import of its module", lambda: _import_again(subject)
     yield "its making", lambda: _make_again(subject)
-    yield "space()", lambda: subject.variant.space(subject.shape, subject.budget())
-    yield "build()", lambda: made.append(subject.variant.build(subject.shape, size, settings))
+    yield "space()", lambda: subject.variant.space(subject.shape)
+    yield "build()", lambda: made.append(subject.variant.layer(subject.shape, size, settings))
     yield "a forward pass in training mode", run
     yield "a backward pass", lambda: torch.autograd.backward(seen[0].square().mean())
     yield "after_step()", lambda: made[0].after_step()

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from moebench.conformance.compare import same, where_apart
+from moebench.conformance.masking import experts_held
 from moebench.conformance.subject import Subject
-from moebench.contract import Layer, Routing
+from moebench.contract import Context, Layer, Routing
 
 SLOTS = ((1, 7), (3, 1), (2, 5), (2, 13))
 """Pairs of batch and tokens: one input, one token, odd numbers of tokens."""
@@ -60,17 +61,21 @@ def _another_width(subject: Subject) -> None:
 
 
 def check_routing_is_a_routing(subject: Subject) -> None:
-    """route() returns a Routing, and E and K of the layer are numbers that agree with the traits."""
+    """route() returns a Routing, and E and K of the layer are numbers that agree with it and with the claims."""
     for built in subject.trials():
-        layer, experts = built.layer, subject.variant.traits.experts
-        routing = layer.route(subject.inputs())
+        layer = built.layer
+        routing = layer.route(subject.inputs(), Context())
         if not isinstance(routing, Routing):
             raise subject.failed(f"returns a {type(routing).__name__} from route(); it must be a Routing{built.words}.")
-        if not isinstance(layer.num_experts, int) or (layer.num_experts > 0) == (experts == "none"):
-            raise subject.failed(f"has num_experts={layer.num_experts!r} with experts={experts!r} in its traits.")
-        top = layer.experts_per_token
-        if top is not None and not 1 <= top <= layer.num_experts:
-            raise subject.failed(f"has experts_per_token={top!r} of {layer.num_experts} experts{built.words}.")
+        if not isinstance(layer.num_experts, int) or routing.num_experts != layer.num_experts:
+            raise subject.failed(
+                f"has num_experts={layer.num_experts!r}, and its routing is of {routing.num_experts} experts"
+                f"{built.words}."
+            )
+        if subject.variant.separable and not layer.num_experts:
+            raise subject.failed(f"claims separable experts, but has none{built.words}.")
+        if layer.top_k is not None and not 1 <= layer.top_k <= layer.num_experts:
+            raise subject.failed(f"has top_k={layer.top_k!r} of {layer.num_experts} experts{built.words}.")
         _expert_parameters(subject, layer)
 
 
@@ -80,7 +85,7 @@ def _expert_parameters(subject: Subject, layer: Layer) -> None:
     for name, axis in layer.expert_parameters().items():
         if name not in shapes:
             raise subject.failed(f"lists '{name}' in expert_parameters(), which is none of its parameters.")
-        held = layer.experts_held(name)
+        held = experts_held(layer, name)
         if not -len(shapes[name]) <= axis < len(shapes[name]) or shapes[name][axis] != len(held):
             raise subject.failed(
                 f"lists '{name}' of shape {shapes[name]} in expert_parameters() with the expert axis {axis}, "
@@ -90,7 +95,7 @@ def _expert_parameters(subject: Subject, layer: Layer) -> None:
     if counted and not all(counted[e] for e in range(layer.num_experts)):
         missing = next(e for e in range(layer.num_experts) if not counted[e])
         raise subject.failed(f"holds expert {missing} of {layer.num_experts} in none of its expert_parameters().")
-    if subject.variant.traits.experts == "separable" and not layer.expert_parameters():
+    if subject.variant.separable and not layer.expert_parameters():
         raise subject.failed("claims separable experts, but expert_parameters() lists none.")
 
 
@@ -111,7 +116,7 @@ def check_dtype_and_device(subject: Subject) -> None:
 
 def _expect_kind(subject: Subject, layer: Layer, x_BTD: Tensor) -> None:
     try:
-        routing = layer.route(x_BTD)
+        routing = layer.route(x_BTD, Context())
         y_BTO = layer.compute(x_BTD, routing)
     except Exception as error:
         raise subject.failed(
@@ -157,7 +162,7 @@ def check_forward_is_route_and_compute(subject: Subject) -> None:
     """forward(x) is compute(x, route(x))."""
     for built in subject.trials():
         x_BTD = subject.inputs()
-        whole, parts = built.layer(x_BTD), built.layer.compute(x_BTD, built.layer.route(x_BTD))
+        whole, parts = built.layer(x_BTD), built.layer.compute(x_BTD, built.layer.route(x_BTD, Context()))
         if not same(whole, parts):
             raise subject.failed(
                 f"differs between forward(x) and compute(x, route(x)), {where_apart(whole, parts)}{built.words}."

@@ -8,22 +8,21 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from moebench.budgets.causal import perturb
 from moebench.conformance.compare import gap, same, where_apart
 from moebench.conformance.outcome import NotApplicable
 from moebench.conformance.sampling import sample_settings
 from moebench.conformance.subject import Built, Subject
 from moebench.contract import Layer, LayerShape, Settings
-from moebench.contract.stir import stir
 
 
 def check_single_expert(subject: Subject) -> None:
-    """With one expert it is what its trait says: the plain MLP, or the MLP of the pooled token."""
-    traits = subject.variant.traits
-    if traits.single_expert == "none":
-        raise NotApplicable(traits.single_expert_reason)
+    """With one expert it is what it claims: the plain MLP, or the MLP of the pooled token."""
+    if not subject.variant.single_expert:
+        raise NotApplicable("it makes no promise for a single expert.")
     built = _with_one_expert(subject)
     layer = built.layer
-    if traits.single_expert == "pooled":
+    if subject.variant.single_expert == "pooled":
         _expect_one_output(subject, layer, subject.inputs())
         alone = _sized_like_default(subject.in_shape(**subject.one_token), built.settings)
         _expect_plain(subject, layer, alone, subject.inputs(tokens=1))
@@ -35,7 +34,7 @@ def _with_one_expert(subject: Subject) -> Built:
     """Built with E = 1, and P = 1 where it has slots; other settings as first found to allow it."""
     space = subject.space()
     if "experts" not in space:
-        built = Built(stir(subject.build().eval()), subject.defaults())
+        built = Built(perturb(subject.build().eval()), subject.defaults())
         if built.layer.num_experts > 1:
             raise NotApplicable(f"it has {built.layer.num_experts} experts and no setting 'experts'.")
         return built
@@ -50,11 +49,10 @@ def _with_one_expert(subject: Subject) -> Built:
             refusals.append(str(error))
             continue
         if layer.num_experts == 1:
-            return Built(stir(layer.eval()), settings)
+            return Built(perturb(layer.eval()), settings)
         refusals.append(f"it has {layer.num_experts} experts")
     raise subject.failed(
-        f"promises single_expert={subject.variant.traits.single_expert!r}, but cannot be built with "
-        f"experts=1: {refusals[-1]}."
+        f"promises single_expert={subject.variant.single_expert!r}, but cannot be built with experts=1: {refusals[-1]}."
     )
 
 
@@ -63,7 +61,7 @@ def _sized_like_default(subject: Subject, settings: Settings) -> Layer:
     # A hidden width unlike D, so that shapes tell which axis is which.
     size = size + 1 if size == subject.shape.dim else size
     torch.manual_seed(0)
-    return subject.variant.build(subject.shape, size, settings)
+    return subject.variant.layer(subject.shape, size, settings)
 
 
 def _expect_one_output(subject: Subject, layer: Layer, x_BTD: Tensor) -> None:

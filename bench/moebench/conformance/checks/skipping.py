@@ -7,9 +7,9 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from moebench.conformance.compare import listed, same, where_apart
-from moebench.conformance.masking import experts_to_mask, keep, masked
+from moebench.conformance.masking import experts_held, experts_to_mask, keep, masked
 from moebench.conformance.subject import Built, Subject
-from moebench.contract import Layer
+from moebench.contract import Context, Layer
 from moebench.plugins.backends import choose_backend
 
 
@@ -31,7 +31,7 @@ def _expect_no_nan(subject: Subject, built: Built, experts: int) -> None:
     with torch.no_grad():
         for name, parameter in layer.named_parameters():
             if name in layer.expert_parameters():
-                held = layer.experts_held(name)
+                held = experts_held(layer, name)
                 own = [held.index(e) for e in poisoned if e in held]
                 parameter.movedim(layer.expert_parameters()[name], 0)[own] = torch.nan
     got = masked(layer, x_BTD, keep_BE)
@@ -64,7 +64,7 @@ def _flops(layer: Layer, x_BTD: Tensor, kept: list[int]) -> int:
         choose_backend(layer, "loop")
     try:
         with torch.no_grad():
-            routing = layer.route(x_BTD)
+            routing = layer.route(x_BTD, Context())
             with FlopCounterMode(display=False) as counter:
                 layer.compute(x_BTD, routing, keep(len(x_BTD), layer.num_experts, kept))
     finally:

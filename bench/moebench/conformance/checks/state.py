@@ -12,7 +12,7 @@ from torch import Tensor
 from moebench.conformance.compare import listed, where_apart
 from moebench.conformance.subject import Built, Subject
 from moebench.conformance.toy import adam, auxiliary, steps_of, train
-from moebench.contract import Layer
+from moebench.contract import Context, Layer
 from moebench.training.snapshot import Snapshot, Training
 
 STEPS = 2
@@ -95,7 +95,7 @@ def _duplicate(subject: Subject, built: Built, make: Callable[[Layer], Layer], h
 
 
 def _backward(built: Built, x_BTD: Tensor) -> Tensor:
-    routing = built.layer.train().route(x_BTD)
+    routing = built.layer.train().route(x_BTD, Context())
     loss = built.layer.compute(x_BTD, routing).square().mean() + auxiliary(routing, built.settings)
     torch.autograd.backward(loss, retain_graph=True)
     return loss

@@ -1,18 +1,18 @@
-"""What its traits claim about the function it computes."""
+"""What it claims about the function it computes."""
 
 from __future__ import annotations
 
 import torch
 
+from moebench.budgets.causal import find_leak
 from moebench.conformance.compare import same, where_apart
 from moebench.conformance.outcome import NotApplicable
 from moebench.conformance.subject import Subject
-from moebench.contract.causal import find_leak
 
 
 def check_token_equivariance(subject: Subject) -> None:
     """Where it claims to be token-equivariant, permuting the tokens permutes the outputs."""
-    if not subject.variant.traits.token_equivariant:
+    if not subject.variant.token_equivariant:
         raise NotApplicable("it does not claim to be token-equivariant.")
     for built in subject.trials(samples=4):
         x_BTD = subject.inputs()
@@ -27,7 +27,7 @@ def check_token_equivariance(subject: Subject) -> None:
 
 def check_causality(subject: Subject) -> None:
     """Where it claims to be causal, later tokens do not change the outputs of earlier ones."""
-    if not subject.variant.traits.causal:
+    if not subject.variant.causal:
         raise NotApplicable("it does not claim to be causal.")
     subject = subject.in_shape(causal=True)
     for built in subject.trials(samples=4):

@@ -5,36 +5,28 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from moebench.conformance.compare import gap, number, same, where_apart
+from moebench.conformance.compare import number, same, where_apart
 from moebench.conformance.masking import experts_to_mask, keep
 from moebench.conformance.outcome import NotApplicable
 from moebench.conformance.subject import Built, Subject
-from moebench.contract import Layer, Routing
-from moebench.errors import UnknownNameError
+from moebench.contract import Context, Layer, Routing
+from moebench.hosts.host import restrict, rules_of
+from moebench.subset.scores import contribution_norms, dispatch_weights, masked_norms
 
 SLACK = 1e-4
-NO_RULE = "no_such_rule"
 
 
-def check_combine_weights_make_the_mass(subject: Subject) -> None:
-    """The combine weights, where given, are one number per token and expert, and summed over tokens the masses."""
+def check_combine_weights(subject: Subject) -> None:
+    """The combine weights are one finite number per token and expert, and none is negative."""
     for built in subject.trials():
-        routing = built.layer.route(subject.inputs())
-        combine_BTE = _by_token(subject, built, built.layer.combine_weights(routing), "combine")
-        mass_BE = routing.mass_BE
-        if mass_BE is None or not same(combine_BTE.sum(1), mass_BE, SLACK):
-            raise subject.failed(
-                f"gives combine weights that do not sum over tokens to its masses, but are apart by "
-                f"{'all, having none' if mass_BE is None else f'{gap(combine_BTE.sum(1), mass_BE):.3g} of them'}"
-                f"{built.words}."
-            )
+        _by_token(subject, built, built.layer.route(subject.inputs(), Context()).combine_BTE, "combine")
 
 
 def check_dispatch_weights_are_shares(subject: Subject) -> None:
     """The dispatch weights, where given, are one number per token and expert from 0 to 1, and take in some token."""
     for built in subject.trials():
-        routing = built.layer.route(subject.inputs())
-        dispatch_BTE = _by_token(subject, built, built.layer.dispatch_weights(routing), "dispatch")
+        routing = built.layer.route(subject.inputs(), Context())
+        dispatch_BTE = _by_token(subject, built, dispatch_weights(built.layer, routing), "dispatch")
         if float(dispatch_BTE.max()) > 1 + SLACK:
             raise subject.failed(
                 f"gives the dispatch weight {float(dispatch_BTE.max()):.4g}; a token's share in what an expert "
@@ -63,9 +55,8 @@ def check_contribution_norms_are_of_masks(subject: Subject) -> None:
     for built in subject.trials():
         layer, x_BTD = built.layer, subject.inputs()
         experts = experts_to_mask(subject, layer, separable=True)
-        routing = layer.route(x_BTD)
-        got_BE, want_BE = layer.contribution_norms(x_BTD, routing), Layer.contribution_norms(layer, x_BTD, routing)
-        assert want_BE is not None  # Not of a layer with experts.
+        routing = layer.route(x_BTD, Context())
+        got_BE, want_BE = contribution_norms(layer, x_BTD, routing), masked_norms(layer, x_BTD, routing)
         if got_BE is None or got_BE.shape != want_BE.shape:
             told = "None" if got_BE is None else f"shape {tuple(got_BE.shape)}"
             raise subject.failed(
@@ -81,42 +72,19 @@ def check_contribution_norms_are_of_masks(subject: Subject) -> None:
 
 
 def check_rules_are_as_claimed(subject: Subject) -> None:
-    """Each claimed rule works and keeps to the subset, input by input; a rule that nobody claims is refused."""
+    """Each of its rules works and keeps to the subset, input by input."""
     for built in subject.trials():
-        rules = _claimed(subject, built)
-        _expect_refusal(subject, built)
-        for rule in rules:
+        if not rules_of(built.layer):
+            raise NotApplicable("it has no combination rules.")
+        for rule in rules_of(built.layer):
             _expect_subset(subject, built, rule)
             _expect_per_input(subject, built, rule)
-
-
-def _claimed(subject: Subject, built: Built) -> tuple[str, ...]:
-    rules = subject.variant.traits.rules
-    if set(built.layer.rules) != set(rules):
-        raise subject.failed(
-            f"claims the rules {rules!r} in its traits, and its layer {built.layer.rules!r}{built.words}."
-        )
-    if not rules:
-        raise NotApplicable("it claims no combination rules.")
-    return rules
-
-
-def _expect_refusal(subject: Subject, built: Built) -> None:
-    x_BTD = subject.inputs()
-    try:
-        _restricted(built.layer, x_BTD, keep(len(x_BTD), built.layer.num_experts), NO_RULE)
-    except UnknownNameError:
-        return
-    raise subject.failed(
-        f"takes the combination rule {NO_RULE!r}, which it does not claim; restrict() raises UnknownNameError for a "
-        "rule that it does not know."
-    )
 
 
 def _restricted(layer: Layer, x_BTD: Tensor, keep_BE: Tensor, rule: str) -> tuple[Routing, Tensor]:
     """The routing under the rule, and what the layer gives with it."""
     with torch.no_grad():
-        routing = layer.restrict(x_BTD, layer.route(x_BTD), keep_BE, rule)
+        routing = restrict(layer, x_BTD, layer.route(x_BTD, Context()), keep_BE, rule)
         return routing, layer.compute(x_BTD, routing, keep_BE)
 
 
@@ -126,9 +94,9 @@ def _expect_subset(subject: Subject, built: Built, rule: str) -> None:
     keep_BE = keep(len(x_BTD), layer.num_experts)
     keep_BE[0] = False
     with torch.no_grad():
-        routing = layer.route(x_BTD)
+        routing = layer.route(x_BTD, Context())
         want = layer.compute(x_BTD, routing)
-        restricted = layer.restrict(x_BTD, routing, keep_BE, rule)
+        restricted = restrict(layer, x_BTD, routing, keep_BE, rule)
         got, after = layer.compute(x_BTD, restricted, keep_BE), layer.compute(x_BTD, routing)
         nobody = layer.compute(x_BTD, routing, torch.zeros_like(keep_BE))
     if not same(after, want):
@@ -167,11 +135,11 @@ def check_renormalise_shares_out_one(subject: Subject) -> None:
     """Under "renormalise" a token's weights in the subset sum to 1, in their old proportions, or all stay 0."""
     for built in subject.trials():
         layer, x_BTD = built.layer, subject.inputs()
-        if "renormalise" not in subject.variant.traits.rules:
-            raise NotApplicable("it does not claim the rule 'renormalise'.")
+        if "renormalise" not in rules_of(layer):
+            raise NotApplicable("it does not have the rule 'renormalise'.")
         keep_BE = keep(len(x_BTD), layer.num_experts)
-        before_BTE = layer.combine_weights(layer.route(x_BTD))
-        after_BTE = layer.combine_weights(_restricted(layer, x_BTD, keep_BE, "renormalise")[0])
+        before_BTE = layer.route(x_BTD, Context()).combine_BTE
+        after_BTE = _restricted(layer, x_BTD, keep_BE, "renormalise")[0].combine_BTE
         if before_BTE is None or after_BTE is None:
             raise NotApplicable("it gives no combine weights.")
         left_BTE = before_BTE.detach() * keep_BE.unsqueeze(1)
@@ -188,8 +156,8 @@ def check_mask_logits_of_all_is_no_rule(subject: Subject) -> None:
     """Under "mask_logits" with every expert kept the layer is itself, and with one kept it is that one alone."""
     for built in subject.trials():
         layer, x_BTD = built.layer, subject.inputs()
-        if "mask_logits" not in subject.variant.traits.rules:
-            raise NotApplicable("it does not claim the rule 'mask_logits'.")
+        if "mask_logits" not in rules_of(layer):
+            raise NotApplicable("it does not have the rule 'mask_logits'.")
         everyone = keep(len(x_BTD), layer.num_experts, list(range(layer.num_experts)))
         _, got = _restricted(layer, x_BTD, everyone, "mask_logits")
         want = layer(x_BTD)
@@ -199,7 +167,7 @@ def check_mask_logits_of_all_is_no_rule(subject: Subject) -> None:
                 f"{built.words}."
             )
         alone = keep(len(x_BTD), layer.num_experts, [0])
-        full, only = layer.route(x_BTD), _restricted(layer, x_BTD, alone, "mask_logits")[0]
+        full, only = layer.route(x_BTD, Context()), _restricted(layer, x_BTD, alone, "mask_logits")[0]
         if full.mass_BE is None or only.mass_BE is None:
             raise NotApplicable("its routing tells no mass.")
         if bool((only.mass_BE[:, 0] < full.mass_BE[:, 0].detach() * (1 - SLACK)).any()):

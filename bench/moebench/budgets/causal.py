@@ -1,4 +1,4 @@
-"""What ``Traits.causal`` claims, tried on a built layer: later tokens do not change what it gives for earlier ones."""
+"""What ``Variant.causal`` claims, tried on a built layer: later tokens do not change what it gives for earlier ones."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from moebench.contract.layer import Layer
+from moebench.contract import Layer
 
 TOLERANCE = 2e-5
 """Largest difference, as a share of the largest output, that fp32 sums in another order may make."""
@@ -57,3 +57,15 @@ def _seeded(layer: Layer, x_BTD: Tensor) -> Tensor:
 def _agree(got: Tensor, want: Tensor) -> bool:
     # Written so that a difference that is no number is none that agrees.
     return bool((got - want).abs().max() <= TOLERANCE * want.abs().max().clamp_min(1e-12))
+
+
+@torch.no_grad()
+def perturb(layer: Layer, seed: int = 0, deviation: float = 0.2) -> Layer:
+    """Add normal noise to every trainable parameter, in place, so that nothing hides behind zeros that a layer starts
+    from; returns the layer."""
+    generator = torch.Generator().manual_seed(seed)
+    for parameter in layer.parameters():
+        if parameter.requires_grad and parameter.is_floating_point():
+            noise = torch.randn(parameter.shape, generator=generator) * deviation
+            parameter.add_(noise.to(parameter))
+    return layer

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-import torch
 from torch import Generator, Tensor
 
-from moebench.contract.layer import Layer, Routing
-from moebench.contract.space import Settings
+from moebench.contract import Layer, Routing, Settings
+from moebench.errors import PluginError
+from moebench.plugins.find import COMPRESSORS
+from moebench.plugins.imports import load_object
 
 
 @dataclass(frozen=True)
@@ -28,10 +29,10 @@ class Met:
 
         ValueError where tokens choose no experts, or none found room.
         """
-        chosen_BTK, kept_BTK = self.routing.chosen_BTK, self.routing.kept_BTK
-        if chosen_BTK is None or kept_BTK is None:
+        load_BE = self.routing.load_BE
+        if load_BE is None:
             raise ValueError("its tokens do not choose experts, so no expert is used more than another")
-        count_E = torch.bincount(chosen_BTK[kept_BTK], minlength=self.layer.num_experts).double()
+        count_E = load_BE.sum(0).double()
         if not count_E.any():
             raise ValueError("none of its experts was used")
         return count_E / count_E.sum()
@@ -50,3 +51,12 @@ class Compressor(Protocol):
     def compress(self, met: Met, keep: int, settings: Settings, generator: Generator) -> Layer:
         """The smaller layer."""
         ...
+
+
+def load_compressor(name: str) -> Compressor:
+    """The method of that name; :class:`UnknownNameError` or :class:`PluginError` if it cannot be had."""
+    found = COMPRESSORS.find(name)
+    compressor = load_object(found, "compressor")
+    if not isinstance(compressor, Compressor) or (not found.in_file and compressor.name != name):
+        raise PluginError(f"compressor {name}: it needs a method compress() and the name '{name}'.")
+    return compressor

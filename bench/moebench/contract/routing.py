@@ -1,0 +1,145 @@
+"""What a layer decided for a batch, and all that follows from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Routing:
+    """What a layer decided, before any expert has worked.
+
+    Made by :meth:`sparse` where tokens choose experts, by :meth:`by_expert` where experts choose tokens, by
+    :meth:`soft` where every expert acts on every token, and by ``Routing()`` in a layer without experts. Masses,
+    combine weights and loads follow from these.
+
+    losses: auxiliary losses by name (balance, importance, load, z, ...), raw scalars: the settings ``loss/<name>`` are
+    their weights, which the training loop applies. state: what ``compute`` needs beside; opaque to everyone else.
+    """
+
+    losses: Mapping[str, Tensor] = field(default_factory=dict)
+    state: Any = None
+    num_experts: int = 0
+    chosen_BTK: Tensor | None = None
+    weight_BTK: Tensor | None = None
+    kept_BTK: Tensor | None = None
+    taken_BEc: Tensor | None = None
+    weight_BEc: Tensor | None = None
+    num_tokens: int = 0
+    combine_BTS: Tensor | None = None
+
+    @classmethod
+    def sparse(
+        cls,
+        chosen_BTK: Tensor,
+        weight_BTK: Tensor,
+        *,
+        experts: int,
+        kept_BTK: Tensor | None = None,
+        losses: Mapping[str, Tensor] | None = None,
+        state: Any = None,
+    ) -> Routing:
+        """Each token chose K of E ``experts``, and adds up their outputs with these weights.
+
+        kept_BTK: which choices count, where a token has fewer than K or an expert no room; None: all. An expert may be
+        chosen twice by a token: its weights add up.
+        """
+        return cls(losses or {}, state, experts, chosen_BTK=chosen_BTK, weight_BTK=weight_BTK, kept_BTK=kept_BTK)
+
+    @classmethod
+    def by_expert(
+        cls,
+        taken_BEc: Tensor,
+        weight_BEc: Tensor,
+        *,
+        tokens: int,
+        losses: Mapping[str, Tensor] | None = None,
+        state: Any = None,
+    ) -> Routing:
+        """Each expert took c different ones of an input's T ``tokens``, and its output reaches them with these weights;
+        0 where it took fewer.
+        """
+        experts = taken_BEc.shape[1]
+        return cls(losses or {}, state, experts, taken_BEc=taken_BEc, weight_BEc=weight_BEc, num_tokens=tokens)
+
+    @classmethod
+    def soft(
+        cls,
+        combine_BTE: Tensor,
+        *,
+        experts: int | None = None,
+        losses: Mapping[str, Tensor] | None = None,
+        state: Any = None,
+    ) -> Routing:
+        """Every token gets the output of every expert with these weights.
+
+        experts: where an expert has P outputs for an input, the last axis has S = E P of them, slot s that of expert
+        s // P.
+        """
+        return cls(losses or {}, state, experts or combine_BTE.shape[2], combine_BTS=combine_BTE)
+
+    @property
+    def combine_BTE(self) -> Tensor | None:
+        """The weight with which the output of expert e reaches token t, with its gradient; None without experts.
+
+        Over several slots their sum (C of arXiv 2308.00951, equation 2).
+        """
+        if self.chosen_BTK is not None and self.weight_BTK is not None:
+            none_BTE = self.weight_BTK.new_zeros(*self.weight_BTK.shape[:2], self.num_experts)
+            return none_BTE.scatter_add(2, self.chosen_BTK, _given(self.weight_BTK, self.kept_BTK))
+        if self.taken_BEc is not None and self.weight_BEc is not None:
+            none_BET = self.weight_BEc.new_zeros(*self.weight_BEc.shape[:2], self.num_tokens)
+            return none_BET.scatter(2, self.taken_BEc, self.weight_BEc).mT
+        if self.combine_BTS is None or self.combine_BTS.shape[2] == self.num_experts:
+            return self.combine_BTS
+        return self.combine_BTS.view(*self.combine_BTS.shape[:2], self.num_experts, -1).sum(3)
+
+    @cached_property
+    def mass_BE(self) -> Tensor | None:
+        """Combine weight of expert e, summed over the input's tokens; without a gradient. None without experts."""
+        with torch.no_grad():
+            if self.weight_BEc is not None:
+                return self.weight_BEc.sum(2)
+            if self.combine_BTS is not None:
+                mass_BS = self.combine_BTS.sum(1)
+                one_slot = mass_BS.shape[1] == self.num_experts
+                return mass_BS if one_slot else mass_BS.view(len(mass_BS), self.num_experts, -1).sum(2)
+            combine_BTE = self.combine_BTE
+            return None if combine_BTE is None else combine_BTE.sum(1)
+
+    @cached_property
+    def load_BE(self) -> Tensor | None:
+        """How many choices of expert e count, over the input's tokens; None unless tokens choose."""
+        if self.chosen_BTK is None:
+            return None
+        one_BTK = torch.ones_like(self.chosen_BTK) if self.kept_BTK is None else self.kept_BTK.long()
+        none_BE = one_BTK.new_zeros(len(one_BTK), self.num_experts)
+        return none_BE.scatter_add(1, self.chosen_BTK.flatten(1), one_BTK.flatten(1))
+
+    @property
+    def drop_rate_B(self) -> Tensor | None:
+        """Share of an input's choices that do not count, in float64; None unless tokens choose."""
+        if self.chosen_BTK is None:
+            return None
+        if self.kept_BTK is None:
+            return torch.zeros(len(self.chosen_BTK), dtype=torch.float64, device=self.chosen_BTK.device)
+        return (~self.kept_BTK).double().mean((1, 2))
+
+    @property
+    def coverage_B(self) -> Tensor | None:
+        """Share of an input's tokens that have a choice that counts, in float64; None unless tokens choose."""
+        if self.chosen_BTK is None:
+            return None
+        if self.kept_BTK is None:
+            return torch.ones(len(self.chosen_BTK), dtype=torch.float64, device=self.chosen_BTK.device)
+        return self.kept_BTK.any(2).double().mean(1)
+
+
+def _given(weight_BTK: Tensor, kept_BTK: Tensor | None) -> Tensor:
+    return weight_BTK if kept_BTK is None else weight_BTK * kept_BTK
