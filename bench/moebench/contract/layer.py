@@ -15,7 +15,7 @@ class Context:
     """What is known of a batch beside x_BTD.
 
     token_mask_BT: False at padding, which takes no part; None: there is none. token_ids_BT: the tokens of a text; None
-    where the host gives none.
+    in a host of numbers, and where only costs are counted.
     """
 
     token_mask_BT: Tensor | None = None

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from moebench.contract import Layer
+from moebench.contract import Context, Layer
 from moebench.hosts.host import Host, Site
 from moebench.hosts.settings import DecoderSettings
 from moebench.tasks import TaskInfo, Tokens
@@ -43,10 +43,10 @@ class Block(nn.Module):
         self.attention = CausalAttention(dim, heads)
         self.mlp: nn.Module = nn.Identity()  # vacant until the layer comes
 
-    def forward(self, x_BTD: Tensor) -> Tensor:
+    def forward(self, x_BTD: Tensor, context: Context) -> Tensor:
         """The stream after the block."""
         x_BTD = x_BTD + self.attention(self.norm1(x_BTD))
-        y_BTD: Tensor = x_BTD + self.mlp(self.norm2(x_BTD))
+        y_BTD: Tensor = x_BTD + self.mlp(self.norm2(x_BTD), context)
         return y_BTD
 
 
@@ -83,7 +83,8 @@ class Decoder(Host):
 
     def stream(self, ids_BT: Tensor) -> Tensor:
         """x_BTD after the last block."""
+        context = Context(token_ids_BT=ids_BT)
         x_BTD = F.embedding(ids_BT, self.token_VD) + self.place_TD
         for block in self.blocks:
-            x_BTD = block(x_BTD)
+            x_BTD = block(x_BTD, context)
         return x_BTD

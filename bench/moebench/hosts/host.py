@@ -32,8 +32,8 @@ class Visit:
     routing: Routing
 
 
-Divided = Callable[[Layer, Tensor, list[Routing]], Tensor]
-"""(layer, x_bTD of this process's share, routings to add the whole batch's to) -> y_bTO of the share."""
+Divided = Callable[[Layer, Tensor, Context, list[Routing]], Tensor]
+"""(layer, x_bTD and context of this process's share, routings to add the whole batch's to) -> y_bTO of the share."""
 
 Select = Callable[[Visit], Tensor | None]
 """A visit -> keep_BE, or None for all experts."""
@@ -69,15 +69,14 @@ class Site(nn.Module):
         super().__init__()
         self.layer = layer
 
-    def forward(self, x_BTD: Tensor) -> Tensor:
-        """y_BTO of the layer."""
-        call = _CALL.get()
+    def forward(self, x_BTD: Tensor, context: Context | None = None) -> Tensor:
+        """y_BTO of the layer; ``context``: what the host knows of the batch beside."""
+        call, context = _CALL.get(), context or Context()
         if call is None:
-            y_BTO: Tensor = self.layer(x_BTD)
-            return y_BTO
+            return self.layer.compute(x_BTD, self.layer.route(x_BTD, context))
         if call.divided is not None:
-            return call.divided(self.layer, x_BTD, call.routings)
-        routing = nominal_routing(self.layer, x_BTD) if call.nominal else self.layer.route(x_BTD, Context())
+            return call.divided(self.layer, x_BTD, context, call.routings)
+        routing = nominal_routing(self.layer, x_BTD) if call.nominal else self.layer.route(x_BTD, context)
         visit = Visit(len(call.routings), self.layer, x_BTD, routing)
         call.routings.append(routing)
         if call.keep_inputs:

@@ -50,10 +50,10 @@ class Division:
             self._step, self._visits = step, 0
         return self
 
-    def __call__(self, layer: Layer, x_bTD: Tensor, routings: list[Routing]) -> Tensor:
+    def __call__(self, layer: Layer, x_bTD: Tensor, context: Context, routings: list[Routing]) -> Tensor:
         """y_bTO of the share; adds the whole batch's routing."""
         x_BTD: Tensor = _Gathered.apply(x_bTD, self._world)
-        routing = layer.route(x_BTD, Context())
+        routing = layer.route(x_BTD, self._whole(context))
         routings.append(routing)
         if layer in self._checked:
             y_bTO = self._computed(layer, x_bTD, x_BTD, routing)
@@ -65,6 +65,11 @@ class Division:
             if self._world.any(before != [buffer._version for buffer in layer.buffers()]):
                 raise _refused(layer, "its compute() changes buffers, each rank its own")
         return _Tied.apply(y_bTO, x_BTD) if _learns(routing) else y_bTO
+
+    def _whole(self, context: Context) -> Context:
+        """What is known of the whole batch."""
+        tensors = (context.token_mask_BT, context.token_ids_BT)
+        return Context(*(None if each is None else _gathered(each, self._world) for each in tensors))
 
     def _computed(self, layer: Layer, x_bTD: Tensor, x_BTD: Tensor, routing: Routing) -> Tensor:
         part = part_of(layer, x_BTD, routing, self._world.inputs(len(x_BTD)))
@@ -144,6 +149,13 @@ def _drawing(seed: int, device: torch.device) -> Iterator[None]:
         yield
 
 
+def _gathered(rows_b: Tensor, world: Ranks) -> Tensor:
+    """The rows of all ranks, in their order."""
+    rows_B = rows_b.new_empty(len(rows_b) * world.size, *rows_b.shape[1:])
+    dist.all_gather_into_tensor(rows_B, rows_b.contiguous(), group=world.gathering)
+    return rows_B
+
+
 class _Gathered(torch.autograd.Function):
     """x_BTD of all ranks, in their order; the gradient of a rank's rows is the sum of what all ranks have for them.
 
@@ -154,9 +166,7 @@ class _Gathered(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x_bTD: Tensor, world: Ranks) -> Tensor:
         ctx.world = world
-        x_BTD = x_bTD.new_empty(len(x_bTD) * world.size, *x_bTD.shape[1:])
-        dist.all_gather_into_tensor(x_BTD, x_bTD.contiguous(), group=world.gathering)
-        return x_BTD
+        return _gathered(x_bTD, world)
 
     @staticmethod
     def backward(ctx: Any, grad_BTD: Tensor) -> tuple[Tensor, None]:
