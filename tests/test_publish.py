@@ -233,7 +233,9 @@ def test_the_index_names_every_board_and_other_page(copy: Path) -> None:
     root = copy.parents[1]
     (root / "paper").mkdir()
     (root / "paper" / "report.md").write_text("# Claims\n")
+    (root / "findings.md").write_text("## Findings\n\nDense wins.\n")
     text = write_index(root).read_text()
+    assert "|\n\n## Findings\n\nDense wins.\n\n" in text
     assert f"(tiny/{copy.name}/board.html)" in text
     assert text.endswith("Also here: [paper/report.md](paper/report.md).\n")
     assert "side by side" not in text, "one board with one budget has nothing beside it"

@@ -35,7 +35,8 @@ def test_new_variant_passes_every_check(tmp_path):
     assert report.problem == ""
     assert [(row.name, row.message) for row in report.failures] == []
     rules = {"rules_are_as_claimed", "renormalise_shares_out_one", "mask_logits_of_all_is_no_rule"}
-    optional = {"dispatch_weights_are_shares", "whole_inputs_are_routed", *rules}
+    unclaimed = {"token_equivariance", "single_expert", "gate_is_one_softmax"}
+    optional = {"dispatch_weights_are_shares", "whole_inputs_are_routed", *rules, *unclaimed}
     assert {row.name for row in report.rows if row.outcome == "not applicable"} <= optional
 
 
@@ -52,7 +53,7 @@ def test_package_is_complete_and_names_itself(tmp_path):
         text = path.read_text()
         assert "{" + "{" not in text
         assert text.endswith("\n")
-        assert max(map(len, text.splitlines())) <= 110
+        assert max(map(len, text.splitlines())) <= 120
     project = tomllib.loads(files[0].read_text())["project"]
     assert project["name"] == "brand_new"
     assert project["entry-points"]["moebench.variants"] == {"brand_new": "brand_new:BrandNew"}
@@ -62,7 +63,7 @@ def test_layer_imports_only_the_contract_and_the_parts(tmp_path):
     tree = ast.parse(write_package("brand_new", tmp_path / "here")[3].read_text())
     modules = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     ours = {module for module in modules if module.startswith("moe")}
-    assert ours == {"moebench.contract", "moebench.budgets", "moevariants.parts"}
+    assert ours == {"moebench.contract", "moevariants.parts"}
 
 
 def test_own_class_never_hides_what_the_template_imports(tmp_path):

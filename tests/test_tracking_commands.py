@@ -15,6 +15,7 @@ from moebench.errors import ResultsError, UsageError
 from moebench.runs import Store
 from moebench.tracking.database import writing
 from moebench.tracking.serve import _reachable, serve
+from tiny import write_suite
 from tracking_world import MLFLOW_WARNINGS, make_plan, put_all, put_board, ready_results
 
 pytestmark = MLFLOW_WARNINGS
@@ -32,7 +33,8 @@ def ran(tmp_path, monkeypatch):
     results, plan = ready_results(tmp_path / "results"), make_plan()
     put_all(Store(results), plan)
     (results / "tiny").mkdir()
-    (results / "tiny" / "latest.json").write_text('{"suite": "tiny", "extras": [], "data": null}', encoding="utf-8")
+    asked = {"suite": write_suite(tmp_path), "extras": [], "data": None}
+    (results / "tiny" / "latest.json").write_text(json.dumps(asked), encoding="utf-8")
     monkeypatch.setattr("moebench.planning.cache.get_plan", lambda request, results: plan)
     return results
 

@@ -18,6 +18,8 @@ from moebench.runs.store import write_atomic
 NAME = "README.md"
 TITLE = "# Published boards"
 BOARD = "board.md"
+FINDINGS = "findings.md"
+"""Written by hand, in the directory of the index, which holds its text."""
 
 Named = tuple[Path, Board]
 """A board and its directory, relative to the index."""
@@ -31,19 +33,24 @@ def write_index(root: Path) -> Path | None:
     path = root / NAME
     if path.is_file() and not path.read_text(encoding="utf-8", errors="replace").startswith(TITLE):
         return None
-    write_atomic(path, to_markdown(boards, [page.relative_to(root) for page in pages]).encode())
+    findings = root / FINDINGS
+    said = findings.read_text(encoding="utf-8") if findings.is_file() else ""
+    write_atomic(path, to_markdown(boards, [page.relative_to(root) for page in pages], said).encode())
     return path
 
 
-def to_markdown(boards: Iterable[Named], pages: Iterable[Path] = ()) -> str:
-    """A table of all boards, then a table for each set of boards that share tasks, host, training and device.
+def to_markdown(boards: Iterable[Named], pages: Iterable[Path] = (), findings: str = "") -> str:
+    """A table of all boards, the findings, then a table for each set of boards that share tasks, host, training and
+    device.
 
-    pages: others that lie there, to be named.
+    pages: others that lie there, to be named. findings: Markdown.
     """
     boards, others = list(boards), [f"[{escape(page.as_posix())}]({quote(page.as_posix())})" for page in pages]
     lines = [TITLE, "", "Made by `moebench publish`; `moebench verify DIR` checks them.", ""]
-    lines += ["| suite | what | budget | device | seeds | rows | seen again | board |", f"|{' --- |' * 8}"]
+    lines += ["| suite | what | budget | device | seeds | rows | re-run | board |", f"|{' --- |' * 8}"]
     lines += [_summary(path, board) for path, board in boards]
+    if findings:
+        lines += ["", findings.strip()]
     alike: dict[str, list[Named]] = defaultdict(list)
     for path, board in boards:
         alike[_models(board)].append((path, board))
