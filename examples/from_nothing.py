@@ -5,7 +5,8 @@ from moevariants.parts import Experts, LinearRouter, balance_loss
 
 
 class FromNothing(Variant):  # claims nothing unless it says so
-    name, causal, separable = "from_nothing", True, True
+    name = "from_nothing"
+    causal, separable = True, True
     tune = {"experts": (8, 16, 32), "loss/balance": LogUniform(1e-3, 1e-1, default=1e-2)}
 
     def build(self, shape, size, *, experts=8, top_k=2):  # the harness finds the size that meets the budget

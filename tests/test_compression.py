@@ -18,10 +18,10 @@ from moebench.compression.compress import compress, meet
 from moebench.compression.recover import TEACHER, TEMPERATURE, Taught, recover
 from moebench.compression.sizes import stable_rank, weights_mib
 from moebench.contract import LayerShape
-from moebench.derived import MEASURES, Subject, rests_on
+from moebench.derived import MEASURES, Subject
 from moebench.errors import PluginError, UnknownNameError, UsageError
 from moebench.hosts.host import Call
-from moebench.plugins.compressors import compressor_identity
+from moebench.plugins.compressors import compressor_identity, rests_on
 from moebench.tasks import get_task
 from packages import Site
 

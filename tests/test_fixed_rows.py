@@ -169,7 +169,10 @@ def test_equal_widths_are_equal_expert_parameters():
         ({"budget": 10}, "row 'digits': soft_moe cannot meet 10 total parameters"),
         ({"settings": {"slotz": 1}}, "slotz"),
         ({"host": SINGLE | {"grid": 3}}, "grid 3 does not divide the 8 x 8 images of task 'digits'"),
-        ({"task": "cifar10", "host": {"name": "token_sum", "tokens": 5}}, "the host 'token_sum' gives one number"),
+        (
+            {"task": "cifar10", "host": {"name": "token_sum", "tokens": 5}},
+            "the host 'token_sum' reads features; task 'cifar10' gives images.",
+        ),
     ],
 )
 def test_a_row_that_cannot_be_built_says_why(changes, said):

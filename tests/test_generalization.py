@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -30,7 +29,7 @@ def evidence(gap, seeds=5):
     """Every run of the suite done, with the gap that a function of (E, K) gives, and a little for each seed."""
     (suite,) = load_experiment(PART).suites
     runs = []
-    for arm in suite.row:
+    for arm in papers.rows_of(suite):
         for index in range(seeds):
             for settings in arm.combinations(full=False):
                 model = {**arm.settings, **settings}
@@ -125,7 +124,7 @@ class Constant(torch.nn.Module):
 
 def test_the_gap_of_a_constant_answer():
     task = get_task("digits")
-    subject = Subject(Constant().eval(), SimpleNamespace(), task, None, torch.device("cpu"), "fp32", {})
+    subject = Subject(Constant().eval(), task, None, torch.device("cpu"), "fp32", {})
     found = generalization(subject).values
     threes = {part: (task.load(part).targets["class"] == 3).double().mean().item() for part in ("train", "test")}
     assert found["train_accuracy"] == pytest.approx(threes["train"])
@@ -137,7 +136,7 @@ def test_the_gap_of_a_constant_answer():
 
 
 def test_training_data_without_an_end_have_no_gap():
-    subject = Subject(Constant(), SimpleNamespace(), get_task("norm"), None, torch.device("cpu"), "fp32", {})
+    subject = Subject(Constant(), get_task("norm"), None, torch.device("cpu"), "fp32", {})
     with pytest.raises(UsageError, match="task 'norm' draws its training data anew"):
         generalization(subject)
 

@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from hand_made import installed, model_of
-from moebench.board.build import build_board
+from moebench.board import Reason, build_board
 from moebench.budgets import Budget, settle
 from moebench.budgets.place import check_claims
 from moebench.contract import Layer, Routing, Variant, wrap
@@ -212,12 +212,10 @@ def test_the_board_gives_the_reason_in_place_of_a_rank(tmp_path):
     path.write_text(SUITE)
     board = build_board(make_plan(ask(str(path), device="cpu").requests[0]), lambda identity: None)
     reasons = {entry.variant: (entry.rank, entry.reason) for entry in board.rungs[0].entries}
-    assert reasons["soft_moe"] == (
-        None,
-        "soft_moe has no place in a causal host, because it does not claim that its output for a token depends on no "
-        "later one.",
-    )
-    assert reasons["dense"] == (None, "not run yet.")
+    rank, reason = reasons["soft_moe"]
+    assert (rank, reason.code) == (None, "cannot_be_planned")
+    assert "soft_moe has no place in a causal host" in reason.sentence
+    assert reasons["dense"] == (None, Reason("not_run"))
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ LEAVES = {"__init__", "__main__", "__version__", "errors", "heap", "machine", "p
 def order() -> list[str]:
     """Folders in the order of the table."""
     table = (ROOT / "CONTRIBUTING.md").read_text().partition("## Where things are")[2].partition("\n## ")[0]
+    table = table.partition("| step |")[2].partition("\n\n")[0]
     rows = [line for line in table.splitlines() if line.startswith("| ")]
     return [name.removesuffix(".py") for row in rows for name in re.findall(r"`([\w.]+?)/?`", row.split("|")[2])]
 

@@ -95,8 +95,8 @@ def test_a_budget_of_active_parameters_is_part_of_a_cell():
         ({"variant": "soft_moe", "settings": {"experts": 4}, "budget": None, "width": 8}, "no place in a causal host"),
         ({"settings": {"experts": 4, "capacity": 0.5}}, "no place in a causal host with experts=4, capacity=0.5"),
         ({"settings": {"experts": 2, "top_k": 2}, "axis": "active"}, "all its parameters are active"),
-        ({"task": "digits"}, "the host 'decoder' reads token ids; task 'digits' gives numbers."),
-        ({"host": {"name": "vit"}}, "the host 'vit' reads numbers; task 'phonebook_256' gives token ids."),
+        ({"task": "digits"}, "the host 'decoder' reads token ids; task 'digits' gives images."),
+        ({"host": {"name": "vit"}}, "the host 'vit' reads images; task 'phonebook_256' gives token ids."),
     ],
 )
 def test_what_cannot_be_is_one_sentence(changes, said):

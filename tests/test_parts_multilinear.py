@@ -98,5 +98,6 @@ def test_a_masked_expert_is_as_good_as_absent_and_the_weights_of_others_stay(var
             linear.expert[[1, 4]] = 0
     torch.testing.assert_close(layer.compute(x_BTD, routing), masked_BTO)
     fewer = restrict(layer, x_BTD, routing, keep_BE, "renormalise")
-    left_BT = (routing.combine_BTE * keep_BE.unsqueeze(1)).any(2)  # the gate may have given a token to masked experts alone
+    # The gate may have given a token to masked experts alone.
+    left_BT = (routing.combine_BTE * keep_BE.unsqueeze(1)).any(2)
     torch.testing.assert_close(fewer.mass_BE.sum(1), left_BT.sum(1).double())

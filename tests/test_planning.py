@@ -179,8 +179,10 @@ def test_a_layer_that_breaks_a_rule_whatever_its_settings_is_told_so():
 @pytest.mark.parametrize("method", ["space", "build"])
 def test_a_plug_in_that_raises_while_it_is_planned_is_a_row_with_its_reason(tmp_path, method):
     path = tmp_path / "mine.py"
-    first = {"space": "return Space()", "build": "from moevariants"}[method]
-    path.write_text(VARIANT.replace(first, f"raise OSError('no card')\n        {first}"))
+    header = {"space": "def space(self, shape):", "build": "def build(self, shape, size):"}[method]
+    path.write_text(
+        f"{VARIANT.replace(header, 'def unused(self, shape, size):')}\n    {header}\n        raise OSError('no card')\n"
+    )
     plan = a_plan([f"{path}:Mine"], **ALONE)
     group = group_of(plan, "mine")
     assert group.problem == "mine: its space() or build() raised OSError: no card"
@@ -274,8 +276,9 @@ def test_a_setting_of_the_wrong_type_is_the_variants_to_refuse():
 
 def test_the_space_of_a_variant_from_a_file_goes_by_the_name_it_gives_itself(tmp_path):
     path = tmp_path / "mine.py"
-    path.write_text(VARIANT.replace("return Space()", "from moebench.contract import Choice\n"
-                                    "        return Space({'a': Choice((1, 2, 3))})"))  # fmt: skip
+    path.write_text(
+        VARIANT.replace("size):", "size, *, a=1):").replace("causal =", "tune = {'a': (1, 2, 3)}\n    causal =")
+    )
     rows = {"variants": ["dense", f"{path}:Mine"], "reference": []}
     group = group_of(a_plan(suite=a_suite(**rows, space={"mine": {"a": [3, 2]}})), "mine")
     assert group.space["a"] == {"options": [3, 2], "default": 3}

@@ -12,7 +12,7 @@ from moebench.hosts.build import build_model
 from moebench.planning.generations import _value
 from moebench.planning.make import make_plan
 from moebench.planning.plan import _merit
-from moebench.planning.request import Request
+from moebench.planning.request import ask
 from moebench.plugins.find import find_variant
 from moebench.plugins.load import load_variant
 from moebench.runs import Record, Store
@@ -63,7 +63,7 @@ def session(tmp_path_factory):
     folder = tmp_path_factory.mktemp("number")
     path = suite(folder, "norm")
     board = run_tiny(path, folder / "results").board
-    return board, make_plan(Request(suite=path, device="cpu")), Store(folder / "results")
+    return board, make_plan(ask(path, device="cpu").requests[0]), Store(folder / "results")
 
 
 def test_the_lowest_error_has_the_first_rank_and_less_than_dense_is_better(session):
@@ -76,7 +76,7 @@ def test_the_lowest_error_has_the_first_rank_and_less_than_dense_is_better(sessi
     assert 0 < errors["dense"] < errors["soft_moe"]  # one soft expert for each of few tokens learns slower
     (soft,) = (entry for entry in rung.entries if entry.variant == "soft_moe")
     assert soft.vs_dense.value == pytest.approx(errors["soft_moe"] - errors["dense"])
-    assert soft.specialization_reason == "an input has a number, not a class"
+    assert soft.specialization_reason.text == "an input has a number, not a class"
     assert soft.latency.value > 0
 
 
@@ -134,7 +134,7 @@ def test_merit_follows_the_direction_and_breaks_ties_where_the_task_has_one():
 )
 def test_what_cannot_be_ranked_is_refused_when_it_is_planned(tasks, said, tmp_path):
     with pytest.raises(SuiteError) as caught:
-        make_plan(Request(suite=suite(tmp_path, *tasks), device="cpu"))
+        make_plan(ask(suite(tmp_path, *tasks), device="cpu").requests[0])
     assert str(caught.value).startswith(said)
 
 

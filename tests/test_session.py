@@ -155,7 +155,7 @@ def test_a_plugin_that_dies_ends_its_own_row_only(tmp_path: Path, in_training: s
     entries = {entry.variant: entry for entry in session.board.entries}
     assert entries["dense"].rank is not None
     assert entries["dies"].rank is None
-    assert status in (entries["dies"].reason or "")
+    assert status in entries["dies"].reason.sentence
 
 
 def test_a_plugin_that_fails_to_import_is_a_row_with_its_reason(tmp_path: Path) -> None:
@@ -163,7 +163,7 @@ def test_a_plugin_that_fails_to_import_is_a_row_with_its_reason(tmp_path: Path) 
     (tmp_path / "broken.py").write_text("import a_module_that_is_not_there\n\nclass Mine:\n    name = 'broken'\n")
     session = run_tiny(suite, tmp_path / "results", variants=(f"{tmp_path}/broken.py:Mine",), trials=1, seeds=1)
     entries = {entry.variant: entry for entry in session.board.entries}
-    assert "a_module_that_is_not_there" in (entries["broken"].reason or "")
+    assert "a_module_that_is_not_there" in entries["broken"].reason.sentence
     assert entries["dense"].rank is not None
     assert session.unfinished[0][0] == "broken"
 

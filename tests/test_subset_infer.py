@@ -23,7 +23,7 @@ from hand_made import (
     single_layer,
     train,
 )
-from moebench.contract import Context
+from moebench.contract import Context, Restricts
 from moebench.errors import UnknownNameError, UsageError
 from moebench.hosts import host_settings
 from moebench.hosts.build import build_host
@@ -188,7 +188,7 @@ def test_an_unknown_score_or_rule_is_answered_with_the_nearest():
 
 
 def test_a_rule_that_the_layer_does_not_have_is_refused_with_those_it_has():
-    class Own(Table):
+    class Own(Table, Restricts):
         rules = ("own",)
 
     for layer, has in ((Table(own_expert, torch.eye(4)), "as_is"), (Own(own_expert, torch.eye(4)), "as_is, own")):

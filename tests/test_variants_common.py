@@ -19,7 +19,7 @@ from moevariants.expert_choice import ExpertChoice
 from moevariants.hash_position import HashPosition
 from moevariants.modse import MoDSE
 from moevariants.mu_moe import MuMoECP, MuMoETR
-from moevariants.parts import sparse
+from moevariants.parts import experts
 from moevariants.parts.dispatch import plan_dispatch
 from moevariants.random_router import RandomRouter
 from moevariants.smola import SMoLA
@@ -233,7 +233,7 @@ def test_rows_of_nobody_as_on_a_gpu_change_no_output_and_no_gradient(settings, b
     """There dropped choices keep a row, whoever works on it, because how many there are is not asked."""
     found = []
     for cut in (True, False):
-        monkeypatch.setattr(sparse, "plan_dispatch", lambda *args, here=cut, **_: plan_dispatch(*args, cut=here))
+        monkeypatch.setattr(experts, "plan_dispatch", lambda *args, here=cut, **_: plan_dispatch(*args, cut=here))
         layer, x_BTD = build(SparseTopK, settings), tokens().requires_grad_()
         choose(layer, backend)
         torch.manual_seed(3)

@@ -226,11 +226,15 @@ class NegativeMass(GoodLayer):
 
 @caught_by("mass_is_as_claimed", "claims mass='exact', but has no experts")
 class MassWithoutExperts(Good):
+    tune = {}
+
     def build(self, shape, size):
         return DenseLayer(shape, size)
 
 
 @caught_by("routing_is_a_routing", "claims separable experts, but has none")
 class SeparatesNobody(Good):
+    tune = {}
+
     def build(self, shape, size):
         return DenseLayer(shape, size)

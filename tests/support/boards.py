@@ -113,7 +113,8 @@ class Bench:
     def tune(self, row: str, validation: Sequence[float] = (0.90, 0.95, 0.93, 0.94), **where: Any) -> None:
         """Write every trial; the second wins unless said otherwise."""
         for cell, accuracy in zip(self.group(row, **where).trial_cells, validation, strict=False):
-            self.put(cell, row, scores={"validation_accuracy": accuracy, "validation_loss_nats": 1 - accuracy})
+            scores = {"validation_accuracy": accuracy, "validation_loss_nats": 1 - accuracy}
+            self.put(cell, row, scores={"validation_mse": accuracy} if cell.task == "norm" else scores)
 
     def finish(
         self,

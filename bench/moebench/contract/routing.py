@@ -80,8 +80,13 @@ class Routing:
         """Every token gets the output of every expert with these weights.
 
         experts: where an expert has P outputs for an input, the last axis has S = E P of them, slot s that of expert
-        s // P.
+        s // P. ValueError where S is no such multiple.
         """
+        if experts and combine_BTE.shape[2] % experts:
+            raise ValueError(
+                f"combine weights of shape {tuple(combine_BTE.shape)} for {experts} experts; the last axis must be a "
+                f"multiple of {experts}"
+            )
         return cls(losses or {}, state, experts or combine_BTE.shape[2], combine_BTS=combine_BTE)
 
     @property

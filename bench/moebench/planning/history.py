@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Collection
 from pathlib import Path
@@ -141,10 +142,10 @@ def _path(results: Path, suite: str) -> Path:
 
 
 def _read(path: Path) -> dict[str, Any]:
+    if not os.path.isfile(path):  # unlike Path.is_file, false for a name that no file can have
+        return {}
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
     except (OSError, ValueError):
         raise UsageError(f"'{path}' cannot be read; remove it and run the suite again, nothing else is lost.") from None
     return dict(values)
