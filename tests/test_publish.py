@@ -151,7 +151,7 @@ def test_the_command_line_checks_runs_again_and_says_so_on_the_page(copy: Path) 
     assert "and a word of the reviewer, were run again on" in page
     assert "1 of 1 agreed, all of them to the last digit. Latency was not measured again." in page
     ran = CliRunner().invoke(cli, ["verify", str(copy)], standalone_mode=False)
-    assert "1 of 12 runs were seen again on" in ran.output
+    assert "1 of 12 runs were run again on" in ran.output
     assert "only --rerun N sees it here" in ran.output
     assert "| 1 of 12 |" in index.read_text()
     assert findings(copy, "files", "boards") == {}

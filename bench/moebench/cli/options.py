@@ -35,7 +35,7 @@ def results_option(command: F) -> F:
 
 def device_option(command: F) -> F:
     """``--device D``."""
-    return click.option("--device", metavar="D", help="cpu, cuda or cuda:N; by itself CUDA where there is one.")(
+    return click.option("--device", metavar="D", help="cpu, cuda or cuda:N (default: CUDA where there is one).")(
         command
     )
 

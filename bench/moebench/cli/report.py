@@ -17,7 +17,7 @@ from moebench.cli.options import COUNT, data_option, device_option, full_option,
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
     metavar="DIR",
-    help="Where the report goes; by itself a folder of the suite's name in the results.",
+    help="Where the report goes (default: a folder of the suite's name in the results).",
 )
 @click.option(
     "--packs",

@@ -23,7 +23,7 @@ SECONDS = click.FloatRange(min=0, min_open=True)
     metavar="NAME=VALUE",
     help="What only the executor knows, such as partition=gpu. Repeatable.",
 )
-@click.option("--workers", type=COUNT, metavar="N", help="Runs at a time; by itself as many as fit.")
+@click.option("--workers", type=COUNT, metavar="N", help="Runs at a time (default: as many as fit).")
 @click.option(
     "--ranks",
     type=COUNT,
@@ -36,7 +36,7 @@ SECONDS = click.FloatRange(min=0, min_open=True)
     "--timeout",
     type=SECONDS,
     metavar="SECONDS",
-    help="The longest a single run may take; by itself as long as it takes.",
+    help="The longest a single run may take (default: as long as it takes).",
 )
 @click.option(
     "--silence",
@@ -55,7 +55,7 @@ SECONDS = click.FloatRange(min=0, min_open=True)
     help="Seconds of training between two checkpoints.",
 )
 @click.option("--weights/--no-weights", default=True, help="Keep the final weights of the winners.")
-@click.option("--mlflow/--no-mlflow", default=True, help="Write MLflow as runs finish; by itself it does.")
+@click.option("--mlflow/--no-mlflow", default=True, help="Write MLflow as runs finish (the default).")
 @full_option
 @click.option(
     "--reuse",

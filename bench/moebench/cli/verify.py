@@ -64,7 +64,7 @@ def command(directory: Path, count: int | None, pick: str, data: Path | None) ->
         wrong += _again(submission, count, pick)
     elif not wrong and (seen := submission.verification):
         _say(
-            f"{seen.rerun} of {seen.runs} runs were seen again on {seen.device}, as {directory / 'verification.json'} "
+            f"{seen.rerun} of {seen.runs} runs were run again on {seen.device}, as {directory / 'verification.json'} "
             "says; only --rerun N sees it here."
         )
     rows, records = len(submission.plan.rows), len(submission.pack.records)

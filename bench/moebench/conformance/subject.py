@@ -87,7 +87,7 @@ class Subject:
         return {"tokens": 1, "grid": None if self.shape.grid is None else (1, 1)}
 
     def amount(self, given: int | None) -> int:
-        """A number of parameters; by itself the lowest budget."""
+        """A number of parameters; the lowest budget unless given."""
         return ladder(self.shape)[0] if given is None else given
 
     def budget(self, amount: int | None = None) -> Budget:

@@ -42,7 +42,7 @@ def serve(results: Path, host: str, port: int, on_ready: Callable[[str], None]) 
             process.wait()
         if process.poll() is None:
             raise UsageError(f"the MLflow UI gave no answer for {START_SECONDS:.0f} s; '{log}' says how far it came.")
-        raise UsageError(f"the MLflow UI ended by itself; '{log}' says why.")
+        raise UsageError(f"the MLflow UI ended; '{log}' says why.")
 
 
 def _reachable(host: str) -> str:

@@ -35,7 +35,7 @@ def means(a: Series, b: Series) -> str:
 class Gain:
     """Judge the accuracy of one selection less that of another at k = E / share, for every E of an arm.
 
-    experts: these alone; by itself all from :data:`LEAST` on.
+    experts: these alone (default: all from :data:`LEAST` on).
     """
 
     part: str
