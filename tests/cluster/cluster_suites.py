@@ -98,7 +98,7 @@ def slow_jobs(folder: Path, results: Path, *, steps: int) -> list[Job]:
             save_weights=False,
             checkpoint_seconds=3600.0,
         )
-        for work in plan.work(lambda identity: None)
+        for work in plan.training(lambda identity: None)
         if work.row == "slow"
     ]
 

@@ -142,7 +142,7 @@ def test_the_node_has_to_see_the_results(slurm: Slurm) -> None:
     ("options", "sentence"),
     [
         ({"partion": "x"}, "executor 'slurm' has no option 'partion'; it takes cluster: .*; partition: "),
-        ({"time": "1h"}, "--executor-option time takes a whole number above 0, not '1h'"),
+        ({"time": "1h", "cluster": "local"}, "--executor-option time takes a whole number above 0, not '1h'"),
         ({"cluster": "lsf"}, "--executor-option cluster is slurm or local, not 'lsf'"),
     ],
 )
