@@ -10,12 +10,13 @@ import pytest
 from click.testing import CliRunner
 
 from boards import Bench, small_board
-from moebench.board import Limits, Reason, choose, chosen
+from moebench.board import Limits, Reason, choose
+from moebench.board import choose as chosen
 from moebench.board.choose import Choice
 from moebench.cli.main import cli
 from moebench.errors import UsageError
-from moebench.planning.history import remember
-from moebench.planning.request import ask
+from moebench.plans.history import remember
+from moebench.suites.request import ask
 
 
 def choice(bench: Bench, ratio: float | None = None, active: int | None = None) -> Choice:

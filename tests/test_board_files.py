@@ -14,10 +14,10 @@ from boards import Bench, small_board
 from moebench.board import write_board
 from moebench.cli.leaderboard import command
 from moebench.errors import ResultsError, UnknownNameError
-from moebench.planning.cache import get_plan
-from moebench.planning.history import remember
-from moebench.planning.request import ask
+from moebench.plans.cache import get_plan
+from moebench.plans.history import remember
 from moebench.publish import load_board
+from moebench.suites.request import ask
 
 SUITE = """
 title = "Dense alone"

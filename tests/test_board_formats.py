@@ -21,7 +21,7 @@ from moebench.board.build import build_board
 from moebench.board.markdown import escape
 from moebench.board.model import Board, Measure
 from moebench.board.numbers import fixed, milliseconds, short
-from moebench.runs import Record
+from moebench.records import Record
 
 WIDE = """\
 tiny  protocol 1  digits  264,000 parameters in the expert layers (total)  cpu (a test's processor)

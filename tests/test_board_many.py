@@ -13,7 +13,7 @@ import pytest
 from many import many_rows
 from moebench.board import TEXTS
 from moebench.board.build import build_board
-from moebench.runs import Store
+from moebench.records import Store
 
 TIMES = 12
 """Times of reading the files alone; 6 to 7 were measured. Seconds would differ from machine to machine."""

@@ -13,8 +13,8 @@ from moebench.board import TEXTS
 from moebench.board.build import build_board
 from moebench.board.model import Board
 from moebench.board.reasons import Reason
-from moebench.board.settings import not_compared
-from moebench.runs import Cell
+from moebench.board.shared_settings import not_compared
+from moebench.records import Cell
 
 
 def board_of(bench: Bench) -> Board:

@@ -12,15 +12,15 @@ from fixed_rows import run, works, write
 from hand_made import installed
 from moebench.budgets import Budget, count_flops, solve
 from moebench.hosts import host_settings, layer_shapes
-from moebench.planning.make import make_plan
-from moebench.planning.request import request_for
-from moebench.reports import study_of, suites
-from moebench.reports.evidence import Evidence, Part
-from moebench.reports.plot import draw
-from moebench.reports.verdict import FAILS, HOLDS, OPEN
-from moebench.reports.write import write_evidence
-from moebench.runs import Store
+from moebench.plans.make import make_plan
+from moebench.records import Store
+from moebench.studies import study_of, suites
+from moebench.studies.claim import FAILS, HOLDS, OPEN
+from moebench.studies.evidence import Evidence, Part
+from moebench.studies.plot import draw
+from moebench.studies.write import write_evidence
 from moebench.suites import load_experiment
+from moebench.suites.request import request_for
 from moebench.tasks import get_task
 from moestudies.cnn import REPORT
 from moestudies.cnn.arms import CONSTRAINTS, FAMILIES, PLAIN, PLAIN_ACTIVE, SEEDS, arm

@@ -14,8 +14,8 @@ from comparisons import BEFORE, LOSS, benches, publish, shifted
 from moebench import load_board
 from moebench.board import Reason
 from moebench.errors import ResultsError
-from moebench.planning.history import RAN, ran_plan, remember_plan
-from moebench.planning.plan import Plan
+from moebench.plans.history import RAN, ran_plan, remember_plan
+from moebench.plans.plan import Plan
 from moebench.publish import compare_directories
 from moebench.publish.sources import open_ran
 from tiny import run_tiny, write_plugin, write_suite

@@ -11,7 +11,7 @@ import pytest
 from boards import Bench, hand_plan
 from comparisons import BEFORE, LOSS, benches, compared, shifted, with_cells
 from moebench.board import Reason
-from moebench.planning.plan import Plan
+from moebench.plans.plan import Plan
 
 
 @pytest.mark.parametrize(

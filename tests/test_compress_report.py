@@ -7,11 +7,11 @@ import json
 import pytest
 
 import compressions
-from moebench.reports import study_of, suites
-from moebench.reports.evidence import Evidence, Part
-from moebench.reports.plot import draw
-from moebench.reports.verdict import FAILS, HOLDS, OPEN
-from moebench.reports.write import write_evidence, write_report
+from moebench.studies import study_of, suites
+from moebench.studies.claim import FAILS, HOLDS, OPEN
+from moebench.studies.evidence import Evidence, Part
+from moebench.studies.plot import draw
+from moebench.studies.write import write_evidence, write_report
 from moebench.suites import load_experiment
 from moestudies.compress import REPORT
 from moestudies.compress.arms import EXPERTS, KEEPS, SEEDS, TRAINED_SMALL, WAYS

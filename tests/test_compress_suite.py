@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from fixed_rows import measured, run, write
-from moebench.planning.make import make_plan
-from moebench.planning.request import request_for
-from moebench.reports.evidence import of_plans
-from moebench.runs import Store
+from moebench.plans.make import make_plan
+from moebench.records import Store
+from moebench.studies.evidence import of_plans
 from moebench.suites import load_experiment
+from moebench.suites.request import request_for
 from moestudies.compress.arms import ALL, EXPERTS, KEEPS, SEEDS, SPARSE, TRAINED_SMALL, UNALIGNED, WAYS
 
 (SUITE,) = load_experiment("compress").suites

@@ -12,15 +12,15 @@ import torch
 from torch.nn import functional as F
 
 from hand_made import DIGITS, answer, digits, installed, model_of, recipe, split, train
-from moebench.compression import load_compressor
-from moebench.compression.allocate import allocate
-from moebench.compression.compress import compress, meet
-from moebench.compression.recover import TEACHER, TEMPERATURE, Taught, recover
-from moebench.compression.sizes import stable_rank, weights_mib
 from moebench.contract import LayerShape
-from moebench.derived import MEASURES, Subject
 from moebench.errors import PluginError, UnknownNameError, UsageError
 from moebench.hosts.host import Call
+from moebench.measures import MEASURES, Subject
+from moebench.measures.compression import load_compressor
+from moebench.measures.compression.allocate import allocate
+from moebench.measures.compression.compress import compress, meet
+from moebench.measures.compression.recover import TEACHER, TEMPERATURE, Taught, recover
+from moebench.measures.compression.sizes import stable_rank, weights_mib
 from moebench.plugins.compressors import compressor_identity, rests_on
 from moebench.tasks import get_task
 from packages import Site
@@ -245,7 +245,7 @@ def test_the_measure_says_what_was_and_what_is():
 def test_every_method_draws_the_same_batches_and_not_those_of_the_training(monkeypatch):
     recipes = []
     monkeypatch.setattr(
-        import_module("moebench.derived.compressed"), "recover", lambda *given: recipes.append(given[-1]) or True
+        import_module("moebench.measures.compressed"), "recover", lambda *given: recipes.append(given[-1]) or True
     )
     for method in ("merge", "prune_reap", "prune_usage"):
         MEASURES["compressed"](subject(), **TAKES | {"method": method})

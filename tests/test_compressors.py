@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from hand_made import installed
-from moebench.compression import Met, load_compressor
 from moebench.contract import Context, LayerShape
 from moebench.hosts.host import restrict
+from moebench.measures.compression import Met, load_compressor
 from moevariants.compressors.alignment import aligned
 from moevariants.compressors.factored import FactoredExperts, low_rank_plus_columns
 from moevariants.compressors.grouping import dominant_of, numbered

@@ -2,7 +2,7 @@
 
 import torch
 
-from moebench.conformance import conformance
+from moebench.checks import conformance
 from moevariants.compressors.factored import FactoredExperts
 from moevariants.compressors.reduced import ReducedLayer
 from moevariants.parts.experts import Experts

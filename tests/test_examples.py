@@ -14,7 +14,7 @@ from moebench import check
 from moebench.contract import Context, LayerShape
 from moebench.plugins.find import find_variant
 from moebench.plugins.load import load_variant
-from moebench.scaffold import write_package
+from moebench.plugins.new import write_package
 from tiny import run_tiny, write_suite
 
 ROOT = Path(__file__).parent.parent

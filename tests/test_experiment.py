@@ -13,14 +13,13 @@ import moebench.suites.load as loading
 from fixed_rows import write
 from moebench.cli.main import cli
 from moebench.errors import SuiteError, UnknownNameError, UsageError
-from moebench.planning.plan import Plan
-from moebench.planning.request import ask
-from moebench.reports import study_of
-from moebench.reports.claim import Claim
-from moebench.reports.report import Report
-from moebench.reports.verdict import Bound, every, mean
-from moebench.runs import Store
+from moebench.plans.plan import Plan
+from moebench.records import Store
+from moebench.studies import study_of
+from moebench.studies.claim import Bound, Claim, every, mean
+from moebench.studies.study import Report
 from moebench.suites import load_experiment
+from moebench.suites.request import ask
 from plans import VALUES as RANKED
 from plans import a_plan, a_suite
 from tiny import SUITE, run_tiny
@@ -72,8 +71,8 @@ STUDY = Report(name="worth", source="nobody", question="Are they?", claims=(CLAI
 @pytest.fixture
 def study(monkeypatch):
     """A study of the suite ``tiny``, under a name that a file may have."""
-    monkeypatch.setattr("moebench.reports.NAMES", ("worth",))
-    monkeypatch.setattr("moebench.reports.report_named", {"worth": STUDY}.__getitem__)
+    monkeypatch.setattr("moebench.studies.NAMES", ("worth",))
+    monkeypatch.setattr("moebench.studies.report_named", {"worth": STUDY}.__getitem__)
 
 
 def write_both(folder):

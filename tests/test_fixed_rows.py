@@ -11,10 +11,10 @@ from fixed_rows import SINGLE, VALUES, finals, measured, plan_of, run, values, w
 from moebench.cli.main import cli
 from moebench.errors import MoebenchError, SuiteError, UnknownNameError, UsageError
 from moebench.machine import versions
-from moebench.planning.place import Place
-from moebench.planning.request import ask
-from moebench.runs import Store
+from moebench.records import Store
 from moebench.suites import Suite, load_experiment, load_suite
+from moebench.suites.request import ask
+from moebench.training.device import Place
 
 
 def row(**changes):

@@ -8,15 +8,15 @@ import pytest
 import torch
 
 import papers
-from moebench.derived.generalization import generalization
-from moebench.derived.subject import Subject
 from moebench.errors import UsageError
-from moebench.reports import study_of, suites
-from moebench.reports.evidence import Evidence, Part, Run
-from moebench.reports.judged import judge
-from moebench.reports.plot import draw
-from moebench.reports.verdict import FAILS, HOLDS, OPEN
-from moebench.reports.write import write_evidence
+from moebench.measures.generalization import generalization
+from moebench.measures.subject import Subject
+from moebench.studies import study_of, suites
+from moebench.studies.claim import FAILS, HOLDS, OPEN
+from moebench.studies.evidence import Evidence, Part, Run
+from moebench.studies.judged import judge
+from moebench.studies.plot import draw
+from moebench.studies.write import write_evidence
 from moebench.suites import load_experiment
 from moebench.tasks import get_task
 from moestudies.generalization import REPORT

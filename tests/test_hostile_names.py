@@ -10,7 +10,7 @@ import pytest
 from moebench.errors import MoebenchError, SuiteError
 from moebench.publish import reuse
 from moebench.publish.pack import NAME
-from moebench.runs import Store
+from moebench.records import Store
 from moebench.suites import load_experiment
 from moebench.suites.load import find_suites, load_suite
 from tiny import PLUGIN, run_tiny, write_suite

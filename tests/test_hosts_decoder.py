@@ -14,9 +14,9 @@ from moebench.contract import Layer, Routing, Variant, wrap
 from moebench.errors import HostError, SuiteError
 from moebench.hosts import HOSTS, host_settings, layer_shapes
 from moebench.hosts.build import build_host
-from moebench.planning.make import make_plan
-from moebench.planning.request import ask
+from moebench.plans.make import make_plan
 from moebench.plugins.find import find_variants
+from moebench.suites.request import ask
 from moebench.tasks import TaskInfo, Tokens, get_task
 
 SMALL = {"name": "decoder", "dim": 16, "depth": 2, "heads": 2}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import papers
-from moebench.reports.verdict import FAILS, HOLDS, OPEN
+from moebench.studies.claim import FAILS, HOLDS, OPEN
 from moebench.suites import load_experiment
 from moestudies.paper import SIZED
 from moestudies.paper.claims import CLAIMS, hosts, latency, norm, subsets, worst_case

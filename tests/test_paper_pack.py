@@ -10,10 +10,10 @@ import pytest
 
 import papers
 from moebench.errors import ResultsError
-from moebench.planning.plan import Plan, Work
-from moebench.reports.evidence import of_plans, rounded
-from moebench.reports.pack import pack_path, read_packs, to_lines
-from moebench.runs import Cell, Store
+from moebench.plans.plan import Plan, Work
+from moebench.records import Cell, Store
+from moebench.studies.evidence import of_plans, rounded
+from moebench.studies.write import pack_path, read_packs, to_lines
 from moebench.suites import load_experiment
 
 MIB = 2**20

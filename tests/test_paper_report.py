@@ -13,15 +13,14 @@ import papers
 from moebench.board.style import DARK, inline, styled, svg
 from moebench.cli.report import command
 from moebench.errors import DataError, ResultsError, UsageError
-from moebench.planning.request import ask
-from moebench.reports import study_of
-from moebench.reports.evidence import Part
-from moebench.reports.facts import part_facts
-from moebench.reports.pack import pack_path, to_lines
-from moebench.reports.plot import draw
-from moebench.reports.write import check_report, plan_parts, write_evidence, write_report
-from moebench.runs import Store
+from moebench.records import Store
+from moebench.studies import study_of
+from moebench.studies.evidence import Part
+from moebench.studies.facts import part_facts
+from moebench.studies.plot import draw
+from moebench.studies.write import check_report, pack_path, plan_parts, to_lines, write_evidence, write_report
 from moebench.suites import load_experiment
+from moebench.suites.request import ask
 from moestudies.paper import REPORT
 from moestudies.paper.figures import PLOTS
 from test_paper_pack import planned
@@ -229,7 +228,7 @@ def test_a_part_without_its_data_is_left_out_and_said(monkeypatch, tmp_path):
             raise DataError("there is no such data set.")
         return request.suite.name
 
-    monkeypatch.setattr("moebench.reports.write.get_plan", plan)
+    monkeypatch.setattr("moebench.studies.write.get_plan", plan)
     lost = {"paper-depth"}
     found = plan_parts(ask("paper", full=True), tmp_path)
     assert found[:3] == ["paper-norm", "paper-specialization", "paper-variants"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from moebench.reports.verdict import FAILS, HOLDS, OPEN, Bound, Estimate, Item, difference, every, less, mean, ratio
+from moebench.studies.claim import FAILS, HOLDS, OPEN, Bound, Estimate, Item, difference, every, less, mean, ratio
 
 
 @pytest.mark.parametrize(

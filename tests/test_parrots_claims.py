@@ -7,7 +7,7 @@ import math
 import pytest
 
 import papers
-from moebench.reports.verdict import FAILS, HOLDS, OPEN
+from moebench.studies.claim import FAILS, HOLDS, OPEN
 from moebench.suites import load_experiment
 from moestudies.parrots import SIZED, arms
 from moestudies.parrots.arms import (

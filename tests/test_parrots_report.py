@@ -9,9 +9,9 @@ from types import SimpleNamespace
 import pytest
 
 from moebench.board.style import styled, svg
-from moebench.reports import study_of
-from moebench.reports.facts import size_tables
-from moebench.reports.write import write_evidence, write_report
+from moebench.studies import study_of
+from moebench.studies.facts import size_tables
+from moebench.studies.write import write_evidence, write_report
 from moebench.suites import load_experiment
 from moestudies.parrots import REPORT, SIZED
 from moestudies.parrots.arms import PATHS, RECALL
@@ -91,7 +91,7 @@ def run_of(dim, experts, total, active):
     return SimpleNamespace(record=SimpleNamespace(counts=counts), setting=settings.get)
 
 
-def test_the_tables_of_sizes_say_width_and_active_parameters_where_they_differ():
+def test_the_tables_of_sizes_say_width_and_active_parameters_difference_at():
     runs = {
         "dense": [run_of(16, None, 100, 100)] * 2,
         "top-2": [run_of(16, 4, 200, 110), run_of(16, 2, 150, 110)],

@@ -14,7 +14,7 @@ from moebench.hosts import host_settings, layer_shapes
 from moebench.hosts.build import build_host
 from moebench.plugins.find import find_variant
 from moebench.plugins.load import load_variant
-from moebench.runs import Store
+from moebench.records import Store
 from moebench.suites import load_experiment
 from moebench.tasks import get_task
 from moestudies.parrots.arms import PATHS, RECALL, WIDTHS

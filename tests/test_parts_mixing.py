@@ -8,7 +8,7 @@ from moebench.contract import LayerShape
 from moevariants.backends import loop
 from moevariants.backends import onednn as onednn_backend
 from moevariants.parts import Experts, SoftWeights, mix_all, mix_kept, mixing, onednn
-from moevariants.parts.turns import pays
+from moevariants.parts.expert_by_expert import pays
 
 
 def world(experts, dim=24, hidden=1, length=3, inputs=4, bias=True, slots=1):

@@ -16,16 +16,16 @@ from moebench import load_board
 from moebench.board import TEXTS
 from moebench.cli.main import cli
 from moebench.errors import DeviceError, ResultsError, UnknownNameError, UsageError
-from moebench.execution.job import Job
 from moebench.publish import Submission, pack, published_board, reuse
 from moebench.publish.index import to_markdown, write_index
 from moebench.publish.rerun import chosen, rerun, verification
 from moebench.publish.sources import open_results
 from moebench.publish.write import publish
-from moebench.runs import Store
-from moebench.runs.canonical import digest
-from moebench.runs.record import SCHEMA
-from moebench.runs.schema import current_schema, schema_of
+from moebench.records import Store
+from moebench.records.canonical import digest
+from moebench.records.record import SCHEMA
+from moebench.records.schema import current_schema, schema_of
+from moebench.runner.job import Job
 from publications import copied, findings, lines_of, records_of, run_and_publish, write_lines
 from tiny import run_tiny, write_plugin, write_suite
 
@@ -306,7 +306,7 @@ def test_runs_of_a_card_are_not_run_again_on_the_processor(
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    monkeypatch.setattr("moebench.execution.executors.local.start", start)
+    monkeypatch.setattr("moebench.runner.executors.local.start", start)
     with pytest.raises(StartedError, match="cuda:0"):
         list(rerun(submission, 1, tmp_path / "two", told.append))
 

@@ -21,7 +21,7 @@ from moebench.publish.manifest import VERIFICATION, Manifest, verification_text
 from moebench.publish.pack import NAME, Pack
 from moebench.publish.rerun import Again, Number, _spread, rerun, verification
 from moebench.publish.sources import board_of, open_results
-from moebench.runs.canonical import digest
+from moebench.records.canonical import digest
 from moebench.suites import Suite, load_suite
 from publications import Value, copied, damage, findings, lines_of, records_of, run_and_publish, write_lines
 

@@ -5,18 +5,18 @@ import torch
 
 from moebench.board.build import build_board
 from moebench.errors import SuiteError
-from moebench.execution.progress import outcome_words
-from moebench.execution.run_plan import Records
 from moebench.hosts import host_settings
 from moebench.hosts.build import build_model
-from moebench.planning.generations import _value
-from moebench.planning.make import make_plan
-from moebench.planning.plan import _merit
-from moebench.planning.request import ask
+from moebench.measures.subset.report import compare
+from moebench.plans.generations import _value
+from moebench.plans.make import make_plan
+from moebench.plans.plan import _merit
 from moebench.plugins.find import find_variant
 from moebench.plugins.load import load_variant
-from moebench.runs import Record, Store
-from moebench.subset.report import compare
+from moebench.records import Record, Store
+from moebench.runner.progress import outcome_words
+from moebench.runner.run_plan import Records
+from moebench.suites.request import ask
 from moebench.tasks import get_task
 from moebench.tasks.norm import VARIANCE
 from tiny import run_tiny

@@ -12,16 +12,16 @@ from safetensors.torch import load_file
 from hand_made import SMALL_BUDGET, SMALL_HOST, accuracy, digits
 from moebench.cli.main import main
 from moebench.errors import PluginError, ResultsError, UsageError
-from moebench.execution.job import Job
-from moebench.execution.run_cell import run_cell
-from moebench.execution.trained import load_trained
+from moebench.measures.subset.infer import RULES, subset_inference
+from moebench.measures.subset.scores import SCORES
 from moebench.plugins.find import find_variant
 from moebench.plugins.identity import code_identity
 from moebench.protocol import PROTOCOL
-from moebench.runs import Cell, Record, Store
-from moebench.runs.find import find_record
-from moebench.subset.infer import RULES, subset_inference
-from moebench.subset.scores import SCORES
+from moebench.records import Cell, Record, Store
+from moebench.records.find import find_record
+from moebench.runner.job import Job
+from moebench.runner.run_cell import run_cell
+from moebench.runner.trained import load_trained
 from moebench.tasks import get_task
 
 CPU = torch.device("cpu")

@@ -9,9 +9,9 @@ from hand_made import Plain, digits, model_of, single_layer
 from moebench.budgets.flops import model_flops
 from moebench.contract import Context
 from moebench.errors import UsageError
-from moebench.subset.cost import Cost, costs, costs_by_number
-from moebench.subset.infer import ALL, Subset, subset_of
-from moebench.subset.select import fixed, nothing
+from moebench.measures.subset.cost import Cost, costs, costs_by_number
+from moebench.measures.subset.infer import ALL, Subset, subset_of
+from moebench.measures.subset.select import fixed, nothing
 
 DATA = digits("test", 20)
 QUICK = {"batches": (1, 6), "rounds": 2, "repeats": 1}

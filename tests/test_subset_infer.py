@@ -27,9 +27,9 @@ from moebench.contract import Context, Restricts
 from moebench.errors import UnknownNameError, UsageError
 from moebench.hosts import host_settings
 from moebench.hosts.build import build_host
-from moebench.subset.infer import ALL, experts_of, fit_static, subset_inference, subset_of
+from moebench.measures.subset.infer import ALL, experts_of, fit_static, subset_inference, subset_of
 from moebench.tasks import get_task
-from moebench.tasks.classes import correct
+from moebench.tasks.targets import correct
 
 DATA = digits("test", 60)
 ROUTED = ["soft_moe", "sparse_topk"]

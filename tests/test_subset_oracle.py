@@ -20,7 +20,7 @@ from hand_made import (
     single_layer,
 )
 from moebench.errors import UsageError
-from moebench.subset.oracle import PERMUTATIONS, oracle
+from moebench.measures.subset.oracle import PERMUTATIONS, oracle
 
 C = 4
 TOY = Toy((1, 1, C), C)

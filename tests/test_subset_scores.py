@@ -7,7 +7,7 @@ from hand_made import Plain, Table, answer, digits, model_of
 from moebench.contract import Context, Routing
 from moebench.errors import UnknownNameError, UsageError
 from moebench.hosts.host import Call, Visit
-from moebench.subset.scores import NOTES, SCORES, check_score, mean_mass, score_named, scores_of
+from moebench.measures.subset.scores import NOTES, SCORES, check_score, mean_mass, score_named, scores_of
 from moebench.training.evaluate import Evaluation
 
 # One input of two tokens, three experts: the order of the experts differs from score to score.

@@ -6,8 +6,8 @@ import torch
 from moebench.contract import Routing
 from moebench.errors import UsageError
 from moebench.hosts.host import Visit
-from moebench.subset.scores import score_named
-from moebench.subset.select import all_but, fixed, keep_largest, largest, nothing, number_of
+from moebench.measures.subset.scores import score_named
+from moebench.measures.subset.select import all_but, fixed, keep_largest, largest, nothing, number_of
 
 MASS_BE = torch.tensor([[5.0, 1, 4, 3, 2, 0, 0, 0], [0, 0, 1, 2, 3, 4, 5, 6]])
 

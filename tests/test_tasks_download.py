@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from torchvision.datasets import CIFAR10, FashionMNIST
 
-import moebench.tasks.download as downloads
+import moebench.tasks.places as downloads
 from moebench.errors import DataError
 from moebench.tasks import get_task
 
@@ -101,7 +101,7 @@ def test_missing_data_are_downloaded_into_the_named_directory_once(tmp_path, mon
 
 
 def test_without_a_name_a_download_goes_to_the_users_cache(tmp_path, monkeypatch, serve):
-    from moebench.tasks.idx_source import IdxSource
+    from moebench.tasks.mnist import IdxSource
 
     files = fashion_files()
     use_fashion(monkeypatch, serve(files), files)

@@ -10,9 +10,9 @@ from hand_made import Toy, installed, recipe, split, train
 from moebench.errors import SuiteError
 from moebench.hosts import host_settings
 from moebench.hosts.build import build_host, build_model
-from moebench.scores.final import scores_of
+from moebench.measures.scores.final import scores_of
 from moebench.tasks import Classes, Features, Headline, Image, Numbers, Sequences, Split, TaskInfo, get_task
-from moebench.tasks.classes import accuracy, correct, cross_entropy
+from moebench.tasks.targets import accuracy, correct, cross_entropy
 
 LOG3 = math.log(3)
 

@@ -13,9 +13,9 @@ from hand_made import train as train_on
 from moebench.errors import SuiteError, UnknownNameError, UsageError
 from moebench.hosts import host_settings, layer_shapes
 from moebench.hosts.build import build_host, build_model
+from moebench.measures.scores.final import scores_of
 from moebench.plugins.find import find_variant
 from moebench.plugins.load import load_variant
-from moebench.scores.final import scores_of
 from moebench.tasks import Split, Stream, get_task
 from moebench.tasks.norm import HELD_OUT, VARIANCE, draw
 from moebench.training.loop import Recipe

@@ -10,10 +10,10 @@ from torch import nn
 from hand_made import model_of, recipe, train
 from moebench.contract import Routing
 from moebench.errors import UnknownNameError
-from moebench.scores.final import scores_of
+from moebench.measures.scores.final import scores_of
 from moebench.tasks import Split, get_task
-from moebench.tasks.classes import correct
 from moebench.tasks.phonebook import DIGITS, LETTERS, NAME, NUMBER, SIZES, PhonebookTask, entries
+from moebench.tasks.targets import correct
 
 HOST = {"name": "decoder", "dim": 32, "depth": 1, "heads": 2}
 

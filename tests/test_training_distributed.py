@@ -16,17 +16,17 @@ from torch import nn
 from hand_made import Plain, numbered, numbered_model, recipe, train
 from moebench.contract import Layer, Routing
 from moebench.errors import UsageError
-from moebench.execution.executors.local import LocalExecutor, local_workers
-from moebench.execution.job import Job
-from moebench.execution.ranks import meeting
 from moebench.plugins.find import find_variant
 from moebench.plugins.identity import code_identity
 from moebench.protocol import PROTOCOL
-from moebench.runs import Cell, Record, Store
+from moebench.records import Cell, Record, Store
+from moebench.runner.executors.local import LocalExecutor, local_workers
+from moebench.runner.job import Job
+from moebench.runner.ranks import meeting
 from moebench.tasks import get_task
-from moebench.training.division import part_of
-from moebench.training.shares import check_shares
-from moebench.training.world import ALONE
+from moebench.training.ranks import check_shares
+from moebench.training.ranks.division import part_of
+from moebench.training.ranks.world import ALONE
 from ranks import CASES, all_outcomes, by_two, outcome
 from tiny import run_tiny, write_plugin, write_suite
 
@@ -314,11 +314,11 @@ def test_a_suite_whose_batches_cannot_be_shared_is_refused_before_it_starts(tmp_
 
 
 def test_fixed_rows_take_no_ranks(tmp_path):
-    from moebench.execution.progress import Quiet
-    from moebench.planning.request import ask
-    from moebench.session import How, run_experiment
+    from moebench.experiment import RunOptions, run_experiment
+    from moebench.runner.progress import Quiet
+    from moebench.suites.request import ask
 
-    how = How(results=tmp_path / "results", ranks=2)
+    how = RunOptions(results=tmp_path / "results", ranks=2)
     with pytest.raises(UsageError, match="leave --ranks out"):
         run_experiment(ask("paper"), how, Quiet())
 
@@ -474,7 +474,7 @@ SCRIPT = """
 import sys, torch
 from pathlib import Path
 sys.path[:0] = {tests!r}
-from moebench.training.world import joined
+from moebench.training.ranks.world import joined
 from test_training_distributed import Squared, attempt
 
 with joined(torch.device("cpu")) as world:

@@ -24,15 +24,14 @@ from hand_made import (
     train,
 )
 from moebench.contract import Routing
-from moebench.execution.train_cell import recipe as recipe_of
 from moebench.hosts import host_settings
 from moebench.hosts.build import build_model
 from moebench.hosts.host import Call
-from moebench.runs import Cell
+from moebench.records import Cell
+from moebench.runner.train_cell import recipe as recipe_of
 from moebench.tasks import get_task
-from moebench.training.loop import auxiliary
-from moebench.training.optimiser import RANKED
-from moebench.training.optimiser import warm_cosine as schedule
+from moebench.training.loop import RANKED, auxiliary
+from moebench.training.loop import warm_cosine as schedule
 from moebench.training.seeds import derive_seed
 
 

@@ -10,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from moebench.budgets.count import active_parameters
 from moebench.budgets.flops import nominal_routing
-from moebench.conformance.masking import experts_held
+from moebench.checks.masking import experts_held
 from moebench.contract import Choice, Context, LayerShape, Variant
 from moevariants.cosine_topk import CosineTopK
 from moevariants.deepseek import DeepSeek

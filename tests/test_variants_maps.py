@@ -5,13 +5,13 @@ import torch
 from torch.nn import functional as F
 
 from moebench.budgets import Budget, count_flops, count_layer, settle, solve
-from moebench.conformance import run_checks
+from moebench.checks import run_checks
 from moebench.contract import Context, LayerShape
 from moebench.errors import HostError
 from moebench.hosts import host_settings, layer_shapes
 from moebench.hosts.host import restrict
 from moebench.tasks import get_task
-from moebench.training.division import part_of
+from moebench.training.ranks.division import part_of
 from moevariants.block_moe import BlockMoE
 from moevariants.conv_moe import ConvMoE
 from moevariants.plain_map import PlainBlock, PlainConv

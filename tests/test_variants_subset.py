@@ -11,7 +11,7 @@ import torch
 from moebench.contract import Context, Layer, LayerShape, Routing
 from moebench.errors import UnknownNameError
 from moebench.hosts.host import restrict, rules_of
-from moebench.subset.scores import contribution_norms, dispatch_weights, masked_norms
+from moebench.measures.subset.scores import contribution_norms, dispatch_weights, masked_norms
 from moevariants.dense import Dense
 from moevariants.random_router import RandomRouter
 from moevariants.soft_moe import SoftMoE

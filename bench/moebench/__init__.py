@@ -15,7 +15,7 @@ __all__ = ["__version__", "check", "load_board", "load_model", "run", "subset_in
 if TYPE_CHECKING:
     from moebench.api import check, load_board, load_model, run
     from moebench.contract.wrap import wrap
-    from moebench.subset.infer import subset_inference
+    from moebench.measures.subset.infer import subset_inference
 
 _HOMES = {
     "run": "api",

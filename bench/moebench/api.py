@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from moebench.conformance.outcome import Report
-from moebench.conformance.run import run_checks
+from moebench.checks.outcome import Report
+from moebench.checks.run import run_checks
 from moebench.errors import UsageError
 from moebench.publish import load_board
 
@@ -44,10 +44,10 @@ def run(
     """
     from rich.console import Console
 
-    from moebench.execution.progress import choose_progress
-    from moebench.planning.request import ask
-    from moebench.session import How, run_experiment
+    from moebench.experiment import RunOptions, run_experiment
+    from moebench.runner.progress import choose_progress
     from moebench.suites import load_experiment
+    from moebench.suites.request import ask
 
     variants = (variants,) if isinstance(variants, str) else variants
     counts = {"seeds": seeds, "trials": trials, "micro_batch": micro_batch, "workers": workers}
@@ -67,7 +67,9 @@ def run(
         backend=backend,
         data=Path(data) if data else None,
     )
-    how = How(results=Path(results), executor=executor, workers=workers, mlflow=mlflow, save_weights=save_weights)
+    how = RunOptions(
+        results=Path(results), executor=executor, workers=workers, mlflow=mlflow, save_weights=save_weights
+    )
     progress = choose_progress(Console(stderr=True), quiet=quiet)
     return run_experiment(asked, how, progress, objects=objects).board
 
@@ -83,8 +85,8 @@ def load_model(record: str, *, results: str | Path = "results", device: str | No
     record: its identity, the beginning of one, or the path of its JSON file. Raises a
     :class:`moebench.errors.MoebenchError` where there is no such run, or nothing was kept of it.
     """
-    from moebench.execution.trained import load_trained
-    from moebench.runs.find import find_record
+    from moebench.records.find import find_record
+    from moebench.runner.trained import load_trained
     from moebench.training.device import choose_device
 
     store, found = find_record(record, Path(results))

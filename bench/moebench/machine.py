@@ -27,7 +27,7 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def cuda_signs() -> list[str]:
+def cuda_devices_seen() -> list[str]:
     """What tells one set of CUDA devices from another: device files, the driver's names, the variable."""
     files = [*Path("/dev").glob("nvidia[0-9]*"), *Path("/dev").glob("dxg")]
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")

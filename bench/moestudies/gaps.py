@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from torch import Tensor, nn
 
-from moebench.derived.subject import Subject
 from moebench.errors import UsageError
 from moebench.hosts.token_sum import TokenSum
-from moebench.scores.final import Scores
+from moebench.measures.scores.final import Scores
+from moebench.measures.subject import Subject
 from moestudies.theorem import measure, pairs, router_weights
 
 SCALES = tuple(10 ** (exponent / 10) for exponent in range(-10, 41))

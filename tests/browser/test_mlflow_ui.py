@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from moebench.runs import Store
-from moebench.tracking.database import open_client
-from moebench.tracking.ledger import Ledger
-from moebench.tracking.write import sync
+from moebench.mlflow_store.database import open_client
+from moebench.mlflow_store.ledger import Ledger
+from moebench.mlflow_store.write import sync
+from moebench.records import Store
 from tracking_world import MLFLOW_WARNINGS, make_plan, put_all, put_board, ready_results
 
 pytestmark = MLFLOW_WARNINGS

@@ -8,14 +8,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from moebench.execution.executors import Executor, Setup, open_executor
-from moebench.execution.executors.base import Ended
-from moebench.execution.job import Job
-from moebench.execution.progress import Quiet
-from moebench.planning.make import make_plan
-from moebench.planning.request import ask
-from moebench.runs import Store
-from moebench.session import How, Session, run_experiment
+from moebench.experiment import RunOptions, Session, run_experiment
+from moebench.plans.make import make_plan
+from moebench.records import Store
+from moebench.runner.executors import Executor, Setup, open_executor
+from moebench.runner.executors.base import Ended
+from moebench.runner.job import Job
+from moebench.runner.progress import Quiet
+from moebench.suites.request import ask
 from tiny import write_plugin, write_suite
 
 
@@ -36,7 +36,7 @@ def write_tiny(folder: Path) -> tuple[str, tuple[str, ...]]:
 
 def run_on(executor: str, suite: str, results: Path, *, variants: tuple[str, ...], **options: str) -> Session:
     """Run a suite, two runs at a time."""
-    how = How(
+    how = RunOptions(
         results=results,
         executor=executor,
         executor_options=options,

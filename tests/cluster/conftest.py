@@ -6,7 +6,7 @@ import pytest
 from cluster_suites import Reference, run_on, write_tiny
 
 from clusters import ray_cluster, ray_environment, short, slurm
-from moebench.session import Session
+from moebench.experiment import Session
 
 __all__ = ["ray_cluster", "ray_environment", "short", "slurm"]
 

@@ -10,8 +10,8 @@ import pytest
 from cluster_suites import Reference, finish, forget, found, opened, run_alone, run_on, slow_jobs, under_way, write_slow
 
 from moebench.errors import DeviceError, ResultsError, UsageError
-from moebench.execution.job import Job
-from moebench.runs import Cell, Record, Store
+from moebench.records import Cell, Record, Store
+from moebench.runner.job import Job
 from ray_world import OTHER_CPU, RayCluster
 
 pytestmark = [pytest.mark.timeout(240)]

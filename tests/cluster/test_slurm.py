@@ -13,7 +13,7 @@ import pytest
 from cluster_suites import Reference, finish, found, opened, run_alone, run_on, slow_jobs, under_way, wait_until
 
 from moebench.errors import ResultsError, UsageError
-from moebench.runs import Cell, Store
+from moebench.records import Cell, Store
 from slurm_world import Slurm, said
 
 pytestmark = [pytest.mark.timeout(240)]

@@ -118,7 +118,7 @@ def test_a_forward_pass_does_not_wait_for_the_device(variant, settings, backend,
 
 def test_a_run_trains_on_the_gpu(tmp_path):
     from moebench import run
-    from moebench.runs import Store
+    from moebench.records import Store
 
     run("quick", seeds=1, trials=1, variants=["sparse_topk"], device="cuda", results=tmp_path, quiet=True)
     records = [*Store(tmp_path).records()]

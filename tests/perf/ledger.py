@@ -14,7 +14,7 @@ import torch
 from turns import Rival
 
 from moebench import machine
-from moebench.measure.clock import Spread
+from moebench.measures.clock import Spread
 from moebench.training.device import device_name
 
 

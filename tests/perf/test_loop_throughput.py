@@ -16,11 +16,11 @@ from torch import nn
 from torch.nn import functional as F
 
 from moebench.budgets import Budget, solve
-from moebench.heap import keep_freed_memory
 from moebench.hosts import host_settings, layer_shapes
 from moebench.hosts.build import build_model
 from moebench.plugins.find import find_variant
 from moebench.plugins.load import load_variant
+from moebench.runner.processes import keep_freed_memory
 from moebench.tasks import get_task
 from moebench.training.loop import Recipe, train
 

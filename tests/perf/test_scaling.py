@@ -11,8 +11,8 @@ from ledger import Point
 from sizes import Size
 from turns import forward_and_backward
 
-from moebench.measure.clock import in_turns
-from moebench.measure.memory import PeakMemory
+from moebench.measures.clock import in_turns
+from moebench.measures.memory import PeakMemory
 from moevariants.sparse_topk import SparseTopK
 
 BACKENDS = ("auto", "grouped", "padded")

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from moebench.measure.clock import Spread, spread, synchronise
+from moebench.measures.clock import Spread, spread, synchronise
 
 Work = Callable[[], object]
 WARM_UP = 2

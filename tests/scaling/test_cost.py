@@ -5,7 +5,7 @@ import time
 
 from work import run, write_spinning
 
-from moebench.execution.processes import start, warm_up
+from moebench.runner.processes import start, warm_up
 
 RUNS, SECONDS, WORKERS = 200, 0.5, 2
 

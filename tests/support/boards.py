@@ -9,10 +9,10 @@ from typing import Any
 
 from moebench.board.build import build_board
 from moebench.board.model import Board
-from moebench.planning.latency import latency_cells
-from moebench.planning.plan import Group, Plan
-from moebench.planning.rows import Row
-from moebench.runs import Cell, Record, Store
+from moebench.plans.latency import latency_cells
+from moebench.plans.plan import Group, Plan
+from moebench.plans.rows import Row
+from moebench.records import Cell, Record, Store
 from moebench.suites.load import parse_suite
 
 DEVICE = "cpu (a test's processor)"

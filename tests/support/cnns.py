@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 import papers
-from moebench.reports.evidence import Evidence, Part, Run, kept, slim
+from moebench.studies.evidence import Evidence, Part, Run, kept, slim
 from moebench.suites import load_experiment
 from moestudies.cnn.arms import CONSTRAINTS, HARD, PLAIN, PLAIN_ACTIVE
 

@@ -9,7 +9,7 @@ from typing import Any
 from boards import Bench, hand_plan
 from moebench.board import ResultSet
 from moebench.board.compare import Comparison, Pair, compare
-from moebench.planning.plan import Plan
+from moebench.plans.plan import Plan
 from moebench.publish.pack import NAME, to_lines
 from moebench.training.seeds import derive_seed
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import papers
-from moebench.reports.evidence import Evidence, Part, Run, slim
-from moebench.runs import Cell
+from moebench.records import Cell
+from moebench.studies.evidence import Evidence, Part, Run, slim
 from moebench.suites import load_experiment
 from moestudies.compress.arms import (
     ALL,

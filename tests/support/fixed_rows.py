@@ -6,13 +6,13 @@ import copy
 from pathlib import Path
 from typing import Any
 
-from moebench.execution.progress import Quiet
-from moebench.planning.make import make_plan
-from moebench.planning.plan import Plan, Work
-from moebench.planning.request import ask, request_for
-from moebench.runs import Record
-from moebench.session import How, Session, run_experiment
+from moebench.experiment import RunOptions, Session, run_experiment
+from moebench.plans.make import make_plan
+from moebench.plans.plan import Plan, Work
+from moebench.records import Record
+from moebench.runner.progress import Quiet
 from moebench.suites import Suite
+from moebench.suites.request import ask, request_for
 
 SINGLE = {"name": "single_layer", "grid": 2}
 
@@ -91,7 +91,7 @@ def write(path: Path, given: dict[str, Any]) -> Path:
 
 def run(path: Path, results: Path, *, mlflow: bool = False, **asked: Any) -> Session:
     """Run a suite's file without a word."""
-    return run_experiment(ask(str(path), **asked), How(results=results, workers=2, mlflow=mlflow), Quiet())
+    return run_experiment(ask(str(path), **asked), RunOptions(results=results, workers=2, mlflow=mlflow), Quiet())
 
 
 def plan_of(given: dict[str, Any], **asked: Any) -> Plan:

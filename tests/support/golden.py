@@ -21,14 +21,14 @@ from torch import Tensor
 
 from moebench.budgets.count import active_parameters
 from moebench.budgets.flops import nominal_routing
-from moebench.compression import Met, load_compressor
 from moebench.contract import Context, Layer, LayerShape
 from moebench.hosts.host import restrict, rules_of
+from moebench.measures.compression import Met, load_compressor
+from moebench.measures.subset.scores import contribution_norms
 from moebench.plugins.find import COMPRESSORS, Found, find_variant, find_variants
 from moebench.plugins.identity import BUILT_IN, code_identity
 from moebench.plugins.load import load_variant
 from moebench.protocol import PROTOCOL
-from moebench.subset.scores import contribution_norms
 
 FILE = Path(__file__).with_name("golden.json")
 TOLERANCE = 1e-4
@@ -268,9 +268,9 @@ RUNS: dict[str, dict[str, Any]] = {
 
 def run_digits(name: str) -> Digits:
     """The loss of every step and some scores of a tiny run; what the run does not score is 0."""
-    from moebench.execution.job import Job
-    from moebench.execution.run_cell import run_cell
-    from moebench.runs import Cell, Store
+    from moebench.records import Cell, Store
+    from moebench.runner.job import Job
+    from moebench.runner.run_cell import run_cell
     from moebench.tasks import get_task
 
     run = {"task": "digits", "settings": {}, "budget": 9_000, "scored": SCORED} | RUNS[name]

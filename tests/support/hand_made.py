@@ -13,8 +13,8 @@ from moebench.hosts.build import build_host, build_model
 from moebench.plugins.find import find_variant
 from moebench.plugins.load import load_variant
 from moebench.tasks import Classes, Image, Split, TaskInfo, get_task
-from moebench.tasks.classes import accuracy as accuracy_above
-from moebench.tasks.classes import correct
+from moebench.tasks.targets import accuracy as accuracy_above
+from moebench.tasks.targets import correct
 from moebench.training import loop
 from moebench.training.evaluate import evaluate, outputs_of
 from moebench.training.loop import Recipe

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from moebench.reports.evidence import Evidence, Part, Run, kept, slim
-from moebench.runs import Cell, Record
+from moebench.records import Cell, Record
+from moebench.studies.evidence import Evidence, Part, Run, kept, slim
 from moebench.suites import load_experiment
 from moebench.suites.schema import Row, Suite
 

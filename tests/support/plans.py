@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import copy
 
-from moebench.planning.make import make_plan
-from moebench.planning.request import Request, request_for
-from moebench.runs import Record
+from moebench.plans.make import make_plan
+from moebench.records import Record
 from moebench.suites.load import parse_suite
+from moebench.suites.request import Request, request_for
 
 BUDGET = 50_000
 VALUES = {

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from moebench.execution.executors import Limits
-from moebench.execution.progress import Quiet
-from moebench.planning.request import ask
-from moebench.session import How, Session, run_experiment
+from moebench.experiment import RunOptions, Session, run_experiment
+from moebench.runner.executors import Limits
+from moebench.runner.progress import Quiet
+from moebench.suites.request import ask
 
 SUITE = """
 title = "A few steps"
@@ -101,7 +101,7 @@ def run_tiny(
     **request: object,
 ) -> Session:
     """Run a suite without MLflow."""
-    how = How(
+    how = RunOptions(
         results=results,
         workers=workers,
         mlflow=mlflow,

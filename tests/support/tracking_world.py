@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from moebench.planning.latency import latency_cells
-from moebench.planning.plan import Group, Plan
-from moebench.planning.rows import Row
-from moebench.runs import Cell, Record, Store
+from moebench.plans.latency import latency_cells
+from moebench.plans.plan import Group, Plan
+from moebench.plans.rows import Row
+from moebench.records import Cell, Record, Store
 from moebench.suites import Suite
 
 # MLflow's own use of SQLAlchemy; moebench's warnings stay errors.
@@ -203,7 +203,7 @@ def fill_database(path: Path) -> None:
 
 @functools.cache
 def _template() -> Path:
-    from moebench.tracking.database import open_client
+    from moebench.mlflow_store.database import open_client
 
     folder = Path(tempfile.mkdtemp())
     atexit.register(shutil.rmtree, folder, ignore_errors=True)

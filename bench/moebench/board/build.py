@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
+from moebench.board import estimates
 from moebench.board.estimates import versions
-from moebench.board.evidence import Evidence
+from moebench.board.evidence import Evidence, Run, Study
 from moebench.board.latency import Clock
-from moebench.board.model import Board, Rung
+from moebench.board.model import Board, Entry, Measure, Rung, TaskResult
 from moebench.board.ranking import against_references, calibration, in_order, on_pareto, rank_rows
-from moebench.board.row import make_entry
-from moebench.board.settings import other_runs, task_notes
-from moebench.planning.plan import Lookup, Plan
-from moebench.planning.rows import BASELINE
-from moebench.runs import Record
+from moebench.board.reasons import Reason
+from moebench.board.shared_settings import other_runs, task_notes
+from moebench.plans.plan import Lookup, Plan
+from moebench.plans.rows import BASELINE
+from moebench.plugins.find import is_place
+from moebench.records import Record
 
 Others = Callable[[Container[str]], Iterable[Record]]
 """Final runs of the suite beside those with the identities that are known already, as ``Store.finals_of`` has them."""
@@ -84,3 +87,128 @@ def _rung(plan: Plan, budget: int, evidences: list[Evidence], lookup: Lookup) ->
 def _records(evidences: list[Evidence]) -> list[Record]:
     runs = [run for evidence in evidences for study in evidence.studies for run in study.runs]
     return [run.record for run in runs if run.record is not None]
+
+
+def make_entry(
+    plan: Plan,
+    budget: int,
+    evidence: Evidence,
+    clock: Clock,
+    *,
+    dense: Evidence | None,
+    rank: tuple[int, int] | None,
+    reason: Reason | None,
+) -> Entry:
+    """The row with everything but its place on the Pareto front. ``dense`` is None where it is not ranked."""
+    row, studies = evidence.row, evidence.studies
+    special, special_reason = estimates.specialization(studies)
+    timing, timing_reason = clock.read(row.name)
+    versus, versus_reason = _vs_dense(evidence, dense)
+    results = [_task_result(plan, evidence, study, clock) for study in studies]
+    return Entry(
+        variant=row.name,
+        implementation=row.variant,
+        reference=row.reference,
+        note=row.note or _from_file(row.spec),
+        budget=next((study.group.amount for study in studies if study.group), budget),
+        rank=rank,
+        reason=reason,
+        flags=_flags(plan, evidence, results, clock),
+        seeds=min(_settled(study.finals) for study in studies),
+        trials=min(_settled(study.trials) for study in studies),
+        counts=estimates.mean_counts(studies),
+        tasks=tuple(results),
+        representation=estimates.representation(evidence),
+        representation_reason=None if evidence.complete else reason,
+        vs_dense=versus,
+        vs_dense_reason=versus_reason,
+        specialization=special,
+        specialization_reason=special_reason,
+        latency=timing,
+        latency_reason=timing_reason,
+        latency_batch1=clock.read(row.name, "forward_batch1_ms")[0],
+        latency_layers=clock.read(row.name, "layers_ms")[0],
+        train_step=clock.read(row.name, "train_step_ms")[0],
+        train_inputs_per_second=estimates.over_tasks(studies, estimates.inputs_per_second, _mean),
+        train_peak_memory_mib=estimates.over_tasks(studies, estimates.train_memory, max),
+        forward_peak_memory_mib=clock.peak_memory_mib(row.name),
+    )
+
+
+def _mean(values: list[float]) -> float:
+    return sum(values) / len(values)
+
+
+def _from_file(spec: str) -> str:
+    """Whose code a row is, where it is not an installed variant's."""
+    return f"from the file {Path(spec.rpartition(':')[0]).name}" if is_place(spec) else ""
+
+
+def _task_result(plan: Plan, evidence: Evidence, study: Study, clock: Clock) -> TaskResult:
+    name, problem = study.info.name, evidence.row.problem
+    special, special_reason = estimates.specialization([study])
+    timing, timing_reason = clock.only(name).read(evidence.row.name)
+    return TaskResult(
+        name=name,
+        unit=study.headline.unit,
+        higher_is_better=study.headline.higher_is_better,
+        status=_status(evidence, study),
+        reason=study.missing or (Reason("cannot_run", problem=problem) if problem else None),
+        score=estimates.on_task(study),
+        seeds=study.scores if study.complete else (),
+        specialization=special,
+        specialization_reason=special_reason,
+        scores=estimates.scores_beside(study),
+        tuning=estimates.tuning(study, plan.suite.tuned.sampler),
+        counts=estimates.counts(study),
+        latency=timing,
+        latency_reason=timing_reason,
+        train_inputs_per_second=estimates.inputs_per_second(study),
+        peak_memory_mib=estimates.train_memory(study),
+        records=tuple(record.identity for record in study.final_records),
+        provenance=estimates.provenance(study.final_records),
+    )
+
+
+def _vs_dense(evidence: Evidence, dense: Evidence | None) -> tuple[Measure | None, Reason | None]:
+    if not evidence.complete:
+        return None, Reason("row_incomplete")
+    if dense is None:
+        return None, Reason("no_ranked_dense", dense=BASELINE)
+    return estimates.difference(evidence, dense), None
+
+
+def _status(evidence: Evidence, study: Study) -> str:
+    """One status for a task: that of its first failure, else not_run, else diverged, else done."""
+    if evidence.row.problem or study.group is None:
+        return "not_installed"
+    if study.group.problem:
+        return "over_budget"
+    if not study.complete:
+        failed = [run.status for run in study.open_runs if run.record is not None]
+        return failed[0] if failed else "not_run"
+    return "diverged" if any(record.status == "diverged" for record in study.final_records) else "done"
+
+
+def _settled(runs: tuple[Run, ...]) -> int:
+    return sum(not run.problem for run in runs)
+
+
+def _flags(plan: Plan, evidence: Evidence, results: Sequence[TaskResult], clock: Clock) -> tuple[Reason, ...]:
+    """What a reader should know before trusting the row's numbers."""
+    several, row = len(results) > 1, evidence.row.name
+    found: list[Reason] = []
+    for study, result in zip(evidence.studies, results, strict=True):
+        where = result.name if several else ""
+        for index, run in enumerate(study.finals):
+            if run.status == "diverged":
+                found.append(Reason("diverged", seed=index, floor=study.headline.floor).on(where))
+        found += [edge.on(where) for edge in (result.tuning.edges if result.tuning else ())]
+        devices = {record.provenance.get("device") for record in study.final_records}
+        if elsewhere := sorted(map(str, devices - {plan.device["name"], None})):
+            found.append(Reason("other_device", devices=", ".join(elsewhere)).on(where))
+    for task, early, late in clock.drifts(row):
+        found.append(Reason("drift", early=early, late=late).on(task if several else ""))
+    if clock.untrained(row):
+        found.append(Reason("untrained_weights"))
+    return tuple(found)

@@ -14,7 +14,7 @@ from moebench.board.model import Board, Counts, Entry, Measure, Timing
 from moebench.board.numbers import MISSING, latency, rank, short, shown_name, with_interval
 from moebench.board.reasons import Reason
 from moebench.board.words import score_name
-from moebench.planning.rows import BASELINE
+from moebench.plans.rows import BASELINE
 
 Kind = Literal["text", "interval", "latency", "amount"]
 """What a cell of the page looks like; in CSV amounts come last."""

@@ -11,7 +11,7 @@ from moebench.board.model import Board, Entry, Measure, TaskResult
 from moebench.board.numbers import shown_name
 from moebench.board.rules import AXIS_WORDS
 from moebench.board.style import log2_ticks, paints, panels
-from moebench.scores.shares import SHARES, in_words
+from moebench.measures.scores.shares import SHARES, in_words
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -12,8 +12,8 @@ from moebench.board.evidence import Evidence, Study, first_reason
 from moebench.board.model import Counts, Measure, Provenance, Score, Tuning
 from moebench.board.reasons import Reason
 from moebench.board.rules import EDGE_SHARE, LEVEL
-from moebench.runs import Record
-from moebench.scores.shares import NO_EXPERTS
+from moebench.measures.scores.shares import NO_EXPERTS
+from moebench.records import Record
 from moebench.statistics import expected_best_curve, mean_interval, paired_interval
 
 HEADLINE = "specialization"

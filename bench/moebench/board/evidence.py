@@ -9,10 +9,10 @@ from pathlib import Path
 
 from moebench.board.reasons import Reason
 from moebench.board.rules import BUDGET_TOLERANCE
-from moebench.planning.plan import Group, Lookup, Plan
-from moebench.planning.rows import Row
-from moebench.runs import Record
-from moebench.runs.record import SETTLED
+from moebench.plans.plan import Group, Lookup, Plan
+from moebench.plans.rows import Row
+from moebench.records import Record
+from moebench.records.record import SETTLED
 from moebench.tasks import Headline, TaskInfo, get_task
 
 

@@ -12,11 +12,11 @@ from moebench.board.data import to_csv, to_json
 from moebench.board.markdown import to_markdown
 from moebench.board.model import Board
 from moebench.board.page import to_html
-from moebench.planning.cache import get_plan
-from moebench.planning.generations import grown
-from moebench.planning.history import board_request
-from moebench.runs import Store
-from moebench.runs.store import write_atomic
+from moebench.plans.cache import get_plan
+from moebench.plans.generations import grown
+from moebench.plans.history import board_request
+from moebench.records import Store
+from moebench.records.store import write_atomic
 
 TEXTS: Mapping[str, Callable[[Board], str]] = {"json": to_json, "md": to_markdown, "html": to_html, "csv": to_csv}
 """What makes the text of each format of files, by name."""

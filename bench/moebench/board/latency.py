@@ -12,9 +12,9 @@ from moebench.board.evidence import first_reason
 from moebench.board.model import Measure, Timing
 from moebench.board.reasons import Reason
 from moebench.board.rules import LEVEL
-from moebench.planning.latency import finalist, latency_cells
-from moebench.planning.plan import Group, Lookup, Plan
-from moebench.planning.rows import BASELINE
+from moebench.plans.latency import finalist, latency_cells
+from moebench.plans.plan import Group, Lookup, Plan
+from moebench.plans.rows import BASELINE
 from moebench.statistics import median_interval, ratio_interval, trend_p_value
 
 FORWARD = "forward_ms"

@@ -14,8 +14,8 @@ from moebench.board.columns import COUNTED, DETAILS, SHOWN
 from moebench.board.model import Board, Measure, Provenance, Score, TaskResult
 from moebench.board.rules import RANK_RULE
 from moebench.board.style import theme
-from moebench.planning.rows import BASELINE
-from moebench.scores.shares import SHARES, in_words
+from moebench.measures.scores.shares import SHARES, in_words
+from moebench.plans.rows import BASELINE
 
 if TYPE_CHECKING:
     from jinja2 import Environment

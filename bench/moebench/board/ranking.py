@@ -14,7 +14,7 @@ from moebench.board.latency import Clock
 from moebench.board.model import Against, Entry, Rung
 from moebench.board.reasons import Reason
 from moebench.board.rules import ALPHA, BUDGET_TOLERANCE
-from moebench.planning.rows import BASELINE
+from moebench.plans.rows import BASELINE
 from moebench.statistics import (
     Calibration,
     Place,

@@ -9,7 +9,7 @@ from moebench.board import words
 from moebench.board.model import Board, Entry, Measure, Rung
 from moebench.board.numbers import shown_name
 from moebench.board.style import BLUE, GREY, INK, LINE, PALE, PAPER, SOFT, panels
-from moebench.planning.rows import BASELINE
+from moebench.plans.rows import BASELINE
 from moebench.statistics import pareto_front
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from moebench.board.model import Against, Board, Entry, Rung, TaskNote
 from moebench.board.numbers import plain, setting, shown_name, with_interval
 from moebench.board.reasons import Reason
 from moebench.board.rules import AXIS_WORDS, seeds_note
-from moebench.planning.rows import BASELINE
+from moebench.plans.rows import BASELINE
 from moebench.statistics import Calibration
 
 MOST_NAMES = 10

@@ -3,9 +3,7 @@
 from moebench.budgets.budget import AXES, TOLERANCE, Axis, Budget
 from moebench.budgets.count import Counts, count_layer, count_layers
 from moebench.budgets.flops import count_flops, dense_flops
-from moebench.budgets.options import Fits, narrowed, reachable
-from moebench.budgets.rules import check_rules
-from moebench.budgets.settle import settle
+from moebench.budgets.settle import Fits, check_rules, narrowed, reachable, settle
 from moebench.budgets.solve import Solution, solve
 
 __all__ = [

@@ -1,15 +1,17 @@
-"""The budget, the rules about it and the place, together: what a setting must meet before it may become a trial."""
+"""What a setting must meet before it may become a trial: the budget, the rules about it, and the place in the host."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
 
-from moebench.budgets.budget import Budget
-from moebench.budgets.count import build_on_meta
+from moebench.budgets.budget import Axis, Budget
+from moebench.budgets.count import Counts, build_on_meta
+from moebench.budgets.flops import dense_flops
 from moebench.budgets.place import check_claims, try_claims
-from moebench.budgets.rules import check_rules
 from moebench.budgets.solve import Solution, flops_at, solve
-from moebench.contract import Settings, Variant
+from moebench.contract import Choice, Dimension, LayerShape, Settings, Space, Variant
 from moebench.errors import BudgetError
 
 
@@ -39,3 +41,51 @@ def _flops(variant: Variant, budget: Budget, settings: Settings, solution: Solut
             known[alike, size] = flops_at(variant, alike, size, settings)
         total += known[alike, size]
     return total
+
+
+Fits = Callable[[Settings], bool]
+"""Whether settings meet a budget."""
+
+
+def reachable(fits: Fits, space: Space) -> Space:
+    """The space without options that, beside the defaults, cannot meet the budget; of a choice without any, all stay,
+    so that whoever sizes the variant finds the budget unreachable.
+    """
+    kept = Space(space)
+    for name, dimension in space.items():
+        if isinstance(dimension, Choice) and len(dimension.options) > 1:
+            options = tuple(o for o in dimension.options if fits({**kept.defaults(), name: o}))
+            kept[name] = narrowed(dimension, options or dimension.options)
+    return kept
+
+
+def narrowed(dimension: Dimension, options: Sequence[Any]) -> Choice:
+    """These options; the default stays where it is among them."""
+    choice = Choice(tuple(options))
+    return Choice(choice.options, dimension.default) if choice.holds(dimension.default) else choice
+
+
+BUFFER_SHARE = 0.001
+FLOPS_OVER_DENSE = 1.1
+
+
+def check_rules(axis: Axis, shapes: Sequence[LayerShape], counts: Counts, flops: int, *, experts: int) -> str:
+    """The rule that is broken, as one sentence; empty if none is.
+
+    Floating-point buffers hold at most 0.1 % of the parameters. On the total axis FLOPs per input stay within
+    1.1 x dense. On the active axis a layer with experts must leave some of them idle.
+    """
+    if counts.float_buffers > BUFFER_SHARE * counts.total:
+        return (
+            f"its layers hold {counts.float_buffers:,} elements in floating-point buffers beside "
+            f"{counts.total:,} parameters; at most 0.1 % may be in buffers."
+        )
+    dense = dense_flops(shapes, counts.total)
+    if axis == "total" and flops > FLOPS_OVER_DENSE * dense:
+        return (
+            f"its layers need {flops:,} FLOPs per input, over 1.1 times the {dense:,} of dense layers with the "
+            "same parameters."
+        )
+    if axis == "active" and experts and counts.active >= counts.total:
+        return "all its parameters are active, so it has no place on the active axis beside dense."
+    return ""

@@ -9,7 +9,7 @@ import click
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from moebench.conformance import Report
+    from moebench.checks import Report
 
 
 @click.command("check")
@@ -24,7 +24,7 @@ def command(context: click.Context, variants: tuple[str, ...], only: tuple[str, 
     """
     from rich.console import Console
 
-    from moebench.conformance.run import chosen_checks, loader
+    from moebench.checks.run import chosen_checks, loader
 
     # All words are read before the first check runs, so that a wrong one costs no time.
     names = chosen_checks(only or None)
@@ -43,7 +43,7 @@ def _watched(variant: str, names: list[str]) -> Report:
     """Run the checks; on a terminal a line says which one is running."""
     from rich.console import Console
 
-    from moebench.conformance.run import run_checks
+    from moebench.checks.run import run_checks
 
     with Console(stderr=True, highlight=False).status(f"{variant}  loading") as status:
         return run_checks(

@@ -13,8 +13,8 @@ from moebench.cli.options import COUNT, Whole, data_option, device_option, resul
 from moebench.errors import UsageError
 
 if TYPE_CHECKING:
-    from moebench.derived import Subject
-    from moebench.runs import Record
+    from moebench.measures import Subject
+    from moebench.records import Record
 
 
 @click.command("compress")
@@ -66,13 +66,13 @@ def command(
     """
     settings = _settings(given, methods)
 
-    from moebench.compression import load_compressor
+    from moebench.measures.compression import load_compressor
 
     for method in methods:
         load_compressor(method)
 
     from moebench.cli.compress_table import print_rows
-    from moebench.derived.compressed import beside_the_whole
+    from moebench.measures.compressed import beside_the_whole
 
     subject, found = _subject(record, results, device, data)
     batches = sorted({1, batch})
@@ -92,16 +92,16 @@ def command(
 
 def _subject(record: str, results: Path, device: str | None, data: Path | None) -> tuple[Subject, Record]:
     """The trained model of a record, on the device asked for, with its data."""
-    from moebench.runs import Cell
-    from moebench.runs.find import find_record
+    from moebench.records import Cell
+    from moebench.records.find import find_record
 
     store, found = find_record(record, results)
 
     import torch
 
     from moebench.cli.record_data import check_data
-    from moebench.derived import Subject
-    from moebench.execution.trained import load_trained
+    from moebench.measures import Subject
+    from moebench.runner.trained import load_trained
     from moebench.tasks import get_task
     from moebench.training.device import choose_device
 

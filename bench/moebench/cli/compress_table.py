@@ -11,7 +11,7 @@ from rich.text import Text
 
 from moebench import machine
 from moebench.board.numbers import fixed, milliseconds, plain, short
-from moebench.runs import Cell, Record
+from moebench.records import Cell, Record
 from moebench.tasks import get_task
 from moebench.training.device import device_name
 

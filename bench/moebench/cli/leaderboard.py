@@ -12,7 +12,7 @@ from moebench.cli.options import COUNT, results_option
 
 if TYPE_CHECKING:
     from moebench.board import Board
-    from moebench.runs import Store
+    from moebench.records import Store
 
 FORMATS = ("table", "json", "md", "html", "csv")
 
@@ -59,7 +59,7 @@ def command(
     from moebench.board import read_board
     from moebench.errors import UsageError
     from moebench.publish import named_directory, published_board
-    from moebench.runs import Store
+    from moebench.records import Store
 
     store = Store(results)
     directory = None if suite is None else named_directory(suite)
@@ -90,7 +90,8 @@ def command(
 
 def _print_choice(board: Board, form: str, ratio: float | None, active: int | None) -> None:
     """The rows that meet the limits, budget by budget."""
-    from moebench.board import Limits, choose, chosen
+    from moebench.board import Limits, choose
+    from moebench.board.choose import print_choices, to_json, to_markdown
     from moebench.errors import UsageError
 
     if ratio is not None and not isfinite(ratio):
@@ -98,11 +99,11 @@ def _print_choice(board: Board, form: str, ratio: float | None, active: int | No
     limits = Limits(latency_ratio=ratio, active=active)
     choices = [choose(rung, limits, board.tasks[0].higher_is_better) for rung in board.rungs]
     if form == "json":
-        click.echo(chosen.to_json(board, choices), nl=False)
+        click.echo(to_json(board, choices), nl=False)
     elif form == "md":
-        click.echo(chosen.to_markdown(board, choices), nl=False)
+        click.echo(to_markdown(board, choices), nl=False)
     elif form == "table":
-        chosen.print_choices(board, choices)
+        print_choices(board, choices)
     else:
         raise UsageError(f"limits are answered as table, json or md, not as {form}; the page sorts by any column.")
 

@@ -151,7 +151,7 @@ def _load_backend(found: Found) -> object:
 
 
 def _load_compressor(found: Found) -> object:
-    from moebench.compression import load_compressor
+    from moebench.measures.compression import load_compressor
 
     return load_compressor(found.name)
 

@@ -17,7 +17,7 @@ import click
 )
 def command(name: str, directory: Path | None) -> None:
     """Write a small package with a variant NAME that works as it is: install it, check it, change it."""
-    from moebench.scaffold import class_name, write_package
+    from moebench.plugins.new import class_name, write_package
 
     files = write_package(name, directory)
     where = directory or Path(name)

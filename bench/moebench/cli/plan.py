@@ -19,9 +19,9 @@ def command(suite: str, results: Path, **options: Any) -> None:
     from rich.console import Console
 
     from moebench.cli.reporting import plan_tables
-    from moebench.planning.cache import get_plan
-    from moebench.planning.request import ask
-    from moebench.session import prepare
+    from moebench.experiment import prepare
+    from moebench.plans.cache import get_plan
+    from moebench.suites.request import ask
 
     plans = [get_plan(request, results) for request in prepare(ask(suite, **options), results)]
     for table in plan_tables(plans, results):

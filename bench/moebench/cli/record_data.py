@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from moebench.runs import Cell, Record
+    from moebench.records import Cell, Record
 
 
 def check_data(record: Record, cell: Cell, data: Path | None) -> None:

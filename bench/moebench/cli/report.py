@@ -43,9 +43,9 @@ def command(
     It is made from the records there are: parts that have not run are named as missing.
     """
     from moebench.errors import UsageError
-    from moebench.planning.request import ask
-    from moebench.reports.write import check_report, plan_parts, write_report
+    from moebench.studies.write import check_report, plan_parts, write_report
     from moebench.suites import load_experiment
+    from moebench.suites.request import ask
 
     experiment = load_experiment(suite)
     check_report(experiment)

@@ -15,16 +15,16 @@ from rich.text import Text
 from moebench.board import Measure
 from moebench.board.numbers import with_interval
 from moebench.board.words import counted
-from moebench.execution.executors.local import local_workers
-from moebench.execution.run_plan import Records
-from moebench.planning.estimate import left, tally
-from moebench.planning.plan import Lookup, Plan
-from moebench.runs import Store, is_settled
+from moebench.plans.estimate import left, tally
+from moebench.plans.plan import Lookup, Plan
+from moebench.records import Store, is_settled
+from moebench.runner.executors.local import local_workers
+from moebench.runner.run_plan import Records
 from moebench.statistics import mean_interval
 from moebench.tasks import get_task
 
 if TYPE_CHECKING:
-    from moebench.session import Session
+    from moebench.experiment import Session
 
 
 def heading(plan: Plan, workers: int) -> str:

@@ -85,12 +85,12 @@ def command(
 
     from moebench.cli.reporting import opening, print_session
     from moebench.errors import UsageError
-    from moebench.execution.executors import Limits
-    from moebench.execution.progress import choose_progress
-    from moebench.planning.request import ask
-    from moebench.session import How, run_experiment
+    from moebench.experiment import RunOptions, run_experiment
+    from moebench.runner.executors import Limits
+    from moebench.runner.progress import choose_progress
+    from moebench.suites.request import ask
 
-    how = How(
+    how = RunOptions(
         results=results,
         executor=executor,
         executor_options=dict(map(_named, executor_options)),
@@ -124,7 +124,7 @@ def _named(option: str) -> tuple[str, str]:
 def _take_over(directories: tuple[Path, ...], results: Path) -> None:
     """Copy published records into the results directory."""
     from moebench.publish import reuse
-    from moebench.runs import Store
+    from moebench.records import Store
 
     for directory in directories:
         store = Store(results)

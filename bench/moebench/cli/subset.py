@@ -10,7 +10,7 @@ import click
 from moebench.cli.options import COUNT, data_option, device_option, results_option
 
 if TYPE_CHECKING:
-    from moebench.runs import Record
+    from moebench.records import Record
 
 
 @click.command("subset")
@@ -38,7 +38,7 @@ def command(
     JSON file. Scores: combine_sum (the paper's), combine_max, combine_norm, dispatch, static, random, worst. Rules:
     as_is (the paper's), and renormalise or mask_logits where the variant has them.
     """
-    from moebench.runs.find import find_record
+    from moebench.records.find import find_record
 
     store, found = find_record(record, results)
 
@@ -46,11 +46,11 @@ def command(
 
     from moebench.cli.record_data import check_data
     from moebench.cli.subset_table import print_comparison
-    from moebench.execution.trained import load_trained
-    from moebench.runs import Cell
-    from moebench.subset.infer import fit_static
-    from moebench.subset.report import compare
-    from moebench.subset.scores import check_score
+    from moebench.measures.subset.infer import fit_static
+    from moebench.measures.subset.report import compare
+    from moebench.measures.subset.scores import check_score
+    from moebench.records import Cell
+    from moebench.runner.trained import load_trained
     from moebench.tasks import get_task
     from moebench.training.device import choose_device
 
@@ -75,7 +75,7 @@ def command(
 def _check_experts(record: Record) -> None:
     """Refuse, before anything is loaded, what has no subset of experts."""
     from moebench.errors import UsageError
-    from moebench.scores.shares import NO_EXPERTS
+    from moebench.measures.scores.shares import NO_EXPERTS
 
     if record.reasons.get("specialization") == NO_EXPERTS:
         name = f"record {record.identity} is of '{record.cell['variant']}'"

@@ -11,16 +11,16 @@ from rich.text import Text
 
 from moebench import machine
 from moebench.board.numbers import MISSING, fixed, milliseconds, plain, short
-from moebench.runs import Cell, Record
-from moebench.subset.cost import REPEATS, ROUNDS
-from moebench.subset.scores import NOTES, RANDOM_DRAWS
+from moebench.measures.subset.cost import REPEATS, ROUNDS
+from moebench.measures.subset.scores import NOTES, RANDOM_DRAWS
+from moebench.records import Cell, Record
 from moebench.tasks import get_task
 from moebench.training.device import device_name
 
 if TYPE_CHECKING:
     import torch
 
-    from moebench.subset.report import Row
+    from moebench.measures.subset.report import Row
 
 WIDTH = 120
 """Of what does not go to a terminal."""

@@ -12,9 +12,9 @@ import click
 from moebench.cli.options import data_option, results_option
 
 if TYPE_CHECKING:
-    from moebench.planning.plan import Plan
-    from moebench.planning.request import Request
-    from moebench.tracking.write import Progress
+    from moebench.mlflow_store.write import Progress
+    from moebench.plans.plan import Plan
+    from moebench.suites.request import Request
 
 
 @click.command("sync")
@@ -26,7 +26,7 @@ def command(suite: str | None, results: Path, data: Path | None) -> None:
 
     What is there already is left alone. The store is results/mlflow.db, or what MLFLOW_TRACKING_URI names.
     """
-    from moebench.planning.cache import get_plan
+    from moebench.plans.cache import get_plan
 
     wanted = _wanted(suite, results, data)
     for plan, report in [(get_plan(request, results), report) for request, report in wanted]:
@@ -44,9 +44,9 @@ def _wanted(suite: str | None, results: Path, data: Path | None) -> list[tuple[R
     if nothing of it has run.
     """
     from moebench.errors import ResultsError
-    from moebench.planning.history import board_request, find_request, known_suites
-    from moebench.planning.request import ask
+    from moebench.plans.history import board_request, find_request, known_suites
     from moebench.suites import load_experiment
+    from moebench.suites.request import ask
 
     if suite is None:
         names = known_suites(results)
@@ -73,10 +73,10 @@ def _report(results: Path, name: str) -> Path | None:
 
 def _sync(plan: Plan, results: Path, report: Path | None) -> int:
     """How many runs were written; mlflow is imported only if something may be missing."""
-    from moebench.runs import Store
-    from moebench.tracking.database import open_client, writing
-    from moebench.tracking.ledger import Ledger
-    from moebench.tracking.write import needs_sync, sync
+    from moebench.mlflow_store.database import open_client, writing
+    from moebench.mlflow_store.ledger import Ledger
+    from moebench.mlflow_store.write import needs_sync, sync
+    from moebench.records import Store
 
     store, ledger = Store(results), Ledger(results)
     if ledger.certain and not needs_sync(plan, store, ledger, report):

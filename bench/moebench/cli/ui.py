@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from moebench.cli.options import Whole, results_option
-from moebench.tracking.store_uri import AS_TRAINING
+from moebench.mlflow_store.store_uri import AS_TRAINING
 
 
 @click.command("ui")
@@ -16,8 +16,8 @@ from moebench.tracking.store_uri import AS_TRAINING
 @click.option("--host", default="127.0.0.1", show_default=True, help="0.0.0.0 lets other machines in.")
 def command(results: Path, port: int, host: str) -> None:
     """Run the MLflow UI on the results, until Ctrl-C, and say where the boards are."""
-    from moebench.planning.history import board_pages
-    from moebench.tracking.serve import serve, server_address
+    from moebench.mlflow_store.serve import serve, server_address
+    from moebench.plans.history import board_pages
 
     for page in board_pages(results):
         click.echo(f"board   {page}")

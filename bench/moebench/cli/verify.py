@@ -91,7 +91,7 @@ def _again(submission: Submission, count: int, pick: str) -> int:
     from moebench.publish.manifest import VERIFICATION, verification_text
     from moebench.publish.rerun import rerun, verification
     from moebench.publish.sources import board_of
-    from moebench.runs.store import write_atomic
+    from moebench.records.store import write_atomic
 
     again = []
     with tempfile.TemporaryDirectory(prefix="moebench-") as scratch:

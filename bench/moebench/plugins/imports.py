@@ -12,7 +12,7 @@ from typing import Any
 
 from moebench.errors import PluginError
 from moebench.plugins.find import Found
-from moebench.runs.canonical import digest
+from moebench.records.canonical import digest
 
 ANY = (Exception, SystemExit)
 """What another author's module may raise; one that ends the program must not end this one."""

@@ -18,7 +18,7 @@ from typing import Any
 
 from moebench.errors import PluginError
 from moebench.plugins.identity import HARNESS, module_digest
-from moebench.runs.canonical import canonical_json, digest
+from moebench.records.canonical import canonical_json, digest
 
 FRAMEWORKS = frozenset({HARNESS, "torch", "torchvision", "timm", "numpy", "scipy", "triton"})
 GLOBALS = frozenset({"LOAD_GLOBAL", "LOAD_NAME"})

@@ -16,15 +16,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 from moebench.board import TEXTS
-from moebench.planning.latency import latency_cells
-from moebench.planning.rows import BASELINE
+from moebench.plans.latency import latency_cells
+from moebench.plans.rows import BASELINE
 from moebench.plugins.find import find_variants, is_place
 from moebench.protocol import PROTOCOL
 from moebench.publish import manifest, pack, planned
 from moebench.publish.manifest import VARIANTS, VERIFICATION, file_of
 from moebench.publish.sources import Submission, board_of, expected
 from moebench.publish.write import command_of, directory_of
-from moebench.runs.schema import schema_of
+from moebench.records.schema import schema_of
 
 Find = Callable[[Submission], Iterator[str]]
 
@@ -232,7 +232,7 @@ def sentences(find: Find, submission: Submission) -> tuple[str, ...]:
 
 def in_subprocess(find: Find, submission: Submission) -> tuple[str, ...]:
     """The same from another process, which is believed in nothing but this."""
-    from moebench.execution.processes import start
+    from moebench.runner.processes import start
 
     with tempfile.TemporaryDirectory(prefix="moebench-") as folder:
         said = Path(folder) / "found.json"

@@ -11,9 +11,9 @@ from moebench.board import Board, Entry
 from moebench.board.markdown import escape, table
 from moebench.board.numbers import rank, shown_name, with_interval
 from moebench.board.words import amount
-from moebench.planning.label import changed_in, label, protocol_of
+from moebench.protocol import changed_in, label, protocol_of
 from moebench.publish.sources import is_published, published_board
-from moebench.runs.store import write_atomic
+from moebench.records.store import write_atomic
 
 NAME = "README.md"
 TITLE = "# Published boards"

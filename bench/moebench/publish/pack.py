@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from moebench.errors import ResultsError
-from moebench.planning.plan import Plan
-from moebench.runs import Record
-from moebench.runs.store import parse_json, parse_record
+from moebench.plans.plan import Plan
+from moebench.records import Record
+from moebench.records.store import parse_json, parse_record
 
 VERSION = 1
 """Raised when the first line changes its meaning; records have a version of their own."""
@@ -27,7 +27,7 @@ LARGE = 2**30
 
 @dataclass(frozen=True)
 class Pack:
-    """A plan and the records there are of it; ``pack.get`` is a :data:`~moebench.planning.plan.Lookup`."""
+    """A plan and the records there are of it; ``pack.get`` is a :data:`~moebench.plans.plan.Lookup`."""
 
     plan: Plan
     records: Mapping[str, Record]

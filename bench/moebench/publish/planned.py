@@ -9,17 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from moebench.errors import MoebenchError
-from moebench.execution.job import Job
-from moebench.planning.generations import grown
-from moebench.planning.label import changed_in, label, protocol_of
-from moebench.planning.plan import Group, Plan
-from moebench.planning.request import changeable, request_for
-from moebench.planning.rows import Row
+from moebench.plans.generations import grown
+from moebench.plans.plan import Group, Plan
+from moebench.plans.rows import Row
+from moebench.plans.tuning import SHARED
+from moebench.protocol import changed_in, label, protocol_of
 from moebench.publish.sources import Submission
-from moebench.runs import Cell, Record
-from moebench.runs.canonical import canonical_json
+from moebench.records import Cell, Record
+from moebench.records.canonical import canonical_json
+from moebench.runner.job import Job
 from moebench.suites import Suite, find_suites, load_suite
-from moebench.tuning.ask import SHARED
+from moebench.suites.request import changeable, request_for
 
 Counts = dict[str, Any]
 
@@ -85,7 +85,7 @@ def plan(submission: Submission) -> Iterator[str]:
 
 def _made_here(submission: Submission) -> Plan:
     """The plan of the same suite on this machine, at the precision that the submission's kind of device means."""
-    from moebench.planning.make import make_plan
+    from moebench.plans.make import make_plan
     from moebench.training.device import default_precision
 
     theirs = submission.plan
@@ -161,7 +161,7 @@ def _counted(submission: Submission, row: str, record: Record) -> Counts | str:
     """The counts, or why they cannot be made."""
     import torch
 
-    from moebench.execution.model import build
+    from moebench.runner.model import build
 
     job = Job(
         cell=Cell.from_json(record.cell),

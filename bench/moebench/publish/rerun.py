@@ -12,10 +12,10 @@ from statistics import mean, variance
 
 from moebench.board import Verification
 from moebench.errors import DeviceError
-from moebench.planning.plan import Group
+from moebench.plans.plan import Group
 from moebench.publish import manifest, pack
 from moebench.publish.sources import Submission
-from moebench.runs import Cell, Record
+from moebench.records import Cell, Record
 
 SPREADS = 4.0
 """Standard deviations over seeds within which a run on another machine agrees with what was told: rounding sends it
@@ -99,9 +99,9 @@ def rerun(
 
     They run on the kind of device that they ran on; :class:`DeviceError` before the first where there is none.
     """
-    from moebench.execution.executors.local import LocalExecutor
-    from moebench.execution.job import Job
-    from moebench.runs import Store
+    from moebench.records import Store
+    from moebench.runner.executors.local import LocalExecutor
+    from moebench.runner.job import Job
 
     device = _device(submission)
     Store(scratch).prepare()

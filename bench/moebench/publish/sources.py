@@ -10,15 +10,15 @@ from pathlib import Path
 from moebench.board import Board, ResultSet, Verification, build_board, read_board
 from moebench.board.compare import Comparison, compare
 from moebench.errors import MoebenchError, ResultsError, UnknownNameError, UsageError
-from moebench.planning.cache import get_plan
-from moebench.planning.generations import grown
-from moebench.planning.history import find_request, known_suites, name_of, ran_plan
-from moebench.planning.latency import latency_cells
-from moebench.planning.plan import Group, Lookup, Plan
+from moebench.plans.cache import get_plan
+from moebench.plans.generations import grown
+from moebench.plans.history import find_request, known_suites, name_of, ran_plan
+from moebench.plans.latency import latency_cells
+from moebench.plans.plan import Group, Lookup, Plan
 from moebench.publish.manifest import NAME as MANIFEST
 from moebench.publish.manifest import Manifest, file_of, read_manifest, read_verification, sha256
 from moebench.publish.pack import NAME, Pack, read_pack
-from moebench.runs import Cell, Record, Store, is_settled
+from moebench.records import Cell, Record, Store, is_settled
 
 
 def is_published(directory: Path) -> bool:

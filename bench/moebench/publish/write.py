@@ -11,16 +11,16 @@ from moebench import __version__
 from moebench.board import Evidence, ResultSet, write_board
 from moebench.board.numbers import shown_name
 from moebench.errors import ResultsError
-from moebench.planning.label import changed_in, label
-from moebench.planning.latency import latency_cells
-from moebench.planning.plan import Lookup, Plan
-from moebench.planning.rows import BASELINE, OBJECT, Row
+from moebench.plans.latency import latency_cells
+from moebench.plans.plan import Lookup, Plan
+from moebench.plans.rows import BASELINE, OBJECT, Row
 from moebench.plugins.find import Found, find_variant, is_place
+from moebench.protocol import changed_in, label
 from moebench.publish import manifest, pack
 from moebench.publish.manifest import VARIANTS, VERIFICATION
 from moebench.publish.sources import expected, published_board
-from moebench.runs import Record
-from moebench.runs.store import write_atomic
+from moebench.records import Record
+from moebench.records.store import write_atomic
 
 
 @dataclass(frozen=True)

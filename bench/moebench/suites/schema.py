@@ -87,7 +87,7 @@ class Range(_Table):
 class Training(_Table):
     """How every model is trained. threads and precision are part of the protocol; ``auto`` is bf16 on CUDA.
 
-    optimiser (see ``moebench.training.optimiser``), lr, weight_decay: of rows with fixed settings, which need the first
+    optimiser (see ``moebench.training.loop``), lr, weight_decay: of rows with fixed settings, which need the first
     two. The rows that are tuned get theirs from [tuning].
     """
 
@@ -192,7 +192,7 @@ class Row(_Table):
 
 
 class Measure(_Table):
-    """Something measured on trained models. kind: see ``moebench.derived``. takes: what that measure takes.
+    """Something measured on trained models. kind: see ``moebench.measures``. takes: what that measure takes.
 
     rows: of which rows (by default all); of a tuned row it is measured on the final models. seeds: only the first so
     many. alone: with nothing else running, because it measures time.

@@ -3,7 +3,6 @@
 Importing this loads neither torch, NumPy nor scikit-learn; a task's methods do.
 """
 
-from moebench.tasks.augment import augment_batch
 from moebench.tasks.base import (
     Features,
     Headline,
@@ -19,8 +18,8 @@ from moebench.tasks.base import (
     Vectors,
 )
 from moebench.tasks.catalogue import TASKS, get_task
-from moebench.tasks.classes import Classes, Sequences
-from moebench.tasks.numbers import Numbers
+from moebench.tasks.image_task import augment_batch
+from moebench.tasks.targets import Classes, Numbers, Sequences
 
 __all__ = [
     "TASKS",

@@ -10,15 +10,15 @@ from types import MappingProxyType
 from moebench.errors import UnknownNameError
 from moebench.tasks.base import Image, Task, TaskInfo
 from moebench.tasks.cifar import CifarSource
-from moebench.tasks.classes import accuracy
 from moebench.tasks.digits import DigitsSource
-from moebench.tasks.idx_source import IdxSource
 from moebench.tasks.image_task import ImageTask
+from moebench.tasks.mnist import IdxSource
 from moebench.tasks.noise import NoiseTask
 from moebench.tasks.norm import NormTask
 from moebench.tasks.partition import OfficialTest, ThreeWay
 from moebench.tasks.phonebook import SIZES, PhonebookTask
 from moebench.tasks.shortest_path import ShortestPathTask
+from moebench.tasks.targets import accuracy
 
 TEN_CLASSES = 10
 

@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import moebench.tasks.download as downloads
+import moebench.tasks.places as downloads
 from moebench.errors import DataError
-from moebench.tasks.cache import cached
 from moebench.tasks.parquet import first_is_jpeg, read_parquet
 from moebench.tasks.pixels import Pixels
-from moebench.tasks.places import file_fingerprint, missing, roots
+from moebench.tasks.places import cached, file_fingerprint, missing, roots
 
 IMAGE = (3, 32, 32)
 CLASSES = 10

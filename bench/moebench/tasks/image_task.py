@@ -1,4 +1,4 @@
-"""A task made of three parts: a source of pixels, a partition of their rows, and what is known beforehand."""
+"""A task of images: a source of pixels, a partition of their rows, what is known beforehand, and random changes."""
 
 from __future__ import annotations
 
@@ -6,12 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from moebench.errors import UnknownNameError
 from moebench.tasks.base import Part, TaskInfo
-from moebench.tasks.classes import Classes
 from moebench.tasks.partition import Partition
 from moebench.tasks.pixels import channel_stats, content_digest, normalised
+from moebench.tasks.targets import Classes
 
 if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
     from moebench.tasks.base import Split
     from moebench.tasks.pixels import Pixels
 
@@ -75,3 +79,37 @@ class ImageTask(Classes):
         """The name to print beside numbers made from the copy that is there."""
         encoding = self.source.encoding(data_dir)
         return f"{self.title} ({encoding})" if encoding else self.title
+
+
+KINDS = ("crop-flip",)
+PADDING = 4
+
+
+def augment_batch(x_NCHW: Tensor, kind: str | None, generator: torch.Generator) -> Tensor:
+    """The batch with ``kind`` applied to each image by itself, in its own dtype and on its own device.
+
+    ``crop-flip`` pads 4 pixels with zeros (the mean of normalised images), cuts a window of the old size at a
+    random place and mirrors it left to right with chance 1/2. ``None`` returns the batch and draws nothing.
+    """
+    if kind is None:
+        return x_NCHW
+    if kind not in KINDS:
+        raise UnknownNameError("augmentation", kind, KINDS)
+    return _crop_flip(x_NCHW, generator)
+
+
+def _crop_flip(x_NCHW: Tensor, generator: torch.Generator) -> Tensor:
+    import torch
+
+    N, _, H, W = x_NCHW.shape
+    padded_NCHW = torch.nn.functional.pad(x_NCHW, (PADDING,) * 4)
+    # One draw on the generator's device, then moved: a CPU generator gives the same crops for every device.
+    shifts = torch.randint(2 * PADDING + 1, (2, N), generator=generator, device=generator.device)
+    mirrored = torch.randint(2, (N, 1), generator=generator, device=generator.device).to(x_NCHW.device).bool()
+    top_N, left_N = shifts.to(x_NCHW.device)
+    across_W = torch.arange(W, device=x_NCHW.device)
+    rows_NH = top_N[:, None] + torch.arange(H, device=x_NCHW.device)
+    columns_NW = left_N[:, None] + torch.where(mirrored, W - 1 - across_W, across_W)
+    images_N11 = torch.arange(N, device=x_NCHW.device)[:, None, None]
+    cut_NHWC = padded_NCHW.permute(0, 2, 3, 1)[images_N11, rows_NH[:, :, None], columns_NW[:, None, :]]
+    return cut_NHWC.permute(0, 3, 1, 2).contiguous()

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, overload
 
 from moebench.tasks.base import Features, Part, Split, Stream, TaskInfo, digest_of
-from moebench.tasks.numbers import Numbers, mean_squared_error
+from moebench.tasks.targets import Numbers, mean_squared_error
 
 if TYPE_CHECKING:
     from torch import Generator

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from moebench.tasks.base import Part, Split, TaskInfo, Tokens
-from moebench.tasks.classes import Sequences, accuracy
+from moebench.tasks.targets import Sequences, accuracy
 
 if TYPE_CHECKING:
     import numpy as np

@@ -1,14 +1,19 @@
-"""Where data are looked for, and what is said when they are not there."""
+"""Where data are: the places that are searched, downloads through torchvision, and a cache of decoded images."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Sequence
+import shutil
+import socket
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from moebench.errors import DataError
+from moebench.tasks.pixels import Pixels
 
 VARIABLE = "MOEBENCH_DATA"
 
@@ -55,3 +60,103 @@ def _directory(path: Path) -> Path:
     if path.exists() and not os.access(path, os.R_OK | os.X_OK):
         raise DataError(f"the data directory '{path}' may not be read; change its permissions or name another.")
     return path
+
+
+VERSION = "1"
+"""Raised when the meaning of what is cached changes."""
+
+
+def cached(fingerprint: str, make: Callable[[], Pixels]) -> Pixels:
+    """What ``make`` returns, from the cache where files of this fingerprint were decoded before.
+
+    A cache that is damaged is made again; one that cannot be written is done without.
+    """
+    folder = cache_dir() / "decoded" / f"{fingerprint}-{VERSION}"
+    pixels = _read(folder)
+    if pixels is None:
+        pixels = make()
+        with contextlib.suppress(OSError):
+            _write(folder, pixels)
+    return pixels
+
+
+def _read(folder: Path) -> Pixels | None:
+    import numpy as np
+
+    try:
+        images_NCHW = np.load(folder / "images.npy", mmap_mode="r")
+        labels_N = np.load(folder / "labels.npy")
+    except (OSError, ValueError, EOFError):
+        return None
+    return Pixels(images_NCHW, labels_N) if len(images_NCHW) == len(labels_N) else None
+
+
+def _write(folder: Path, pixels: Pixels) -> None:
+    """Write beside and rename: another process sees both arrays or none."""
+    import numpy as np
+
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".new-"))
+    try:
+        np.save(scratch / "images.npy", pixels.images_NCHW)
+        np.save(scratch / "labels.npy", pixels.labels_N)
+        if folder.exists():
+            shutil.rmtree(folder)
+        os.rename(scratch, folder)
+    except BaseException:
+        shutil.rmtree(scratch, ignore_errors=True)
+        raise
+
+
+TIMEOUT_S = 15.0
+"""How long a connection may stay silent before the download counts as failed."""
+
+
+def download(dataset: str, folder: str, target: Path) -> str:
+    """Let ``torchvision.datasets.<dataset>`` download into ``target/folder``; returns why it failed, or "".
+
+    It works in a temporary directory beside, because torchvision writes under the final name as bytes arrive;
+    only files whose checksum it has verified are moved to their place; those already there stay as they are.
+    """
+    created = not target.exists()
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target, prefix=".download-") as scratch, _timeout(TIMEOUT_S):
+            _fetch(dataset, Path(scratch))
+            _install(Path(scratch) / folder, target / folder)
+    # torchvision raises RuntimeError, urllib OSError, http.client and tarfile their own kinds.
+    except Exception as error:
+        if created:
+            with contextlib.suppress(OSError):
+                target.rmdir()
+        return _last_line(error)
+    return ""
+
+
+def _fetch(dataset: str, scratch: Path) -> None:
+    import torchvision.datasets
+
+    getattr(torchvision.datasets, dataset)(root=str(scratch), download=True)
+
+
+def _install(source: Path, target: Path) -> None:
+    target.mkdir(parents=True, exist_ok=True)
+    for path in sorted(source.iterdir()):
+        if path.suffix != ".gz" and not (target / path.name).exists():
+            os.replace(path, target / path.name)
+
+
+@contextlib.contextmanager
+def _timeout(seconds: float) -> Iterator[None]:
+    # torchvision passes no timeout to urllib, which would wait for ever behind a firewall that drops packets.
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(seconds)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
+
+
+def _last_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines[-1] if lines else type(error).__name__).rstrip(".")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, overload
 
 from moebench.tasks.base import Part, Split, Stream, TaskInfo, Tokens, digest_of
-from moebench.tasks.classes import Sequences, accuracy
+from moebench.tasks.targets import Sequences, accuracy
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor

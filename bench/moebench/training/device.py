@@ -1,11 +1,18 @@
-"""Which device a run uses, and how it is named."""
+"""Which device a run uses, how it is named, and the place that a plan is made for."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
 import torch
 
+from moebench import machine
 from moebench.errors import DeviceError
 from moebench.machine import cpu_model
+
+if TYPE_CHECKING:
+    import torch
 
 
 def choose_device(asked: str | None) -> torch.device:
@@ -37,3 +44,24 @@ def device_name(device: torch.device) -> str:
 def default_precision(kind: str) -> str:
     """bf16 autocast on CUDA, fp32 on the CPU."""
     return "bf16" if kind == "cuda" else "fp32"
+
+
+@dataclass(frozen=True)
+class Place:
+    """type: cpu or cuda. name: as a person would name the device. torch: as torch does. versions: of the software."""
+
+    type: str
+    name: str
+    torch: str
+    versions: dict[str, str]
+
+    def as_device(self) -> dict[str, str]:
+        """Plain values, as a plan keeps them."""
+        return {"type": self.type, "name": self.name, "torch": self.torch}
+
+
+def here(asked: str | None) -> Place:
+    """This machine's device: the one asked for, or CUDA where there is one, else the CPU."""
+
+    device: torch.device = choose_device(asked)
+    return Place(device.type, device_name(device), str(device), machine.versions())

@@ -15,9 +15,8 @@ from torch import Tensor, nn
 from moebench.contract import Layer, Routing
 from moebench.hosts.host import Host
 from moebench.tasks import Split, Stream, Values, augment_batch
-from moebench.training.optimiser import OPTIMISERS
+from moebench.training.ranks.world import ALONE, World
 from moebench.training.snapshot import Keeper, Snapshot, Training
-from moebench.training.world import ALONE, World
 
 LOOK_EVERY = 50
 """Steps between two looks at whether the loss is still a number; on a GPU each look waits for the device."""
@@ -227,3 +226,38 @@ class _Recorder:
         steps = max(self._steps, resumed_at)  # all of them may have been done before
         loss_S, mass_SLE = self._loss_S[:steps], self._mass_SLE[:steps]
         return Curves(loss_S.cpu().numpy(), mass_SLE.cpu().numpy(), seconds, earlier, resumed_at)
+
+
+WARMUP = 0.1
+"""Share of the steps in which the learning rate rises linearly."""
+
+
+@dataclass(frozen=True)
+class Optimiser:
+    """AdamW's betas; clip: the largest norm of the gradient; schedule: (step, steps) -> share of the rate."""
+
+    betas: tuple[float, float]
+    clip: float | None
+    schedule: Callable[[int, int], float]
+
+
+def warm_cosine(step: int, steps: int) -> float:
+    """Linear warm-up, then a cosine to zero."""
+    warmup = max(1, round(WARMUP * steps))
+    if step < warmup:
+        return (step + 1) / warmup
+    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
+
+
+def constant(step: int, steps: int) -> float:
+    """The full rate at every step."""
+    return 1.0
+
+
+OPTIMISERS: Mapping[str, Optimiser] = {
+    "adamw_cosine": Optimiser((0.9, 0.95), 1.0, warm_cosine),
+    "adam": Optimiser((0.9, 0.999), None, constant),  # as arXiv 2409.00879 trains; with weight decay 0 it is Adam
+}
+"""By name. Ranked suites use the first."""
+
+RANKED = OPTIMISERS["adamw_cosine"]

@@ -1,6 +1,6 @@
 """What the claim of arXiv 2204.10598 comes to: soft constraints specialise experts, hard ones make models better."""
 
-from moebench.reports.report import Report
+from moebench.studies.study import Report
 from moestudies.cnn.arms import FAMILIES, PART, arm
 from moestudies.cnn.claims import CLAIMS
 from moestudies.cnn.figures import PLOTS

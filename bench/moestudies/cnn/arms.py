@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from moebench.reports.claim import NOT_RUN
-from moebench.reports.evidence import Evidence, Series
-from moebench.reports.verdict import Bound, Finding, Item, difference, every, less, mean
+from moebench.studies.claim import NOT_RUN, Bound, Finding, Item, difference, every, less, mean
+from moebench.studies.evidence import Evidence, Series
 
 PART = "cnn"
 

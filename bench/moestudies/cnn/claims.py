@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from moebench.reports.claim import Claim
+from moebench.studies.claim import Claim
 from moestudies.cnn.arms import (
     ACCURACY,
     EVENNESS,

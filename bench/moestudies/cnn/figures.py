@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from moebench.board.style import BLUE, GREEN, GREY, INK, LINE, ORANGE, PURPLE, SOFT, panels
-from moebench.reports.evidence import Array, Evidence, Series
-from moebench.reports.marks import bar, curve
-from moebench.reports.plot import BANDS, BARS, Plot
-from moebench.reports.verdict import mean
+from moebench.studies.claim import mean
+from moebench.studies.evidence import Array, Evidence, Series
+from moebench.studies.plot import BANDS, BARS, Plot, bar, curve
 from moestudies.cnn.arms import (
     ACCURACY,
     CONSTRAINTS,

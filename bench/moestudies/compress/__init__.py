@@ -1,6 +1,6 @@
 """What is left of a sparse model whose experts are merged, compressed or pruned: arXiv 2310.01334, arXiv 2510.13999."""
 
-from moebench.reports.report import Report
+from moebench.studies.study import Report
 from moestudies.compress.arms import PART, SPARSE, TRAINED_SMALL
 from moestudies.compress.claims import CLAIMS
 from moestudies.compress.figures import PLOTS

@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from moebench.reports.claim import NOT_RUN
-from moebench.reports.evidence import Evidence, Series
-from moebench.reports.verdict import Bound, Finding, Item, difference, every, mean, ratio
+from moebench.studies.claim import NOT_RUN, Bound, Finding, Item, difference, every, mean, ratio
+from moebench.studies.evidence import Evidence, Series
 
 PART = "compress"
 SPARSE = "sparse"

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from moebench.reports.claim import NOT_RUN, Claim
-from moebench.reports.evidence import Evidence, Series
-from moebench.reports.verdict import Bound, Finding, Item, every, mean, ratio
+from moebench.studies.claim import NOT_RUN, Bound, Claim, Finding, Item, every, mean, ratio
+from moebench.studies.evidence import Evidence, Series
 from moestudies.compress.arms import (
     ALL,
     EXPERTS,

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from moebench.board.style import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, RED, SOFT, log2_ticks, panels
-from moebench.reports.evidence import Evidence, Series
-from moebench.reports.marks import bar, curve
-from moebench.reports.plot import BANDS, BARS, Plot
-from moebench.reports.verdict import mean, ratio
+from moebench.studies.claim import mean, ratio
+from moebench.studies.evidence import Evidence, Series
+from moebench.studies.plot import BANDS, BARS, Plot, bar, curve
 from moestudies.compress.arms import (
     ALL,
     EXPERTS,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from moebench.board.numbers import MISSING, short, with_interval
 from moebench.board.numbers import milliseconds as milliseconds_text
-from moebench.reports.evidence import Evidence, Series
-from moebench.reports.table import Table
-from moebench.reports.verdict import mean
+from moebench.studies.claim import mean
+from moebench.studies.evidence import Evidence, Series
+from moebench.studies.study import Table
 from moestudies.compress.arms import ALL, EXPERTS, KEEPS, TRAINED_SMALL, WAYS, Way, milliseconds, small
 
 SIZES = {

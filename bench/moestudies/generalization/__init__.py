@@ -1,6 +1,6 @@
 """What the bound of arXiv 2403.17404 says of measured gaps between training and test."""
 
-from moebench.reports.report import Report
+from moebench.studies.study import Report
 from moestudies.generalization.claims import CLAIMS
 from moestudies.generalization.figures import PLOTS
 from moestudies.generalization.models import OVER_E, PART

@@ -5,9 +5,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 
-from moebench.reports.claim import NOT_RUN, Claim
-from moebench.reports.evidence import Evidence, Series
-from moebench.reports.verdict import Bound, Finding, Item, difference, every, less, mean
+from moebench.studies.claim import NOT_RUN, Bound, Claim, Finding, Item, difference, every, less, mean
+from moebench.studies.evidence import Evidence, Series
 from moestudies.generalization.models import (
     OVER_E,
     OVER_K,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from moebench.reports.evidence import Evidence, Series
+from moebench.studies.evidence import Evidence, Series
 
 PART = "generalization"
 OVER_K, OVER_E = "over K", "over E"

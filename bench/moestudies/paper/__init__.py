@@ -1,6 +1,6 @@
 """What each claim of arXiv 2409.00879 comes to."""
 
-from moebench.reports.report import Report
+from moebench.studies.study import Report
 from moestudies.paper.claims import CLAIMS
 from moestudies.paper.figures import PLOTS
 

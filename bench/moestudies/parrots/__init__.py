@@ -1,6 +1,6 @@
 """Memorisation against reasoning: what each claim of arXiv 2410.19034 comes to."""
 
-from moebench.reports.report import Report
+from moebench.studies.study import Report
 from moestudies.parrots.arms import PATHS, RECALL, SIZES, WIDTHS, book
 from moestudies.parrots.claims import CLAIMS
 from moestudies.parrots.figures import PLOTS

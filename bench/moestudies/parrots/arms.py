@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from moebench.reports.evidence import Evidence, Series
+from moebench.studies.evidence import Evidence, Series
 
 RECALL, PATHS = "parrots-recall", "parrots-paths"
 SIZES = (512, 1024, 2048, 4096)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from itertools import pairwise
 
-from moebench.reports.claim import NOT_RUN, Claim
-from moebench.reports.evidence import Evidence, Series
-from moebench.reports.verdict import Bound, Estimate, Finding, difference, every, mean, ratio
+from moebench.studies.claim import NOT_RUN, Bound, Claim, Estimate, Finding, difference, every, mean, ratio
+from moebench.studies.evidence import Evidence, Series
 from moestudies.parrots.arms import KNOWN, NARROW, PATHS, RECALL, SIZES, Model, by_experts, by_width, known, paths
 
 LEAST_SEEDS = 5

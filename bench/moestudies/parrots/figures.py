@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from moebench.board.style import BLUE, ORANGE, SOFT, log2_ticks, panels, shades
-from moebench.reports.evidence import Evidence
-from moebench.reports.marks import bar, curve
-from moebench.reports.plot import BANDS, BARS, Plot
-from moebench.reports.verdict import mean
+from moebench.studies.claim import mean
+from moebench.studies.evidence import Evidence
+from moebench.studies.plot import BANDS, BARS, Plot, bar, curve
 from moestudies.parrots.arms import (
     KNOWN,
     NARROW,

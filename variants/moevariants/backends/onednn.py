@@ -1,4 +1,4 @@
-"""Experts one after the other with oneDNN's products, see :mod:`moevariants.parts.turns`. Float32 on a CPU."""
+"""Experts one after the other with oneDNN's products, see ``parts/expert_by_expert.py``. Float32 on a CPU."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from torch import Tensor
 
 from moevariants.backends import loop
 from moevariants.parts import onednn
+from moevariants.parts.expert_by_expert import in_turns
 from moevariants.parts.experts import Experts
-from moevariants.parts.turns import in_turns
 
 
 def run(experts: Experts, rows_ND: Tensor, counts_E: Tensor, most: int | None = None) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from moebench.compression import Met
+from moebench.measures.compression import Met
 from moevariants.parts.sparse import SparseLayer
 
 

@@ -6,9 +6,9 @@ import copy
 
 from torch import Generator
 
-from moebench.compression import Met
 from moebench.contract import Layer, Settings
 from moebench.contract.variant import refuse_unknown
+from moebench.measures.compression import Met
 
 
 class KeepAll:

@@ -7,9 +7,9 @@ import math
 import torch
 from torch import Generator, Tensor
 
-from moebench.compression import Met
 from moebench.contract import Settings
 from moebench.contract.variant import refuse_unknown
+from moebench.measures.compression import Met
 from moevariants.compressors.alignment import aligned
 from moevariants.compressors.factored import FactoredExperts
 from moevariants.compressors.grouping import dominant_of, numbered

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Generator, Tensor
 
-from moebench.compression import Met
 from moebench.contract import Settings
 from moebench.contract.variant import refuse_unknown
+from moebench.measures.compression import Met
 from moevariants.compressors.reduced import ReducedLayer, bank_of, reducible
 from moevariants.parts.dispatch import plan_dispatch, take_rows
 from moevariants.parts.experts import choices

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from moevariants.parts import pages
+from moevariants.parts import huge_pages
 
 
 class Dispatch(NamedTuple):
@@ -106,7 +106,7 @@ class _Combine(torch.autograd.Function):
 def _spread(x_ND: Tensor, dispatch: Dispatch) -> Tensor:
     """rows_MD: the token that each row's assignment belongs to."""
     token_M = dispatch.order_M // dispatch.place_NK.shape[1]
-    return torch.index_select(x_ND, 0, token_M, out=pages.empty((len(token_M), x_ND.shape[1]), x_ND))
+    return torch.index_select(x_ND, 0, token_M, out=huge_pages.empty((len(token_M), x_ND.shape[1]), x_ND))
 
 
 def _sums(rows_MD: Tensor, weight_NK: Tensor | None, dispatch: Dispatch) -> Tensor:

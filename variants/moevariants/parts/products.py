@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from moevariants.parts import pages
+from moevariants.parts import huge_pages
 
 
 def batched(rows_ENI: Tensor, weight_EIJ: Tensor, bias_EJ: Tensor | None) -> Tensor:
@@ -21,7 +21,7 @@ def batched(rows_ENI: Tensor, weight_EIJ: Tensor, bias_EJ: Tensor | None) -> Ten
 
 def _is_large(rows_ENI: Tensor, weight_EIJ: Tensor) -> bool:
     plain = rows_ENI.dtype == weight_EIJ.dtype and not torch.is_autocast_enabled(rows_ENI.device.type)
-    return plain and pages.is_large(weight_EIJ.shape, weight_EIJ)
+    return plain and huge_pages.is_large(weight_EIJ.shape, weight_EIJ)
 
 
 def _affine(rows_ENI: Tensor, weight_EIJ: Tensor, bias_EJ: Tensor | None) -> Tensor:
@@ -41,6 +41,6 @@ class _Batched(torch.autograd.Function):
     def backward(ctx: Any, grad_ENJ: Tensor) -> tuple[Tensor | None, Tensor, Tensor | None]:
         rows_ENI, weight_EIJ = ctx.saved_tensors
         of_rows, _, of_bias = ctx.needs_input_grad
-        grad_EIJ = torch.bmm(rows_ENI.mT, grad_ENJ, out=pages.empty(weight_EIJ.shape, weight_EIJ))
+        grad_EIJ = torch.bmm(rows_ENI.mT, grad_ENJ, out=huge_pages.empty(weight_EIJ.shape, weight_EIJ))
         grad_ENI = torch.bmm(grad_ENJ, weight_EIJ.mT) if of_rows else None
         return grad_ENI, grad_EIJ, grad_ENJ.sum(1) if of_bias else None

@@ -15,7 +15,7 @@ from moebench.board.markdown import escape
 from moebench.board.numbers import MISSING, milliseconds, p_value, plain, shown_name, with_interval
 from moebench.board.rules import ALPHA, LEVEL
 from moebench.board.table import TextColumn, as_text, print_columns, say
-from moebench.planning.rows import BASELINE
+from moebench.plans.rows import BASELINE
 
 STAYS = ("verdict", "row", "budget", "B - A")
 """Of the other columns, those on the right give way first in a narrow terminal."""

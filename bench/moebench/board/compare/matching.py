@@ -8,8 +8,8 @@ from types import MappingProxyType
 
 from moebench.board.evidence import Evidence, ResultSet, Study
 from moebench.board.reasons import Reason
-from moebench.board.settings import differences, in_words
-from moebench.planning.plan import Plan
+from moebench.board.shared_settings import differences, in_words
+from moebench.plans.plan import Plan
 from moebench.suites.schema import Range, Tuning
 
 Matrix = list[list[float]]

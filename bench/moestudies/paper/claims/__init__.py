@@ -1,6 +1,6 @@
 """The claims of the paper, and what this project asks beside them, each with the rule of its verdict."""
 
-from moebench.reports.claim import Claim
+from moebench.studies.claim import Claim
 from moestudies.paper.claims.hosts import DEPTH_CLAIMS, VARIANT_CLAIMS
 from moestudies.paper.claims.latency import LATENCY
 from moestudies.paper.claims.norm import NORM

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from moebench.reports.claim import NOT_RUN, Claim
-from moebench.reports.evidence import Evidence, Run
-from moebench.reports.verdict import Bound, Estimate, Finding, Item, every
+from moebench.studies.claim import NOT_RUN, Bound, Claim, Estimate, Finding, Item, every
+from moebench.studies.evidence import Evidence, Run
 
 PART = "paper-latency"
 LAYER = "E=8 H=30720 D=768"

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from moebench.reports.claim import NOT_RUN, Claim
-from moebench.reports.evidence import Evidence, Series
-from moebench.reports.verdict import Bound, Finding, difference, every, mean, ratio
+from moebench.studies.claim import NOT_RUN, Bound, Claim, Finding, difference, every, mean, ratio
+from moebench.studies.evidence import Evidence, Series
 
 PART = "paper-norm"
 EXPERTS = (1, 2, 5, 10)

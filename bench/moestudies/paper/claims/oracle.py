@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from moebench.reports.claim import NOT_RUN, Claim
-from moebench.reports.evidence import Evidence, Series
-from moebench.reports.verdict import Bound, Finding, difference, every, less
+from moebench.studies.claim import NOT_RUN, Bound, Claim, Finding, difference, every, less
+from moebench.studies.evidence import Evidence, Series
 from moestudies.paper.claims.judges import means
 from moestudies.paper.claims.subsets import ARM, PART
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from moebench.reports.claim import Claim
-from moebench.reports.verdict import Bound
+from moebench.studies.claim import Bound, Claim
 from moestudies.paper.claims.judges import LEAST, PAPERS, Gain
 from moestudies.paper.claims.subsets import ARM, PART
 

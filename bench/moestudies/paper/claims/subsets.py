@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
-from moebench.reports.claim import NOT_RUN, Claim
-from moebench.reports.evidence import Evidence, Series
-from moebench.reports.verdict import FAILS, HOLDS, Bound, Estimate, Finding, Item, difference, every, mean, ratio
+from moebench.studies.claim import (
+    FAILS,
+    HOLDS,
+    NOT_RUN,
+    Bound,
+    Claim,
+    Estimate,
+    Finding,
+    Item,
+    difference,
+    every,
+    mean,
+    ratio,
+)
+from moebench.studies.evidence import Evidence, Series
 from moestudies.paper.claims.judges import LEAST, PAPERS, Gain, accuracy, means
 
 PART = "paper-specialization"

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from moebench.reports.claim import NOT_RUN, Claim
-from moebench.reports.evidence import Evidence, Run
-from moebench.reports.verdict import FAILS, HOLDS, OPEN, Estimate, Finding, Item
+from moebench.studies.claim import FAILS, HOLDS, NOT_RUN, OPEN, Claim, Estimate, Finding, Item
+from moebench.studies.evidence import Evidence, Run
 from moestudies.paper.claims.norm import PART
 
 UNTRAINED = ("untrained 5x2", "untrained 2x5")

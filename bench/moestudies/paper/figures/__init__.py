@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from moebench.reports.plot import BANDS, BARS, Plot
+from moebench.studies.plot import BANDS, BARS, Plot
 from moestudies.paper.figures import costs, hosts, norms, searched, shares
 
 PLOTS = (

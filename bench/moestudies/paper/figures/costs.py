@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from moebench.board.style import BLUE, GREEN, INK, ORANGE, PURPLE, SOFT, log2_ticks, panels
-from moebench.reports.evidence import Evidence, Run
-from moebench.reports.marks import share_label
+from moebench.studies.evidence import Evidence, Run
+from moebench.studies.plot import share_label
 from moestudies.paper.claims.latency import BATCHES, IDEAL, LAYER, MODELS, PART, allowed, speed_up, timed
 
 if TYPE_CHECKING:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from moebench.board.style import BLUE, GREY, INK, LINE, ORANGE, SOFT, log2_ticks, panels
-from moebench.reports.evidence import Evidence
-from moebench.reports.marks import bar, curve, share_label
-from moebench.reports.verdict import mean
+from moebench.studies.claim import mean
+from moebench.studies.evidence import Evidence
+from moebench.studies.plot import bar, curve, share_label
 from moestudies.paper.claims.hosts import DEPTH, PLAIN, RESIDUAL, ROUTED, VARIANTS, worth
 from moestudies.paper.claims.judges import PAPERS, accuracy
 from moestudies.paper.claims.subsets import ARM, CONDITIONS, PART

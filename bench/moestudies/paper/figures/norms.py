@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from moebench.board.style import BLUE, GREY, INK, ORANGE, SOFT, decades, log2_ticks, panels, shades
-from moebench.reports.evidence import Evidence, Run
-from moebench.reports.marks import curve
-from moebench.reports.verdict import mean
+from moebench.studies.claim import mean
+from moebench.studies.evidence import Evidence, Run
+from moebench.studies.plot import curve
 from moestudies.paper.claims.norm import EXPERTS, PART, READ_OFF, WIDTHS, error
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from moebench.board.style import BLUE, GREY, INK, ORANGE, RED, SOFT, log2_ticks, panels
-from moebench.reports.evidence import Array, Evidence
-from moebench.reports.marks import curve
-from moebench.reports.verdict import mean
+from moebench.studies.claim import mean
+from moebench.studies.evidence import Array, Evidence
+from moebench.studies.plot import curve
 from moestudies.paper.claims.subsets import ARM, PART
 
 if TYPE_CHECKING:

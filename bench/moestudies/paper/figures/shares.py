@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from moebench.board.style import BLUE, GREY, INK, LINE, ORANGE, SOFT, log2_ticks, panels, shades
-from moebench.reports.evidence import Evidence, Series
-from moebench.reports.marks import bar, curve, share_label
-from moebench.reports.verdict import mean, ratio
+from moebench.studies.claim import mean, ratio
+from moebench.studies.evidence import Evidence, Series
+from moebench.studies.plot import bar, curve, share_label
 from moestudies.paper.claims.judges import PAPERS
 from moestudies.paper.claims.subsets import ARM, PART, retained
 

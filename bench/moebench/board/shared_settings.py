@@ -1,0 +1,132 @@
+"""What runs must share to be compared: what a board's rows shared, and how other runs differ from it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from moebench.board.model import Measure, OtherRuns, TaskNote
+from moebench.board.reasons import Reason
+from moebench.board.rules import LEVEL
+from moebench.plans.plan import Plan
+from moebench.records import Record
+from moebench.statistics import mean_interval
+from moebench.suites import TaskEntry
+from moebench.tasks import TASKS, get_task
+
+COMPARED = (
+    "protocol",
+    "data_digest",
+    "split",
+    "host",
+    "axis",
+    "budget",
+    "steps",
+    "batch",
+    "micro_batch",
+    "precision",
+    "threads",
+)
+"""What must be equal for two runs to be compared; settings of a variant, seeds and code are what is compared."""
+
+SHOWN = ("data_digest", "split", "host", "steps", "batch", "micro_batch", "precision", "threads")
+"""Of these, what stands above a board, by task."""
+
+WORDS: Mapping[str, str] = {"data_digest": "data", "micro_batch": "micro-batch"}
+
+Difference = tuple[str, str, str]
+"""What differs, in the one, in the other, in words."""
+
+
+def differences(own: Mapping[str, Any], other: Mapping[str, Any]) -> tuple[Difference, ...]:
+    """All that differs of what must be equal between two cells."""
+    parts = []
+    for name in COMPARED:
+        here, there = own.get(name), other.get(name)
+        if here != there:
+            here, there, inner = _inner(here, there)
+            parts.append((f"{WORDS.get(name, name)}{inner}", in_words(here), in_words(there)))
+    return tuple(parts)
+
+
+def in_words(value: Any) -> str:
+    """A setting as a person reads it."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    return "none" if value is None else str(value)
+
+
+def task_notes(plan: Plan) -> tuple[TaskNote, ...]:
+    """What every row of a board shared, one note a task in the suite's order."""
+    return tuple(_note(plan, entry) for entry in plan.suite.task)
+
+
+def other_runs(plan: Plan, records: Iterable[Record]) -> tuple[OtherRuns, ...]:
+    """Of final runs of the plan's suite, those that are not compared with the plan's, by row, task and reason.
+
+    Those of a task that this moebench does not know (an older one's, a plug-in's that is gone) have no score to show.
+    """
+    reasons: dict[tuple[str, str, str], Reason] = {}
+    found: dict[tuple[str, str, str], list[float]] = defaultdict(list)
+    for record in records:
+        row, task = str(record.provenance.get("row", "")), str(record.cell["task"])
+        if record.settled and task in TASKS and (reason := not_compared(plan, row, record.cell)):
+            headline = get_task(task).info.ranked_by
+            score = record.scores.get(f"test_{headline.name}") if record.status == "done" else None
+            reasons[row, task, reason.text] = reason
+            found[row, task, reason.text].append(headline.floor if score is None else score)
+    return tuple(
+        OtherRuns(
+            variant=row,
+            task=task,
+            runs=len(values),
+            score=Measure.of(mean_interval([[value] for value in values], LEVEL), get_task(task).info.ranked_by.unit),
+            reason=reasons[row, task, text],
+        )
+        for (row, task, text), values in sorted(found.items())
+    )
+
+
+def not_compared(plan: Plan, row: str, cell: Mapping[str, Any]) -> Reason | None:
+    """Why a run is not compared with the plan's runs of a row; None where it is."""
+    groups = [group for group in plan.groups_of(row) if group.task == cell["task"] and not group.problem]
+    if not groups:
+        return Reason("no_such_row", row=row, task=cell["task"])
+    reasons = [Reason("other_settings", differences=differences(cell, group.template)) for group in groups]
+    nearest = min(reasons, key=lambda reason: len(reason.text))
+    return nearest if nearest.facts["differences"] else None
+
+
+def _inner(own: Any, other: Any) -> tuple[Any, Any, str]:
+    """The first setting that differs, of two tables of settings."""
+    if not isinstance(own, Mapping) or not isinstance(other, Mapping):
+        return own, other, ""
+    name = next(name for name in sorted({*own, *other}) if own.get(name) != other.get(name))
+    return own.get(name), other.get(name), f" {name}"
+
+
+def _note(plan: Plan, entry: TaskEntry) -> TaskNote:
+    info = get_task(entry.name).info
+    headline = info.ranked_by
+    shared = _shared(plan, entry)
+    return TaskNote(
+        name=info.name,
+        label=info.label_of(shared.get("data_digest", "")),
+        metric=headline.name,
+        unit=headline.unit,
+        higher_is_better=headline.higher_is_better,
+        floor=headline.floor,
+        shared_settings=shared,
+    )
+
+
+def _shared(plan: Plan, entry: TaskEntry) -> dict[str, Any]:
+    """From the plan's cells; from the suite where no row could be planned."""
+    training = plan.suite.training_of(entry).model_dump(mode="json")
+    values: dict[str, Any] = training | {"host": plan.suite.host_of(entry)}
+    for group in plan.groups:
+        if group.task == entry.name:
+            values |= group.template
+            break
+    return {name: values[name] for name in SHOWN if name in values}

@@ -1,0 +1,27 @@
+"""Is a variant what it says it is? One function a property, from the command line or as pytest tests.
+
+``moebench check NAME`` runs them all; in a plug-in's own tests::
+
+    from moebench.checks import conformance
+
+    @conformance(MyVariant)
+    def test_my_variant(check):
+        check()
+"""
+
+from moebench.checks.outcome import CheckFailed, NotApplicable, Report, Row
+from moebench.checks.parametrize import conformance
+from moebench.checks.run import all_checks, run_checks
+from moebench.checks.subject import Built, Subject
+
+__all__ = [
+    "Built",
+    "CheckFailed",
+    "NotApplicable",
+    "Report",
+    "Row",
+    "Subject",
+    "all_checks",
+    "conformance",
+    "run_checks",
+]

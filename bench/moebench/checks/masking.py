@@ -1,0 +1,42 @@
+"""Masks for checks, and what a layer gives under them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from moebench.checks.outcome import NotApplicable
+from moebench.checks.subject import Subject
+from moebench.contract import Context, Layer
+
+
+def experts_to_mask(subject: Subject, layer: Layer, *, separable: bool = False) -> int:
+    """The number of experts; not applicable where there is nothing to mask or its meaning is not claimed."""
+    if layer.num_experts < 2:
+        raise NotApplicable("it has no experts to mask.")
+    if separable and not subject.variant.separable:
+        raise NotApplicable("it does not claim that its experts are separable.")
+    return layer.num_experts
+
+
+def experts_held(layer: Layer, name: str) -> range:
+    """The experts along the axis of one of its expert parameters: all, or those that the layer names."""
+    own: Callable[[str], range] | None = getattr(layer, "experts_held", None)
+    return range(layer.num_experts) if own is None else own(name)
+
+
+def keep(inputs: int, experts: int, kept: list[int] | None = None) -> Tensor:
+    """keep_BE with only ``kept`` True for every input; a random half for each input where None."""
+    if kept is None:
+        return torch.rand(inputs, experts, generator=torch.Generator().manual_seed(1)) < 0.5
+    keep_BE = torch.zeros(inputs, experts, dtype=torch.bool)
+    keep_BE[:, kept] = True
+    return keep_BE
+
+
+@torch.no_grad()
+def masked(layer: Layer, x_BTD: Tensor, keep_BE: Tensor | None) -> Tensor:
+    """The output with only the experts of ``keep_BE``, without a gradient."""
+    return layer.compute(x_BTD, layer.route(x_BTD, Context()), keep_BE)

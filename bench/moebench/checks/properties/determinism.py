@@ -1,0 +1,76 @@
+"""The same seed gives the same, another seed does not, and eval draws nothing."""
+
+from __future__ import annotations
+
+import torch
+
+from moebench.checks.compare import difference_at, listed
+from moebench.checks.outcome import NotApplicable
+from moebench.checks.subject import Subject
+from moebench.checks.toy import train
+from moebench.contract import Context, Layer
+
+STEPS = 3
+
+
+def check_same_seed_same_results(subject: Subject) -> None:
+    """Two layers built and trained under one seed give equal weights, outputs and losses of three steps."""
+    one, two = subject.build(seed=5), subject.build(seed=5)
+    apart = _unequal(one, two)
+    if apart:
+        raise subject.failed(f"draws other weights for {listed(apart)} when built twice under one seed.")
+    first, second = ([layer.eval()(subject.inputs())] for layer in (one, two))
+    if not torch.equal(first[0], second[0]):
+        raise subject.failed(f"gives other outputs under one seed, {difference_at(first[0], second[0])}.")
+    losses = []
+    for layer in (one, two):
+        torch.manual_seed(6)
+        losses.append(train(layer, subject.defaults(), subject.inputs(), STEPS))
+    if losses[0] != losses[1]:
+        raise subject.failed(f"trained three steps twice under one seed, goes through the losses {_both(losses)}.")
+
+
+def _both(losses: list[list[float]]) -> str:
+    return " and ".join(", ".join(f"{loss:.7g}" for loss in run) for run in losses)
+
+
+def _unequal(one: Layer, two: Layer) -> list[str]:
+    """Names of the tensors that differ; of those that only one has, too."""
+    a, b = one.state_dict(), two.state_dict()
+    return [n for n in {**a, **b} if n not in a or n not in b or not torch.equal(a[n], b[n])]
+
+
+def check_another_seed_other_weights(subject: Subject) -> None:
+    """Another seed draws other weights, and so does a second layer from the same stream of random numbers."""
+    one, two = subject.build(seed=5), subject.build(seed=6)
+    drawn = [name for name, parameter in one.named_parameters() if parameter.numel() > 1]
+    if not drawn:
+        raise NotApplicable("it has no weights.")
+    if not set(_unequal(one, two)) & set(drawn):
+        raise subject.failed(f"draws the same weights under seeds 5 and 6, in {listed(drawn)}: leave seeding alone.")
+    size = subject.sizes(subject.defaults())[0]
+    torch.manual_seed(5)
+    stream = [subject.variant.layer(subject.shape, size, subject.defaults()) for _ in range(2)]
+    if not set(_unequal(*stream)) & set(drawn):
+        raise subject.failed(
+            f"draws the same weights for two layers built in a row, in {listed(drawn)}: leave seeding alone."
+        )
+
+
+def check_eval_draws_nothing(subject: Subject) -> None:
+    """In eval mode two calls give equal outputs and masses, and no random number is drawn."""
+    for built in subject.trials():
+        layer, x_BTD = built.layer, subject.inputs()
+        torch.manual_seed(5)
+        before = torch.get_rng_state()
+        first, mass = layer(x_BTD), layer.route(x_BTD, Context()).mass_BE
+        if not torch.equal(before, torch.get_rng_state()):
+            raise subject.failed(f"draws random numbers in eval mode{built.words}.")
+        torch.manual_seed(6)
+        second, again = layer(x_BTD), layer.route(x_BTD, Context()).mass_BE
+        if not torch.equal(first, second):
+            raise subject.failed(
+                f"gives other outputs when called twice in eval mode, {difference_at(first, second)}{built.words}."
+            )
+        if mass is not None and again is not None and not torch.equal(mass, again):
+            raise subject.failed(f"gives other masses when called twice in eval mode{built.words}.")

@@ -1,0 +1,106 @@
+"""Importing, building and running a variant leaves the process as it was."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from moebench.checks import process_state as world
+from moebench.checks.compare import listed
+from moebench.checks.process_state import Global
+from moebench.checks.subject import Subject
+from moebench.contract import Context, Layer
+
+SENTINEL = 1_234_567
+"""A seed that nobody else would choose."""
+
+TORCH_SEED = Global("the seed of torch's default generator", torch.initial_seed, torch.manual_seed, SENTINEL)
+
+
+def check_random_states(subject: Subject) -> None:
+    """NumPy's and Python's random state are untouched, and torch's default generator is never seeded."""
+    _hold(
+        subject,
+        (world.PYTHON_RANDOM, world.NUMPY_RANDOM, TORCH_SEED),
+        "draw from torch's default generator only",
+    )
+
+
+def check_environment(subject: Subject) -> None:
+    """Environment variables and the working directory are untouched."""
+    with ExitStack() as stack:
+        written = stack.enter_context(world.environment_writes())
+        _hold(subject, (world.ENVIRONMENT, world.DIRECTORY), "a variant has no say in them", written)
+
+
+def check_torch_settings(subject: Subject) -> None:
+    """Threads, default dtype and device, grad mode, autocast and the like are untouched."""
+    _hold(subject, world.TORCH_SETTINGS, "they belong to the harness")
+
+
+def _hold(subject: Subject, things: tuple[Global, ...], remedy: str, written: set[str] | None = None) -> None:
+    for phase, act in _life(subject):
+        # Set to what hardly any code would choose, or else setting the same a second time would go unseen.
+        for thing in things:
+            if thing.neutral is not None:
+                thing.write(thing.neutral)
+        before = [(thing, thing.read()) for thing in things]
+        if written is not None:
+            written.clear()
+        act()
+        changed = [text for thing, value in before if (text := world.changed_value(thing, value))]
+        if written and not changed:
+            changed = [f"the environment ({', '.join(sorted(written))})"]
+        if changed:
+            raise subject.failed(f"changes {listed(changed)} in {phase}; {remedy}.")
+
+
+def _life(subject: Subject) -> Iterator[tuple[str, Callable[[], Any]]]:
+    """What happens to a variant, step by step: (where, what)."""
+    settings = subject.defaults()
+    size = subject.sizes(settings)[0]
+    made: list[Layer] = []
+    seen: list[Tensor] = []
+
+    def run() -> None:
+        routing = made[0].route(subject.inputs(), Context())
+        keep_BE = None
+        seen.append(made[0].compute(subject.inputs(), routing, keep_BE))
+
+    yield "the import of its module", lambda: _import_again(subject)
+    yield "its making", lambda: _make_again(subject)
+    yield "space()", lambda: subject.variant.space(subject.shape)
+    yield "build()", lambda: made.append(subject.variant.layer(subject.shape, size, settings))
+    yield "a forward pass in training mode", run
+    yield "a backward pass", lambda: torch.autograd.backward(seen[0].square().mean())
+    yield "after_step()", lambda: made[0].after_step()
+    made[0].eval()
+    yield "a forward pass in eval mode", run
+
+
+def _import_again(subject: Subject) -> None:
+    """Run the module's code once more, in a module that nobody sees, to watch an import that is long past."""
+    spec = getattr(sys.modules.get(type(subject.variant).__module__), "__spec__", None)
+    if spec is None or not str(spec.origin).endswith(".py"):
+        return
+    again = importlib.util.spec_from_file_location(spec.name, spec.origin)
+    if again is None or again.loader is None:
+        return
+    try:
+        again.loader.exec_module(importlib.util.module_from_spec(again))
+    except Exception as error:
+        subject.note(f"its module cannot be imported twice ({type(error).__name__}: {error}).")
+
+
+def _make_again(subject: Subject) -> None:
+    """Call its class as the harness does; one that needs arguments was made by its author."""
+    try:
+        type(subject.variant)()
+    except TypeError:
+        return

@@ -1,0 +1,149 @@
+"""A layer can be saved, copied and sent to another process, and only training changes it."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from moebench.checks.compare import difference_at, listed
+from moebench.checks.subject import Built, Subject
+from moebench.checks.toy import adam, auxiliary, steps_of, train
+from moebench.contract import Context, Layer
+from moebench.training.snapshot import Snapshot, Training
+
+STEPS = 2
+
+
+def check_state_dict_round_trip(subject: Subject) -> None:
+    """A trained layer's state_dict, loaded into a new one, gives the same outputs."""
+    for built in subject.trials():
+        train(built.layer, built.settings, subject.inputs(), STEPS)
+        other = subject.build(built.settings, seed=11).eval()
+        try:
+            other.load_state_dict(built.layer.state_dict())
+        except Exception as error:
+            lines = str(error).splitlines()
+            raise subject.failed(f"cannot load its own state_dict{built.words}: {lines[-1].strip()}") from None
+        _expect_twin(subject, built, other, "loaded from its state_dict")
+
+
+def check_resume(subject: Subject) -> None:
+    """A training that stops goes on from its checkpoint, in a new layer, as if it had not stopped."""
+    for built in subject.trials():
+        straight = built.layer
+        training = _training(straight)
+        torch.manual_seed(1)
+        steps_of(straight, built.settings, subject.inputs(), STEPS, training.optimizer)
+        kept = Snapshot(STEPS, 0.0, training.tensors(STEPS))
+        steps_of(straight, built.settings, subject.inputs(), STEPS, training.optimizer)
+        other = subject.build(built.settings, seed=11)
+        resumed = _training(other)
+        resumed.restore(kept)
+        steps_of(other, built.settings, subject.inputs(), STEPS, resumed.optimizer)
+        changed = _changed(resumed.tensors(STEPS), training.tensors(STEPS))
+        if changed:
+            names = [name.removeprefix("model/") for name in changed if name.startswith("model/")] or changed
+            raise subject.failed(
+                f"does not go on from a checkpoint as it would have without one: {listed(names)} differ{built.words}; "
+                "what training changes has to be a parameter or a buffer."
+            )
+
+
+def _training(layer: Layer) -> Training:
+    return Training(layer, adam(layer), torch.Generator(), {})
+
+
+def check_deepcopy(subject: Subject) -> None:
+    """A copy made after a training step gives the same outputs and shares nothing with the original."""
+    for built in subject.trials():
+        other = _duplicate(subject, built, copy.deepcopy, "deepcopied")
+        want = built.layer(subject.inputs()).detach()
+        with torch.no_grad():
+            for parameter in other.parameters():
+                parameter.zero_()
+        got = built.layer(subject.inputs())
+        if not torch.equal(got, want):
+            raise subject.failed(
+                f"shares weights with its deep copy: zeroing the copy's changes it {difference_at(got, want)}."
+            )
+
+
+def check_pickle(subject: Subject) -> None:
+    """A layer pickled after a training step gives the same outputs when it is read back."""
+    for built in subject.trials():
+        _duplicate(subject, built, lambda layer: pickle.loads(pickle.dumps(layer)), "pickled and read back")
+
+
+def _duplicate(subject: Subject, built: Built, make: Callable[[Layer], Layer], how: str) -> Layer:
+    train(built.layer, built.settings, subject.inputs(), STEPS)
+    # With the graph of a backward pass still alive, whatever the layer keeps of it stands in the way.
+    alive = _backward(built, subject.inputs())
+    try:
+        other = make(built.layer)
+    except Exception as error:
+        first = (str(error).splitlines() or ["no message"])[0]
+        raise subject.failed(f"cannot be {how}{built.words}: {type(error).__name__}: {first}") from None
+    del alive
+    built.layer.eval()
+    other.eval()
+    _expect_twin(subject, built, other, how)
+    return other
+
+
+def _backward(built: Built, x_BTD: Tensor) -> Tensor:
+    routing = built.layer.train().route(x_BTD, Context())
+    loss = built.layer.compute(x_BTD, routing).square().mean() + auxiliary(routing, built.settings)
+    torch.autograd.backward(loss, retain_graph=True)
+    return loss
+
+
+def _expect_twin(subject: Subject, built: Built, other: Layer, how: str) -> None:
+    got, want = other(subject.inputs()), built.layer(subject.inputs())
+    if not torch.equal(got, want):
+        raise subject.failed(f"gives other outputs when {how}, {difference_at(got, want)}{built.words}.")
+
+
+def check_eval_changes_nothing(subject: Subject) -> None:
+    """A pass in eval mode changes no parameter and no buffer, and no later step knows of it."""
+    for built in subject.trials():
+        layer = built.layer
+        before = {name: tensor.clone() for name, tensor in layer.state_dict().items()}
+        layer(subject.inputs())
+        changed = _changed(before, layer.state_dict())
+        if changed:
+            raise subject.failed(f"changes {listed(changed)} in a pass in eval mode{built.words}.")
+        quiet, disturbed = copy.deepcopy(layer), copy.deepcopy(layer)
+        for each in (quiet, disturbed):
+            torch.manual_seed(1)
+            each.train()(subject.inputs())
+            if each is disturbed:
+                each.eval()(subject.inputs(seed=5))
+                each.train()
+            each.after_step()
+        changed = _changed(quiet.state_dict(), disturbed.state_dict())
+        if changed:
+            raise subject.failed(f"lets a pass in eval mode into what after_step() does to {listed(changed)}.")
+
+
+def _changed(before: dict[str, Tensor], after: dict[str, Tensor]) -> list[str]:
+    return [name for name in after if name not in before or not torch.equal(before[name], after[name])]
+
+
+def check_after_step(subject: Subject) -> None:
+    """after_step() works after every step and before the first one, and leaves trained weights alone."""
+    for built in subject.trials():
+        layer = built.layer.train()
+        before = {name: p.detach().clone() for name, p in layer.named_parameters() if p.requires_grad}
+        try:
+            layer.after_step()
+            layer(subject.inputs())
+            layer.after_step()
+        except Exception as error:
+            raise subject.failed(f"raises {type(error).__name__} in after_step(){built.words}: {error}") from None
+        changed = [n for n, p in layer.named_parameters() if n in before and not torch.equal(p, before[n])]
+        if changed:
+            raise subject.failed(f"changes {listed(changed)} in after_step(), which the optimiser trains{built.words}.")

@@ -1,0 +1,186 @@
+"""The variant under test, and how a check draws its settings and builds its layers and inputs."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from moebench.budgets import Budget, reachable, solve
+from moebench.budgets.causal import perturb
+from moebench.budgets.place import takes
+from moebench.checks.outcome import CheckFailed
+from moebench.contract import Choice, Dimension, Layer, LayerShape, Settings, Space, Variant
+from moebench.contract.space import Value
+from moebench.errors import BudgetError
+
+DIM, TOKENS, BATCH, DEPTH = 16, 7, 4, 2
+LADDER = (24_000, 48_000, 96_000)
+"""Parameters of two layers. Small, yet large enough that one unit of width of 64 experts is within 1 %."""
+
+KERNEL_PLACES = 9
+"""A unit of width of a convolution of 3 x 3 places costs so many times as much as one of an MLP."""
+
+SLOT = LayerShape(dim=DIM, out_dim=DIM, tokens=TOKENS, depth=DEPTH)
+"""The standard slot of a check."""
+
+MAP = dataclasses.replace(SLOT, tokens=12, grid=(3, 4))
+"""The standard slot for a variant that takes nothing but maps."""
+
+
+def slot_of(variant: Variant) -> LayerShape:
+    """The slot that a variant is checked in."""
+    return SLOT if takes(variant, SLOT) else MAP
+
+
+def ladder(shape: LayerShape) -> tuple[int, ...]:
+    """The budgets that a variant is checked at: :data:`LADDER`, or as many units of width of convolutions."""
+    return tuple(amount * KERNEL_PLACES for amount in LADDER) if shape.kind == "map" else LADDER
+
+
+@dataclass(frozen=True)
+class Built:
+    """A layer with its settings; ``words`` names those that are not defaults, for the end of a sentence."""
+
+    layer: Layer
+    settings: Settings
+    words: str = ""
+
+
+@dataclass
+class Subject:
+    """One variant in one kind of slot. ``notes`` collects what a check reports without failing.
+
+    Spaces and sizes, once worked out, are kept in ``memory``, which the subjects of one variant share.
+    """
+
+    variant: Variant
+    shape: LayerShape = SLOT
+    notes: list[str] = field(default_factory=list)
+    memory: dict[Any, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The variant's own name."""
+        return self.variant.name
+
+    def failed(self, text: str) -> CheckFailed:
+        """The failure to raise; ``text`` continues the variant's name."""
+        return CheckFailed(f"{self.name} {text}")
+
+    def note(self, text: str) -> None:
+        """Report something that is no failure, once."""
+        if text not in self.notes:
+            self.notes.append(text)
+
+    def in_shape(self, **changes: Any) -> Subject:
+        """The same variant in another slot."""
+        return Subject(self.variant, dataclasses.replace(self.shape, **changes), self.notes, self.memory)
+
+    @property
+    def one_token(self) -> dict[str, Any]:
+        """What makes of its slot one for a single token."""
+        return {"tokens": 1, "grid": None if self.shape.grid is None else (1, 1)}
+
+    def amount(self, given: int | None) -> int:
+        """A number of parameters; the lowest budget unless given."""
+        return ladder(self.shape)[0] if given is None else given
+
+    def budget(self, amount: int | None = None) -> Budget:
+        """A budget of total parameters over all layers of the slot's host."""
+        places = range(self.shape.depth)
+        return Budget("total", self.amount(amount), tuple(dataclasses.replace(self.shape, index=i) for i in places))
+
+    def space(self, amount: int | None = None) -> Space:
+        """What of the variant's space can meet this budget."""
+        key = ("space", self.shape, self.amount(amount))
+        if key not in self.memory:
+            self.memory[key] = reachable(lambda settings: self.fits(settings, amount), self.variant.space(self.shape))
+        space: Space = self.memory[key]
+        return space
+
+    def defaults(self, amount: int | None = None) -> Settings:
+        """The settings of trial 0."""
+        return {name: dimension.default for name, dimension in self.space(amount).items()}
+
+    def fits(self, settings: Settings, amount: int | None = None) -> bool:
+        """Whether some size meets the budget."""
+        try:
+            self.sizes(settings, amount)
+        except BudgetError:
+            return False
+        return True
+
+    def sampled(self, count: int, *, seed: int = 0, amount: int | None = None) -> list[Settings]:
+        """Settings sampled from its space that meet the budget: ``count``, less those that do not."""
+        drawn = sample_settings(self.space(amount), count, seed)
+        return [settings for settings in drawn if self.fits(settings, amount)]
+
+    def sizes(self, settings: Settings, amount: int | None = None) -> tuple[int, ...]:
+        """The size of each layer that meets the budget; :class:`BudgetError` if none does."""
+        key = ("sizes", self.shape, self.amount(amount), tuple(settings.items()))
+        if key not in self.memory:
+            self.memory[key] = solve(self.variant, self.budget(amount), settings).sizes
+        sizes: tuple[int, ...] = self.memory[key]
+        return sizes
+
+    def build(self, settings: Settings | None = None, seed: int = 0, **changes: Any) -> Layer:
+        """The first layer at the lowest budget, its weights drawn under ``seed``, in training mode.
+
+        ``changes`` alter the slot and not the size, so that layers of several slots can be compared.
+        """
+        settings = self.defaults() if settings is None else settings
+        size = self.sizes(settings)[0]
+        torch.manual_seed(seed)
+        return self.variant.layer(dataclasses.replace(self.shape, **changes), size, settings)
+
+    def trials(self, samples: int = 3, *, perturbed: bool = True, **changes: Any) -> Iterator[Built]:
+        """Layers in eval mode: of the default settings, then of sampled ones, each different from the others.
+
+        ``perturbed`` adds noise to the weights, so that nothing hides behind zeros it starts from.
+        """
+        tried: list[Settings] = []
+        for settings in (self.defaults(), *self.sampled(samples, seed=1)):
+            if settings not in tried:
+                tried.append(settings)
+                layer = self.build(settings, **changes).eval()
+                yield Built(perturb(layer) if perturbed else layer, settings, self.words(settings))
+
+    def words(self, settings: Settings, amount: int | None = None) -> str:
+        """`` with experts=16``: the settings that are not defaults; empty if none."""
+        defaults = self.defaults(amount)
+        other = [f"{name}={value}" for name, value in settings.items() if defaults.get(name) != value]
+        return f" with {', '.join(other)}" if other else ""
+
+    def inputs(self, batch: int = BATCH, tokens: int | None = None, seed: int = 0) -> Tensor:
+        """x_BTD, standard normal, drawn without touching the default generator."""
+        generator = torch.Generator().manual_seed(1000 + seed)
+        return torch.randn(batch, tokens or self.shape.tokens or TOKENS, self.shape.dim, generator=generator)
+
+
+def sample_settings(space: Space, count: int, seed: int = 0) -> list[dict[str, Value]]:
+    """``count`` settings; every option of a choice comes up before one comes up again."""
+    draw = random.Random(seed)
+    columns = {name: _column(dimension, count, draw) for name, dimension in space.items()}
+    return [{name: column[i] for name, column in columns.items()} for i in range(count)]
+
+
+def _column(dimension: Dimension, count: int, draw: random.Random) -> list[Value]:
+    if isinstance(dimension, Choice):
+        values: list[Value] = []
+        while len(values) < count:
+            values += draw.sample(dimension.options, len(dimension.options))
+        return values[:count]
+    return [_number(dimension.low, dimension.high, dimension.log, draw) for _ in range(count)]
+
+
+def _number(low: float, high: float, log: bool, draw: random.Random) -> float:
+    if log:
+        return min(high, max(low, math.exp(draw.uniform(math.log(low), math.log(high)))))
+    return draw.uniform(low, high)

@@ -1,0 +1,266 @@
+"""An experiment from end to end: plan, train, measure, write MLflow as runs finish, make boards and report."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from moebench.errors import ResultsError, UsageError
+from moebench.mlflow_store.follower import Follower
+from moebench.plans.cache import get_plan
+from moebench.plans.estimate import left
+from moebench.plans.history import board_directory, remember, remember_plan, remembered_extras
+from moebench.plans.plan import Plan
+from moebench.records import Store
+from moebench.runner.executors import Executor, Limits, Setup, open_executor
+from moebench.runner.processes import warm_up
+from moebench.runner.progress import Progress
+from moebench.runner.run_plan import Options, Outcome, Records, run_plan
+from moebench.runner.stopping import Interrupted, Stop, listening
+from moebench.studies import study_of
+from moebench.suites.request import Asked, Request
+from moebench.training.ranks import check_shares
+
+if TYPE_CHECKING:
+    from moebench.board.model import Board
+    from moebench.contract import Variant
+
+OnPlan = Callable[[Plan, int, Path], None]
+"""Told of a suite's plan, the number of workers and the results directory, before it runs."""
+
+NO_OBJECTS: Mapping[str, Variant] = {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """How an experiment is run; nothing here changes a result.
+
+    executor: where runs go; executor_options: what only it knows. workers: runs at a time. limits: of one run.
+    checkpoint_seconds: of training between two checkpoints. ranks: processes that train one model together.
+    """
+
+    results: Path
+    executor: str = "local"
+    executor_options: Mapping[str, str] = field(default_factory=dict)
+    workers: int | None = None
+    limits: Limits = field(default_factory=Limits)
+    checkpoint_seconds: float = 60.0
+    ranks: int = 1
+    save_weights: bool = True
+    mlflow: bool = True
+
+    def opened(self, threads: int) -> Executor:
+        """The executor, for runs of so many threads a rank."""
+        setup = Setup(
+            results=self.results.resolve(),
+            workers=self.workers,
+            threads=threads * self.ranks,
+            ranks=self.ranks,
+            limits=self.limits,
+            options=self.executor_options,
+        )
+        return open_executor(self.executor, setup)
+
+
+@dataclass(frozen=True)
+class Session:
+    """What a run left: a plan for each suite, as it grew; boards, and where their pages are; the report's page; (run,
+    status, reason) of what is not done; sentences about what went wrong beside it.
+    """
+
+    plans: tuple[Plan, ...]
+    boards: tuple[tuple[Board, Path], ...]
+    report: Path | None
+    unfinished: tuple[tuple[str, str, str], ...]
+    warnings: tuple[str, ...]
+
+    @property
+    def board(self) -> Board:
+        """The board of the only suite that has one."""
+        ((board, _),) = self.boards
+        return board
+
+
+def prepare(asked: Asked, results: Path) -> tuple[Request, ...]:
+    """Check what can be checked before anything runs, and add the rows of earlier runs."""
+    study_of(asked.experiment)
+    Store(results).prepare()
+    return tuple(_with_extras(request, results) for request in asked.requests)
+
+
+def _with_extras(request: Request, results: Path) -> Request:
+    if request.suite.tuning is None:
+        return request
+    earlier = remembered_extras(results, request.suite.name)
+    return dataclasses.replace(request, extras=tuple(spec for spec in earlier if spec not in request.variants))
+
+
+def run_experiment(
+    asked: Asked,
+    how: RunOptions,
+    progress: Progress,
+    *,
+    on_plan: OnPlan | None = None,
+    objects: Mapping[str, Variant] = NO_OBJECTS,
+) -> Session:
+    """Run what is missing of every suite, make its board, and the report of the study.
+
+    All suites are planned, and so a missing data set is found out, before any of them runs. ``objects`` are variants
+    given as Python objects, by name.
+    """
+    _check(asked, how)
+    requests = prepare(asked, how.results)
+    executor = how.opened(max(request.suite.training.threads for request in requests))
+    try:
+        requests = tuple(dataclasses.replace(each, place=executor.place(each.device)) for each in requests)
+        plans = [_plan(request, how.results, objects) for request in requests]
+        workers = executor.fit(plans[0].device["torch"])
+        run = _Run(asked, how, progress, executor, workers, objects, Store(how.results))
+        return run.run(requests, plans, on_plan)
+    finally:
+        executor.close()
+
+
+def _check(asked: Asked, how: RunOptions) -> None:
+    """:class:`UsageError` where the experiment cannot be run so."""
+    called, suites = asked.experiment.called, [request.suite for request in asked.requests]
+    if not how.save_weights and any(suite.measure for suite in suites):
+        raise UsageError(f"suite '{called}' measures the trained models; leave --no-weights out.")
+    for suite in suites:
+        if suite.row and how.ranks > 1:
+            raise UsageError(f"suite '{called}' compares small models, a process each; leave --ranks out.")
+        for entry in suite.task:
+            training = suite.training_of(entry)
+            check_shares(training.batch, training.micro_batch, how.ranks)
+
+
+def _plan(request: Request, results: Path, objects: Mapping[str, Variant]) -> Plan:
+    if not objects:
+        # While the plan is made, the fork server imports what the workers need.
+        return get_plan(request, results, on_miss=warm_up)
+    from moebench.plans.make import make_plan
+
+    return make_plan(request, objects)
+
+
+@dataclass(frozen=True)
+class _Run:
+    asked: Asked
+    how: RunOptions
+    progress: Progress
+    executor: Executor
+    workers: int
+    objects: Mapping[str, Variant]
+    store: Store
+
+    def run(self, requests: Sequence[Request], plans: list[Plan], on_plan: OnPlan | None) -> Session:
+        results = self.how.results
+        # Whoever reads first sets damaged records aside, and says so.
+        missing = any(left(plan, Records(self.store)).runs for plan in plans)
+        boards, unfinished, warnings = list[tuple["Board", Path]](), list[tuple[str, str, str]](), list[str]()
+        with Follower(results, plans, enabled=self.how.mlflow and missing) as follower:
+            for index, (request, plan) in enumerate(zip(requests, plans, strict=True)):
+                if on_plan:
+                    on_plan(plan, self.workers, results)
+                if request.suite.tuning is not None:
+                    remember(request, results, self.objects, unusable=plan.unusable())
+                    remember_plan(plan, results)
+                outcome = self._trained(plan, plans, follower)
+                plans[index] = outcome.plan
+                unfinished += (*outcome.unfinished, *_cannot_run(plan))
+                warnings += outcome.noted
+                if request.suite.tuning is not None:
+                    boards.append(self._board(outcome.plan))
+            report = self._report(plans, warnings)
+            if self.how.mlflow:
+                follower.finish(plans, self.store, report)
+        warnings = [*_damaged(self.store), *warnings, *follower.problems]
+        return Session(tuple(plans), tuple(boards), report, tuple(unfinished), tuple(warnings))
+
+    def _trained(self, plan: Plan, plans: Sequence[Plan], follower: Follower) -> Outcome:
+        """One suite, trained and measured; :class:`Interrupted` if it was stopped."""
+        total = plan.expected_runs() + plan.sessions
+        rest = left(plan, Records(self.store)).runs
+        self.progress.start(total, total - rest, self.workers)
+        try:
+            with listening() as stop:
+                outcome = run_plan(
+                    plan,
+                    self.how.results,
+                    self._options(),
+                    self.executor,
+                    self.progress,
+                    follower.record,
+                    follower.settle,
+                    stop,
+                )
+        finally:
+            self.progress.stop()
+        if stop:
+            raise self._interrupted(plans, stop)
+        return outcome
+
+    def _options(self) -> Options:
+        pickled = {}
+        if self.objects:
+            import cloudpickle
+
+            pickled = {name: cloudpickle.dumps(variant) for name, variant in self.objects.items()}
+        how = self.how
+        return Options(
+            save_weights=how.save_weights, checkpoint_seconds=how.checkpoint_seconds, ranks=how.ranks, pickled=pickled
+        )
+
+    def _interrupted(self, plans: Sequence[Plan], stop: Stop) -> Interrupted:
+        lookup = Records(self.store)
+        total = sum(plan.expected_runs() + plan.sessions for plan in plans)
+        done = total - sum(left(plan, lookup).runs for plan in plans)
+        return Interrupted(
+            f"stopped: {done} of {total} runs are done, and those under way kept checkpoints; the same command goes on "
+            f"from here (`moebench plan {self.asked.experiment.called}` says what is left).",
+            stop.signum,
+        )
+
+    def _board(self, plan: Plan) -> tuple[Board, Path]:
+        from moebench.board.build import build_board
+        from moebench.board.files import write_board
+
+        board = build_board(plan, Records(self.store), partial(self.store.finals_of, plan.suite.name))
+        pages = board_directory(self.how.results, plan.suite.name, plan.protocol)
+        write_board(board, pages)
+        return board, pages
+
+    def _report(self, plans: Sequence[Plan], warnings: list[str]) -> Path | None:
+        """The page of an experiment with a study; a sentence among the warnings if it cannot be written."""
+        if study_of(self.asked.experiment) is None:
+            return None
+        from moebench.studies.write import write_report
+
+        try:
+            return write_report(self.asked.experiment, plans, self.how.results)
+        except ResultsError as error:
+            warnings.append(str(error))
+            return None
+
+
+def _cannot_run(plan: Plan) -> list[tuple[str, str, str]]:
+    """Rows and studies that this run was to work on and that cannot run at all."""
+    selected = {row.name for row in plan.rows if row.selected}
+    rows = [(row.name, "not_installed", row.problem) for row in plan.rows if row.selected and row.problem]
+    groups = [
+        (f"{group.row} {group.task}", "error" if group.broken else "over_budget", group.problem)
+        for group in plan.groups
+        if group.problem and group.row in selected
+    ]
+    return [*rows, *groups]
+
+
+def _damaged(store: Store) -> list[str]:
+    if not store.damaged:
+        return []
+    names = ", ".join(str(path) for path in store.damaged)
+    return [f"{len(store.damaged)} damaged record(s) were set aside and their runs done again: {names}."]

@@ -1,0 +1,102 @@
+"""What single experts do in a trained model: how alike they speak, and how many classes each serves."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from moebench.contract import Context, Layer
+from moebench.hosts.host import Call, Host
+from moebench.measures.subset.select import all_but
+from moebench.tasks import Split, Task
+from moebench.training.evaluate import Evaluation, asking, evaluate_task
+
+COSINE_INPUTS = 64
+POLYSEMANTICITY_INPUTS = 1000
+POLYSEMANTICITY_EXPERTS = 32
+"""Of a layer, at most; evenly spaced among those there are."""
+
+
+def output_cosine(model: Host, data: Split) -> float | None:
+    """Mean cosine between what two experts contribute to one token, over pairs, tokens, inputs and layers.
+
+    Contributions come from single-expert masks, on the first 64 inputs; a pair counts where neither is zero.
+    None if no two experts meet on a token.
+    """
+    call = Call(keep_inputs=True)
+    total, pairs = 0.0, 0.0
+    with asking(model):
+        model.run(data.inputs[:COSINE_INPUTS], call)
+        for layer, x_BTD in zip(model.layers(), call.inputs, strict=True):
+            cosines, count = _sum_of_cosines(layer, x_BTD)
+            total, pairs = total + cosines, pairs + count
+    return total / pairs if pairs else None
+
+
+def _sum_of_cosines(layer: Layer, x_BTD: Tensor) -> tuple[float, float]:
+    """(Sum over tokens and pairs of experts, number of pairs), without keeping all contributions at once.
+
+    For n unit vectors u the sum over pairs of u_i . u_j is (|sum of u|^2 - n) / 2.
+    """
+    routing = layer.route(x_BTD, Context())
+    sum_BTO, acting_BT = torch.zeros((), dtype=torch.double), torch.zeros((), dtype=torch.double)
+    for expert in range(layer.num_experts):
+        keep_BE = torch.zeros(len(x_BTD), layer.num_experts, dtype=torch.bool, device=x_BTD.device)
+        keep_BE[:, expert] = True
+        y_BTO = layer.compute(x_BTD, routing, keep_BE).double()
+        acts_BT = y_BTO.any(2)
+        sum_BTO = sum_BTO + F.normalize(y_BTO, dim=2, eps=1e-300)
+        acting_BT = acting_BT + acts_BT
+    sums_BT = sum_BTO.square().sum(-1) - acting_BT
+    return float(sums_BT.sum()) / 2, float((acting_BT * (acting_BT - 1)).sum()) / 2
+
+
+def polysemanticity(
+    model: Host, task: Task, data: Split, whole: Evaluation, *, precision: str = "fp32"
+) -> float | None:
+    """How many classes an expert serves (after arXiv 2402.12550): 0 if removing it hurts one class alone.
+
+    Remove expert n of one layer; d_c is the size of the relative change of the accuracy on class c, scaled to
+    sum 1; p_n = ||d - onehot(argmax d)||_2, averaged over the experts that change anything; None: none does.
+    ``task`` has one class for each input. ``whole`` is the whole model on ``data``. Only the first 1,000 inputs and 32
+    experts of a layer are looked at, because each expert takes a pass.
+    """
+    assert task.class_target is not None
+    headline, classes = task.info.ranked_by.name, task.info.targets[task.class_target]
+    data = data[:POLYSEMANTICITY_INPUTS]
+    class_N, before_N = data.targets[task.class_target], whole.values[headline][:POLYSEMANTICITY_INPUTS]
+    before_C = _class_means(before_N, class_N, classes)
+    values = []
+    for layer, mass_NE in enumerate(whole.masses):
+        if mass_NE is None:
+            continue
+        for expert in _looked_at(mass_NE.shape[1]):
+            mass_N = mass_NE[:POLYSEMANTICITY_INPUTS, expert]
+            after_N = before_N.clone()
+            met = mass_N > 0  # the others' answers cannot change
+            if met.any():
+                select = all_but(layer, expert)
+                found = evaluate_task(model, task, data[met], precision=precision, select=select)
+                after_N[met] = found.values[headline]
+            change_C = (_class_means(after_N, class_N, classes) / before_C - 1).abs()[before_C > 0]
+            if change_C.sum() > 0:
+                values.append(_distance_to_one_class(change_C / change_C.sum()))
+    return sum(values) / len(values) if values else None
+
+
+def _looked_at(experts: int) -> list[int]:
+    count = min(experts, POLYSEMANTICITY_EXPERTS)
+    return [index * experts // count for index in range(count)]
+
+
+def _distance_to_one_class(share_C: Tensor) -> float:
+    one_hot_C = F.one_hot(share_C.argmax(), len(share_C))
+    return float((share_C - one_hot_C).norm())
+
+
+def _class_means(value_N: Tensor, class_N: Tensor, classes: int) -> Tensor:
+    """Mean over the inputs of each class (C,); 0 where a class has no inputs."""
+    count_C = torch.bincount(class_N, minlength=classes).double()
+    total_C = torch.bincount(class_N, weights=value_N, minlength=classes)
+    return total_C / count_C.clamp_min(1)

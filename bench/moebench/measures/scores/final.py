@@ -1,0 +1,133 @@
+"""Everything that is scored on a trained model, as the names and numbers of its record."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from moebench.hosts.host import Call, Host
+from moebench.measures.scores.experts import output_cosine, polysemanticity
+from moebench.measures.scores.information import class_information, dead_share, load_entropy, max_violation
+from moebench.measures.scores.shares import NO_EXPERTS
+from moebench.measures.scores.specialization import specialization
+from moebench.measures.subset.scores import mean_mass
+from moebench.tasks import Split, Task, Values
+from moebench.training.evaluate import Evaluation, asking, evaluate, evaluate_task
+
+
+@dataclass
+class Scores:
+    """Numbers by name, reasons for those that are null, and arrays for the sidecar."""
+
+    values: dict[str, float | None] = field(default_factory=dict)
+    reasons: dict[str, str] = field(default_factory=dict)
+    arrays: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def put(self, name: str, value: float | None, reason: str = "") -> None:
+        """Add a number, or null with its reason."""
+        self.values[name] = value
+        if value is None:
+            self.reasons[name] = reason
+
+
+def scores_of(model: Host, task: Task, validation: Split, test: Split | None, precision: str) -> Scores:
+    """``<part>_<score>`` for each score of the task; of a final run specialization, and what stands beside it, too.
+
+    test: None while tuning, which may see no more than the scores on validation data.
+    """
+    scores = Scores()
+    on_validation = evaluate_task(model, task, validation, precision=precision)
+    _put_part(scores, "validation", task, on_validation.values)
+    if test is None:
+        return scores
+
+    def read(outputs: Values, batch: Split) -> Values:
+        return {**task.scores(outputs, batch), **task.predictions(outputs)}
+
+    on_test = evaluate(model, test, read, batch=task.evaluation_batch, precision=precision)
+    _put_part(scores, "test", task, {name: on_test.values[name] for name in on_validation.values})
+    predictions = on_test.values.keys() - on_validation.values.keys()
+    scores.arrays |= {f"test_{name}": on_test.values[name].cpu().numpy() for name in sorted(predictions)}
+    class_N = None if task.class_target is None else test.targets[task.class_target]
+    if class_N is None:
+        experts = any(mass_NE is not None for mass_NE in on_validation.masses)
+        scores.put("specialization", None, task.no_class if experts else NO_EXPERTS)
+    else:
+        found = specialization(model, task, test, on_test, mean_mass(on_validation), precision=precision)
+        scores.put("specialization", found.value, found.reason)
+        scores.values |= found.scores
+    _put_routing(scores, model, task, on_validation, validation)
+    _put_classes(scores, model, task, on_test, test, class_N, precision)
+    return scores
+
+
+def _put_part(scores: Scores, part: str, task: Task, values: Values) -> None:
+    for name, value in task.summary(values).items():
+        scores.put(f"{part}_{name}", value)
+
+
+def _put_routing(scores: Scores, model: Host, task: Task, on_validation: Evaluation, validation: Split) -> None:
+    """What the routing alone tells; nothing without experts."""
+    masses = [mass_NE for mass_NE in on_validation.masses if mass_NE is not None]
+    if masses:
+        for name, of in (("load_entropy", load_entropy), ("dead_share", dead_share), ("max_violation", max_violation)):
+            scores.put(name, _mean([of(mass_NE) for mass_NE in masses]))
+        scores.values |= routing_summary(model, validation, batch=task.evaluation_batch)
+
+
+def _put_classes(
+    scores: Scores,
+    model: Host,
+    task: Task,
+    on_test: Evaluation,
+    test: Split,
+    class_N: Tensor | None,
+    precision: str,
+) -> None:
+    """What experts have to do with classes: null where an input has no class, nothing without experts."""
+    masses = [mass_NE for mass_NE in on_test.masses if mass_NE is not None]
+    if not masses:
+        return
+    if class_N is None:
+        scores.put("class_information", None, task.no_class)
+        scores.put("polysemanticity", None, task.no_class)
+        return
+    scores.put("class_information", _mean([class_information(mass_NE, class_N) for mass_NE in masses]))
+    scores.put("output_cosine", output_cosine(model, test), "no two experts act on one token")
+    unlike = polysemanticity(model, task, test, on_test, precision=precision)
+    scores.put("polysemanticity", unlike, "no expert matters alone")
+    for index, mass_NE in enumerate(masses):
+        scores.arrays[f"class_mass_CE_{index}"] = _by_class(mass_NE, class_N)
+
+
+def _by_class(mass_NE: Tensor, target_N: Tensor) -> np.ndarray:
+    """Mean mass of each expert on the inputs of each class (C, E)."""
+    classes = int(target_N.max()) + 1
+    return torch.stack([mass_NE[target_N == c].float().mean(0) for c in range(classes)]).cpu().numpy()
+
+
+def _mean(values: list[float]) -> float:
+    return sum(values) / len(values)
+
+
+def routing_summary(model: Host, data: Split, *, batch: int = 256) -> dict[str, float]:
+    """``drop_rate``: share of choices without room; ``token_coverage``: share of tokens that an expert took.
+
+    Means over the inputs and the layers that route sparsely; empty where none does.
+    """
+    drops: list[Tensor] = []
+    covered: list[Tensor] = []
+    with asking(model):
+        for part in data.batches(batch):
+            call = Call()
+            model.run(part.inputs, call)
+            for routing in call.routings:
+                if routing.drop_rate_B is not None and routing.coverage_B is not None:
+                    drops.append(routing.drop_rate_B)
+                    covered.append(routing.coverage_B)
+    if not drops:
+        return {}
+    return {"drop_rate": float(torch.cat(drops).mean()), "token_coverage": float(torch.cat(covered).mean())}

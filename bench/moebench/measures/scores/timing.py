@@ -1,0 +1,83 @@
+"""Timing parts of a trained model inside one process: medians of a few repeats, each ended on the device."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+from moebench.hosts.host import Call, Host
+from moebench.measures.clock import WARM_UP, Part, median_ms, repeat_to
+from moebench.tasks import Split
+from moebench.training.loop import RANKED, Loss, auxiliary
+
+
+class Stopwatch:
+    """The measured parts of one finalist: medians of ``repeats`` calls, in milliseconds.
+
+    batch: inputs of the forward pass and of the training step; the first so many of ``data``. loss: the task's.
+    """
+
+    def __init__(self, model: Host, data: Split, loss: Loss, batch: int, precision: str, repeats: int) -> None:
+        self._device = data.inputs.device
+        self._repeats = repeats
+        self._precision = precision
+        self._model = model.eval()
+        self._loss, self._batch = loss, data.each(lambda tensor: repeat_to(tensor, batch))
+        # A training step changes weights, so it has a copy of its own.
+        self._trained = copy.deepcopy(model).train()
+        parameters = [p for p in self._trained.parameters() if p.requires_grad]
+        self._optimizer = torch.optim.AdamW(parameters, lr=1e-4, betas=RANKED.betas, fused=True)
+        self._layer_inputs = self._inputs_of_layers()
+
+    def parts(self) -> dict[str, Part]:
+        """What is measured, by the name under which the record keeps it."""
+        return {
+            "forward_ms": lambda: self._forward(self._batch.inputs),
+            "forward_batch1_ms": lambda: self._forward(self._batch.inputs[:1]),
+            "layers_ms": self._layers,
+            "train_step_ms": self._train_step,
+        }
+
+    def warm_up(self) -> None:
+        """Call everything a few times before the first measurement."""
+        for part in self.parts().values():
+            for _ in range(WARM_UP):
+                part()
+
+    def measure(self) -> dict[str, float]:
+        """One round: the median of each part."""
+        return {name: median_ms(part, self._device, self._repeats) for name, part in self.parts().items()}
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self._device.type, torch.bfloat16, enabled=self._precision == "bf16")
+
+    def _forward(self, x: Tensor) -> None:
+        with torch.inference_mode(), self._autocast():
+            self._model.outputs(x)
+
+    def _layers(self) -> None:
+        with torch.inference_mode(), self._autocast():
+            for layer, x_BTD in zip(self._model.layers(), self._layer_inputs, strict=True):
+                layer(x_BTD)
+
+    def _train_step(self) -> None:
+        """As the training loop does it; the weights of the auxiliary losses do not matter for its time."""
+        call = Call()
+        with self._autocast():
+            loss = self._loss(self._trained.run(self._batch.inputs, call), self._batch)
+        weights = {name: 0.01 for routing in call.routings for name in routing.losses}
+        torch.autograd.backward(loss + auxiliary(call.routings, weights))
+        assert RANKED.clip is not None
+        nn.utils.clip_grad_norm_(self._trained.parameters(), RANKED.clip)
+        self._optimizer.step()
+        self._optimizer.zero_grad(set_to_none=True)
+        for layer in self._trained.layers():
+            layer.after_step()
+
+    def _inputs_of_layers(self) -> list[Tensor]:
+        call = Call(keep_inputs=True)
+        with torch.inference_mode(), self._autocast():
+            self._model.run(self._batch.inputs, call)
+        return call.inputs

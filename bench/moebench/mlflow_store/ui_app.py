@@ -1,0 +1,93 @@
+"""MLflow's own server with three addresses more, for ``moebench ui``: the boards, and the run of a record.
+
+    /moebench/                        the boards of the results directory
+    /moebench/board/<suite>/board.html   one of them
+    /moebench/run/<identity>          MLflow's page of the run of a record
+
+MLflow finds it by the entry-point group ``mlflow.app`` and runs it in its own process, behind its own checks.
+"""
+
+from __future__ import annotations
+
+import html
+import os
+import re
+from pathlib import Path
+
+from mlflow.server.fastapi_app import app
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Response
+from starlette.routing import Route
+
+from moebench.mlflow_store.store_uri import AS_TRAINING, UI_RESULTS
+from moebench.plans.history import board_pages
+
+__all__ = ["app"]
+
+BOARD = re.compile(r"board\.(html|json|md|csv)|report\.html")
+"""Files that are served; nothing else of the results directory is."""
+
+
+def _results() -> Path:
+    return Path(os.environ[UI_RESULTS]).resolve()
+
+
+async def _index(request: Request) -> Response:
+    root = _results()
+    pages = [path.relative_to(root).as_posix() for path in board_pages(root)]
+    items = "".join(f'<li><a href="board/{html.escape(page)}">{html.escape(page)}</a></li>' for page in pages)
+    return _page(
+        "moebench boards", f'<h1>Boards</h1><ul>{items}</ul><p><a href="/#/experiments?{AS_TRAINING}">MLflow</a></p>'
+    )
+
+
+async def _board(request: Request) -> Response:
+    root = _results()
+    path = (root / request.path_params["path"]).resolve()
+    if not path.is_relative_to(root) or not BOARD.fullmatch(path.name) or not path.is_file():
+        return _missing("There is no such board here.")
+    return FileResponse(path)
+
+
+async def _run(request: Request) -> Response:
+    identity = request.path_params["identity"]
+    if not re.fullmatch(r"[0-9a-f]{20}", identity):
+        return _missing("A record's identity has twenty hexadecimal digits.")
+    place = await run_in_threadpool(find_run, identity)
+    if place is None:
+        return _missing(f"MLflow has no run of the record {identity}; `moebench sync` writes those that it lacks.")
+    return RedirectResponse(place)
+
+
+def _missing(sentence: str) -> Response:
+    return _page("moebench", f"<p>{html.escape(sentence)}</p>", 404)
+
+
+def _page(title: str, body: str, status: int = 200) -> Response:
+    head = f'<meta charset="utf-8"><link rel="icon" href="data:,"><title>{title}</title>'
+    return HTMLResponse(f'<!doctype html><html lang="en">{head}<body>{body}</body></html>', status_code=status)
+
+
+# Before MLflow's routes, the last of which takes every address.
+app.router.routes[:0] = [
+    Route("/moebench/", _index),
+    Route("/moebench/board/{path:path}", _board),
+    Route("/moebench/run/{identity}", _run),
+]
+
+
+def find_run(identity: str) -> str | None:
+    """The address of the newest run with that identity in the server's own store; None where there is none."""
+    from mlflow import MlflowClient
+    from mlflow.server.constants import BACKEND_STORE_URI_ENV_VAR
+
+    client = MlflowClient(tracking_uri=os.environ[BACKEND_STORE_URI_ENV_VAR])
+    experiments = [each.experiment_id for each in client.search_experiments(filter_string="name LIKE 'moebench/%'")]
+    if not experiments:
+        return None
+    found = client.search_runs(experiments, filter_string=f"tags.`moebench.identity` = '{identity}'", max_results=1)
+    run = next(iter(found), None)
+    if run is None:
+        return None
+    return f"/#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}?{AS_TRAINING}"

@@ -1,0 +1,174 @@
+"""How much of a plan is missing, and how long that takes: from runs like them, else from a rule of thumb."""
+
+from __future__ import annotations
+
+import statistics
+from collections import defaultdict
+from collections.abc import Container, Hashable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from moebench.plans.latency import latency_cells
+from moebench.plans.plan import Group, Lookup, Plan, Work
+from moebench.records import is_settled
+
+LATENCY_SECONDS = 20.0
+
+Seen = Mapping[Hashable, float]
+"""What runs of like length share -> their median seconds."""
+
+
+@dataclass(frozen=True)
+class Tally:
+    """Of one group: runs in all and settled; seconds that the missing ones take on one worker; guessed or known."""
+
+    group: Group
+    trials: tuple[int, int]
+    finals: tuple[int, int]
+    seconds: float
+    guessed: bool
+
+    @property
+    def missing(self) -> int:
+        """Trials and finals still to come."""
+        return self.trials[0] - self.trials[1] + self.finals[0] - self.finals[1]
+
+
+@dataclass(frozen=True)
+class Left:
+    """What is still to come.
+
+    runs: training runs, measures and latency sessions. seconds: of those that may share the workers, on one worker.
+    alone: of those that need the machine alone. guessed: of the runs, those unlike any that has run, whose time is that
+    of other rows or a rule of thumb. unseen: measures of a kind that has not run here, whose time is in neither.
+    """
+
+    runs: int
+    seconds: float
+    alone: float
+    guessed: int
+    unseen: int
+
+    def on(self, workers: int) -> float:
+        """Seconds in all."""
+        return self.seconds / workers + self.alone
+
+
+def left(plan: Plan, lookup: Lookup, elsewhere: Container[str] = ()) -> Left:
+    """What is left of a plan, given the records there are. elsewhere: identities that another part runs."""
+    seen = _seen_seconds(plan, lookup)
+    tallies = [_of_group(plan, group, lookup, seen) for group in plan.selected_groups()]
+    sessions = _missing_sessions(plan, lookup, tallies)
+    seconds = {True: sessions * LATENCY_SECONDS, False: sum(t.seconds for t in tallies)}
+    guessed = sum(t.missing for t in tallies if t.guessed)
+    others = {work.cell.identity: work for work in plan.works(lookup) if not _is_tuned(work)}
+    missing = [w for name, w in others.items() if name not in elsewhere and not is_settled(lookup(name))]
+    unseen = undecided = plan.expected_measures() - sum(work.cell.kind == "derived" for work in plan.works(lookup))
+    for work in missing:
+        own, *alike = _likes(work)
+        known = next((seen[like] for like in (own, *alike) if like in seen), None)
+        if known is None and work.cell.kind == "derived":
+            unseen += 1
+            continue
+        guessed += own not in seen
+        if known is None:
+            known = guess_seconds(work.cell.to_json(), work.cell.budget, plan.device["type"])
+        seconds[work.alone] += known
+    runs = sum(t.missing for t in tallies) + sessions + len(missing) + undecided
+    return Left(runs, seconds[False], seconds[True], guessed, unseen)
+
+
+def tally(plan: Plan, lookup: Lookup) -> list[Tally]:
+    """One tally for each group of the selected rows."""
+    seen = _seen_seconds(plan, lookup)
+    return [_of_group(plan, group, lookup, seen) for group in plan.selected_groups()]
+
+
+def _missing_sessions(plan: Plan, lookup: Lookup, tallies: list[Tally]) -> int:
+    """Latency sessions still to come; those of undecided finals are counted, as they will be needed."""
+    if any(t.missing for t in tallies):
+        return plan.sessions
+    return sum(not is_settled(lookup(cell.identity)) for cell in latency_cells(plan, lookup))
+
+
+def _of_group(plan: Plan, group: Group, lookup: Lookup, seen: Seen) -> Tally:
+    trials = (len(group.shared), sum(is_settled(lookup(cell.identity)) for cell in group.trial_cells))
+    finals = (len(group.final_seeds), sum(is_settled(lookup(cell.identity)) for cell in group.final_cells(lookup)))
+    trial = seen.get((group.task, group.budget, "trial"))
+    final = seen.get((group.task, group.budget, "final"), trial)  # trained alike, and scored a little longer
+    guess = guess_seconds(group.template, group.amount, plan.device["type"])
+    each = (guess if trial is None else trial, guess if final is None else final)
+    seconds = (trials[0] - trials[1]) * each[0] + (finals[0] - finals[1]) * each[1]
+    return Tally(group, trials, finals, seconds, guessed=trial is None)
+
+
+def _is_tuned(work: Work) -> bool:
+    """Whether it is a trial or a final of the board."""
+    return work.ranked and work.cell.kind != "derived"
+
+
+def _likes(work: Work) -> tuple[Hashable, ...]:
+    """What runs of like length share, the most alike first: the row, then the task and the number of steps."""
+    measure = work.cell.session.get("measure", "")
+    return (measure, work.row), (measure, work.cell.task, work.cell.steps)
+
+
+def _seen_seconds(plan: Plan, lookup: Lookup) -> Seen:
+    """Median seconds of the runs there are; of the board by (task, budget, kind), of the others by what they share."""
+    seen: dict[Hashable, list[float]] = defaultdict(list)
+
+    def see(identity: str, *likes: Hashable) -> None:
+        record = lookup(identity)
+        if record is not None and record.settled and "seconds" in record.provenance:
+            for like in likes:
+                seen[like].append(float(record.provenance["seconds"]))
+
+    for group in plan.groups:
+        for cell in (*group.trial_cells, *group.final_cells(lookup)):
+            see(cell.identity, (group.task, group.budget, cell.kind))
+    for work in plan.works(lookup):
+        if not _is_tuned(work):
+            see(work.cell.identity, *_likes(work))
+    return {like: statistics.median(values) for like, values in seen.items()}
+
+
+# From small models on a laptop's core, and on a GPU: seconds a step, and FLOP/s while training.
+OVERHEAD = {"cpu": 0.004, "cuda": 0.015}
+THROUGHPUT = {"cpu": 8e10, "cuda": 5e12}
+START_SECONDS = 2.0
+
+
+def guess_seconds(cell: Mapping[str, Any], amount: float, device: str) -> float:
+    """Seconds of one run: a fixed cost a step and layer, and 3 x 2 FLOPs a parameter and token.
+
+    cell: the values of the run's cell that all runs like it share. amount: its budget. device: its type.
+    """
+    kind = "cuda" if device == "cuda" else "cpu"
+    tokens = _tokens(cell["host"], cell["task"])
+    parameters = amount if cell["axis"] != "flops" else amount / (2 * tokens)
+    flops = float(cell["steps"] * cell["batch"] * 6 * parameters * tokens)
+    steps = float(cell["steps"] * cell["host"].get("depth", 1))
+    return START_SECONDS + steps * OVERHEAD[kind] + flops / THROUGHPUT[kind]
+
+
+def _tokens(host: Mapping[str, Any], task: str) -> int:
+    from moebench.tasks import Features, Tokens, Vectors, get_task
+
+    inputs = get_task(task).info.inputs
+    if isinstance(inputs, Tokens):
+        return inputs.length
+    if isinstance(inputs, Vectors):
+        return inputs.tokens
+    if isinstance(inputs, Features):
+        return int(host["tokens"])
+    height, width = inputs.height, inputs.width
+    if host["name"] == "resnet":
+        from moebench.hosts.settings import ResNetSettings
+
+        settings = ResNetSettings.model_validate(dict(host))
+        grids = [settings.grid(index, (height, width)) for index in settings.replaced]
+        return sum(rows * columns for rows, columns in grids) // len(grids)
+    if host["name"] == "vit":
+        patch = int(host["patch"])
+        return (height // patch) * (width // patch)
+    return int(host["grid"]) ** 2

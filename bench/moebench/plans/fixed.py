@@ -1,0 +1,154 @@
+"""The works of rows with fixed settings, a final for every combination and seed; and the measures of all finals."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from typing import Any
+
+from moebench.budgets import Axis, Budget, count_layers, settle
+from moebench.budgets.count import build_on_meta
+from moebench.budgets.place import check_claims, try_claims
+from moebench.contract import LayerShape, Settings, Variant
+from moebench.errors import BudgetError, HostError, MoebenchError, SuiteError, UnknownNameError
+from moebench.hosts import host_settings, layer_shapes
+from moebench.measures import MEASURES
+from moebench.plans.plan import Work
+from moebench.plugins.compressors import rests_on
+from moebench.plugins.find import find_variant
+from moebench.plugins.identity import code_identity
+from moebench.plugins.load import load_variant
+from moebench.protocol import PROTOCOL
+from moebench.records import Cell
+from moebench.suites import Suite, TaskEntry
+from moebench.suites.request import Request
+from moebench.suites.schema import Measure, Row
+from moebench.tasks import get_task
+from moebench.training.device import Place, default_precision
+from moebench.training.seeds import derive_seed
+
+
+def fixed_works(request: Request, place: Place) -> tuple[Work, ...]:
+    """The finals of every fixed row; :class:`SuiteError` where one cannot be built."""
+    suite, works = request.suite, list[Work]()
+    for row in suite.row:
+        try:
+            for entry in suite.entries_of(row):
+                works += _works(request, row, entry, default_precision(place.type))
+        except (BudgetError, HostError, SuiteError) as error:
+            raise SuiteError(f"suite '{suite.name}', row '{row.name}': {error}") from error
+    # Seed by seed over all rows, so that what is there when a run is stopped can be compared.
+    return tuple(sorted(works, key=lambda work: work.index))
+
+
+def planned_measures(request: Request, place: Place) -> dict[str, dict[str, Any]]:
+    """What identifies each of the suite's measures, by name.
+
+    :class:`UnknownNameError` or :class:`SuiteError` for one that cannot be made as it is.
+    """
+    # Times belong to a machine, its software and a backend, as those of a latency session do.
+    where = {"device": place.name, "versions": place.versions, "backend": request.backend or "auto"}
+    return {each.name: _session(request.suite, each, where if each.alone else {}) for each in request.suite.measure}
+
+
+def _session(suite: Suite, measure: Measure, where: dict[str, Any]) -> dict[str, Any]:
+    said = f"suite '{suite.name}', measure '{measure.name}'"
+    if measure.kind not in MEASURES:
+        raise UnknownNameError("kind", measure.kind, MEASURES, said)
+    try:
+        inspect.signature(MEASURES[measure.kind]).bind(None, **measure.takes)
+    except TypeError as error:
+        raise SuiteError(f"{said}: {error}.") from error
+    session = {"measure": measure.kind, "takes": measure.takes, **where}
+    if code := rests_on(measure.takes):
+        session["code"] = code
+    return session
+
+
+def _works(request: Request, row: Row, entry: TaskEntry, precision: str) -> Iterator[Work]:
+    """The finals of a row on one task, seed by seed."""
+    suite, found = request.suite, find_variant(row.variant)
+    variant, task, host = load_variant(found), get_task(entry.name), host_settings(suite.host_of(entry, row))
+    if row.trained and task.info.headline is None:
+        raise SuiteError(f"task '{entry.name}' has nothing to learn; set trained = false to time its layers.")
+    shapes, training = layer_shapes(host, task.info), suite.training_of(entry, row)
+    template: dict[str, Any] = {
+        "protocol": PROTOCOL,
+        "task": entry.name,
+        "data_digest": task.digest(request.data),
+        "split": task.split,
+        "host": host.model_dump(mode="json"),
+        "variant": variant.name,
+        "code_digest": code_identity(found),
+        "steps": training.steps if row.trained else 0,
+        "batch": training.batch,
+        "micro_batch": training.micro_batch,
+        "precision": precision if training.precision == "auto" else training.precision,
+        "threads": training.threads,
+        "optimiser": training.optimiser,
+    }
+    shared = {"lr": training.lr, "weight_decay": training.weight_decay or 0.0}
+    planned = [
+        (_label(suite, row, entry, amount, chosen), chosen, *_size(suite, row, variant, shapes, amount, chosen))
+        for amount in _budgets(suite, row)
+        for chosen in row.combinations(full=request.full)
+    ]
+    for index in range(suite.seeds):
+        for label, chosen, axis, budget in planned:
+            cell = Cell(
+                kind="final",
+                settings={**row.settings, **chosen, **shared},
+                axis=axis,
+                budget=budget,
+                seed=derive_seed(entry.name, "final", index),
+                **template,
+            )
+            yield Work(cell, label, found.spec, index, f"{label} seed {index}", entry=row.name, ranked=False)
+
+
+def _budgets(suite: Suite, row: Row) -> list[int | None]:
+    """The row's own, those of the suite, or None where its width decides."""
+    if row.width is not None or row.expert_width is not None:
+        return [None]
+    return [row.budget] if row.budget is not None else [*suite.budgets]
+
+
+def _label(suite: Suite, row: Row, entry: TaskEntry, amount: int | None, chosen: Settings) -> str:
+    """The row's name, and what of task, budget and settings it has several of."""
+    task = [entry.name] if len(suite.entries_of(row)) > 1 else []
+    budget = [f"{amount:,}"] if len(_budgets(suite, row)) > 1 else []
+    return " ".join([row.name, *task, *budget, *(f"{name}={value}" for name, value in chosen.items())])
+
+
+def _size(
+    suite: Suite, row: Row, variant: Variant, shapes: tuple[LayerShape, ...], amount: int | None, chosen: Settings
+) -> tuple[Axis, int]:
+    """Axis and budget of the cell: an amount that its layers can have, or what layers of the row's width hold."""
+    settings = {**row.settings, **chosen}
+    try:
+        if amount is not None:
+            axis = row.axis or suite.axis
+            settle(variant, Budget(axis, amount, shapes), settings)
+            return axis, amount
+        width = _width_of_one(row, settings)
+        check_claims(variant, shapes[0])
+        try_claims(variant, shapes[0], width, settings)
+        layers = [build_on_meta(variant, shape, width, settings) for shape in shapes]
+    except MoebenchError:
+        raise
+    except Exception as error:
+        raise SuiteError(f"{variant.name} cannot be built with {settings}: {error}") from error
+    return "total", count_layers(layers).total
+
+
+def _width_of_one(row: Row, settings: Settings) -> int:
+    """H, the hidden units of one expert: as the row says, or when all of them together have its width."""
+    if row.expert_width is not None:
+        return row.expert_width
+    assert row.width is not None
+    experts = settings.get("experts", 1)
+    if not isinstance(experts, int) or experts < 1:
+        raise SuiteError(f"experts must be a number of at least 1, not {experts}.")
+    if row.width % experts:
+        raise SuiteError(f"{experts} experts cannot share a width of {row.width} evenly.")
+    return row.width // experts

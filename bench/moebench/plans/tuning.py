@@ -1,0 +1,173 @@
+"""The settings of each trial: the space that a group tunes, asked of a seeded Optuna study, the same every time.
+
+A dimension is given as plain values, as a plan keeps it, so that asking imports no torch: ``{"options": [...],
+"default": ...}``, or ``{"low": ..., "high": ..., "default": ..., "log": ...}``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
+
+from moebench.budgets import Budget, Fits, narrowed, reachable, settle
+from moebench.contract import Choice, Dimension, Settings, Space, Variant
+from moebench.errors import BudgetError, HostError, UnknownNameError
+from moebench.suites import Suite
+
+Value = bool | int | float | str | None
+Plain = Mapping[str, Any]
+
+SHARED = ("lr", "weight_decay")
+"""Settings of the training loop: drawn once per task and trial, and enqueued for every variant."""
+
+DRAWS_PER_TRIAL = 100
+"""Draws after which a space that hardly ever meets the budget is given up."""
+
+Told = Sequence[tuple[Mapping[str, Value], float]]
+
+
+def shared_draws(ranges: Mapping[str, tuple[float, float, float]], trials: int, seed: int) -> list[dict[str, float]]:
+    """Learning rate and weight decay of each trial: the defaults first, then log-uniform draws.
+
+    ranges: name -> (low, high, default).
+    """
+    import optuna
+
+    study = _study("random", seed)
+    dimensions = {
+        name: optuna.distributions.FloatDistribution(low, high, log=True) for name, (low, high, _) in ranges.items()
+    }
+    draws = [{name: default for name, (_, _, default) in ranges.items()}]
+    draws += [dict(study.ask(dimensions).params) for _ in range(trials - 1)]
+    return draws
+
+
+def ask(
+    space: Mapping[str, Plain],
+    count: int,
+    *,
+    sampler: Literal["random", "tpe"],
+    seed: int,
+    told: Told = (),
+    fits: Callable[[Mapping[str, Value]], bool] = lambda settings: True,
+) -> list[dict[str, Value]]:
+    """The next ``count`` settings of a variant; trial 0 is its default.
+
+    ``told`` are the earlier trials in order, with their validation scores (higher is better); the random sampler
+    needs none. A draw that cannot meet the budget is drawn again before it becomes a trial, so that every variant
+    trains the same number of trials; fewer than ``count`` come back where hardly any draw does.
+    """
+    import optuna
+
+    dimensions = {name: _distribution(dimension) for name, dimension in space.items()}
+    study = _study(sampler, seed + len(told))
+    for settings, value in told:
+        study.add_trial(_told_trial(space, dimensions, settings, value))
+    asked = [] if told else [{name: dimension["default"] for name, dimension in space.items()}]
+    for _ in range(DRAWS_PER_TRIAL * count):
+        if len(asked) >= count:
+            break
+        trial = study.ask(dimensions)
+        drawn = {name: _decode(dimension, trial.params[name]) for name, dimension in space.items()}
+        if fits(drawn):
+            asked.append(drawn)
+        else:
+            study.tell(trial, state=optuna.trial.TrialState.FAIL)
+    return asked[:count]
+
+
+def _told_trial(
+    space: Mapping[str, Plain], dimensions: Mapping[str, Any], settings: Mapping[str, Value], value: float
+) -> Any:
+    import optuna
+
+    params = {name: _encode(dimension, settings[name]) for name, dimension in space.items()}
+    return optuna.trial.create_trial(params=params, distributions=dict(dimensions), value=value)
+
+
+def _study(sampler: Literal["random", "tpe"], seed: int) -> Any:
+    """A maximising study; sampler and pruner are named because their defaults differ between Optuna's versions."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    chosen: optuna.samplers.BaseSampler = optuna.samplers.RandomSampler(seed=seed)
+    if sampler == "tpe":
+        chosen = optuna.samplers.TPESampler(seed=seed, multivariate=True, constant_liar=True)
+    return optuna.create_study(direction="maximize", sampler=chosen, pruner=optuna.pruners.NopPruner())
+
+
+def _distribution(dimension: Plain) -> Any:
+    import optuna
+
+    if "options" in dimension:
+        return optuna.distributions.IntDistribution(0, len(dimension["options"]) - 1)
+    return optuna.distributions.FloatDistribution(dimension["low"], dimension["high"], log=dimension.get("log", False))
+
+
+def _encode(dimension: Plain, value: Value) -> Any:
+    """A choice is asked for by its place, so that options of any type survive; True is not 1."""
+    if "options" not in dimension:
+        return value
+    places = (
+        place for place, option in enumerate(dimension["options"]) if type(option) is type(value) and option == value
+    )
+    return next(places)
+
+
+def _decode(dimension: Plain, value: Any) -> Any:
+    return dimension["options"][value] if "options" in dimension else value
+
+
+def fitting(variant: Variant, budget: Budget) -> Fits:
+    """Whether settings meet the budget and the host by the rules; the answer is kept, for the weights of losses change
+    nothing.
+    """
+    known: dict[tuple[tuple[str, Any], ...], bool] = {}
+
+    def fits(settings: Settings) -> bool:
+        key = tuple((name, repr(value)) for name, value in settings.items() if not name.startswith("loss/"))
+        if key not in known:
+            known[key] = _settles(variant, budget, settings)
+        return known[key]
+
+    return fits
+
+
+def _settles(variant: Variant, budget: Budget, settings: Settings) -> bool:
+    try:
+        settle(variant, budget, settings)
+    except (BudgetError, HostError):
+        return False
+    return True
+
+
+def tuned_space(suite: Suite, variant: Variant, budget: Budget, fits: Fits | None = None) -> Space:
+    """The variant's space with the suite's choices; options that cannot meet the budget, or the host, are
+    left out.
+
+    :class:`BudgetError` or :class:`HostError` if the defaults have no neighbour that meets them,
+    :class:`UnknownNameError` for a setting that the variant does not have.
+    """
+    own = Space(variant.space(budget.shapes[0]))
+    for name, options in suite.space.get(variant.name, {}).items():
+        if name not in own:
+            raise UnknownNameError("setting", name, own, f"space.{variant.name} of suite '{suite.name}'")
+        own[name] = narrowed(own[name], options)
+    space = reachable(fits or fitting(variant, budget), own)
+    settle(variant, budget, space.defaults())
+    return space
+
+
+def unfit(space: Space, fits: Fits) -> list[dict[str, Any]]:
+    """The combinations of choices that, beside the other defaults, cannot meet the budget."""
+    choices = {n: d.options for n, d in space.items() if isinstance(d, Choice) and len(d.options) > 1}
+    combinations = (dict(zip(choices, values, strict=True)) for values in itertools.product(*choices.values()))
+    return [chosen for chosen in combinations if not fits({**space.defaults(), **chosen})]
+
+
+def to_plain(dimension: Dimension) -> dict[str, Any]:
+    """A dimension as JSON has it."""
+    plain = dataclasses.asdict(dimension)
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in plain.items()}

@@ -1,0 +1,202 @@
+"""The results directory: records as one JSON file a run, arrays and weights beside them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+from collections.abc import Container, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from moebench.errors import ResultsError
+from moebench.records.canonical import digest
+from moebench.records.record import READ, Record
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+class Store:
+    """Records under ``root/records``, sidecars under ``root/sidecars``, weights under ``root/weights``.
+
+    Every write is whole or absent: a temporary file beside the target, flushed to disk, then renamed.
+    ``damaged`` lists, after reading, the files that were set aside because they are not what was written.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = Path(root)
+        self.damaged: list[Path] = []
+
+    def prepare(self) -> None:
+        """Create the directory; :class:`ResultsError` if it cannot be written."""
+        try:
+            (self.root / "records").mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.root / "records"):
+                pass
+        except OSError as error:
+            raise ResultsError(
+                f"cannot write to the results directory '{self.root}' ({error.strerror}); "
+                "choose another with --results DIR."
+            ) from error
+
+    def record_path(self, identity: str) -> Path:
+        """Where the record of an identity lies."""
+        return self.root / "records" / identity[:2] / f"{identity}.json"
+
+    def sidecar_path(self, identity: str) -> Path:
+        """Where the arrays of a run lie (.npz)."""
+        return self.root / "sidecars" / identity[:2] / f"{identity}.npz"
+
+    def weights_path(self, identity: str) -> Path:
+        """Where the final weights of a run lie (.safetensors)."""
+        return self.root / "weights" / identity[:2] / f"{identity}.safetensors"
+
+    def checkpoint_path(self, identity: str) -> Path:
+        """Where a run that has not ended keeps what it goes on from."""
+        return self.root / "checkpoints" / identity[:2] / f"{identity}.checkpoint"
+
+    def get(self, identity: str) -> Record | None:
+        """The record, or None where there is none or it is damaged (then it is set aside and listed)."""
+        path = self.record_path(identity)
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise ResultsError(f"cannot read the record '{path}' ({error.strerror}).") from error
+        try:
+            record = parse_record(content.decode())
+            if record.identity != identity:
+                raise ValueError(f"holds identity {record.identity}")
+        except ValueError:
+            self._set_aside(path)
+            return None
+        return record
+
+    def put(self, record: Record) -> Path:
+        """Write a record; an existing one of the same identity is replaced (only unsettled ones are rerun)."""
+        path = self.record_path(record.identity)
+        self._write(path, (record.model_dump_json(indent=1) + "\n").encode())
+        return path
+
+    def put_arrays(self, identity: str, arrays: Mapping[str, np.ndarray]) -> Path:
+        """Write the sidecar of a run: numbers, booleans or text, never pickled objects."""
+        import io
+
+        import numpy as np
+
+        for name, array in arrays.items():
+            if np.asarray(array).dtype.hasobject:
+                raise TypeError(f"the array '{name}' holds objects; a sidecar holds numbers, booleans or text")
+        buffer = io.BytesIO()
+        fields: dict[str, Any] = dict(arrays)
+        np.savez_compressed(buffer, **fields)
+        path = self.sidecar_path(identity)
+        self._write(path, buffer.getvalue())
+        return path
+
+    def arrays(self, identity: str) -> dict[str, np.ndarray]:
+        """The sidecar of a run; empty where there is none or it is damaged (then it is set aside and listed)."""
+        import zipfile
+        import zlib
+
+        import numpy as np
+
+        path = self.sidecar_path(identity)
+        try:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as loaded:
+                return dict(loaded)
+        except FileNotFoundError:
+            return {}
+        except (ValueError, AttributeError, TypeError, EOFError, zipfile.BadZipFile, zlib.error):
+            self._set_aside(path)
+            return {}
+        except OSError as error:
+            raise ResultsError(f"cannot read the sidecar '{path}' ({error.strerror}).") from error
+
+    def records(self) -> Iterator[Record]:
+        """All readable records, in the order of their identities."""
+        for path in sorted((self.root / "records").glob("*/*.json")):
+            record = self.get(path.stem)
+            if record is not None:
+                yield record
+
+    def finals_of(self, suite: str, known: Container[str] = ()) -> Iterator[Record]:
+        """The readable records of final runs that a suite of that name made, by identity, but for the known ones."""
+        marks = tuple(
+            f"{name}: {json.dumps(value)}".encode() for name, value in (('"suite"', suite), ('"kind"', "final"))
+        )
+        for path in sorted((self.root / "records").glob("*/*.json")):
+            if path.stem in known:
+                continue
+            with contextlib.suppress(OSError):
+                content = path.read_bytes()
+                # A results directory holds every suite's records: only those that may be meant are parsed.
+                if all(mark in content for mark in marks) and (record := self.get(path.stem)) is not None:
+                    yield record
+
+    def _write(self, path: Path, content: bytes) -> None:
+        try:
+            write_atomic(path, content)
+        except OSError as error:
+            raise ResultsError(f"cannot write '{path}' ({error.strerror}).") from error
+
+    def _set_aside(self, path: Path) -> None:
+        aside = path.with_suffix(".damaged")
+        try:
+            path.replace(aside)
+        except OSError:
+            aside = path
+        self.damaged.append(aside)
+
+
+def parse_record(text: str) -> Record:
+    """A record from its JSON; ValueError if truncated, of another schema, or not what its identity says."""
+    value = parse_json(text)
+    if not isinstance(value, dict):
+        raise ValueError("not a record")
+    if (version := value.get("schema_version")) not in READ:
+        raise ValueError(f"a record of schema version {version!r}, and this moebench reads {', '.join(map(str, READ))}")
+    try:
+        record = Record.model_validate(value)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise ValueError(f"not a record: {where}{': ' * bool(where)}{first['msg']}") from error
+    if digest(record.cell) != record.identity:
+        raise ValueError("its identity is not the digest of its cell")
+    return record
+
+
+def parse_json(text: str) -> Any:
+    """A value from JSON; ValueError where it is not whole, has what is no JSON, or is nested too deeply to be read."""
+
+    def refuse(constant: str) -> None:
+        raise ValueError(f"{constant} is no number in JSON")
+
+    try:
+        return json.loads(text, parse_constant=refuse)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"not whole JSON ({error.msg} at {error.pos})") from error
+    except RecursionError as error:
+        raise ValueError("not JSON that can be read: nested too deeply") from error
+
+
+def write_atomic(path: Path, content: bytes) -> None:
+    """Write, flush to disk and rename, so that a reader sees the whole file or none."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,110 @@
+"""Checkpoints of one run: a file that is replaced as training goes on, and removed when its record is written."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+
+from moebench.records.store import write_atomic
+from moebench.runner.stopping import Stopped
+from moebench.training.snapshot import Snapshot
+
+WORTH = 20.0
+"""A checkpoint waits so many times as long as the last one took: at most 5 % of a run is spent on them."""
+
+
+@dataclass
+class Checkpoints:
+    """The keeper of a run's training (``training.snapshot.Keeper``).
+
+    The file's first line is the SHA-256 of the rest, which is in safetensors' format: reading one executes nothing,
+    and a damaged one is found out, set aside and noted.
+
+    made_by: what has to be the same for the numbers to be, such as versions and device; another's is set aside too.
+    every: seconds between two. stopping: whether the run has been told to stop, which it then does after a checkpoint.
+    alive: told at every step. set_aside: why what was there could not be used; empty if it could.
+    """
+
+    path: Path
+    made_by: Mapping[str, str]
+    every: float
+    stopping: Callable[[], bool]
+    alive: Callable[[], None]
+    set_aside: str = ""
+    _due: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._due = time.monotonic() + self.every
+
+    def kept(self) -> Snapshot | None:
+        """What the file holds; None where there is none or it is of no use, which is then noted."""
+        try:
+            content = self.path.read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            self.refuse(f"it cannot be read ({error.strerror})")
+            return None
+        try:
+            return self._parsed(content)
+        except ValueError as error:
+            self.refuse(str(error))
+            return None
+
+    def refuse(self, why: str) -> None:
+        """Set the file aside; the run begins anew."""
+        aside = self.path.with_suffix(".damaged")
+        try:
+            self.path.replace(aside)
+        except OSError:
+            aside = self.path
+        self.set_aside = f"the checkpoint was set aside as '{aside.name}': {why}."
+
+    def after(self, step: int, take: Callable[[int], Snapshot]) -> None:
+        """Take one if it is due; :class:`Stopped` after a last one if the run has been told to stop."""
+        self.alive()
+        stopping = self.stopping()
+        if not stopping and time.monotonic() < self._due:
+            return
+        clock = time.monotonic()
+        try:
+            write_atomic(self.path, self._bytes(take(step)))
+        except OSError:
+            if not stopping:  # a full disk costs the checkpoint, not the run
+                self._due = time.monotonic() + self.every
+                return
+        if stopping:
+            raise Stopped
+        spent = time.monotonic() - clock
+        self._due = time.monotonic() + max(self.every, WORTH * spent)
+
+    def remove(self) -> None:
+        """The run has ended; there is nothing to go on with."""
+        self.path.unlink(missing_ok=True)
+
+    def _bytes(self, snapshot: Snapshot) -> bytes:
+        about = {"step": snapshot.step, "seconds": snapshot.seconds, "made_by": dict(self.made_by)}
+        # safetensors writes lengths of zero as they are, but wants every tensor contiguous.
+        tensors = {name: tensor.contiguous() for name, tensor in snapshot.tensors.items()}
+        body = save(tensors, metadata={"about": json.dumps(about)})
+        return hashlib.sha256(body).hexdigest().encode() + b"\n" + body
+
+    def _parsed(self, content: bytes) -> Snapshot:
+        head, _, body = content.partition(b"\n")
+        if hashlib.sha256(body).hexdigest().encode() != head:
+            raise ValueError("it is damaged")
+        try:
+            header = json.loads(body[8 : 8 + int.from_bytes(body[:8], "little")])
+            about = json.loads(header["__metadata__"]["about"])
+            if about["made_by"] != dict(self.made_by):
+                raise ValueError("another software or device made it")
+            return Snapshot(int(about["step"]), float(about["seconds"]), load(body))
+        except (KeyError, TypeError, SafetensorError) as error:
+            raise ValueError("it is not a checkpoint") from error

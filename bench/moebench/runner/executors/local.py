@@ -1,0 +1,173 @@
+"""The executor on this machine: as many worker processes as fit, one run each."""
+
+from __future__ import annotations
+
+import math
+import secrets
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from multiprocessing.connection import wait
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+
+from moebench import machine
+from moebench.errors import DeviceError
+from moebench.records import Cell, Record, Store
+from moebench.records.leases import Leases
+from moebench.runner.executors.base import Ended, Limits, Setup, Tick
+from moebench.runner.executors.exit_reason import Verdict, after_exit, ended_by
+from moebench.runner.job import Job
+from moebench.runner.latency_session import run_session
+from moebench.runner.machine_lock import alone, someone_is_alone
+from moebench.runner.processes import start
+from moebench.runner.stopping import ENDED_EARLY
+
+GRACE = 60.0
+"""Seconds that a run has to end in, once it was asked to: a checkpoint takes one step, scoring is finished."""
+
+LOOK_SECONDS = 0.5
+"""How often the logs and clocks of running jobs are looked at."""
+
+
+def open_executor(setup: Setup) -> LocalExecutor:
+    """The executor of that name."""
+    setup.only("local", {})
+    return LocalExecutor(setup.results, setup.workers, setup.threads, setup.limits, setup.ranks)
+
+
+@dataclass
+class _Running:
+    job: Job
+    process: ForkServerProcess
+    log: Path
+    since: float
+    device: str
+    verdict: Verdict | None = None
+
+
+class LocalExecutor:
+    """Runs jobs in processes; whatever happens to a process, its cell ends with a record that says so."""
+
+    def __init__(
+        self,
+        results: Path,
+        workers: int | None = None,
+        threads: int = 1,
+        limits: Limits | None = None,
+        ranks: int = 1,
+    ) -> None:
+        self._asked, self._threads, self._limits, self._ranks = workers, threads, limits or Limits(), ranks
+        self._workers, self._devices = workers or 1, _devices("cpu")
+        self._store, self._leases = Store(results), Leases(results)
+        self._logs, self._token = results / "logs", secrets.token_hex(4)
+        self._running: list[_Running] = []
+        self._stop_by = math.inf
+
+    def place(self, device: str | None) -> None:
+        """This machine."""
+
+    def fit(self, device: str) -> int:
+        """On the CPU by processors and threads, on GPUs one each, or as many as a run has ranks."""
+        self._devices = _devices(device, self._ranks)
+        self._workers = local_workers(self._asked, self._threads, device, self._ranks)
+        return self._workers
+
+    @property
+    def running(self) -> Sequence[Job]:
+        """What is under way."""
+        return [running.job for running in self._running]
+
+    def has_room(self) -> bool:
+        """Whether another job can start now: not while latency is being measured on this machine."""
+        return len(self._running) < self._workers and not someone_is_alone()
+
+    def submit(self, job: Job) -> None:
+        """Start a job in a process of its own."""
+        # A process of another suite may work on the same cell: each has a log of its own.
+        log = self._logs / f"{job.cell.identity}-{self._token}.log"
+        busy = Counter(running.device for running in self._running)
+        device = min(self._devices, key=lambda each: busy[each]) if job.device == "cuda" else job.device
+        process = start(_work, replace(job, device=device), str(log), log=log)
+        self._running.append(_Running(job, process, log, time.monotonic(), device))
+
+    def wait(self, seconds: float) -> list[Ended]:
+        """The jobs that ended, waiting up to so many seconds for the first."""
+        wait([running.process.sentinel for running in self._running], timeout=min(seconds, LOOK_SECONDS))
+        for running in self._running:
+            running.verdict = ended_by(self._limits, running.log, time.monotonic() - running.since)
+            if running.verdict or self._stop_by < time.monotonic():
+                running.process.kill()
+                running.process.join()
+        ended = [running for running in self._running if not running.process.is_alive()]
+        self._running = [running for running in self._running if running not in ended]
+        return [(running.job, self._record_of(running)) for running in ended]
+
+    def measure(self, cell: Cell, jobs: Sequence[Job], tick: Tick) -> Record:
+        """In processes of this machine, once no run is under way on it."""
+        with alone(lambda: tick("waiting for other runs on this machine")):
+            return run_session(cell, jobs, tick)
+
+    def stop(self) -> None:
+        """Ask what is under way to keep a checkpoint and end."""
+        self._stop_by = time.monotonic() + GRACE
+        for running in self._running:
+            running.process.terminate()
+
+    def close(self) -> None:
+        """End whatever still runs, at once."""
+        for running in self._running:
+            running.process.kill()
+        for running in self._running:
+            running.process.join(5)
+            running.log.unlink(missing_ok=True)
+        self._running = []
+
+    def _record_of(self, running: _Running) -> Record | None:
+        running.process.join()
+        identity, code = running.job.cell.identity, running.process.exitcode
+        record = self._store.get(identity)
+        if record is None or not (record.settled or code == 0):
+            record = None
+            if running.verdict or not self._is_to_go_on(code, identity):
+                record = after_exit(running.job, code, running.log, running.verdict)
+                self._store.put(record)
+        running.log.unlink(missing_ok=True)
+        return record
+
+    def _is_to_go_on(self, code: int | None, identity: str) -> bool:
+        """Whether the run was told to stop, is another's, or is under way without the fork server that tells of it."""
+        from moebench.runner.worker import HELD
+
+        told = self._stop_by < math.inf or code in (ENDED_EARLY, HELD)
+        return told or self._leases.held_by_another(identity)
+
+
+def local_workers(asked: int | None, threads: int, device: str, ranks: int = 1) -> int:
+    """How many workers fit: on the CPU by processors and the threads of a run, on GPUs one for so many ``ranks``."""
+    if asked is not None:
+        return asked
+    return len(_devices(device, ranks)) if device.startswith("cuda") else max(1, machine.cores() // threads)
+
+
+def _devices(device: str, ranks: int = 1) -> tuple[str, ...]:
+    """The devices that a run may begin at, its further ranks on the next ones; "cuda" stands for every one there is."""
+    if not device.startswith("cuda") or (device != "cuda" and ranks == 1):
+        return (device,)
+    import torch  # asks the driver, and does not start CUDA
+
+    count = torch.cuda.device_count()
+    first = torch.device(device).index or 0
+    if ranks > 1 and first + ranks > count:
+        raise DeviceError(f"{ranks} ranks from {device} on need a GPU each; this machine has {count or 'none'}.")
+    if device != "cuda":
+        return (device,)
+    return tuple(f"cuda:{index}" for index in range(0, count - ranks + 1, ranks)) or (device,)
+
+
+def _work(job: Job, log: str) -> None:
+    """The body of a worker process."""
+    from moebench.runner.worker import work
+
+    work(job, log)

@@ -1,0 +1,275 @@
+"""The executor on a Ray cluster: a task for each run, on whichever node has room; needs ``moebench[ray]``."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import socket
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.exceptions import OutOfMemoryError, RayError, RayTaskError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from moebench.errors import DeviceError, MoebenchError, UsageError
+from moebench.machine import cores
+from moebench.records import Cell, Record, Store
+from moebench.runner.executors.base import Ended, Limits, Setup, Tick
+from moebench.runner.executors.exit_reason import Verdict, after_exit
+from moebench.runner.executors.node import Mark, measure_here, new_mark, place_here, run_here
+from moebench.runner.job import Job
+from moebench.runner.stopping import listening
+from moebench.training.device import Place
+
+OPTIONS = {
+    "address": "of a cluster to join, HOST:PORT (RAY_ADDRESS, or else a Ray that is started on this machine)",
+    "gpus": "share of a GPU that a run takes, where runs go to GPUs (1 for each of its ranks)",
+}
+
+ADDRESS = "RAY_ADDRESS"
+"""The variable by which Ray itself names a cluster."""
+
+LOOK_SECONDS = 1.0
+"""How often the cluster is asked what it has: a node that joins is used."""
+
+OBJECTS = 100 << 20
+"""Bytes of a Ray's object store that is started here: hardly anything goes through it."""
+
+
+def open_executor(setup: Setup) -> RayExecutor:
+    """The executor of that name."""
+    options = setup.only("ray", OPTIONS)
+    gpus = _share_of("gpus", options.get("gpus", str(setup.ranks)))
+    started = not ray.is_initialized()
+    if started:
+        _connect(options.get("address") or os.environ.get(ADDRESS))
+    return RayExecutor(setup, gpus, started)
+
+
+class RayExecutor:
+    """Hands jobs to Ray. What a task does on its node is what ``--executor local`` does, one run at a time.
+
+    started: whether the connection is this executor's to close. Ray retries nothing by itself: a run whose node is lost
+    is given back, so that the claims on it are looked at before it is begun again.
+    """
+
+    def __init__(self, setup: Setup, gpus: float, started: bool) -> None:
+        self._asked, self._threads, self._limits = setup.workers, setup.threads, setup.limits
+        self._gpus, self._started = gpus, started
+        self._store, self._mark = Store(setup.results), new_mark(setup.results)
+        self._mark.leave()
+        self._device, self._name = "cpu", ""
+        self._tasks: dict[Any, Job] = {}
+        self._room, self._looked = 0, 0.0
+
+    def place(self, device: str | None) -> Place:
+        """The first of the nodes' devices by name; a GPU where there is one."""
+        found = min(self._places(device).values(), key=lambda place: (place.type != "cuda", place.name))
+        self._name = found.name
+        return found
+
+    def fit(self, device: str) -> int:
+        """As many as there are shares of processors, and of GPUs, on the nodes."""
+        self._device = device
+        self._room = self._count()
+        if not self._room:
+            share = " and ".join(f"{value:g} {name.removeprefix('num_')}" for name, value in self._share().items())
+            raise UsageError(f"no node of the Ray cluster has room for one run, which takes {share}.")
+        return self._room
+
+    @property
+    def running(self) -> Sequence[Job]:
+        """What is under way."""
+        return list(self._tasks.values())
+
+    def has_room(self) -> bool:
+        """Whether another job can start now, with what the cluster has now."""
+        if time.monotonic() - self._looked > LOOK_SECONDS:
+            self._room = self._count()
+        return len(self._tasks) < self._room
+
+    def submit(self, job: Job) -> None:
+        """Start a task."""
+        options = self._whole_node() if job.alone else self._share()
+        task = _task(_run, name=job.label, **options).remote(job, self._limits, self._mark, Path.cwd())
+        self._tasks[task] = job
+
+    def wait(self, seconds: float) -> list[Ended]:
+        """The jobs that ended, waiting up to so many seconds for the first."""
+        if not self._tasks:
+            time.sleep(seconds)
+            return []
+        ray.wait(list(self._tasks), timeout=seconds)
+        done, _ = ray.wait(list(self._tasks), num_returns=len(self._tasks), timeout=0)
+        return [(job, self._record_of(task, job)) for task, job in [(task, self._tasks.pop(task)) for task in done]]
+
+    def measure(self, cell: Cell, jobs: Sequence[Job], tick: Tick) -> Record:
+        """On a node that has the session's device, with all its processors."""
+        self._name = cell.session["device"]
+        task = _task(_measure, name="latency", **self._whole_node()).remote(cell, jobs, self._mark, Path.cwd())
+        try:
+            while not ray.wait([task], timeout=LOOK_SECONDS)[0]:
+                tick("latency, on a node of the Ray cluster")
+        except BaseException:
+            ray.cancel(task)
+            raise
+        left = _answer(task)
+        record = self._store.get(cell.identity)
+        if not left or record is None:
+            raise UsageError("the node that measured latency was lost; the same command goes on from here.")
+        return record
+
+    def stop(self) -> None:
+        """Ask what is under way to keep a checkpoint and end."""
+        for task in self._tasks:
+            ray.cancel(task)  # arrives as SIGINT
+
+    def close(self) -> None:
+        """End whatever still runs, at once, and leave the cluster."""
+        for task in self._tasks:
+            with contextlib.suppress(RayError):
+                ray.cancel(task, force=True)
+        self._tasks = {}
+        self._mark.remove()
+        if self._started:
+            ray.shutdown()
+
+    def _record_of(self, task: Any, job: Job) -> Record | None:
+        try:
+            return self._store.get(job.cell.identity) if _answer(task) else None
+        except OutOfMemoryError:
+            verdict: Verdict = ("oom", "Ray ended it, for its node ran out of memory.")
+            record = after_exit(job, None, Path(os.devnull), verdict)
+            self._store.put(record)
+            return record
+        except RayError:  # its node or process is gone, or it had not begun when it was cancelled
+            return None
+
+    def _count(self) -> int:
+        self._looked = time.monotonic()
+        share = self._share()
+        fits = sum(_fits(node["Resources"], share) for node in _nodes().values())
+        return fits if self._asked is None else min(fits, self._asked)
+
+    def _share(self) -> dict[str, Any]:
+        gpus = {"num_gpus": self._gpus} if self._device.startswith("cuda") else {}
+        return {"num_cpus": self._threads, **gpus}
+
+    def _whole_node(self) -> dict[str, Any]:
+        """All processors of the first node, by id, with the device that latency is measured on."""
+        places = self._places(self._device)
+        for node in sorted(places):
+            if places[node].name == self._name:
+                return self._share() | {
+                    "num_cpus": int(_nodes()[node]["Resources"].get("CPU", 1)),
+                    "scheduling_strategy": NodeAffinitySchedulingStrategy(node, soft=False),
+                }
+        have = ", ".join(sorted({f"'{place.name}'" for place in places.values()}))
+        raise DeviceError(
+            f"latency is to be measured on '{self._name}', and the nodes of the Ray cluster have {have}; "
+            "start a node that has it and give the same command again."
+        )
+
+    def _places(self, device: str | None) -> dict[str, Place]:
+        """What each node is, by its id; those that cannot be asked, or lack the device, are left out."""
+        asked = {}
+        for node, about in _nodes().items():
+            gpu = device != "cpu" and about["Resources"].get("GPU", 0)
+            options = {"num_cpus": 0} | ({"num_gpus": self._gpus} if gpu else {})
+            where = NodeAffinitySchedulingStrategy(node, soft=False)
+            asked[node] = _task(place_here, scheduling_strategy=where, **options).remote(self._mark, device)
+        found, lacking = {}, DeviceError("no node of the Ray cluster answers; look at it with `ray status`.")
+        for node, task in asked.items():
+            try:
+                found[node] = _answer(task)
+            except DeviceError as error:
+                lacking = error
+            except RayError:
+                continue
+        if not found:
+            raise lacking
+        return found
+
+
+def _run(job: Job, limits: Limits, mark: Mark, folder: Path) -> bool:
+    """The body of a task."""
+    mark.seek()
+    with listening() as stop, _inside(folder):
+        return run_here(job, limits, stop)
+
+
+def _measure(cell: Cell, jobs: Sequence[Job], mark: Mark, folder: Path) -> bool:
+    """The body of a latency session's task."""
+    mark.seek()
+    with listening() as stop, _inside(folder):
+        return measure_here(cell, jobs, stop)
+
+
+def _inside(folder: Path) -> contextlib.AbstractContextManager[None]:
+    """Where names of files were given: relative ones mean the same on a node that has that folder."""
+    return contextlib.chdir(folder) if folder.is_dir() else contextlib.nullcontext()
+
+
+def _task(body: Callable[..., Any], **options: Any) -> Any:
+    return ray.remote(body).options(max_retries=0, **options)
+
+
+def _answer(task: Any) -> Any:
+    """What a task returned; the errors that tell a person what is wrong come out as they are."""
+    try:
+        return ray.get(task)
+    except RayTaskError as error:
+        if isinstance(error.cause, MoebenchError):
+            raise error.cause from None
+        words = str(error.cause).splitlines() or [""]
+        raise UsageError(
+            f"a node of the Ray cluster cannot run moebench ({type(error.cause).__name__}: {words[0]}); "
+            "install the same version there, with the same packages."
+        ) from error
+
+
+def _fits(has: Mapping[str, float], share: Mapping[str, float]) -> int:
+    """How many runs a node has room for."""
+    gpus = share.get("num_gpus")
+    fits = int(has.get("CPU", 0) // share["num_cpus"])
+    return min(fits, int(has.get("GPU", 0) / gpus)) if gpus else fits
+
+
+def _nodes() -> dict[str, Mapping[str, Any]]:
+    return {node["NodeID"]: node for node in ray.nodes() if node["Alive"]}
+
+
+def _connect(address: str | None) -> None:
+    """Join the cluster at an address, or start one on this machine."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is measured about the person at the keyboard
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if address is None:
+        ray.init("local", num_cpus=cores(), include_dashboard=False, object_store_memory=OBJECTS, **quiet)
+        return
+    try:
+        _knock(address)
+        ray.init(address, **quiet)
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UsageError(f"cannot join the Ray cluster at '{address}' ({reason}); is it running?") from error
+
+
+def _knock(address: str) -> None:
+    """OSError where nobody listens: Ray would try for minutes."""
+    host, colon, port = address.rpartition(":")
+    if colon and port.isdecimal() and "/" not in host:
+        socket.create_connection((host, int(port)), timeout=10).close()
+
+
+def _share_of(name: str, text: str) -> float:
+    try:
+        share = float(text)
+    except ValueError:
+        share = 0.0
+    if not share > 0:
+        raise UsageError(f"--executor-option {name} takes a number above 0, not '{text}'.")
+    return share

@@ -1,0 +1,36 @@
+"""What a worker needs to run one cell; plain values, so that it travels to any process or machine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from moebench.records import Cell
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """A cell and how to run it.
+
+    spec: where the variant is found; pickled: the variant itself (by cloudpickle), for one given as an object.
+    save_weights: keep the final weights of a final run. ranked: whether it is held to the rules of a budget beside its
+    size, as whatever is ranked is. checkpoint_seconds: of training between two checkpoints.
+    ranks: processes that train the model together; the numbers agree to rounding.
+    alone: it measures time, so nothing else may run on the machine meanwhile.
+    """
+
+    cell: Cell
+    row: str
+    spec: str
+    label: str
+    suite: str
+    results: Path
+    data: Path | None
+    device: str
+    backend: str | None
+    save_weights: bool
+    pickled: bytes | None = None
+    ranked: bool = True
+    checkpoint_seconds: float = 60.0
+    ranks: int = 1
+    alone: bool = False

@@ -1,0 +1,120 @@
+"""A latency session: every finalist in a process of its own, measured in turns A B C C B A, alone on the machine."""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerProcess
+from typing import Any
+
+from moebench import machine
+from moebench.plugins.backends import switches_set
+from moebench.records import Cell, Record, Store
+from moebench.runner.job import Job
+from moebench.runner.processes import start
+
+ANSWER_WITHIN = 600.0
+"""Seconds after which a finalist that does not answer is given up."""
+
+
+@dataclass
+class _Finalist:
+    job: Job
+    process: ForkServerProcess
+    pipe: Connection
+    about: dict[str, Any] = field(default_factory=dict)
+    rounds: list[dict[str, float]] = field(default_factory=list)
+    problem: str = ""
+
+    def ask(self, question: str | None) -> dict[str, Any]:
+        """The answer to a question (None: the first message); a dead finalist answers with its problem."""
+        try:
+            if question:
+                self.pipe.send(question)
+            if not self.pipe.poll(ANSWER_WITHIN):
+                return {"problem": f"it did not answer within {ANSWER_WITHIN:g} seconds."}
+            answer: dict[str, Any] = self.pipe.recv()
+        except (EOFError, OSError):
+            return {"problem": "its process ended."}
+        return answer
+
+
+def run_session(cell: Cell, jobs: Sequence[Job], tick: Callable[[str], None]) -> Record:
+    """Measure the finalists' jobs and write the session's record; ``tick`` is told of each round, and may raise."""
+    started, clock = datetime.now(UTC), time.perf_counter()
+    finalists = [_start(job, cell) for job in jobs]
+    try:
+        for finalist in finalists:  # one after the other: they share the machine
+            finalist.about = finalist.ask(None)
+            finalist.problem = finalist.about.get("problem", "")
+        for index in range(cell.session["rounds"]):
+            tick(f"latency round {index + 1}/{cell.session['rounds']}")
+            for finalist in finalists if index % 2 == 0 else reversed(finalists):
+                _measure(finalist)
+    finally:
+        for finalist in finalists:
+            finalist.pipe.close()
+            finalist.process.join(10)
+            finalist.process.kill()
+    problems = [f"{f.job.row}: {f.problem}" for f in finalists if f.problem]
+    record = Record(
+        identity=cell.identity,
+        cell=cell.to_json(),
+        status="error" if problems else "done",
+        reason=" ".join(problems),
+        details={"finalists": {f.job.cell.identity: _result(f) for f in finalists}},
+        provenance={
+            "device": cell.session["device"],
+            "device_type": jobs[0].device.partition(":")[0],
+            "versions": machine.versions(),
+            "backend": cell.session["backend"],
+            "backend_switches": switches_set(jobs[0].backend),
+            "suite": jobs[0].suite,
+            "row": "",
+            "started": started.isoformat(timespec="seconds"),
+            "seconds": round(time.perf_counter() - clock, 3),
+            "machine": machine.cpu_model(),
+        },
+    )
+    Store(jobs[0].results).put(record)
+    return record
+
+
+def _start(job: Job, cell: Cell) -> _Finalist:
+    ours, theirs = multiprocessing.Pipe()
+    log = job.results / "logs" / f"{cell.identity}-{job.cell.identity}.log"
+    process = start(_serve, job, cell.batch, cell.session["repeats"], theirs, log=log)
+    theirs.close()
+    return _Finalist(job, process, ours)
+
+
+def _serve(job: Job, batch: int, repeats: int, pipe: Connection) -> None:
+    """The body of a finalist's process."""
+    from moebench.runner.latency_worker import serve
+
+    serve(job, batch, repeats, pipe)
+
+
+def _measure(finalist: _Finalist) -> None:
+    if finalist.problem:
+        return
+    answer = finalist.ask("measure")
+    finalist.problem = str(answer.get("problem", ""))
+    if not finalist.problem:
+        finalist.rounds.append(answer)
+
+
+def _result(finalist: _Finalist) -> dict[str, Any]:
+    names = finalist.rounds[0] if finalist.rounds else ()
+    times = {name: [round(each[name], 5) for each in finalist.rounds] for name in names}
+    memory = finalist.about.get("peak_memory_mib")
+    return {
+        "row": finalist.job.row,
+        "weights": finalist.about.get("weights"),
+        "peak_memory_mib": None if memory is None else round(memory, 2),
+        **times,
+    }

@@ -1,0 +1,47 @@
+"""One finalist of a latency session, in a process of its own: builds its model, then measures when told."""
+
+from __future__ import annotations
+
+from multiprocessing.connection import Connection
+from typing import Any
+
+import torch
+
+from moebench.measures.memory import PeakMemory
+from moebench.measures.scores.timing import Stopwatch
+from moebench.records import Store
+from moebench.runner.job import Job
+from moebench.runner.model import build, load_weights
+from moebench.runner.processes import keep_freed_memory
+from moebench.runner.statuses import status_of
+from moebench.tasks import get_task
+
+
+def serve(job: Job, batch: int, repeats: int, pipe: Connection) -> None:
+    """Answer each "measure" with a round of medians, until the pipe closes. The first answer describes the model."""
+    try:
+        stopwatch, about = _prepare(job, batch, repeats)
+        pipe.send(about)
+        while pipe.recv() == "measure":
+            pipe.send(stopwatch.measure())
+    except EOFError:
+        return
+    except Exception as error:
+        pipe.send({"problem": status_of(error)[1]})
+
+
+def _prepare(job: Job, batch: int, repeats: int) -> tuple[Stopwatch, dict[str, Any]]:
+    device = torch.device(job.device)
+    torch.set_num_threads(job.cell.threads)
+    keep_freed_memory()
+    torch.manual_seed(0)
+    model = build(job, device).model
+    # Routing depends on the weights, so the trained ones are used where they were kept.
+    weights = "final" if load_weights(model, Store(job.results), job.cell.identity, device) else "initial"
+    task = get_task(job.cell.task)
+    data = task.load("validation", job.data)[:batch].to(device)
+    with PeakMemory(device) as memory, torch.inference_mode():
+        model.eval().outputs(data.inputs)
+    stopwatch = Stopwatch(model, data, task.loss, batch, job.cell.precision, repeats)
+    stopwatch.warm_up()
+    return stopwatch, {"row": job.row, "weights": weights, "peak_memory_mib": memory.mib}

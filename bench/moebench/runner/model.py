@@ -1,0 +1,93 @@
+"""A cell's model, built under its budget, with the counts that its record shows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import cloudpickle
+import torch
+from safetensors.torch import load_file
+
+from moebench.budgets import AXES, Budget, check_rules, count_flops, count_layers, dense_flops, solve
+from moebench.contract import Variant
+from moebench.errors import BudgetError, PluginError
+from moebench.hosts import host_settings, layer_shapes
+from moebench.hosts.build import build_model
+from moebench.hosts.host import Host
+from moebench.plans.tuning import SHARED
+from moebench.plugins.backends import choose_backend
+from moebench.plugins.find import find_variant
+from moebench.plugins.identity import code_identity
+from moebench.plugins.load import load_variant
+from moebench.records import Cell, Store
+from moebench.runner.job import Job
+from moebench.tasks import get_task
+
+
+@dataclass(frozen=True)
+class Built:
+    """A model on its device, and what was counted before it went there."""
+
+    model: Host
+    counts: dict[str, Any]
+
+
+def variant_of(job: Job) -> Variant:
+    """The job's variant; refused if its code is no longer what the cell says."""
+    if job.pickled is not None:
+        variant: Variant = cloudpickle.loads(job.pickled)
+        return variant
+    found = find_variant(job.spec)
+    if code_identity(found) != job.cell.code_digest:
+        raise PluginError(f"{job.spec}: its code changed after the suite was planned; run the suite again.")
+    return load_variant(found)
+
+
+def own_settings(cell: Cell) -> dict[str, Any]:
+    """The settings that are the variant's, not the training loop's."""
+    return {name: value for name, value in cell.settings.items() if name not in SHARED}
+
+
+def build(job: Job, device: torch.device) -> Built:
+    """Solve the budget, build from the cell's seed, count, check the rules if the job is held to them, and move to the
+    device.
+    """
+    cell, variant = job.cell, variant_of(job)
+    host, info, settings = host_settings(cell.host), get_task(cell.task).info, own_settings(cell)
+    shapes = layer_shapes(host, info)
+    assert cell.axis in AXES
+    solution = solve(variant, Budget(cell.axis, cell.budget, shapes), settings)
+    model = build_model(host, info, variant, solution.sizes, settings, cell.seed)
+    layers = model.layers()
+    counted = count_layers(layers)
+    if counted != solution.counts:
+        raise BudgetError(
+            f"{variant.name} builds {counted.total:,} parameters where it was counted with {solution.counts.total:,}."
+        )
+    flops = sum(count_flops(layer, shape) for layer, shape in zip(layers, shapes, strict=True))
+    broken = check_rules(cell.axis, shapes, counted, flops, experts=max(layer.num_experts for layer in layers))
+    if broken and job.ranked:
+        raise BudgetError(f"{variant.name}: {broken}")
+    counts = {
+        "sizes": list(solution.sizes),
+        **{f"{name}_params": getattr(counted, name) for name in ("total", "active", "trainable")},
+        "float_buffers": counted.float_buffers,
+        "model_params": sum(p.numel() for p in model.parameters()),
+        "flops_per_input": flops,
+        "dense_flops_per_input": dense_flops(shapes, counted.total),
+        "budget_error": solution.amount / cell.budget - 1,
+        "layers": [shape.to_json() for shape in shapes],
+    }
+    if job.backend:
+        choose_backend(model, job.backend)
+    return Built(model.to(device), counts)
+
+
+def load_weights(model: Host, store: Store, identity: str, device: torch.device) -> bool:
+    """Put the kept weights of a run into its model; False where none were kept."""
+    path = store.weights_path(identity)
+    if not path.exists():
+        return False
+    model.load_state_dict(load_file(path, device=str(device)))
+    return True

@@ -1,0 +1,113 @@
+"""Processes from a fork server that has torch and timm imported already, and the memory that they keep."""
+
+from __future__ import annotations
+
+import ctypes
+import multiprocessing
+import os
+import select
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing.context import ForkServerContext, ForkServerProcess
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+OTHERS_BUSINESS = {signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2}
+"""Signals that a terminal or a cluster sends to every process that it finds: what to do about them is the suite's to
+say. Workers, and the server they are forked from, do not hear them; see ``signs.OfRank``."""
+
+
+def context() -> ForkServerContext:
+    """The context all workers come from; the server is started by the first process."""
+    server = multiprocessing.get_context("forkserver")
+    server.set_forkserver_preload(["moebench.runner.preload"])
+    return server
+
+
+def start(target: Callable[..., None], *args: Any, log: Path) -> ForkServerProcess:
+    """Start a worker whose standard output and error go to ``log``."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    process = context().Process(target=_redirected, args=(os.getpid(), str(log), target, args), daemon=True)
+    with _no_main_module(), _deaf():
+        process.start()
+    return process
+
+
+def warm_up() -> None:
+    """Start the fork server now, so that it imports torch while the plan is made."""
+    from multiprocessing import forkserver
+
+    context()
+    with _deaf():
+        forkserver.ensure_running()
+
+
+def _redirected(owner: int, log: str, target: Callable[..., None], args: tuple[Any, ...]) -> None:
+    end_with(owner)
+    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+    os.dup2(file, 1)
+    os.dup2(file, 2)
+    os.close(file)
+    target(*args)
+
+
+def end_with(owner: int) -> None:
+    """End when the process that asked for this one ends, even where it was killed and could not say so; Linux only."""
+    if not hasattr(os, "pidfd_open"):
+        return
+    try:
+        ended = os.pidfd_open(owner)
+    except ProcessLookupError:
+        os._exit(1)
+
+    def watch() -> None:
+        select.select([ended], [], [])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """Processes started meanwhile do not hear what is others' business; this one hears it afterwards."""
+    from multiprocessing import resource_tracker
+
+    resource_tracker.ensure_running()  # by itself the server starts it, which lets SIGINT and SIGTERM through again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, OTHERS_BUSINESS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _no_main_module() -> Iterator[None]:
+    """Keep multiprocessing from importing the caller's script in every worker: a notebook has none, and a script
+    without a main guard would run the suite again.
+    """
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
+
+
+# From glibc's malloc.h, and the largest threshold that it accepts.
+M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3
+LARGEST_THRESHOLD = 32 << 20
+
+
+def keep_freed_memory() -> bool:
+    """Keep freed blocks for the next step instead of giving them back to the system, which maps them page by page each
+    time: training is 5 to 16 % faster, with the same numbers. False where the C library is not glibc.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is None:
+        return False
+    options = ((M_MMAP_THRESHOLD, LARGEST_THRESHOLD), (M_TRIM_THRESHOLD, 2**31 - 1), (M_TOP_PAD, 64 << 20))
+    return all(mallopt(option, value) == 1 for option, value in options)

@@ -1,0 +1,114 @@
+"""Run one cell of any kind in this process, and write its record whatever happens."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+import torch
+
+from moebench import machine
+from moebench.errors import ResultsError
+from moebench.measures import MEASURES, Subject
+from moebench.plugins.backends import switches_set
+from moebench.records import Record, Store
+from moebench.runner.checkpoints import Checkpoints
+from moebench.runner.heartbeat import Heartbeat
+from moebench.runner.job import Job
+from moebench.runner.model import build, load_weights
+from moebench.runner.processes import keep_freed_memory
+from moebench.runner.ranks import Agreement, device_of
+from moebench.runner.statuses import status_of
+from moebench.runner.train_cell import train_and_score
+from moebench.tasks import get_task
+from moebench.training.device import device_name
+
+
+def run_cell(job: Job, heartbeat: Heartbeat | None = None) -> Record:
+    """The record of a trial, final or derived cell; written to the job's results before it returns.
+
+    heartbeat: what it hears and shows meanwhile.
+
+    :class:`~moebench.runner.stopping.Stopped` if it was told to stop in the middle of training; a checkpoint is then
+    kept, as it is where the run ends with a status that is tried again.
+    """
+    started, clock = datetime.now(UTC), time.perf_counter()
+    device, heard = device_of(job), Agreement(heartbeat or Heartbeat())
+    torch.set_num_threads(job.cell.threads)
+    keep_freed_memory()
+    store = Store(job.results)
+    checkpoints = _checkpoints(job, device, store, heard)
+    try:
+        if job.cell.kind == "derived":
+            body = measure(job, device, store)
+        else:
+            body = train_and_score(job, device, store, checkpoints, heard)
+    except Exception as error:
+        status, reason = status_of(error)
+        body = {"status": status, "reason": reason}
+    resumed = body.pop("resumed", {"seconds": 0.0})
+    seconds = time.perf_counter() - clock + resumed["seconds"]
+    noted = {"resumed_at_step": resumed["step"]} if "step" in resumed else {}
+    if job.ranks > 1 and job.cell.kind != "derived":
+        noted["ranks"] = job.ranks
+    if checkpoints.set_aside:
+        noted["checkpoint"] = checkpoints.set_aside
+    record = Record(
+        identity=job.cell.identity,
+        cell=job.cell.to_json(),
+        provenance=_provenance(job, device, started, seconds) | noted,
+        **body,
+    )
+    store.put(record)
+    if record.settled:
+        checkpoints.remove()
+    return record
+
+
+def _checkpoints(job: Job, device: torch.device, store: Store, heartbeat: Heartbeat) -> Checkpoints:
+    ranks = {"ranks": str(job.ranks)} if job.ranks > 1 else {}
+    return Checkpoints(
+        path=store.checkpoint_path(job.cell.identity),
+        made_by={**machine.versions(), "device": device_name(device), "backend": job.backend or "auto", **ranks},
+        every=job.checkpoint_seconds,
+        stopping=heartbeat.stopping,
+        alive=heartbeat.alive,
+    )
+
+
+def _provenance(job: Job, device: torch.device, started: datetime, seconds: float) -> dict[str, Any]:
+    """What may differ between two runs of one cell."""
+    return {
+        "device": device_name(device),
+        "device_type": device.type,
+        "versions": machine.versions(),
+        "backend": job.backend or "auto",
+        "backend_switches": switches_set(job.backend),
+        "suite": job.suite,
+        "row": job.row,
+        "started": started.isoformat(timespec="seconds"),
+        "seconds": round(seconds, 3),
+        "machine": machine.cpu_model(),
+    }
+
+
+def measure(job: Job, device: torch.device, store: Store) -> dict[str, Any]:
+    """The body of a derived cell's record; the weights are those of the run it is derived from, if it names one."""
+    cell = job.cell
+    kind, of, takes = cell.session["measure"], cell.session["of"], cell.session["takes"]
+    built = build(job, device)
+    if of and not load_weights(built.model, store, of, device):
+        raise ResultsError(f"the weights of run {of} were not kept; run it again with --weights.")
+    record = store.get(of) if of else None
+    known = record.scores if record is not None else {}
+    subject = Subject(built.model.eval(), get_task(cell.task), job.data, device, cell.precision, known, cell.seed)
+    scores = MEASURES[kind](subject, **takes)
+    if scores.arrays:
+        store.put_arrays(cell.identity, scores.arrays)
+    return {
+        "status": "done",
+        "scores": scores.values,
+        "reasons": scores.reasons,
+        "counts": built.counts,
+    }

@@ -1,0 +1,100 @@
+"""One trial or final run: build, train, score, and keep what its record does not hold."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import save
+
+from moebench.hosts.host import Host
+from moebench.measures.memory import PeakMemory
+from moebench.measures.scores.final import Scores, scores_of
+from moebench.records import Cell, Status, Store
+from moebench.records.store import write_atomic
+from moebench.runner.job import Job
+from moebench.runner.model import build
+from moebench.runner.ranks import Agreement, opened
+from moebench.tasks import Split, Task, get_task
+from moebench.training.loop import Curves, Recipe, train
+from moebench.training.ranks.world import World
+from moebench.training.snapshot import Keeper
+
+
+def train_and_score(job: Job, device: torch.device, store: Store, keeper: Keeper, heard: Agreement) -> dict[str, Any]:
+    """The body of the record of a trial or a final run, and where it went on from if it had been interrupted.
+
+    Of several ranks this is the first; ``heard`` is what they hear.
+    """
+    cell = job.cell
+    task = get_task(cell.task)
+    with PeakMemory(device) as memory, opened(job, device, heard) as world:
+        built = build(job, device)
+        train_data = task.load("train", job.data).to(device)
+        validation = task.load("validation", job.data).to(device)
+        curves = train(built.model, train_data, recipe(cell, task), task.loss, keeper, world)
+    trained = len(curves.loss_S) * cell.batch
+    details = {
+        "train_seconds": round(curves.seconds, 3),
+        "inputs_per_second": round(trained / curves.seconds, 1),
+        "peak_memory_mib": None if memory.mib is None else round(memory.mib, 1),
+    }
+    arrays = {"loss_S": curves.loss_S, "mass_SLE": curves.mass_SLE}
+    status, scores = _scored(job, built.model, validation, curves, device)
+    store.put_arrays(cell.identity, arrays | scores.arrays)
+    if job.save_weights and cell.kind == "final":
+        _save_weights(built.model, store, cell)
+    reason = "the loss or the outputs were not finite." if status == "diverged" else ""
+    return {
+        "status": status,
+        "reason": reason,
+        "scores": scores.values,
+        "reasons": scores.reasons,
+        "counts": built.counts,
+        "details": details,
+        **({"resumed": {"step": curves.resumed_at, "seconds": curves.earlier}} if curves.resumed_at else {}),
+    }
+
+
+def train_share(job: Job, device: torch.device, keeper: Keeper, world: World) -> None:
+    """What the other ranks do meanwhile."""
+    task = get_task(job.cell.task)
+    built = build(job, device)
+    data = task.load("train", job.data).to(device)
+    train(built.model, data, recipe(job.cell, task), task.loss, keeper, world)
+
+
+def _scored(job: Job, model: Host, validation: Split, curves: Curves, device: torch.device) -> tuple[Status, Scores]:
+    if not curves.finite:
+        return "diverged", Scores()
+    task, precision = get_task(job.cell.task), job.cell.precision
+    # Only a final run ever loads test data: what tunes cannot see it.
+    test = task.load("test", job.data).to(device) if job.cell.kind == "final" else None
+    scores = scores_of(model, task, validation, test, precision)
+    if not all(np.isfinite(value) for value in scores.values.values() if value is not None):
+        return "diverged", Scores()
+    return "done", scores
+
+
+def recipe(cell: Cell, task: Task) -> Recipe:
+    """How the cell is trained."""
+    return Recipe(
+        steps=cell.steps,
+        batch=cell.batch,
+        micro_batch=cell.micro_batch,
+        lr=cell.settings["lr"],
+        weight_decay=cell.settings["weight_decay"],
+        loss_weights={
+            name.removeprefix("loss/"): weight for name, weight in cell.settings.items() if name.startswith("loss/")
+        },
+        precision=cell.precision,
+        augment=task.augment,
+        seed=cell.seed,
+        optimiser=cell.optimiser,
+    )
+
+
+def _save_weights(model: Host, store: Store, cell: Cell) -> None:
+    weights = {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
+    write_atomic(store.weights_path(cell.identity), save(weights))

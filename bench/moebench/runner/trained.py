@@ -1,0 +1,78 @@
+"""The trained model of a finished run, rebuilt from its record and its weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+
+from moebench.errors import MoebenchError, PluginError, ResultsError, UsageError
+from moebench.hosts.host import Host
+from moebench.plans.history import board_request, known_suites
+from moebench.plugins.find import find_variant
+from moebench.plugins.identity import code_identity
+from moebench.records import Cell, Record, Store
+from moebench.runner.job import Job
+from moebench.runner.model import build, load_weights
+
+
+def load_trained(store: Store, record: Record, device: torch.device) -> Host:
+    """A final run's model with its final weights, in evaluation mode.
+
+    :class:`UsageError`, :class:`ResultsError` or :class:`PluginError` with one sentence where the run is of another
+    kind, did not finish or kept no weights, or where its variant is no longer what it was.
+    """
+    cell, name = Cell.from_json(record.cell), f"record {record.identity}"
+    if cell.kind != "final":
+        raise UsageError(f"{name} is of kind '{cell.kind}'; only a final run has a trained model.")
+    if record.status != "done":
+        raise UsageError(f"{name} ended as '{record.status}' ({record.reason.rstrip('.')}); it has to be 'done'.")
+    path = store.weights_path(record.identity)
+    if not path.is_file():
+        raise ResultsError(f"{name} has no weights in '{path}'; it ran with --no-weights, or they were not copied.")
+    job = Job(
+        cell=cell,
+        row=str(record.provenance.get("row", cell.variant)),
+        spec=_spec_of(store, record, cell),
+        label=name,
+        suite=str(record.provenance.get("suite", "")),
+        results=store.root,
+        data=None,
+        device=str(device),
+        backend=None,
+        save_weights=False,
+        ranked=False,
+    )
+    model = build(job, device).model
+    try:
+        load_weights(model, store, record.identity, device)
+    except Exception as error:
+        raise ResultsError(f"the weights '{path}' do not fit {name}: {str(error).splitlines()[0]}") from error
+    return model.eval()
+
+
+def _spec_of(store: Store, record: Record, cell: Cell) -> str:
+    """How to find the variant again: the installed one of its name, or one that a suite here had from a file."""
+    digests = {}
+    for spec in dict.fromkeys((cell.variant, *_specs_of_suites(store.root))):
+        try:
+            digests[spec] = code_identity(find_variant(spec))
+        except MoebenchError:  # not installed, or its file is gone
+            continue
+        if digests[spec] == cell.code_digest:
+            return spec
+    named = f"record {record.identity} is of '{cell.variant}'"
+    if cell.variant in digests:
+        raise PluginError(f"{named}, whose code has changed since; train it again.")
+    raise PluginError(f"{named}, which is not installed, nor in a file that a suite in '{store.root}' names as it was.")
+
+
+def _specs_of_suites(results: Path) -> Iterator[str]:
+    for name in known_suites(results):
+        try:
+            request = board_request(results, name)
+        except MoebenchError:  # the suite's file is gone
+            continue
+        suite = request.suite
+        yield from (*request.extras, *suite.variants, *(reference.variant for reference in suite.reference))

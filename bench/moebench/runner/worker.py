@@ -1,0 +1,45 @@
+"""The body of a worker process: one run, or the reason why it is not this process's to do."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from pathlib import Path
+
+from moebench.records.leases import Leases
+from moebench.runner.heartbeat import OfProcess
+from moebench.runner.job import Job
+from moebench.runner.machine_lock import alone, pin, share_machine
+from moebench.runner.run_cell import run_cell
+from moebench.runner.stopping import ENDED_EARLY, Stopped
+
+HELD = 76
+"""Exit code where another process works on the run, or it is settled already."""
+
+DIES_FIRST = 500
+"""Added to what the kernel goes by when memory runs out: a run ends before the suite that it is part of."""
+
+
+def work(job: Job, log: str) -> None:
+    """Run a job and write its record; ends the process with one of the codes above if there is none to write."""
+    signs = OfProcess(Path(log))
+    _die_first()
+    with Leases(job.results).hold(job.cell.identity) as mine:
+        if not mine:
+            sys.exit(HELD)
+        try:
+            if job.alone:
+                with alone(signs.alive):
+                    run_cell(job, signs)
+            else:
+                share_machine()
+                if job.device.startswith("cpu"):
+                    pin(job.cell.threads * job.ranks)
+                run_cell(job, signs)
+        except Stopped:
+            sys.exit(ENDED_EARLY)
+
+
+def _die_first() -> None:
+    with contextlib.suppress(OSError, ValueError):
+        Path("/proc/self/oom_score_adj").write_text(str(DIES_FIRST), encoding="ascii")

@@ -1,0 +1,148 @@
+"""A claim: what the paper says, what is measured here, and the rule, stated before the runs, that gives the verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from moebench.board import Measure
+from moebench.statistics import Interval, mean_interval, paired_interval
+from moebench.studies.evidence import Evidence, Series
+
+Unit = Literal["difference", "share", "ratio", "MSE", "count", "slope", "rank correlation"]
+
+NOT_RUN = "no run of it is done"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """One row of the report's first table.
+
+    source: whose statement it is; an extension asks what the paper leaves open. part: the suite that answers it.
+    unit: of the numbers; ``difference`` of accuracies or errors, ``share``, ``ratio``, ``MSE``, ``count``, ``slope`` or
+    ``rank correlation``.
+    """
+
+    key: str
+    source: Literal["paper", "extension"]
+    part: str
+    statement: str
+    paper: str
+    here: str
+    rule: str
+    unit: Unit
+    judge: Callable[[Evidence], Finding]
+
+
+Verdict = Literal["holds", "does not hold", "undecided"]
+HOLDS: Verdict = "holds"
+FAILS: Verdict = "does not hold"
+OPEN: Verdict = "undecided"
+
+LEAST_SEEDS = 3
+"""Fewer training seeds settle nothing that varies from seed to seed."""
+
+
+@dataclass(frozen=True)
+class Estimate(Measure):
+    """A number with its 95 % interval and the training seeds that it rests on; 0 where it varies with no seed."""
+
+    seeds: int = 0
+
+
+@dataclass(frozen=True)
+class Item:
+    """One number that a claim rests on. margin: how far on the claim's side of its bound; less is weaker."""
+
+    what: str
+    estimate: Estimate | None
+    verdict: Verdict
+    reason: str = ""
+    margin: float = 0.0
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A claim's verdict, the number that decides it, and all numbers that it rests on."""
+
+    verdict: Verdict
+    reason: str
+    decides: Item | None
+    items: tuple[Item, ...] = ()
+
+
+@dataclass(frozen=True)
+class Bound:
+    """A number lies above, or below, a bound when its whole interval does."""
+
+    value: float
+    side: Literal["above", "below"] = "above"
+    least_seeds: int = LEAST_SEEDS
+
+    def judge(self, what: str, estimate: Estimate | None, note: str = "") -> Item:
+        """On the bound's side the claim holds, on the other it does not; else it is open, and the reason says why."""
+        if estimate is None:
+            return Item(what, None, OPEN, "it has not run", note=note)
+        sign = 1 if self.side == "above" else -1
+        margin = sign * (estimate.value - self.value)
+        reason = self._open(estimate)
+        if reason:
+            return Item(what, estimate, OPEN, reason, margin, note)
+        assert estimate.low is not None
+        assert estimate.high is not None
+        near, far = (estimate.low, estimate.high) if sign == 1 else (estimate.high, estimate.low)
+        if sign * (near - self.value) > 0:
+            return Item(what, estimate, HOLDS, "", margin, note)
+        if sign * (far - self.value) < 0:
+            return Item(what, estimate, FAILS, "", margin, note)
+        return Item(what, estimate, OPEN, f"the interval includes the bound {self.value:g}", margin, note)
+
+    def _open(self, estimate: Estimate) -> str:
+        if estimate.seeds < self.least_seeds:
+            return f"{estimate.seeds} training seed{'s' * (estimate.seeds != 1)}, and {self.least_seeds} are needed"
+        return "the seeds show no spread, so there is no interval" if estimate.low is None else ""
+
+
+def every(items: Sequence[Item], absent: str) -> Finding:
+    """All must hold; one that clearly does not is enough against. ``absent``: the reason where there are none."""
+    if not items:
+        return Finding(OPEN, absent, None)
+    verdicts = {item.verdict for item in items}
+    verdict = next(each for each in (FAILS, OPEN, HOLDS) if each in verdicts)
+    concerned = [item for item in items if item.verdict == verdict]
+    decides = min(concerned, key=lambda item: (item.estimate is not None, item.margin))
+    reason = f"{decides.what}: {decides.reason}" if decides.reason else ""
+    return Finding(verdict, reason, decides, tuple(items))
+
+
+def mean(values: Series) -> Estimate | None:
+    """Mean over seeds with its t interval; None without any."""
+    if not values:
+        return None
+    return _estimate(mean_interval(np.array([[values[s]] for s in sorted(values)])), len(values))
+
+
+def difference(a: Series, b: Series) -> Estimate | None:
+    """Mean of a - b, paired by seed, with its t interval; None without a seed that has both."""
+    seeds = sorted(a.keys() & b.keys())
+    if not seeds:
+        return None
+    return _estimate(paired_interval([[a[s]] for s in seeds], [[b[s]] for s in seeds]), len(seeds))
+
+
+def ratio(a: Series, b: Series) -> Series:
+    """a / b by seed, where b is not 0."""
+    return {seed: a[seed] / b[seed] for seed in sorted(a.keys() & b.keys()) if b[seed]}
+
+
+def less(a: Series, b: Series) -> Series:
+    """a - b by seed."""
+    return {seed: a[seed] - b[seed] for seed in sorted(a.keys() & b.keys())}
+
+
+def _estimate(interval: Interval, seeds: int) -> Estimate:
+    return Estimate(interval.value, interval.low, interval.high, seeds=seeds)

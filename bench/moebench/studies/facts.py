@@ -1,0 +1,160 @@
+"""What a report says beside claims and figures: sizes, how and where it was measured, what is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from moebench.studies.evidence import Evidence, Part, Run
+from moebench.suites import Suite
+from moebench.tasks import get_task
+
+SHOWN = 6
+"""So many missing runs of a part are named."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """One model: the host's width, hidden units of one expert (per layer if they differ), and parameters of the expert
+    layers.
+
+    experts: 1 of a layer that has none. router: of Phi alone. active: those that act on a token. off: share by which
+    the total, or what else its budget is of, misses it. flops: of the expert layers, per input.
+    """
+
+    dim: int
+    experts: int
+    width: str
+    router: int
+    total: int
+    active: int
+    off: float
+    flops: int
+    model: int
+
+
+@dataclass(frozen=True)
+class SizeTable:
+    """Models, from few experts to many."""
+
+    caption: str
+    rows: tuple[Size, ...]
+
+    @property
+    def of_widths(self) -> bool:
+        """Whether the hosts differ in width."""
+        return len({row.dim for row in self.rows}) > 1
+
+    @property
+    def sparse(self) -> bool:
+        """Whether there is one of which not all parameters are active."""
+        return any(row.active != row.total for row in self.rows)
+
+
+@dataclass(frozen=True)
+class PartFacts:
+    """How a part was measured. left_out: what its full form has beside. missing: sentences."""
+
+    name: str
+    question: str
+    facts: tuple[tuple[str, str], ...]
+    left_out: str
+    missing: str
+
+
+def size_tables(sized: Iterable[tuple[str, tuple[str, ...], str]], evidence: Evidence) -> list[SizeTable]:
+    """The tables of which there are runs. sized: (part, arms, caption) of each."""
+    tables = []
+    for part, arms, caption in sized:
+        rows = dict.fromkeys(_size(run) for arm in arms for run in evidence.find(part, "final", arm))
+        if rows:
+            tables.append(SizeTable(caption, tuple(sorted(rows, key=lambda row: (row.experts, row.dim)))))
+    return tables
+
+
+def _size(run: Run) -> Size:
+    counts, routed = run.record.counts, run.setting("experts")
+    slots = run.setting("slots") or 1
+    return Size(
+        dim=counts["layers"][0]["dim"],
+        experts=routed or 1,
+        width=" ".join(map(str, dict.fromkeys(counts["sizes"]))),
+        router=sum(layer["dim"] * (routed or 0) * slots for layer in counts["layers"]),
+        total=counts["total_params"],
+        active=counts["active_params"],
+        off=counts["budget_error"],
+        flops=counts["flops_per_input"],
+        model=counts["model_params"],
+    )
+
+
+def part_facts(part: Part) -> PartFacts:
+    """How a part was measured, and what of it is missing."""
+    name = "full" if part.full else "reduced"
+    facts = [("form", f"{name}, {_count(part.seeds, 'seed')}" if part.seeds else "not planned")]
+    facts.append(("done", f"{len(part.runs)} of {len(part.runs) + len(part.missing)} runs"))
+    if part.runs:
+        facts += [
+            ("machine", _distinct(str(run.record.provenance.get("device", "unknown")) for run in part.runs)),
+            ("software", _distinct(_versions(run.record.provenance.get("versions", {})) for run in part.runs)),
+            ("data", _distinct(_data(run.record.cell) for run in part.runs)),
+            ("training", _distinct(_training(run.record.cell) for run in part.runs if run.trained) or "none"),
+            ("arithmetic", _distinct(_arithmetic(run.record.cell) for run in part.runs)),
+            ("protocol", _distinct(str(run.record.cell["protocol"]) for run in part.runs)),
+        ]
+    left_out = "" if part.full or not part.seeds else _left_out(part.suite, part.seeds)
+    return PartFacts(part.name, part.suite.title, tuple(facts), left_out, _missing(part))
+
+
+def _left_out(suite: Suite, seeds: int) -> str:
+    """What the full form has and the reduced one does not."""
+    many = suite.full_seeds or seeds
+    said = [f"{many - seeds} of {_count(many, 'seed')}"] if seeds < many else []
+    for row in suite.row:
+        if row.only_full:
+            said.append(f"{row.name}")
+        for setting, values in row.vary_full.items():
+            gone = [str(value) for value in values if value not in row.vary.get(setting, [])]
+            if gone:
+                said.append(f"{row.name} with {setting} = {', '.join(gone)}")
+    return "; ".join(said)
+
+
+def _missing(part: Part) -> str:
+    if part.problem:
+        return f"Not planned: {part.problem.rstrip('.')}."
+    if not part.missing:
+        return ""
+    if not part.runs and all(status == "not run" for _, status, _ in part.missing):
+        return "It has not run."
+    named = [f"{run} ({': '.join(filter(None, (status, reason)))})" for run, status, reason in part.missing[:SHOWN]]
+    more = len(part.missing) - len(named)
+    return f"Missing: {'; '.join(named)}{f'; and {more} more' if more else ''}."
+
+
+def _data(cell: dict[str, Any]) -> str:
+    """Which data, down to the copy where it is known to be no original, and how its parts are told apart."""
+    return f"{get_task(cell['task']).info.label_of(cell['data_digest'])}, {cell['split']}"
+
+
+def _training(cell: dict[str, Any]) -> str:
+    settings = cell["settings"]
+    decay = f", weight decay {settings['weight_decay']:g}" if settings.get("weight_decay") else ""
+    return f"{cell['steps']:,} steps of batch {cell['batch']:,}, {cell['optimiser']} at {settings['lr']:g}{decay}"
+
+
+def _arithmetic(cell: dict[str, Any]) -> str:
+    return f"{cell['precision']}, {_count(cell['threads'], 'thread')}"
+
+
+def _versions(versions: dict[str, str]) -> str:
+    return ", ".join(f"{package} {version}" for package, version in sorted(versions.items()))
+
+
+def _distinct(texts: Iterable[str]) -> str:
+    return "; ".join(dict.fromkeys(texts))
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"

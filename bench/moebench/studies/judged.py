@@ -1,0 +1,111 @@
+"""Every claim with its finding, as plain values."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from moebench.board.numbers import bounds, fixed
+from moebench.studies.claim import FAILS, HOLDS, OPEN, Claim, Estimate, Finding, Item, Unit
+from moebench.studies.evidence import Evidence
+from moebench.studies.study import Report
+
+PLACES: Mapping[Unit, int] = {
+    "difference": 3,
+    "share": 3,
+    "ratio": 3,
+    "MSE": 3,
+    "count": 2,
+    "slope": 4,
+    "rank correlation": 2,
+}
+SIGNED: tuple[Unit, ...] = ("difference", "MSE", "slope", "rank correlation")
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A claim and what came of it."""
+
+    report: Report
+    claim: Claim
+    finding: Finding
+
+    @property
+    def verdict(self) -> str:
+        """In the report's words."""
+        return self.report.called(self.finding.verdict)
+
+    @property
+    def number(self) -> str:
+        """The number that decides, with its interval; how many where things are counted."""
+        decides = self.finding.decides
+        if decides is None or decides.estimate is None:
+            return "-"
+        return decides.note if self.claim.unit == "count" else self.show(decides.estimate)
+
+    def show(self, estimate: Estimate | None) -> str:
+        """``+0.312, 0.290 to 0.334``."""
+        if estimate is None:
+            return "-"
+        places = PLACES[self.claim.unit]
+        value = fixed(estimate.value, places, sign=self.claim.unit in SIGNED)
+        return ", ".join(filter(None, (value, bounds(estimate, places))))
+
+
+def judge(report: Report, evidence: Evidence) -> list[Judged]:
+    """The report's claims about the parts that there are, judged."""
+    parts = {part.name for part in evidence.parts}
+    return [Judged(report, claim, claim.judge(evidence)) for claim in report.claims if claim.part in parts]
+
+
+def tally(report: Report, rows: list[Judged]) -> str:
+    """How many claims hold, do not, and are open."""
+    count = Counter(row.finding.verdict for row in rows)
+    return (
+        f"Of {len(rows)} claims {count[HOLDS]} hold{'s' * (count[HOLDS] == 1)}, {count[FAILS]} "
+        f"{'does' if count[FAILS] == 1 else 'do'} not hold, and {count[OPEN]} {'is' if count[OPEN] == 1 else 'are'} "
+        f"{report.undecided}."
+    )
+
+
+def to_json(evidence: Evidence, rows: list[Judged]) -> str:
+    """The claims in full precision."""
+    value = {
+        "suite": evidence.name,
+        "title": evidence.title,
+        "parts": {
+            part.name: {"full": part.full, "seeds": part.seeds, "done": len(part.runs), "missing": len(part.missing)}
+            for part in evidence.parts
+        },
+        "claims": [_row(row) for row in rows],
+    }
+    return json.dumps(value, indent=1) + "\n"
+
+
+def _row(row: Judged) -> dict[str, Any]:
+    claim, finding = row.claim, row.finding
+    said = ("key", "source", "part", "statement", "paper", "here", "rule", "unit")
+    return {
+        **{name: getattr(claim, name) for name in said},
+        "verdict": row.verdict,
+        "reason": finding.reason,
+        "decides": _item(row.report, finding.decides) if finding.decides else None,
+        "items": [_item(row.report, item) for item in finding.items],
+    }
+
+
+def _item(report: Report, item: Item) -> dict[str, Any]:
+    estimate = item.estimate
+    return {
+        "what": item.what,
+        "value": estimate.value if estimate else None,
+        "low": estimate.low if estimate else None,
+        "high": estimate.high if estimate else None,
+        "seeds": estimate.seeds if estimate else 0,
+        "verdict": report.called(item.verdict),
+        "reason": item.reason,
+        "note": item.note,
+    }

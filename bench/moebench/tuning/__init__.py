@@ -1,1 +1,0 @@
-"""Tuning: Optuna asks, the same effort for every variant."""

@@ -1,0 +1,188 @@
+import json
+import re
+import signal
+import socket
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+
+import pytest
+from click.testing import CliRunner
+
+from moebench.cli.main import cli
+from moebench.errors import ResultsError, UsageError
+from moebench.mlflow_store.database import writing
+from moebench.mlflow_store.serve import _reachable, serve
+from moebench.records import Store
+from tiny import write_suite
+from tracking_world import MLFLOW_WARNINGS, make_plan, put_all, put_board, ready_results
+
+pytestmark = MLFLOW_WARNINGS
+MOEBENCH = "from moebench.cli.main import main; main()"
+
+
+@pytest.fixture(autouse=True)
+def _own_store(monkeypatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+
+
+@pytest.fixture
+def ran(tmp_path, monkeypatch):
+    """A results directory into which the suite 'tiny' has run; what the planner would plan is given."""
+    results, plan = ready_results(tmp_path / "results"), make_plan()
+    put_all(Store(results), plan)
+    (results / "tiny").mkdir()
+    asked = {"suite": write_suite(tmp_path), "extras": [], "data": None}
+    (results / "tiny" / "latest.json").write_text(json.dumps(asked), encoding="utf-8")
+    monkeypatch.setattr("moebench.plans.cache.get_plan", lambda request, results: plan)
+    return results
+
+
+def moebench(*words):
+    return CliRunner().invoke(cli, [str(word) for word in words])
+
+
+def test_sync_says_what_it_wrote_and_then_that_nothing_is_left(ran):
+    first = moebench("sync", "--results", ran)
+    assert first.output.splitlines()[0] == "tiny  protocol 1  11 runs written"
+    again = moebench("sync", "tiny", "--results", ran)
+    assert again.output.splitlines()[0] == "tiny  protocol 1  nothing to write"
+    assert (first.exit_code, again.exit_code) == (0, 0)
+
+
+def test_sync_of_what_never_ran_is_one_sentence(tmp_path, ran):
+    nothing = moebench("sync", "--results", tmp_path / "none")
+    assert isinstance(nothing.exception, ResultsError)
+    assert "no suite has run into" in str(nothing.exception)
+    other = moebench("sync", "quick", "--results", ran)
+    assert isinstance(other.exception, ResultsError)
+    assert "suite 'quick' has not run into" in str(other.exception)
+    misspelt = moebench("sync", "quik", "--results", ran)
+    assert isinstance(misspelt.exception, UsageError)
+    assert "did you mean 'quick'?" in str(misspelt.exception)
+
+
+def test_sync_beside_a_running_writer_is_one_sentence(ran):
+    with writing(ran):
+        result = moebench("sync", "--results", ran)
+    assert isinstance(result.exception, ResultsError)
+    assert "another process is writing MLflow" in str(result.exception)
+
+
+def test_sync_to_a_store_out_of_reach_is_one_sentence(ran, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    result = moebench("sync", "--results", ran)
+    assert isinstance(result.exception, ResultsError)
+    assert str(result.exception).startswith("MLflow could not be written (MlflowException: ")
+
+
+def test_ui_without_a_database_is_one_sentence(tmp_path):
+    with pytest.raises(ResultsError, match=r"there is no MLflow database '.*mlflow.db' yet; run a suite"):
+        serve(tmp_path, "127.0.0.1", 5000, print)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_ui_of_a_tracking_server_names_it_and_starts_nothing(tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://mlflow.example:5000")
+    put_board(tmp_path / "tiny")
+    (tmp_path / "tiny" / "latest.json").write_text("{}", encoding="utf-8")
+    result = moebench("ui", "--results", tmp_path)
+    assert result.output.split() == [
+        "board",
+        str(tmp_path / "tiny" / "board.html"),
+        "MLflow",
+        "http://mlflow.example:5000",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("host", "shown"), [("0.0.0.0", "127.0.0.1"), ("::", "[::1]"), ("::1", "[::1]"), ("localhost", "localhost")]
+)
+def test_the_ui_says_an_address_that_a_browser_takes(host, shown):
+    assert _reachable(host) == shown
+
+
+def test_a_ui_that_gives_no_answer_is_not_said_to_have_ended(tmp_path, monkeypatch):
+    (tmp_path / "mlflow.db").write_bytes(b"")
+    silent = [sys.executable, "-c", "import time; time.sleep(60)"]
+    started = subprocess.Popen
+    monkeypatch.setattr(subprocess, "Popen", lambda command, **options: started(silent, **options))
+    monkeypatch.setattr("moebench.mlflow_store.serve.START_SECONDS", 0.5)
+    with pytest.raises(UsageError, match="gave no answer for"):
+        serve(tmp_path, "127.0.0.1", 0, print)
+
+
+def fetch(url):
+    """Status, where it leads, and text; redirections are not followed."""
+
+    class Stay(urllib.request.HTTPRedirectHandler):
+        def redirect_request(self, *args):
+            return None
+
+    try:
+        with urllib.request.build_opener(Stay).open(url) as answer:
+            return answer.status, "", answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.headers.get("Location", ""), error.read().decode()
+
+
+def check_addresses(url, results):
+    """The boards and the run of a record are served beside MLflow, and nothing else of the directory is."""
+    status, _, text = fetch(f"{url}/moebench/")
+    assert status == 200
+    assert 'href="board/tiny/board.html"' in text
+    assert fetch(f"{url}/moebench/board/tiny/board.html") == (200, "", "<p>board</p>")
+    record = next(Store(results).records())
+    status, place, _ = fetch(f"{url}/moebench/run/{record.identity}")
+    assert status == 307
+    assert re.fullmatch(r"/#/experiments/\d+/runs/[0-9a-f]{32}\?workflowType=machine_learning", place)
+    (results.parent / "board.html").write_text("not among the results", encoding="utf-8")
+    for path in ("board/tiny/latest.json", "board/mlflow.db", "board/..%2f..%2fetc%2fpasswd", "board/..%2fboard.html"):
+        assert fetch(f"{url}/moebench/{path}")[0] == 404, path
+    assert "twenty hexadecimal digits" in fetch(f"{url}/moebench/run/nothing")[2]
+    assert "`moebench sync` writes" in fetch(f"{url}/moebench/run/{'0' * 20}")[2]
+    assert fetch(f"{url}/moebench/run/%3Cscript%3E")[0] == 404
+
+
+def test_ui_serves_the_results_until_it_is_stopped(ran):
+    put_board(ran / "tiny")
+    assert moebench("sync", "--results", ran).exit_code == 0
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "from moebench.cli.main import main; main()",
+            "ui",
+            "--results",
+            ran,
+            "--port",
+            str(port),
+        ],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == f"board   {ran / 'tiny' / 'board.html'}\n"
+        line = process.stdout.readline()
+        url = f"http://127.0.0.1:{port}"
+        assert line == f"MLflow  {url}/#/experiments?workflowType=machine_learning  (Ctrl-C ends it)\n"
+        assert process.stdout.readline() == f"boards  {url}/moebench/\n"
+        address = f"http://127.0.0.1:{port}/ajax-api/2.0/mlflow/experiments/get-by-name?experiment_name=moebench/tiny/protocol%201"
+        with urllib.request.urlopen(address) as answer:
+            assert json.load(answer)["experiment"]["lifecycle_stage"] == "active"
+        check_addresses(url, ran)
+        with pytest.raises(UsageError, match=rf"cannot listen on .*:{port} \(.*\); choose another with --port N"):
+            serve(ran, "127.0.0.1", port, print)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        with process:
+            assert process.wait(30) == 0
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(("127.0.0.1", port))  # fails if a worker of the server was left behind

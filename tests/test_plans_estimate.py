@@ -1,0 +1,58 @@
+"""How much of a plan is left, and how long that takes."""
+
+import pytest
+
+from fixed_rows import VALUES, finals, measured, plan_of, works
+from moebench.plans.estimate import left
+from moebench.records import Record
+
+
+@pytest.fixture
+def plan():
+    return plan_of(VALUES)
+
+
+def ran(done, seconds, status="done"):
+    """Records of these works, each of which took so long."""
+    cells = [work.cell for work in done]
+    return {
+        cell.identity: Record(
+            identity=cell.identity, cell=cell.to_json(), status=status, provenance={"seconds": seconds}
+        )
+        for cell in cells
+    }
+
+
+def test_where_nothing_ran_training_is_guessed_and_measures_are_not_counted(plan):
+    rest = left(plan, {}.get)
+    assert (rest.runs, rest.guessed, rest.unseen) == (len(works(plan)), len(finals(plan)), 6)
+    assert rest.seconds > 0
+    assert rest.alone == 0
+
+
+def test_time_is_that_of_runs_of_the_same_row_before_that_of_others(plan):
+    digits, one, two = finals(plan)
+    seen = ran([one], 7.0) | ran(measured(plan) + measured(plan, alone=True), 1.0)
+    rest = left(plan, seen.get, {digits.cell.identity})
+    assert (rest.runs, rest.seconds, rest.guessed) == (1, 7.0, 1), "of another row"
+    more = plan_of(VALUES, seeds=2)
+    seen = ran([one], 7.0) | ran([two], 9.0) | ran(measured(more) + measured(more, alone=True), 1.0)
+    rest = left(more, seen.get, {w.cell.identity for w in finals(more) if w.cell.task == "digits"})
+    assert (rest.runs, rest.seconds, rest.guessed) == (2, 16.0, 0)
+
+
+def test_what_runs_alone_does_not_share_the_workers(plan):
+    full = plan_of(VALUES, full=True)
+    seen = ran(works(plan), 4.0)
+    rest = left(full, seen.get)
+    # The row of 8 experts has not run: two training runs, their two measures each, and a time.
+    assert (rest.guessed, rest.unseen) == (7, 0)
+    assert rest.alone == 4.0
+    assert rest.seconds == 4.0 * (rest.runs - 1)
+    assert rest.on(2) == rest.seconds / 2 + 4.0
+
+
+def test_a_run_that_failed_is_still_to_come(plan):
+    seen = ran(works(plan), 4.0) | ran(finals(plan)[:1], 4.0, "timeout")
+    assert left(plan, seen.get).runs == 1
+    assert left(plan, ran(works(plan), 4.0).get).runs == 0

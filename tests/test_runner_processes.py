@@ -1,0 +1,59 @@
+"""Worker processes: where their output goes, and that none outlives the run that it works for."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+OWNER = """
+import sys, time
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+from moebench.runner.processes import start
+from test_runner_processes import sleep
+
+start(sleep, {pid!r}, log=Path({log!r}))
+time.sleep(600)
+"""
+
+
+def sleep(pid):
+    Path(pid).write_text(str(os.getpid()))
+    print("asleep", flush=True)
+    time.sleep(600)
+
+
+def alive(pid):
+    """Whether it runs; a process that ended and that nobody has asked about does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def wait_until(condition, seconds=30):
+    end = time.monotonic() + seconds
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.1)
+    return condition()
+
+
+@pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="Linux only")
+def test_a_worker_ends_when_its_run_is_killed(tmp_path):
+    pid, log = tmp_path / "pid", tmp_path / "log"
+    code = OWNER.format(tests=str(Path(__file__).parent), pid=str(pid), log=str(log))
+    owner = subprocess.Popen([sys.executable, "-c", code])
+    try:
+        assert wait_until(lambda: pid.exists() and log.exists() and "asleep" in log.read_text(), 120)
+        worker = int(pid.read_text())
+        assert alive(worker)
+        owner.send_signal(signal.SIGKILL)
+        owner.wait()
+        assert wait_until(lambda: not alive(worker))
+    finally:
+        owner.kill()
+        owner.wait()
