@@ -9,9 +9,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from moebench.contract import LayerShape
 from moebench.contract.shape import ACTIVATIONS
-from moevariants.backends import auto, backend_names, find_backend, flops, grouped, loop, onednn, padded
+from moevariants.backends import auto, flops, grouped, loop, onednn, padded
 from moevariants.parts import Experts
 from moevariants.parts.activations import activation
+from moevariants.parts.backend import backend_names, find_backend
 
 # Rows per expert: uneven, with empty experts first, in the middle and last; one hot expert; none at all.
 COUNTS = [(0, 3, 0, 7, 1, 0), (11, 0, 0, 0, 0, 0), (0, 0, 0, 0, 0, 0), (2, 2, 2, 2, 2, 2)]

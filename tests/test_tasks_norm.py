@@ -18,7 +18,7 @@ from moebench.plugins.find import find_variant
 from moebench.plugins.load import load_variant
 from moebench.tasks import Split, Stream, get_task
 from moebench.tasks.norm import HELD_OUT, VARIANCE, draw
-from moebench.training.loop import Recipe
+from moebench.training.recipe import Recipe
 
 NORM = get_task("norm")
 train = partial(train_on, loss=NORM.loss)

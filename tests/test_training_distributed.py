@@ -474,7 +474,7 @@ SCRIPT = """
 import sys, torch
 from pathlib import Path
 sys.path[:0] = {tests!r}
-from moebench.training.ranks.world import joined
+from moebench.training.ranks.shared import joined
 from test_training_distributed import Squared, attempt
 
 with joined(torch.device("cpu")) as world:

@@ -30,8 +30,9 @@ from moebench.hosts.host import Call
 from moebench.records import Cell
 from moebench.runner.train_cell import recipe as recipe_of
 from moebench.tasks import get_task
-from moebench.training.loop import RANKED, auxiliary
-from moebench.training.loop import warm_cosine as schedule
+from moebench.training.loop import auxiliary
+from moebench.training.recipe import RANKED
+from moebench.training.recipe import warm_cosine as schedule
 from moebench.training.seeds import derive_seed
 
 

@@ -11,17 +11,27 @@ MoebenchError
 ├── DataError             a data set that is missing, truncated or not what it says
 └── ResultsError          a results directory that cannot be written, or a record that cannot be read
 
-The command line prints the message and exits with status 2; nothing that was written is lost.
+The command line prints the message and exits with status 2; nothing that was written is lost. Each message has a code,
+which no other message has, and the facts that it names: ``SuiteError("the key 'steps' is missing.", code="missing-key",
+key="steps")``. Tests and scripts look at the code; only one test of each message reads its words.
 """
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 
 class MoebenchError(Exception):
-    """Root of the tree; never raised itself."""
+    """Root of the tree; never raised itself. code: of the message. facts: what it names, by name."""
+
+    def __init__(self, message: str, *, code: str = "", **facts: Any) -> None:
+        super().__init__(message)
+        self.code, self.facts = code, facts
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Exception.__new__, (type(self), *self.args), self.__dict__
 
 
 class UsageError(MoebenchError):
@@ -33,13 +43,10 @@ class UnknownNameError(UsageError):
 
     def __init__(self, what: str, name: str, known: Iterable[str], where: str = "") -> None:
         known = sorted(known)
-        self._parts = (what, name, tuple(known), where)
         near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
         hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(known) or 'none'}."
-        super().__init__(f"unknown {what} '{name}'{f' in {where}' if where else ''}; {hint}")
-
-    def __reduce__(self) -> tuple[type[UnknownNameError], tuple[str, str, tuple[str, ...], str]]:
-        return type(self), self._parts
+        message = f"unknown {what} '{name}'{f' in {where}' if where else ''}; {hint}"
+        super().__init__(message, code=f"unknown-{what.replace(' ', '-')}", name=name, known=known, where=where)
 
 
 class DeviceError(UsageError):
@@ -57,15 +64,8 @@ class PluginError(MoebenchError):
 class BudgetError(MoebenchError):
     """No size of the variant comes within 1 % of the budget.
 
-    ``nearest`` holds the reachable amounts around the budget, smallest first, for the message and for tests.
+    The fact ``nearest`` holds the reachable amounts around the budget, smallest first.
     """
-
-    def __init__(self, message: str, nearest: tuple[int, ...] = ()) -> None:
-        super().__init__(message)
-        self.nearest = nearest
-
-    def __reduce__(self) -> tuple[type[BudgetError], tuple[str, tuple[int, ...]]]:
-        return type(self), (str(self), self.nearest)
 
 
 class HostError(MoebenchError):

@@ -22,7 +22,8 @@ from moebench.plugins.find import find_variant
 from moebench.plugins.load import load_variant
 from moebench.runner.processes import keep_freed_memory
 from moebench.tasks import get_task
-from moebench.training.loop import Recipe, train
+from moebench.training.loop import train
+from moebench.training.recipe import Recipe
 
 ALLOWED = 1.03
 M_ARENA_MAX = -8  # of glibc's malloc.h

@@ -17,7 +17,7 @@ from moebench.tasks.targets import accuracy as accuracy_above
 from moebench.tasks.targets import correct
 from moebench.training import loop
 from moebench.training.evaluate import evaluate, outputs_of
-from moebench.training.loop import Recipe
+from moebench.training.recipe import Recipe
 
 QUICK_HOST = {"name": "vit", "dim": 64, "depth": 2, "heads": 4, "patch": 2}
 QUICK_BUDGET = 264_000

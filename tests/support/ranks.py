@@ -5,7 +5,8 @@ from torch import distributed as dist
 
 from hand_made import digits, model_of, recipe, train
 from moebench.runner.processes import start
-from moebench.training.ranks.world import ALONE, joined
+from moebench.training.ranks.shared import joined
+from moebench.training.ranks.world import ALONE
 
 DRAWN = {"top_k": 2, "noise_std": 1.0}
 LOSSES = {"loss/balance": 0.1, "loss/importance": 0.05, "loss/load": 0.05, "loss/z": 0.01}

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from moebench.contract import LayerShape, Settings, Variant
-from moebench.errors import BudgetError
+from moebench.contract import LayerShape
 
 Axis = Literal["total", "active", "flops"]
 AXES: tuple[str, ...] = get_args(Axis)
@@ -22,13 +21,3 @@ class Budget:
     axis: Axis
     amount: int
     shapes: tuple[LayerShape, ...]
-
-    def fits(self, variant: Variant, settings: Settings) -> bool:
-        """Whether some size brings the variant with these settings within 1 % of the budget."""
-        from moebench.budgets.solve import solve
-
-        try:
-            solve(variant, self, settings)
-        except BudgetError:
-            return False
-        return True

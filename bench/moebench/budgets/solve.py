@@ -117,7 +117,8 @@ def _bracket(costs: _Costs, amount: int) -> tuple[int, int]:
             raise BudgetError(
                 f"{costs.variant.name} does not grow with size: it reaches {reached:,} of {amount:,} at size "
                 f"{high:,} and must use the size that build() is given.",
-                (reached,),
+                code="ignores-size",
+                nearest=(reached,),
             )
         growth = (reached - costs.all_at(1)) / (high - 1)
         expected = int((amount - reached) / growth) + 1 if growth else high
@@ -136,5 +137,6 @@ def _unreachable(variant: Variant, budget: Budget, settings: Settings, reachable
     return BudgetError(
         f"{variant.name} cannot meet {budget.amount:,} {unit} in {layers} with {chosen}; "
         f"the nearest it reaches: {named}.",
-        nearest,
+        code="no-size-meets-budget",
+        nearest=nearest,
     )

@@ -17,7 +17,7 @@ from moebench.measures.subject import Subject
 from moebench.measures.subset.cost import costs, flops_per_input
 from moebench.measures.subset.infer import ALL, experts_of
 from moebench.tasks import Classes, Task
-from moebench.training.loop import Recipe
+from moebench.training.recipe import Recipe
 
 WORKED = 256
 """Test inputs that FLOPs are counted on, because what a sparse layer does depends on them."""

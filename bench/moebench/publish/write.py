@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 import re
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
-from moebench import __version__
 from moebench.board import Evidence, ResultSet, write_board
 from moebench.board.numbers import shown_name
 from moebench.errors import ResultsError
@@ -53,7 +53,7 @@ def publish(results: ResultSet, root: Path, *, replace: bool = False) -> Publish
         suite=plan.suite.name,
         protocol=plan.protocol,
         device=plan.device["name"],
-        moebench=__version__,
+        moebench=version("moebench"),
         command=command_of(plan),
         records=len(selection.records),
         packages=_packages(plan),

@@ -21,7 +21,7 @@ from moebench.runner.ranks import Agreement, Seat, device_of, meeting
 from moebench.runner.statuses import status_of
 from moebench.runner.stopping import ENDED_EARLY, Stopped
 from moebench.runner.train_cell import train_share
-from moebench.training.ranks.world import joined
+from moebench.training.ranks.shared import joined
 from moebench.training.snapshot import Snapshot
 
 if TYPE_CHECKING:

@@ -21,7 +21,8 @@ from moebench.runner.heartbeat import Heartbeat
 from moebench.runner.job import Job
 from moebench.runner.statuses import RankError, status_of
 from moebench.runner.stopping import ENDED_EARLY
-from moebench.training.ranks.world import ALONE, World, joined
+from moebench.training.ranks.shared import joined
+from moebench.training.ranks.world import ALONE, World
 
 if TYPE_CHECKING:
     from torch._C._distributed_c10d import TCPStore

@@ -11,10 +11,10 @@ from moebench.plans.latency import latency_cells
 from moebench.plans.plan import Plan, Work
 from moebench.records import Cell, Record, Store, is_settled
 from moebench.records.leases import Leases
-from moebench.runner.executors.base import Executor
+from moebench.runner.executors.base import POLL_SECONDS, Executor
 from moebench.runner.job import Job
 from moebench.runner.progress import Progress
-from moebench.runner.schedule import POLL_SECONDS, drain
+from moebench.runner.schedule import drain
 from moebench.runner.stopping import Stop, Stopped
 
 

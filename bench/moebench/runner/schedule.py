@@ -9,12 +9,10 @@ from moebench import machine
 from moebench.plans.plan import Lookup, Work
 from moebench.records import Record, Store, is_settled
 from moebench.records.leases import Leases
-from moebench.runner.executors.base import Executor
+from moebench.runner.executors.base import POLL_SECONDS, Executor
 from moebench.runner.job import Job
 from moebench.runner.progress import Progress
 from moebench.runner.stopping import Stop
-
-POLL_SECONDS = 1.0
 
 TRIES = 4
 """How often a run is begun whose machine or process is lost by no fault of its own."""

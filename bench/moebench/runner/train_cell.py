@@ -17,8 +17,9 @@ from moebench.runner.job import Job
 from moebench.runner.model import build
 from moebench.runner.ranks import Agreement, opened
 from moebench.tasks import Split, Task, get_task
-from moebench.training.loop import Curves, Recipe, train
+from moebench.training.loop import Curves, train
 from moebench.training.ranks.world import World
+from moebench.training.recipe import Recipe
 from moebench.training.snapshot import Keeper
 
 

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from moebench.contract import LayerShape, Routing
-from moevariants.backends import Backend, find_backend
 from moevariants.parts.activations import LINEAR, Activation, activation
+from moevariants.parts.backend import Backend, find_backend
 from moevariants.parts.dispatch import combine_rows, plan_dispatch, take_rows
 from moevariants.parts.expert_by_expert import Stacks, in_turns, pays
 from moevariants.parts.products import batched

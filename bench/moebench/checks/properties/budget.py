@@ -51,7 +51,7 @@ def check_impossible_budget_is_refused(subject: Subject) -> None:
     try:
         reached = solve(subject.variant, subject.budget(IMPOSSIBLE), subject.defaults())
     except BudgetError as error:
-        if not error.nearest:
+        if not error.facts.get("nearest"):
             raise subject.failed(f"refuses a budget of {IMPOSSIBLE} without naming the nearest it reaches.") from None
         return
     raise subject.failed(

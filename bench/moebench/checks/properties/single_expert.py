@@ -68,7 +68,8 @@ def _expect_one_output(subject: Subject, layer: Layer, x_BTD: Tensor) -> None:
     first = y_BTO[:, :1].expand_as(y_BTO)
     if not same(y_BTO, first):
         raise subject.failed(
-            f"promises one output for all tokens with a single expert, token 0 differs {difference_at(y_BTO, first)}."
+            "promises one output for all tokens with a single expert, but token 0 differs "
+            f"{difference_at(y_BTO, first)}."
         )
 
 

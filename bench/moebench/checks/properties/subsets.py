@@ -147,8 +147,8 @@ def check_renormalise_shares_out_one(subject: Subject) -> None:
         want_BTE = left_BTE / total_BT1.where(total_BT1 > 0, 1.0)
         if not same(after_BTE, want_BTE, SLACK):
             raise subject.failed(
-                f"does not share 1 under 'renormalise': combine weights differ {difference_at(after_BTE, want_BTE)} "
-                f"from those without a rule over their sum in the subset{built.words}."
+                f"does not share out 1 under 'renormalise': combine weights differ {difference_at(after_BTE, want_BTE)}"
+                f" from those without a rule over their sum in the subset{built.words}."
             )
 
 

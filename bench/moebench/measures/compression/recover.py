@@ -10,7 +10,8 @@ from torch.nn import functional as F
 
 from moebench.hosts.host import Call, Host
 from moebench.tasks import Classes, Split, Values
-from moebench.training.loop import Recipe, train
+from moebench.training.loop import train
+from moebench.training.recipe import Recipe
 
 TEMPERATURE = 2.0
 """At which the two models' answers are compared (Hinton et al., arXiv 1503.02531)."""

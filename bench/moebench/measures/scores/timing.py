@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from moebench.hosts.host import Call, Host
 from moebench.measures.clock import WARM_UP, Part, median_ms, repeat_to
 from moebench.tasks import Split
-from moebench.training.loop import RANKED, Loss, auxiliary
+from moebench.training.loop import Loss, auxiliary
+from moebench.training.recipe import RANKED
 
 
 class Stopwatch:

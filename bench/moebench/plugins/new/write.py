@@ -6,9 +6,9 @@ import importlib.util
 import keyword
 import re
 from collections.abc import Mapping
+from importlib.metadata import version
 from pathlib import Path
 
-from moebench import __version__
 from moebench.errors import UsageError
 from moebench.plugins.find import find_variants
 
@@ -84,4 +84,6 @@ def _render(template: str, name: str) -> str:
         keep_trailing_newline=True,
         autoescape=False,  # Python and TOML, not HTML.
     )
-    return environment.get_template(template).render(name=name, class_name=class_name(name), version=__version__)
+    return environment.get_template(template).render(
+        name=name, class_name=class_name(name), version=version("moebench")
+    )

@@ -15,6 +15,9 @@ from moebench.training.device import Place
 SILENCE = 1800.0
 """Seconds without a sign of life after which a run counts as hung: training shows one every second."""
 
+POLL_SECONDS = 1.0
+"""Between two looks at what has ended."""
+
 Ended = tuple[Job, Record | None]
 """A job and the record it left; None where it ended by no fault of its own and may be tried again: it was told to stop,
 another process holds it, or its machine is gone."""

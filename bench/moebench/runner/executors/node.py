@@ -14,12 +14,11 @@ from pathlib import Path
 
 from moebench.errors import DeviceError, ResultsError
 from moebench.records import Cell, Store, is_settled
-from moebench.runner.executors.base import Limits
+from moebench.runner.executors.base import POLL_SECONDS, Limits
 from moebench.runner.executors.local import LocalExecutor
 from moebench.runner.job import Job
 from moebench.runner.latency_session import run_session
 from moebench.runner.machine_lock import alone
-from moebench.runner.schedule import POLL_SECONDS
 from moebench.runner.stopping import Stop, Stopped
 from moebench.training.device import Place, here
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -27,10 +27,8 @@ from torch.utils._pytree import tree_leaves
 
 from moebench.contract import Context, Layer, Routing
 from moebench.errors import UsageError
+from moebench.training.ranks.group import Group
 from moebench.training.seeds import derive_seed
-
-if TYPE_CHECKING:
-    from moebench.training.ranks.world import Ranks
 
 APART = 0.02
 """Of the norm of a share's output: by less, two ways to compute it differ in rounding, bfloat16's included."""
@@ -39,7 +37,7 @@ APART = 0.02
 class Division:
     """A ``hosts.host.Divided``: of one training, told of each step by :meth:`at`. seed: of what ``compute`` draws."""
 
-    def __init__(self, world: Ranks, seed: int) -> None:
+    def __init__(self, world: Group, seed: int) -> None:
         self._world, self._seed = world, seed
         self._step = self._visits = 0
         self._checked: set[Layer] = set()
@@ -149,7 +147,7 @@ def _drawing(seed: int, device: torch.device) -> Iterator[None]:
         yield
 
 
-def _gathered(rows_b: Tensor, world: Ranks) -> Tensor:
+def _gathered(rows_b: Tensor, world: Group) -> Tensor:
     """The rows of all ranks, in their order."""
     rows_B = rows_b.new_empty(len(rows_b) * world.size, *rows_b.shape[1:])
     dist.all_gather_into_tensor(rows_B, rows_b.contiguous(), group=world.gathering)
@@ -164,7 +162,7 @@ class _Gathered(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, x_bTD: Tensor, world: Ranks) -> Tensor:
+    def forward(ctx: Any, x_bTD: Tensor, world: Group) -> Tensor:
         ctx.world = world
         return _gathered(x_bTD, world)
 
