@@ -12,7 +12,7 @@ from click.testing import CliRunner
 import moebench.suites.load as loading
 from fixed_rows import write
 from moebench.cli.main import cli
-from moebench.errors import SuiteError, UnknownNameError, UsageError
+from moebench.errors import SuiteError, UsageError
 from moebench.plans.plan import Plan
 from moebench.records import Store
 from moebench.studies import study_of
@@ -68,17 +68,11 @@ CLAIM = Claim(
 STUDY = Report(name="worth", source="nobody", question="Are they?", claims=(CLAIM,), plots=())
 
 
-@pytest.fixture
-def study(monkeypatch):
-    """A study of the suite ``tiny``, under a name that a file may have."""
-    monkeypatch.setattr("moebench.studies.NAMES", ("worth",))
-    monkeypatch.setattr("moebench.studies.report_named", {"worth": STUDY}.__getitem__)
-
-
 def write_both(folder):
     """A tuned suite with a row of fixed settings, measures and a study."""
     path = folder / "tiny.toml"
-    path.write_text('study = "worth"\n' + SUITE.format(steps=12, task="digits", patch=4) + BOTH)
+    (folder / "worth.py").write_text("from test_experiment import STUDY\n")
+    path.write_text('study = "worth.py:STUDY"\n' + SUITE.format(steps=12, task="digits", patch=4) + BOTH)
     return str(path)
 
 
@@ -88,7 +82,7 @@ def command(*words):
     return result.output
 
 
-def test_a_tuned_suite_with_measures_and_a_study_has_a_board_and_claims(tmp_path, study):
+def test_a_tuned_suite_with_measures_and_a_study_has_a_board_and_claims(tmp_path):
     path, results = write_both(tmp_path), tmp_path / "results"
     planned = command("plan", path, "--results", results)
     assert "4 trials, 4 finals, 2 fixed runs, 3 measures, 1 latency session   0 cached, 14 to run" in planned
@@ -137,7 +131,7 @@ def test_a_measure_of_a_row_that_there_is_not_is_said_when_planned(tmp_path):
 @pytest.mark.parametrize(
     ("named", "error", "said"),
     [
-        ("papre", UnknownNameError, "unknown study 'papre' in suite 'mine'; did you mean 'paper'?"),
+        ("papre", SuiteError, "unknown study 'papre'; did you mean 'paper'?"),
         ("paper", UsageError, "the study 'paper' has no claim about suite 'mine', but about: paper-norm, "),
     ],
 )
@@ -163,7 +157,7 @@ def read(monkeypatch):
 READ = loading.read_values
 
 
-def test_a_file_is_read_once_by_every_command(tmp_path, study, read):
+def test_a_file_is_read_once_by_every_command(tmp_path, read):
     path, results = write_both(tmp_path), ("--results", tmp_path / "results")
     for words in (
         ("plan", path, "--seeds", "1"),

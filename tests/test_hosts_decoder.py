@@ -12,10 +12,9 @@ from moebench.budgets import Budget, settle
 from moebench.budgets.place import check_claims
 from moebench.contract import Layer, Routing, Variant, wrap
 from moebench.errors import HostError, SuiteError
-from moebench.hosts import HOSTS, host_settings, layer_shapes
-from moebench.hosts.build import build_host
+from moebench.hosts import host_kind, host_settings, layer_shapes
 from moebench.plans.make import make_plan
-from moebench.plugins.find import find_variants
+from moebench.plugins.find import HOSTS, find_variants
 from moebench.suites.request import ask
 from moebench.tasks import TaskInfo, Tokens, get_task
 
@@ -46,7 +45,7 @@ def shape(host=SMALL, info=PHONEBOOK):
 
 
 def decoder(layers, info=PHONEBOOK, **settings):
-    host = build_host(host_settings({**SMALL, **settings}), info)
+    host = host_settings({**SMALL, **settings}).build(info)
     host.attach(layers)
     return host.eval()
 
@@ -95,7 +94,7 @@ def test_the_shapes_are_causal_and_those_of_the_text():
     assert [(s.dim, s.out_dim, s.tokens, s.causal, s.index, s.depth) for s in shapes] == [
         (16, 16, 5, True, index, 3) for index in range(3)
     ]
-    assert {name for name, settings in HOSTS.items() if settings.causal} == {"decoder"}
+    assert {name for name in HOSTS.installed() if host_kind(name).causal} == {"decoder"}
 
 
 def changes_earlier(model, info):

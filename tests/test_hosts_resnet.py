@@ -11,7 +11,7 @@ from torch import nn
 from hand_made import Built, Plain, model_of
 from moebench.contract import Layer, LayerShape, Routing
 from moebench.hosts import host_settings, layer_shapes
-from moebench.hosts.build import build_host, build_model
+from moebench.hosts.build import build_model
 from moebench.hosts.host import Call
 from moebench.hosts.resnet import OnMap
 from moebench.tasks import get_task
@@ -51,7 +51,7 @@ def images(task=CIFAR, count=2):
 
 def host(**settings):
     torch.manual_seed(0)
-    return build_host(host_settings(SMALL | settings), CIFAR)
+    return host_settings(SMALL | settings).build(CIFAR)
 
 
 @pytest.mark.parametrize("residual", [True, False])

@@ -11,7 +11,6 @@ from fixed_rows import plan_of as plan_of_values
 from moebench.budgets import Budget, settle
 from moebench.errors import SuiteError
 from moebench.hosts import host_settings, layer_shapes
-from moebench.hosts.build import build_host
 from moebench.plugins.find import find_variant
 from moebench.plugins.load import load_variant
 from moebench.records import Store
@@ -31,7 +30,7 @@ def sizes(arm, settings):
     shapes = layer_shapes(host, info)
     counts = settle(variant, Budget(arm.axis or "total", arm.budget, shapes), {**arm.settings, **settings}).counts
     with torch.random.fork_rng(devices=[]):
-        own = sum(parameter.numel() for parameter in build_host(host, info).parameters())
+        own = sum(parameter.numel() for parameter in host.build(info).parameters())
     return counts.total, counts.active, own
 
 

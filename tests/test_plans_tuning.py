@@ -6,7 +6,7 @@ import sys
 import optuna
 import pytest
 
-from moebench.plans.tuning import ask, shared_draws
+from moebench.plans.ask import ask, shared_draws
 
 SPACE = {
     "experts": {"options": [8, 16, 32, 64], "default": 16},
@@ -96,7 +96,7 @@ def test_tpe_maximises_what_it_is_told():
 
 def test_options_that_are_equal_but_not_the_same_are_told_apart():
     """True and 1 are two options; told as the same, TPE would learn from the wrong one."""
-    from moebench.plans.tuning import _encode
+    from moebench.plans.ask import _encode
 
     dimension = SPACE["switch"]
     assert [_encode(dimension, value) for value in dimension["options"]] == [0, 1, 2, 3, 4]
@@ -113,7 +113,5 @@ def test_shared_draws_begin_with_the_default_and_are_the_same_every_time():
 
 
 def test_asking_pays_for_no_torch():
-    code = (
-        "import sys, moebench.plans.tuning as a; a.ask({}, 2, sampler='tpe', seed=1); assert 'torch' not in sys.modules"
-    )
+    code = "import sys, moebench.plans.ask as a; a.ask({}, 2, sampler='tpe', seed=1); assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -26,7 +26,6 @@ from hand_made import (
 from moebench.contract import Context, Restricts
 from moebench.errors import UnknownNameError, UsageError
 from moebench.hosts import host_settings
-from moebench.hosts.build import build_host
 from moebench.measures.subset.infer import ALL, experts_of, fit_static, subset_inference, subset_of
 from moebench.tasks import get_task
 from moebench.tasks.targets import correct
@@ -164,7 +163,7 @@ def test_a_model_without_experts_is_refused(model):
 
 
 def test_layers_with_different_numbers_of_experts_are_refused():
-    host = build_host(host_settings(SMALL_HOST), get_task("digits").info)
+    host = host_settings(SMALL_HOST).build(get_task("digits").info)
     host.attach([Table(always(*[1.0] * experts), torch.zeros(experts, 16)) for experts in (4, 8)])
     with pytest.raises(UsageError, match="the layers have 4, 8 experts; a subset needs the same in each"):
         experts_of(host)

@@ -9,7 +9,7 @@ import pytest
 
 from moebench.errors import SuiteError, UnknownNameError
 from moebench.suites import find_suites, load_experiment, load_suite
-from moebench.suites.load import parse_suite
+from moebench.suites.load import check_hosts, parse_suite
 
 QUICK = tomllib.loads(find_suites()["quick"].read_text())
 
@@ -30,7 +30,7 @@ def changed(path, value):
 
 def complaint(path, value):
     with pytest.raises(SuiteError) as caught:
-        parse_suite(changed(path, value), "mine.toml")
+        check_hosts(parse_suite(changed(path, value), "mine.toml"), "mine.toml")
     message = str(caught.value)
     assert message.startswith("suite 'mine.toml': ")
     assert "\n" not in message
@@ -85,7 +85,7 @@ def test_a_misspelt_key_is_named_before_the_one_that_it_leaves_missing():
     values = changed("titel", "A board")
     del values["title"]
     with pytest.raises(SuiteError, match=r"unknown key 'titel'; did you mean 'title'\?$"):
-        parse_suite(values, "mine.toml")
+        check_hosts(parse_suite(values, "mine.toml"), "mine.toml")
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from hand_made import Toy, installed, recipe, split, train
 from moebench.errors import SuiteError
 from moebench.hosts import host_settings
-from moebench.hosts.build import build_host, build_model
+from moebench.hosts.build import build_model
 from moebench.measures.scores.final import scores_of
 from moebench.tasks import Classes, Features, Headline, Image, Numbers, Sequences, Split, TaskInfo, get_task
 from moebench.tasks.targets import accuracy, correct, cross_entropy
@@ -144,9 +144,9 @@ def test_one_head_serves_all_targets_with_the_weights_of_one_target():
     """The head of 12 outputs is that of one target with 12, so that nothing else of the model changes."""
     host = host_settings({"name": "single_layer", "grid": 2})
     torch.manual_seed(0)
-    one = build_host(host, Toy((1, 8, 8), 12).info)
+    one = host.build(Toy((1, 8, 8), 12).info)
     torch.manual_seed(0)
-    two = build_host(host, Digit.info)
+    two = host.build(Digit.info)
     assert all(torch.equal(a, b) for a, b in zip(one.state_dict().values(), two.state_dict().values(), strict=True))
     assert one.state_dict().keys() == two.state_dict().keys()
     x_NCHW = torch.randn(3, 1, 8, 8)

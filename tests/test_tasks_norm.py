@@ -12,7 +12,7 @@ from hand_made import Plain
 from hand_made import train as train_on
 from moebench.errors import SuiteError, UnknownNameError, UsageError
 from moebench.hosts import host_settings, layer_shapes
-from moebench.hosts.build import build_host, build_model
+from moebench.hosts.build import build_model
 from moebench.measures.scores.final import scores_of
 from moebench.plugins.find import find_variant
 from moebench.plugins.load import load_variant
@@ -122,7 +122,7 @@ def test_the_scores_are_mean_squares_beside_the_constants():
 
 @pytest.mark.parametrize("residual", [False, True])
 def test_token_sum_is_the_fixed_sum_of_all_outputs(residual):
-    whole = build_host(host(residual=residual), NORM.info)
+    whole = host(residual=residual).build(NORM.info)
     layer = Plain()
     whole.attach([layer])
     x_NF = torch.randn(3, 10)
@@ -163,7 +163,7 @@ def test_noise_is_tokens_of_a_large_layer_and_nothing_to_learn():
 
 
 def test_the_bare_host_is_its_layer():
-    whole, layer = build_host(host_settings({"name": "bare"}), get_task("noise").info), Plain()
+    whole, layer = host_settings({"name": "bare"}).build(get_task("noise").info), Plain()
     whole.attach([layer])
     x_NTD = torch.randn(2, 4, 6)
     assert torch.allclose(whole.outputs(x_NTD)["mean"], layer(x_NTD).mean(1))

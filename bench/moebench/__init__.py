@@ -23,7 +23,7 @@ _HOMES = {
     "load_board": "api",
     "load_model": "api",
     "wrap": "contract.wrap",
-    "subset_inference": "subset.infer",
+    "subset_inference": "measures.subset.infer",
 }
 
 

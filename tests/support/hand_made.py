@@ -9,7 +9,7 @@ from torch import nn
 from moebench.budgets import Budget, solve
 from moebench.contract import Layer, Routing, Variant
 from moebench.hosts import host_settings, layer_shapes
-from moebench.hosts.build import build_host, build_model
+from moebench.hosts.build import build_model
 from moebench.plugins.find import find_variant
 from moebench.plugins.load import load_variant
 from moebench.tasks import Classes, Image, Split, TaskInfo, get_task
@@ -100,7 +100,7 @@ def digits(part, count=None):
 
 def single_layer(layer, *, image, classes, head=None, **settings):
     """The paper's host around one layer, with a head given as its weight (classes, pixels) and no bias."""
-    host = build_host(host_settings({"name": "single_layer", **settings}), toy_task(image, classes))
+    host = host_settings({"name": "single_layer", **settings}).build(toy_task(image, classes))
     host.attach([layer])
     if head is not None:
         with torch.no_grad():

@@ -10,10 +10,12 @@ from moebench.board.model import Measure, OtherRuns, TaskNote
 from moebench.board.reasons import Reason
 from moebench.board.rules import LEVEL
 from moebench.plans.plan import Plan
+from moebench.plugins.find import TASKS
+from moebench.plugins.named import is_here
 from moebench.records import Record
 from moebench.statistics import mean_interval
 from moebench.suites import TaskEntry
-from moebench.tasks import TASKS, get_task
+from moebench.tasks import get_task
 
 COMPARED = (
     "protocol",
@@ -71,7 +73,7 @@ def other_runs(plan: Plan, records: Iterable[Record]) -> tuple[OtherRuns, ...]:
     found: dict[tuple[str, str, str], list[float]] = defaultdict(list)
     for record in records:
         row, task = str(record.provenance.get("row", "")), str(record.cell["task"])
-        if record.settled and task in TASKS and (reason := not_compared(plan, row, record.cell)):
+        if record.settled and is_here(TASKS, task) and (reason := not_compared(plan, row, record.cell)):
             headline = get_task(task).info.ranked_by
             score = record.scores.get(f"test_{headline.name}") if record.status == "done" else None
             reasons[row, task, reason.text] = reason

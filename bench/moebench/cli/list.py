@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import click
 
-KINDS = ["variants", "suites", "tasks", "hosts", "backends", "compressors"]
+KINDS = ["variants", "suites", "tasks", "hosts", "measures", "studies", "backends", "compressors"]
 
 
 @click.command("list")
 @click.argument("what", required=False, metavar=f"[{'|'.join(KINDS)}]")
 @click.option("--load", is_flag=True, help="Import each plug-in, to see whether it works.")
 def command(what: str | None, load: bool) -> None:
-    """List variants, suites, tasks, hosts, backends and compressors, or one of these."""
+    """List variants, suites, tasks, hosts, measures, studies, backends and compressors, or one of these."""
     from rich.console import Console
 
     from moebench.cli.listing import TABLES

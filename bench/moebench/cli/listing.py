@@ -6,16 +6,18 @@ import ast
 import re
 import tomllib
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from rich.table import Table
 from rich.text import Text
 
 from moebench.errors import MoebenchError
-from moebench.hosts import HOSTS
-from moebench.plugins.find import BACKENDS, COMPRESSORS, Found, find_variants
+from moebench.hosts import host_kind
+from moebench.plugins import named
+from moebench.plugins.find import BACKENDS, COMPRESSORS, HOSTS, MEASURES, STUDIES, TASKS, Found, Group, find_variants
 from moebench.suites import find_suites
-from moebench.tasks import TASKS
+from moebench.tasks import get_task
 
 
 def _table(title: str, *columns: str) -> Table:
@@ -52,20 +54,31 @@ def _tasks_and_effort(values: dict[str, Any]) -> tuple[str, str]:
 
 
 def tasks(load: bool) -> Table:
-    """Name, what the data are, the shape of an input, and the outputs of a model."""
-    table = _table("tasks", "name", "data", "inputs", "outputs")
-    for name, task in TASKS.items():
-        info = task.info
-        table.add_row(name, info.label, str(info.inputs), str(info.outputs))
+    """Name, package, what the data are, the shape of an input, and the outputs of a model."""
+    table = _table("tasks", "name", "package", "data", "inputs", "outputs")
+    for found in TASKS.installed().values():
+        problem = found.problem or _missing_import(found) or (_problem_of(_load_task, found) if load else "")
+        if problem or not (load or found.package == "moebench"):
+            table.add_row(Text(found.name), Text(found.package), _about(found, problem), "", "")
+        else:
+            info = get_task(found.name).info
+            table.add_row(Text(found.name), Text(found.package), info.label, str(info.inputs), str(info.outputs))
     return table
 
 
 def hosts(load: bool) -> Table:
-    """Name and what it is."""
-    table = _table("hosts", "name", "what it is")
-    for name, settings in HOSTS.items():
-        table.add_row(name, (settings.__doc__ or "").strip().splitlines()[0])
-    return table
+    """Name, package, and what it is, or why it cannot be used."""
+    return _plugins("hosts", HOSTS.installed(), _load_host if load else None)
+
+
+def measures(load: bool) -> Table:
+    """Name, package, and what it is, or why it cannot be used."""
+    return _plugins("measures", MEASURES.installed(), partial(_load_named, MEASURES) if load else None)
+
+
+def studies(load: bool) -> Table:
+    """Name, package, and what it is, or why it cannot be used."""
+    return _plugins("studies", STUDIES.installed(), partial(_load_named, STUDIES) if load else None)
 
 
 def backends(load: bool) -> Table:
@@ -82,9 +95,12 @@ def _plugins(title: str, plugins: Mapping[str, Found], load: Callable[[Found], o
     table = _table(title, "name", "package", "what it is")
     for found in plugins.values():
         problem = found.problem or _missing_import(found) or (_problem_of(load, found) if load else "")
-        about = Text(f"not usable: {problem}", style="red") if problem else Text(_summary(found))
-        table.add_row(Text(found.name), Text(found.package), about)
+        table.add_row(Text(found.name), Text(found.package), _about(found, problem))
     return table
+
+
+def _about(found: Found, problem: str) -> Text:
+    return Text(f"not usable: {problem}", style="red") if problem else Text(_summary(found))
 
 
 TABLES: Mapping[str, Callable[[bool], Table]] = {
@@ -92,6 +108,8 @@ TABLES: Mapping[str, Callable[[bool], Table]] = {
     "suites": suites,
     "tasks": tasks,
     "hosts": hosts,
+    "measures": measures,
+    "studies": studies,
     "backends": backends,
     "compressors": compressors,
 }
@@ -142,6 +160,18 @@ def _load_variant(found: Found) -> object:
     from moebench.plugins.load import load_variant
 
     return load_variant(found)
+
+
+def _load_task(found: Found) -> object:
+    return get_task(found.name)
+
+
+def _load_host(found: Found) -> object:
+    return host_kind(found.name)
+
+
+def _load_named(group: Group, found: Found) -> object:
+    return named.load(group, found.name)
 
 
 def _load_backend(found: Found) -> object:

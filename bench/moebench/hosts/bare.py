@@ -2,10 +2,39 @@
 
 from __future__ import annotations
 
+from typing import ClassVar, Literal
+
 from torch import Tensor, nn
 
 from moebench.contract import Layer
+from moebench.errors import SuiteError
 from moebench.hosts.host import Host, Site
+from moebench.hosts.settings import HostSettings, Place
+from moebench.tasks import Inputs, TaskInfo, Vectors
+
+
+class BareSettings(HostSettings):
+    """One layer and nothing else, on vectors as its tokens: to measure what a layer costs."""
+
+    reads: ClassVar[type[Inputs]] = Vectors
+
+    name: Literal["bare"] = "bare"
+
+    def places(self, task: TaskInfo) -> list[Place]:
+        """One, on the vectors."""
+        inputs = task.inputs
+        assert isinstance(inputs, Vectors)
+        if task.targets:
+            raise SuiteError(
+                f"the host 'bare' has no head; task '{task.name}' asks for {task.outputs} outputs.",
+                code="no-head",
+                task=task.name,
+            )
+        return [Place(inputs.dim, inputs.tokens)]
+
+    def build(self, task: TaskInfo) -> Bare:
+        """The network."""
+        return Bare()
 
 
 class Bare(Host):

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from typing import ClassVar, Literal
+
 import torch
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from moebench.contract import Context, Layer
 from moebench.hosts.host import Host, Site
-from moebench.hosts.settings import DecoderSettings
-from moebench.tasks import TaskInfo, Tokens
+from moebench.hosts.settings import HostSettings, Place
+from moebench.tasks import Inputs, TaskInfo, Tokens
 
 DEVIATION = 0.02
 """Of the embeddings at the start, as of GPT-2's."""
@@ -48,6 +51,33 @@ class Block(nn.Module):
         x_BTD = x_BTD + self.attention(self.norm1(x_BTD))
         y_BTD: Tensor = x_BTD + self.mlp(self.norm2(x_BTD), context)
         return y_BTD
+
+
+class DecoderSettings(HostSettings):
+    """A causal decoder: each token's answer is read off the tokens before it; every MLP is an expert layer."""
+
+    reads: ClassVar[type[Inputs]] = Tokens
+    causal: ClassVar[bool] = True
+
+    name: Literal["decoder"] = "decoder"
+    dim: int = Field(64, ge=2)
+    depth: int = Field(2, ge=1)
+    heads: int = Field(4, ge=1)
+
+    @model_validator(mode="after")
+    def _heads_share(self) -> DecoderSettings:
+        if self.dim % self.heads:
+            raise ValueError(f"dim {self.dim} must be a multiple of heads {self.heads}")
+        return self
+
+    def places(self, task: TaskInfo) -> list[Place]:
+        """One in each block."""
+        assert isinstance(task.inputs, Tokens)
+        return [Place(self.dim, task.inputs.length)] * self.depth
+
+    def build(self, task: TaskInfo) -> Decoder:
+        """The network."""
+        return Decoder(self, task)
 
 
 class Decoder(Host):

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
+from pydantic import model_validator
 from timm.layers.norm import GroupNorm1
 from timm.models import resnet
 from torch import Tensor, nn
 
 from moebench.contract import Layer
 from moebench.hosts.host import Host, Site
-from moebench.hosts.settings import STAGES, ResNetSettings
+from moebench.hosts.settings import Activation, HostSettings, Numbers, Place, image_of
 from moebench.tasks import Image, TaskInfo
 
 
@@ -26,6 +27,86 @@ class OnMap(nn.Module):
         """y_BOhw."""
         y_BTO: Tensor = self.site(x_BDhw.flatten(2).mT)
         return y_BTO.mT.reshape(len(x_BDhw), -1, *x_BDhw.shape[2:])
+
+
+STAGES = 4
+"""So many has timm's ResNet."""
+
+
+class ResNetSettings(HostSettings):
+    """timm's ResNet of basic blocks, for small images.
+
+    A stem of three convolutions halves height and width, and each stage but the first halves them again.
+
+    channels, blocks: of each stage. replace: the replaced blocks, counted from 0 through all stages (default all that
+    keep their input's shape). residual: whether the block's last norm, shortcut and activation stay around the layer,
+    which then stands in the place of its convolutions; without them the layer is the whole block.
+    """
+
+    name: Literal["resnet"] = "resnet"
+    activation: Activation = "relu"
+    channels: Numbers = (16, 32, 64)
+    blocks: Numbers = (1, 1, 2)
+    replace: Numbers | None = None
+    residual: bool = True
+
+    @model_validator(mode="after")
+    def _blocks_exist(self) -> ResNetSettings:
+        if len(self.channels) != len(self.blocks) or not 1 <= len(self.blocks) <= STAGES:
+            raise ValueError(
+                f"channels {list(self.channels)} and blocks {list(self.blocks)} must each name the same 1 to {STAGES} "
+                "stages"
+            )
+        if min(self.blocks) < 1 or min(self.channels) < 2 or self.channels[0] % 2:
+            raise ValueError(
+                f"channels {list(self.channels)} must be at least 2, the first even, and blocks {list(self.blocks)} at "
+                "least 1"
+            )
+        able = [index for index in range(sum(self.blocks)) if self.keeps_shape(index)]
+        blocks = able if self.replace is None else sorted(self.replace)
+        if not blocks or len(set(blocks)) != len(blocks) or not set(blocks) <= set(able):
+            raise ValueError(f"replace {blocks} must name different blocks that keep their input's shape, from {able}")
+        # Spelled out, so that "all" and the list of all are one host with one identity.
+        object.__setattr__(self, "replace", tuple(blocks))
+        return self
+
+    @property
+    def replaced(self) -> tuple[int, ...]:
+        """The blocks that hold an expert layer, in order."""
+        assert self.replace is not None  # spelled out when it was validated
+        return self.replace
+
+    def stage_of(self, index: int) -> tuple[int, int]:
+        """(stage, block within it) of a block."""
+        for stage, blocks in enumerate(self.blocks):
+            if index < blocks:
+                return stage, index
+            index -= blocks
+        raise IndexError(f"no block {index}")
+
+    def keeps_shape(self, index: int) -> bool:
+        """Whether a block gives a map of its input's channels, height and width."""
+        stage, within = self.stage_of(index)
+        return stage == 0 or within > 0
+
+    def channels_of(self, index: int) -> int:
+        """D: the channels of a block."""
+        return self.channels[self.stage_of(index)[0]]
+
+    def grid(self, index: int, image: tuple[int, int]) -> tuple[int, int]:
+        """(height, width) of a block's map: halved, upwards, by the stem and by every stage after the first."""
+        half = 2 ** (1 + self.stage_of(index)[0])
+        return -(-image[0] // half), -(-image[1] // half)
+
+    def places(self, task: TaskInfo) -> list[Place]:
+        """One in each replaced block, on its map."""
+        image = image_of(task)
+        grids = {index: self.grid(index, (image.height, image.width)) for index in self.replaced}
+        return [Place(self.channels_of(index), grid[0] * grid[1], grid) for index, grid in grids.items()]
+
+    def build(self, task: TaskInfo) -> ResNet:
+        """The network."""
+        return ResNet(self, task)
 
 
 class ResNet(Host):
@@ -55,7 +136,7 @@ class ResNet(Host):
         for stage in range(len(settings.blocks), STAGES):
             setattr(body, _stage_name(stage), nn.Identity())
         self.body: nn.Module = body
-        self.places = [settings.place(index) for index in settings.replaced]
+        self.places = [settings.stage_of(index) for index in settings.replaced]
         for stage, index in self.places:
             blocks = self._stage(stage)
             if settings.residual:

@@ -2,12 +2,38 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
+from pydantic import Field
 from torch import Tensor, nn
 
 from moebench.contract import Layer
 from moebench.hosts.host import Host, Site
-from moebench.hosts.settings import SingleLayerSettings
+from moebench.hosts.settings import Activation, HostSettings, Place, image_of
 from moebench.tasks import Image, TaskInfo
+
+
+class SingleLayerSettings(HostSettings):
+    """The paper's host: patches of the image as tokens, one layer, flatten, linear head.
+
+    grid: the image is cut into grid x grid patches. residual: whether the patches are added to the layer's
+    output. layer_norm: whether the layer sees normalised patches, with a learned scale and shift.
+    """
+
+    name: Literal["single_layer"] = "single_layer"
+    activation: Activation = "relu"
+    grid: int = Field(2, ge=1)
+    residual: bool = False
+    layer_norm: bool = False
+
+    def places(self, task: TaskInfo) -> list[Place]:
+        """One, on grid x grid patches."""
+        image = image_of(task, self.grid, "grid")
+        return [Place(image.channels * (image.height // self.grid) * (image.width // self.grid), self.grid**2)]
+
+    def build(self, task: TaskInfo) -> SingleLayer:
+        """The network."""
+        return SingleLayer(self, task)
 
 
 class SingleLayer(Host):

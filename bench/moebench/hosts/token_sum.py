@@ -2,12 +2,49 @@
 
 from __future__ import annotations
 
+from typing import ClassVar, Literal
+
+from pydantic import Field
 from torch import Tensor, nn
 
 from moebench.contract import Layer
+from moebench.errors import SuiteError
 from moebench.hosts.host import Host, Site
-from moebench.hosts.settings import TokenSumSettings
-from moebench.tasks import TaskInfo
+from moebench.hosts.settings import Activation, HostSettings, Place
+from moebench.tasks import Features, Inputs, TaskInfo
+
+
+class TokenSumSettings(HostSettings):
+    """A vector cut into tokens, one layer, and the fixed sum of all its outputs (arXiv 2409.00879, appendix C).
+
+    tokens: T; the vector's entries are shared among them evenly. residual: whether the layer's input is added
+    to its output before the sum.
+    """
+
+    reads: ClassVar[type[Inputs]] = Features
+
+    name: Literal["token_sum"] = "token_sum"
+    activation: Activation = "relu"
+    bias: bool = False
+    tokens: int = Field(ge=1)
+    residual: bool = False
+
+    def places(self, task: TaskInfo) -> list[Place]:
+        """One, on equal parts of the vector."""
+        inputs = task.inputs
+        assert isinstance(inputs, Features)
+        if task.outputs != 1 or inputs.count % self.tokens:
+            raise SuiteError(
+                f"the host 'token_sum' gives one number from {self.tokens} equal tokens; task '{task.name}' has "
+                f"{inputs.count} features and asks for {task.outputs}.",
+                code="no-equal-tokens",
+                task=task.name,
+            )
+        return [Place(inputs.count // self.tokens, self.tokens)]
+
+    def build(self, task: TaskInfo) -> TokenSum:
+        """The network."""
+        return TokenSum(self, task)
 
 
 class TokenSum(Host):

@@ -1,28 +1,28 @@
-"""What is measured of trained models: each function takes a subject and gives the scores of a derived record."""
+"""What is measured of trained models.
+
+A measure is a function of a :class:`Subject` and of what a suite gives it; it returns :class:`Scores`. Measures are
+plug-ins of the group ``moebench.measures``, a file each.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
-from moebench.measures.compressed import compressed, compressed_cost
-from moebench.measures.cost import cost
-from moebench.measures.fixed import fixed_expert
-from moebench.measures.generalization import generalization
-from moebench.measures.oracle import best_subset
-from moebench.measures.scores.final import Scores
-from moebench.measures.subject import Subject
-from moebench.measures.subset_scores import subset
-from moestudies.gaps import gaps
+if TYPE_CHECKING:
+    from moebench.measures.scores.final import Scores
+    from moebench.measures.subject import Subject
 
-__all__ = ["MEASURES", "Subject"]
+__all__ = ["Scores", "Subject"]
 
-MEASURES: Mapping[str, Callable[..., Scores]] = {
-    "subset": subset,
-    "oracle": best_subset,
-    "cost": cost,
-    "gaps": gaps,
-    "fixed": fixed_expert,
-    "generalization": generalization,
-    "compressed": compressed,
-    "compressed_cost": compressed_cost,
-}
+
+def __getattr__(name: str) -> Any:
+    """The two names, imported when they are used: a board reads names of scores from here without torch."""
+    if name == "Scores":
+        from moebench.measures.scores.final import Scores
+
+        return Scores
+    if name == "Subject":
+        from moebench.measures.subject import Subject
+
+        return Subject
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -72,7 +72,7 @@ def left(plan: Plan, lookup: Lookup, elsewhere: Container[str] = ()) -> Left:
             continue
         guessed += own not in seen
         if known is None:
-            known = guess_seconds(work.cell.to_json(), work.cell.budget, plan.device["type"])
+            known = guess_seconds(work.cell.to_json(), work.cell.budget, work.tokens, plan.device["type"])
         seconds[work.alone] += known
     runs = sum(t.missing for t in tallies) + sessions + len(missing) + undecided
     return Left(runs, seconds[False], seconds[True], guessed, unseen)
@@ -96,7 +96,7 @@ def _of_group(plan: Plan, group: Group, lookup: Lookup, seen: Seen) -> Tally:
     finals = (len(group.final_seeds), sum(is_settled(lookup(cell.identity)) for cell in group.final_cells(lookup)))
     trial = seen.get((group.task, group.budget, "trial"))
     final = seen.get((group.task, group.budget, "final"), trial)  # trained alike, and scored a little longer
-    guess = guess_seconds(group.template, group.amount, plan.device["type"])
+    guess = guess_seconds(group.template, group.amount, group.tokens, plan.device["type"])
     each = (guess if trial is None else trial, guess if final is None else final)
     seconds = (trials[0] - trials[1]) * each[0] + (finals[0] - finals[1]) * each[1]
     return Tally(group, trials, finals, seconds, guessed=trial is None)
@@ -138,37 +138,14 @@ THROUGHPUT = {"cpu": 8e10, "cuda": 5e12}
 START_SECONDS = 2.0
 
 
-def guess_seconds(cell: Mapping[str, Any], amount: float, device: str) -> float:
+def guess_seconds(cell: Mapping[str, Any], amount: float, tokens: int, device: str) -> float:
     """Seconds of one run: a fixed cost a step and layer, and 3 x 2 FLOPs a parameter and token.
 
-    cell: the values of the run's cell that all runs like it share. amount: its budget. device: its type.
+    cell: the values of the run's cell that all runs like it share. amount: its budget. tokens: T of a layer; 0 in plans
+    of earlier versions. device: its type.
     """
     kind = "cuda" if device == "cuda" else "cpu"
-    tokens = _tokens(cell["host"], cell["task"])
-    parameters = amount if cell["axis"] != "flops" else amount / (2 * tokens)
+    parameters = amount if cell["axis"] != "flops" else amount / (2 * max(1, tokens))
     flops = float(cell["steps"] * cell["batch"] * 6 * parameters * tokens)
     steps = float(cell["steps"] * cell["host"].get("depth", 1))
     return START_SECONDS + steps * OVERHEAD[kind] + flops / THROUGHPUT[kind]
-
-
-def _tokens(host: Mapping[str, Any], task: str) -> int:
-    from moebench.tasks import Features, Tokens, Vectors, get_task
-
-    inputs = get_task(task).info.inputs
-    if isinstance(inputs, Tokens):
-        return inputs.length
-    if isinstance(inputs, Vectors):
-        return inputs.tokens
-    if isinstance(inputs, Features):
-        return int(host["tokens"])
-    height, width = inputs.height, inputs.width
-    if host["name"] == "resnet":
-        from moebench.hosts.settings import ResNetSettings
-
-        settings = ResNetSettings.model_validate(dict(host))
-        grids = [settings.grid(index, (height, width)) for index in settings.replaced]
-        return sum(rows * columns for rows, columns in grids) // len(grids)
-    if host["name"] == "vit":
-        patch = int(host["patch"])
-        return (height // patch) * (width // patch)
-    return int(host["grid"]) ** 2

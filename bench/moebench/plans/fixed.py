@@ -10,14 +10,14 @@ from moebench.budgets import Axis, Budget, count_layers, settle
 from moebench.budgets.count import build_on_meta
 from moebench.budgets.place import check_claims, try_claims
 from moebench.contract import LayerShape, Settings, Variant
-from moebench.errors import BudgetError, HostError, MoebenchError, SuiteError, UnknownNameError
+from moebench.errors import BudgetError, HostError, MoebenchError, PluginError, SuiteError
 from moebench.hosts import host_settings, layer_shapes
-from moebench.measures import MEASURES
-from moebench.plans.plan import Work
+from moebench.plans.plan import Work, mean_tokens
 from moebench.plugins.compressors import rests_on
-from moebench.plugins.find import find_variant
+from moebench.plugins.find import MEASURES, find_variant
 from moebench.plugins.identity import code_identity
 from moebench.plugins.load import load_variant
+from moebench.plugins.named import load, plain
 from moebench.protocol import PROTOCOL
 from moebench.records import Cell
 from moebench.suites import Suite, TaskEntry
@@ -53,10 +53,11 @@ def planned_measures(request: Request, place: Place) -> dict[str, dict[str, Any]
 
 def _session(suite: Suite, measure: Measure, where: dict[str, Any]) -> dict[str, Any]:
     said = f"suite '{suite.name}', measure '{measure.name}'"
-    if measure.kind not in MEASURES:
-        raise UnknownNameError("kind", measure.kind, MEASURES, said)
+    measured = load(MEASURES, measure.kind)
+    if not callable(measured):
+        raise PluginError(f"{said}: '{plain(measure.kind)}' is no function of a subject.", code="no-measure")
     try:
-        inspect.signature(MEASURES[measure.kind]).bind(None, **measure.takes)
+        inspect.signature(measured).bind(None, **measure.takes)
     except TypeError as error:
         raise SuiteError(f"{said}: {error}.") from error
     session = {"measure": measure.kind, "takes": measure.takes, **where}
@@ -72,6 +73,7 @@ def _works(request: Request, row: Row, entry: TaskEntry, precision: str) -> Iter
     if row.trained and task.info.headline is None:
         raise SuiteError(f"task '{entry.name}' has nothing to learn; set trained = false to time its layers.")
     shapes, training = layer_shapes(host, task.info), suite.training_of(entry, row)
+    tokens = mean_tokens(shapes)
     template: dict[str, Any] = {
         "protocol": PROTOCOL,
         "task": entry.name,
@@ -100,10 +102,11 @@ def _works(request: Request, row: Row, entry: TaskEntry, precision: str) -> Iter
                 settings={**row.settings, **chosen, **shared},
                 axis=axis,
                 budget=budget,
-                seed=derive_seed(entry.name, "final", index),
+                seed=derive_seed(plain(entry.name), "final", index),
                 **template,
             )
-            yield Work(cell, label, found.spec, index, f"{label} seed {index}", entry=row.name, ranked=False)
+            seed_label = f"{label} seed {index}"
+            yield Work(cell, label, found.spec, index, seed_label, entry=row.name, ranked=False, tokens=tokens)
 
 
 def _budgets(suite: Suite, row: Row) -> list[int | None]:
@@ -115,7 +118,7 @@ def _budgets(suite: Suite, row: Row) -> list[int | None]:
 
 def _label(suite: Suite, row: Row, entry: TaskEntry, amount: int | None, chosen: Settings) -> str:
     """The row's name, and what of task, budget and settings it has several of."""
-    task = [entry.name] if len(suite.entries_of(row)) > 1 else []
+    task = [plain(entry.name)] if len(suite.entries_of(row)) > 1 else []
     budget = [f"{amount:,}"] if len(_budgets(suite, row)) > 1 else []
     return " ".join([row.name, *task, *budget, *(f"{name}={value}" for name, value in chosen.items())])
 

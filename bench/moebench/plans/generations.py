@@ -6,8 +6,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from moebench.plans.ask import SHARED, ask
 from moebench.plans.plan import Group, Lookup, Plan
-from moebench.plans.tuning import SHARED, ask
 from moebench.tasks import get_task
 from moebench.training.seeds import derive_seed
 

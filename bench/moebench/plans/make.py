@@ -10,16 +10,19 @@ from moebench.budgets import Axis, Budget, solve
 from moebench.contract import LayerShape, Uniform, Variant
 from moebench.errors import BudgetError, HostError, MoebenchError, PluginError, SuiteError, UnknownNameError
 from moebench.hosts import host_settings, layer_shapes
+from moebench.plans.ask import ask, shared_draws
 from moebench.plans.fixed import fixed_works, planned_measures
-from moebench.plans.plan import Group, Plan
+from moebench.plans.plan import Group, Plan, mean_tokens
 from moebench.plans.rows import Row, resolve_rows
-from moebench.plans.tuning import ask, fitting, shared_draws, to_plain, tuned_space, unfit
+from moebench.plans.space import fitting, to_plain, tuned_space, unfit
 from moebench.plugins.backends import load_backend
 from moebench.plugins.find import find_variant
 from moebench.plugins.load import load_variant
+from moebench.plugins.named import plain
 from moebench.plugins.objects import object_digest
 from moebench.protocol import PROTOCOL
 from moebench.suites import Suite, TaskEntry
+from moebench.suites.load import check_hosts
 from moebench.suites.request import Request
 from moebench.suites.schema import Range
 from moebench.tasks import get_task
@@ -30,6 +33,7 @@ from moebench.training.seeds import derive_seed
 def make_plan(request: Request, objects: Mapping[str, Variant] | None = None) -> Plan:
     """The plan of a request. ``objects`` are variants given as Python objects, by name."""
     suite = request.suite
+    check_hosts(suite, request.named or suite.name)
     place = request.place or here(request.device)
     if request.backend:
         load_backend(request.backend)
@@ -96,13 +100,15 @@ def _check_names(suite: Suite, rows: tuple[Row, ...]) -> None:
 
 def _check_directions(suite: Suite) -> None:
     """Representation is a mean over tasks, which says nothing where more is better on one and worse on another."""
-    infos = [get_task(name).info for name in suite.task_names]
-    if without := [info.name for info in infos if info.headline is None]:
+    infos = {plain(name): get_task(name).info for name in suite.task_names}
+    if without := [name for name, info in infos.items() if info.headline is None]:
         raise SuiteError(
-            f"suite '{suite.name}': task '{without[0]}' only times layers and has no score to rank by; take it out."
+            f"suite '{suite.name}': task '{without[0]}' only times layers and has no score to rank by; take it out.",
+            code="task-without-headline",
+            task=without[0],
         )
-    high = [info.name for info in infos if info.ranked_by.higher_is_better]
-    low = [name for name in suite.task_names if name not in high]
+    high = [name for name, info in infos.items() if info.ranked_by.higher_is_better]
+    low = [name for name in infos if name not in high]
     if high and low:
         raise SuiteError(
             f"suite '{suite.name}': more is better on {', '.join(high)} and worse on {', '.join(low)}, and scores are "
@@ -118,6 +124,11 @@ class _TaskSettings:
     template: dict[str, Any]
     budget_shapes: tuple[LayerShape, ...]
     trials: tuple[dict[str, float], ...]
+
+    @property
+    def tokens(self) -> int:
+        """T of a layer, on average."""
+        return mean_tokens(self.budget_shapes)
 
     @classmethod
     def of(cls, suite: Suite, entry: TaskEntry, place: Place, request: Request) -> _TaskSettings:
@@ -143,7 +154,7 @@ class _TaskSettings:
             "threads": training.threads,
         }
         ranges = {"lr": _triple(suite.tuned.lr), "weight_decay": _triple(suite.tuned.weight_decay)}
-        draws = shared_draws(ranges, suite.tuned.trials, derive_seed(entry.name, "shared", 0))
+        draws = shared_draws(ranges, suite.tuned.trials, derive_seed(plain(entry.name), "shared", 0))
         return cls(entry.name, template, shapes, tuple(draws))
 
 
@@ -155,7 +166,7 @@ def _group(suite: Suite, row: Row, variants: dict[str, Variant], task: _TaskSett
     """One study; a budget, host or setting that cannot be met is its problem, not a crash."""
     variant, axis = variants[row.name], _axis(suite, row)
     template = task.template | {"variant": variant.name, "code_digest": row.code_digest, "axis": axis}
-    blank = Group(row.name, task.name, budget, budget, template | {"budget": budget})
+    blank = Group(row.name, task.name, budget, budget, template | {"budget": budget}, tokens=task.tokens)
     try:
         amount = _amount(suite, row, variants, task, budget)
         return _asked(suite, variant, task, blank, Budget(axis, amount, task.budget_shapes))
@@ -197,10 +208,11 @@ def _amount(suite: Suite, row: Row, variants: dict[str, Variant], task: _TaskSet
 def _asked(suite: Suite, variant: Variant, task: _TaskSettings, blank: Group, budget: Budget) -> Group:
     fits = fitting(variant, budget)
     space = tuned_space(suite, variant, budget, fits)
-    plain = {name: to_plain(dimension) for name, dimension in space.items()}
+    values = {name: to_plain(dimension) for name, dimension in space.items()}
+    called = plain(task.name)
     tuning, later = suite.tuned, suite.tuned.sampler == "tpe"
     first = min(tuning.generation, tuning.trials) if later else tuning.trials
-    own = ask(plain, first, sampler=tuning.sampler, seed=derive_seed(task.name, "sampler", 0), fits=fits)
+    own = ask(values, first, sampler=tuning.sampler, seed=derive_seed(called, "sampler", 0), fits=fits)
     if len(own) < first:
         raise BudgetError(f"{variant.name}: hardly any of its settings meets {budget.amount:,}; found {len(own)}.")
     return replace(
@@ -208,9 +220,9 @@ def _asked(suite: Suite, variant: Variant, task: _TaskSettings, blank: Group, bu
         amount=budget.amount,
         template=blank.template | {"budget": budget.amount},
         trials=tuple({**settings, **task.trials[index]} for index, settings in enumerate(own)),
-        trial_seeds=tuple(derive_seed(task.name, "trial", index) for index in range(first)),
-        final_seeds=tuple(derive_seed(task.name, "final", index) for index in range(suite.seeds)),
-        space=plain | {name: to_plain(dimension) for name, dimension in _shared(suite).items()},
+        trial_seeds=tuple(derive_seed(called, "trial", index) for index in range(first)),
+        final_seeds=tuple(derive_seed(called, "final", index) for index in range(suite.seeds)),
+        space=values | {name: to_plain(dimension) for name, dimension in _shared(suite).items()},
         shared=task.trials,
         unfit=tuple(unfit(space, fits)) if later else (),
     )

@@ -7,10 +7,10 @@ final that is done. Latency sessions (see ``latency``) come after all finals.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from moebench import machine
 from moebench.errors import ResultsError
@@ -18,6 +18,9 @@ from moebench.plans.rows import Row
 from moebench.records import Cell, Record, is_settled
 from moebench.suites import Suite
 from moebench.tasks import Headline, get_task
+
+if TYPE_CHECKING:
+    from moebench.contract import LayerShape
 
 Lookup = Callable[[str], Record | None]
 """Identity -> record, or None."""
@@ -31,7 +34,8 @@ class Group:
     final_seeds: the fresh seeds of the winner. space: the dimensions that are tuned, as plain values, those of the
     training loop included. shared: the training loop's settings of every trial. problem: why none of it can run.
     unfit: combinations of choices that cannot meet the budget, for a sampler that asks later. broken: whether the
-    problem is an exception of the plug-in's own, which may be cured outside the plan.
+    problem is an exception of the plug-in's own, which may be cured outside the plan. tokens: T of a layer, on
+    average, from which the time of a run is guessed.
     """
 
     row: str
@@ -47,6 +51,7 @@ class Group:
     problem: str = ""
     unfit: tuple[dict[str, Any], ...] = ()
     broken: bool = False
+    tokens: int = 0
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Group:
@@ -99,12 +104,18 @@ def _merit(record: Record | None, headline: Headline) -> tuple[float, ...]:
     return (-best if headline.higher_is_better else best, *rest)
 
 
+def mean_tokens(shapes: Sequence[LayerShape]) -> int:
+    """T of a layer, on average."""
+    return sum(shape.tokens or 0 for shape in shapes) // len(shapes)
+
+
 @dataclass(frozen=True)
 class Work:
     """A cell to run, and what running it takes beside what identifies it.
 
     row: as it is shown, with the settings that vary; entry: the row of the suite. index: of the trial or the seed.
     ranked: whether it is held to the rules of a board. alone: it measures time, so nothing else may run meanwhile.
+    tokens: as of a :class:`Group`.
     """
 
     cell: Cell
@@ -115,6 +126,7 @@ class Work:
     entry: str = ""
     ranked: bool = True
     alone: bool = False
+    tokens: int = 0
 
     @property
     def of(self) -> str:
@@ -125,6 +137,11 @@ class Work:
     def trained(self) -> bool:
         """Whether it trains; a final of no steps stands for initial weights, and is only measured."""
         return self.cell.kind != "derived" and self.cell.steps > 0
+
+
+def _written(each: Group | Work) -> dict[str, Any]:
+    """Plain values; plans of earlier versions had no ``tokens``."""
+    return {name: value for name, value in dataclasses.asdict(each).items() if name != "tokens" or value}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -236,12 +253,12 @@ class Plan:
             "backend": self.backend,
             "data": self.data,
             "rows": [dataclasses.asdict(row) for row in self.rows],
-            "groups": [dataclasses.asdict(group) for group in self.groups],
+            "groups": [_written(group) for group in self.groups],
             "versions": self.versions,
         }
         # Only where there are any: published plans were written before there were such keys.
         later = {
-            "fixed": [dataclasses.asdict(work) for work in self.fixed],
+            "fixed": [_written(work) for work in self.fixed],
             "measures": self.measures,
             "full": self.full,
         }

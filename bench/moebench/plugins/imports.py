@@ -18,10 +18,11 @@ ANY = (Exception, SystemExit)
 """What another author's module may raise; one that ends the program must not end this one."""
 
 
-def load_object(found: Found, noun: str = "") -> Any:
-    """What the plug-in's name stands for, an instance where that is a class; :class:`PluginError` if it fails.
+def load_object(found: Found, noun: str = "", *, instance: bool = True) -> Any:
+    """What the plug-in's name stands for; :class:`PluginError` if it fails.
 
-    noun: what such a plug-in is called, for the sentence; a variant goes by its name alone.
+    noun: what such a plug-in is called, for the sentence; a variant goes by its name alone. instance: of a class, an
+    instance of it.
     """
     who = f"{noun} {found.spec}".strip()
     if found.problem:
@@ -34,7 +35,7 @@ def load_object(found: Found, noun: str = "") -> Any:
         thing: Any = functools.reduce(getattr, found.attribute.split("."), module)
     except AttributeError:
         raise PluginError(f"{who}: '{module.__file__}' has no '{found.attribute}'.") from None
-    if not isinstance(thing, type):
+    if not (instance and isinstance(thing, type)):
         return thing
     try:
         return thing()

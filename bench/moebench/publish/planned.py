@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from moebench.errors import MoebenchError
+from moebench.plans.ask import SHARED
 from moebench.plans.generations import grown
 from moebench.plans.plan import Group, Plan
 from moebench.plans.rows import Row
-from moebench.plans.tuning import SHARED
 from moebench.protocol import changed_in, label, protocol_of
 from moebench.publish.sources import Submission
 from moebench.records import Cell, Record

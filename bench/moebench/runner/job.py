@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from moebench.records import Cell
@@ -16,7 +16,8 @@ class Job:
     save_weights: keep the final weights of a final run. ranked: whether it is held to the rules of a budget beside its
     size, as whatever is ranked is. checkpoint_seconds: of training between two checkpoints.
     ranks: processes that train the model together; the numbers agree to rounding.
-    alone: it measures time, so nothing else may run on the machine meanwhile.
+    alone: it measures time, so nothing else may run on the machine meanwhile. plugins: where tasks, hosts and measures
+    are found, as in a :class:`~moebench.suites.Suite`.
     """
 
     cell: Cell
@@ -34,3 +35,4 @@ class Job:
     checkpoint_seconds: float = 60.0
     ranks: int = 1
     alone: bool = False
+    plugins: dict[str, str] = field(default_factory=dict)

@@ -9,6 +9,7 @@ import torch
 
 from moebench.measures.memory import PeakMemory
 from moebench.measures.scores.timing import Stopwatch
+from moebench.plugins.named import remember
 from moebench.records import Store
 from moebench.runner.job import Job
 from moebench.runner.model import build, load_weights
@@ -31,6 +32,7 @@ def serve(job: Job, batch: int, repeats: int, pipe: Connection) -> None:
 
 
 def _prepare(job: Job, batch: int, repeats: int) -> tuple[Stopwatch, dict[str, Any]]:
+    remember(job.plugins)
     device = torch.device(job.device)
     torch.set_num_threads(job.cell.threads)
     keep_freed_memory()

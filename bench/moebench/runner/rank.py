@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from moebench.plugins.named import remember
 from moebench.runner.heartbeat import OfRank
 from moebench.runner.processes import end_with, keep_freed_memory
 from moebench.runner.ranks import Agreement, Seat, device_of, meeting
@@ -50,6 +51,7 @@ class Following:
 def follow(seat: Seat) -> None:
     """Train the share of a seat's rank."""
     end_with(seat.owner)
+    remember(seat.job.plugins)
     job, device, heard = seat.job, device_of(seat.job, seat.rank), Agreement(OfRank())
     torch.set_num_threads(job.cell.threads)
     keep_freed_memory()

@@ -10,8 +10,10 @@ import torch
 
 from moebench import machine
 from moebench.errors import ResultsError
-from moebench.measures import MEASURES, Subject
+from moebench.measures import Scores, Subject
 from moebench.plugins.backends import switches_set
+from moebench.plugins.find import MEASURES
+from moebench.plugins.named import load, remember
 from moebench.records import Record, Store
 from moebench.runner.checkpoints import Checkpoints
 from moebench.runner.heartbeat import Heartbeat
@@ -34,6 +36,7 @@ def run_cell(job: Job, heartbeat: Heartbeat | None = None) -> Record:
     kept, as it is where the run ends with a status that is tried again.
     """
     started, clock = datetime.now(UTC), time.perf_counter()
+    remember(job.plugins)
     device, heard = device_of(job), Agreement(heartbeat or Heartbeat())
     torch.set_num_threads(job.cell.threads)
     keep_freed_memory()
@@ -103,7 +106,7 @@ def measure(job: Job, device: torch.device, store: Store) -> dict[str, Any]:
     record = store.get(of) if of else None
     known = record.scores if record is not None else {}
     subject = Subject(built.model.eval(), get_task(cell.task), job.data, device, cell.precision, known, cell.seed)
-    scores = MEASURES[kind](subject, **takes)
+    scores: Scores = load(MEASURES, kind)(subject, **takes)
     if scores.arrays:
         store.put_arrays(cell.identity, scores.arrays)
     return {

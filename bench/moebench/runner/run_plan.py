@@ -192,6 +192,7 @@ class _Jobs:
             checkpoint_seconds=options.checkpoint_seconds,
             ranks=options.ranks if work.trained else 1,
             alone=work.alone,
+            plugins=plan.suite.plugins,
         )
 
     def of_finalist(self, plan: Plan, identity: str, lookup: Records) -> Job:

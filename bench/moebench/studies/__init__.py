@@ -6,19 +6,19 @@ this package; what a report is about is in ``moestudies``.
 
 from __future__ import annotations
 
-from importlib import import_module
-
-from moebench.errors import UnknownNameError, UsageError
+from moebench.errors import PluginError, UsageError
+from moebench.plugins.find import STUDIES
+from moebench.plugins.named import load, plain, spec_of
 from moebench.studies.study import Report
 from moebench.suites import Experiment
 
-NAMES = ("paper", "cnn", "compress", "generalization", "parrots")
-"""A package of ``moestudies`` for each, which holds its ``REPORT``; also the name of the suite."""
-
 
 def report_named(name: str) -> Report:
-    """The report of that name."""
-    report: Report = import_module(f"moestudies.{name}").REPORT
+    """The report of that name; :class:`PluginError` where it is none."""
+    report = load(STUDIES, name)
+    if not isinstance(report, Report):
+        spec = spec_of(name) or name
+        raise PluginError(f"study {spec}: it must be a moebench.studies.Report.", code="no-study", spec=spec)
     return report
 
 
@@ -30,12 +30,10 @@ def study_of(experiment: Experiment) -> Report | None:
     """
     if experiment.study is None:
         return None
-    if experiment.study not in NAMES:
-        raise UnknownNameError("study", experiment.study, NAMES, f"suite '{experiment.name}'")
     report = report_named(experiment.study)
     if not {suite.name for suite in experiment.suites} & {*report.parts}:
         raise UsageError(
-            f"the study '{experiment.study}' has no claim about suite '{experiment.name}', but about: "
+            f"the study '{plain(experiment.study)}' has no claim about suite '{experiment.name}', but about: "
             f"{', '.join(report.parts)}."
         )
     return report
@@ -43,7 +41,11 @@ def study_of(experiment: Experiment) -> Report | None:
 
 def suites() -> list[str]:
     """Names of the suites that have a report, each followed by its parts."""
-    return [name for report in map(report_named, NAMES) for name in dict.fromkeys((report.name, *report.parts))]
+    return [
+        name
+        for report in map(report_named, STUDIES.installed())
+        for name in dict.fromkeys((report.name, *report.parts))
+    ]
 
 
-__all__ = ["NAMES", "Report", "report_named", "study_of", "suites"]
+__all__ = ["Report", "report_named", "study_of", "suites"]

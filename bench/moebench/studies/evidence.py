@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from moebench.plans.generations import grown
 from moebench.plans.plan import Plan
+from moebench.plugins.named import plain
 from moebench.records import Record, Store
 from moebench.suites import Suite
 
@@ -41,8 +42,8 @@ class Run:
 
     @property
     def kind(self) -> str:
-        """``final``, or what a derived run measures: one of ``moebench.measures``."""
-        return str(self.record.cell["session"].get("measure", self.record.cell["kind"]))
+        """``final``, or the name of the measure of a derived run."""
+        return plain(str(self.record.cell["session"].get("measure", self.record.cell["kind"])))
 
     @property
     def trained(self) -> bool:

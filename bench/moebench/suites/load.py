@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -13,18 +14,10 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from moebench.errors import SuiteError, UnknownNameError
-from moebench.hosts import HOSTS, host_settings
-from moebench.plugins.find import find_variants, is_place
-from moebench.suites.schema import Row, Series, Suite, TaskEntry, Training
-from moebench.tasks import get_task
-
-MODELS: dict[str, type[BaseModel]] = {
-    "Suite": Suite,
-    "Series": Series,
-    "Training": Training,
-    **{model.__name__: model for model in HOSTS.values()},
-}
-"""The models that are validated on their own, by the title that pydantic gives their errors."""
+from moebench.hosts import host_kind, host_settings
+from moebench.plugins.find import HOSTS, MEASURES, STUDIES, TASKS, Group, find_variants, is_place
+from moebench.plugins.named import settle, spec_of
+from moebench.suites.schema import Measure, Row, Series, Suite, TaskEntry, Training
 
 WORDS = {
     "int_type": "must be a whole number",
@@ -39,6 +32,9 @@ WORDS = {
 }
 """What would be right, by pydantic's kind of finding; the others say it well enough."""
 
+
+MADE = "plugins"
+"""The one key of a suite that no file has."""
 
 RENAMED = {"arm": "row", "report": "study"}
 """Keys of earlier versions, and what they are called now."""
@@ -95,14 +91,15 @@ def load_experiment(name_or_path: str) -> Experiment:
     try:
         series = Series.model_validate(values)
     except ValidationError as error:
-        raise SuiteError(f"suite '{where}': {_sentence(error)}") from error
+        raise _invalid(where, error, "", {"Series": Series}) from error
     suites = []
     for part in series.parts:
         values, place = read_values(part)
         if "parts" in values:
             raise SuiteError(f"suite '{where}': its part '{part}' has parts itself.")
         suites.append(parse_suite(values, place))
-    return Experiment(series.name, series.title, series.study, tuple(suites), tuple(series.parts))
+    study = series.study and settle(STUDIES, _beside(Path(where).parent, series.study))
+    return Experiment(series.name, series.title, study, tuple(suites), tuple(series.parts))
 
 
 def read_values(name_or_path: str) -> tuple[dict[str, Any], str]:
@@ -125,29 +122,90 @@ def read_values(name_or_path: str) -> tuple[dict[str, Any], str]:
 
 
 def parse_suite(values: dict[str, Any], where: str) -> Suite:
-    """Validate what a file says, down to the host and the training of every row on every task."""
+    """Validate what a file says, down to the training of every row on every task; plug-ins get their settled names.
+
+    Hosts are validated when the suite is planned, see :func:`check_hosts`: theirs may be a network's imports.
+    """
     key = ""
+    if MADE in values:
+        raise SuiteError(
+            f"suite '{where}': unknown key '{MADE}'; a plug-in is named where it is used.", code="key-made"
+        )
     try:
-        suite = Suite.model_validate(values)
+        suite = _settled(Suite.model_validate(values), Path(where).parent)
         _check_names(suite, where)
-        for key, entry, changed in _places(suite):
-            get_task(entry.name)
-            given = any(each.host for each in changed)
-            place, key = key, f"{key}.host" if given else "host"
-            host_settings(suite.host_of(*changed))
-            key = f"{place}.training"
+        for key, _, changed in _places(suite):
+            key = f"{key}.training"
             training = suite.training_of(*changed)
             if isinstance(row := changed[-1], Row):
                 lacking = next((name for name in ("optimiser", "lr") if getattr(training, name) is None), "")
                 if lacking:
                     raise SuiteError(
-                        f"suite '{where}': the key 'training.{lacking}' is missing, which row '{row.name}' needs."
+                        f"suite '{where}': the key 'training.{lacking}' is missing, which row '{row.name}' needs.",
+                        code="row-without-training",
+                        key=lacking,
                     )
     except ValidationError as error:
-        raise SuiteError(f"suite '{where}': {_sentence(error, key)}") from error
+        raise _invalid(where, error, key, {"Suite": Suite, "Training": Training}) from error
     except UnknownNameError as error:
-        raise SuiteError(f"suite '{where}': {error}") from error
+        raise SuiteError(f"suite '{where}': {error}", code=error.code, **error.facts) from error
     return suite
+
+
+def check_hosts(suite: Suite, where: str) -> None:
+    """:class:`SuiteError` where the settings of a host are wrong, on any of its tasks."""
+    for place, _, changed in _places(suite):
+        key = f"{place}.host" if any(each.host for each in changed) else "host"
+        values = suite.host_of(*changed)
+        try:
+            host_settings(values)
+        except ValidationError as error:
+            kind = host_kind(str(values["name"]))
+            raise _invalid(where, error, key, {kind.__name__: kind}) from error
+
+
+def _beside(folder: Path, spec: str) -> str:
+    """A plug-in's file as seen from a folder, where it lies there; else what was given."""
+    beside = folder / spec
+    return str(beside) if is_place(spec) and Path(str(beside).rpartition(":")[0]).is_file() else spec
+
+
+def _settled(suite: Suite, folder: Path) -> Suite:
+    """The suite with its plug-ins under the names that records have of them; files as seen from its own folder."""
+
+    at = partial(_beside, folder)
+
+    def name(group: Group, spec: str) -> str:
+        return settle(group, at(spec))
+
+    def of_host(values: dict[str, Any]) -> dict[str, Any]:
+        return values | {"name": name(HOSTS, str(values["name"]))} if "name" in values else values
+
+    def of_task(entry: TaskEntry) -> TaskEntry:
+        return entry.model_copy(update={"name": name(TASKS, entry.name), "host": of_host(entry.host)})
+
+    def of_row(row: Row) -> Row:
+        task = row.task and name(TASKS, row.task)
+        return row.model_copy(update={"task": task, "host": of_host(row.host), "variant": at(row.variant)})
+
+    def of_measure(measure: Measure) -> Measure:
+        return measure.model_copy(update={"kind": name(MEASURES, measure.kind)})
+
+    settled = suite.model_copy(
+        update={
+            "variants": [at(each) for each in suite.variants],
+            "reference": [each.model_copy(update={"variant": at(each.variant)}) for each in suite.reference],
+            "task": [of_task(entry) for entry in suite.task],
+            "row": [of_row(row) for row in suite.row],
+            "host": of_host(suite.host),
+            "measure": [of_measure(measure) for measure in suite.measure],
+            "study": suite.study and name(STUDIES, suite.study),
+        }
+    )
+    hosts = [settled.host, *(entry.host for entry in settled.task), *(row.host for row in settled.row)]
+    kinds = (measure.kind for measure in settled.measure)
+    named = [*settled.all_tasks, *(host.get("name") for host in hosts), settled.study, *kinds]
+    return settled.model_copy(update={"plugins": {each: spec for each in named if each and (spec := spec_of(each))}})
 
 
 def _places(suite: Suite) -> Iterator[tuple[str, TaskEntry, tuple[TaskEntry | Row, ...]]]:
@@ -196,14 +254,30 @@ def _stray_names(suite: Suite, variants: list[str]) -> Iterator[str]:
                 yield f"training.{key} is for rows of fixed settings, of which there are none; see [tuning]."
 
 
-def _sentence(error: ValidationError, key: str = "") -> str:
-    """The likeliest of pydantic's findings. ``key`` is where the validated table lies in the file."""
+Models = Mapping[str, type[BaseModel]]
+"""By the title that pydantic gives their errors."""
+
+
+def _invalid(where: str, error: ValidationError, key: str, models: Models) -> SuiteError:
+    kind = _finding(error)["type"]
+    code = {"extra_forbidden": "unknown-key", "missing": "missing-key"}.get(kind, "wrong-value")
+    return SuiteError(f"suite '{where}': {_sentence(error, key, models)}", code=code)
+
+
+def _finding(error: ValidationError) -> Any:
+    """The likeliest of pydantic's findings: a misspelt key is also missing, and its spelling has to be mended."""
     findings = error.errors()
-    # A misspelt key is also missing under its right name: the spelling is what has to be mended.
-    finding = next((each for each in findings if each["type"] == "extra_forbidden"), findings[0])
+    return next((each for each in findings if each["type"] == "extra_forbidden"), findings[0])
+
+
+def _sentence(error: ValidationError, key: str, models: Models) -> str:
+    """What pydantic found. ``key`` is where the validated table lies in the file."""
+    finding = _finding(error)
     where = ".".join(filter(None, (key, *map(str, finding["loc"]))))
     if finding["type"] == "extra_forbidden":
-        return f"unknown key '{where}'; {_hint(str(finding['loc'][-1]), _siblings(error.title, finding['loc']))}"
+        return (
+            f"unknown key '{where}'; {_hint(str(finding['loc'][-1]), _siblings(models[error.title], finding['loc']))}"
+        )
     if finding["type"] == "missing":
         return f"the key '{where}' is missing."
     message = WORDS.get(finding["type"], str(finding["msg"]).replace("Input should be", "must be"))
@@ -219,13 +293,12 @@ def _hint(name: str, known: list[str]) -> str:
     return f"did you mean '{near[0]}'?" if near else f"known: {', '.join(known)}."
 
 
-def _siblings(title: str, loc: tuple[Any, ...]) -> list[str]:
+def _siblings(model: Any, loc: tuple[Any, ...]) -> list[str]:
     """The keys that exist beside an unknown one."""
-    model: Any = MODELS.get(title)
     for part in loc[:-1]:
-        field = model.model_fields.get(part) if model is not None and isinstance(part, str) else None
+        field = model.model_fields.get(part) if isinstance(part, str) else None
         if field is None:
             continue
         candidates = [field.annotation, *getattr(field.annotation, "__args__", ())]
         model = next((c for c in candidates if hasattr(c, "model_fields")), model)
-    return sorted(model.model_fields) if model is not None else []
+    return sorted({*model.model_fields} - {MADE})

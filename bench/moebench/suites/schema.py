@@ -19,6 +19,8 @@ from pydantic import (
     model_validator,
 )
 
+from moebench.plugins.named import remember
+
 
 def _setting(value: object) -> object:
     if not isinstance(value, bool | int | float | str):
@@ -216,10 +218,11 @@ class Suite(_Table):
     variants, reference: rows that are tuned, which needs [tuning], and ranked on a board. row: rows of fixed settings.
     budgets: one amount, or a ladder, on the declared axis, over all expert layers. full_seeds: seeds of the full form.
     space: per variant, the values of a setting that tuning may choose among instead of the variant's own. study: who
-    judges claims by the records.
+    judges claims by the records. plugins: where the tasks, hosts, measures and the study are found that moebench does
+    not bring; made when the file is read.
     """
 
-    later = ("full_seeds", "row", "measure", "study")
+    later = ("full_seeds", "row", "measure", "study", "plugins")
 
     name: SuiteName
     title: StrictStr
@@ -238,6 +241,7 @@ class Suite(_Table):
     space: dict[str, Values] = Field(default_factory=dict)
     measure: list[Measure] = Field(default_factory=list)
     study: StrictStr | None = None
+    plugins: dict[str, str] = Field(default_factory=dict)
 
     @property
     def task_names(self) -> list[str]:
@@ -287,6 +291,7 @@ class Suite(_Table):
 
     @model_validator(mode="after")
     def _holds_together(self) -> Suite:
+        remember(self.plugins)
         problem = next(self._problems(), "")
         if problem:
             raise ValueError(problem)

@@ -17,12 +17,11 @@ from moebench.tasks.base import (
     Values,
     Vectors,
 )
-from moebench.tasks.catalogue import TASKS, get_task
+from moebench.tasks.catalogue import get_task
 from moebench.tasks.image_task import augment_batch
-from moebench.tasks.targets import Classes, Numbers, Sequences
+from moebench.tasks.targets import Classes, Numbers, Sequences, accuracy, mean_squared_error
 
 __all__ = [
-    "TASKS",
     "Classes",
     "Features",
     "Headline",
@@ -38,6 +37,8 @@ __all__ = [
     "Tokens",
     "Values",
     "Vectors",
+    "accuracy",
     "augment_batch",
     "get_task",
+    "mean_squared_error",
 ]

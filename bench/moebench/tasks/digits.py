@@ -7,6 +7,10 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from moebench.tasks.base import Image
+from moebench.tasks.image_task import ImageTask, ten_classes
+from moebench.tasks.partition import ThreeWay
+
 if TYPE_CHECKING:
     from moebench.tasks.pixels import Pixels
 
@@ -39,3 +43,11 @@ def _digits() -> Pixels:
 
     bunch = load_digits()
     return Pixels(bunch.images.astype("uint8")[:, None], bunch.target.astype("int64"))
+
+
+DIGITS = ImageTask(
+    ten_classes("digits", "digits", Image(1, 8, 8)),
+    title="digits",
+    source=DigitsSource(),
+    partition=ThreeWay(seed=0),
+)

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from moebench.errors import UnknownNameError
-from moebench.tasks.base import Part, TaskInfo
+from moebench.tasks.base import Image, Part, TaskInfo
 from moebench.tasks.partition import Partition
 from moebench.tasks.pixels import channel_stats, content_digest, normalised
-from moebench.tasks.targets import Classes
+from moebench.tasks.targets import Classes, accuracy
 
 if TYPE_CHECKING:
     import torch
@@ -18,6 +18,15 @@ if TYPE_CHECKING:
 
     from moebench.tasks.base import Split
     from moebench.tasks.pixels import Pixels
+
+
+TEN_CLASSES = 10
+
+
+def ten_classes(name: str, label: str, image: Image) -> TaskInfo:
+    """Images of ten classes, equally many of each."""
+    targets = {"class": TEN_CLASSES}
+    return TaskInfo(name=name, inputs=image, targets=targets, headline=accuracy(floor=1 / TEN_CLASSES), label=label)
 
 
 class Source(Protocol):

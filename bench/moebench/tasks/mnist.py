@@ -10,12 +10,15 @@ import math
 import struct
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import moebench.tasks.places as downloads
 from moebench.errors import DataError
+from moebench.tasks.base import Image
+from moebench.tasks.image_task import TEN_CLASSES, ImageTask, ten_classes
+from moebench.tasks.partition import OfficialTest
 from moebench.tasks.pixels import Pixels
 from moebench.tasks.places import file_fingerprint, missing, roots
 
@@ -170,3 +173,40 @@ def _plain_or_gz(folder: Path, name: str) -> Path | None:
         if path.is_file():
             return path
     return None
+
+
+FASHION_MNIST = ImageTask(
+    ten_classes("fashion_mnist", "Fashion-MNIST", Image(1, 28, 28)),
+    title="Fashion-MNIST",
+    source=IdxSource(
+        title="Fashion-MNIST",
+        folders=("fashion-mnist", "fashion_mnist", "FashionMNIST/raw"),
+        torchvision="FashionMNIST",
+        image=(1, 28, 28),
+        classes=TEN_CLASSES,
+        packaged=(Path("/usr/share/datasets/fashion-mnist"),),
+        package="dataset-fashion-mnist",
+    ),
+    partition=OfficialTest(every=6),
+)
+
+# Few enough to be memorised, so that the gap between training and test data is what is measured.
+FASHION_MNIST_2K = replace(
+    FASHION_MNIST,
+    info=replace(FASHION_MNIST.info, name="fashion_mnist_2k", label="Fashion-MNIST, 2,000 to train on"),
+    title="Fashion-MNIST, 2,000 to train on",
+    partition=OfficialTest(every=6, keep=2_000),
+)
+
+MNIST = ImageTask(
+    ten_classes("mnist", "MNIST", Image(1, 28, 28)),
+    title="MNIST",
+    source=IdxSource(
+        title="MNIST",
+        folders=("mnist", "MNIST/raw"),
+        torchvision="MNIST",
+        image=(1, 28, 28),
+        classes=TEN_CLASSES,
+    ),
+    partition=OfficialTest(every=6),
+)

@@ -66,3 +66,8 @@ def entries(pairs: int) -> NDArray[np.int64]:
     letters = name_N[:, None] // powers % LETTERS
     digits = random.randint(0, DIGITS, (pairs, NUMBER))
     return np.concatenate([letters, LETTERS + digits], axis=1).astype(np.int64)
+
+
+PHONEBOOK_256, PHONEBOOK_512, PHONEBOOK_1024, PHONEBOOK_2048, PHONEBOOK_4096, PHONEBOOK_8192, PHONEBOOK_16384 = map(
+    PhonebookTask, SIZES
+)

@@ -1,15 +1,12 @@
-"""Which device a run uses, how it is named, and the place that a plan is made for."""
+"""Which device a run uses, how it is named, and the place that a plan is made for. Importing this loads no torch."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import torch
-
 from moebench import machine
 from moebench.errors import DeviceError
-from moebench.machine import cpu_model
 
 if TYPE_CHECKING:
     import torch
@@ -17,6 +14,8 @@ if TYPE_CHECKING:
 
 def choose_device(asked: str | None) -> torch.device:
     """The one asked for, or CUDA where there is one, else the CPU; :class:`DeviceError` if it has none."""
+    import torch
+
     if asked is None or asked == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -37,8 +36,10 @@ def choose_device(asked: str | None) -> torch.device:
 def device_name(device: torch.device) -> str:
     """The device as a person would name it, for provenance and for the latency session."""
     if device.type == "cuda":
+        import torch
+
         return torch.cuda.get_device_name(device)
-    return f"cpu ({cpu_model()})"
+    return f"cpu ({machine.cpu_model()})"
 
 
 def default_precision(kind: str) -> str:
@@ -62,6 +63,5 @@ class Place:
 
 def here(asked: str | None) -> Place:
     """This machine's device: the one asked for, or CUDA where there is one, else the CPU."""
-
     device: torch.device = choose_device(asked)
     return Place(device.type, device_name(device), str(device), machine.versions())

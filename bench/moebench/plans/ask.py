@@ -1,4 +1,4 @@
-"""The settings of each trial: the space that a group tunes, asked of a seeded Optuna study, the same every time.
+"""The settings of each trial, asked of a seeded Optuna study; the same every time, whoever runs them.
 
 A dimension is given as plain values, as a plan keeps it, so that asking imports no torch: ``{"options": [...],
 "default": ...}``, or ``{"low": ..., "high": ..., "default": ..., "log": ...}``.
@@ -6,15 +6,8 @@ A dimension is given as plain values, as a plan keeps it, so that asking imports
 
 from __future__ import annotations
 
-import dataclasses
-import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
-
-from moebench.budgets import Budget, Fits, narrowed, reachable, settle
-from moebench.contract import Choice, Dimension, Settings, Space, Variant
-from moebench.errors import BudgetError, HostError, UnknownNameError
-from moebench.suites import Suite
 
 Value = bool | int | float | str | None
 Plain = Mapping[str, Any]
@@ -118,56 +111,3 @@ def _encode(dimension: Plain, value: Value) -> Any:
 
 def _decode(dimension: Plain, value: Any) -> Any:
     return dimension["options"][value] if "options" in dimension else value
-
-
-def fitting(variant: Variant, budget: Budget) -> Fits:
-    """Whether settings meet the budget and the host by the rules; the answer is kept, for the weights of losses change
-    nothing.
-    """
-    known: dict[tuple[tuple[str, Any], ...], bool] = {}
-
-    def fits(settings: Settings) -> bool:
-        key = tuple((name, repr(value)) for name, value in settings.items() if not name.startswith("loss/"))
-        if key not in known:
-            known[key] = _settles(variant, budget, settings)
-        return known[key]
-
-    return fits
-
-
-def _settles(variant: Variant, budget: Budget, settings: Settings) -> bool:
-    try:
-        settle(variant, budget, settings)
-    except (BudgetError, HostError):
-        return False
-    return True
-
-
-def tuned_space(suite: Suite, variant: Variant, budget: Budget, fits: Fits | None = None) -> Space:
-    """The variant's space with the suite's choices; options that cannot meet the budget, or the host, are
-    left out.
-
-    :class:`BudgetError` or :class:`HostError` if the defaults have no neighbour that meets them,
-    :class:`UnknownNameError` for a setting that the variant does not have.
-    """
-    own = Space(variant.space(budget.shapes[0]))
-    for name, options in suite.space.get(variant.name, {}).items():
-        if name not in own:
-            raise UnknownNameError("setting", name, own, f"space.{variant.name} of suite '{suite.name}'")
-        own[name] = narrowed(own[name], options)
-    space = reachable(fits or fitting(variant, budget), own)
-    settle(variant, budget, space.defaults())
-    return space
-
-
-def unfit(space: Space, fits: Fits) -> list[dict[str, Any]]:
-    """The combinations of choices that, beside the other defaults, cannot meet the budget."""
-    choices = {n: d.options for n, d in space.items() if isinstance(d, Choice) and len(d.options) > 1}
-    combinations = (dict(zip(choices, values, strict=True)) for values in itertools.product(*choices.values()))
-    return [chosen for chosen in combinations if not fits({**space.defaults(), **chosen})]
-
-
-def to_plain(dimension: Dimension) -> dict[str, Any]:
-    """A dimension as JSON has it."""
-    plain = dataclasses.asdict(dimension)
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in plain.items()}

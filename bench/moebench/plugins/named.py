@@ -1,0 +1,89 @@
+"""Tasks, hosts, measures and studies by the names that suites and records have of them.
+
+What moebench brings goes by its own name and is covered by the protocol. Any other has the digest of its code in its
+name, ``Mine@0123456789ab``, so that results of two versions never mix, and a name means the same in every process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from moebench.errors import MoebenchError, PluginError
+from moebench.plugins.find import Found, Group, is_place
+from moebench.plugins.identity import code_digest
+from moebench.plugins.imports import load_object
+
+OWN = frozenset({"moebench", "moestudies"})
+DIGITS = 12
+
+_SPECS: dict[str, str] = {}
+"""Name with digest -> where it is found. A suite and a job carry what they need of it, see :func:`remember`."""
+
+
+def settle(group: Group, spec: str) -> str:
+    """The name for what a suite asks for as a name or as ``path.py:Name``; remembers where that is."""
+    if spec in _SPECS:
+        return spec
+    found = group.find(spec)
+    if found.problem:
+        raise PluginError(f"{group.noun} {spec}: {found.problem}", code="unusable-plugin", spec=spec)
+    if not found.in_file and found.module.partition(".")[0] in OWN:
+        return spec
+    name = f"{found.name}@{code_digest(found)[:DIGITS]}"
+    _SPECS[name] = found.spec
+    return name
+
+
+def remember(specs: Mapping[str, str]) -> None:
+    """Names with a digest and where each is found, in a process that did not settle them itself."""
+    _SPECS.update(specs)
+
+
+def spec_of(name: str) -> str | None:
+    """Where a name with a digest is found; None for any other."""
+    return _SPECS.get(name)
+
+
+def plain(name: str) -> str:
+    """The name without the digest, as it is printed."""
+    return name.partition("@")[0]
+
+
+def load(group: Group, name: str, *, instance: bool = True) -> Any:
+    """What a settled name, an installed name or ``path.py:Name`` stands for.
+
+    An instance where that is a class, or the class itself. :class:`UnknownNameError` for a name that nothing has,
+    :class:`PluginError` for one that does not import, is not here, or whose code is no longer what the name says.
+    """
+    return load_object(_found(group, name), group.noun, instance=instance)
+
+
+def is_here(group: Group, name: str) -> bool:
+    """Whether :func:`load` finds it."""
+    try:
+        _found(group, name)
+    except MoebenchError:
+        return False
+    return True
+
+
+def _found(group: Group, name: str) -> Found:
+    spec = _SPECS.get(name, name)
+    if spec != name or is_place(spec) or "@" not in spec:
+        found = group.find(spec)
+    elif plain(name) in group.installed():
+        found = group.find(plain(name))
+    else:
+        raise PluginError(
+            f"{group.noun} '{plain(name)}' is not installed, nor in a file that a suite names here as it was.",
+            code="plugin-not-here",
+            name=name,
+        )
+    if "@" in name and not is_place(name) and name.partition("@")[2] != code_digest(found)[:DIGITS]:
+        raise PluginError(
+            f"{group.noun} '{plain(name)}' has changed since these results were planned.",
+            code="plugin-changed",
+            name=name,
+        )
+    return found
