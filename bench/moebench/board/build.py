@@ -147,7 +147,7 @@ def _from_file(spec: str) -> str:
 def _task_result(plan: Plan, evidence: Evidence, study: Study, clock: Clock) -> TaskResult:
     name, problem = study.info.name, evidence.row.problem
     special, special_reason = estimates.specialization([study])
-    timing, timing_reason = clock.only(name).read(evidence.row.name)
+    timing, timing_reason = clock.only(study.task).read(evidence.row.name)
     return TaskResult(
         name=name,
         unit=study.headline.unit,

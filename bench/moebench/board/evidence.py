@@ -46,6 +46,7 @@ class Run:
 class Study:
     """A row on one task at one budget. ``group`` is None where the plan has none: the row has a problem."""
 
+    task: str
     info: TaskInfo
     group: Group | None
     trials: tuple[Run, ...] = ()
@@ -57,10 +58,11 @@ class Study:
         """Look up every run of the group; those that cannot be known yet count as not run."""
         info = get_task(task).info
         if group is None or group.problem:
-            return cls(info, group)
+            return cls(task, info, group)
         trials = [lookup(cell.identity) for cell in group.trial_cells]
         finals = [lookup(cell.identity) for cell in group.final_cells(lookup)]
         return cls(
+            task,
             info,
             group,
             _runs("trial", trials, len(group.shared), f"validation_{info.ranked_by.name}"),

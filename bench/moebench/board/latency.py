@@ -16,6 +16,7 @@ from moebench.plans.latency import finalist, latency_cells
 from moebench.plans.plan import Group, Lookup, Plan
 from moebench.plans.rows import BASELINE
 from moebench.statistics import median_interval, ratio_interval, trend_p_value
+from moebench.tasks import get_task
 
 FORWARD = "forward_ms"
 
@@ -32,6 +33,11 @@ class Session:
     task: str
     finalists: dict[str, dict[str, Any]]
     reason: Reason | None = None
+
+    @property
+    def called(self) -> str:
+        """The task's own name."""
+        return get_task(self.task).info.name
 
 
 @dataclass(frozen=True)
@@ -55,7 +61,7 @@ class Clock:
 
     def read(self, row: str, name: str = FORWARD) -> tuple[Timing | None, Reason | None]:
         """Milliseconds of a row, or None with the reason; the mean over tasks is taken inside each round."""
-        if reason := first_reason({s.task: self._why_not(s, row, name) for s in self.sessions}):
+        if reason := first_reason({s.called: self._why_not(s, row, name) for s in self.sessions}):
             return None, reason
         own = self._mean_rounds(row, name)
         if own is None:
@@ -78,7 +84,7 @@ class Clock:
             ratios = [a / b for a, b in zip(own, dense, strict=False)]
             if row != BASELINE and ratios and len(own) == len(dense) and trend_p_value(ratios) < DRIFT:
                 third = max(1, len(ratios) // 3)
-                found.append((session.task, median(ratios[:third]), median(ratios[-third:])))
+                found.append((session.called, median(ratios[:third]), median(ratios[-third:])))
         return tuple(found)
 
     def untrained(self, row: str) -> bool:

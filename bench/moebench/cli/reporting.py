@@ -17,6 +17,7 @@ from moebench.board.numbers import with_interval
 from moebench.board.words import counted
 from moebench.plans.estimate import left, tally
 from moebench.plans.plan import Lookup, Plan
+from moebench.plugins.named import plain
 from moebench.records import Store, is_settled
 from moebench.runner.executors.local import local_workers
 from moebench.runner.run_plan import Records
@@ -38,7 +39,7 @@ def heading(plan: Plan, workers: int) -> str:
     budgets = ", ".join(f"{budget:,}" for budget in suite.budgets)
     threads = suite.training.threads
     return (
-        f"{suite.name}  protocol {plan.protocol}  {', '.join(suite.task_names)}  {budgets} {counted(suite.axis)}  "
+        f"{suite.name}  protocol {plan.protocol}  {', '.join(map(plain, suite.task_names))}  {budgets} {counted(suite.axis)}  "
         f"{where} x {threads} thread{'s' * (threads > 1)}"
     )
 
@@ -117,7 +118,7 @@ def _studies(plan: Plan, lookup: Lookup) -> Table:
         table.add_column(name, justify="right")
     for t in tally(plan, lookup):
         time = duration(t.seconds) if t.seconds else "-"
-        table.add_row(Text(t.group.row), t.group.task, f"{t.group.amount:,}", _of(t.trials), _of(t.finals), time)
+        table.add_row(Text(t.group.row), plain(t.group.task), f"{t.group.amount:,}", _of(t.trials), _of(t.finals), time)
     return table
 
 
@@ -145,7 +146,9 @@ def problems(plan: Plan) -> list[tuple[str, str]]:
     rows = [(row.name, row.problem) for row in plan.rows if row.selected and row.problem]
     selected = {row.name for row in plan.rows if row.selected}
     groups = [
-        (f"{group.row} {group.task}", group.problem) for group in plan.groups if group.problem and group.row in selected
+        (f"{group.row} {plain(group.task)}", group.problem)
+        for group in plan.groups
+        if group.problem and group.row in selected
     ]
     return rows + groups
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from moebench.mlflow_store.content import Data, shortened, texts_of
 from moebench.plans.plan import Group, Plan
+from moebench.plugins.named import plain
 from moebench.records import Record
 from moebench.tasks import get_task
 
@@ -32,7 +33,7 @@ def experiment_tags(plan: Plan) -> dict[str, str]:
 
 def study_name(plan: Plan, group: Group) -> str:
     """Row and task, and the budget where the suite has several."""
-    return f"{group.row} {group.task}{budget_suffix(plan, group.budget)}"
+    return f"{group.row} {plain(group.task)}{budget_suffix(plan, group.budget)}"
 
 
 def budget_suffix(plan: Plan, budget: int) -> str:

@@ -9,6 +9,7 @@ from moebench.mlflow_store.content import Content, Entry, Point, finite, texts_o
 from moebench.mlflow_store.labels import budget_suffix, experiment_tags, provenance_params, status_tags, times
 from moebench.plans.plan import Plan
 from moebench.plans.rows import BASELINE
+from moebench.plugins.named import plain
 from moebench.records import Record
 
 
@@ -49,7 +50,7 @@ def _content(plan: Plan, record: Record) -> Content:
     cell, finalists = record.cell, record.details.get("finalists", {})
     measured = timings(record)
     return Content(
-        name=f"latency {cell['task']}{budget_suffix(plan, cell['budget'])}",
+        name=f"latency {plain(cell['task'])}{budget_suffix(plan, cell['budget'])}",
         status="FINISHED" if record.settled else "FAILED",
         started=started,
         ended=ended,

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from moebench import machine
 from moebench.errors import ResultsError
 from moebench.plans.rows import Row
+from moebench.plugins.named import plain
 from moebench.records import Cell, Record, is_settled
 from moebench.suites import Suite
 from moebench.tasks import Headline, get_task
@@ -191,7 +192,7 @@ class Plan:
             spec = self.row(group.row).spec
             for kind, cells in (("trial", group.trial_cells), ("final", group.final_cells(lookup))):
                 for index, cell in enumerate(cells):
-                    label = f"{group.row} {group.task} {kind} {index}"
+                    label = f"{group.row} {plain(group.task)} {kind} {index}"
                     yield Work(cell, group.row, spec, index, label, entry=group.row)
         yield from (work for work in self.fixed if work.trained)
 
