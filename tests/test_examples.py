@@ -1,6 +1,7 @@
 """The examples run, and the layer from nothing is the same code wherever it stands."""
 
 import copy
+import json
 import re
 import runpy
 from pathlib import Path
@@ -137,3 +138,17 @@ def test_gates_that_cannot_be_seen_are_one_sentence(given, sentence):
 def test_examples_say_in_their_first_lines_how_they_are_run():
     for path in EXAMPLES.glob("*.py"):
         assert runpy.run_path(str(path))["__doc__"]
+
+
+def test_the_notebook_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    write_suite(tmp_path, steps=5)
+    names = {}
+    cells = json.loads((EXAMPLES / "compare_layers.ipynb").read_text())["cells"]
+    for cell in cells:
+        if cell["cell_type"] == "code":
+            # The same calls on a smaller suite.
+            exec("".join(cell["source"]).replace('"quick"', '"tiny.toml"').replace("trials=2", "trials=1"), names)
+    assert [entry.variant for entry in names["board"].entries if entry.rank] != []
+    assert not names["report"].failures

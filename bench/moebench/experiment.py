@@ -15,6 +15,7 @@ from moebench.plans.cache import get_plan
 from moebench.plans.estimate import left
 from moebench.plans.history import board_directory, remember, remember_plan, remembered_extras
 from moebench.plans.plan import Plan
+from moebench.plugins.named import plain
 from moebench.records import Store
 from moebench.runner.executors import Executor, Limits, Setup, open_executor
 from moebench.runner.processes import warm_up
@@ -252,7 +253,7 @@ def _cannot_run(plan: Plan) -> list[tuple[str, str, str]]:
     selected = {row.name for row in plan.rows if row.selected}
     rows = [(row.name, "not_installed", row.problem) for row in plan.rows if row.selected and row.problem]
     groups = [
-        (f"{group.row} {group.task}", "error" if group.broken else "over_budget", group.problem)
+        (f"{group.row} {plain(group.task)}", "error" if group.broken else "over_budget", group.problem)
         for group in plan.groups
         if group.problem and group.row in selected
     ]

@@ -119,9 +119,14 @@ def _settings(given: Iterable[str], methods: Iterable[str]) -> dict[str, dict[st
         name, equals, text = each.partition("=")
         method, dot, setting = name.partition(".")
         if not (equals and dot and setting):
-            raise UsageError(f"--setting takes METHOD.NAME=VALUE, such as merge_compress.rank=8, not '{each}'.")
+            raise UsageError(
+                f"--setting takes METHOD.NAME=VALUE, such as merge_compress.rank=8, not '{each}'.", code="setting-form"
+            )
         if method not in methods:
-            raise UsageError(f"--setting {each}: '{method}' is not among the methods; add --method {method}.")
+            raise UsageError(
+                f"--setting {each}: '{method}' is not among the methods; add --method {method}.",
+                code="setting-of-no-method",
+            )
         try:
             value = tomllib.loads(f"value = {text}")["value"]
         except tomllib.TOMLDecodeError:

@@ -65,7 +65,10 @@ def command(
     directory = None if suite is None else named_directory(suite)
     if directory is not None:
         if seeds is not None or trials is not None:
-            raise UsageError(f"'{suite}' is published with its own seeds and trials; leave out --seeds and --trials.")
+            raise UsageError(
+                f"'{suite}' is published with its own seeds and trials; leave out --seeds and --trials.",
+                code="published-seeds",
+            )
         board = published_board(directory)
     else:
         board = read_board(store, suite, seeds, trials)
@@ -95,7 +98,7 @@ def _print_choice(board: Board, form: str, ratio: float | None, active: int | No
     from moebench.errors import UsageError
 
     if ratio is not None and not isfinite(ratio):
-        raise UsageError(f"--max-latency-ratio must be a number, such as 0.8, not {ratio:g}.")
+        raise UsageError(f"--max-latency-ratio must be a number, such as 0.8, not {ratio:g}.", code="ratio-not-finite")
     limits = Limits(latency_ratio=ratio, active=active)
     choices = [choose(rung, limits, board.tasks[0].higher_is_better) for rung in board.rungs]
     if form == "json":
@@ -105,7 +108,10 @@ def _print_choice(board: Board, form: str, ratio: float | None, active: int | No
     elif form == "table":
         print_choices(board, choices)
     else:
-        raise UsageError(f"limits are answered as table, json or md, not as {form}; the page sorts by any column.")
+        raise UsageError(
+            f"limits are answered as table, json or md, not as {form}; the page sorts by any column.",
+            code="limits-format",
+        )
 
 
 def _say_damaged(store: Store) -> None:

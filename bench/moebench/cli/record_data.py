@@ -18,5 +18,6 @@ def check_data(record: Record, cell: Cell, data: Path | None) -> None:
     if task.digest(data) != cell.data_digest:
         raise DataError(
             f"the copy of {task.label(data)} that is here is not the one of record {record.identity}; "
-            "name the directory that holds it with --data DIR."
+            "name the directory that holds it with --data DIR.",
+            code="other-data-copy",
         )

@@ -56,6 +56,6 @@ def command(
         given = {"--full": full, "--seeds": seeds, "--device": device, "--data": data}
         wrong = next((option for option, value in given.items() if value), None)
         if wrong:
-            raise UsageError(f"packs say themselves what they hold; leave {wrong} out.")
+            raise UsageError(f"packs say themselves what they hold; leave {wrong} out.", code="packs-with-options")
         page = write_report(experiment, packs, results, out)
     click.echo(page)

@@ -38,8 +38,9 @@ def heading(plan: Plan, workers: int) -> str:
         return f"{suite.name}  {form}: {runs} training runs, {plan.expected_measures()} measures  {where}"
     budgets = ", ".join(f"{budget:,}" for budget in suite.budgets)
     threads = suite.training.threads
+    tasks = ", ".join(map(plain, suite.task_names))
     return (
-        f"{suite.name}  protocol {plan.protocol}  {', '.join(map(plain, suite.task_names))}  {budgets} {counted(suite.axis)}  "
+        f"{suite.name}  protocol {plan.protocol}  {tasks}  {budgets} {counted(suite.axis)}  "
         f"{where} x {threads} thread{'s' * (threads > 1)}"
     )
 

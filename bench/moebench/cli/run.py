@@ -103,7 +103,10 @@ def command(
     )
     asked = ask(suite, **options)
     if reuse and all(each.suite.tuning is None for each in asked.requests):
-        raise UsageError(f"suite '{suite}' has a report and no board to reuse the runs of; leave --reuse out.")
+        raise UsageError(
+            f"suite '{suite}' has a report and no board to reuse the runs of; leave --reuse out.",
+            code="reuse-without-board",
+        )
     console = Console(stderr=True)
     progress = choose_progress(console, quiet=quiet)
     _take_over(reuse, results)
@@ -117,7 +120,7 @@ def _named(option: str) -> tuple[str, str]:
     if not name or not equals:
         from moebench.errors import UsageError
 
-        raise UsageError(f"--executor-option takes NAME=VALUE, not '{option}'.")
+        raise UsageError(f"--executor-option takes NAME=VALUE, not '{option}'.", code="executor-option-form")
     return name, value
 
 

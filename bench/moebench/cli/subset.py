@@ -79,4 +79,7 @@ def _check_experts(record: Record) -> None:
 
     if record.reasons.get("specialization") == NO_EXPERTS:
         name = f"record {record.identity} is of '{record.cell['variant']}'"
-        raise UsageError(f"{name}, whose layers show no routing; there is no subset of experts to choose.")
+        raise UsageError(
+            f"{name}, whose layers show no routing; there is no subset of experts to choose.",
+            code="no-routing-to-select",
+        )

@@ -43,24 +43,19 @@ def _wanted(suite: str | None, results: Path, data: Path | None) -> list[tuple[R
     Of an experiment without a board its full form, which all runs of the reduced one are among. :class:`ResultsError`
     if nothing of it has run.
     """
-    from moebench.errors import ResultsError
     from moebench.plans.history import board_request, find_request, known_suites
     from moebench.suites import load_experiment
     from moebench.suites.request import ask
 
     if suite is None:
-        names = known_suites(results)
-        if not names:
-            raise ResultsError(f"no suite has run into '{results}' yet; run one with `moebench run quick`.")
-        return [(board_request(results, name), _report(results, name)) for name in names]
+        requests = [board_request(results, name) for name in known_suites(results) or [None]]
+        return [(request, _report(results, request.suite.name)) for request in requests]
     found = find_request(results, suite)
     if found is not None:
         return [(found, _report(results, found.suite.name))]
     experiment = load_experiment(suite)
     if any(each.tuning is not None for each in experiment.suites):
-        raise ResultsError(
-            f"suite '{experiment.name}' has not run into '{results}' yet; run it with `moebench run {suite}`."
-        )
+        return [(board_request(results, suite), None)]  # which raises: it has not run
     full = any(each.has_full_form for each in experiment.suites)
     report = _report(results, experiment.name)
     return [(request, report) for request in ask(experiment, full=full, data=data).requests]

@@ -44,7 +44,7 @@ def command(directory: Path, count: int | None, pick: str, data: Path | None) ->
     from moebench.publish.checks import CHECKS, make_checks
 
     if pick and count is None:
-        raise UsageError("--pick says which runs are run again; give --rerun N with it.")
+        raise UsageError("--pick says which runs are run again; give --rerun N with it.", code="pick-without-rerun")
     submission = Submission.read(directory, data)
     wrong = 0
     width = max(map(len, CHECKS))
@@ -110,7 +110,8 @@ def _again(submission: Submission, count: int, pick: str) -> int:
             write_index(index)
     except OSError as error:
         raise ResultsError(
-            f"the runs were run again, and '{submission.directory}' cannot be written ({error.strerror})."
+            f"the runs were run again, and '{submission.directory}' cannot be written ({error.strerror}).",
+            code="verification-not-written",
         ) from error
     return found.rerun - found.agreed
 

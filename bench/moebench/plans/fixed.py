@@ -36,7 +36,7 @@ def fixed_works(request: Request, place: Place) -> tuple[Work, ...]:
             for entry in suite.entries_of(row):
                 works += _works(request, row, entry, default_precision(place.type))
         except (BudgetError, HostError, SuiteError) as error:
-            raise SuiteError(f"suite '{suite.name}', row '{row.name}': {error}") from error
+            raise SuiteError(f"suite '{suite.name}', row '{row.name}': {error}", code="row-invalid") from error
     # Seed by seed over all rows, so that what is there when a run is stopped can be compared.
     return tuple(sorted(works, key=lambda work: work.index))
 
@@ -59,7 +59,7 @@ def _session(suite: Suite, measure: Measure, where: dict[str, Any]) -> dict[str,
     try:
         inspect.signature(measured).bind(None, **measure.takes)
     except TypeError as error:
-        raise SuiteError(f"{said}: {error}.") from error
+        raise SuiteError(f"{said}: {error}.", code="measure-takes") from error
     session = {"measure": measure.kind, "takes": measure.takes, **where}
     if code := rests_on(measure.takes):
         session["code"] = code
@@ -71,7 +71,10 @@ def _works(request: Request, row: Row, entry: TaskEntry, precision: str) -> Iter
     suite, found = request.suite, find_variant(row.variant)
     variant, task, host = load_variant(found), get_task(entry.name), host_settings(suite.host_of(entry, row))
     if row.trained and task.info.headline is None:
-        raise SuiteError(f"task '{entry.name}' has nothing to learn; set trained = false to time its layers.")
+        raise SuiteError(
+            f"task '{entry.name}' has nothing to learn; set trained = false to time its layers.",
+            code="nothing-to-learn",
+        )
     shapes, training = layer_shapes(host, task.info), suite.training_of(entry, row)
     tokens = mean_tokens(shapes)
     template: dict[str, Any] = {
@@ -140,7 +143,7 @@ def _size(
     except MoebenchError:
         raise
     except Exception as error:
-        raise SuiteError(f"{variant.name} cannot be built with {settings}: {error}") from error
+        raise SuiteError(f"{variant.name} cannot be built with {settings}: {error}", code="row-not-built") from error
     return "total", count_layers(layers).total
 
 
@@ -151,7 +154,7 @@ def _width_of_one(row: Row, settings: Settings) -> int:
     assert row.width is not None
     experts = settings.get("experts", 1)
     if not isinstance(experts, int) or experts < 1:
-        raise SuiteError(f"experts must be a number of at least 1, not {experts}.")
+        raise SuiteError(f"experts must be a number of at least 1, not {experts}.", code="experts-not-a-number")
     if row.width % experts:
-        raise SuiteError(f"{experts} experts cannot share a width of {row.width} evenly.")
+        raise SuiteError(f"{experts} experts cannot share a width of {row.width} evenly.", code="width-not-shared")
     return row.width // experts

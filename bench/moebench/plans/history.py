@@ -62,7 +62,9 @@ def ran_plan(results: Path, suite: str | None = None) -> Plan | None:
     try:
         return Plan.from_json(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        raise ResultsError(f"'{path}' cannot be read; run the suite again, nothing else is lost.") from None
+        raise ResultsError(
+            f"'{path}' cannot be read; run the suite again, nothing else is lost.", code="plan-unreadable"
+        ) from None
 
 
 def remembered_extras(results: Path, suite: str) -> tuple[str, ...]:
@@ -82,7 +84,10 @@ def _named(suite: str) -> tuple[str, Experiment | None]:
         experiment = load_experiment(suite) if path.expanduser().is_file() else None
         return experiment.name if experiment else path.stem, experiment
     if len(path.parts) > 1:
-        raise UsageError(f"'{suite}' is neither a suite's name, nor its .toml file, nor what `moebench publish` wrote.")
+        raise UsageError(
+            f"'{suite}' is neither a suite's name, nor its .toml file, nor what `moebench publish` wrote.",
+            code="neither-suite-nor-directory",
+        )
     return suite, None
 
 
@@ -108,12 +113,16 @@ def board_request(results: Path, suite: str | None, seeds: int | None = None, tr
     """
     known = known_suites(results)
     if suite is None and not known:
-        raise ResultsError(f"no suite has run into '{results}' yet; run one with `moebench run quick`.")
+        raise ResultsError(
+            f"no suite has run into '{results}' yet; run one with `moebench run quick`.", code="nothing-run-yet"
+        )
     suite = suite or known[0]
     request = find_request(results, suite, seeds, trials)
     if request is None:
         load_suite(suite)  # whose sentence comes first
-        raise ResultsError(f"suite '{suite}' has not run into '{results}' yet; run it with `moebench run {suite}`.")
+        raise ResultsError(
+            f"suite '{suite}' has not run into '{results}' yet; run it with `moebench run {suite}`.", code="not-run-yet"
+        )
     return request
 
 
@@ -147,5 +156,8 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        raise UsageError(f"'{path}' cannot be read; remove it and run the suite again, nothing else is lost.") from None
+        raise UsageError(
+            f"'{path}' cannot be read; remove it and run the suite again, nothing else is lost.",
+            code="history-unreadable",
+        ) from None
     return dict(values)

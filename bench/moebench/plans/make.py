@@ -112,7 +112,8 @@ def _check_directions(suite: Suite) -> None:
     if high and low:
         raise SuiteError(
             f"suite '{suite.name}': more is better on {', '.join(high)} and worse on {', '.join(low)}, and scores are "
-            "means over tasks; give each kind a suite of its own."
+            "means over tasks; give each kind a suite of its own.",
+            code="mixed-directions",
         )
 
 
@@ -137,7 +138,7 @@ class _TaskSettings:
         try:
             shapes = layer_shapes(host, task.info)
         except SuiteError as error:
-            raise SuiteError(f"suite '{suite.name}': {error}") from None
+            raise SuiteError(f"suite '{suite.name}': {error}", code="host-does-not-fit") from None
         training = suite.training_of(entry)
         precision = default_precision(place.type) if training.precision == "auto" else training.precision
         template = {
@@ -193,16 +194,22 @@ def _amount(suite: Suite, row: Row, variants: dict[str, Variant], task: _TaskSet
         return budget
     other = variants.get(row.active_of)
     if other is None:
-        raise BudgetError(f"it needs the active parameters of '{row.active_of}', which cannot be used.")
+        raise BudgetError(
+            f"it needs the active parameters of '{row.active_of}', which cannot be used.", code="active-of-unusable"
+        )
     whole = Budget(suite.axis, budget, task.budget_shapes)
     try:
         return solve(other, whole, tuned_space(suite, other, whole).defaults()).counts.active
     except (BudgetError, HostError) as error:
-        raise BudgetError(f"it needs the active parameters of '{row.active_of}': {error}") from error
+        raise BudgetError(
+            f"it needs the active parameters of '{row.active_of}': {error}", code="active-of-invalid"
+        ) from error
     except MoebenchError:
         raise
     except Exception as error:
-        raise BudgetError(f"it needs the active parameters of '{row.active_of}': {_raised(other, error)}") from error
+        raise BudgetError(
+            f"it needs the active parameters of '{row.active_of}': {_raised(other, error)}", code="active-of-raised"
+        ) from error
 
 
 def _asked(suite: Suite, variant: Variant, task: _TaskSettings, blank: Group, budget: Budget) -> Group:
@@ -214,7 +221,10 @@ def _asked(suite: Suite, variant: Variant, task: _TaskSettings, blank: Group, bu
     first = min(tuning.generation, tuning.trials) if later else tuning.trials
     own = ask(values, first, sampler=tuning.sampler, seed=derive_seed(called, "sampler", 0), fits=fits)
     if len(own) < first:
-        raise BudgetError(f"{variant.name}: hardly any of its settings meets {budget.amount:,}; found {len(own)}.")
+        raise BudgetError(
+            f"{variant.name}: hardly any of its settings meets {budget.amount:,}; found {len(own)}.",
+            code="few-settings-fit",
+        )
     return replace(
         blank,
         amount=budget.amount,

@@ -100,7 +100,9 @@ def _merit(record: Record | None, headline: Headline) -> tuple[float, ...]:
     names = [f"validation_{name}" for name in (headline.name, headline.tie_break) if name]
     values = [record.scores.get(name) for name in names]
     if None in values:
-        raise ResultsError(f"the trial {record.identity} is done and lacks {names[values.index(None)]}.")
+        raise ResultsError(
+            f"the trial {record.identity} is done and lacks {names[values.index(None)]}.", code="trial-without-score"
+        )
     best, *rest = (value for value in values if value is not None)
     return (-best if headline.higher_is_better else best, *rest)
 

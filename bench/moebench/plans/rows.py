@@ -62,7 +62,10 @@ def resolve_rows(
         row = _extra(spec, installed, own, quiet=not asked_for)
         if row.name in own or row.name in added:
             if asked_for:
-                raise UsageError(f"'{spec}' calls itself '{row.name}', which the suite already has; rename one.")
+                raise UsageError(
+                    f"'{spec}' calls itself '{row.name}', which the suite already has; rename one.",
+                    code="added-name-taken",
+                )
             continue  # what was remembered gives way
         added[row.name] = row
     own_rows = [replace(row, selected=not chosen or _is_chosen(row, chosen)) for row in rows]
@@ -84,7 +87,9 @@ def _object_rows(suite: Suite, objects: Mapping[str, str]) -> list[Row]:
     taken = {*suite.variants, *(reference.name for reference in suite.reference)}
     for name in objects:
         if name in taken:
-            raise UsageError(f"a variant calls itself '{name}', which the suite already has; rename it.")
+            raise UsageError(
+                f"a variant calls itself '{name}', which the suite already has; rename it.", code="name-taken-by-suite"
+            )
     return [Row(name, OBJECT, name, digest) for name, digest in objects.items()]
 
 

@@ -34,7 +34,7 @@ def load_backend(name: str) -> Backend:
     except ANY as error:
         reason = f"{type(error).__name__}: {error}"
     if reason:
-        raise PluginError(f"backend {name}: it does not work here: {reason}.")
+        raise PluginError(f"backend {name}: it does not work here: {reason}.", code="backend-unavailable")
     return backend
 
 

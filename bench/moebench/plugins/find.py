@@ -184,10 +184,12 @@ def _source_of(module: str) -> tuple[Path | None, str]:
 def _in_file(noun: str, spec: str) -> Found:
     match = re.fullmatch(r"(?P<path>.+\.py):(?P<attribute>[A-Za-z_]\w*)", spec)
     if match is None:
-        raise PluginError(f"'{spec}' is neither a {noun}'s name nor of the form path.py:Class.")
+        raise PluginError(
+            f"'{spec}' is neither a {noun}'s name nor of the form path.py:Class.", code="plugin-spec-form"
+        )
     path = Path(match["path"]).expanduser()
     if not path.is_file():
-        raise PluginError(f"there is no file '{path}' for '{spec}'.")
+        raise PluginError(f"there is no file '{path}' for '{spec}'.", code="no-plugin-file")
     path, attribute = path.resolve(), match["attribute"]
     _check_defined(path, attribute)
     return Found(attribute, f"{path}:{attribute}", str(path), path.stem, attribute, path)
@@ -202,7 +204,7 @@ def _check_defined(path: Path, attribute: str) -> None:
     names = {name for node in ast.walk(tree) for name in _defined(node)}
     classes = [node.name for node in tree.body if isinstance(node, ast.ClassDef)]
     if classes and attribute not in names and "*" not in names:
-        raise PluginError(f"'{path}' has no '{attribute}'; it has {', '.join(classes)}.")
+        raise PluginError(f"'{path}' has no '{attribute}'; it has {', '.join(classes)}.", code="no-such-class")
 
 
 def _defined(node: ast.AST) -> list[str]:

@@ -38,7 +38,10 @@ def code_identity(found: Found) -> str:
 def code_digest(found: Found) -> str:
     """Twenty hexadecimal digits that change when the code does; :class:`PluginError` where there is no Python file."""
     if found.source is None:
-        raise PluginError(f"{found.spec}: its source is not a Python file, so its results cannot be identified.")
+        raise PluginError(
+            f"{found.spec}: its source is not a Python file, so its results cannot be identified.",
+            code="source-not-python",
+        )
     beside = found.source.parent if found.in_file else None
     total = _digest_of(found.module, found.source, "" if found.in_file else found.module, beside)
     total.update(found.attribute.encode())
@@ -124,11 +127,11 @@ def parse(path: Path) -> ast.Module:
         return ast.parse(path.read_bytes())
     except SyntaxError as error:
         line = f" in line {error.lineno}" if error.lineno else ""
-        raise PluginError(f"'{path}' is not valid Python{line} ({error.msg}).") from error
+        raise PluginError(f"'{path}' is not valid Python{line} ({error.msg}).", code="not-python-line") from error
     except (ValueError, RecursionError) as error:
-        raise PluginError(f"'{path}' is not valid Python ({error}).") from error
+        raise PluginError(f"'{path}' is not valid Python ({error}).", code="not-python") from error
     except OSError as error:
-        raise PluginError(f"'{path}' cannot be read ({error.strerror}).") from error
+        raise PluginError(f"'{path}' cannot be read ({error.strerror}).", code="source-unreadable") from error
 
 
 def spelling(node: object) -> str:

@@ -26,21 +26,21 @@ def load_object(found: Found, noun: str = "", *, instance: bool = True) -> Any:
     """
     who = f"{noun} {found.spec}".strip()
     if found.problem:
-        raise PluginError(f"{who}: {found.problem}")
+        raise PluginError(f"{who}: {found.problem}", code="plugin-problem")
     try:
         module = _imported(found)
     except ANY as error:
-        raise PluginError(f"{who}: it fails to import ({_told(error)}).") from error
+        raise PluginError(f"{who}: it fails to import ({_told(error)}).", code="import-failed") from error
     try:
         thing: Any = functools.reduce(getattr, found.attribute.split("."), module)
     except AttributeError:
-        raise PluginError(f"{who}: '{module.__file__}' has no '{found.attribute}'.") from None
+        raise PluginError(f"{who}: '{module.__file__}' has no '{found.attribute}'.", code="no-such-attribute") from None
     if not (instance and isinstance(thing, type)):
         return thing
     try:
         return thing()
     except ANY as error:
-        raise PluginError(f"{who}: {thing.__name__}() raised {_told(error)}.") from error
+        raise PluginError(f"{who}: {thing.__name__}() raised {_told(error)}.", code="constructor-raised") from error
 
 
 def _imported(found: Found) -> ModuleType:

@@ -19,27 +19,39 @@ def load_variant(found: Found) -> Variant:
     variant: Variant = load_object(found)
     verify(found.spec, variant)
     if not found.in_file and variant.name != found.name:
-        raise PluginError(f"{found.spec}: it calls itself '{variant.name}', its entry point '{found.name}'.")
+        raise PluginError(
+            f"{found.spec}: it calls itself '{variant.name}', its entry point '{found.name}'.",
+            code="name-not-entry-point",
+        )
     return variant
 
 
 def verify(spec: str, variant: Any) -> None:
     """The rules of registration, the likeliest mistake first."""
     if not isinstance(variant, Variant):
-        raise PluginError(f"{spec}: it must be a moebench.contract.Variant, not {_what(variant)}.")
+        raise PluginError(f"{spec}: it must be a moebench.contract.Variant, not {_what(variant)}.", code="no-variant")
     if not NAME.fullmatch(name := str(variant.name)):
-        raise PluginError(f"{spec}: its name '{name}' must be lower-case letters, digits and underscores, at most 40.")
+        raise PluginError(
+            f"{spec}: its name '{name}' must be lower-case letters, digits and underscores, at most 40.",
+            code="variant-name-form",
+        )
     if type(variant).build is Variant.build:
-        raise PluginError(f"{spec}: it has no method build(shape, size, *, ...).")
+        raise PluginError(f"{spec}: it has no method build(shape, size, *, ...).", code="no-build")
     try:
         settings = build_settings(type(variant))
     except TypeError as error:
-        raise PluginError(f"{spec}: {error}.") from None
+        raise PluginError(f"{spec}: {error}.", code="build-signature") from None
     for name, options in variant.tune.items():
         if name not in settings and not name.startswith(LOSS):
-            raise PluginError(f"{spec}: it tunes '{name}', which is no keyword-only argument of its build().")
+            raise PluginError(
+                f"{spec}: it tunes '{name}', which is no keyword-only argument of its build().",
+                code="tunes-unknown-setting",
+            )
         if not isinstance(options, Uniform) and not (isinstance(options, tuple) and options):
-            raise PluginError(f"{spec}: it tunes '{name}' with {options!r}, not a tuple of options or a Uniform.")
+            raise PluginError(
+                f"{spec}: it tunes '{name}' with {options!r}, not a tuple of options or a Uniform.",
+                code="tunes-no-options",
+            )
 
 
 def _what(thing: Any) -> str:

@@ -27,7 +27,7 @@ def settle(group: Group, spec: str) -> str:
         return spec
     found = group.find(spec)
     if found.problem:
-        raise PluginError(f"{group.noun} {spec}: {found.problem}", code="unusable-plugin", spec=spec)
+        load_object(found, group.noun)  # which raises: it cannot be used
     if not found.in_file and found.module.partition(".")[0] in OWN:
         return spec
     name = f"{found.name}@{code_digest(found)[:DIGITS]}"

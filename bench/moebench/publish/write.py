@@ -15,6 +15,7 @@ from moebench.plans.latency import latency_cells
 from moebench.plans.plan import Lookup, Plan
 from moebench.plans.rows import BASELINE, OBJECT, Row
 from moebench.plugins.find import Found, find_variant, is_place
+from moebench.plugins.named import plain
 from moebench.protocol import changed_in, label
 from moebench.publish import manifest, pack
 from moebench.publish.manifest import VARIANTS, VERIFICATION
@@ -157,6 +158,13 @@ def select(plan: Plan, lookup: Lookup) -> Selection:
 
     :class:`ResultsError` where there is nothing to compare, or latency was not measured.
     """
+    if files := sorted(plain(name) for name, spec in plan.suite.plugins.items() if is_place(spec)):
+        raise ResultsError(
+            f"suite '{plan.suite.name}' rests on files that nobody else has ({', '.join(files)}); bring its tasks, "
+            "hosts and measures in a package.",
+            code="plugin-files-unpublished",
+            names=files,
+        )
     left_out = {row.name: reason for row in plan.rows if (reason := _why_not(plan, row, lookup))}
     left_out |= {
         row.name: f"it has the size of '{row.active_of}', which is left out."

@@ -9,6 +9,7 @@ from pathlib import Path
 from moebench.plans.generations import grown
 from moebench.plans.latency import latency_cells
 from moebench.plans.plan import Plan, Work
+from moebench.plugins.named import plain
 from moebench.records import Cell, Record, Store, is_settled
 from moebench.records.leases import Leases
 from moebench.runner.executors.base import POLL_SECONDS, Executor
@@ -128,14 +129,14 @@ class _Run:
             except Stopped:
                 return
             if record is not None:
-                self._ended(f"latency {cell.task}", record)
+                self._ended(f"latency {plain(cell.task)}", record)
 
     def unfinished(self) -> Iterator[tuple[str, str, str]]:
         """(label, status, reason) of every work and latency session that is not done."""
         plan, labels = self.outcome.plan, dict[str, str]()
         for work in plan.works(self.lookup):
             labels.setdefault(work.cell.identity, work.label)  # two rows may share their runs
-        labels |= {cell.identity: f"latency {cell.task}" for cell in latency_cells(plan, self.lookup)}
+        labels |= {cell.identity: f"latency {plain(cell.task)}" for cell in latency_cells(plan, self.lookup)}
         for identity, label in labels.items():
             record = self.lookup(identity)
             if record is None:
@@ -158,7 +159,7 @@ class _Run:
                     of = cell.session["finalists"]
                     finalists = [self.jobs.of_finalist(self.outcome.plan, each, self.lookup) for each in of]
                     return self.executor.measure(cell, finalists, tick)
-            tick(f"latency {cell.task} elsewhere")
+            tick(f"latency {plain(cell.task)} elsewhere")
         return None
 
     def _ended(self, label: str, record: Record) -> None:

@@ -122,7 +122,7 @@ def part_of(plan: Plan, store: Store) -> Part:
     plan = grown(plan, store.get)
     for group in plan.selected_groups():
         if group.winner(store.get) is None:
-            missing.append((f"{group.row} {group.task} {group.budget:,}", "not tuned", ""))
+            missing.append((f"{group.row} {plain(group.task)} {group.budget:,}", "not tuned", ""))
     works = [work for work in plan.works(store.get) if work.cell.kind != "trial"]
     for work in works:
         record = store.get(work.cell.identity)

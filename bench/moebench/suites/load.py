@@ -58,11 +58,14 @@ class Experiment:
         if len(self.suites) == 1 and self.suites[0].tuning is not None:
             return self.suites[0]
         if boards := [suite.name for suite in self.suites if suite.tuning is not None]:
-            raise SuiteError(f"suite '{self.name}' has parts; those with a board are: {', '.join(boards)}.")
+            raise SuiteError(
+                f"suite '{self.name}' has parts; those with a board are: {', '.join(boards)}.", code="board-in-parts"
+            )
         reported = f" and `moebench report {self.called}`" if self.study else ""
         raise SuiteError(
             f"suite '{self.name}' sweeps fixed settings and ranks nothing: it has no leaderboard; "
-            f"use `moebench run {self.called}`{reported}."
+            f"use `moebench run {self.called}`{reported}.",
+            code="no-leaderboard",
         )
 
     @property
@@ -96,7 +99,7 @@ def load_experiment(name_or_path: str) -> Experiment:
     for part in series.parts:
         values, place = read_values(part)
         if "parts" in values:
-            raise SuiteError(f"suite '{where}': its part '{part}' has parts itself.")
+            raise SuiteError(f"suite '{where}': its part '{part}' has parts itself.", code="part-has-parts")
         suites.append(parse_suite(values, place))
     study = series.study and settle(STUDIES, _beside(Path(where).parent, series.study))
     return Experiment(series.name, series.title, study, tuple(suites), tuple(series.parts))
@@ -107,7 +110,7 @@ def read_values(name_or_path: str) -> tuple[dict[str, Any], str]:
     if name_or_path.endswith(".toml"):
         path = Path(name_or_path).expanduser()
         if not path.is_file():
-            raise SuiteError(f"there is no suite file '{path}'.")
+            raise SuiteError(f"there is no suite file '{path}'.", code="no-suite-file")
     else:
         known = find_suites()
         if name_or_path not in known:
@@ -116,9 +119,11 @@ def read_values(name_or_path: str) -> tuple[dict[str, Any], str]:
     try:
         return {"name": path.stem, **tomllib.loads(path.read_text(encoding="utf-8"))}, str(path)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SuiteError(f"'{path}' is not valid TOML: {error}.") from error
+        raise SuiteError(f"'{path}' is not valid TOML: {error}.", code="not-toml") from error
     except OSError as error:
-        raise SuiteError(f"cannot read the suite file '{path}' ({error.strerror}).") from error
+        raise SuiteError(
+            f"cannot read the suite file '{path}' ({error.strerror}).", code="suite-file-unreadable"
+        ) from error
 
 
 def parse_suite(values: dict[str, Any], where: str) -> Suite:
@@ -230,7 +235,7 @@ def _check_names(suite: Suite, where: str) -> None:
         for variant in variants:
             if variant not in installed:
                 raise UnknownNameError("variant", variant, installed)
-        raise SuiteError(f"suite '{where}': {problem}")
+        raise SuiteError(f"suite '{where}': {problem}", code="names-do-not-match")
 
 
 def _stray_names(suite: Suite, variants: list[str]) -> Iterator[str]:

@@ -57,14 +57,17 @@ def ask(asked: str | Experiment, **options: Any) -> Asked:
     for name in CHANGEABLE:
         value = options.get(name)
         if value is not None and value < 1:
-            raise UsageError(f"--{name.replace('_', '-')} must be at least 1, not {value}.")
+            raise UsageError(f"--{name.replace('_', '-')} must be at least 1, not {value}.", code="count-too-small")
     experiment = load_experiment(asked) if isinstance(asked, str) else asked
     if options.get("full") and not any(suite.has_full_form for suite in experiment.suites):
-        raise UsageError(f"suite '{experiment.called}' has one form only; leave --full out.")
+        raise UsageError(f"suite '{experiment.called}' has one form only; leave --full out.", code="one-form-only")
     if all(suite.tuning is None for suite in experiment.suites):
         given = {"--variant": "variants", "--trials": "trials", "--micro-batch": "micro_batch"}
         if wrong := next((option for option, name in given.items() if options.get(name)), None):
-            raise UsageError(f"suite '{experiment.called}' sweeps fixed settings and tunes nothing; leave {wrong} out.")
+            raise UsageError(
+                f"suite '{experiment.called}' sweeps fixed settings and tunes nothing; leave {wrong} out.",
+                code="option-without-tuning",
+            )
     named = zip(experiment.suites, experiment.named, strict=True)
     return Asked(experiment, tuple(request_for(suite, named=name, **options) for suite, name in named))
 
@@ -90,7 +93,9 @@ def request_for(
 def _changed(suite: Suite, *, full: bool, seeds: int | None, trials: int | None, micro_batch: int | None) -> Suite:
     """The suite with the changes applied."""
     if micro_batch is not None and any("micro_batch" in entry.training for entry in suite.task):
-        raise SuiteError(f"suite '{suite.name}' fixes micro_batch for a task; leave --micro-batch out.")
+        raise SuiteError(
+            f"suite '{suite.name}' fixes micro_batch for a task; leave --micro-batch out.", code="micro-batch-fixed"
+        )
     tuning, training = suite.tuning, suite.training
     return suite.model_copy(
         update={

@@ -124,7 +124,7 @@ class TaskInfo:
     def ranked_by(self) -> Headline:
         """The headline; :class:`SuiteError` for a task without one."""
         if self.headline is None:
-            raise SuiteError(f"task '{self.name}' has no score that ranks; it only times layers.")
+            raise SuiteError(f"task '{self.name}' has no score that ranks; it only times layers.", code="no-headline")
         return self.headline
 
     def label_of(self, digest: str) -> str:

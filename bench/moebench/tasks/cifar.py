@@ -115,7 +115,8 @@ def _read_batches(batches: Path, pool: str) -> Pixels:
         dataset = CIFAR10(root=str(batches.parent), train=pool == "train", download=False)
     except RuntimeError as error:
         raise DataError(
-            f"'{_wrong_batch(batches)}' is missing or has not the checksum that torchvision expects; fetch it again."
+            f"'{_wrong_batch(batches)}' is missing or has not the checksum that torchvision expects; fetch it again.",
+            code="checksum",
         ) from error
     return Pixels(np.ascontiguousarray(dataset.data.transpose(0, 3, 1, 2)), np.asarray(dataset.targets, dtype=np.int64))
 

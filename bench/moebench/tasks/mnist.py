@@ -43,13 +43,15 @@ def read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
     if len(content) < header or struct.unpack(">I", content[:4])[0] != magic:
         raise DataError(
             f"'{path}' is not an idx file of {dimensions}-dimensional bytes (it should begin with "
-            f"{magic:08x}, not {content[:4].hex() or 'nothing'}); fetch it again."
+            f"{magic:08x}, not {content[:4].hex() or 'nothing'}); fetch it again.",
+            code="not-idx",
         )
     shape = struct.unpack(f">{dimensions}I", content[4:header])
     if len(content) - header != math.prod(shape):
         raise DataError(
             f"'{path}' holds {len(content) - header:,} bytes where its header announces "
-            f"{math.prod(shape):,}; it is truncated or damaged, fetch it again."
+            f"{math.prod(shape):,}; it is truncated or damaged, fetch it again.",
+            code="truncated",
         )
     return np.frombuffer(content, dtype=np.uint8, offset=header).reshape(shape)
 
@@ -58,9 +60,9 @@ def _content(path: Path) -> bytes:
     try:
         return gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise DataError(f"'{path}' is not a whole gzip file ({error}); fetch it again.") from error
+        raise DataError(f"'{path}' is not a whole gzip file ({error}); fetch it again.", code="not-gzip") from error
     except OSError as error:
-        raise DataError(f"cannot read '{path}' ({error.strerror}).") from error
+        raise DataError(f"cannot read '{path}' ({error.strerror}).", code="data-unreadable") from error
 
 
 FILES = {
@@ -151,20 +153,27 @@ class IdxSource:
         if len(images_NHW) != len(labels_N):
             raise DataError(
                 f"'{images}' holds {len(images_NHW):,} images and '{labels}' {len(labels_N):,} labels; "
-                "fetch both again."
+                "fetch both again.",
+                code="images-without-labels",
             )
         if images_NHW.shape[1:] != self.image[1:]:
             size = " x ".join(map(str, images_NHW.shape[1:]))
-            raise DataError(f"the images in '{images}' are {size}; {self.title} has {self.image[1]} x {self.image[2]}.")
+            raise DataError(
+                f"the images in '{images}' are {size}; {self.title} has {self.image[1]} x {self.image[2]}.",
+                code="image-size",
+            )
         if len(labels_N) == 0 or labels_N.max() >= self.classes:
-            raise DataError(f"'{labels}' should hold labels from 0 to {self.classes - 1}, and at least one.")
+            raise DataError(
+                f"'{labels}' should hold labels from 0 to {self.classes - 1}, and at least one.", code="label-range"
+            )
 
     def _check_identity(self, path: Path, labels_N: NDArray[np.uint8]) -> None:
         for title, first in FIRST_LABELS.items():
             if title != self.title and labels_N[: len(first)].tobytes() == first:
                 raise DataError(
                     f"'{path}' is of {title}, whose files have the same names as those of {self.title}; "
-                    f"put the latter into a folder '{self.folders[0]}' beside it."
+                    f"put the latter into a folder '{self.folders[0]}' beside it.",
+                    code="other-data-set",
                 )
 
 

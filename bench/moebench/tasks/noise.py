@@ -40,4 +40,4 @@ class NoiseTask(Task):
         return digest_of(f"noise {(1, TOKENS, DIM)} {INPUTS}")
 
     def _refuse(self) -> NoReturn:
-        raise UsageError(f"task '{self.info.name}' has nothing to learn; it only times layers.")
+        raise UsageError(f"task '{self.info.name}' has nothing to learn; it only times layers.", code="task-only-times")

@@ -44,7 +44,8 @@ def _check_shards(files: Sequence[Path]) -> None:
         if match and int(match[1]) != len(files):
             raise DataError(
                 f"'{path}' is by its name one of {int(match[1])} files, but {len(files)} lie in "
-                f"'{path.parent}'; put all of them there and no others."
+                f"'{path.parent}'; put all of them there and no others.",
+                code="shards-missing",
             )
 
 
@@ -63,7 +64,9 @@ def _read_file(path: Path, image: Image, classes: int) -> Pixels:
     contents, labels_N = _columns(path)
     whole = labels_N.dtype.kind in "iu" and len(labels_N) > 0
     if not whole or labels_N.min() < 0 or labels_N.max() >= classes:
-        raise DataError(f"'{path}' should hold a label from 0 to {classes - 1} in every row, and some rows.")
+        raise DataError(
+            f"'{path}' should hold a label from 0 to {classes - 1} in every row, and some rows.", code="parquet-labels"
+        )
     return Pixels(_decode(path, contents, image), labels_N.astype("int64"))
 
 
@@ -82,7 +85,8 @@ def _columns(path: Path) -> tuple[list[bytes | None], NDArray[Any]]:
 def _damaged(path: Path, error: Exception) -> DataError:
     reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
     return DataError(
-        f"'{path}' is not a whole parquet file with columns img {{bytes, path}} and label ({reason}); fetch it again."
+        f"'{path}' is not a whole parquet file with columns img {{bytes, path}} and label ({reason}); fetch it again.",
+        code="not-parquet",
     )
 
 
@@ -113,4 +117,6 @@ def _decode_one(path: Path, row: int, content: bytes | None, image: Image) -> ND
     # Pillow raises what its decoders stumble over: OSError, SyntaxError, struct.error, zlib.error and more.
     except Exception as error:
         reason = str(error) if content else "it is empty"
-        raise DataError(f"image {row} of '{path}' does not decode ({reason}); fetch it again.") from error
+        raise DataError(
+            f"image {row} of '{path}' does not decode ({reason}); fetch it again.", code="image-damaged"
+        ) from error

@@ -50,15 +50,20 @@ def missing(title: str, searched: Sequence[Path], remedy: str, reason: str = "")
     """The error for data that are in none of the places; ``reason`` says why a download failed."""
     places = " or ".join(f"'{place}'" for place in searched)
     failed = f" and could not be downloaded ({reason})" if reason else ""
-    return DataError(f"{title} is not in {places}{failed}; {remedy}.")
+    return DataError(f"{title} is not in {places}{failed}; {remedy}.", code="data-missing")
 
 
 def _directory(path: Path) -> Path:
     path = path.expanduser()
     if path.exists() and not path.is_dir():
-        raise DataError(f"the data directory '{path}' is a file; name the directory that holds the data.")
+        raise DataError(
+            f"the data directory '{path}' is a file; name the directory that holds the data.", code="data-dir-is-file"
+        )
     if path.exists() and not os.access(path, os.R_OK | os.X_OK):
-        raise DataError(f"the data directory '{path}' may not be read; change its permissions or name another.")
+        raise DataError(
+            f"the data directory '{path}' may not be read; change its permissions or name another.",
+            code="data-dir-unreadable",
+        )
     return path
 
 

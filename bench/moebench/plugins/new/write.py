@@ -26,16 +26,21 @@ def refuse_name(name: str) -> None:
         hint = f", such as '{near}'" if NAME.fullmatch(near) and not keyword.iskeyword(near) else ""
         raise UsageError(
             f"'{name}' is no name for a variant; use lower-case letters, digits and underscores, at most 40, "
-            f"with a letter first{hint}."
+            f"with a letter first{hint}.",
+            code="package-name-form",
         )
     if keyword.iskeyword(name) or keyword.iskeyword(class_name(name)):
-        raise UsageError(f"'{name}' is a word of Python's own; choose another name.")
+        raise UsageError(f"'{name}' is a word of Python's own; choose another name.", code="package-name-keyword")
     if name in find_variants():
         raise UsageError(
-            f"'{name}' is taken: the package {find_variants()[name].package} brings a variant of that name."
+            f"'{name}' is taken: the package {find_variants()[name].package} brings a variant of that name.",
+            code="package-name-installed",
         )
     if importlib.util.find_spec(name) is not None:
-        raise UsageError(f"'{name}' is taken: a Python module of that name can be imported already; choose another.")
+        raise UsageError(
+            f"'{name}' is taken: a Python module of that name can be imported already; choose another.",
+            code="package-name-importable",
+        )
 
 
 def class_name(name: str) -> str:
@@ -62,7 +67,9 @@ def write_package(name: str, directory: Path | None = None) -> list[Path]:
     refuse_name(name)
     directory = Path(name) if directory is None else directory.expanduser()
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
-        raise UsageError(f"'{directory}' exists already; name an empty or new one with --directory.")
+        raise UsageError(
+            f"'{directory}' exists already; name an empty or new one with --directory.", code="directory-exists"
+        )
     files = {directory / place.format(name=name): _render(which, name) for place, which in TEMPLATES.items()}
     try:
         for path, text in files.items():
@@ -70,7 +77,8 @@ def write_package(name: str, directory: Path | None = None) -> list[Path]:
             path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise UsageError(
-            f"cannot write '{error.filename}' ({error.strerror}); name another place with --directory."
+            f"cannot write '{error.filename}' ({error.strerror}); name another place with --directory.",
+            code="package-not-written",
         ) from error
     return list(files)
 
