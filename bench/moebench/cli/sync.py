@@ -48,7 +48,8 @@ def _wanted(suite: str | None, results: Path, data: Path | None) -> list[tuple[R
     from moebench.suites.request import ask
 
     if suite is None:
-        requests = [board_request(results, name) for name in known_suites(results) or [None]]
+        names: list[str | None] = [*known_suites(results)] or [None]
+        requests = [board_request(results, name) for name in names]
         return [(request, _report(results, request.suite.name)) for request in requests]
     found = find_request(results, suite)
     if found is not None:
