@@ -5,16 +5,12 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from moebench.cli.options import COUNT, Whole, data_option, device_option, results_option
 from moebench.errors import UsageError
-
-if TYPE_CHECKING:
-    from moebench.measures import Subject
-    from moebench.records import Record
 
 
 @click.command("compress")
@@ -40,7 +36,7 @@ if TYPE_CHECKING:
     default=256,
     show_default=True,
     metavar="N",
-    help="Of the validation data, by which it is seen who is used and who is like whom.",
+    help="Of the validation data, on which the use and the likeness of experts are measured.",
 )
 @click.option("--batch", type=COUNT, default=100, show_default=True, metavar="N", help="Timed beside batch 1.")
 @device_option
@@ -59,10 +55,10 @@ def command(
     data: Path | None,
     results: Path,
 ) -> None:
-    """Merge or prune the experts of a trained sparse model, recover it, and say what is left and what is saved.
+    """Merge or prune the experts of a trained sparse model, fine-tune it, and print what is left and what is saved.
 
     RECORD is the identity of a final run in the results directory, the beginning of one, or the path of a record's
-    JSON file. The model with all its experts is taught for as many steps, so that what recovery alone gives is seen.
+    JSON file. The model with all its experts is fine-tuned for as many steps, which shows what fine-tuning alone gives.
     """
     settings = _settings(given, methods)
 
@@ -71,10 +67,15 @@ def command(
     for method in methods:
         load_compressor(method)
 
+    from moebench.records.find import find_record
+
+    store, found = find_record(record, results)
+
     from moebench.cli.compress_table import print_rows
+    from moebench.cli.trained import subject_of
     from moebench.measures.compressed import beside_the_whole
 
-    subject, found = _subject(record, results, device, data)
+    subject = subject_of(store, found, device, data)
     batches = sorted({1, batch})
     scores, costs = beside_the_whole(
         subject,
@@ -87,29 +88,7 @@ def command(
         batches=batches,
         settings=settings,
     )
-    print_rows(scores, costs, found, experts, steps, batches, subject.device)
-
-
-def _subject(record: str, results: Path, device: str | None, data: Path | None) -> tuple[Subject, Record]:
-    """The trained model of a record, on the device asked for, with its data."""
-    from moebench.records import Cell
-    from moebench.records.find import find_record
-
-    store, found = find_record(record, results)
-
-    import torch
-
-    from moebench.cli.record_data import check_data
-    from moebench.measures import Subject
-    from moebench.runner.trained import load_trained
-    from moebench.tasks import get_task
-    from moebench.training.device import choose_device
-
-    where, cell = choose_device(device), Cell.from_json(found.cell)
-    check_data(found, cell, data)
-    torch.set_num_threads(cell.threads)
-    model, task = load_trained(store, found, where), get_task(cell.task)
-    return Subject(model, task, data, where, cell.precision, found.scores, cell.seed), found
+    print_rows(scores, costs, found, experts, steps, batches, subject)
 
 
 def _settings(given: Iterable[str], methods: Iterable[str]) -> dict[str, dict[str, Any]]:

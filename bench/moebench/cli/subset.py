@@ -42,34 +42,22 @@ def command(
 
     store, found = find_record(record, results)
 
-    import torch
-
-    from moebench.cli.record_data import check_data
     from moebench.cli.subset_table import print_comparison
+    from moebench.cli.trained import subject_of
     from moebench.measures.subset.infer import fit_static
     from moebench.measures.subset.report import compare
     from moebench.measures.subset.scores import check_score
-    from moebench.records import Cell
-    from moebench.runner.trained import load_trained
-    from moebench.tasks import get_task
-    from moebench.training.device import choose_device
 
     check_score(score)
-    where, cell = choose_device(device), Cell.from_json(found.cell)
     _check_experts(found)
-    check_data(found, cell, data)
-    torch.set_num_threads(cell.threads)
-    model, precision = load_trained(store, found, where), cell.precision
-    task = get_task(cell.task)
-    fitted = None
-    if score == "static":
-        fitted = fit_static(model, task.load("validation", data).to(where), precision=precision)
-    test = task.load("test", data).to(where)
+    subject = subject_of(store, found, device, data)
+    model, precision, test = subject.model, subject.precision, subject.data("test")
+    fitted = fit_static(model, subject.data("validation"), precision=precision) if score == "static" else None
     batches = sorted({1, batch})
     rows = compare(
-        model, task, test, experts, score=score, rule=rule, fitted=fitted, batches=batches, precision=precision
+        model, subject.task, test, experts, score=score, rule=rule, fitted=fitted, batches=batches, precision=precision
     )
-    print_comparison(rows, found, score, len(test), where)
+    print_comparison(rows, found, score, len(test), subject)
 
 
 def _check_experts(record: Record) -> None:
