@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from moebench.board.style import BLUE, GREEN, INK, ORANGE, PURPLE, SOFT, log2_ticks, panels
 from moebench.studies.evidence import Evidence, Run
 from moebench.studies.plot import share_label
@@ -66,10 +68,18 @@ def _times(axis: Axes, run: Run, part: str, batch: int, colour: str, marker: str
     found = [(x, each) for k, x in ks.items() if (each := timed(run, part, k, batch))]
     if not found:
         return
-    x, times = [x for x, _ in found], [each for _, each in found]
-    middle = [each.value for each in times]
-    ends = [[each.value - each.low for each in times], [each.high - each.value for each in times]]
-    axis.errorbar(x, middle, yerr=ends, color=colour, marker=marker, capsize=0, elinewidth=1.3, label=label)
+    x = [x for x, _ in found]
+    middle, low, high = np.array([times for _, times in found]).T
+    axis.errorbar(
+        x,
+        middle,
+        yerr=[middle - low, high - middle],
+        color=colour,
+        marker=marker,
+        capsize=0,
+        elinewidth=1.3,
+        label=label,
+    )
     bounds = [(x, run.record.scores.get(f"k={k} layers_bound_ms batch={batch}")) for k, x in ks.items()]
     known = [(x, bound) for x, bound in bounds if bound is not None]
     if known and part == "layers":

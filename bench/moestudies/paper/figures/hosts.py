@@ -9,8 +9,7 @@ from moebench.studies.claim import mean
 from moebench.studies.evidence import Evidence
 from moebench.studies.plot import bar, curve, share_label
 from moestudies.paper.claims.hosts import DEPTH, PLAIN, RESIDUAL, ROUTED, VARIANTS, worth
-from moestudies.paper.claims.judges import PAPERS, accuracy
-from moestudies.paper.claims.subsets import ARM, CONDITIONS, PART
+from moestudies.paper.claims.subsets import ARM, CONDITIONS, PAPERS, PART, accuracy
 from moestudies.paper.figures.shares import by_share, share_axis
 
 if TYPE_CHECKING:

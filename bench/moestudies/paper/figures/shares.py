@@ -8,8 +8,7 @@ from moebench.board.style import BLUE, GREY, INK, LINE, ORANGE, SOFT, log2_ticks
 from moebench.studies.claim import mean, ratio
 from moebench.studies.evidence import Evidence, Series
 from moebench.studies.plot import bar, curve, share_label
-from moestudies.paper.claims.judges import PAPERS
-from moestudies.paper.claims.subsets import ARM, PART, retained
+from moestudies.paper.claims.subsets import ARM, PAPERS, PART, retained
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
