@@ -1,9 +1,9 @@
-"""What the theorem needs to know of a layer: the matrix of its router, and whether that router normalises."""
+"""What the theorem needs of a layer: the matrix of its router, and whether that router normalises."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +12,6 @@ from torch import Tensor
 from moebench.errors import UsageError
 
 Array = npt.NDArray[np.float64]
-Kind = Literal["plain", "l2"]
 
 
 @dataclass(frozen=True)
@@ -26,15 +25,15 @@ class RouterWeights:
     scale: float | None = None
 
     def __post_init__(self) -> None:
-        if self.phi_DS.ndim != 2 or not self.phi_DS.size or not np.isfinite(self.phi_DS).all():
-            raise UsageError(f"phi_DS, of shape {self.phi_DS.shape}, must be a matrix (D, S) of finite numbers.")
-        if self.scale is not None and not np.isfinite(self.scale):
-            raise UsageError(f"the router's scale is {self.scale}; it must be a finite number, or None without one.")
-
-    @property
-    def kind(self) -> Kind:
-        """Plain, or l2 where the router (and it alone) sees normalised tokens."""
-        return "plain" if self.scale is None else "l2"
+        finite = bool(np.isfinite(self.phi_DS).all()) and np.isfinite(self.scale or 0.0)
+        if self.phi_DS.ndim != 2 or not self.phi_DS.size or not finite:
+            raise UsageError(
+                f"the router has phi_DS of shape {self.phi_DS.shape} and the scale {self.scale}; it needs a matrix "
+                "(D, S) of finite numbers, and a finite scale or None.",
+                code="bad-router-weights",
+                shape=self.phi_DS.shape,
+                scale=self.scale,
+            )
 
 
 def router_weights(layer: Any) -> RouterWeights:
@@ -43,7 +42,9 @@ def router_weights(layer: Any) -> RouterWeights:
     phi_DS = getattr(router, "phi_DS", None)
     if not isinstance(phi_DS, Tensor) or not hasattr(router, "scale"):
         raise UsageError(
-            f"{type(layer).__name__} has no router.phi_DS with router.scale; the theorem is about Soft MoE layers."
+            f"{type(layer).__name__} has no router.phi_DS with router.scale; the theorem is about Soft MoE layers.",
+            code="no-soft-moe-router",
+            layer=type(layer).__name__,
         )
     scale = router.scale
     return RouterWeights(phi_DS.detach().double().cpu().numpy(), None if scale is None else float(scale.detach()))
