@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from moebench.board.style import BLUE, GREY, ORANGE, log2_ticks, panels
+from moebench.board.style import BLUE, GREY, ORANGE, log2_ticks
 from moebench.studies.claim import mean
 from moebench.studies.evidence import Evidence
-from moebench.studies.plot import BANDS, BARS, Plot, bar, curve
+from moebench.studies.plot import BANDS, BARS, Plot, bar, curve, frames
 from moestudies.generalization.models import (
     OVER_E,
     OVER_K,
@@ -30,7 +30,7 @@ def gap_by_number(evidence: Evidence) -> Figure | None:
     over = [gaps(evidence, OVER_K), gaps(evidence, OVER_E)]
     if not any(over):
         return None
-    figure, axes = panels(2, sharey=True)
+    figure, axes = frames((LABEL, LABEL), sharey=True)
     names = ("K, experts that act, of 16", "E, experts of which two act")
     for axis, models, place, name, colour in zip(axes, over, (1, 0), names, (BLUE, ORANGE), strict=True):
         points = {float(model[place]): series for model, series in models.items()}
@@ -38,7 +38,6 @@ def gap_by_number(evidence: Evidence) -> Figure | None:
         if points:
             log2_ticks(axis, list(points), [f"{at:g}" for at in points])
         axis.set_xlabel(name)
-        axis.set_title(LABEL)
     return figure
 
 
@@ -47,7 +46,7 @@ def gap_by_bound(evidence: Evidence) -> Figure | None:
     models = all_gaps(evidence)
     if not models:
         return None
-    figure, (axis,) = panels(1, height=3.6)
+    figure, (axis,) = frames([LABEL], "sqrt(K (1 + log(E/K)))", height=3.6)
     over_k = gaps(evidence, OVER_K)
     for model, series in models.items():
         bar(axis, complexity(model), series, BLUE if model in over_k else ORANGE)
@@ -61,8 +60,6 @@ def gap_by_bound(evidence: Evidence) -> Figure | None:
         level = sum(sum(gap.values()) for gap in lines.values()) / (len(lines) * len(models))
         ends = [min(x), max(x)]
         axis.plot(ends, [level + steepness * (at - sum(x) / len(x)) for at in ends], color=GREY, linewidth=1)
-    axis.set_xlabel("sqrt(K (1 + log(E/K)))")
-    axis.set_title(LABEL)
     return figure
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from moebench.board.style import BLUE, ORANGE, SOFT, log2_ticks, panels, shades
+from moebench.board.style import BLUE, ORANGE, SOFT, log2_ticks, shades
 from moebench.studies.claim import mean
 from moebench.studies.evidence import Evidence
-from moebench.studies.plot import BANDS, BARS, Plot, bar, curve
+from moebench.studies.plot import BANDS, BARS, DASHED, Plot, bar, curve, frames
 from moestudies.parrots.arms import (
     KNOWN,
     NARROW,
@@ -23,7 +23,6 @@ from moestudies.parrots.arms import (
 )
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 AXES = ("equal active parameters", "equal totals")
@@ -41,17 +40,14 @@ def recall_curves(evidence: Evidence) -> Figure | None:
     of_axis = [by_experts(evidence, RECALL), by_width()]
     if not any(recall(evidence, model, pairs) for models in of_axis for model in models for pairs in SIZES):
         return None
-    figure, axes = panels(2, height=3.3, sharey=True)
-    for axis, title, models in zip(axes, AXES, of_axis, strict=True):
+    x, y = "pairs in the book", "share of numbers recalled"
+    figure, axes = frames(AXES, x, y, height=3.3, ylim=(0, 1.04), sharey=True)
+    for axis, models in zip(axes, of_axis, strict=True):
         for model, label, colour in zip(models, _labels(models), shades(len(models)), strict=True):
             curve(axis, {pairs: recall(evidence, model, pairs) for pairs in SIZES}, colour, marker="o", label=label)
-        axis.axhline(KNOWN, color=SOFT, linewidth=0.9, linestyle=(0, (5, 2)))
+        axis.axhline(KNOWN, color=SOFT, linewidth=0.9, linestyle=DASHED)
         log2_ticks(axis, SIZES, [f"{pairs:,}" for pairs in SIZES])
-        axis.set_title(title)
-        axis.set_xlabel("pairs in the book")
-        axis.set_ylim(0, 1.04)
         axis.legend(loc="lower left")
-    axes[0].set_ylabel("share of numbers recalled")
     return figure
 
 
@@ -60,21 +56,14 @@ def paths_by_model(evidence: Evidence) -> Figure | None:
     of_axis = [by_experts(evidence, PATHS), by_width()]
     if not any(paths(evidence, model) for models in of_axis for model in models):
         return None
-    figure, axes = panels(2, height=3.1, sharey=True)
-    for axis, title, models, colour in zip(axes, AXES, of_axis, (BLUE, ORANGE), strict=True):
-        _dots(axis, evidence, models, colour)
-        axis.set_title(title)
-        axis.set_ylim(0, 1.04)
-    axes[0].set_ylabel("share of paths right")
+    figure, axes = frames(AXES, "", "share of paths right", height=3.1, ylim=(0, 1.04), sharey=True)
+    for axis, models, colour in zip(axes, of_axis, (BLUE, ORANGE), strict=True):
+        for place, model in enumerate(models):
+            bar(axis, place, paths(evidence, model), colour, markersize=6)
+        axis.set_xticks(range(len(models)), labels=_labels(models))
+        axis.set_xlim(-0.5, len(models) - 0.5)
+        axis.grid(axis="x", visible=False)
     return figure
-
-
-def _dots(axis: Axes, evidence: Evidence, models: list[Model], colour: str) -> None:
-    for place, model in enumerate(models):
-        bar(axis, place, paths(evidence, model), colour, markersize=6)
-    axis.set_xticks(range(len(models)), labels=_labels(models))
-    axis.set_xlim(-0.5, len(models) - 0.5)
-    axis.grid(axis="x", visible=False)
 
 
 def recall_words(evidence: Evidence) -> str:

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from moebench.board.style import BLUE, GREEN, INK, ORANGE, PURPLE, SOFT, log2_ticks, panels
+from moebench.board.style import BLUE, GREEN, INK, ORANGE, PURPLE, SOFT, log2_ticks
 from moebench.studies.evidence import Evidence, Run
-from moebench.studies.plot import share_label
+from moebench.studies.plot import frames, legend, share_label
 from moestudies.paper.claims.latency import BATCHES, IDEAL, LAYER, MODELS, PART, allowed, speed_up, timed
 
 if TYPE_CHECKING:
@@ -43,22 +43,18 @@ def _first(evidence: Evidence, arm: str) -> list[Run]:
 
 
 def _panels(runs: list[Run], labels: list[str], part: str) -> Figure:
-    figure, axes = panels(len(BATCHES) + 1, height=3.4)
+    titles = [*(f"time, batch {batch} (ms)" for batch in BATCHES), "FLOPs per input (M)"]
+    figure, axes = frames(titles, "share of the experts, k/E", height=3.4)
     for run, label, (colour, marker) in zip(runs, labels, LOOKS * 2, strict=False):
         for axis, batch in zip(axes, BATCHES, strict=False):
             _times(axis, run, part, batch, colour, marker, label)
         _flops(axes[-1], run, part, colour, marker)
-    for axis, batch in zip(axes, BATCHES, strict=False):
-        axis.set_title(f"time, batch {batch} (ms)")
-    axes[-1].set_title("FLOPs per input (M)")
     for axis in axes:
         log2_ticks(axis, [1 / s for s in SHARES], [share_label(1 / s) for s in SHARES])
         axis.set_xlim(0.105, 1.19)
         axis.set_yscale("log")
         _readable(axis)
-        axis.set_xlabel("share of the experts, k/E")
-    handles, names = axes[0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncols=3)
+    legend(figure, axes, "outside lower center", ncols=3)
     return figure
 
 

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from moebench.board.style import BLUE, GREY, INK, ORANGE, SOFT, decades, log2_ticks, panels, shades
+from moebench.board.style import BLUE, GREY, INK, ORANGE, SOFT, decades, log2_ticks, shades
 from moebench.studies.claim import mean
 from moebench.studies.evidence import Evidence, Run
-from moebench.studies.plot import curve
+from moebench.studies.plot import curve, frames, level
 from moestudies.paper.claims.norm import EXPERTS, PART, READ_OFF, WIDTHS, error
 
 if TYPE_CHECKING:
@@ -35,7 +35,9 @@ def norm_error(evidence: Evidence) -> Figure | None:
     ]
     if not widths:
         return None
-    figure, axes = panels(len(widths), height=3.5, sharey=True)
+    titles = [f"D = {width}: {10 // width} tokens of width {width}" for width in widths]
+    x, y = "experts E, equal expert parameters", "test mean squared error"
+    figure, axes = frames(titles, x, y, height=3.5, sharey=True)
     for axis, width in zip(axes, widths, strict=True):
         arm = WIDTHS[width]
         for name, label, colour, marker in ((arm, "no biases", BLUE, "o"), (f"{arm} biases", "biases", ORANGE, "s")):
@@ -50,16 +52,12 @@ def norm_error(evidence: Evidence) -> Figure | None:
             color=INK,
             label="the paper, no biases (read off)",
         )
-        constant = mean(evidence.values(PART, "final", arm, "test_constant_mse"))
-        if constant:
-            axis.axhline(constant.value, color=GREY, linewidth=1.1, linestyle=(0, (5, 2)), label="a constant answer")
+        constant = evidence.values(PART, "final", arm, "test_constant_mse")
+        level(axis, constant, color=GREY, linewidth=1.1, label="a constant answer")
         log2_ticks(axis, EXPERTS, [str(e) for e in EXPERTS])
         axis.set_yscale("log")
         decades(axis.yaxis)
         axis.set_yticks([0.3, 1, 3, 10, 30], labels=["0.3", "1", "3", "10", "30"])
-        axis.set_title(f"D = {width}: {10 // width} tokens of width {width}")
-        axis.set_xlabel("experts E, equal expert parameters")
-    axes[0].set_ylabel("test mean squared error")
     axes[-1].legend(loc="lower left")
     return figure
 
@@ -73,16 +71,12 @@ def gap_curves(evidence: Evidence) -> Figure | None:
             shown.append((title, dict(sorted(runs.items()))))
     if not shown:
         return None
-    figure, axes = panels(len(shown), height=2.9, columns=2, sharex=True, sharey=True)
+    titles, x, y = [title for title, _ in shown], "size of the inputs, a", "difference between A and B"
+    figure, axes = frames(titles, x, y, height=2.9, columns=2, sharex=True, sharey=True)
     numbers = sorted({experts for _, runs in shown for experts in runs})
     colours = dict(zip(numbers, shades(len(numbers)), strict=True))
-    for axis, (title, runs) in zip(axes, shown, strict=True):
+    for axis, (_, runs) in zip(axes, shown, strict=True):
         _gaps(axis, runs, colours)
-        axis.set_title(title)
-    for axis in axes[-2:]:
-        axis.set_xlabel("size of the inputs, a")
-    for axis in axes[::2]:
-        axis.set_ylabel("difference between A and B")
     figure.legend(handles=_legend(colours), loc="outside right center")
     return figure
 
