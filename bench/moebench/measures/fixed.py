@@ -9,11 +9,11 @@ from torch.nn import functional as F
 
 from moebench.contract import Routing
 from moebench.hosts.host import AS_IS, Call, Host, rules_of
+from moebench.measures.oracle import class_target
 from moebench.measures.scores.final import Scores
 from moebench.measures.scores.information import dead_share, load_entropy, shares
 from moebench.measures.subject import Subject
 from moebench.measures.subset.infer import ALL, Subset, experts_of
-from moebench.measures.subset.oracle import class_target
 from moebench.measures.subset.select import fixed
 from moebench.tasks import Split
 from moebench.training.evaluate import BATCH, asking

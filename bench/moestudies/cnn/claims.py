@@ -27,6 +27,7 @@ RULE = (
 EACH_SOFT = RULE.format(" and for both soft constraints")
 EACH = RULE.format("")
 _claim = partial(Claim, part=PART, rule=EACH_SOFT)
+_extension = partial(_claim, source="extension")
 
 CLAIMS: tuple[Claim, ...] = (
     _claim(
@@ -66,17 +67,15 @@ CLAIMS: tuple[Claim, ...] = (
         rule=RULE.format(" and for every constraint"),
         judge=more(EVENNESS, [*SOFT, HARD], ["none"]),
     ),
-    _claim(
+    _extension(
         key="soft-experts-needed",
-        source="extension",
         statement="Giving up the choice costs more under soft constraints than under the hard one.",
         paper="Does not set it against the accuracy with all experts.",
         here="Accuracy of the whole model less that with one fixed expert, mean over the experts: soft less hard.",
         judge=more(LOST, SOFT, [HARD]),
     ),
-    _claim(
+    _extension(
         key="hard-beats-none",
-        source="extension",
         statement="The hard constraint makes the model more accurate than no constraint.",
         paper="Compares with the network without experts.",
         here="Test accuracy: hard less none.",
@@ -91,9 +90,8 @@ CLAIMS: tuple[Claim, ...] = (
         rule=EACH,
         judge=more(ACCURACY, [HARD], [PLAIN_ACTIVE]),
     ),
-    _claim(
+    _extension(
         key="beats-same-parameters",
-        source="extension",
         statement="They beat the plain network of the same parameters, which does more work.",
         paper="Not compared.",
         here="Test accuracy: hard less the plain layer of the same budget.",

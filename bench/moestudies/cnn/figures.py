@@ -47,8 +47,7 @@ MARKS = {"none": "o", "importance": "s", "kl": "D", HARD: "^"}
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 
-def heat_maps(evidence: Evidence) -> Figure | None:
-    """For each family and constraint the share of a class's images that each expert has, of the first seed."""
+def _heat_maps(evidence: Evidence) -> Figure | None:
     found = {
         (family, what): by_class(evidence.find(PART, "fixed", arm(family, what)), "use_CE_0")
         for family in FAMILIES
@@ -73,13 +72,11 @@ def heat_maps(evidence: Evidence) -> Figure | None:
     return figure
 
 
-def fixed_accuracy(evidence: Evidence) -> Figure | None:
-    """Accuracy with one fixed expert for every image, from the best expert to the worst; dashed: all experts."""
+def _fixed_accuracy(evidence: Evidence) -> Figure | None:
     return _by_rank(evidence, "fixed", "one fixed expert, from the best to the worst", "test accuracy", whole=True)
 
 
-def use_shares(evidence: Evidence) -> Figure | None:
-    """Share of all choices, from the most used expert to the least; the line of even shares beside it."""
+def _use_shares(evidence: Evidence) -> Figure | None:
     return _by_rank(evidence, "use", "experts, from the most used to the least", "share of all choices", whole=False)
 
 
@@ -113,8 +110,7 @@ def _ranks(evidence: Evidence, family: Family, what: str, score: str) -> dict[fl
     return found
 
 
-def accuracies(evidence: Evidence) -> Figure | None:
-    """Test accuracy under every constraint, and of the plain networks."""
+def _accuracies(evidence: Evidence) -> Figure | None:
     rows = (*CONSTRAINTS, PLAIN, PLAIN_ACTIVE)
     if not any(ACCURACY.of(evidence, arm(family, what)) for family in FAMILIES for what in rows):
         return None
@@ -129,13 +125,11 @@ def accuracies(evidence: Evidence) -> Figure | None:
     return figure
 
 
-def accuracy_words(evidence: Evidence) -> str:
-    """The accuracies of soft, hard, none and plain."""
+def _accuracy_words(evidence: Evidence) -> str:
     return _means(evidence, ACCURACY, (*CONSTRAINTS, PLAIN, PLAIN_ACTIVE))
 
 
-def fixed_words(evidence: Evidence) -> str:
-    """The mean over the experts, by constraint."""
+def _fixed_words(evidence: Evidence) -> str:
     means = _means(evidence, FIXED, CONSTRAINTS)
     return f"Means over the experts: {means}" if means else ""
 
@@ -156,15 +150,15 @@ PLOTS = (
         title="Accuracy under each constraint, and of plain networks",
         reading="Plain, same parameters: one block with as many as all experts together; same work: one that does as "
         f"many FLOPs for an image as the experts that are chosen. {BARS}",
-        draw=accuracies,
-        seen=accuracy_words,
+        draw=_accuracies,
+        seen=_accuracy_words,
     ),
     Plot(
         name="cnn-class-by-expert",
         part=PART,
         title="Which class goes to which expert",
         reading="Of the test images of a class, the share that chose each expert; first seed.",
-        draw=heat_maps,
+        draw=_heat_maps,
     ),
     Plot(
         name="cnn-fixed-expert",
@@ -172,14 +166,14 @@ PLOTS = (
         title="One fixed expert for every image",
         reading="The expert has the weight 1, whatever the router says; experts are ranked in each seed. Dashed: the "
         f"whole model. {BANDS}",
-        draw=fixed_accuracy,
-        seen=fixed_words,
+        draw=_fixed_accuracy,
+        seen=_fixed_words,
     ),
     Plot(
         name="cnn-use",
         part=PART,
         title="Share of use",
         reading=f"Experts are ranked in each seed; dashed: even shares. Test images. {BANDS}",
-        draw=use_shares,
+        draw=_use_shares,
     ),
 )

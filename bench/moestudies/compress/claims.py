@@ -41,15 +41,14 @@ RULE = (
 )
 EVERY_KEEP = RULE.format(f"{', '.join(map(str, KEEPS[:-1]))} and {KEEPS[-1]}")
 _claim = partial(Claim, part=PART, rule=EVERY_KEEP)
+_extension = partial(_claim, source="extension")
 
 
-def lost(evidence: Evidence) -> Finding:
-    """Merging to half loses next to nothing."""
+def _lost(evidence: Evidence) -> Finding:
     return every([_loses_little(evidence, MERGE.of(evidence, HALF, "after"))])
 
 
-def smaller_for_nothing(evidence: Evidence) -> Finding:
-    """Merging to half and compressing saves what the paper says, and loses next to nothing."""
+def _smaller_for_nothing(evidence: Evidence) -> Finding:
     memory = saved(evidence, FACTORED, HALF, "layers_params")
     work = saved(evidence, FACTORED, HALF, "model_flops")
     items = [
@@ -60,13 +59,11 @@ def smaller_for_nothing(evidence: Evidence) -> Finding:
     return every(items)
 
 
-def beats_small(evidence: Evidence) -> Finding:
-    """Merged models answer better than those trained small."""
+def _beats_small(evidence: Evidence) -> Finding:
     return above_at_each((keep, MERGE.of(evidence, keep, "after"), small(evidence, keep)) for keep in TRAINED_SMALL)
 
 
-def lower_rank(evidence: Evidence) -> Finding:
-    """The stable rank falls by merging."""
+def _lower_rank(evidence: Evidence) -> Finding:
     items = []
     for k in KEEPS:
         before, after = ALL.of(evidence, EXPERTS, "stable_rank"), MERGE.of(evidence, k, "stable_rank")
@@ -75,8 +72,7 @@ def lower_rank(evidence: Evidence) -> Finding:
     return every(items)
 
 
-def faster(evidence: Evidence) -> Finding:
-    """Merged and compressed to half, the model takes less time."""
+def _faster(evidence: Evidence) -> Finding:
     times = ratio(milliseconds(evidence, "whole"), milliseconds(evidence, f"merge_compress {HALF}"))
     return every([Bound(1, least_seeds=SEEDS).judge(f"{HALF} of {EXPERTS} experts", mean(times))])
 
@@ -107,7 +103,7 @@ CLAIMS: tuple[Claim, ...] = (
         "steps.",
         rule=f"Holds when the interval lies above -{NEXT_TO_NOTHING:g}, does not hold when it lies below; at least "
         f"{SEEDS} training seeds.",
-        judge=lost,
+        judge=_lost,
     ),
     _claim(
         key="compress-for-nothing",
@@ -120,7 +116,7 @@ CLAIMS: tuple[Claim, ...] = (
         rule=f"Holds when the intervals lie above {MEMORY:g}, {WORK:g} and -{NEXT_TO_NOTHING:g}; does not hold when "
         f"one lies below; at least {SEEDS} training seeds.",
         unit="share",
-        judge=smaller_for_nothing,
+        judge=_smaller_for_nothing,
     ),
     _claim(
         key="lower-rank",
@@ -129,7 +125,7 @@ CLAIMS: tuple[Claim, ...] = (
         here="Stable rank of the merged experts' weights after recovery: share by which it is below that of all "
         "experts, taught for as many steps.",
         unit="share",
-        judge=lower_rank,
+        judge=_lower_rank,
     ),
     _claim(
         key="reap-over-merge",
@@ -159,33 +155,30 @@ CLAIMS: tuple[Claim, ...] = (
         here="Test accuracy at once: merge less merge without alignment.",
         judge=more(MERGE, UNALIGNED, "unrecovered"),
     ),
-    _claim(
+    _extension(
         key="choice-after-recovery",
-        source="extension",
         statement="After recovery it still matters how the model was made smaller.",
         paper="MC-SMoE recovers all its rivals and finds differences.",
         here="Test accuracy after recovery: merge less prune_random.",
         judge=more(MERGE, RANDOM, "after"),
     ),
-    _claim(
+    _extension(
         key="beats-small",
-        source="extension",
         statement="Training large and merging beats training small.",
         paper="Neither compares with it.",
         here="Test accuracy after recovery, less that of a model trained with so many experts and parameters for as "
         "many steps in all.",
         rule=RULE.format(" and ".join(map(str, TRAINED_SMALL))),
-        judge=beats_small,
+        judge=_beats_small,
     ),
-    _claim(
+    _extension(
         key="faster",
-        source="extension",
         statement="Merged to half and compressed, the model is faster.",
         paper="Gives FLOPs, and no time.",
         here="Milliseconds of the whole model at batch 100, taken in turns: before over after.",
         rule=f"Holds when the interval lies above 1, does not when it lies below; at least {SEEDS} training seeds.",
         unit="ratio",
-        judge=faster,
+        judge=_faster,
     ),
 )
 """All of them, in the order of the report."""

@@ -42,8 +42,7 @@ LOOKS = {
 """Colour and marker."""
 
 
-def accuracy_by_kept(evidence: Evidence) -> Figure | None:
-    """Accuracy over the number kept: at once, and after recovery beside models that were trained small."""
+def _accuracy_by_kept(evidence: Evidence) -> Figure | None:
     if not any(way.of(evidence, keep, "unrecovered") for way in WAYS for keep in KEEPS):
         return None
     x = "experts kept in a layer, on average"
@@ -66,8 +65,7 @@ def _curves(axis: Axes, evidence: Evidence, ways: tuple[Way, ...], score: str) -
         curve(axis, points, colour, marker=marker, label=way.name)
 
 
-def accuracy_by_memory(evidence: Evidence) -> Figure | None:
-    """Accuracy after recovery over the parameters of the expert layers."""
+def _accuracy_by_memory(evidence: Evidence) -> Figure | None:
     if not any(way.of(evidence, keep, "after") for way in WAYS for keep in KEEPS):
         return None
     x, y = "parameters of the expert layers", "test accuracy after recovery"
@@ -89,8 +87,7 @@ def accuracy_by_memory(evidence: Evidence) -> Figure | None:
     return figure
 
 
-def times(evidence: Evidence) -> Figure | None:
-    """Milliseconds of the whole model over those with all experts, by way and number kept."""
+def _times(evidence: Evidence) -> Figure | None:
     if not milliseconds(evidence, "whole"):
         return None
     timed = [way for way in WAYS if milliseconds(evidence, f"{way.method} {KEEPS[0]}")]
@@ -108,8 +105,7 @@ def times(evidence: Evidence) -> Figure | None:
     return figure
 
 
-def accuracy_words(evidence: Evidence) -> str:
-    """What is left at half."""
+def _accuracy_words(evidence: Evidence) -> str:
     said = []
     for way in WAYS:
         once, after = mean(way.of(evidence, KEEPS[0], "unrecovered")), mean(way.of(evidence, KEEPS[0], "after"))
@@ -125,21 +121,21 @@ PLOTS = (
         part=PART,
         title="What is left, at once and after recovery",
         reading=f"Dashed: all experts. Trained small: so many experts from the start, as many steps in all. {BANDS}",
-        draw=accuracy_by_kept,
-        seen=accuracy_words,
+        draw=_accuracy_by_kept,
+        seen=_accuracy_words,
     ),
     Plot(
         name="compress-memory",
         part=PART,
         title="Accuracy for memory",
         reading=f"After recovery. {BANDS}",
-        draw=accuracy_by_memory,
+        draw=_accuracy_by_memory,
     ),
     Plot(
         name="compress-time",
         part=PART,
         title="Time",
         reading=f"Left of the dashed line: faster than the whole model. In turns in one process. {BARS}",
-        draw=times,
+        draw=_times,
     ),
 )

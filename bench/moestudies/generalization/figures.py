@@ -25,8 +25,7 @@ if TYPE_CHECKING:
 LABEL = "test error less training error"
 
 
-def gap_by_number(evidence: Evidence) -> Figure | None:
-    """The gap over K at a fixed E, and over E at a fixed K."""
+def _gap_by_number(evidence: Evidence) -> Figure | None:
     over = [gaps(evidence, OVER_K), gaps(evidence, OVER_E)]
     if not any(over):
         return None
@@ -41,8 +40,7 @@ def gap_by_number(evidence: Evidence) -> Figure | None:
     return figure
 
 
-def gap_by_bound(evidence: Evidence) -> Figure | None:
-    """Every model over sqrt(K (1 + log(E/K))), with the mean of the seeds' lines."""
+def _gap_by_bound(evidence: Evidence) -> Figure | None:
     models = all_gaps(evidence)
     if not models:
         return None
@@ -63,8 +61,7 @@ def gap_by_bound(evidence: Evidence) -> Figure | None:
     return figure
 
 
-def errors(evidence: Evidence) -> str:
-    """What the training errors are, for a gap says little where nothing was learnt."""
+def _errors(evidence: Evidence) -> str:
     accuracies = [mean(series) for series in all_gaps(evidence, "train_accuracy").values()]
     known = [1 - found.value for found in accuracies if found]
     return f"Training errors lie between {min(known):.3f} and {max(known):.3f}." if known else ""
@@ -76,8 +73,8 @@ PLOTS = (
         part=PART,
         title="The gap, over experts that act and experts that are there",
         reading=f"Experts of one size everywhere. {BANDS}",
-        draw=gap_by_number,
-        seen=errors,
+        draw=_gap_by_number,
+        seen=_errors,
     ),
     Plot(
         name="gap-by-bound",
@@ -85,6 +82,6 @@ PLOTS = (
         title="The gap, over what the bound says",
         reading="A dot for each model, marked E, K: blue those over K, orange those over E; the line is the mean of "
         f"those fitted for each seed. {BARS}",
-        draw=gap_by_bound,
+        draw=_gap_by_bound,
     ),
 )

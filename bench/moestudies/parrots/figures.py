@@ -35,8 +35,7 @@ def _labels(models: list[Model]) -> list[str]:
     return [f"D = {model.width}, E = {model.experts}" for model in models]
 
 
-def recall_curves(evidence: Evidence) -> Figure | None:
-    """Recall against the size of the book, a line for each model."""
+def _recall_curves(evidence: Evidence) -> Figure | None:
     of_axis = [by_experts(evidence, RECALL), by_width()]
     if not any(recall(evidence, model, pairs) for models in of_axis for model in models for pairs in SIZES):
         return None
@@ -51,8 +50,7 @@ def recall_curves(evidence: Evidence) -> Figure | None:
     return figure
 
 
-def paths_by_model(evidence: Evidence) -> Figure | None:
-    """The share of right paths by number of experts, and by width."""
+def _paths_by_model(evidence: Evidence) -> Figure | None:
     of_axis = [by_experts(evidence, PATHS), by_width()]
     if not any(paths(evidence, model) for models in of_axis for model in models):
         return None
@@ -66,16 +64,14 @@ def paths_by_model(evidence: Evidence) -> Figure | None:
     return figure
 
 
-def recall_words(evidence: Evidence) -> str:
-    """The largest book, from few experts to many."""
+def _recall_words(evidence: Evidence) -> str:
     models = by_experts(evidence, RECALL)
     found = zip(_labels(models), [mean(known(evidence, model)) for model in models], strict=True)
     said = [f"{value.value:,.0f} pairs ({label})" for label, value in found if value]
     return f"Known by heart at equal active parameters: {', '.join(said)}." if said else ""
 
 
-def paths_words(evidence: Evidence) -> str:
-    """The share of right paths, from narrow to wide."""
+def _paths_words(evidence: Evidence) -> str:
     found = [(model.width, mean(paths(evidence, model))) for model in by_width()]
     said = [f"{value.value:.1%} (D = {width})" for width, value in found if value]
     return f"Right at equal totals: {', '.join(said)}." if said else ""
@@ -88,15 +84,15 @@ PLOTS = (
         title="Phone book: what is known by heart",
         reading=f"Every model is trained for the same number of steps. Dashed: the {KNOWN:.0%} at which a book counts "
         f"as known. Left: D = {NARROW}. {BANDS}",
-        draw=recall_curves,
-        seen=recall_words,
+        draw=_recall_curves,
+        seen=_recall_words,
     ),
     Plot(
         name="paths",
         part=PATHS,
         title="Shortest path: what is found",
         reading=f"A path is right when every node of it is. Left: D = {NARROW}. {BARS}",
-        draw=paths_by_model,
-        seen=paths_words,
+        draw=_paths_by_model,
+        seen=_paths_words,
     ),
 )

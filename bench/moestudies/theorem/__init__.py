@@ -12,8 +12,7 @@ the plain and the l2-normalised router; :mod:`pairs` holds the two families of i
 """
 
 from moestudies.theorem.gap import SCALES, Gaps, allowance, measure
-from moestudies.theorem.pairs import PairFamily, pairs
-from moestudies.theorem.router import RouterWeights, router_weights
+from moestudies.theorem.pairs import PairFamily, RouterWeights, pairs, router_weights
 
 __all__ = [
     "SCALES",

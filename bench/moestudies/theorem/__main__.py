@@ -16,8 +16,7 @@ from moebench.contract import Layer, LayerShape
 from moebench.plugins.find import find_variant
 from moebench.plugins.load import load_variant
 from moestudies.theorem.gap import SCALES, Gaps, measure
-from moestudies.theorem.pairs import pairs
-from moestudies.theorem.router import Array, router_weights
+from moestudies.theorem.pairs import Array, pairs, router_weights
 
 EXPERTS = (1, 2, 5, 10, 64)
 SLOTS = (1, 2)

@@ -13,8 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from moebench.errors import UsageError
-from moestudies.theorem.pairs import PairFamily
-from moestudies.theorem.router import Array
+from moestudies.theorem.pairs import Array, PairFamily
 
 SCALES = tuple(10 ** (exponent / 10) for exponent in range(-10, 41))
 """a: 51 scales from 0.1 to 10,000, ten to a decade."""

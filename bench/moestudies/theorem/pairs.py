@@ -9,15 +9,54 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+from torch import Tensor
 
 from moebench.errors import UsageError
-from moestudies.theorem.direction import best_direction
-from moestudies.theorem.router import Array, RouterWeights
 
+Array = npt.NDArray[np.float64]
+CANDIDATES = 2048
 SHARES = (0.2, 0.8)
 """Nearer to 0 and 1 the norms differ more, and the outputs agree later."""
+
+
+@dataclass(frozen=True)
+class RouterWeights:
+    """phi_DS, and ``scale``: None for logits x phi, else that of l2norm(x) . (scale l2norm(phi)).
+
+    :class:`UsageError` for what is no finite matrix or number.
+    """
+
+    phi_DS: Array
+    scale: float | None = None
+
+    def __post_init__(self) -> None:
+        finite = bool(np.isfinite(self.phi_DS).all()) and np.isfinite(self.scale or 0.0)
+        if self.phi_DS.ndim != 2 or not self.phi_DS.size or not finite:
+            raise UsageError(
+                f"the router has phi_DS of shape {self.phi_DS.shape} and the scale {self.scale}; it needs a matrix "
+                "(D, S) of finite numbers, and a finite scale or None.",
+                code="bad-router-weights",
+                shape=self.phi_DS.shape,
+                scale=self.scale,
+            )
+
+
+def router_weights(layer: Any) -> RouterWeights:
+    """Those of any layer with ``router.phi_DS`` (D, S) and ``router.scale`` (None or one number)."""
+    router: Any = getattr(layer, "router", None)
+    phi_DS = getattr(router, "phi_DS", None)
+    if not isinstance(phi_DS, Tensor) or not hasattr(router, "scale"):
+        raise UsageError(
+            f"{type(layer).__name__} has no router.phi_DS with router.scale; the theorem is about Soft MoE layers.",
+            code="no-soft-moe-router",
+            layer=type(layer).__name__,
+        )
+    scale = router.scale
+    return RouterWeights(phi_DS.detach().double().cpu().numpy(), None if scale is None else float(scale.detach()))
 
 
 @dataclass(frozen=True)
@@ -81,3 +120,35 @@ def equal_means(share: float, tokens: int) -> Array:
     With phi = 0 a plain router gives equal outputs.
     """
     return np.array([tokens - (tokens - 1) * share, *[share] * (tokens - 1)])
+
+
+@dataclass(frozen=True)
+class Direction:
+    """v_D of norm 1 with the scores phi_j . v of the columns.
+
+    top: the largest score, positive. lead: top less the next score, among columns that differ; infinite when all
+    columns are equal.
+    """
+
+    v_D: Array
+    top: float
+    lead: float
+
+
+def best_direction(phi_DS: Array, low: float, high: float, seed: int = 0) -> Direction:
+    """The candidate of largest min(low lead, (1 - high) top), the exponent per unit of scale at which a pair with these
+    shares becomes the same to the layer; phi_DS has a column that is not zero.
+
+    Candidates are the columns themselves and 2,048 seeded random vectors. The longest column alone would do: along
+    it every other column scores less, so that its rate is positive.
+    """
+    size = np.abs(phi_DS).max()
+    columns_DU = np.unique(phi_DS / size, axis=1)  # equal columns are tied for ever, and no rivals
+    rows_CD = np.concatenate([columns_DU.T, np.random.default_rng(seed).standard_normal((CANDIDATES, len(phi_DS)))])
+    length_C = np.linalg.norm(rows_CD, axis=1)
+    rows_CD = rows_CD[length_C > 0] / length_C[length_C > 0, None]
+    scores_CU = np.sort(rows_CD @ columns_DU, axis=1)
+    top_C = scores_CU[:, -1]
+    lead_C = top_C - scores_CU[:, -2] if scores_CU.shape[1] > 1 else np.full_like(top_C, np.inf)
+    best = int(np.minimum(low * lead_C, (1 - high) * top_C).argmax())
+    return Direction(rows_CD[best], float(top_C[best] * size), float(lead_C[best] * size))

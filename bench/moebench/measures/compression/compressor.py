@@ -58,5 +58,9 @@ def load_compressor(name: str) -> Compressor:
     found = COMPRESSORS.find(name)
     compressor = load_object(found, "compressor")
     if not isinstance(compressor, Compressor) or (not found.in_file and compressor.name != name):
-        raise PluginError(f"compressor {name}: it needs a method compress() and the name '{name}'.")
+        raise PluginError(
+            f"compressor {name}: it needs a method compress() and the name '{name}'.",
+            code="not-a-compressor",
+            compressor=name,
+        )
     return compressor

@@ -11,11 +11,10 @@ import torch
 from torch import Tensor
 
 from moebench.budgets.flops import flops_of
-from moebench.hosts.host import AS_IS, Host
+from moebench.hosts.host import Host
 from moebench.measures.clock import Part, Spread, in_turns, repeat_to
 from moebench.measures.memory import PeakMemory
-from moebench.measures.subset.infer import ALL, Subset, experts_of, subset_of
-from moebench.measures.subset.scores import PAPERS
+from moebench.measures.subset.infer import ALL, Subset
 from moebench.tasks import Split
 from moebench.training.evaluate import asking
 
@@ -43,29 +42,6 @@ class Cost:
     peak_memory_mib: float | None
     model_ms: Mapping[int, Spread]
     layers_ms: Mapping[int, Spread]
-
-
-def costs_by_number(
-    model: Host,
-    data: Split,
-    numbers: Sequence[int],
-    *,
-    score: str = PAPERS,
-    rule: str = AS_IS,
-    fitted: Sequence[Tensor] | None = None,
-    batches: Sequence[int] = (1, PAPERS_BATCH),
-    precision: str = "fp32",
-    rounds: int = ROUNDS,
-    repeats: int = REPEATS,
-) -> dict[int, Cost]:
-    """The costs of keeping so many experts, by their number; E is the whole model, which chooses nothing.
-
-    Other arguments and errors as in :func:`moebench.measures.subset.infer.subset_inference` and :func:`costs`.
-    """
-    experts = experts_of(model)
-    subsets = {k: ALL if k == experts else subset_of(model, k, score=score, rule=rule, fitted=fitted) for k in numbers}
-    rivals = {k: (model, subset) for k, subset in subsets.items()}
-    return costs(rivals, data, batches=batches, precision=precision, rounds=rounds, repeats=repeats)
 
 
 def costs(

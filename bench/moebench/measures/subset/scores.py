@@ -63,7 +63,10 @@ def static(visit: Visit, basis: Basis) -> Tensor | None:
     if mass_BE is None:
         return None
     if basis.fitted is None:
-        raise UsageError("the score 'static' has not been fitted; give it the mean masses on validation data.")
+        raise UsageError(
+            "the score 'static' has not been fitted; give it the mean masses on validation data.",
+            code="static-not-fitted",
+        )
     return basis.fitted[visit.index].to(mass_BE.device).expand_as(mass_BE)
 
 
@@ -138,8 +141,14 @@ def score_named(
     def score(visit: Visit) -> Tensor:
         score_BE = SCORES[name](visit, basis)
         if score_BE is None:
-            able = ", ".join(scores_of(visit)) or "none, for it has no routing"
-            raise UsageError(f"{type(visit.layer).__name__} cannot give the score '{name}'; it can give: {able}.")
+            layer, able = type(visit.layer).__name__, scores_of(visit)
+            raise UsageError(
+                f"{layer} cannot give the score '{name}'; it can give: {', '.join(able) or 'none (no routing)'}.",
+                code="layer-lacks-score",
+                layer=layer,
+                score=name,
+                able=able,
+            )
         return score_BE
 
     return score

@@ -45,6 +45,7 @@ CONDITIONS = ("residual", "LayerNorm", "normalising router", "three slots")
 """Arms of the full form that change one thing about the layer or its host."""
 
 _claim = partial(Claim, part=PART)
+_extension = partial(_claim, source="extension")
 
 
 def accuracy(evidence: Evidence, part: str, arm: str, selection: str, experts: int, share: int) -> Series:
@@ -207,9 +208,8 @@ SUBSETS = (
         unit="share",
         judge=_retains_not,
     ),
-    _claim(
+    _extension(
         key="conditions",
-        source="extension",
         statement="The selected subset beats a random one under other conditions as well.",
         paper="Removes the residual; varies none of these.",
         here="Accuracy with k = E/4 at E = 64 on Fashion-MNIST, selected less random, one change at a time: a "
@@ -229,18 +229,16 @@ ORACLE = (
         rule="Holds when for every E that was searched the interval lies above 0.",
         judge=_best_above("random"),
     ),
-    _claim(
+    _extension(
         key="oracle-beats-null",
-        source="extension",
         statement="The best quarter is right more often than the search alone would make it.",
         paper="Has no null: the best of C(E, E/4) subsets is often right by chance.",
         here="The same search, less the search for shuffled labels.",
         rule="Holds when for every E that was searched the interval lies above 0.",
         judge=_best_above("oracle_null"),
     ),
-    _claim(
+    _extension(
         key="oracle-rise",
-        source="extension",
         statement="The best quarter improves with E by more than the search alone does.",
         paper="Reads the rise from 94.69 to 100.00 % as stronger specialization.",
         here="Best subset less its null, at the most experts less at the fewest.",
@@ -252,9 +250,8 @@ ORACLE = (
 
 
 def _rival(name: str, words: str, note: str = "") -> Claim:
-    return _claim(
+    return _extension(
         key=f"score-{name.replace('_', '-')}",
-        source="extension",
         statement=f"The paper's score, the sum of combine weights, is as good as {words}.",
         paper="Compares with random subsets only.",
         here=f"Accuracy with k = E/8: the paper's score less its rival, on the same models.{note}",
@@ -266,18 +263,16 @@ def _rival(name: str, words: str, note: str = "") -> Claim:
 RIVALS = (
     _rival("combine_max", "the largest combine weight"),
     _rival("combine_norm", "the norm of what each expert adds", " The rival computes every expert: it saves no work."),
-    _claim(
+    _extension(
         key="score-static",
-        source="extension",
         statement="The choice depends on the input: the same experts for every input do worse.",
         paper="Compares with random subsets only.",
         here="Accuracy with k = E/8: the paper's score less the experts of largest mean mass on validation data.",
         rule=f"Holds when for every E >= {LEAST} the interval lies above 0.",
         judge=gain("static", 8, Bound(0)),
     ),
-    _claim(
+    _extension(
         key="not-renormalised",
-        source="extension",
         statement="Leaving the combine weights as they are, without renormalising them over the subset, is right.",
         paper="Algorithm 1 does not renormalise; it gives no comparison.",
         here="Accuracy with k = E/8: as they are, less renormalised (which equals a softmax over the subset's logits).",

@@ -8,7 +8,7 @@ import numpy as np
 
 from moebench.board.style import BLUE, GREEN, INK, ORANGE, PURPLE, SOFT, log2_ticks
 from moebench.studies.evidence import Evidence, Run
-from moebench.studies.plot import frames, legend, share_label
+from moebench.studies.plot import Plot, frames, legend, share_label
 from moestudies.paper.claims.latency import BATCHES, IDEAL, LAYER, MODELS, PART, allowed, speed_up, timed
 
 if TYPE_CHECKING:
@@ -20,16 +20,14 @@ SHARES = (1, 2, 4, 8)
 LOOKS = ((BLUE, "o"), (ORANGE, "s"), (GREEN, "^"), (PURPLE, "D"), (INK, "v"), (SOFT, "P"))
 
 
-def layer_cost(evidence: Evidence) -> Figure | None:
-    """The paper's layer and one of more experts: milliseconds with the roofline's bound, and FLOPs."""
+def _layer_cost(evidence: Evidence) -> Figure | None:
     runs = [run for arm in LAYERS for run in _first(evidence, arm)]
     if not runs:
         return None
     return _panels(runs, [f"E = {run.setting('experts')}" for run in runs], "layers")
 
 
-def model_cost(evidence: Evidence) -> Figure | None:
-    """The whole models whose accuracy is quoted."""
+def _model_cost(evidence: Evidence) -> Figure | None:
     runs = [(arm, run) for arm in MODELS for run in _first(evidence, arm)]
     if not runs:
         return None
@@ -100,8 +98,7 @@ def _readable(axis: Axes) -> None:
     axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.3g}" if value < 1e3 else f"{value:,.0f}"))
 
 
-def layer_words(evidence: Evidence) -> str:
-    """How much faster the paper's layer is with a quarter of its experts."""
+def _layer_words(evidence: Evidence) -> str:
     said = []
     for run in _first(evidence, LAYER):
         for batch in BATCHES:
@@ -111,8 +108,7 @@ def layer_words(evidence: Evidence) -> str:
     return f"With a quarter of its experts the paper's layer is {', and '.join(said)}." if said else ""
 
 
-def model_words(evidence: Evidence) -> str:
-    """The range of what 1/8 of the experts saves."""
+def _model_words(evidence: Evidence) -> str:
     found = [
         (speed.value, f"{arm}, E = {run.setting('experts')}, batch {batch}")
         for arm in MODELS
@@ -125,3 +121,24 @@ def model_words(evidence: Evidence) -> str:
     least, most = min(found), max(found)
     between = f"between {least[0]:.2f} times ({least[1]}) and {most[0]:.2f} times ({most[1]}) as fast"
     return f"k = E/8 makes a whole model {between}."
+
+
+PLOTS = (
+    Plot(
+        name="layer-cost",
+        part=PART,
+        title="What the paper's layer costs",
+        reading="Bars are quartiles over rounds. Dotted: no computation that does as many FLOPs or "
+        "reads as many weights is faster on this machine. Both axes logarithmic.",
+        draw=_layer_cost,
+        seen=_layer_words,
+    ),
+    Plot(
+        name="model-cost",
+        part=PART,
+        title="What the whole models cost whose accuracy is quoted",
+        reading="Bars are quartiles over rounds. Both axes logarithmic.",
+        draw=_model_cost,
+        seen=_model_words,
+    ),
+)

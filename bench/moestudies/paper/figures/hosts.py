@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from moebench.board.style import INK, LINE, log2_ticks
 from moebench.studies.claim import mean
 from moebench.studies.evidence import Evidence
-from moebench.studies.plot import bar, curve, frames, legend, level, row_names, share_label
+from moebench.studies.plot import BANDS, BARS, Plot, bar, curve, frames, legend, level, row_names, share_label
 from moestudies.paper.claims.hosts import DEPTH, PLAIN, RESIDUAL, ROUTED, VARIANTS, worth
 from moestudies.paper.claims.subsets import ARM, CONDITIONS, PAPERS, PART, accuracy
 from moestudies.paper.figures.shares import KINDS, SHARES, by_share, share_axis
@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def depth(evidence: Evidence) -> Figure | None:
-    """Accuracy against the share of the experts in each of three layers, without and with the residual."""
+def _depth(evidence: Evidence) -> Figure | None:
     numbers = sorted({e for arm in (PLAIN, RESIDUAL) for e in evidence.experts(DEPTH, "subset", arm)})
     if not numbers:
         return None
@@ -33,8 +32,7 @@ def depth(evidence: Evidence) -> Figure | None:
     return figure
 
 
-def variants(evidence: Evidence) -> Figure | None:
-    """Selected, static and random at 1/8, 1/4 and 1/2 of the experts, for each routed layer and E."""
+def _variants(evidence: Evidence) -> Figure | None:
     names = {"soft_moe": "Soft MoE", "sparse_topk": "sparse top-k", "random_router": "random router"}
     numbers = sorted({e for arm in names for e in evidence.experts(VARIANTS, "subset", arm, least=8)})
     if not numbers:
@@ -61,8 +59,7 @@ def variants(evidence: Evidence) -> Figure | None:
     return figure
 
 
-def conditions(evidence: Evidence) -> Figure | None:
-    """Selected, static and random at k = E/4, one change of the layer or its host at a time."""
+def _conditions(evidence: Evidence) -> Figure | None:
     arms = [arm for arm in CONDITIONS if evidence.experts(PART, "subset", arm)]
     experts = next((e for arm in arms for e in evidence.experts(PART, "subset", arm)), 0)
     if not arms:
@@ -84,8 +81,7 @@ def conditions(evidence: Evidence) -> Figure | None:
     return figure
 
 
-def depth_words(evidence: Evidence) -> str:
-    """What all experts add to the accuracy with none, without and with the residual."""
+def _depth_words(evidence: Evidence) -> str:
     said = []
     for experts in evidence.experts(DEPTH, "subset", PLAIN):
         a, b = (mean(worth(evidence, arm, experts)) for arm in (PLAIN, RESIDUAL))
@@ -94,8 +90,7 @@ def depth_words(evidence: Evidence) -> str:
     return f"The experts add to the accuracy with none: {'; '.join(said)}." if said else ""
 
 
-def variants_words(evidence: Evidence) -> str:
-    """What choosing for each input gains over the same experts for all, at 1/8 of the most experts."""
+def _variants_words(evidence: Evidence) -> str:
     said = []
     for arm in ("soft_moe", *ROUTED):
         for experts in evidence.experts(VARIANTS, "subset", arm)[-1:]:
@@ -103,3 +98,30 @@ def variants_words(evidence: Evidence) -> str:
             if a and b:
                 said.append(f"{arm} {a.value - b.value:+.3f}")
     return f"Selected less static at k = E/8 of the most experts: {', '.join(said)}." if said else ""
+
+
+PLOTS = (
+    Plot(
+        name="conditions",
+        part=PART,
+        title="One change at a time",
+        reading=f"Each model is trained anew at the same budget. {BARS}",
+        draw=_conditions,
+    ),
+    Plot(
+        name="variants",
+        part=VARIANTS,
+        title="The same question asked of other routed layers",
+        reading=f"Same host, budget and training. {BANDS}",
+        draw=_variants,
+        seen=_variants_words,
+    ),
+    Plot(
+        name="depth",
+        part=DEPTH,
+        title="Three layers, without and with a residual around them",
+        reading=f"k = the same share in every layer; each layer selects on a stream already masked below. {BANDS}",
+        draw=_depth,
+        seen=_depth_words,
+    ),
+)

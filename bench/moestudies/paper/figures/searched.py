@@ -9,7 +9,7 @@ import numpy as np
 from moebench.board.style import BLUE, GREY, INK, ORANGE, RED, log2_ticks
 from moebench.studies.claim import mean
 from moebench.studies.evidence import Array, Evidence
-from moebench.studies.plot import DASHED, by_class, colour_bar, curve, frames, heat_map, legend
+from moebench.studies.plot import BANDS, DASHED, Plot, by_class, colour_bar, curve, frames, heat_map, legend
 from moestudies.paper.claims.subsets import ARM, PART
 
 if TYPE_CHECKING:
@@ -28,8 +28,7 @@ PAPERS = {4: (0.9469, 0.4657), 8: (0.9990, 0.5195), 16: (1.0, 0.5894)}
 HEATED = (16, 64)
 
 
-def oracle(evidence: Evidence) -> Figure | None:
-    """Accuracy with k = E/4 against E: the best subset, its null, all, selected, random."""
+def _oracle(evidence: Evidence) -> Figure | None:
     numbers = [
         e for e in evidence.experts(PART, "oracle", ARM) if evidence.values(PART, "oracle", ARM, "oracle", experts=e)
     ]
@@ -48,8 +47,7 @@ def oracle(evidence: Evidence) -> Figure | None:
     return figure
 
 
-def class_by_expert(evidence: Evidence) -> Figure | None:
-    """Mean mass of each expert on the inputs of each class over that of an even router, of the first seed."""
+def _class_by_expert(evidence: Evidence) -> Figure | None:
     there = evidence.experts(PART, "final", ARM, least=8)
     found = {
         e: mass for e in ([n for n in HEATED if n in there] or there[:2]) if (mass := _mass(evidence, e)) is not None
@@ -71,8 +69,7 @@ def _mass(evidence: Evidence, experts: int) -> Array | None:
     return by_class(evidence.find(PART, "final", ARM, experts=experts), "class_mass_CE_0", relative=True)
 
 
-def oracle_words(evidence: Evidence) -> str:
-    """What the search finds at the most experts, beside its null."""
+def _oracle_words(evidence: Evidence) -> str:
     numbers = evidence.experts(PART, "oracle", ARM)
     for experts in reversed(numbers):
         best, null = (mean(evidence.values(PART, "oracle", ARM, s, experts=experts)) for s in ("oracle", "oracle_null"))
@@ -82,3 +79,23 @@ def oracle_words(evidence: Evidence) -> str:
                 "when the labels are shuffled: so much of it needs no specialization."
             )
     return ""
+
+
+PLOTS = (
+    Plot(
+        name="oracle",
+        part=PART,
+        title="The best subset of k = E/4, and what the search alone finds",
+        reading=f"An input counts for the best subset when any of all C(E, E/4) subsets gives its label. {BANDS}",
+        draw=_oracle,
+        seen=_oracle_words,
+    ),
+    Plot(
+        name="class-by-expert",
+        part=PART,
+        title="Which experts serve which class",
+        reading="Mean combine weight of an expert on the test inputs of a class, over that of an even router; first "
+        "seed.",
+        draw=_class_by_expert,
+    ),
+)

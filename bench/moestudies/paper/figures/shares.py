@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from moebench.board.style import BLUE, GREY, INK, LINE, ORANGE, SOFT, log2_ticks, shades
 from moebench.studies.claim import mean, ratio
 from moebench.studies.evidence import Evidence, Series
-from moebench.studies.plot import DASHED, bar, curve, frames, legend, row_names, share_label
+from moebench.studies.plot import BANDS, BARS, DASHED, Plot, bar, curve, frames, legend, row_names, share_label
 from moestudies.paper.claims.subsets import ARM, PAPERS, PART, accuracy, retained
 
 if TYPE_CHECKING:
@@ -30,8 +30,7 @@ def share_axis(axis: Axes, smallest: float) -> None:
     axis.set_xlabel("share of the experts that act, k/E")
 
 
-def accuracy_by_share(evidence: Evidence) -> Figure | None:
-    """Accuracy, and what is retained of it, for selected and random subsets; a line for each E."""
+def _accuracy_by_share(evidence: Evidence) -> Figure | None:
     numbers = evidence.experts(PART, "subset", ARM)
     if not numbers:
         return None
@@ -65,8 +64,7 @@ SHARES = (8, 4, 2)
 KINDS = ((PAPERS, "selected", BLUE, "o"), ("static", "static", ORANGE, "s"), ("random", "random", GREY, "^"))
 
 
-def accuracy_by_experts(evidence: Evidence) -> Figure | None:
-    """Accuracy against E at 1/8, 1/4 and 1/2 of the experts: selected, static, random, all."""
+def _accuracy_by_experts(evidence: Evidence) -> Figure | None:
     numbers = evidence.experts(PART, "subset", ARM, least=2)
     if not numbers:
         return None
@@ -98,8 +96,7 @@ RIVALS = (
 SHOWN = (8, 16, 64, 128, 512)
 
 
-def rival_scores(evidence: Evidence) -> Figure | None:
-    """Accuracy at k = E/8 by selection score, a panel for each of a few E."""
+def _rival_scores(evidence: Evidence) -> Figure | None:
     there = evidence.experts(PART, "subset", ARM, least=8)
     numbers = [e for e in SHOWN if e in there][:4] or there[:4]
     if not numbers:
@@ -119,9 +116,35 @@ def rival_scores(evidence: Evidence) -> Figure | None:
     return figure
 
 
-def retained_words(evidence: Evidence) -> str:
-    """What 1/8 of the experts retain, from the fewest experts to the most."""
+def _retained_words(evidence: Evidence) -> str:
     numbers = evidence.experts(PART, "subset", ARM, least=8)
     found = [(e, mean(retained(evidence, e, 8))) for e in (numbers[:1] + numbers[1:][-1:])]
     said = [f"{value.value:.1%} at E = {e}" for e, value in found if value]
     return f"With 1/8 of the experts {' and '.join(said)} of the accuracy is retained." if said else ""
+
+
+PLOTS = (
+    Plot(
+        name="accuracy-by-share",
+        part=PART,
+        title="Accuracy with a share of the experts",
+        reading=f"One line for each E at equal parameters; nothing is retrained. {BANDS}",
+        draw=_accuracy_by_share,
+        seen=_retained_words,
+    ),
+    Plot(
+        name="accuracy-by-experts",
+        part=PART,
+        title="Accuracy against the number of experts, at a fixed share",
+        reading=f"Static: the experts of largest mean mass on validation data, the same for every input. {BANDS}",
+        draw=_accuracy_by_experts,
+    ),
+    Plot(
+        name="rival-scores",
+        part=PART,
+        title="Rival ways to select and use k = E/8",
+        reading="The dashed line is the accuracy with all experts. * computes every expert to choose among them, so it "
+        f"saves nothing. {BARS}",
+        draw=_rival_scores,
+    ),
+)
