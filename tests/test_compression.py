@@ -144,19 +144,6 @@ def test_what_is_drawn_follows_the_seed():
     assert kept[0][0] != kept[0][1]
 
 
-@pytest.mark.parametrize("name", ["dense", "soft_moe", "expert_choice", "mu_moe_cp", "modse"])
-@pytest.mark.parametrize("method", ["merge", "prune_random"])
-def test_a_model_that_it_is_not_for_is_refused_in_one_sentence(name, method):
-    with pytest.raises(UsageError, match=f"{method}: this model cannot be compressed: .*[^.]\\.$") as caught:
-        smaller(model_of(name).eval(), method, keep=1)
-    assert "\n" not in str(caught.value)
-
-
-def test_a_wrong_setting_is_one_sentence():
-    with pytest.raises(UsageError, match="merge has no setting 'aline'; did you mean 'align'"):
-        smaller(sparse(), aline=True)
-
-
 # Recovery
 
 

@@ -74,19 +74,11 @@ def test_the_roofline_is_the_slower_of_its_two_limits():
     assert machine.bound_ms(1e8, 5e6) == pytest.approx(5000)
 
 
-@pytest.fixture(scope="module")
-def machine():
-    return measure_roofline(CPU)
-
-
-def test_nothing_that_is_measured_here_is_faster_than_the_roofline(machine):
-    a, b = torch.ones(256, 1024), torch.ones(1024, 1024)
-    part = spread([median_ms(lambda: a @ b, CPU, 3) for _ in range(3)])
-    assert machine.bound_ms(2 * 256 * 1024 * 1024, 0) < 1.5 * part.median
-
-
-@pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="this torch has no oneDNN")
-def test_the_roofline_knows_the_faster_of_two_libraries(machine):
-    a, b = (torch.ones(1024, 1024).to_mkldnn() for _ in range(2))
-    part = spread([median_ms(lambda: torch.nn.functional.linear(a, b), CPU, 3) for _ in range(3)])
-    assert machine.bound_ms(2 * 1024**3, 0) < 1.5 * part.median
+def test_nothing_that_is_measured_here_is_faster_than_the_roofline():
+    a, b = torch.ones(1024, 1024), torch.ones(1024, 1024)
+    ways = [lambda: a @ b]
+    if torch.backends.mkldnn.is_available():
+        a_own, b_own = a.to_mkldnn(), b.to_mkldnn()
+        ways.append(lambda: torch.nn.functional.linear(a_own, b_own))
+    fastest = min(spread([median_ms(way, CPU, 3) for _ in range(3)]).median for way in ways)
+    assert measure_roofline(CPU).bound_ms(2 * 1024**3, 0) < 1.5 * fastest

@@ -212,9 +212,7 @@ def test_nothing_has_run(tmp_path):
     path = tmp_path / "paper-norm.toml"
     path.write_text(f'study = "paper"\n{FIXED}')
     words = [str(path), "--results", str(tmp_path), "--full"]
-    with pytest.raises(
-        ResultsError, match=rf"^'{tmp_path}' has no results of suite 'paper-norm'; run it with "
-    ) as caught:
+    with pytest.raises(ResultsError, match="has no results of suite 'paper-norm'; run it with ") as caught:
         CliRunner().invoke(command, words, catch_exceptions=False)
     assert caught.value.facts["run"] == f"moebench run {path} --full"
 

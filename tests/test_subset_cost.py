@@ -81,13 +81,3 @@ def test_the_batch_is_filled_where_data_are_few_and_the_layers_see_what_they_see
     data = type(DATA)(torch.arange(6.0).view(3, 1, 1, 2), torch.zeros(3, dtype=torch.long))
     costs({"all": (model, ALL)}, data, batches=(5,), rounds=1, repeats=1)
     assert {tuple(x_BTD[:, 0, 0].tolist()) for x_BTD in layer.seen} == {(0, 2, 4, 0, 2)}
-
-
-def test_measuring_leaves_weights_mode_and_random_numbers():
-    model = model_of("sparse_topk").train()
-    weights = {name: value.clone() for name, value in model.state_dict().items()}
-    state = torch.get_rng_state()
-    costs({"random": (model, subset_of(model, 2, score="random", rule="renormalise"))}, DATA, **QUICK)
-    assert torch.equal(torch.get_rng_state(), state)
-    assert all(torch.equal(weights[name], value) for name, value in model.state_dict().items())
-    assert all(module.training for module in model.modules())

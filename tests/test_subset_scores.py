@@ -134,9 +134,3 @@ def test_mean_mass_is_the_mean_over_inputs_per_layer():
     assert [mean_E.tolist() for mean_E in means] == [[0.5, 1.0], [1.0, 2.0]]
     assert mean_mass(Evaluation({}, (mass_NE, None))) is None
     assert mean_mass(answer(model_of("dense"), digits("test", 3))) is None
-
-
-def test_mass_is_the_routings():
-    mass_BE = torch.rand(2, 3)
-    here = Visit(0, visit().layer, torch.zeros(2, 1, 4), Routing.soft(mass_BE.unsqueeze(1)))
-    assert torch.equal(score_named("combine_sum")(here), mass_BE)

@@ -64,11 +64,3 @@ def test_random_subsets_are_independent_for_each_input_call_and_expert():
     # Two independent pairs of 8 share 2 x 2 / 8 experts on average.
     for one_BE, other_BE in (draws, (draws[0][:-1], draws[0][1:])):
         assert float((one_BE & other_BE).sum(1).double().mean()) == pytest.approx(0.5, abs=0.05)
-
-
-def test_random_subsets_repeat_with_the_generator_and_leave_torchs_own_alone():
-    state = torch.get_rng_state()
-    selects = [largest(score_named("random", generator=torch.Generator().manual_seed(3)), 0.5) for _ in range(2)]
-    one, again = (select(visit()) for select in selects)
-    assert torch.equal(one, again)
-    assert torch.equal(torch.get_rng_state(), state)

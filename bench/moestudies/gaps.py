@@ -1,4 +1,4 @@
-"""How far a model's answers differ for inputs that Theorem 1, extended, says it maps to nearly the same."""
+"""How far a model's answers differ for inputs that Theorem 1, extended, proves to be mapped to nearly the same."""
 
 from __future__ import annotations
 

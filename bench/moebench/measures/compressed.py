@@ -40,7 +40,8 @@ def compressed(
     settings: Mapping[str, Any] | None = None,
 ) -> Scores:
     """The model made smaller by a ``method`` (of ``moebench.compressors``) to ``keep`` experts a layer on average, by
-    what it met on the first ``inputs`` of the validation data; then taught by the whole model for ``steps`` steps.
+    its inputs and routing on the first ``inputs`` of the validation data; then fine-tuned for ``steps`` steps with
+    distillation from the whole model.
 
     ``before``, ``unrecovered`` and ``after``: the task's headline on test data. With and without `` before`` at the
     end: ``model_params``; ``layers_params``, of the expert layers, routers included; ``weights_mib`` of the model;
@@ -120,7 +121,7 @@ def beside_the_whole(
     batches: Sequence[int],
     settings: Mapping[str, Mapping[str, Any]],
 ) -> tuple[dict[str, dict[str, float | None]], dict[str, float | None]]:
-    """:func:`compressed` of the whole model (``keep_all``: taught as long) and of each method, and
+    """:func:`compressed` of the whole model (``keep_all``: fine-tuned for as many steps) and of each method, and
     :func:`compressed_cost` of all of them; what cannot be done is found out before anything is recovered.
     """
     ways = {"keep_all": experts_of(subject.model), **dict.fromkeys(methods, keep)}
@@ -152,7 +153,7 @@ def make_smaller(subject: Subject, method: str, keep: int, inputs: int, settings
 
 
 def _classes(task: Task) -> Classes:
-    """The task, if what is learnt from the whole model are its logits; :class:`UsageError` otherwise."""
+    """The task, if it has logits to distil; :class:`UsageError` otherwise."""
     if not isinstance(task, Classes):
         name = task.info.name
         raise UsageError(

@@ -81,7 +81,7 @@ def class_target(task: Task) -> str:
     if task.class_target is None:
         name = task.info.name
         raise UsageError(
-            f"this measure needs a task with one class for each input; of '{name}': {task.no_class}.",
+            f"this measure needs one class for each input; in task '{name}' {task.no_class}.",
             code="no-class-target",
             task=name,
         )

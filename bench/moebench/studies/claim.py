@@ -1,4 +1,4 @@
-"""A claim: what the paper says, what is measured here, and the rule, stated before the runs, that gives the verdict."""
+"""A claim of a paper, what is measured here, and the rule, stated before the runs, that gives the verdict."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class Bound:
     least_seeds: int = LEAST_SEEDS
 
     def judge(self, what: str, estimate: Estimate | None, note: str = "") -> Item:
-        """On the bound's side the claim holds, on the other it does not; else it is open, and the reason says why."""
+        """On the bound's side the claim holds, on the other it does not; else it is open, with the reason."""
         if estimate is None:
             return Item(what, None, OPEN, "it has not run", note=note)
         sign = 1 if self.side == "above" else -1

@@ -93,10 +93,10 @@ def frames(
     return figure, axes
 
 
-def legend(figure: Figure, axes: Iterable[Axes], loc: str = "outside right center", **how: Any) -> None:
-    """One legend for all panels."""
+def legend(figure: Figure, axes: Iterable[Axes], **how: Any) -> None:
+    """One legend for all panels, by default beside them."""
     found = {label: line for axis in axes for line, label in zip(*axis.get_legend_handles_labels(), strict=True)}
-    figure.legend([*found.values()], [*found], loc=loc, **how)
+    figure.legend([*found.values()], [*found], **{"loc": "outside right center", **how})
 
 
 def curve(axis: Axes, points: Mapping[float, Series], colour: str, **style: Any) -> bool:

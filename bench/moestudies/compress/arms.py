@@ -52,7 +52,7 @@ WAYS = (MERGE, FACTORED, REAP, USAGE, RANDOM)
 
 
 def whole(evidence: Evidence) -> Series:
-    """Accuracy of the model with all its experts, taught for as many steps as the compressed ones."""
+    """Accuracy of the model with all its experts, fine-tuned for as many steps as the compressed ones."""
     return ALL.of(evidence, EXPERTS, "after")
 
 

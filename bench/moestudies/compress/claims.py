@@ -30,10 +30,10 @@ from moestudies.compress.arms import (
 HALF = EXPERTS // 2
 
 NEXT_TO_NOTHING = 0.01
-"""One percentage point: so much accuracy may be lost where a paper says none, or almost none."""
+"""One percentage point: so much accuracy may be lost where a paper claims no loss, or almost none."""
 
 MEMORY, WORK = 0.8, 0.2
-"""Shares of memory and FLOPs that MC-SMoE says it saves, at best. Here the memory is that of the expert layers."""
+"""Shares of memory and FLOPs that MC-SMoE claims to save, at best. Here the memory is that of the expert layers."""
 
 RULE = (
     f"Holds when the interval lies above 0 with {{}} of {EXPERTS} experts a layer; does not hold when one lies below "
@@ -42,10 +42,6 @@ RULE = (
 EVERY_KEEP = RULE.format(f"{', '.join(map(str, KEEPS[:-1]))} and {KEEPS[-1]}")
 _claim = partial(Claim, part=PART, rule=EVERY_KEEP)
 _extension = partial(_claim, source="extension")
-
-
-def _lost(evidence: Evidence) -> Finding:
-    return every([_loses_little(evidence, MERGE.of(evidence, HALF, "after"))])
 
 
 def _smaller_for_nothing(evidence: Evidence) -> Finding:
@@ -57,10 +53,6 @@ def _smaller_for_nothing(evidence: Evidence) -> Finding:
         _loses_little(evidence, FACTORED.of(evidence, HALF, "after")),
     ]
     return every(items)
-
-
-def _beats_small(evidence: Evidence) -> Finding:
-    return above_at_each((keep, MERGE.of(evidence, keep, "after"), small(evidence, keep)) for keep in TRAINED_SMALL)
 
 
 def _lower_rank(evidence: Evidence) -> Finding:
@@ -103,7 +95,7 @@ CLAIMS: tuple[Claim, ...] = (
         "steps.",
         rule=f"Holds when the interval lies above -{NEXT_TO_NOTHING:g}, does not hold when it lies below; at least "
         f"{SEEDS} training seeds.",
-        judge=_lost,
+        judge=lambda evidence: every([_loses_little(evidence, MERGE.of(evidence, HALF, "after"))]),
     ),
     _claim(
         key="compress-for-nothing",
@@ -169,7 +161,9 @@ CLAIMS: tuple[Claim, ...] = (
         here="Test accuracy after recovery, less that of a model trained with so many experts and parameters for as "
         "many steps in all.",
         rule=RULE.format(" and ".join(map(str, TRAINED_SMALL))),
-        judge=_beats_small,
+        judge=lambda evidence: above_at_each(
+            (keep, MERGE.of(evidence, keep, "after"), small(evidence, keep)) for keep in TRAINED_SMALL
+        ),
     ),
     _extension(
         key="faster",

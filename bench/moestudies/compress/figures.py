@@ -54,7 +54,7 @@ def _accuracy_by_kept(evidence: Evidence) -> Figure | None:
     level(axes[1], whole(evidence), label="all experts")
     for axis in axes:
         log2_ticks(axis, KEEPS, [str(k) for k in KEEPS])
-    legend(figure, axes, "outside lower center", ncols=4)
+    legend(figure, axes, loc="outside lower center", ncols=4)
     return figure
 
 
@@ -106,13 +106,15 @@ def _times(evidence: Evidence) -> Figure | None:
 
 
 def _accuracy_words(evidence: Evidence) -> str:
-    said = []
+    parts = []
     for way in WAYS:
         once, after = mean(way.of(evidence, KEEPS[0], "unrecovered")), mean(way.of(evidence, KEEPS[0], "after"))
         if once and after:
-            said.append(f"{way.name} {once.value:.3f}, then {after.value:.3f}")
+            parts.append(f"{way.name} {once.value:.3f}, then {after.value:.3f}")
     found = mean(whole(evidence))
-    return f"With {KEEPS[0]} of {EXPERTS}: {'; '.join(said)}; all experts {found.value:.3f}." if said and found else ""
+    return (
+        f"With {KEEPS[0]} of {EXPERTS}: {'; '.join(parts)}; all experts {found.value:.3f}." if parts and found else ""
+    )
 
 
 PLOTS = (

@@ -1,4 +1,4 @@
-"""The gap over K, over E, and over what the bound says."""
+"""The gap over K, over E, and over the bound."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ AXES = ("equal active parameters", "equal totals")
 
 
 def _labels(models: list[Model]) -> list[str]:
-    """What tells the models of one axis apart."""
+    """What differs between the models of one axis."""
     if len({model.width for model in models}) == 1:
         return [f"E = {model.experts}" if model.experts > 1 else "dense" for model in models]
     return [f"D = {model.width}, E = {model.experts}" for model in models]
@@ -67,14 +67,14 @@ def _paths_by_model(evidence: Evidence) -> Figure | None:
 def _recall_words(evidence: Evidence) -> str:
     models = by_experts(evidence, RECALL)
     found = zip(_labels(models), [mean(known(evidence, model)) for model in models], strict=True)
-    said = [f"{value.value:,.0f} pairs ({label})" for label, value in found if value]
-    return f"Known by heart at equal active parameters: {', '.join(said)}." if said else ""
+    parts = [f"{value.value:,.0f} pairs ({label})" for label, value in found if value]
+    return f"Known by heart at equal active parameters: {', '.join(parts)}." if parts else ""
 
 
 def _paths_words(evidence: Evidence) -> str:
     found = [(model.width, mean(paths(evidence, model))) for model in by_width()]
-    said = [f"{value.value:.1%} (D = {width})" for width, value in found if value]
-    return f"Right at equal totals: {', '.join(said)}." if said else ""
+    parts = [f"{value.value:.1%} (D = {width})" for width, value in found if value]
+    return f"Right at equal totals: {', '.join(parts)}." if parts else ""
 
 
 PLOTS = (

@@ -1,4 +1,4 @@
-"""How far apart a model's answers to a pair are, beside how far apart they would have to be."""
+"""How far a model's answers to a pair differ, and how far they would have to differ."""
 
 from __future__ import annotations
 

@@ -17,12 +17,12 @@ from moebench.measures.subset.select import check_kept
 
 
 def meet(model: Host, inputs: Tensor, *, precision: str = "fp32") -> list[Met]:
-    """What each layer meets when the model, in evaluation, answers ``inputs`` (N, ...), a few hundred in one pass.
+    """The inputs and routing of each layer on ``inputs`` (N, ...), a few hundred in one pass, in evaluation.
 
     Tokens have the type of the layer's weights, whatever the precision: what is compressed is the weights.
     """
     call = Call(keep_inputs=True)
-    # Not in inference mode, whose tensors could not be learnt from.
+    # Not in inference mode, whose tensors have no gradients.
     with torch.no_grad(), torch.autocast(inputs.device.type, torch.bfloat16, enabled=precision == "bf16"):
         model.run(inputs, call)
     found = zip(model.layers(), call.inputs, call.routings, strict=True)

@@ -1,4 +1,4 @@
-"""A trained model with a few experts at work for each input."""
+"""Inference with a subset of the experts for each input."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def subset_inference(
     work of the others is skipped and adds nothing. Nothing is retrained.
 
     read: what is kept of a batch's outputs. By default the outputs themselves, by target: ``values["class"]`` (N, O) of
-    a classification. Give ``task.scores`` to keep the values of each input alone, where outputs are large.
+    a classification. Give ``task.scores`` to keep only the values of each input, where outputs are large.
 
     score: a name in ``moebench.measures.subset.scores.SCORES``. rule: how the k are combined: "as_is", the paper's, or
     one that the layers have in ``rules``. fitted: for the score "static", what :func:`fit_static` returns. seed: of the

@@ -1,4 +1,4 @@
-"""How much an expert matters to an input: rival scores by name, all of them asked of one layer during one pass."""
+"""How much an expert matters to an input: rival scores by name, each computed in one layer during one pass."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def worst(visit: Visit, basis: Basis) -> Tensor | None:
 def contribution_norms(layer: Layer, x_BTD: Tensor, routing: Routing) -> Tensor | None:
     """norm_BE: the l2 norm of what expert e adds to a token's output, summed over tokens; None without experts.
 
-    As the layer says, if it knows a shorter way than :func:`masked_norms`.
+    By the layer's own method, if it has a shorter way than :func:`masked_norms`.
     """
     own: Callable[[Tensor, Routing], Tensor] | None = getattr(layer, "contribution_norms", None)
     if own is not None:

@@ -5,6 +5,7 @@ case (Theorem 1).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 
@@ -126,23 +127,19 @@ def _groups(evidence: Evidence, arms: dict[str, Sequence[str]], *, one: bool) ->
 
 def _all_or_none(groups: Sequence[Group], *, beyond_holds: bool, score: str = ANSWERS) -> Finding:
     """Holds when every layer is on the claimed side of the limit at the largest inputs, fails when none is."""
-    items = [_count(name, runs, score, beyond_holds=beyond_holds) for name, runs in groups if runs]
-    counts = [run.record.scores.get(score) == 1 for _, runs in groups for run in runs]
-    if not counts:
+    layers = [run for _, runs in groups for run in runs]
+    if not layers:
         return every([])
-    whole = Estimate(sum(counts) / len(counts))
-    verdict, reason = OPEN, "some layers are beyond the limit and some are not"
-    if all(counts) or not any(counts):
-        verdict, reason = (HOLDS if all(counts) == beyond_holds else FAILS), ""
-    note = f"{sum(counts)} of {len(counts)} layers"
-    return Finding(verdict, reason, Item("beyond the limit", whole, verdict, reason, note=note), tuple(items))
+    whole = _count("beyond the limit", layers, score, beyond_holds=beyond_holds)
+    reason = "some layers are beyond the limit and some are not" if whole.verdict == OPEN else ""
+    items = tuple(_count(name, runs, score, beyond_holds=beyond_holds) for name, runs in groups if runs)
+    return Finding(whole.verdict, reason, replace(whole, reason=reason), items)
 
 
-def _count(name: str, runs: Sequence[Run], score: str, *, beyond_holds: bool) -> Item:
+def _count(what: str, runs: Sequence[Run], score: str, *, beyond_holds: bool) -> Item:
     beyond = sum(run.record.scores.get(score) == 1 for run in runs)
-    share = beyond / len(runs)
-    verdict = OPEN if 0 < share < 1 else HOLDS if (share == 1) == beyond_holds else FAILS
-    return Item(name, Estimate(share), verdict, note=f"{beyond} of {len(runs)} layers")
+    verdict = OPEN if 0 < beyond < len(runs) else HOLDS if bool(beyond) == beyond_holds else FAILS
+    return Item(what, Estimate(beyond / len(runs)), verdict, note=f"{beyond} of {len(runs)} layers")
 
 
 WORST: dict[str, Sequence[str]] = {"trained": TRAINED, "initial weights": UNTRAINED}

@@ -52,7 +52,7 @@ def _panels(runs: list[Run], labels: list[str], part: str) -> Figure:
         axis.set_xlim(0.105, 1.19)
         axis.set_yscale("log")
         _readable(axis)
-    legend(figure, axes, "outside lower center", ncols=3)
+    legend(figure, axes, loc="outside lower center", ncols=3)
     return figure
 
 
@@ -99,13 +99,13 @@ def _readable(axis: Axes) -> None:
 
 
 def _layer_words(evidence: Evidence) -> str:
-    said = []
+    parts = []
     for run in _first(evidence, LAYER):
         for batch in BATCHES:
             found, bound = speed_up(run, "layers", IDEAL, batch), allowed(run, IDEAL, batch)
             if found and bound:
-                said.append(f"{found.value:.2f}x at batch {batch}, where the roofline allows {bound:.2f}x")
-    return f"With a quarter of its experts the paper's layer is {', and '.join(said)}." if said else ""
+                parts.append(f"{found.value:.2f}x at batch {batch}, where the roofline allows {bound:.2f}x")
+    return f"With a quarter of its experts the paper's layer is {', and '.join(parts)}." if parts else ""
 
 
 def _model_words(evidence: Evidence) -> str:

@@ -82,22 +82,22 @@ def _conditions(evidence: Evidence) -> Figure | None:
 
 
 def _depth_words(evidence: Evidence) -> str:
-    said = []
+    parts = []
     for experts in evidence.experts(DEPTH, "subset", PLAIN):
         a, b = (mean(worth(evidence, arm, experts)) for arm in (PLAIN, RESIDUAL))
         if a and b:
-            said.append(f"at E = {experts} {a.value:.3f} without and {b.value:.3f} with it")
-    return f"The experts add to the accuracy with none: {'; '.join(said)}." if said else ""
+            parts.append(f"at E = {experts} {a.value:.3f} without and {b.value:.3f} with it")
+    return f"The experts add to the accuracy with none: {'; '.join(parts)}." if parts else ""
 
 
 def _variants_words(evidence: Evidence) -> str:
-    said = []
+    parts = []
     for arm in ("soft_moe", *ROUTED):
         for experts in evidence.experts(VARIANTS, "subset", arm)[-1:]:
             a, b = (mean(accuracy(evidence, VARIANTS, arm, s, experts, 8)) for s in (PAPERS, "static"))
             if a and b:
-                said.append(f"{arm} {a.value - b.value:+.3f}")
-    return f"Selected less static at k = E/8 of the most experts: {', '.join(said)}." if said else ""
+                parts.append(f"{arm} {a.value - b.value:+.3f}")
+    return f"Selected less static at k = E/8 of the most experts: {', '.join(parts)}." if parts else ""
 
 
 PLOTS = (

@@ -1,4 +1,4 @@
-"""The norm task: average error by E, and pairs of inputs that layers cannot tell apart."""
+"""The norm task: average error by E, and pairs of inputs with nearly equal outputs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FLOOR = 1e-9
-"""Gaps below it are drawn at the lower edge: double precision tells them from 0 no more."""
+"""Gaps below it are drawn at the lower edge: in double precision they do not differ from 0."""
 
 GAPS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("trained", "5x2", {}),
@@ -41,16 +41,8 @@ def _norm_error(evidence: Evidence) -> Figure | None:
         arm = WIDTHS[width]
         for name, label, colour, marker in ((arm, "no biases", BLUE, "o"), (f"{arm} biases", "biases", ORANGE, "s")):
             curve(axis, {float(e): error(evidence, name, e) for e in EXPERTS}, colour, marker=marker, label=label)
-        axis.plot(
-            EXPERTS,
-            READ_OFF[width],
-            linestyle="none",
-            marker="o",
-            markersize=8,
-            fillstyle="none",
-            color=INK,
-            label="the paper, no biases (read off)",
-        )
+        look: dict[str, Any] = {"linestyle": "none", "marker": "o", "markersize": 8, "fillstyle": "none", "color": INK}
+        axis.plot(EXPERTS, READ_OFF[width], label="the paper, no biases (read off)", **look)
         constant = evidence.values(PART, "final", arm, "test_constant_mse")
         level(axis, constant, color=GREY, linewidth=1.1, label="a constant answer")
         log2_ticks(axis, EXPERTS, [str(e) for e in EXPERTS])
@@ -96,14 +88,14 @@ def _gaps(axis: Axes, runs: dict[int, Run], colours: dict[int, str]) -> None:
 
 
 def _norm_words(evidence: Evidence) -> str:
-    said = []
+    parts = []
     for width, arm in WIDTHS.items():
         for name, which in ((arm, "without"), (f"{arm} biases", "with")):
             found = [(e, mean(error(evidence, name, e))) for e in EXPERTS]
             if all(value for _, value in found):
                 numbers = ", ".join(f"{value.value:.3g}" for _, value in found if value)
-                said.append(f"D = {width} {which} biases {numbers}")
-    return f"Measured at E = 1, 2, 5, 10: {'; '.join(said)}." if said else ""
+                parts.append(f"D = {width} {which} biases {numbers}")
+    return f"Measured at E = 1, 2, 5, 10: {'; '.join(parts)}." if parts else ""
 
 
 PLOTS = (

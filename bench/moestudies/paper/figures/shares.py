@@ -119,8 +119,8 @@ def _rival_scores(evidence: Evidence) -> Figure | None:
 def _retained_words(evidence: Evidence) -> str:
     numbers = evidence.experts(PART, "subset", ARM, least=8)
     found = [(e, mean(retained(evidence, e, 8))) for e in (numbers[:1] + numbers[1:][-1:])]
-    said = [f"{value.value:.1%} at E = {e}" for e, value in found if value]
-    return f"With 1/8 of the experts {' and '.join(said)} of the accuracy is retained." if said else ""
+    parts = [f"{value.value:.1%} at E = {e}" for e, value in found if value]
+    return f"With 1/8 of the experts {' and '.join(parts)} of the accuracy is retained." if parts else ""
 
 
 PLOTS = (
