@@ -34,8 +34,8 @@ CLAIMS: tuple[Claim, ...] = (
         key="soft-specialised",
         statement="Under soft constraints experts are more specialised than under the hard one.",
         paper="Soft constraints support the expert specialization process; heat maps of classes and experts.",
-        here="What the chosen expert tells of the class, I(class; expert) / H(class) less chance, on CIFAR-10: soft "
-        "less hard.",
+        here="Information about the class in the chosen expert, I(class; expert) / H(class) less chance, on CIFAR-10: "
+        "soft less hard.",
         judge=more(INFORMATION, SOFT, [HARD]),
     ),
     _claim(

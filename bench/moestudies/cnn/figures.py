@@ -164,7 +164,7 @@ PLOTS = (
         name="cnn-fixed-expert",
         part=PART,
         title="One fixed expert for every image",
-        reading="The expert has the weight 1, whatever the router says; experts are ranked in each seed. Dashed: the "
+        reading="The expert has the weight 1, whatever the router gives; experts are ranked in each seed. Dashed: the "
         f"whole model. {BANDS}",
         draw=_fixed_accuracy,
         seen=_fixed_words,

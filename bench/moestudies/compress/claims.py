@@ -91,7 +91,7 @@ CLAIMS: tuple[Claim, ...] = (
         key="merge-for-nothing",
         statement="Half of the experts can be merged away at almost no loss.",
         paper="MC-SMoE: almost no loss in performance.",
-        here="Test accuracy after recovery, merged to half less the model with all experts that was taught for as many "
+        here="Test accuracy after recovery, merged to half less the model with all experts, fine-tuned for as many "
         "steps.",
         rule=f"Holds when the interval lies above -{NEXT_TO_NOTHING:g}, does not hold when it lies below; at least "
         f"{SEEDS} training seeds.",
@@ -115,14 +115,14 @@ CLAIMS: tuple[Claim, ...] = (
         statement="Merging lowers the rank of the experts' weights.",
         paper="MC-SMoE: merging promotes low dimensionality, which makes further compression cheap.",
         here="Stable rank of the merged experts' weights after recovery: share by which it is below that of all "
-        "experts, taught for as many steps.",
+        "experts, fine-tuned for as many steps.",
         unit="share",
         judge=_lower_rank,
     ),
     _claim(
         key="reap-over-merge",
         statement="Without recovery, pruning by saliency keeps more than merging.",
-        paper="REAP: pruning prevails for one-shot compression, said of models that write text.",
+        paper="REAP: pruning prevails for one-shot compression, shown on models that write text.",
         here="Test accuracy at once: prune_reap less merge.",
         judge=more(REAP, MERGE, "unrecovered"),
     ),
@@ -136,7 +136,7 @@ CLAIMS: tuple[Claim, ...] = (
     _claim(
         key="usage-over-random",
         statement="Without recovery, pruning by usage keeps more than pruning at random.",
-        paper="Both papers take usage to say which experts matter.",
+        paper="Both papers take usage as a measure of which experts matter.",
         here="Test accuracy at once: prune_usage less prune_random.",
         judge=more(USAGE, RANDOM, "unrecovered"),
     ),

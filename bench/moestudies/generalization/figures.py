@@ -79,7 +79,7 @@ PLOTS = (
     Plot(
         name="gap-by-bound",
         part=PART,
-        title="The gap, over what the bound says",
+        title="The gap against the bound",
         reading="A dot for each model, marked E, K: blue those over K, orange those over E; the line is the mean of "
         f"those fitted for each seed. {BARS}",
         draw=_gap_by_bound,

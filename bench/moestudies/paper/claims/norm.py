@@ -144,7 +144,7 @@ def _count(what: str, runs: Sequence[Run], score: str, *, beyond_holds: bool) ->
 
 WORST: dict[str, Sequence[str]] = {"trained": TRAINED, "initial weights": UNTRAINED}
 LIMIT = "|t(A) - t(B)| less |y(A) - y(B)| is more than max{1, t(A)/20} + max{1, t(B)/20}"
-PAIRS = "Pairs of inputs A, B of size 10,000, made for each layer so that it cannot tell them apart"
+PAIRS = "Pairs of inputs A, B of size 10,000, made for each layer so that its outputs for both are nearly equal"
 
 WORST_CASE = (
     _claim(
@@ -162,7 +162,7 @@ WORST_CASE = (
         statement="In the worst case several experts can represent the norm.",
         paper="Suggested by its experiment; no theorem for E > 1. Our proof: they cannot, at any E, P, T >= 2 and Phi.",
         here=f"{PAIRS}: every layer of several experts, E up to 64, trained and untrained, both routers.",
-        rule=f"Does not hold when for every layer {LIMIT}; holds, as far as these pairs tell, when for none.",
+        rule=f"Does not hold when for every layer {LIMIT}; holds, as far as these pairs show, when for none.",
         unit="count",
         judge=lambda evidence: _all_or_none(_groups(evidence, WORST, one=False), beyond_holds=False),
     ),

@@ -110,7 +110,7 @@ PLOTS = (
     Plot(
         name="norm-gaps",
         part=PART,
-        title="The norm: pairs of inputs that a layer cannot tell apart",
+        title="The norm: pairs of inputs with nearly equal outputs",
         reading="Two inputs of different norms, made for the layer and scaled by a. Where a coloured line falls while "
         "the thick one stays above the dashed one, no answer read off the layer can be right within the limit for "
         "both. Differences below 1e-09 lie at the lower edge. 5 tokens of width 2, one slot, first seed.",
