@@ -14,7 +14,6 @@ from moebench.budgets import Budget, count_flops, solve
 from moebench.hosts import host_settings, layer_shapes
 from moebench.plans.make import make_plan
 from moebench.records import Store
-from moebench.studies import study_of, suites
 from moebench.studies.claim import FAILS, HOLDS, OPEN
 from moebench.studies.evidence import Evidence, Part
 from moebench.studies.plot import draw
@@ -135,14 +134,6 @@ def test_the_plain_layer_of_the_same_work_does_as_much_for_an_image():
         assert flops(arms[arm(family, PLAIN_ACTIVE)]) == pytest.approx(flops(arms[arm(family, "none")]), rel=0.01)
 
 
-def test_every_figure_is_drawn_and_says_its_numbers():
-    drawn, absent = draw(PLOTS, cnns.evidence())
-    assert absent == []
-    assert [drawing.name for drawing in drawn] == [plot.name for plot in PLOTS]
-    caption = next(d.caption for d in drawn if d.name == "cnn-accuracy")
-    assert "hard 0.630" in caption
-
-
 def test_figures_bear_a_missing_family_and_nothing_at_all():
     drawn, absent = draw(PLOTS, cnns.evidence(leave_out="conv"))
     assert (len(drawn), absent) == (len(PLOTS), [])
@@ -159,13 +150,8 @@ def test_the_report_is_written_with_its_rules(tmp_path):
     for claim in CLAIMS:
         assert claim.rule in (tmp_path / "report.md").read_text()
     assert "Of 9 claims 9 hold, 0 do not hold, and 0 are undecided" in text
+    assert "hard 0.630" in text
     assert (tmp_path / "cnn.jsonl").is_file()
-
-
-def test_the_suite_has_its_report():
-    assert study_of(load_experiment("cnn")) is REPORT
-    assert "cnn" in suites()
-    assert REPORT.parts == ("cnn",)
 
 
 def test_the_plan_can_be_made(cifar10_dir):
@@ -177,14 +163,13 @@ def test_the_plan_can_be_made(cifar10_dir):
 def test_a_few_steps_of_it_run_from_end_to_end(tmp_path):
     values = SUITE.model_dump(exclude_defaults=True) | {"name": "tiny", "seeds": 1, "full_seeds": 1}
     values["training"] |= {"steps": 3, "batch": 16}
-    values["row"] = [each for each in values["row"] if each["name"] in ("block hard", "conv kl", "block plain")]
+    values["row"] = [each for each in values["row"] if each["name"] == "block hard"]
     values["task"] = [{"name": "digits"}]
-    values["measure"][0]["rows"] = ["block hard", "conv kl"]
+    values["measure"][0]["rows"] = ["block hard"]
     del values["study"]
     session = run(write(tmp_path / "tiny.toml", values), tmp_path / "results")
     assert session.unfinished == ()
     records = [Store(tmp_path / "results").get(work.cell.identity) for work in works(session.plans[0])]
-    fixed = [record.scores for record in records if record.cell["kind"] == "derived"]
-    assert len(fixed) == 2
-    assert all({"all", "fixed", "fixed 4", "use 4", "use_entropy"} <= scores.keys() for scores in fixed)
+    (fixed,) = [record.scores for record in records if record.cell["kind"] == "derived"]
+    assert {"all", "fixed", "fixed 4", "use 4", "use_entropy"} <= fixed.keys()
     assert {record.counts["layers"][0]["kind"] for record in records} == {"map"}

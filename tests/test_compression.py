@@ -13,13 +13,12 @@ from torch.nn import functional as F
 
 from hand_made import DIGITS, answer, digits, installed, model_of, recipe, split, train
 from moebench.contract import LayerShape
-from moebench.errors import PluginError, UnknownNameError, UsageError
+from moebench.errors import PluginError, UsageError
 from moebench.hosts.host import Call
 from moebench.measures import MEASURES, Subject
 from moebench.measures.compression import load_compressor
-from moebench.measures.compression.allocate import allocate
-from moebench.measures.compression.compress import compress, meet
-from moebench.measures.compression.recover import TEACHER, TEMPERATURE, Taught, recover
+from moebench.measures.compression.compress import allocate, compress, meet
+from moebench.measures.compression.recover import TEACHER, TEMPERATURE, distillation, recover
 from moebench.measures.compression.sizes import stable_rank, weights_mib
 from moebench.plugins.compressors import compressor_identity, rests_on
 from moebench.tasks import get_task
@@ -70,8 +69,9 @@ def test_it_is_the_number_asked_for_on_average(keep):
 
 @pytest.mark.parametrize("keep", [0, 9, True, 2.0])
 def test_a_number_that_cannot_be_kept(keep):
-    with pytest.raises(UsageError, match=f"{keep} of 8 experts cannot be kept; give a number from 1 to 8."):
+    with pytest.raises(UsageError) as caught:
         smaller(sparse(), keep=keep)
+    assert (caught.value.code, caught.value.facts) == ("cannot-keep", {"k": keep, "experts": 8})
 
 
 # What layers met, and the model that comes of it
@@ -116,8 +116,9 @@ def test_keeping_all_changes_no_answer():
 def test_what_is_compressed_already_is_refused():
     small = smaller(sparse())
     for method in ("merge", "prune_usage"):
-        with pytest.raises(UsageError, match="its layers are compressed already; compress the model that was trained"):
+        with pytest.raises(UsageError, match="compressed already") as caught:
             smaller(small, method, keep=2)
+        assert caught.value.code == "cannot-compress"
 
 
 def test_tokens_have_the_type_of_the_weights_whatever_the_precision():
@@ -143,37 +144,24 @@ def test_what_is_drawn_follows_the_seed():
     assert kept[0][0] != kept[0][1]
 
 
-@pytest.mark.parametrize("name", ["dense", "soft_moe", "expert_choice", "mu_moe_cp", "modse"])
-@pytest.mark.parametrize("method", ["merge", "prune_random"])
-def test_a_model_that_it_is_not_for_is_refused_in_one_sentence(name, method):
-    with pytest.raises(UsageError, match=f"{method}: this model cannot be compressed: .*[^.]\\.$") as caught:
-        smaller(model_of(name).eval(), method, keep=1)
-    assert "\n" not in str(caught.value)
-
-
-def test_a_wrong_setting_is_one_sentence():
-    with pytest.raises(UsageError, match="merge has no setting 'aline'; did you mean 'align'"):
-        smaller(sparse(), aline=True)
-
-
 # Recovery
 
 
 def test_the_loss_is_half_the_labels_and_half_the_teachers_by_hand():
-    taught_NC, said_NC = torch.tensor([[2.0, 0.0], [0.0, 4.0]]), torch.tensor([[0.0, 1.0], [0.0, 2.0]])
+    taught_NC, given_NC = torch.tensor([[2.0, 0.0], [0.0, 4.0]]), torch.tensor([[0.0, 1.0], [0.0, 2.0]])
     target_N = torch.tensor([0, 1])
     teacher = SimpleNamespace(run=lambda x, call: {"class": taught_NC})
-    loss = Taught(teacher, DIGITS)({"class": said_NC}, split(torch.zeros(2), target_N))
+    loss = distillation(teacher, DIGITS)({"class": given_NC}, split(torch.zeros(2), target_N))
     wanted = (taught_NC / TEMPERATURE).softmax(1)
-    apart = (wanted * (wanted.log() - (said_NC / TEMPERATURE).log_softmax(1))).sum(1).mean()
-    labels = F.cross_entropy(said_NC, target_N)
-    assert float(loss) == pytest.approx(float((1 - TEACHER) * labels + TEACHER * TEMPERATURE**2 * apart))
+    divergence = (wanted * (wanted.log() - (given_NC / TEMPERATURE).log_softmax(1))).sum(1).mean()
+    labels = F.cross_entropy(given_NC, target_N)
+    assert float(loss) == pytest.approx(float((1 - TEACHER) * labels + TEACHER * TEMPERATURE**2 * divergence))
 
 
 def test_a_student_that_is_its_teacher_learns_from_labels_alone():
     model = sparse()
-    said = model.run(DATA.inputs, Call())
-    loss, labels = Taught(model, DIGITS)(said, DATA), DIGITS.loss(said, DATA)
+    own = model.run(DATA.inputs, Call())
+    loss, labels = distillation(model, DIGITS)(own, DATA), DIGITS.loss(own, DATA)
     assert float(loss.detach()) == pytest.approx(0.5 * float(labels.detach()), rel=1e-5)
 
 
@@ -276,8 +264,9 @@ def test_experts_that_are_no_matrices_have_no_rank(name):
     scores = MEASURES["compressed"](given, **TAKES | {"method": "keep_all", "steps": 0})
     assert scores.values["stable_rank"] is None
     assert scores.values["before"] == scores.values["unrecovered"]
-    with pytest.raises(UsageError, match="this model cannot be compressed"):
+    with pytest.raises(UsageError) as caught:
         MEASURES["compressed"](given, **TAKES)
+    assert caught.value.code == "cannot-compress"
 
 
 def test_without_recovery_there_is_a_reason_and_of_factored_weights_there_is_no_rank():
@@ -291,16 +280,12 @@ def test_without_recovery_there_is_a_reason_and_of_factored_weights_there_is_no_
 
 def test_a_task_without_classes_is_refused():
     norm = get_task("norm")
-    with pytest.raises(UsageError, match="task 'norm' has no classes, and a compressed model learns from logits"):
+    with pytest.raises(UsageError) as caught:
         MEASURES["compressed"](subject(task=norm), **TAKES)
+    assert caught.value.code == "compress-needs-classes"
 
 
 # Methods as plug-ins
-
-
-def test_an_unknown_method_is_one_sentence():
-    with pytest.raises(UnknownNameError, match="unknown compressor 'mrege'; did you mean 'merge'"):
-        load_compressor("mrege")
 
 
 def test_code_is_part_of_a_measures_identity():
@@ -326,7 +311,7 @@ METHOD = """
 """
 
 
-def test_a_strangers_method_is_found_and_wrong_ones_are_told(tmp_path, monkeypatch):
+def test_another_authors_method_is_found_and_wrong_ones_are_refused(tmp_path, monkeypatch):
     site = Site(tmp_path / "site", monkeypatch)
     site.write("their_methods.py", METHOD + "    class Nameless:\n        name = 'other'\n")
     points = {
@@ -339,12 +324,15 @@ def test_a_strangers_method_is_found_and_wrong_ones_are_told(tmp_path, monkeypat
     model = sparse()
     small = compress(model, meet(model, DATA.inputs), load_compressor("half"), 8, {}, 0)
     assert torch.equal(answer(small, DATA).logits_NC, answer(model, DATA).logits_NC)
-    with pytest.raises(PluginError, match=r"compressor half: it was to keep [35] experts, and gives 8"):
-        compress(model, meet(model, DATA.inputs), load_compressor("half"), 4, {}, 0)
-    with pytest.raises(PluginError, match=r"compressor careless: it raised KeyError: 'rank'\."):
-        compress(model, meet(model, DATA.inputs), load_compressor("careless"), 4, {}, 0)
     assert len(compressor_identity("half")) == 20
-    with pytest.raises(PluginError, match=r"compressor bad: it needs a method compress\(\) and the name 'bad'"):
-        load_compressor("bad")
+    met = meet(model, DATA.inputs)
+    for call, code in (
+        (lambda: compress(model, met, load_compressor("half"), 4, {}, 0), "compressor-kept-other-number"),
+        (lambda: compress(model, met, load_compressor("careless"), 4, {}, 0), "compressor-raised"),
+        (lambda: load_compressor("bad"), "not-a-compressor"),
+    ):
+        with pytest.raises(PluginError) as caught:
+            call()
+        assert caught.value.code == code
     with pytest.raises(PluginError, match=r"compressor gone: .* has no 'Gone'"):
         load_compressor("gone")

@@ -61,7 +61,7 @@ def test_a_batch_is_filled_from_the_beginning():
     assert repeat_to(tensor, 2).tolist() == [0, 1]
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells the peak of a process")
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux reports the peak of a process")
 def test_memory_that_was_given_back_counts_in_the_peak():
     with PeakMemory(CPU) as peak:
         torch.ones(64 * 2**18).sum()  # 64 MiB
@@ -75,14 +75,10 @@ def test_the_roofline_is_the_slower_of_its_two_limits():
 
 
 def test_nothing_that_is_measured_here_is_faster_than_the_roofline():
-    machine = measure_roofline(CPU)
-    a, b = torch.ones(256, 1024), torch.ones(1024, 1024)
-    part = spread([median_ms(lambda: a @ b, CPU, 3) for _ in range(3)])
-    assert machine.bound_ms(2 * 256 * 1024 * 1024, 0) < 1.5 * part.median
-
-
-@pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="this torch has no oneDNN")
-def test_the_roofline_knows_the_faster_of_two_libraries():
-    a, b = (torch.ones(1024, 1024).to_mkldnn() for _ in range(2))
-    part = spread([median_ms(lambda: torch.nn.functional.linear(a, b), CPU, 3) for _ in range(3)])
-    assert measure_roofline(CPU).bound_ms(2 * 1024**3, 0) < 1.5 * part.median
+    a, b = torch.ones(1024, 1024), torch.ones(1024, 1024)
+    ways = [lambda: a @ b]
+    if torch.backends.mkldnn.is_available():
+        a_own, b_own = a.to_mkldnn(), b.to_mkldnn()
+        ways.append(lambda: torch.nn.functional.linear(a_own, b_own))
+    fastest = min(spread([median_ms(way, CPU, 3) for _ in range(3)]).median for way in ways)
+    assert measure_roofline(CPU).bound_ms(2 * 1024**3, 0) < 1.5 * fastest

@@ -7,16 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from hand_made import DIGITS, SMALL_BUDGET, SMALL_HOST, answer, digits, model_of, recipe, train
+from hand_made import DIGITS, answer, digits, model_of, recipe, train
 from moebench.measures.scores.final import scores_of
 from moebench.measures.scores.information import class_information, dead_share, load_entropy, max_violation
-from moebench.plugins.find import find_variant
-from moebench.plugins.identity import code_identity
-from moebench.records import Cell
-from moebench.runner.job import Job
-from moebench.runner.run_cell import run_cell
-from moebench.tasks import get_task
 from moebench.tasks.image_task import ImageTask
+from test_subset_command import run
 
 ALWAYS = {"validation_accuracy", "validation_loss_nats", "test_accuracy", "test_loss_nats", "specialization"}
 OF_SUBSETS = {
@@ -138,46 +133,11 @@ def test_tuning_sees_validation_scores_alone():
 def test_only_a_final_run_ever_loads_test_data(kind, parts, tmp_path, monkeypatch):
     loaded, load = set(), ImageTask.load
 
-    def load_and_tell(task, part, data_dir=None):
+    def load_and_note(task, part, data_dir=None):
         loaded.add(part)
         return load(task, part, data_dir)
 
-    monkeypatch.setattr(ImageTask, "load", load_and_tell)
-    record = run_cell(_job(kind, tmp_path))
-    assert (record.status, record.reason) == ("done", "")
+    monkeypatch.setattr(ImageTask, "load", load_and_note)
+    record = run(tmp_path, "dense", kind=kind, steps=2, save_weights=False)
     assert loaded == parts
     assert any(name.startswith("test") for name in record.scores) == (kind == "final")
-
-
-def _job(kind, results):
-    cell = Cell(
-        kind=kind,
-        protocol="1",
-        task="digits",
-        data_digest="",
-        split=get_task("digits").split,
-        host=SMALL_HOST,
-        variant="dense",
-        code_digest=code_identity(find_variant("dense")),
-        settings={"lr": 1e-3, "weight_decay": 0.1},
-        axis="total",
-        budget=SMALL_BUDGET,
-        seed=1,
-        steps=2,
-        batch=8,
-        micro_batch=None,
-        precision="fp32",
-        threads=1,
-    )
-    return Job(
-        cell=cell,
-        row="dense",
-        spec="dense",
-        label="dense",
-        suite="toy",
-        results=results,
-        data=None,
-        device="cpu",
-        backend=None,
-        save_weights=False,
-    )

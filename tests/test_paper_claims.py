@@ -8,7 +8,7 @@ import papers
 from moebench.studies.claim import FAILS, HOLDS, OPEN
 from moebench.suites import load_experiment
 from moestudies.paper import SIZED
-from moestudies.paper.claims import CLAIMS, hosts, latency, norm, subsets, worst_case
+from moestudies.paper.claims import CLAIMS, hosts, latency, norm, subsets
 from moestudies.paper.figures.costs import LAYERS
 from moestudies.paper.figures.norms import GAPS
 
@@ -183,7 +183,7 @@ def test_the_suites_have_the_arms_that_claims_and_figures_speak_of():
     assert {claim.part for claim in CLAIMS} == set(arms)
     named = {
         norm.PART: {*(a + b for a in norm.WIDTHS.values() for b in ("", " biases")), *(arm for _, arm, _ in GAPS)}
-        | {*worst_case.TRAINED, *worst_case.UNTRAINED, *worst_case.RESIDUAL},
+        | {*norm.TRAINED, *norm.UNTRAINED, *norm.RESIDUAL},
         subsets.PART: {subsets.ARM, *subsets.CONDITIONS},
         hosts.DEPTH: {hosts.PLAIN, hosts.RESIDUAL},
         hosts.VARIANTS: {subsets.ARM, *hosts.ROUTED},
@@ -196,5 +196,5 @@ def test_the_suites_have_the_arms_that_claims_and_figures_speak_of():
 
 def test_every_layer_of_the_norm_is_counted():
     gaps = [run for run in papers.evidence(name="paper-norm").parts[0].runs if run.kind == "gaps"]
-    counted = {*worst_case.TRAINED, *worst_case.UNTRAINED, *worst_case.RESIDUAL}
+    counted = {*norm.TRAINED, *norm.UNTRAINED, *norm.RESIDUAL}
     assert {run.arm for run in gaps} == counted

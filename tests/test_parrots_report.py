@@ -9,10 +9,8 @@ from types import SimpleNamespace
 import pytest
 
 from moebench.board.style import styled, svg
-from moebench.studies import study_of
 from moebench.studies.facts import size_tables
-from moebench.studies.write import write_evidence, write_report
-from moebench.suites import load_experiment
+from moebench.studies.write import write_evidence
 from moestudies.parrots import REPORT, SIZED
 from moestudies.parrots.arms import PATHS, RECALL
 from moestudies.parrots.figures import PLOTS
@@ -32,11 +30,6 @@ def test_what_is_written(report):
         *("report.html", "report.md", "claims.json", f"{RECALL}.jsonl", f"{PATHS}.jsonl"),
         *(f"figures/{name}.{suffix}" for name in ("recall", "paths") for suffix in ("svg", "png")),
     }
-
-
-def test_packs_give_the_same_page(report, tmp_path):
-    again = write_report(load_experiment("parrots"), report, tmp_path / "nothing", tmp_path / "again")
-    assert again.read_bytes() == (report / "report.html").read_bytes()
 
 
 def test_the_page_says_rules_verdicts_and_both_axes(report):
@@ -70,10 +63,6 @@ def test_an_axis_of_a_figure_is_a_dot_or_a_line_a_model():
     assert lines == [["dense", "E = 4", "E = 32"], ["D = 16, E = 32", "D = 24, E = 16", "D = 32, E = 8"]]
     ticks = [[label.get_text() for label in axis.get_xticklabels()] for axis in paths.axes]
     assert ticks == lines
-
-
-def test_which_report_a_suite_has():
-    assert [study_of(load_experiment(name)) for name in ("parrots", RECALL, PATHS)] == [REPORT] * 3
 
 
 def run_of(dim, experts, total, active):

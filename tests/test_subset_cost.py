@@ -8,8 +8,7 @@ import torch
 from hand_made import Plain, digits, model_of, single_layer
 from moebench.budgets.flops import model_flops
 from moebench.contract import Context
-from moebench.errors import UsageError
-from moebench.measures.subset.cost import Cost, costs, costs_by_number
+from moebench.measures.subset.cost import costs
 from moebench.measures.subset.infer import ALL, Subset, subset_of
 from moebench.measures.subset.select import fixed, nothing
 
@@ -19,7 +18,7 @@ QUICK = {"batches": (1, 6), "rounds": 2, "repeats": 1}
 
 def flops_of(name, numbers, score="combine_sum", **settings):
     model = model_of(name, **settings)
-    found = costs_by_number(model, DATA, numbers, score=score, **QUICK)
+    found = costs({k: (model, ALL if k == 8 else subset_of(model, k, score=score)) for k in numbers}, DATA, **QUICK)
     return [found[k].model_flops for k in numbers], [found[k].layers_flops for k in numbers]
 
 
@@ -70,7 +69,6 @@ def test_every_way_is_timed_at_every_batch(precision):
     found = costs({name: (model, way) for name, way in ways.items()}, DATA, precision=precision, **QUICK)
     assert found.keys() == ways.keys()
     for cost in found.values():
-        assert isinstance(cost, Cost)
         for times in (cost.model_ms, cost.layers_ms):
             assert times.keys() == {1, 6}
             assert all(0 < spread.low <= spread.median <= spread.high for spread in times.values())
@@ -83,26 +81,3 @@ def test_the_batch_is_filled_where_data_are_few_and_the_layers_see_what_they_see
     data = type(DATA)(torch.arange(6.0).view(3, 1, 1, 2), torch.zeros(3, dtype=torch.long))
     costs({"all": (model, ALL)}, data, batches=(5,), rounds=1, repeats=1)
     assert {tuple(x_BTD[:, 0, 0].tolist()) for x_BTD in layer.seen} == {(0, 2, 4, 0, 2)}
-
-
-def test_all_of_the_experts_are_the_model_without_a_selection():
-    """Soft experts in one batched product, as in training: a selection would sort them out first."""
-    model = model_of("soft_moe")
-    found = costs_by_number(model, DATA, [8], **QUICK)
-    whole = costs({"all": (model, ALL)}, DATA, **QUICK)["all"]
-    assert (found[8].model_flops, found[8].layers_flops) == (whole.model_flops, whole.layers_flops)
-
-
-def test_measuring_leaves_weights_mode_and_random_numbers():
-    model = model_of("sparse_topk").train()
-    weights = {name: value.clone() for name, value in model.state_dict().items()}
-    state = torch.get_rng_state()
-    costs_by_number(model, DATA, [2, 8], score="random", rule="renormalise", **QUICK)
-    assert torch.equal(torch.get_rng_state(), state)
-    assert all(torch.equal(weights[name], value) for name, value in model.state_dict().items())
-    assert all(module.training for module in model.modules())
-
-
-def test_numbers_outside_1_to_e_are_refused():
-    with pytest.raises(UsageError, match="9 of 8 experts cannot be kept"):
-        costs_by_number(model_of("soft_moe"), DATA, [1, 9])

@@ -1,5 +1,6 @@
 """What models make of the pairs: every Soft MoE breaks, a residual does not, and controls that must not."""
 
+import dataclasses
 import itertools
 import math
 from pathlib import Path
@@ -10,9 +11,8 @@ import torch
 from torch import nn
 
 from moebench.errors import UsageError
-from moestudies.theorem import PairFamily, RouterWeights, allowance, measure, pairs, untrained_curves
-from moestudies.theorem.__main__ import line, summary
-from moestudies.theorem.curves import EXPERTS, ROUTERS, SLOTS, TOKENISED
+from moestudies.theorem import RouterWeights, allowance, measure, pairs
+from moestudies.theorem.__main__ import EXPERTS, ROUTERS, SLOTS, TOKENISED, line, summary, untrained_curves
 
 SCALES = np.array([1.0, 1e3, 1e4])
 ROUTER = RouterWeights(np.array([[1.0, -1.0], [0.5, 0.0]]))
@@ -79,7 +79,7 @@ def test_a_constant_breaks_as_soon_as_the_allowance_is_left():
 
 
 def test_equal_shares_would_show_nothing():
-    same = PairFamily(pairs(ROUTER, 3).construction, 3, (0.5, 0.5))
+    same = dataclasses.replace(pairs(ROUTER, 3), shares=(0.5, 0.5))
     gaps = measure(Of(lambda x_BTD: x_BTD.new_zeros(len(x_BTD))), same, SCALES)
     assert not gaps.norm_N.any()
     assert not gaps.breaks_N.any()
@@ -104,16 +104,17 @@ def test_predict_takes_models_with_other_inputs():
 
 
 @pytest.mark.parametrize(
-    ("function", "what"),
+    ("function", "given"),
     [
-        (lambda x_BTD: x_BTD.sum(), "Of gives a tensor of shape"),
-        (lambda x_BTD: x_BTD[:1], "Of gives a tensor of shape"),
-        (lambda x_BTD: (x_BTD, None), "Of gives a tuple for 6 inputs"),
+        (lambda x_BTD: x_BTD.sum(), "a tensor of shape ()"),
+        (lambda x_BTD: x_BTD[:1], "a tensor of shape (1, 2, 2)"),
+        (lambda x_BTD: (x_BTD, None), "a tuple"),
     ],
 )
-def test_a_model_without_one_row_per_input_is_refused(function, what):
-    with pytest.raises(UsageError, match=what):
+def test_a_model_without_one_row_per_input_is_refused(function, given):
+    with pytest.raises(UsageError) as caught:
         measure(Of(function), pairs(ROUTER, 2), SCALES)
+    assert (caught.value.code, caught.value.facts["given"]) == ("one-row-per-input", given)
 
 
 def test_the_table_says_where_a_model_breaks(curves):

@@ -41,7 +41,7 @@ def median_ms(part: Part, device: torch.device, repeats: int) -> float:
 
 
 def in_turns(parts: Mapping[Name, Part], device: torch.device, rounds: int, repeats: int) -> dict[Name, Spread]:
-    """Each part after a warm-up, over ``rounds`` of medians taken A B C C B A, so that a drift meets all alike."""
+    """Each part after a warm-up, over ``rounds`` of medians taken A B C C B A, so that a drift affects all alike."""
     for part in parts.values():
         for _ in range(WARM_UP):
             part()
@@ -61,7 +61,7 @@ def spread(times: list[float]) -> Spread:
 
 
 def synchronise(device: torch.device) -> None:
-    """Wait until the device has done what it was told."""
+    """Wait until the device has finished."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 

@@ -1,4 +1,4 @@
-"""What is left of a trained sparse model that was made smaller: its score before and after recovery, size and work."""
+"""A trained sparse model made smaller: its score before and after recovery, its size and its work."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from moebench.measures.compression.compress import compress, meet
 from moebench.measures.compression.compressor import load_compressor
 from moebench.measures.compression.recover import recover
 from moebench.measures.compression.sizes import stable_rank, weights_mib
+from moebench.measures.cost import put_costs
 from moebench.measures.scores.final import Scores
 from moebench.measures.subject import Subject
 from moebench.measures.subset.cost import costs, flops_per_input
@@ -39,7 +40,8 @@ def compressed(
     settings: Mapping[str, Any] | None = None,
 ) -> Scores:
     """The model made smaller by a ``method`` (of ``moebench.compressors``) to ``keep`` experts a layer on average, by
-    what it met on the first ``inputs`` of the validation data; then taught by the whole model for ``steps`` steps.
+    its inputs and routing on the first ``inputs`` of the validation data; then fine-tuned for ``steps`` steps with
+    distillation from the whole model.
 
     ``before``, ``unrecovered`` and ``after``: the task's headline on test data. With and without `` before`` at the
     end: ``model_params``; ``layers_params``, of the expert layers, routers included; ``weights_mib`` of the model;
@@ -88,25 +90,22 @@ def compressed_cost(
     layers alone; ``peak_memory_mib`` of one pass of the largest batch. ``whole`` is the model as it was. settings: of a
     method, by its name.
     """
-    rivals: dict[str, Host] = {"whole": subject.model}
+    rivals = {"whole": (subject.model, ALL)}
     for method in methods:
         for keep in keeps:
-            rivals[f"{method} {keep}"] = make_smaller(subject, method, keep, inputs, (settings or {}).get(method, {}))
+            smaller = make_smaller(subject, method, keep, inputs, (settings or {}).get(method, {}))
+            rivals[f"{method} {keep}"] = smaller, ALL
     found = costs(
-        {name: (model, ALL) for name, model in rivals.items()},
+        rivals,
         subject.data("test"),
-        batches=tuple(batches),
+        batches=batches,
         precision=subject.precision,
         rounds=rounds,
         repeats=repeats,
     )
     scores = Scores()
     for name, cost in found.items():
-        scores.put(f"{name} peak_memory_mib", cost.peak_memory_mib, "the system does not tell")
-        for batch in batches:
-            for part, spread in (("model", cost.model_ms[batch]), ("layers", cost.layers_ms[batch])):
-                for end, value in (("", spread.median), ("_low", spread.low), ("_high", spread.high)):
-                    scores.put(f"{name} {part}_ms{end} batch={batch}", value)
+        put_costs(scores, name, cost)
     return scores
 
 
@@ -122,23 +121,15 @@ def beside_the_whole(
     batches: Sequence[int],
     settings: Mapping[str, Mapping[str, Any]],
 ) -> tuple[dict[str, dict[str, float | None]], dict[str, float | None]]:
-    """:func:`compressed` of the whole model (``keep_all``: taught as long) and of each method, and
+    """:func:`compressed` of the whole model (``keep_all``: fine-tuned for as many steps) and of each method, and
     :func:`compressed_cost` of all of them; what cannot be done is found out before anything is recovered.
     """
     ways = {"keep_all": experts_of(subject.model), **dict.fromkeys(methods, keep)}
     for method in methods:
-        make_smaller(subject, method, ways[method], inputs, settings.get(method, {}))
+        make_smaller(subject, method, keep, inputs, settings.get(method, {}))
+    takes: dict[str, Any] = {"inputs": inputs, "steps": steps, "batch": batch, "lr": lr}
     scores = {
-        method: compressed(
-            subject,
-            method=method,
-            keep=kept,
-            inputs=inputs,
-            steps=steps,
-            batch=batch,
-            lr=lr,
-            settings=settings.get(method),
-        ).values
+        method: compressed(subject, method=method, keep=kept, settings=settings.get(method), **takes).values
         for method, kept in ways.items()
     }
     cost = compressed_cost(
@@ -162,10 +153,13 @@ def make_smaller(subject: Subject, method: str, keep: int, inputs: int, settings
 
 
 def _classes(task: Task) -> Classes:
-    """The task, if what is learnt from the whole model are its logits; :class:`UsageError` otherwise."""
+    """The task, if it has logits to distil; :class:`UsageError` otherwise."""
     if not isinstance(task, Classes):
+        name = task.info.name
         raise UsageError(
-            f"task '{task.info.name}' has no classes, and a compressed model learns from logits over classes."
+            f"task '{name}' has no classes, and a compressed model learns from logits over classes.",
+            code="compress-needs-classes",
+            task=name,
         )
     return task
 
@@ -175,13 +169,10 @@ def _score(subject: Subject, model: Host) -> float:
 
 
 def _recovered(subject: Subject, smaller: Host, steps: int, batch: int, lr: float) -> bool:
-    recipe = _recipe(subject, steps, batch, lr)
-    return recover(smaller, subject.model, _classes(subject.task), subject.data("train"), recipe)
-
-
-def _recipe(subject: Subject, steps: int, batch: int, lr: float) -> Recipe:
-    """The same for every method: batches, their order and their augmentation, which are not those of the training."""
-    return Recipe(
+    """Whether the loss stayed finite. The recipe is the same for every method: batches, their order and their
+    augmentation, which are not those of the training.
+    """
+    recipe = Recipe(
         steps=steps,
         batch=batch,
         micro_batch=None,
@@ -192,3 +183,4 @@ def _recipe(subject: Subject, steps: int, batch: int, lr: float) -> Recipe:
         augment=subject.task.augment,
         seed=subject.seed + FRESH,
     )
+    return recover(smaller, subject.model, _classes(subject.task), subject.data("train"), recipe)

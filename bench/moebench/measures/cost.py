@@ -7,44 +7,14 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from moebench.contract import Layer
-from moebench.hosts.host import Host, Select, Visit
+from moebench.hosts.host import Call, Host, Visit
 from moebench.measures.roofline import Roofline, measure_roofline
 from moebench.measures.scores.final import Scores
 from moebench.measures.subject import Subject
-from moebench.measures.subset.cost import Cost, costs_by_number
-from moebench.measures.subset.infer import Subset, experts_of, subset_of
+from moebench.measures.subset.cost import Cost, costs
+from moebench.measures.subset.infer import ALL, Subset, experts_of, subset_of
 from moebench.statistics import ratio_interval
 from moebench.training.evaluate import asking
-
-
-def bound_ms(model: Host, subset: Subset, x: Tensor, flops: float, machine: Roofline) -> float:
-    """Milliseconds below which the layers cannot go: their ``flops`` for this batch, or reading once every weight that
-    the batch needs, those of experts that some input keeps and those that belong to none.
-    """
-    visits: list[tuple[Layer, Tensor | None]] = []
-    call = subset.call()
-    call.select = _noting(subset.select, visits)
-    with asking(model):
-        model.run(x, call)
-    return machine.bound_ms(flops, sum(_bytes(layer, keep_BE) for layer, keep_BE in visits))
-
-
-def _noting(select: Select | None, visits: list[tuple[Layer, Tensor | None]]) -> Select:
-    def noted(visit: Visit) -> Tensor | None:
-        keep_BE = select(visit) if select else None
-        visits.append((visit.layer, keep_BE))
-        return keep_BE
-
-    return noted
-
-
-def _bytes(layer: Layer, keep_BE: Tensor | None) -> float:
-    """Of the parameters that are read."""
-    axes, total = layer.expert_parameters(), 0.0
-    busy = 1.0 if keep_BE is None else float(keep_BE.any(0).sum()) / layer.num_experts
-    for name, parameter in layer.named_parameters():
-        total += parameter.numel() * parameter.element_size() * (busy if name in axes else 1.0)
-    return total
 
 
 def cost(
@@ -66,34 +36,45 @@ def cost(
     experts, scores = experts_of(subject.model), Scores()
     numbers = list(dict.fromkeys([experts, *(round(share * experts) for share in shares if share * experts >= 1)]))
     data = subject.data("validation")[: max(batches)]
-    found = costs_by_number(
-        subject.model,
+    # The whole model chooses nothing: a selection would sort the experts first.
+    subsets = {k: ALL if k == experts else subset_of(subject.model, k) for k in numbers}
+    found = costs(
+        {k: (subject.model, chosen) for k, chosen in subsets.items()},
         data,
-        numbers,
-        batches=tuple(batches),
+        batches=batches,
         precision=subject.precision,
         rounds=rounds,
         repeats=repeats,
     )
     for k, each in found.items():
-        _put(scores, f"k={k}", each, batches)
+        scores.put(f"k={k} model_flops", each.model_flops)
+        scores.put(f"k={k} layers_flops", each.layers_flops)
+        put_costs(scores, f"k={k}", each)
         if k != experts:
-            _put_speedups(scores, f"k={k}", found[experts], each, batches)
+            _put_speedups(scores, f"k={k}", found[experts], each)
     if roofline:
         machine = measure_roofline(subject.device)
         scores.put("machine_product_flops_per_s", machine.flops)
         scores.put("machine_read_bytes_per_s", machine.bytes)
         for k, each in found.items():
-            chosen = subset_of(subject.model, k)
             for batch in batches:
                 flops = each.layers_flops * batch
-                bound = bound_ms(subject.model, chosen, data.inputs[:batch], flops, machine)
+                bound = _bound_ms(subject.model, subsets[k], data.inputs[:batch], flops, machine)
                 scores.put(f"k={k} layers_bound_ms batch={batch}", bound)
     return scores
 
 
-def _put_speedups(scores: Scores, name: str, whole: Cost, some: Cost, batches: Sequence[int]) -> None:
-    for batch in batches:
+def put_costs(scores: Scores, name: str, cost: Cost) -> None:
+    """``<name> peak_memory_mib``, and ``<name> model_ms batch=1`` and ``layers_ms`` with their quartiles."""
+    scores.put(f"{name} peak_memory_mib", cost.peak_memory_mib, "the system does not report it")
+    for batch in cost.model_ms:
+        for part, spread in (("model", cost.model_ms[batch]), ("layers", cost.layers_ms[batch])):
+            for end, value in (("", spread.median), ("_low", spread.low), ("_high", spread.high)):
+                scores.put(f"{name} {part}_ms{end} batch={batch}", value)
+
+
+def _put_speedups(scores: Scores, name: str, whole: Cost, some: Cost) -> None:
+    for batch in whole.model_ms:
         for part, of_whole, of_some in (
             ("model", whole.model_ms, some.model_ms),
             ("layers", whole.layers_ms, some.layers_ms),
@@ -103,13 +84,27 @@ def _put_speedups(scores: Scores, name: str, whole: Cost, some: Cost, batches: S
                 scores.put(f"{name} {part}_speedup{end} batch={batch}", value, "a single round has no interval")
 
 
-def _put(scores: Scores, name: str, cost: Cost, batches: Sequence[int]) -> None:
-    scores.put(f"{name} model_flops", cost.model_flops)
-    scores.put(f"{name} layers_flops", cost.layers_flops)
-    scores.put(f"{name} peak_memory_mib", cost.peak_memory_mib, "the system does not tell")
-    for batch in batches:
-        for part, spreads in (("model", cost.model_ms), ("layers", cost.layers_ms)):
-            spread = spreads[batch]
-            scores.put(f"{name} {part}_ms batch={batch}", spread.median)
-            scores.put(f"{name} {part}_ms_low batch={batch}", spread.low)
-            scores.put(f"{name} {part}_ms_high batch={batch}", spread.high)
+def _bound_ms(model: Host, subset: Subset, x: Tensor, flops: float, machine: Roofline) -> float:
+    """Milliseconds below which the layers cannot go: their ``flops`` for this batch, or reading once every weight that
+    the batch needs, those of experts that some input keeps and those that belong to none.
+    """
+    read = 0.0
+
+    def noted(visit: Visit) -> Tensor | None:
+        nonlocal read
+        keep_BE = subset.select(visit) if subset.select else None
+        read += _bytes(visit.layer, keep_BE)
+        return keep_BE
+
+    with asking(model):
+        model.run(x, Call(select=noted, rule=subset.rule))
+    return machine.bound_ms(flops, read)
+
+
+def _bytes(layer: Layer, keep_BE: Tensor | None) -> float:
+    """Of the parameters that are read."""
+    axes, total = layer.expert_parameters(), 0.0
+    busy = 1.0 if keep_BE is None else float(keep_BE.any(0).sum()) / layer.num_experts
+    for name, parameter in layer.named_parameters():
+        total += parameter.numel() * parameter.element_size() * (busy if name in axes else 1.0)
+    return total

@@ -1,4 +1,4 @@
-"""What one fixed expert answers for every input, and which experts the inputs of each class are sent to."""
+"""The accuracy with one fixed expert for every input, and which experts the inputs of each class choose."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from torch.nn import functional as F
 
 from moebench.contract import Routing
 from moebench.hosts.host import AS_IS, Call, Host, rules_of
+from moebench.measures.oracle import class_target
 from moebench.measures.scores.final import Scores
 from moebench.measures.scores.information import dead_share, load_entropy, shares
 from moebench.measures.subject import Subject
 from moebench.measures.subset.infer import ALL, Subset, experts_of
-from moebench.measures.subset.oracle import class_target
 from moebench.measures.subset.select import fixed
 from moebench.tasks import Split
 from moebench.training.evaluate import BATCH, asking
 
 ALONE = "mask_logits"
-"""The rule under which an expert that is alone has all the weight, whoever comes."""
+"""The rule under which a single expert has all the weight, for every input."""
 
 
 def fixed_expert(subject: Subject) -> Scores:
@@ -28,7 +28,7 @@ def fixed_expert(subject: Subject) -> Scores:
     all choices that an expert has, from the most used, and their ``use_entropy`` (1: even) and ``unused`` share of
     experts (below a tenth of an even share), means over layers.
 
-    An expert alone has the weight 1 where the layers have the rule ``mask_logits``, else the weight that it has among
+    A single expert has the weight 1 where the layers have the rule ``mask_logits``, else the weight that it has among
     all. Arrays: ``right_CE``, the accuracy on each class with each fixed expert, and for each layer ``use_CE_<layer>``,
     the share of the choices of a class's inputs that falls on each expert.
     """

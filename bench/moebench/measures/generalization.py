@@ -1,4 +1,4 @@
-"""How far a trained model's test data fall behind the data it was trained on."""
+"""The generalization gap of a trained model: its scores on training data less those on test data."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from moebench.training.evaluate import evaluate_task
 
 def generalization(subject: Subject) -> Scores:
     """``train_<score>`` and ``test_<score>`` for each score of the task; ``error_gap``, by how much the headline is
-    better on training data (of an accuracy, the gap of the 0-1 loss that bounds speak of); and ``loss_gap_nats``, by
+    better on training data (of an accuracy, the gap of the 0-1 loss, as in bounds); and ``loss_gap_nats``, by
     how much a cross-entropy is lower there. In evaluation mode, without augmentation.
     """
     scores, task = Scores(), subject.task

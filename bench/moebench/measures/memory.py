@@ -14,7 +14,7 @@ MIB = 2**20
 class PeakMemory:
     """``with PeakMemory(device) as peak: ...``; then ``peak.mib``: on CUDA what torch allocated, on the CPU by how
     much the process grew; what it had freed before is first given back to the system, or the work would fit into
-    that unseen. None where the system does not tell.
+    that unseen. None where the system does not report it.
     """
 
     mib: float | None = None

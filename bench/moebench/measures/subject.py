@@ -32,5 +32,10 @@ class Subject:
         """One part, on the device; UsageError where training data are a stream that never repeats."""
         split = self.task.load(part, self.data_dir)
         if isinstance(split, Stream):
-            raise UsageError(f"task '{self.task.info.name}' draws its training data anew; there is none to go back to.")
+            name = self.task.info.name
+            raise UsageError(
+                f"task '{name}' draws new training data at every step, so none can be evaluated again.",
+                code="no-fixed-training-data",
+                task=name,
+            )
         return split.to(self.device)

@@ -1,14 +1,14 @@
-"""What a trained model answers with some of its experts: rival scores, rules and shares, on test data."""
+"""The score of a trained model with some of its experts: rival scores, rules and shares, on test data."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 
 from moebench.errors import UsageError
 from moebench.hosts.host import rules_of
 from moebench.measures.scores.final import Scores
 from moebench.measures.subject import Subject
-from moebench.measures.subset.infer import Subset, experts_of, fit_static, subset_of
+from moebench.measures.subset.infer import ALL, Subset, experts_of, fit_static, mean_score, subset_of
 from moebench.measures.subset.scores import PAPERS, RANDOM_DRAWS, SCORES
 from moebench.measures.subset.select import nothing
 
@@ -29,20 +29,17 @@ def subset(subject: Subject) -> Scores:
     fitted = fit_static(model, subject.data("validation"), precision=precision)
     scores = Scores(values=_known(subject.scores, experts))
 
-    def put(name: str, chosen: Subset | Sequence[Subset]) -> None:
-        if name in scores.values:
-            return
-        subsets = [chosen] if isinstance(chosen, Subset) else chosen
-        found = [each.score(model, subject.task, test, precision=precision) for each in subsets]
-        scores.put(name, sum(found) / len(found))
+    def put(name: str, *subsets: Subset) -> None:
+        if name not in scores.values:
+            scores.put(name, mean_score(subsets, model, subject.task, test, precision=precision))
 
-    put("all", Subset())
+    put("all", ALL)
     put("none", Subset(nothing))
     rivals = [experts // share for share in SHARES if experts % share == 0]
-    for k in powers_of_two(experts):
+    for k in (2**n for n in range((experts - 1).bit_length())):
         draws = RANDOM_DRAWS if k in rivals else 1
         put(f"{PAPERS} k={k}", subset_of(model, k))
-        put(f"random k={k}", [subset_of(model, k, score="random", seed=seed) for seed in range(draws)])
+        put(f"random k={k}", *(subset_of(model, k, score="random", seed=seed) for seed in range(draws)))
     for k in rivals:
         for score in SCORES:
             if score not in (PAPERS, "random"):
@@ -65,11 +62,3 @@ def _known(scored: Mapping[str, float | None], experts: int) -> dict[str, float 
             names[f"static k={k}"] = f"accuracy_static_1_{share}"
             names[f"random k={k}"] = f"accuracy_random_1_{share}"
     return {name: scored[other] for name, other in names.items() if scored.get(other) is not None}
-
-
-def powers_of_two(experts: int) -> Iterator[int]:
-    """1, 2, 4, ... below E."""
-    k = 1
-    while k < experts:
-        yield k
-        k *= 2

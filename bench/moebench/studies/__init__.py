@@ -34,7 +34,11 @@ def study_of(experiment: Experiment) -> Report | None:
     if not {suite.name for suite in experiment.suites} & {*report.parts}:
         raise UsageError(
             f"the study '{plain(experiment.study)}' has no claim about suite '{experiment.name}', but about: "
-            f"{', '.join(report.parts)}."
+            f"{', '.join(report.parts)}.",
+            code="study-of-other-suites",
+            study=experiment.study,
+            suite=experiment.name,
+            known=report.parts,
         )
     return report
 

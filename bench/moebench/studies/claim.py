@@ -1,9 +1,9 @@
-"""A claim: what the paper says, what is measured here, and the rule, stated before the runs, that gives the verdict."""
+"""A claim of a paper, what is measured here, and the rule, stated before the runs, that gives the verdict."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -19,22 +19,19 @@ NOT_RUN = "no run of it is done"
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """One row of the report's first table.
-
-    source: whose statement it is; an extension asks what the paper leaves open. part: the suite that answers it.
-    unit: of the numbers; ``difference`` of accuracies or errors, ``share``, ``ratio``, ``MSE``, ``count``, ``slope`` or
-    ``rank correlation``.
+    """One row of the report's first table. part: the suite that answers it. source: an extension asks what the paper
+    leaves open. unit: of the numbers; a ``difference`` is one of accuracies or errors.
     """
 
     key: str
-    source: Literal["paper", "extension"]
     part: str
     statement: str
     paper: str
     here: str
     rule: str
-    unit: Unit
     judge: Callable[[Evidence], Finding]
+    source: Literal["paper", "extension"] = "paper"
+    unit: Unit = "difference"
 
 
 Verdict = Literal["holds", "does not hold", "undecided"]
@@ -84,7 +81,7 @@ class Bound:
     least_seeds: int = LEAST_SEEDS
 
     def judge(self, what: str, estimate: Estimate | None, note: str = "") -> Item:
-        """On the bound's side the claim holds, on the other it does not; else it is open, and the reason says why."""
+        """On the bound's side the claim holds, on the other it does not; else it is open, with the reason."""
         if estimate is None:
             return Item(what, None, OPEN, "it has not run", note=note)
         sign = 1 if self.side == "above" else -1
@@ -107,7 +104,7 @@ class Bound:
         return "the seeds show no spread, so there is no interval" if estimate.low is None else ""
 
 
-def every(items: Sequence[Item], absent: str) -> Finding:
+def every(items: Sequence[Item], absent: str = NOT_RUN) -> Finding:
     """All must hold; one that clearly does not is enough against. ``absent``: the reason where there are none."""
     if not items:
         return Finding(OPEN, absent, None)
@@ -117,6 +114,25 @@ def every(items: Sequence[Item], absent: str) -> Finding:
     decides = min(concerned, key=lambda item: (item.estimate is not None, item.margin))
     reason = f"{decides.what}: {decides.reason}" if decides.reason else ""
     return Finding(verdict, reason, decides, tuple(items))
+
+
+def compare(
+    pairs: Iterable[tuple[str, Series, Series]], bound: Bound, absent: str = NOT_RUN, form: str = "{:.3f}"
+) -> Finding:
+    """Whether a - b, paired by seed, is on the bound's side for every (what, a, b). form: of the means beside it."""
+    return every([bound.judge(what, difference(a, b), means(a, b, form)) for what, a, b in pairs], absent)
+
+
+def exact(estimate: Estimate | None) -> Estimate | None:
+    """A number that is the same under every seed is its own interval."""
+    if estimate is None or estimate.low is not None or estimate.seeds < 2:
+        return estimate
+    return replace(estimate, low=estimate.value, high=estimate.value)
+
+
+def means(a: Series, b: Series, form: str = "{:.3f}") -> str:
+    """The two means that are compared."""
+    return " and ".join(form.format(found.value) if found else "-" for found in (mean(a), mean(b)))
 
 
 def mean(values: Series) -> Estimate | None:

@@ -20,20 +20,18 @@ Series = dict[int, float]
 """Training seed (its index) -> score."""
 
 KEPT = ("class_mass_CE_0", "scale_N", "norm_gap_N", "output_gap_N", "allowance_N", "use_CE_0", "right_CE")
-"""The arrays that figures are drawn from, of the first seed alone."""
+"""The arrays that figures are drawn from, of the first seed only."""
 
 DIGITS = 6
 """Significant digits of the arrays that are kept."""
 
 PROVENANCE = ("device", "backend", "versions")
-"""What a report says of where a run was made; when, and for which suite first, is left out."""
+"""What a report prints of where a run was made; when, and for which suite first, is left out."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run of a row (here called an arm): index of its training seed, record, and the arrays that are kept of
-    it.
-    """
+    """A finished run of a row (here called an arm). index: of its training seed. arrays: those that are kept of it."""
 
     arm: str
     index: int
@@ -148,7 +146,7 @@ def slim(record: Record) -> Record:
 
 
 def kept(arrays: Mapping[str, Any]) -> dict[str, Array]:
-    """The arrays that figures need, rounded, so that a pack says the same as the store that it was made from."""
+    """The arrays that figures need, rounded, so that a pack equals the store that it was made from."""
     return {name: rounded(arrays[name]) for name in KEPT if name in arrays}
 
 

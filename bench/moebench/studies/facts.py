@@ -1,4 +1,4 @@
-"""What a report says beside claims and figures: sizes, how and where it was measured, what is missing."""
+"""The facts beside claims and figures: sizes, how and where it was measured, what is missing."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ SHOWN = 6
 
 @dataclass(frozen=True)
 class Size:
-    """One model: the host's width, hidden units of one expert (per layer if they differ), and parameters of the expert
-    layers.
+    """One model.
 
-    experts: 1 of a layer that has none. router: of Phi alone. active: those that act on a token. off: share by which
-    the total, or what else its budget is of, misses it. flops: of the expert layers, per input.
+    dim: the host's width. experts: 1 of a layer that has none. width: hidden units of one expert, per layer if they
+    differ. router, total, active: parameters of Phi, of the expert layers, and those that act on a token. off: by which
+    share the budget is missed. flops: of the expert layers, per input. model: parameters of the whole model.
     """
 
     dim: int
@@ -95,13 +95,14 @@ def part_facts(part: Part) -> PartFacts:
     facts = [("form", f"{name}, {_count(part.seeds, 'seed')}" if part.seeds else "not planned")]
     facts.append(("done", f"{len(part.runs)} of {len(part.runs) + len(part.missing)} runs"))
     if part.runs:
+        made, cells = [run.record.provenance for run in part.runs], [run.record.cell for run in part.runs]
         facts += [
-            ("machine", _distinct(str(run.record.provenance.get("device", "unknown")) for run in part.runs)),
-            ("software", _distinct(_versions(run.record.provenance.get("versions", {})) for run in part.runs)),
-            ("data", _distinct(_data(run.record.cell) for run in part.runs)),
+            ("machine", _distinct(str(each.get("device", "unknown")) for each in made)),
+            ("software", _distinct(_versions(each.get("versions", {})) for each in made)),
+            ("data", _distinct(f"{_label(cell)}, {cell['split']}" for cell in cells)),
             ("training", _distinct(_training(run.record.cell) for run in part.runs if run.trained) or "none"),
-            ("arithmetic", _distinct(_arithmetic(run.record.cell) for run in part.runs)),
-            ("protocol", _distinct(str(run.record.cell["protocol"]) for run in part.runs)),
+            ("arithmetic", _distinct(f"{cell['precision']}, {_count(cell['threads'], 'thread')}" for cell in cells)),
+            ("protocol", _distinct(str(cell["protocol"]) for cell in cells)),
         ]
     left_out = "" if part.full or not part.seeds else _left_out(part.suite, part.seeds)
     return PartFacts(part.name, part.suite.title, tuple(facts), left_out, _missing(part))
@@ -110,15 +111,15 @@ def part_facts(part: Part) -> PartFacts:
 def _left_out(suite: Suite, seeds: int) -> str:
     """What the full form has and the reduced one does not."""
     many = suite.full_seeds or seeds
-    said = [f"{many - seeds} of {_count(many, 'seed')}"] if seeds < many else []
+    gone = [f"{many - seeds} of {_count(many, 'seed')}"] if seeds < many else []
     for row in suite.row:
         if row.only_full:
-            said.append(f"{row.name}")
+            gone.append(row.name)
         for setting, values in row.vary_full.items():
-            gone = [str(value) for value in values if value not in row.vary.get(setting, [])]
-            if gone:
-                said.append(f"{row.name} with {setting} = {', '.join(gone)}")
-    return "; ".join(said)
+            more = [str(value) for value in values if value not in row.vary.get(setting, [])]
+            if more:
+                gone.append(f"{row.name} with {setting} = {', '.join(more)}")
+    return "; ".join(gone)
 
 
 def _missing(part: Part) -> str:
@@ -133,19 +134,15 @@ def _missing(part: Part) -> str:
     return f"Missing: {'; '.join(named)}{f'; and {more} more' if more else ''}."
 
 
-def _data(cell: dict[str, Any]) -> str:
-    """Which data, down to the copy where it is known to be no original, and how its parts are told apart."""
-    return f"{get_task(cell['task']).info.label_of(cell['data_digest'])}, {cell['split']}"
+def _label(cell: dict[str, Any]) -> str:
+    """Which data, down to the copy where it is known to be no original."""
+    return get_task(cell["task"]).info.label_of(cell["data_digest"])
 
 
 def _training(cell: dict[str, Any]) -> str:
     settings = cell["settings"]
     decay = f", weight decay {settings['weight_decay']:g}" if settings.get("weight_decay") else ""
     return f"{cell['steps']:,} steps of batch {cell['batch']:,}, {cell['optimiser']} at {settings['lr']:g}{decay}"
-
-
-def _arithmetic(cell: dict[str, Any]) -> str:
-    return f"{cell['precision']}, {_count(cell['threads'], 'thread')}"
 
 
 def _versions(versions: dict[str, str]) -> str:

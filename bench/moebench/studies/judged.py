@@ -13,15 +13,9 @@ from moebench.studies.claim import FAILS, HOLDS, OPEN, Claim, Estimate, Finding,
 from moebench.studies.evidence import Evidence
 from moebench.studies.study import Report
 
-PLACES: Mapping[Unit, int] = {
-    "difference": 3,
-    "share": 3,
-    "ratio": 3,
-    "MSE": 3,
-    "count": 2,
-    "slope": 4,
-    "rank correlation": 2,
-}
+PLACES: Mapping[Unit, int] = {"count": 2, "slope": 4, "rank correlation": 2}
+"""Digits after the point; 3 by default."""
+
 SIGNED: tuple[Unit, ...] = ("difference", "MSE", "slope", "rank correlation")
 
 
@@ -50,7 +44,7 @@ class Judged:
         """``+0.312, 0.290 to 0.334``."""
         if estimate is None:
             return "-"
-        places = PLACES[self.claim.unit]
+        places = PLACES.get(self.claim.unit, 3)
         value = fixed(estimate.value, places, sign=self.claim.unit in SIGNED)
         return ", ".join(filter(None, (value, bounds(estimate, places))))
 
@@ -87,9 +81,9 @@ def to_json(evidence: Evidence, rows: list[Judged]) -> str:
 
 def _row(row: Judged) -> dict[str, Any]:
     claim, finding = row.claim, row.finding
-    said = ("key", "source", "part", "statement", "paper", "here", "rule", "unit")
+    fields = ("key", "source", "part", "statement", "paper", "here", "rule", "unit")
     return {
-        **{name: getattr(claim, name) for name in said},
+        **{name: getattr(claim, name) for name in fields},
         "verdict": row.verdict,
         "reason": finding.reason,
         "decides": _item(row.report, finding.decides) if finding.decides else None,
@@ -98,13 +92,10 @@ def _row(row: Judged) -> dict[str, Any]:
 
 
 def _item(report: Report, item: Item) -> dict[str, Any]:
-    estimate = item.estimate
     return {
         "what": item.what,
-        "value": estimate.value if estimate else None,
-        "low": estimate.low if estimate else None,
-        "high": estimate.high if estimate else None,
-        "seeds": estimate.seeds if estimate else 0,
+        **{name: getattr(item.estimate, name, None) for name in ("value", "low", "high")},
+        "seeds": item.estimate.seeds if item.estimate else 0,
         "verdict": report.called(item.verdict),
         "reason": item.reason,
         "note": item.note,

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from moebench.board.style import inline, png, settle, styled, svg
+import numpy as np
+
+from moebench.board.style import SOFT, inline, panels, png, settle, styled, svg
 from moebench.studies.claim import mean
-from moebench.studies.evidence import Evidence, Series
+from moebench.studies.evidence import Array, Evidence, Run, Series
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
-Words = Callable[[Evidence], str]
-
+DASHED = (0, (5, 2))
 BANDS = "Bands are 95 % intervals over training seeds."
 BARS = "Bars are 95 % intervals over training seeds."
 
@@ -30,7 +31,7 @@ class Plot:
     title: str
     reading: str
     draw: Callable[[Evidence], Figure | None]
-    seen: Words = lambda evidence: ""
+    seen: Callable[[Evidence], str] = lambda evidence: ""
 
 
 @dataclass(frozen=True)
@@ -53,23 +54,49 @@ def draw(plots: Iterable[Plot], evidence: Evidence) -> tuple[list[Drawing], list
     """What can be drawn, and what cannot because nothing of it has run; parts outside the report are left out."""
     parts, drawn, absent = {part.name for part in evidence.parts}, [], []
     for plot in plots:
-        if plot.part in parts:
-            drawing = _draw(plot, evidence)
-            if drawing:
-                drawn.append(drawing)
-            else:
+        if plot.part not in parts:
+            continue
+        with styled():
+            figure = plot.draw(evidence)
+            if figure is None:
                 absent.append(plot)
+                continue
+            settle(figure)
+            caption = " ".join(filter(None, (plot.seen(evidence), plot.reading)))
+            drawn.append(Drawing(plot.name, plot.title, caption, svg(figure), png(figure)))
     return drawn, absent
 
 
-def _draw(plot: Plot, evidence: Evidence) -> Drawing | None:
-    with styled():
-        figure = plot.draw(evidence)
-        if figure is None:
-            return None
-        settle(figure)
-        caption = " ".join(filter(None, (plot.seen(evidence), plot.reading)))
-        return Drawing(plot.name, plot.title, caption, svg(figure), png(figure))
+def frames(
+    titles: Sequence[str],
+    x: str = "",
+    y: str = "",
+    *,
+    height: float = 3.2,
+    columns: int | None = None,
+    ylim: tuple[float, float] | None = None,
+    **share: Any,
+) -> tuple[Figure, list[Axes]]:
+    """A figure with a panel for each title. x: under each panel, or under the lowest where they share it. y: beside the
+    first panel of each row.
+    """
+    columns = min(columns or len(titles), len(titles))
+    figure, axes = panels(len(titles), height=height, columns=columns, **share)
+    for axis, title in zip(axes, titles, strict=True):
+        axis.set_title(title)
+        if ylim:
+            axis.set_ylim(ylim)
+    for axis in axes[-columns:] if share.get("sharex") else axes:
+        axis.set_xlabel(x)
+    for axis in axes[::columns]:
+        axis.set_ylabel(y)
+    return figure, axes
+
+
+def legend(figure: Figure, axes: Iterable[Axes], **how: Any) -> None:
+    """One legend for all panels, by default beside them."""
+    found = {label: line for axis in axes for line, label in zip(*axis.get_legend_handles_labels(), strict=True)}
+    figure.legend([*found.values()], [*found], **{"loc": "outside right center", **how})
 
 
 def curve(axis: Axes, points: Mapping[float, Series], colour: str, **style: Any) -> bool:
@@ -96,6 +123,52 @@ def bar(axis: Axes, x: float, values: Series, colour: str, *, across: bool = Fal
         error: dict[str, Any] = {"xerr" if across else "yerr": ends}
         axis.errorbar(*place, **error, color=colour, elinewidth=1.4, capsize=0, fmt="none")
     axis.plot(*place, color=colour, linestyle="none", **{"marker": "o", **style})
+
+
+def level(axis: Axes, values: Series, **style: Any) -> None:
+    """The mean as a dashed line."""
+    if found := mean(values):
+        axis.axhline(found.value, **{"color": SOFT, "linestyle": DASHED, "linewidth": 1, **style})
+
+
+def row_names(axis: Axes, names: Sequence[str]) -> None:
+    """A named row at each y, from the top."""
+    axis.set_yticks(range(len(names)), labels=names)
+    axis.set_ylim(len(names) - 0.5, -0.5)
+
+
+def by_class(runs: Iterable[Run], name: str, *, relative: bool = False) -> Array | None:
+    """An array (C, E) of the first run that has it, experts sorted by the class of their largest value.
+
+    relative: over the mean of each class.
+    """
+    for run in runs:
+        values_CE = run.arrays.get(name)
+        if values_CE is not None and values_CE.ndim == 2:
+            if relative:
+                values_CE = values_CE / values_CE.mean(axis=1, keepdims=True)
+            ordered: Array = values_CE[:, np.lexsort((-values_CE.max(axis=0), values_CE.argmax(axis=0)))]
+            return ordered
+    return None
+
+
+def heat_map(axis: Axes, values_CE: Array, highest: float, classes: Sequence[str]) -> Any:
+    """What experts are to classes, darkest at 0."""
+    mesh = axis.pcolormesh(values_CE, cmap="cividis", vmin=0, vmax=highest, edgecolors="face", linewidth=0.3)
+    axis.set_yticks(np.arange(len(classes)) + 0.5, labels=classes)
+    axis.set_ylim(len(classes), 0)
+    axis.grid(visible=False)
+    return mesh
+
+
+def colour_bar(figure: Figure, mesh: Any, axes: Sequence[Axes], label: str, **how: Any) -> None:
+    """The scale of heat maps; and under them what their columns are."""
+    figure.supxlabel("experts, in the order of the class that each serves most", fontsize="medium")
+    colours = figure.colorbar(mesh, ax=axes, shrink=0.9, pad=0.01, **how)
+    colours.set_label(label)
+    assert colours.solids is not None
+    colours.solids.set(rasterized=False, edgecolor="face", linewidth=0.3)  # a page shows no image from within
+    colours.outline.set_edgecolor(SOFT)
 
 
 def share_label(share: float) -> str:

@@ -12,11 +12,11 @@ from moebench.studies.plot import Plot
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """The content of a report, apart from its numbers.
+    """The content of a report without its numbers.
 
-    name: of the suite that it is of. source: whose claims they are, with the reference. question: a paragraph.
-    undecided: what a verdict is called that the numbers leave open. intervals: what is to be said of them beside.
-    sized: (part, arms, caption) of the tables of sizes. tables: what else is shown in rows and columns.
+    name: of its suite. source: whose claims they are, with the reference. question: a paragraph. undecided: the word
+    for an undecided verdict. intervals: an addition to the sentence about them. sized: (part, arms, caption) of the
+    tables of sizes. tables: what else is shown in rows and columns.
     """
 
     name: str

@@ -41,20 +41,31 @@ def write_report(
     else:
         evidence = of_plans(experiment.name, experiment.title, source, Store(results))
         if not evidence:
-            form = " --full" if source[0].full else ""
+            run = f"moebench run {experiment.called}{' --full' if source[0].full else ''}"
             raise ResultsError(
-                f"nothing of suite '{experiment.name}' has run into '{results}'; run it with "
-                f"`moebench run {experiment.called}{form}`."
+                f"'{results}' has no results of suite '{experiment.name}'; run it with `{run}`.",
+                code="report-without-results",
+                results=results,
+                suite=experiment.name,
+                run=run,
             )
     return write_evidence(report, evidence, out or results / evidence.name)
 
 
 def write_evidence(report: Report, evidence: Evidence, out: Path) -> Path:
-    """As :func:`write_report`. A file that already says the same is left alone."""
-    for path, content in _files(report, evidence):
-        place = out / path
-        if not place.is_file() or place.read_bytes() != content:
-            _write(place, content)
+    """As :func:`write_report`. A file whose content would not change is not written."""
+    for name, content in _files(report, evidence):
+        path = out / name
+        if path.is_file() and path.read_bytes() == content:
+            continue
+        try:
+            write_atomic(path, content)
+        except OSError as error:
+            raise ResultsError(
+                f"cannot write '{path}' ({error.strerror}); choose another folder with --out DIR.",
+                code="cannot-write-report",
+                path=path,
+            ) from error
     return out / PAGE
 
 
@@ -62,8 +73,12 @@ def check_report(experiment: Experiment) -> Report:
     """The study of an experiment; :class:`UsageError` where it has none."""
     report = study_of(experiment)
     if report is None:
+        known = suites()
         raise UsageError(
-            f"suite '{experiment.name}' makes no claims that a report judges; these do: {', '.join(suites())}."
+            f"suite '{experiment.name}' makes no claims that a report judges; these do: {', '.join(known)}.",
+            code="suite-without-claims",
+            suite=experiment.name,
+            known=known,
         )
     return report
 
@@ -74,15 +89,15 @@ def plan_parts(asked: Asked, results: Path) -> list[Plan | Part]:
     :class:`DataError` where that is so of all.
     """
     found: list[Plan | Part] = []
-    problem = None
+    problems = []
     for request in asked.requests:
         try:
             found.append(get_plan(request, results))
         except DataError as error:
-            problem = error
+            problems.append(error)
             found.append(Part(request.suite, request.full, 0, (), problem=str(error)))
-    if problem and all(isinstance(each, Part) for each in found):
-        raise problem
+    if len(problems) == len(found):
+        raise problems[-1]
     return found
 
 
@@ -97,15 +112,6 @@ def _files(report: Report, evidence: Evidence) -> Iterator[tuple[str, bytes]]:
     yield "claims.json", to_json(evidence, rows).encode()
     yield "report.md", to_markdown(report, evidence, rows).encode()
     yield PAGE, to_html(report, evidence, rows, drawings, absent).encode()
-
-
-def _write(path: Path, content: bytes) -> None:
-    try:
-        write_atomic(path, content)
-    except OSError as error:
-        raise ResultsError(
-            f"cannot write '{path}' ({error.strerror}); choose another folder with --out DIR."
-        ) from error
 
 
 VERSION = 1
@@ -137,38 +143,47 @@ def read_packs(name: str, title: str, suites: Sequence[Suite], directory: Path) 
     """
     paths = {suite.name: pack_path(directory, suite.name) for suite in suites}
     if not any(path.is_file() for path in paths.values()):
-        raise ResultsError(f"'{directory}' holds no pack of suite '{name}', such as '{next(iter(paths))}.jsonl'.")
+        raise ResultsError(
+            f"'{directory}' holds no pack of suite '{name}', such as '{next(iter(paths))}.jsonl'.",
+            code="no-packs",
+            directory=directory,
+            suite=name,
+        )
     return Evidence(name, title, tuple(_read(suite, paths[suite.name]) for suite in suites))
 
 
 def _read(suite: Suite, path: Path) -> Part:
     if not path.is_file():
         return Part(suite, False, 0, (), problem="there is no pack of it")
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError as error:
-        raise ResultsError(f"the pack '{path}' is not text ({error.reason}).") from error
-    except OSError as error:
-        raise ResultsError(f"cannot read the pack '{path}' ({error.strerror}).") from error
     number = 1
     try:
-        head = _object(lines[0] if lines else "")
+        first, *lines = path.read_text(encoding="utf-8").splitlines() or [""]
+        head = _object(first)
         if head.get("pack") != VERSION or head.get("part") != suite.name:
             raise ValueError(f"not the first line of a pack of '{suite.name}', version {VERSION}")
-        full, seeds, count, problem = bool(head["full"]), int(head["seeds"]), int(head["runs"]), str(head["problem"])
         missing = tuple((str(run), str(status), str(reason)) for run, status, reason in head["missing"])
         arms = set(suite.row_names)
         open_ended = any(map(is_place, suite.variants))  # a row from a file is known by name once it is imported
         runs = []
-        for line in lines[1:]:
+        for line in lines:
             number += 1
             runs.append(_run(line, None if open_ended else arms))
-        if len(runs) != count:
-            raise ValueError(f"the pack ends here, after {len(runs)} of {count} runs")
+        if len(runs) != int(head["runs"]):
+            raise ValueError(f"the pack ends here, after {len(runs)} of {head['runs']} runs")
+        return Part(suite, bool(head["full"]), int(head["seeds"]), tuple(runs), missing, str(head["problem"]))
+    except OSError as error:
+        raise ResultsError(
+            f"cannot read the pack '{path}' ({error.strerror}).", code="unreadable-pack", path=path
+        ) from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         why = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
-        raise ResultsError(f"the pack '{path}' is damaged at line {number}: {why}.") from error
-    return Part(suite, full, seeds, tuple(runs), missing, problem)
+        raise ResultsError(
+            f"the pack '{path}' is damaged at line {number}: {why}.",
+            code="damaged-pack",
+            path=path,
+            line=number,
+            why=why,
+        ) from error
 
 
 def _line(run: Run) -> dict[str, Any]:

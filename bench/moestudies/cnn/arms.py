@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import product
 
-from moebench.studies.claim import NOT_RUN, Bound, Finding, Item, difference, every, less, mean
+from moebench.studies.claim import Bound, Finding, compare, less
 from moebench.studies.evidence import Evidence, Series
 
 PART = "cnn"
@@ -67,21 +68,14 @@ LOST = Score("fixed", "all", less="fixed")
 """What a single fixed expert loses against all."""
 
 
-@dataclass(frozen=True)
-class More:
-    """Judge that each arm of ``these`` has more of a score than that of ``than``, in every family, paired by seed."""
+def more(score: Score, these: Sequence[str], than: Sequence[str]) -> Callable[[Evidence], Finding]:
+    """Judge that each arm of ``these`` has more of a score than each of ``than``, in every family, paired by seed."""
 
-    score: Score
-    these: Sequence[str]
-    than: Sequence[str]
+    def judge(evidence: Evidence) -> Finding:
+        pairs = []
+        for family, a, b in product(FAMILIES, these, than):
+            one, other = (score.of(evidence, arm(family, what)) for what in (a, b))
+            pairs.append((f"{family.name}: {a} less {b}", one, other))
+        return compare(pairs, Bound(0, least_seeds=SEEDS))
 
-    def __call__(self, evidence: Evidence) -> Finding:
-        """The finding over all pairs and families."""
-        pairs = [(family, a, b) for family in FAMILIES for a in self.these for b in self.than]
-        return every([self._judge(evidence, *pair) for pair in pairs], NOT_RUN)
-
-    def _judge(self, evidence: Evidence, family: Family, a: str, b: str) -> Item:
-        one, other = (self.score.of(evidence, arm(family, what)) for what in (a, b))
-        found = [mean(one), mean(other)]
-        note = " and ".join(f"{each.value:.3f}" if each else "-" for each in found)
-        return Bound(0, least_seeds=SEEDS).judge(f"{family.name}: {a} less {b}", difference(one, other), note)
+    return judge

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from moebench.studies.claim import Claim
 from moestudies.cnn.arms import (
     ACCURACY,
@@ -15,7 +17,7 @@ from moestudies.cnn.arms import (
     PLAIN_ACTIVE,
     SEEDS,
     SOFT,
-    More,
+    more,
 )
 
 RULE = (
@@ -24,107 +26,77 @@ RULE = (
 )
 EACH_SOFT = RULE.format(" and for both soft constraints")
 EACH = RULE.format("")
+_claim = partial(Claim, part=PART, rule=EACH_SOFT)
+_extension = partial(_claim, source="extension")
 
 CLAIMS: tuple[Claim, ...] = (
-    Claim(
+    _claim(
         key="soft-specialised",
-        source="paper",
-        part=PART,
         statement="Under soft constraints experts are more specialised than under the hard one.",
         paper="Soft constraints support the expert specialization process; heat maps of classes and experts.",
-        here="What the chosen expert tells of the class, I(class; expert) / H(class) less chance, on CIFAR-10: soft "
-        "less hard.",
-        rule=EACH_SOFT,
-        unit="difference",
-        judge=More(INFORMATION, SOFT, [HARD]),
+        here="Information about the class in the chosen expert, I(class; expert) / H(class) less chance, on CIFAR-10: "
+        "soft less hard.",
+        judge=more(INFORMATION, SOFT, [HARD]),
     ),
-    Claim(
+    _claim(
         key="hard-general",
-        source="paper",
-        part=PART,
         statement="Under the hard constraint experts stay more general: one alone answers better for all images.",
         paper="Hard constraints maintain more generalized experts; accuracy with one fixed expert.",
         here="Accuracy with one expert for every image, mean over the experts: hard less soft.",
-        rule=EACH_SOFT,
-        unit="difference",
-        judge=More(FIXED, [HARD], SOFT),
+        judge=more(FIXED, [HARD], SOFT),
     ),
-    Claim(
+    _claim(
         key="hard-accurate",
-        source="paper",
-        part=PART,
         statement="The hard constraint makes the model more accurate than soft ones.",
         paper="Hard constraints increase overall model performance.",
         here="Test accuracy on CIFAR-10: hard less soft.",
-        rule=EACH_SOFT,
-        unit="difference",
-        judge=More(ACCURACY, [HARD], SOFT),
+        judge=more(ACCURACY, [HARD], SOFT),
     ),
-    Claim(
+    _claim(
         key="soft-even",
-        source="paper",
-        part=PART,
         statement="Soft constraints use the experts more evenly than the hard one.",
         paper="Soft constraints handle expert utilization better.",
         here="Entropy of the experts' shares of all choices on test images over that of even shares: soft less hard.",
-        rule=EACH_SOFT,
-        unit="difference",
-        judge=More(EVENNESS, SOFT, [HARD]),
+        judge=more(EVENNESS, SOFT, [HARD]),
     ),
-    Claim(
+    _claim(
         key="constraint-needed",
-        source="paper",
-        part=PART,
         statement="Without a constraint the use of the experts is less even than with any.",
         paper="Constraints are there to stabilise training, in which a few experts would take all.",
         here="The same entropy: each constraint less none.",
         rule=RULE.format(" and for every constraint"),
-        unit="difference",
-        judge=More(EVENNESS, [*SOFT, HARD], ["none"]),
+        judge=more(EVENNESS, [*SOFT, HARD], ["none"]),
     ),
-    Claim(
+    _extension(
         key="soft-experts-needed",
-        source="extension",
-        part=PART,
         statement="Giving up the choice costs more under soft constraints than under the hard one.",
         paper="Does not set it against the accuracy with all experts.",
         here="Accuracy of the whole model less that with one fixed expert, mean over the experts: soft less hard.",
-        rule=EACH_SOFT,
-        unit="difference",
-        judge=More(LOST, SOFT, [HARD]),
+        judge=more(LOST, SOFT, [HARD]),
     ),
-    Claim(
+    _extension(
         key="hard-beats-none",
-        source="extension",
-        part=PART,
         statement="The hard constraint makes the model more accurate than no constraint.",
         paper="Compares with the network without experts.",
         here="Test accuracy: hard less none.",
         rule=EACH,
-        unit="difference",
-        judge=More(ACCURACY, [HARD], ["none"]),
+        judge=more(ACCURACY, [HARD], ["none"]),
     ),
-    Claim(
+    _claim(
         key="beats-same-work",
-        source="paper",
-        part=PART,
         statement="Experts under the hard constraint beat the plain network of the same work.",
         paper="The network without experts is its baseline.",
         here="Test accuracy: hard less the plain layer that does as many FLOPs for an image.",
         rule=EACH,
-        unit="difference",
-        judge=More(ACCURACY, [HARD], [PLAIN_ACTIVE]),
+        judge=more(ACCURACY, [HARD], [PLAIN_ACTIVE]),
     ),
-    Claim(
+    _extension(
         key="beats-same-parameters",
-        source="extension",
-        part=PART,
         statement="They beat the plain network of the same parameters, which does more work.",
         paper="Not compared.",
         here="Test accuracy: hard less the plain layer of the same budget.",
         rule=EACH,
-        unit="difference",
-        judge=More(ACCURACY, [HARD], [PLAIN]),
+        judge=more(ACCURACY, [HARD], [PLAIN]),
     ),
 )
 """All of them, in the order of the report."""

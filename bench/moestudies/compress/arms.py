@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from moebench.studies.claim import NOT_RUN, Bound, Finding, Item, difference, every, mean, ratio
+from moebench.studies.claim import Bound, Finding, compare, ratio
 from moebench.studies.evidence import Evidence, Series
 
 PART = "compress"
@@ -52,7 +52,7 @@ WAYS = (MERGE, FACTORED, REAP, USAGE, RANDOM)
 
 
 def whole(evidence: Evidence) -> Series:
-    """Accuracy of the model with all its experts, taught for as many steps as the compressed ones."""
+    """Accuracy of the model with all its experts, fine-tuned for as many steps as the compressed ones."""
     return ALL.of(evidence, EXPERTS, "after")
 
 
@@ -66,29 +66,16 @@ def milliseconds(evidence: Evidence, name: str, batch: int = 100) -> Series:
     return evidence.values(PART, "compressed_cost", SPARSE, f"{name} model_ms batch={batch}")
 
 
-@dataclass(frozen=True)
-class More:
+def more(one: Way, other: Way, moment: Moment) -> Callable[[Evidence], Finding]:
     """Judge that one way leaves more accuracy than another at every number kept, paired by seed."""
-
-    one: Way
-    other: Way
-    moment: Moment
-    keeps: Sequence[int] = KEEPS
-
-    def __call__(self, evidence: Evidence) -> Finding:
-        """The finding over the numbers kept."""
-        return every([self._judge(evidence, keep) for keep in self.keeps], NOT_RUN)
-
-    def _judge(self, evidence: Evidence, keep: int) -> Item:
-        one, other = (way.of(evidence, keep, self.moment) for way in (self.one, self.other))
-        return above(f"{keep} of {EXPERTS} experts", one, other)
+    return lambda evidence: above_at_each(
+        (keep, one.of(evidence, keep, moment), other.of(evidence, keep, moment)) for keep in KEEPS
+    )
 
 
-def above(what: str, one: Series, other: Series, bound: float = 0.0) -> Item:
-    """Whether one accuracy is above the other by more than the bound."""
-    found = [mean(one), mean(other)]
-    note = " and ".join(f"{each.value:.3f}" if each else "-" for each in found)
-    return Bound(bound, least_seeds=SEEDS).judge(what, difference(one, other), note)
+def above_at_each(found: Iterable[tuple[int, Series, Series]]) -> Finding:
+    """Whether the first accuracy is above the second at every (number kept, first, second)."""
+    return compare(((f"{keep} of {EXPERTS} experts", a, b) for keep, a, b in found), Bound(0, least_seeds=SEEDS))
 
 
 def saved(evidence: Evidence, way: Way, keep: int, what: str) -> Series:

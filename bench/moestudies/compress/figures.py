@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from moebench.board.style import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, RED, SOFT, log2_ticks, panels
+from moebench.board.style import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, RED, SOFT, log2_ticks
 from moebench.studies.claim import mean, ratio
-from moebench.studies.evidence import Evidence, Series
-from moebench.studies.plot import BANDS, BARS, Plot, bar, curve
+from moebench.studies.evidence import Evidence
+from moebench.studies.plot import BANDS, BARS, DASHED, Plot, bar, curve, frames, legend, level, row_names
 from moestudies.compress.arms import (
     ALL,
     EXPERTS,
@@ -31,110 +31,90 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-COLOURS = {
-    MERGE.name: BLUE,
-    FACTORED.name: PURPLE,
-    UNALIGNED.name: GREEN,
-    REAP.name: ORANGE,
-    USAGE.name: RED,
-    RANDOM.name: GREY,
+LOOKS = {
+    MERGE.name: (BLUE, "o"),
+    FACTORED.name: (PURPLE, "D"),
+    UNALIGNED.name: (GREEN, "v"),
+    REAP.name: (ORANGE, "s"),
+    USAGE.name: (RED, "^"),
+    RANDOM.name: (GREY, "x"),
 }
-MARKS = {
-    MERGE.name: "o",
-    FACTORED.name: "D",
-    UNALIGNED.name: "v",
-    REAP.name: "s",
-    USAGE.name: "^",
-    RANDOM.name: "x",
-}
+"""Colour and marker."""
 
 
-def accuracy_by_kept(evidence: Evidence) -> Figure | None:
-    """Accuracy over the number kept: at once, and after recovery beside models that were trained small."""
+def _accuracy_by_kept(evidence: Evidence) -> Figure | None:
     if not any(way.of(evidence, keep, "unrecovered") for way in WAYS for keep in KEEPS):
         return None
-    figure, axes = panels(2, height=3.6)
+    x = "experts kept in a layer, on average"
+    figure, axes = frames(("at once", "after recovery"), x, "test accuracy", height=3.6)
     _curves(axes[0], evidence, (*WAYS, UNALIGNED), "unrecovered")
-    _level(axes[0], ALL.of(evidence, EXPERTS, "before"))
-    axes[0].set_title("at once")
+    level(axes[0], ALL.of(evidence, EXPERTS, "before"), label="all experts")
     _curves(axes[1], evidence, WAYS, "after")
     curve(axes[1], {float(k): small(evidence, k) for k in TRAINED_SMALL}, INK, marker="P", label="trained small")
-    _level(axes[1], whole(evidence))
-    axes[1].set_title("after recovery")
+    level(axes[1], whole(evidence), label="all experts")
     for axis in axes:
         log2_ticks(axis, KEEPS, [str(k) for k in KEEPS])
-        axis.set_xlabel("experts kept in a layer, on average")
-    axes[0].set_ylabel("test accuracy")
-    shown = {label: handle for axis in axes for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}
-    figure.legend([*shown.values()], [*shown], loc="outside lower center", ncols=4)
+    legend(figure, axes, loc="outside lower center", ncols=4)
     return figure
 
 
 def _curves(axis: Axes, evidence: Evidence, ways: tuple[Way, ...], score: str) -> None:
     for way in ways:
         points = {float(keep): way.of(evidence, keep, score) for keep in KEEPS}
-        curve(axis, points, COLOURS[way.name], marker=MARKS[way.name], label=way.name)
+        colour, marker = LOOKS[way.name]
+        curve(axis, points, colour, marker=marker, label=way.name)
 
 
-def _level(axis: Axes, values: Series) -> None:
-    found = mean(values)
-    if found:
-        axis.axhline(found.value, color=SOFT, linewidth=1, linestyle=(0, (5, 2)), label="all experts")
-
-
-def accuracy_by_memory(evidence: Evidence) -> Figure | None:
-    """Accuracy after recovery over the parameters of the expert layers."""
+def _accuracy_by_memory(evidence: Evidence) -> Figure | None:
     if not any(way.of(evidence, keep, "after") for way in WAYS for keep in KEEPS):
         return None
-    figure, (axis,) = panels(1, height=3.6)
+    x, y = "parameters of the expert layers", "test accuracy after recovery"
+    figure, (axis,) = frames([""], x, y, height=3.6)
     for way in WAYS:
         points = {}
         for keep in KEEPS:
             size = mean(way.of(evidence, keep, "layers_params"))
             if size:
                 points[size.value] = way.of(evidence, keep, "after")
-        curve(axis, points, COLOURS[way.name], marker=MARKS[way.name], label=way.name)
+        colour, marker = LOOKS[way.name]
+        curve(axis, points, colour, marker=marker, label=way.name)
     size = mean(ALL.of(evidence, EXPERTS, "layers_params"))
     if size:
         bar(axis, size.value, whole(evidence), INK, marker="P", label="all experts")
-    axis.set_xscale("log", base=2)
     ticks = [2**power for power in range(14, 20)]
     log2_ticks(axis, ticks, [f"{tick:,}" for tick in ticks])
-    axis.set_xlabel("parameters of the expert layers")
-    axis.set_ylabel("test accuracy after recovery")
     axis.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
     return figure
 
 
-def times(evidence: Evidence) -> Figure | None:
-    """Milliseconds of the whole model over those with all experts, by way and number kept."""
+def _times(evidence: Evidence) -> Figure | None:
     if not milliseconds(evidence, "whole"):
         return None
     timed = [way for way in WAYS if milliseconds(evidence, f"{way.method} {KEEPS[0]}")]
-    figure, axes = panels(2, height=0.42 * len(timed) * len(KEEPS) / 2 + 1.4, sharey=True)
-    names = [f"{way.name}, {keep}" for way in timed for keep in KEEPS]
-    for axis, batch in zip(axes, (1, 100), strict=True):
-        for place, (way, keep) in enumerate((way, keep) for way in timed for keep in KEEPS):
+    rows, batches = [(way, keep) for way in timed for keep in KEEPS], (1, 100)
+    titles, x = [f"batch {batch}" for batch in batches], "time over that of the whole model"
+    figure, axes = frames(titles, x, height=0.42 * len(rows) / 2 + 1.4, sharey=True)
+    for axis, batch in zip(axes, batches, strict=True):
+        for place, (way, keep) in enumerate(rows):
             of = milliseconds(evidence, f"{way.method} {keep}", batch)
             share = ratio(of, milliseconds(evidence, "whole", batch))
-            bar(axis, place, share, COLOURS[way.name], across=True, marker=MARKS[way.name], markersize=5.5)
-        axis.axvline(1, color=SOFT, linewidth=1, linestyle=(0, (5, 2)))
-        axis.set_title(f"batch {batch}")
-        axis.set_xlabel("time over that of the whole model")
-    axes[0].set_yticks(range(len(names)), labels=names)
-    axes[0].set_ylim(len(names) - 0.5, -0.5)
+            colour, marker = LOOKS[way.name]
+            bar(axis, place, share, colour, across=True, marker=marker, markersize=5.5)
+        axis.axvline(1, color=SOFT, linewidth=1, linestyle=DASHED)
+    row_names(axes[0], [f"{way.name}, {keep}" for way, keep in rows])
     return figure
 
 
-def accuracy_words(evidence: Evidence) -> str:
-    """What is left at half."""
-    said = []
+def _accuracy_words(evidence: Evidence) -> str:
+    parts = []
     for way in WAYS:
         once, after = mean(way.of(evidence, KEEPS[0], "unrecovered")), mean(way.of(evidence, KEEPS[0], "after"))
         if once and after:
-            said.append(f"{way.name} {once.value:.3f}, then {after.value:.3f}")
+            parts.append(f"{way.name} {once.value:.3f}, then {after.value:.3f}")
     found = mean(whole(evidence))
-    return f"With {KEEPS[0]} of {EXPERTS}: {'; '.join(said)}; all experts {found.value:.3f}." if said and found else ""
+    return (
+        f"With {KEEPS[0]} of {EXPERTS}: {'; '.join(parts)}; all experts {found.value:.3f}." if parts and found else ""
+    )
 
 
 PLOTS = (
@@ -143,21 +123,21 @@ PLOTS = (
         part=PART,
         title="What is left, at once and after recovery",
         reading=f"Dashed: all experts. Trained small: so many experts from the start, as many steps in all. {BANDS}",
-        draw=accuracy_by_kept,
-        seen=accuracy_words,
+        draw=_accuracy_by_kept,
+        seen=_accuracy_words,
     ),
     Plot(
         name="compress-memory",
         part=PART,
         title="Accuracy for memory",
         reading=f"After recovery. {BANDS}",
-        draw=accuracy_by_memory,
+        draw=_accuracy_by_memory,
     ),
     Plot(
         name="compress-time",
         part=PART,
         title="Time",
         reading=f"Left of the dashed line: faster than the whole model. In turns in one process. {BARS}",
-        draw=times,
+        draw=_times,
     ),
 )

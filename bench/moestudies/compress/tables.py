@@ -24,7 +24,7 @@ def before_and_after(evidence: Evidence) -> Table | None:
     if not ALL.of(evidence, EXPERTS, "before"):
         return None
     rows = [_row(evidence, f"as it was trained, {EXPERTS} experts", ALL, EXPERTS, " before", "before", "whole")]
-    rows.append(_row(evidence, "taught on, all experts", ALL, EXPERTS, "", "", ""))
+    rows.append(_row(evidence, "fine-tuned, all experts", ALL, EXPERTS, "", "", ""))
     for keep in KEEPS:
         for way in WAYS:
             name = f"{way.name}, {keep}"

@@ -1,4 +1,4 @@
-"""What the bound of arXiv 2403.17404 says of measured gaps between training and test."""
+"""The bound of arXiv 2403.17404 beside measured gaps between training and test."""
 
 from moebench.studies.study import Report
 from moestudies.generalization.claims import CLAIMS

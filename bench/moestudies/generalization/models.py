@@ -1,4 +1,4 @@
-"""The models of the suite, and what the bound says of each."""
+"""The models of the suite, and the bound of each."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ REPORT = Report(
     source="arXiv 2410.19034 (Mixture of Parrots: Experts improve memorization more than reasoning)",
     question="The paper says that experts buy memory and not reasoning: what a mixture knows by heart grows with its "
     "total parameters, so with the number of experts, while what it works out of its input follows the width of the "
-    "model. Two axes tell these apart. At equal active parameters the width stays and the number of experts, and with "
+    "model. Two axes separate the two. At equal active parameters the width stays and the number of experts, and with "
     "it the total, grows. At equal totals of the whole model the width grows and the number of experts falls. One task "
     "is a phone book to be known by heart, closed when it is asked for; the other is the shortest path in a graph that "
     "no training ever showed. Does recall grow along the first axis and not the second, and path finding along the "

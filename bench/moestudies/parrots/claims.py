@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
 
-from moebench.studies.claim import NOT_RUN, Bound, Claim, Estimate, Finding, difference, every, mean, ratio
+from moebench.studies.claim import Bound, Claim, Finding, compare, every, mean, means, ratio
 from moebench.studies.evidence import Evidence, Series
 from moestudies.parrots.arms import KNOWN, NARROW, PATHS, RECALL, SIZES, Model, by_experts, by_width, known, paths
 
@@ -16,43 +16,34 @@ NO_LARGER = 1.25
 NO_MORE = 0.05
 """No more paths are found when less than so much more of all are."""
 
-Of = Callable[[Evidence, Model], Series]
 Pair = tuple[Model, Model]
-"""The model that a claim says more of, and the one it is held against."""
-
-
-def name_of(model: Model, other: Model) -> str:
-    """By what sets the two apart."""
-    return f"E = {model.experts}" if model.width == other.width else f"D = {model.width}"
+"""The model of which a claim expects more, and the one it is compared with."""
 
 
 def _books(evidence: Evidence, pairs: Iterable[Pair], bound: Bound) -> Finding:
     """Ratios of the largest books that are known."""
-    return _judged(evidence, pairs, bound, known, "over", lambda a, b: mean(ratio(a, b)), "{:,.0f}")
+    found = _named(evidence, pairs, known, "over")
+    return every([bound.judge(what, mean(ratio(a, b)), means(a, b, "{:,.0f}")) for what, a, b in found])
 
 
 def _shares(evidence: Evidence, pairs: Iterable[Pair], bound: Bound) -> Finding:
     """Differences of the shares of paths that are found."""
-    return _judged(evidence, pairs, bound, paths, "less", difference, "{:.3f}")
+    return compare(_named(evidence, pairs, paths, "less"), bound)
 
 
-def _judged(
-    evidence: Evidence,
-    pairs: Iterable[Pair],
-    bound: Bound,
-    of: Of,
-    word: str,
-    compare: Callable[[Series, Series], Estimate | None],
-    form: str,
-) -> Finding:
-    items = []
+def _named(
+    evidence: Evidence, pairs: Iterable[Pair], of: Callable[[Evidence, Model], Series], word: str
+) -> Iterator[tuple[str, Series, Series]]:
+    """A score of the pairs of which one has run, under the names of both."""
     for more, less in pairs:
         a, b = of(evidence, more), of(evidence, less)
-        means = [mean(values) for values in (a, b)]
-        note = " and ".join(form.format(each.value) if each else "-" for each in means)
-        if any(means):
-            items.append(bound.judge(f"{name_of(more, less)} {word} {name_of(less, more)}", compare(a, b), note))
-    return every(items, NOT_RUN)
+        if a or b:
+            yield f"{_name(more, less)} {word} {_name(less, more)}", a, b
+
+
+def _name(model: Model, other: Model) -> str:
+    """What differs from the other model."""
+    return f"E = {model.experts}" if model.width == other.width else f"D = {model.width}"
 
 
 def _more_experts_know_more(evidence: Evidence) -> Finding:
@@ -71,8 +62,7 @@ def _more_experts_find_no_more(evidence: Evidence) -> Finding:
 
 
 def _wider_finds_more(evidence: Evidence) -> Finding:
-    models = by_width()
-    return _shares(evidence, ((more, less) for less, more in pairwise(models)), Bound(0, least_seeds=LEAST_SEEDS))
+    return _shares(evidence, ((more, less) for less, more in pairwise(by_width())), Bound(0, least_seeds=LEAST_SEEDS))
 
 
 _BOOKS = (
@@ -83,7 +73,6 @@ _WIDTHS = ", ".join(f"D = {model.width} with E = {model.experts}" for model in b
 CLAIMS = (
     Claim(
         key="recall-experts",
-        source="paper",
         part=RECALL,
         statement="At equal active parameters, more experts know a larger phone book by heart.",
         paper="Recall follows the total number of parameters, whether they are active or not.",
@@ -94,7 +83,6 @@ CLAIMS = (
     ),
     Claim(
         key="recall-width",
-        source="paper",
         part=RECALL,
         statement="At equal totals, a wider model of fewer experts knows no larger one.",
         paper="Mixtures recall as much as dense models of the same total.",
@@ -105,24 +93,20 @@ CLAIMS = (
     ),
     Claim(
         key="paths-experts",
-        source="paper",
         part=PATHS,
         statement="At equal active parameters, more experts find no more shortest paths.",
         paper="More experts stop helping: mixtures stay at what dense models of their width do.",
         here=f"Share of right paths of every E less that of the dense model, D = {NARROW}.",
         rule=f"Holds when the interval of every difference lies below {NO_MORE:g}.",
-        unit="difference",
         judge=_more_experts_find_no_more,
     ),
     Claim(
         key="paths-width",
-        source="paper",
         part=PATHS,
         statement="At equal totals, a wider model of fewer experts finds more of them.",
         paper="Success follows the width.",
         here=f"Differences of the share of right paths between neighbouring widths: {_WIDTHS}.",
         rule="Holds when the interval of every difference lies above 0.",
-        unit="difference",
         judge=_wider_finds_more,
     ),
 )

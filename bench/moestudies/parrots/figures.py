@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from moebench.board.style import BLUE, ORANGE, SOFT, log2_ticks, panels, shades
+from moebench.board.style import BLUE, ORANGE, SOFT, log2_ticks, shades
 from moebench.studies.claim import mean
 from moebench.studies.evidence import Evidence
-from moebench.studies.plot import BANDS, BARS, Plot, bar, curve
+from moebench.studies.plot import BANDS, BARS, DASHED, Plot, bar, curve, frames
 from moestudies.parrots.arms import (
     KNOWN,
     NARROW,
@@ -23,73 +23,58 @@ from moestudies.parrots.arms import (
 )
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 AXES = ("equal active parameters", "equal totals")
 
 
 def _labels(models: list[Model]) -> list[str]:
-    """What tells the models of one axis apart."""
+    """What differs between the models of one axis."""
     if len({model.width for model in models}) == 1:
         return [f"E = {model.experts}" if model.experts > 1 else "dense" for model in models]
     return [f"D = {model.width}, E = {model.experts}" for model in models]
 
 
-def recall_curves(evidence: Evidence) -> Figure | None:
-    """Recall against the size of the book, a line for each model."""
+def _recall_curves(evidence: Evidence) -> Figure | None:
     of_axis = [by_experts(evidence, RECALL), by_width()]
     if not any(recall(evidence, model, pairs) for models in of_axis for model in models for pairs in SIZES):
         return None
-    figure, axes = panels(2, height=3.3, sharey=True)
-    for axis, title, models in zip(axes, AXES, of_axis, strict=True):
+    x, y = "pairs in the book", "share of numbers recalled"
+    figure, axes = frames(AXES, x, y, height=3.3, ylim=(0, 1.04), sharey=True)
+    for axis, models in zip(axes, of_axis, strict=True):
         for model, label, colour in zip(models, _labels(models), shades(len(models)), strict=True):
             curve(axis, {pairs: recall(evidence, model, pairs) for pairs in SIZES}, colour, marker="o", label=label)
-        axis.axhline(KNOWN, color=SOFT, linewidth=0.9, linestyle=(0, (5, 2)))
+        axis.axhline(KNOWN, color=SOFT, linewidth=0.9, linestyle=DASHED)
         log2_ticks(axis, SIZES, [f"{pairs:,}" for pairs in SIZES])
-        axis.set_title(title)
-        axis.set_xlabel("pairs in the book")
-        axis.set_ylim(0, 1.04)
         axis.legend(loc="lower left")
-    axes[0].set_ylabel("share of numbers recalled")
     return figure
 
 
-def paths_by_model(evidence: Evidence) -> Figure | None:
-    """The share of right paths by number of experts, and by width."""
+def _paths_by_model(evidence: Evidence) -> Figure | None:
     of_axis = [by_experts(evidence, PATHS), by_width()]
     if not any(paths(evidence, model) for models in of_axis for model in models):
         return None
-    figure, axes = panels(2, height=3.1, sharey=True)
-    for axis, title, models, colour in zip(axes, AXES, of_axis, (BLUE, ORANGE), strict=True):
-        _dots(axis, evidence, models, colour)
-        axis.set_title(title)
-        axis.set_ylim(0, 1.04)
-    axes[0].set_ylabel("share of paths right")
+    figure, axes = frames(AXES, "", "share of paths right", height=3.1, ylim=(0, 1.04), sharey=True)
+    for axis, models, colour in zip(axes, of_axis, (BLUE, ORANGE), strict=True):
+        for place, model in enumerate(models):
+            bar(axis, place, paths(evidence, model), colour, markersize=6)
+        axis.set_xticks(range(len(models)), labels=_labels(models))
+        axis.set_xlim(-0.5, len(models) - 0.5)
+        axis.grid(axis="x", visible=False)
     return figure
 
 
-def _dots(axis: Axes, evidence: Evidence, models: list[Model], colour: str) -> None:
-    for place, model in enumerate(models):
-        bar(axis, place, paths(evidence, model), colour, markersize=6)
-    axis.set_xticks(range(len(models)), labels=_labels(models))
-    axis.set_xlim(-0.5, len(models) - 0.5)
-    axis.grid(axis="x", visible=False)
-
-
-def recall_words(evidence: Evidence) -> str:
-    """The largest book, from few experts to many."""
+def _recall_words(evidence: Evidence) -> str:
     models = by_experts(evidence, RECALL)
     found = zip(_labels(models), [mean(known(evidence, model)) for model in models], strict=True)
-    said = [f"{value.value:,.0f} pairs ({label})" for label, value in found if value]
-    return f"Known by heart at equal active parameters: {', '.join(said)}." if said else ""
+    parts = [f"{value.value:,.0f} pairs ({label})" for label, value in found if value]
+    return f"Known by heart at equal active parameters: {', '.join(parts)}." if parts else ""
 
 
-def paths_words(evidence: Evidence) -> str:
-    """The share of right paths, from narrow to wide."""
+def _paths_words(evidence: Evidence) -> str:
     found = [(model.width, mean(paths(evidence, model))) for model in by_width()]
-    said = [f"{value.value:.1%} (D = {width})" for width, value in found if value]
-    return f"Right at equal totals: {', '.join(said)}." if said else ""
+    parts = [f"{value.value:.1%} (D = {width})" for width, value in found if value]
+    return f"Right at equal totals: {', '.join(parts)}." if parts else ""
 
 
 PLOTS = (
@@ -99,15 +84,15 @@ PLOTS = (
         title="Phone book: what is known by heart",
         reading=f"Every model is trained for the same number of steps. Dashed: the {KNOWN:.0%} at which a book counts "
         f"as known. Left: D = {NARROW}. {BANDS}",
-        draw=recall_curves,
-        seen=recall_words,
+        draw=_recall_curves,
+        seen=_recall_words,
     ),
     Plot(
         name="paths",
         part=PATHS,
         title="Shortest path: what is found",
         reading=f"A path is right when every node of it is. Left: D = {NARROW}. {BARS}",
-        draw=paths_by_model,
-        seen=paths_words,
+        draw=_paths_by_model,
+        seen=_paths_words,
     ),
 )

@@ -1,14 +1,28 @@
-"""``python -m moestudies.theorem``: untrained models on their pairs, one by one, then the summary in docs/paper.md."""
+"""``python -m moestudies.theorem``: untrained models of the norm task on their pairs, over E, P, both routers, with and
+without a residual, one by one; then the summary in docs/paper.md.
+"""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
+import torch
+from torch import Tensor, nn
 
-from moestudies.theorem.curves import Curve, untrained_curves
-from moestudies.theorem.gap import Gaps
+from moebench.contract import Layer, LayerShape
+from moebench.plugins.find import find_variant
+from moebench.plugins.load import load_variant
+from moestudies.theorem.gap import SCALES, Gaps, measure
+from moestudies.theorem.pairs import Array, pairs, router_weights
+
+EXPERTS = (1, 2, 5, 10, 64)
+SLOTS = (1, 2)
+ROUTERS = ("plain", "l2")
+TOKENISED = ((5, 2), (2, 5))
+"""T and D of arXiv 2409.00879, appendix C: ten numbers as tokens."""
 
 QUOTED = 100.0
 """The scale at which the summary is taken."""
@@ -17,13 +31,65 @@ HEADER = "T D  router   E P  residual  norms differ  allowance  outputs differ  
 SUMMARY = "T D  router  residual  norms differ  allowance  outputs differ by up to  no 1-Lipschitz g from a ="
 
 
+@dataclass(frozen=True)
+class Curve:
+    """One untrained model. residual: whether x is added to the layer's output.
+
+    outputs: of what g sees, y or x + y, as a vector. sums: of its sum, the task's g.
+    """
+
+    tokens: int
+    dim: int
+    experts: int
+    slots: int
+    router: str
+    residual: bool
+    outputs: Gaps
+    sums: Gaps
+
+
+class LayerOutput(nn.Module):
+    """x_BTD -> y_BTD, or x + y: what follows the layer in a network."""
+
+    def __init__(self, layer: Layer, residual: bool) -> None:
+        super().__init__()
+        self.layer, self.residual = layer, residual
+
+    def forward(self, x_BTD: Tensor) -> Tensor:  # noqa: D102
+        y_BTD: Tensor = self.layer(x_BTD)
+        return x_BTD + y_BTD if self.residual else y_BTD
+
+
+def untrained_curves(*, bias: bool = False, scale_N: Array | None = None) -> tuple[Curve, ...]:
+    """Every E, P, router, with and without residual, for each (T, D); experts as the norm task has them.
+
+    An expert is D -> 10 D / E -> D with ReLU, of at least one hidden unit.
+    """
+    variant = load_variant(find_variant("soft_moe"))
+    scale_N = np.array(SCALES) if scale_N is None else scale_N
+    curves = []
+    for (tokens, dim), experts, slots, router in itertools.product(TOKENISED, EXPERTS, SLOTS, ROUTERS):
+        shape = LayerShape(dim=dim, out_dim=dim, tokens=tokens, activation="relu", bias=bias)
+        settings = {"experts": experts, "slots": slots, "normalise": router == "l2"}
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            layer = variant.layer(shape, max(1, 10 * dim // experts), settings)
+        family = pairs(router_weights(layer), tokens)
+        for residual in (False, True):
+            model = LayerOutput(layer, residual)
+            outputs = measure(model, family, scale_N)
+            sums = measure(model, family, scale_N, lambda model, x_BTD: model(x_BTD).sum((1, 2)))
+            curves.append(Curve(tokens, dim, experts, slots, router, residual, outputs, sums))
+    return tuple(curves)
+
+
 def line(curve: Curve) -> str:
     """One model at the largest scale, and the scale from which on the sum of its outputs is beyond the limits."""
     outputs, sums = curve.outputs, curve.sums
     return (
         f"{curve.tokens} {curve.dim}  {curve.router:6s} {curve.experts:3d} {curve.slots}  {_yes(curve.residual):8s} "
         f"{outputs.norm_N[-1]:13.0f} {outputs.allowance_N[-1]:10.0f} {outputs.output_N[-1]:15.1e} "
-        f"{sums.output_N[-1]:11.1e}  {_scale(breaks_from(sums))}"
+        f"{sums.output_N[-1]:11.1e}  {_scale(sums.breaks_from)}"
     )
 
 
@@ -33,24 +99,18 @@ def summary(curves: Sequence[Curve]) -> list[str]:
     return [_summary_line([*group]) for _, group in groups]
 
 
-def breaks_from(gaps: Gaps) -> float:
-    """The smallest scale from which on, up to the largest, no 1-Lipschitz g is right; infinite without one."""
-    after_last_good = int((~gaps.breaks_N).nonzero()[0].max(initial=-1)) + 1
-    return float(gaps.scale_N[after_last_good]) if after_last_good < len(gaps.scale_N) else np.inf
-
-
 def _kind(curve: Curve) -> tuple[int, int, bool, bool]:
     return -curve.tokens, curve.dim, curve.router == "l2", curve.residual
 
 
 def _summary_line(group: Sequence[Curve]) -> str:
     first, at = group[0], int(np.abs(group[0].outputs.scale_N - QUOTED).argmin())
-    apart = max(curve.outputs.output_N[at] for curve in group)
-    limits = [breaks_from(curve.outputs) for curve in group]
+    differ = max(curve.outputs.output_N[at] for curve in group)
+    limits = sorted((curve.outputs.breaks_from for curve in group), key=lambda a: np.inf if a is None else a)
     return (
         f"{first.tokens} {first.dim}  {first.router:6s}  {_yes(first.residual):8s}  {first.outputs.norm_N[at]:12.1f}  "
-        f"{first.outputs.allowance_N[at]:9.1f}  {apart:23.1e}  "
-        f"{_scale(min(limits))} ... {_scale(max(limits))}"
+        f"{first.outputs.allowance_N[at]:9.1f}  {differ:23.1e}  "
+        f"{_scale(limits[0])} ... {_scale(limits[-1])}"
     )
 
 
@@ -58,8 +118,8 @@ def _yes(fact: bool) -> str:
     return "yes" if fact else "no"
 
 
-def _scale(a: float) -> str:
-    return "never" if np.isinf(a) else f"{a:.2g}"
+def _scale(a: float | None) -> str:
+    return "never" if a is None else f"{a:.2g}"
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
-"""How far apart a model's answers to a pair are, beside how far apart they would have to be."""
+"""How far a model's answers to a pair differ, and how far they would have to differ."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,8 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from moebench.errors import UsageError
-from moestudies.theorem.pairs import PairFamily
-from moestudies.theorem.router import Array
+from moestudies.theorem.pairs import Array, PairFamily
+
+SCALES = tuple(10 ** (exponent / 10) for exponent in range(-10, 41))
+"""a: 51 scales from 0.1 to 10,000, ten to a decade."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,12 @@ class Gaps:
         """
         return self.norm_N - self.output_N > self.allowance_N
 
+    @property
+    def breaks_from(self) -> float | None:
+        """The smallest scale from which on, up to the largest, no such g is right; None without one."""
+        after_last_good = int((~self.breaks_N).nonzero()[0].max(initial=-1)) + 1
+        return float(self.scale_N[after_last_good]) if after_last_good < len(self.scale_N) else None
+
 
 def allowance(norm: Array) -> Array:
     """max{1, t/20}, the error that the theorem allows at an input of norm t."""
@@ -48,7 +57,7 @@ def measure(
     model: nn.Module,
     family: PairFamily,
     scale_N: Array,
-    predict: Callable[[nn.Module, Tensor], Tensor] = nn.Module.__call__,
+    predict: Callable[[Any, Tensor], Tensor] = nn.Module.__call__,
 ) -> Gaps:
     """The gaps of ``predict(model, x_BTD)``, numbers (B,) or vectors (B, ...), in float64.
 
@@ -61,9 +70,12 @@ def measure(
     with torch.no_grad():
         y = predict(wide, x_BTD)
     if not isinstance(y, Tensor) or y.ndim == 0 or len(y) != len(x_BTD):
-        what = f"a tensor of shape {tuple(y.shape)}" if isinstance(y, Tensor) else f"a {type(y).__name__}"
+        given = f"a tensor of shape {tuple(y.shape)}" if isinstance(y, Tensor) else f"a {type(y).__name__}"
         raise UsageError(
-            f"{type(model).__name__} gives {what} for {len(x_BTD)} inputs; one row for each input is needed."
+            f"{type(model).__name__} gives {given} for {len(x_BTD)} inputs; one row for each input is needed.",
+            code="one-row-per-input",
+            model=type(model).__name__,
+            given=given,
         )
     of_a, of_b = y.flatten(1).chunk(2) if y.ndim > 1 else y.unsqueeze(1).chunk(2)
     norm_a_N, norm_b_N = _norms(a_NTD), _norms(b_NTD)

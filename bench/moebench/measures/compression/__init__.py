@@ -1,6 +1,6 @@
-"""Trained sparse models made smaller: what their layers meet, how many experts each keeps, recovery, sizes.
+"""Trained sparse models made smaller: the inputs of their layers, how many experts each keeps, recovery, sizes.
 
-How a single layer becomes smaller is a plug-in's business, see :class:`Compressor`.
+A plug-in makes a single layer smaller, see :class:`Compressor`.
 """
 
 from moebench.measures.compression.compressor import Compressor, Met, load_compressor

@@ -15,7 +15,7 @@ from moebench.plugins.imports import load_object
 
 @dataclass(frozen=True)
 class Met:
-    """What a trained layer met on some inputs, in evaluation: its tokens x_BTD, in the type of its weights, and how it
+    """A trained layer with its tokens x_BTD on some inputs, in evaluation and in the type of its weights, and how it
     routed them.
     """
 
@@ -42,7 +42,7 @@ class Met:
 class Compressor(Protocol):
     """Makes one trained layer into one with fewer, or smaller, experts.
 
-    name: as its entry point's. compress: a new layer of exactly ``keep`` experts, the one that it met left as it is;
+    name: as its entry point's. compress: a new layer of exactly ``keep`` experts, the given one left as it is;
     the generator is for what is drawn. ValueError, in one sentence, where it cannot.
     """
 
@@ -58,5 +58,9 @@ def load_compressor(name: str) -> Compressor:
     found = COMPRESSORS.find(name)
     compressor = load_object(found, "compressor")
     if not isinstance(compressor, Compressor) or (not found.in_file and compressor.name != name):
-        raise PluginError(f"compressor {name}: it needs a method compress() and the name '{name}'.")
+        raise PluginError(
+            f"compressor {name}: it needs a method compress() and the name '{name}'.",
+            code="not-a-compressor",
+            compressor=name,
+        )
     return compressor

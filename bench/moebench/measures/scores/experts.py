@@ -1,4 +1,4 @@
-"""What single experts do in a trained model: how alike they speak, and how many classes each serves."""
+"""Single experts of a trained model: how similar their outputs are, and how many classes each serves."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def _sum_of_cosines(layer: Layer, x_BTD: Tensor) -> tuple[float, float]:
 def polysemanticity(
     model: Host, task: Task, data: Split, whole: Evaluation, *, precision: str = "fp32"
 ) -> float | None:
-    """How many classes an expert serves (after arXiv 2402.12550): 0 if removing it hurts one class alone.
+    """How many classes an expert serves (after arXiv 2402.12550): 0 if removing it hurts one class only.
 
     Remove expert n of one layer; d_c is the size of the relative change of the accuracy on class c, scaled to
     sum 1; p_n = ||d - onehot(argmax d)||_2, averaged over the experts that change anything; None: none does.
@@ -74,11 +74,11 @@ def polysemanticity(
         for expert in _looked_at(mass_NE.shape[1]):
             mass_N = mass_NE[:POLYSEMANTICITY_INPUTS, expert]
             after_N = before_N.clone()
-            met = mass_N > 0  # the others' answers cannot change
-            if met.any():
+            routed = mass_N > 0  # the others' answers cannot change
+            if routed.any():
                 select = all_but(layer, expert)
-                found = evaluate_task(model, task, data[met], precision=precision, select=select)
-                after_N[met] = found.values[headline]
+                found = evaluate_task(model, task, data[routed], precision=precision, select=select)
+                after_N[routed] = found.values[headline]
             change_C = (_class_means(after_N, class_N, classes) / before_C - 1).abs()[before_C > 0]
             if change_C.sum() > 0:
                 values.append(_distance_to_one_class(change_C / change_C.sum()))

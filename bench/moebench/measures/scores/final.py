@@ -70,7 +70,7 @@ def _put_part(scores: Scores, part: str, task: Task, values: Values) -> None:
 
 
 def _put_routing(scores: Scores, model: Host, task: Task, on_validation: Evaluation, validation: Split) -> None:
-    """What the routing alone tells; nothing without experts."""
+    """Scores of the routing only; nothing without experts."""
     masses = [mass_NE for mass_NE in on_validation.masses if mass_NE is not None]
     if masses:
         for name, of in (("load_entropy", load_entropy), ("dead_share", dead_share), ("max_violation", max_violation)):
@@ -87,7 +87,7 @@ def _put_classes(
     class_N: Tensor | None,
     precision: str,
 ) -> None:
-    """What experts have to do with classes: null where an input has no class, nothing without experts."""
+    """Scores of experts and classes: null where an input has no class, nothing without experts."""
     masses = [mass_NE for mass_NE in on_test.masses if mass_NE is not None]
     if not masses:
         return

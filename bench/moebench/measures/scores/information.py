@@ -1,4 +1,4 @@
-"""What the routing alone tells: pure functions of mass_NE (mass of each expert for each input)."""
+"""Scores of the routing only: pure functions of mass_NE (mass of each expert for each input)."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ data), and A_none none. It is 0 for any choice that does not depend on the input
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -46,16 +46,21 @@ def specialization(
     if mean_mass is None:
         return Specialization(None, NO_EXPERTS)
     experts = {len(mass_E) for mass_E in mean_mass}
-    right = _Right(model, task, test, precision)
-    all_N = all_experts.values[right.headline]
-    none_N = right(nothing)
+    headline = task.info.ranked_by.name
+
+    def right(select: Select) -> Tensor:
+        """Which test inputs are answered right (N,) when ``select`` chooses the experts: their headline."""
+        return evaluate_task(model, task, test, precision=precision, select=select).values[headline]
+
+    all_N, none_N = all_experts.values[headline], right(nothing)
     scores = {"accuracy_all_experts": float(all_N.mean()), "accuracy_no_experts": float(none_N.mean())}
     if any(count < 8 or count % 8 for count in experts):
-        reason = f"{_counts(experts)} experts; it needs at least 8, in multiples of 8"
+        reason = f"{' and '.join(map(str, sorted(experts)))} experts; it needs at least 8, in multiples of 8"
         return Specialization(None, reason, scores)
     gaps = [_at_share(right, name, share, mean_mass, all_experts, scores) for name, share in SHARES.items()]
     scores["paper_gap"] = sum(scores[f"paper_gap_{name}"] for name in SHARES) / len(SHARES)
-    depends, error = _mean_and_error(all_N - none_N)
+    difference_N = all_N - none_N
+    depends, error = float(difference_N.mean()), float(difference_N.std(correction=1) / len(difference_N) ** 0.5)
     if depends < max(LEAST_DEPENDENCE, LEAST_STANDARD_ERRORS * error):
         reason = f"{NOT_DEPENDENT} (all {all_N.mean():.3f}, none {none_N.mean():.3f})"
         return Specialization(None, reason, scores)
@@ -63,7 +68,7 @@ def specialization(
 
 
 def _at_share(
-    right: _Right,
+    right: Callable[[Select], Tensor],
     name: str,
     share: float,
     mean_mass: Sequence[Tensor],
@@ -96,24 +101,3 @@ def _mass_kept(everything: Evaluation, share: float) -> float:
         keep_NE = keep_largest(mass_NE, round(share * mass_NE.shape[1]))
         kept.append((shares(mass_NE) * keep_NE).sum(1).mean())
     return float(torch.stack(kept).mean())
-
-
-class _Right:
-    """Which test inputs are answered right (N,) when ``select`` chooses the experts: their headline."""
-
-    def __init__(self, model: Host, task: Task, test: Split, precision: str) -> None:
-        self._model, self._task, self._test, self._precision = model, task, test, precision
-        self.headline = task.info.ranked_by.name
-
-    def __call__(self, select: Select) -> Tensor:
-        found = evaluate_task(self._model, self._task, self._test, precision=self._precision, select=select)
-        return found.values[self.headline]
-
-
-def _mean_and_error(difference_N: Tensor) -> tuple[float, float]:
-    """Mean of paired differences and its standard error over inputs."""
-    return float(difference_N.mean()), float(difference_N.std(correction=1) / len(difference_N) ** 0.5)
-
-
-def _counts(experts: set[int]) -> str:
-    return " and ".join(str(count) for count in sorted(experts))

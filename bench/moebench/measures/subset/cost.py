@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from moebench.budgets.flops import flops_of
-from moebench.hosts.host import AS_IS, Host
-from moebench.measures.clock import Part, Spread, in_turns, repeat_to
+from moebench.hosts.host import Host
+from moebench.measures.clock import Spread, in_turns, repeat_to
 from moebench.measures.memory import PeakMemory
-from moebench.measures.subset.infer import ALL, Subset, experts_of, subset_of
-from moebench.measures.subset.scores import PAPERS
+from moebench.measures.subset.infer import ALL, Subset
 from moebench.tasks import Split
 from moebench.training.evaluate import asking
 
@@ -31,11 +30,11 @@ Name = TypeVar("Name", bound=Hashable)
 @dataclass(frozen=True)
 class Cost:
     """One way to use a model. ``layers``: route, selection and compute of the expert layers alone, on the inputs that
-    they meet in the whole model.
+    they have in the whole model.
 
     model_flops, layers_flops: per input, a mean over the largest batch, because a sparse layer's work depends on the
     input; on the loop backend. peak_memory_mib: of one forward pass of the largest batch; None where the system does
-    not tell. model_ms, layers_ms: by batch size.
+    not report it. model_ms, layers_ms: by batch size.
     """
 
     model_flops: float
@@ -43,29 +42,6 @@ class Cost:
     peak_memory_mib: float | None
     model_ms: Mapping[int, Spread]
     layers_ms: Mapping[int, Spread]
-
-
-def costs_by_number(
-    model: Host,
-    data: Split,
-    numbers: Sequence[int],
-    *,
-    score: str = PAPERS,
-    rule: str = AS_IS,
-    fitted: Sequence[Tensor] | None = None,
-    batches: Sequence[int] = (1, PAPERS_BATCH),
-    precision: str = "fp32",
-    rounds: int = ROUNDS,
-    repeats: int = REPEATS,
-) -> dict[int, Cost]:
-    """The costs of keeping so many experts, by their number; E is the whole model, which chooses nothing.
-
-    Other arguments and errors as in :func:`moebench.measures.subset.infer.subset_inference` and :func:`costs`.
-    """
-    experts = experts_of(model)
-    subsets = {k: ALL if k == experts else subset_of(model, k, score=score, rule=rule, fitted=fitted) for k in numbers}
-    rivals = {k: (model, subset) for k, subset in subsets.items()}
-    return costs(rivals, data, batches=batches, precision=precision, rounds=rounds, repeats=repeats)
 
 
 def costs(
@@ -93,14 +69,18 @@ def costs(
             batch: {name: _Work(*rival, repeat_to(data.inputs, batch)) for name, rival in rivals.items()}
             for batch in batches
         }
-        model_ms = {batch: in_turns(_named(each, "model"), device, rounds, repeats) for batch, each in works.items()}
-        layers_ms = {batch: in_turns(_named(each, "layers"), device, rounds, repeats) for batch, each in works.items()}
+        times = {
+            part: {
+                batch: in_turns({name: getattr(work, part) for name, work in each.items()}, device, rounds, repeats)
+                for batch, each in works.items()
+            }
+            for part in ("model", "layers")
+        }
     return {
         name: Cost(
             *work[name],
             memory[name],
-            {batch: model_ms[batch][name] for batch in batches},
-            {batch: layers_ms[batch][name] for batch in batches},
+            *({batch: of_batch[name] for batch, of_batch in times[part].items()} for part in ("model", "layers")),
         )
         for name in rivals
     }
@@ -141,7 +121,3 @@ def _peak_memory_mib(model: Host, subset: Subset, x: Tensor) -> float | None:
     with PeakMemory(x.device) as peak:
         model.run(x, subset.call())
     return peak.mib
-
-
-def _named(works: Mapping[Name, _Work], part: Literal["model", "layers"]) -> dict[Name, Part]:
-    return {name: getattr(work, part) for name, work in works.items()}

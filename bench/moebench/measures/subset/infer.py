@@ -1,4 +1,4 @@
-"""A trained model with a few experts at work for each input."""
+"""Inference with a subset of the experts for each input."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from moebench.contract import Layer
 from moebench.errors import UnknownNameError, UsageError
 from moebench.hosts.host import AS_IS, Call, Host, Select, rules_of
 from moebench.measures.subset.scores import PAPERS, mean_mass, score_named
-from moebench.measures.subset.select import largest
+from moebench.measures.subset.select import check_kept, largest
 from moebench.tasks import Split, Task
 from moebench.training.evaluate import Evaluation, Read, evaluate, evaluate_task, headline_of, outputs_of
 
@@ -44,6 +44,11 @@ ALL = Subset()
 """The whole model."""
 
 
+def mean_score(subsets: Sequence[Subset], model: Host, task: Task, data: Split, *, precision: str = "fp32") -> float:
+    """The task's headline on ``data``, a mean over subsets, such as draws at random."""
+    return sum(each.score(model, task, data, precision=precision) for each in subsets) / len(subsets)
+
+
 def subset_inference(
     model: Host,
     data: Split,
@@ -64,11 +69,10 @@ def subset_inference(
     work of the others is skipped and adds nothing. Nothing is retrained.
 
     read: what is kept of a batch's outputs. By default the outputs themselves, by target: ``values["class"]`` (N, O) of
-    a classification. Give ``task.scores`` to keep the values of each input alone, where outputs are large.
+    a classification. Give ``task.scores`` to keep only the values of each input, where outputs are large.
 
-    score: a name in ``moebench.measures.subset.scores.SCORES``. rule: how the k are combined: "as_is", the
-    paper's, or one
-    that the layers have in ``rules``. fitted: for the score "static", what :func:`fit_static` returns. seed: of the
+    score: a name in ``moebench.measures.subset.scores.SCORES``. rule: how the k are combined: "as_is", the paper's, or
+    one that the layers have in ``rules``. fitted: for the score "static", what :func:`fit_static` returns. seed: of the
     score "random". The masses are those of the routing before the choice.
 
     Raises :class:`moebench.errors.UsageError` where k is not from 1 to E, where the layers differ in E or have no
@@ -89,11 +93,14 @@ def subset_of(
 ) -> Subset:
     """The k experts of largest score in every layer of ``model``; arguments and errors of :func:`subset_inference`."""
     experts = experts_of(model)
-    if isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= experts:
-        raise UsageError(f"{k} of {experts} experts cannot be kept; give a number from 1 to {experts}.")
+    check_kept(k, experts)
     shapes = None if fitted is None else [tuple(mean_E.shape) for mean_E in fitted]
     if shapes is not None and shapes != [(experts,)] * len(model.layers()):
-        raise UsageError(f"'fitted' has the shapes {shapes}; it needs {len(model.layers())} of ({experts},).")
+        raise UsageError(
+            f"'fitted' has the shapes {shapes}; it needs {len(model.layers())} of ({experts},).",
+            code="fitted-for-another-model",
+            shapes=shapes,
+        )
     for layer in model.layers():
         _check_rule(rule, layer)
     generator = torch.Generator().manual_seed(seed)
@@ -105,15 +112,16 @@ def _check_rule(rule: str, layer: Layer) -> None:
     if rule not in has and rule not in RULES:
         raise UnknownNameError("rule", rule, {*RULES, *has})
     if rule not in has:
-        raise UsageError(f"{type(layer).__name__} has no rule '{rule}'; it has: {', '.join(has)}.")
+        name = type(layer).__name__
+        raise UsageError(
+            f"{name} has no rule '{rule}'; it has: {', '.join(has)}.", code="layer-lacks-rule", layer=name, has=has
+        )
 
 
-def fit_static(
-    model: Host, validation: Split, *, precision: str = "fp32", batch: int | None = None
-) -> tuple[Tensor, ...]:
+def fit_static(model: Host, validation: Split, *, precision: str = "fp32") -> tuple[Tensor, ...]:
     """What the score "static" takes as ``fitted``: the mean mass of each expert on validation data, per layer (E,)."""
     experts_of(model)
-    fitted = mean_mass(evaluate(model, validation, lambda outputs, part: {}, precision=precision, batch=batch))
+    fitted = mean_mass(evaluate(model, validation, lambda outputs, part: {}, precision=precision))
     assert fitted is not None  # it has experts
     return fitted
 
@@ -122,7 +130,13 @@ def experts_of(model: Host) -> int:
     """E, the same in every layer; :class:`UsageError` where there is none, or not one."""
     counts = [layer.num_experts for layer in model.layers()]
     if not counts or not all(counts):
-        raise UsageError("a layer of this model shows no experts, so there is no subset of them to choose.")
+        raise UsageError(
+            "a layer of this model shows no experts, so there is no subset of them to choose.", code="no-experts"
+        )
     if len(set(counts)) > 1:
-        raise UsageError(f"the layers have {', '.join(map(str, counts))} experts; a subset needs the same in each.")
+        raise UsageError(
+            f"the layers have {', '.join(map(str, counts))} experts; a subset needs the same in each.",
+            code="unequal-experts",
+            counts=counts,
+        )
     return counts[0]

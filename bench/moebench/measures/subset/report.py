@@ -9,7 +9,7 @@ from torch import Tensor
 
 from moebench.hosts.host import AS_IS, Host
 from moebench.measures.subset.cost import PAPERS_BATCH, REPEATS, ROUNDS, Cost, costs
-from moebench.measures.subset.infer import ALL, Subset, experts_of, subset_of
+from moebench.measures.subset.infer import ALL, experts_of, mean_score, subset_of
 from moebench.measures.subset.scores import PAPERS, RANDOM_DRAWS
 from moebench.tasks import Split, Task
 
@@ -55,14 +55,9 @@ def compare(
         f"{k} of {experts}, {score}, {rule}": [selected],
         f"random {k} of {experts}": draws,
     }
-    scores = {name: _mean_score(model, task, test, subsets, precision) for name, subsets in ways.items()}
+    scores = {name: mean_score(subsets, model, task, test, precision=precision) for name, subsets in ways.items()}
     firsts = {name: (model, subsets[0]) for name, subsets in ways.items()}
     cost = costs(firsts, test, batches=batches, precision=precision, rounds=rounds, repeats=repeats)
     whole = scores[next(iter(ways))]
     share = bool(whole) and task.info.ranked_by.higher_is_better
     return tuple(Row(name, scores[name], scores[name] / whole if share else None, cost[name]) for name in ways)
-
-
-def _mean_score(model: Host, task: Task, test: Split, subsets: Sequence[Subset], precision: str) -> float:
-    found = [each.score(model, task, test, precision=precision) for each in subsets]
-    return sum(found) / len(found)

@@ -1,4 +1,4 @@
-"""How much an expert matters to an input: rival scores by name, all of them asked of one layer during one pass."""
+"""How much an expert matters to an input: rival scores by name, each computed in one layer during one pass."""
 
 from __future__ import annotations
 
@@ -63,7 +63,10 @@ def static(visit: Visit, basis: Basis) -> Tensor | None:
     if mass_BE is None:
         return None
     if basis.fitted is None:
-        raise UsageError("the score 'static' has not been fitted; give it the mean masses on validation data.")
+        raise UsageError(
+            "the score 'static' has not been fitted; give it the mean masses on validation data.",
+            code="static-not-fitted",
+        )
     return basis.fitted[visit.index].to(mass_BE.device).expand_as(mass_BE)
 
 
@@ -83,7 +86,7 @@ def worst(visit: Visit, basis: Basis) -> Tensor | None:
 def contribution_norms(layer: Layer, x_BTD: Tensor, routing: Routing) -> Tensor | None:
     """norm_BE: the l2 norm of what expert e adds to a token's output, summed over tokens; None without experts.
 
-    As the layer says, if it knows a shorter way than :func:`masked_norms`.
+    By the layer's own method, if it has a shorter way than :func:`masked_norms`.
     """
     own: Callable[[Tensor, Routing], Tensor] | None = getattr(layer, "contribution_norms", None)
     if own is not None:
@@ -138,8 +141,14 @@ def score_named(
     def score(visit: Visit) -> Tensor:
         score_BE = SCORES[name](visit, basis)
         if score_BE is None:
-            able = ", ".join(scores_of(visit)) or "none, for it has no routing"
-            raise UsageError(f"{type(visit.layer).__name__} cannot give the score '{name}'; it can give: {able}.")
+            layer, able = type(visit.layer).__name__, scores_of(visit)
+            raise UsageError(
+                f"{layer} cannot give the score '{name}'; it can give: {', '.join(able) or 'none (no routing)'}.",
+                code="layer-lacks-score",
+                layer=layer,
+                score=name,
+                able=able,
+            )
         return score_BE
 
     return score

@@ -17,17 +17,20 @@ def largest(score: Score, count: int | float) -> Select:
 
     def select(visit: Visit) -> Tensor:
         score_BE = score(visit)
-        return keep_largest(score_BE, number_of(count, score_BE.shape[1]))
+        return keep_largest(score_BE, count if isinstance(count, int) else round(count * score_BE.shape[1]))
 
     return select
 
 
-def number_of(count: int | float, experts: int) -> int:
-    """k, the number of experts that a count means; :class:`UsageError` if it is not one of 1 to E."""
-    k = count if isinstance(count, int) else round(count * experts)
-    if not 1 <= k <= experts:
-        raise UsageError(f"{k} of {experts} experts cannot be kept; give a number from 1 to {experts}.")
-    return k
+def check_kept(k: object, experts: int) -> None:
+    """:class:`UsageError` if k is not one of 1 to E."""
+    if isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= experts:
+        raise UsageError(
+            f"{k} of {experts} experts cannot be kept; give a number from 1 to {experts}.",
+            code="cannot-keep",
+            k=k,
+            experts=experts,
+        )
 
 
 def fixed(experts: Sequence[int]) -> Select:

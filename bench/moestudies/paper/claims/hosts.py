@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from moebench.studies.claim import NOT_RUN, Bound, Claim, Finding, difference, every, less
+from moebench.studies.claim import Bound, Claim, Finding, compare, less
 from moebench.studies.evidence import Evidence, Series
-from moestudies.paper.claims.judges import LEAST, PAPERS, Gain, accuracy, means
+from moestudies.paper.claims.subsets import LEAST, accuracy, gain
 
 DEPTH, VARIANTS = "paper-depth", "paper-variants"
 PLAIN, RESIDUAL = "no residual", "residual"
@@ -17,11 +17,8 @@ def worth(evidence: Evidence, arm: str, experts: int) -> Series:
 
 
 def _matters_less(evidence: Evidence) -> Finding:
-    items = []
-    for experts in evidence.experts(DEPTH, "subset", PLAIN):
-        a, b = worth(evidence, PLAIN, experts), worth(evidence, RESIDUAL, experts)
-        items.append(Bound(0).judge(f"E = {experts}", difference(a, b), means(a, b)))
-    return every(items, NOT_RUN)
+    numbers = evidence.experts(DEPTH, "subset", PLAIN)
+    return compare(((f"E = {e}", worth(evidence, PLAIN, e), worth(evidence, RESIDUAL, e)) for e in numbers), Bound(0))
 
 
 def _variant(name: str, words: str) -> Claim:
@@ -34,32 +31,27 @@ def _variant(name: str, words: str) -> Claim:
         here="Accuracy with k = E/8 on Fashion-MNIST: the experts of largest mass for each input less the same experts "
         "for all.",
         rule="Holds when for every E the interval lies above 0.",
-        unit="difference",
-        judge=Gain(VARIANTS, name, PAPERS, "static", 8, Bound(0)),
+        judge=gain("static", 8, Bound(0), part=VARIANTS, arm=name),
     )
 
 
 DEPTH_CLAIMS = (
     Claim(
         key="depth-selected",
-        source="paper",
         part=DEPTH,
         statement="Without a residual around them, selected subsets work across several layers.",
         paper="Astroformer-1 on CIFAR-10 and CIFAR-100, two layers; ViT on ImageNet, six.",
         here="Accuracy with k = E/4 in each of three layers of a small ViT on CIFAR-10, selected less random.",
         rule=f"Holds when for every E >= {LEAST} the interval lies above 0.",
-        unit="difference",
-        judge=Gain(DEPTH, PLAIN, PAPERS, "random", 4, Bound(0)),
+        judge=gain("random", 4, Bound(0), part=DEPTH, arm=PLAIN),
     ),
     Claim(
         key="depth-residual",
-        source="paper",
         part=DEPTH,
         statement="With the residual around them the experts matter less.",
         paper="Removes it, because training ignored the experts; gives no numbers.",
         here="What all experts add to the accuracy with none: without the residual, less with it.",
         rule="Holds when for every E the interval lies above 0.",
-        unit="difference",
         judge=_matters_less,
     ),
 )

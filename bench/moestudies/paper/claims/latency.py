@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from moebench.studies.claim import NOT_RUN, Bound, Claim, Estimate, Finding, Item, every
+from moebench.studies.claim import Bound, Claim, Estimate, Finding, Item, every
 from moebench.studies.evidence import Evidence, Run
 
 PART = "paper-latency"
@@ -17,32 +15,21 @@ PAPERS = {1: 2.16, 100: 1.92}
 IDEAL = 4
 
 
-@dataclass(frozen=True)
-class Timed:
-    """Milliseconds of a part of a run's model at k experts and a batch: a median and its quartiles over rounds."""
-
-    value: float
-    low: float
-    high: float
-
-
-def timed(run: Run, part: str, k: int, batch: int) -> Timed | None:
-    """``part``: ``layers`` or ``model``. Milliseconds, and their quartiles over rounds."""
-    found = _with_ends(run, f"k={k} {part}_ms", batch)
-    return Timed(found[0], found[1], found[2]) if found else None
+def timed(run: Run, part: str, k: int, batch: int) -> tuple[float, float, float] | None:
+    """Milliseconds of a part of the model, ``layers`` or ``model``: the median and its quartiles over rounds."""
+    return _with_ends(run, f"k={k} {part}_ms", batch)
 
 
 def speed_up(run: Run, part: str, share: int, batch: int) -> Estimate | None:
     """All experts' time over that of k = E / share: the median of ratios taken inside each round, with its interval."""
     found = _with_ends(run, f"k={run.setting('experts') // share} {part}_speedup", batch)
-    return Estimate(found[0], found[1], found[2]) if found else None
+    return Estimate(*found) if found else None
 
 
-def _with_ends(run: Run, name: str, batch: int) -> list[float]:
-    """A number, its low and its high end; empty where one is missing."""
-    found = [run.record.scores.get(f"{name}{end} batch={batch}") for end in ("", "_low", "_high")]
-    values = [value for value in found if value is not None]
-    return values if len(values) == len(found) else []
+def _with_ends(run: Run, name: str, batch: int) -> tuple[float, float, float] | None:
+    """A number, its low and its high end; None where one is missing."""
+    value, low, high = (run.record.scores.get(f"{name}{end} batch={batch}") for end in ("", "_low", "_high"))
+    return None if value is None or low is None or high is None else (value, low, high)
 
 
 def allowed(run: Run, share: int, batch: int) -> float | None:
@@ -59,12 +46,12 @@ def _layer(batch: int) -> Claim:
             bound = allowed(run, IDEAL, batch)
             note = f"the machine's roofline allows {bound:.2f}x" if bound else ""
             found = speed_up(run, "layers", IDEAL, batch)
-            items.append(Bound(PAPERS[batch], least_seeds=0).judge(_named(run), found, note))
-        return every(items, NOT_RUN)
+            what = f"k = {run.setting('experts') // IDEAL} of E = {run.setting('experts')}"
+            items.append(Bound(PAPERS[batch], least_seeds=0).judge(what, found, note))
+        return every(items)
 
     return Claim(
         key=f"latency-batch-{batch}",
-        source="paper",
         part=PART,
         statement=f"A quarter of the experts makes the layer {PAPERS[batch]:.2f} times as fast at batch {batch}.",
         paper=f"{PAPERS[batch]:.2f}x on an RTX 2080 Ti, six layers of E = 8, H = 30,720, D = 768; {IDEAL}x is ideal.",
@@ -73,10 +60,6 @@ def _layer(batch: int) -> Claim:
         unit="ratio",
         judge=judge,
     )
-
-
-def _named(run: Run) -> str:
-    return f"k = {run.setting('experts') // IDEAL} of E = {run.setting('experts')}"
 
 
 def _models(evidence: Evidence) -> Finding:
@@ -89,7 +72,7 @@ def _models(evidence: Evidence) -> Finding:
             for batch in BATCHES if experts >= 8 else ():
                 found = speed_up(run, "model", 8, batch)
                 items.append(Bound(1, least_seeds=0).judge(f"{arm}, E = {experts}, batch {batch}", found, note))
-    return every(items, NOT_RUN)
+    return every(items)
 
 
 LATENCY = (

@@ -1,11 +1,29 @@
-"""Claim 1 of the paper: one expert cannot represent the norm of its input, several can."""
+"""Claim 1 of the paper: one expert cannot represent the norm of its input, several can; on average, and in the worst
+case (Theorem 1).
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 
-from moebench.studies.claim import NOT_RUN, Bound, Claim, Finding, difference, every, mean, ratio
-from moebench.studies.evidence import Evidence, Series
+from moebench.studies.claim import (
+    FAILS,
+    HOLDS,
+    OPEN,
+    Bound,
+    Claim,
+    Estimate,
+    Finding,
+    Item,
+    compare,
+    every,
+    mean,
+    ratio,
+)
+from moebench.studies.evidence import Evidence, Run, Series
 
 PART = "paper-norm"
 EXPERTS = (1, 2, 5, 10)
@@ -17,6 +35,8 @@ READ_OFF = {2: (27.5, 8.7, 1.85, 0.91), 5: (11.6, 5.1, 1.6, 0.93)}
 
 BEATS = 0.9
 """An answer beats the constant when it leaves less than so much of the constant's error."""
+
+_claim = partial(Claim, part=PART)
 
 
 def error(evidence: Evidence, arm: str, experts: int) -> Series:
@@ -36,12 +56,11 @@ def _beside_constant(width: int, *, biases: bool) -> Claim:
 
     def judge(evidence: Evidence) -> Finding:
         found = mean(against_constant(evidence, arm))
-        return every([bound.judge("E = 1", found)] if found else [], NOT_RUN)
+        return every([bound.judge("E = 1", found)] if found else [])
 
-    return Claim(
+    return _claim(
         key=f"norm-one-expert-D{width}{'-biases' if biases else ''}",
         source="extension" if biases else "paper",
-        part=PART,
         statement=f"With biases one expert does better than a constant answer (D = {width}): the impossibility is not "
         "what the experiment shows."
         if biases
@@ -62,24 +81,12 @@ def _falls(width: int, *, biases: bool) -> Claim:
 
     def judge(evidence: Evidence) -> Finding:
         errors = {experts: error(evidence, arm, experts) for experts in EXPERTS}
-        if not any(errors.values()):
-            return every([], NOT_RUN)
-        return every(
-            [
-                Bound(0).judge(
-                    f"E = {few} less E = {many}",
-                    difference(errors[few], errors[many]),
-                    f"{_mean(errors[few])} and {_mean(errors[many])}",
-                )
-                for few, many in pairwise(EXPERTS)
-            ],
-            NOT_RUN,
-        )
+        pairs = [(f"E = {few} less E = {many}", errors[few], errors[many]) for few, many in pairwise(EXPERTS)]
+        return compare(pairs if any(errors.values()) else [], Bound(0), form="{:.3g}")
 
-    return Claim(
+    return _claim(
         key=f"norm-falls-D{width}{'-biases' if biases else ''}",
         source="extension" if biases else "paper",
-        part=PART,
         statement=f"The average error falls with the number of experts{also} (D = {width}).",
         paper="Shows experts without biases only."
         if biases
@@ -92,11 +99,6 @@ def _falls(width: int, *, biases: bool) -> Claim:
     )
 
 
-def _mean(values: Series) -> str:
-    found = mean(values)
-    return f"{found.value:.3g}" if found else "not run"
-
-
 NORM = (
     *(_beside_constant(width, biases=False) for width in WIDTHS),
     *(_falls(width, biases=False) for width in WIDTHS),
@@ -104,3 +106,82 @@ NORM = (
     *(_falls(width, biases=True) for width in WIDTHS),
 )
 """Claims of part ``paper-norm`` about the average error."""
+
+UNTRAINED = ("untrained 5x2", "untrained 2x5")
+RESIDUAL = ("5x2 residual", "untrained 5x2 residual")
+TRAINED = ("5x2", "2x5", "5x2 biases", "2x5 biases", "5x2 two slots", "5x2 many experts", "5x2 normalising router")
+
+ANSWERS, VECTORS = "beyond_limit_at_largest", "vectors_beyond_limit_at_largest"
+"""Of the host's fixed sum; of what it sums, which any other g would see."""
+
+Group = tuple[str, Sequence[Run]]
+
+
+def _groups(evidence: Evidence, arms: dict[str, Sequence[str]], *, one: bool) -> list[Group]:
+    """(name, its runs of one expert, or of several)."""
+    return [
+        (name, [r for arm in of for r in evidence.find(PART, "gaps", arm) if (r.setting("experts") == 1) == one])
+        for name, of in arms.items()
+    ]
+
+
+def _all_or_none(groups: Sequence[Group], *, beyond_holds: bool, score: str = ANSWERS) -> Finding:
+    """Holds when every layer is on the claimed side of the limit at the largest inputs, fails when none is."""
+    layers = [run for _, runs in groups for run in runs]
+    if not layers:
+        return every([])
+    whole = _count("beyond the limit", layers, score, beyond_holds=beyond_holds)
+    reason = "some layers are beyond the limit and some are not" if whole.verdict == OPEN else ""
+    items = tuple(_count(name, runs, score, beyond_holds=beyond_holds) for name, runs in groups if runs)
+    return Finding(whole.verdict, reason, replace(whole, reason=reason), items)
+
+
+def _count(what: str, runs: Sequence[Run], score: str, *, beyond_holds: bool) -> Item:
+    beyond = sum(run.record.scores.get(score) == 1 for run in runs)
+    verdict = OPEN if 0 < beyond < len(runs) else HOLDS if bool(beyond) == beyond_holds else FAILS
+    return Item(what, Estimate(beyond / len(runs)), verdict, note=f"{beyond} of {len(runs)} layers")
+
+
+WORST: dict[str, Sequence[str]] = {"trained": TRAINED, "initial weights": UNTRAINED}
+LIMIT = "|t(A) - t(B)| less |y(A) - y(B)| is more than max{1, t(A)/20} + max{1, t(B)/20}"
+PAIRS = "Pairs of inputs A, B of size 10,000, made for each layer so that its outputs for both are nearly equal"
+
+WORST_CASE = (
+    _claim(
+        key="norm-theorem-one-expert",
+        statement="In the worst case one expert cannot represent the norm (Theorem 1).",
+        paper="Proved for E = 1 and the plain router.",
+        here=f"{PAIRS}: every layer of one expert, trained and untrained, both routers, one and two slots.",
+        rule=f"Holds when for every layer {LIMIT}; does not hold when for none.",
+        unit="count",
+        judge=lambda evidence: _all_or_none(_groups(evidence, WORST, one=True), beyond_holds=True),
+    ),
+    _claim(
+        key="norm-several-experts",
+        source="extension",
+        statement="In the worst case several experts can represent the norm.",
+        paper="Suggested by its experiment; no theorem for E > 1. Our proof: they cannot, at any E, P, T >= 2 and Phi.",
+        here=f"{PAIRS}: every layer of several experts, E up to 64, trained and untrained, both routers.",
+        rule=f"Does not hold when for every layer {LIMIT}; holds, as far as these pairs show, when for none.",
+        unit="count",
+        judge=lambda evidence: _all_or_none(_groups(evidence, WORST, one=False), beyond_holds=False),
+    ),
+    _claim(
+        key="norm-residual",
+        statement="With a residual connection around the layer the theorem does not apply.",
+        paper="Said of E = 1: what follows the layer sees the input itself.",
+        here=f"{PAIRS}: the same layers with a residual, y the vectors that g sees, x + y. (Their fixed sum may still "
+        "be the same: pairs of equal sum exist.)",
+        rule=f"Holds when for no layer {LIMIT}; does not hold when for every one.",
+        unit="count",
+        judge=lambda evidence: _all_or_none(
+            [
+                (name, list(evidence.find(PART, "gaps", arm)))
+                for name, arm in zip(("trained", "initial weights"), RESIDUAL, strict=True)
+            ],
+            beyond_holds=False,
+            score=VECTORS,
+        ),
+    ),
+)
+"""Claims of part ``paper-norm`` that one counterexample decides, whatever the seeds."""

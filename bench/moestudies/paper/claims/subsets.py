@@ -2,36 +2,80 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 from moebench.studies.claim import (
     FAILS,
     HOLDS,
-    NOT_RUN,
     Bound,
     Claim,
     Estimate,
     Finding,
     Item,
-    difference,
+    compare,
     every,
+    less,
     mean,
     ratio,
 )
 from moebench.studies.evidence import Evidence, Series
-from moestudies.paper.claims.judges import LEAST, PAPERS, Gain, accuracy, means
 
 PART = "paper-specialization"
 ARM = "soft_moe"
+PAPERS = "combine_sum"
+"""The score of Algorithm 1."""
+
+LEAST = 8
+"""The fewest experts of which 1/8 is an expert."""
+
 MANY, FEW = 64, 16
 """Where the paper finds 99 % retained, and where not."""
 
 NO_BETTER = 0.02
 """A subset is no better than a random one when it gains less than so much accuracy."""
 
+MARGIN = 0.01
+"""Accuracies that differ by less are as good as each other."""
+
 WITHIN = 1.01
 """Totals are equal when the largest is no more than so many times the smallest."""
 
 CONDITIONS = ("residual", "LayerNorm", "normalising router", "three slots")
 """Arms of the full form that change one thing about the layer or its host."""
+
+_claim = partial(Claim, part=PART)
+_extension = partial(_claim, source="extension")
+
+
+def accuracy(evidence: Evidence, part: str, arm: str, selection: str, experts: int, share: int) -> Series:
+    """Test accuracy by seed with k = E / share experts. selection: a score, or the paper's score with a rule.
+
+    ``all`` and ``none`` have no k.
+    """
+    score = selection if selection in ("all", "none") else f"{selection} k={experts // share}"
+    return evidence.values(part, "subset", arm, score, experts=experts)
+
+
+def gain(
+    than: str, share: int, bound: Bound, *, part: str = PART, arm: str = ARM, only: int | None = None
+) -> Callable[[Evidence], Finding]:
+    """Judge the accuracy of the paper's score less that of another selection at k = E / share, for every E from
+    :data:`LEAST` on, or for one E only.
+    """
+
+    def judge(evidence: Evidence) -> Finding:
+        there = evidence.experts(part, "subset", arm)
+        numbers = [experts for experts in there if (experts == only if only else experts >= LEAST)]
+        return compare(((f"E = {e}", *_beside(evidence, part, arm, than, e, share)) for e in numbers), bound)
+
+    return judge
+
+
+def _beside(evidence: Evidence, part: str, arm: str, than: str, experts: int, share: int) -> tuple[Series, Series]:
+    """The accuracy of the paper's score, and that of another selection."""
+    one, other = (accuracy(evidence, part, arm, selection, experts, share) for selection in (PAPERS, than))
+    return one, other
 
 
 def retained(evidence: Evidence, experts: int, share: int) -> Series:
@@ -43,41 +87,37 @@ def retained(evidence: Evidence, experts: int, share: int) -> Series:
 def _grows(evidence: Evidence) -> Finding:
     there = evidence.experts(PART, "subset", ARM, least=LEAST)
     if len(there) < 2:
-        return every([], NOT_RUN)
+        return every([])
     few, many = there[0], 2 * MANY if 2 * MANY in there else there[-1]
-    a, b = retained(evidence, many, 8), retained(evidence, few, 8)
-    return every([Bound(0).judge(f"E = {many} less E = {few}", difference(a, b), means(a, b))], NOT_RUN)
+    pair = (f"E = {many} less E = {few}", retained(evidence, many, 8), retained(evidence, few, 8))
+    return compare([pair], Bound(0))
 
 
 def _retains(evidence: Evidence) -> Finding:
     there = evidence.experts(PART, "subset", ARM, least=MANY)
-    return every([Bound(0.99).judge(f"E = {e}", mean(retained(evidence, e, 8))) for e in there], NOT_RUN)
+    return every([Bound(0.99).judge(f"E = {e}", mean(retained(evidence, e, 8))) for e in there])
 
 
 def _retains_not(evidence: Evidence) -> Finding:
     found = mean(retained(evidence, FEW, 8))
-    return every([Bound(0.99, "below").judge(f"E = {FEW}", found)] if found else [], NOT_RUN)
+    return every([Bound(0.99, "below").judge(f"E = {FEW}", found)] if found else [])
 
 
 def _conditions(evidence: Evidence) -> Finding:
-    items = []
-    for arm in CONDITIONS:
-        for experts in evidence.experts(PART, "subset", arm, least=LEAST):
-            a, b = (accuracy(evidence, PART, arm, s, experts, 4) for s in (PAPERS, "random"))
-            items.append(Bound(0).judge(arm, difference(a, b), means(a, b)))
-    return every(items, "it is a part of the full form, and no run of it is done")
+    pairs = [
+        (arm, *_beside(evidence, PART, arm, "random", experts, 4))
+        for arm in CONDITIONS
+        for experts in evidence.experts(PART, "subset", arm, least=LEAST)
+    ]
+    return compare(pairs, Bound(0), "it is a part of the full form, and no run of it is done")
 
 
 def _budget(evidence: Evidence) -> Finding:
-    totals = {e: _total(evidence, e) for e in evidence.experts(PART, "final", ARM)}
-    if len(totals) < 2:
-        return every([], NOT_RUN)
-    return totals_within(totals)
-
-
-def _total(evidence: Evidence, experts: int) -> int:
-    run = next(evidence.find(PART, "final", ARM, experts=experts))
-    return int(run.record.counts["total_params"])
+    totals = {}
+    for experts in evidence.experts(PART, "final", ARM):
+        run = next(evidence.find(PART, "final", ARM, experts=experts))
+        totals[experts] = int(run.record.counts["total_params"])
+    return totals_within(totals) if len(totals) > 1 else every([])
 
 
 def totals_within(totals: dict[int, int]) -> Finding:
@@ -89,11 +129,35 @@ def totals_within(totals: dict[int, int]) -> Finding:
     return Finding(verdict, "", item, (item,))
 
 
+def _searched(evidence: Evidence, score: str) -> dict[int, tuple[Series, Series]]:
+    """E -> what the best subset gets right, and another score of the same search."""
+    return {
+        experts: (best, evidence.values(PART, "oracle", ARM, score, experts=experts))
+        for experts in evidence.experts(PART, "oracle", ARM)
+        if (best := evidence.values(PART, "oracle", ARM, "oracle", experts=experts))
+    }
+
+
+def _best_above(score: str) -> Callable[[Evidence], Finding]:
+    """Judge the best subset less another score above 0, for every E that was searched."""
+    return lambda evidence: compare(
+        ((f"E = {experts}", *pair) for experts, pair in _searched(evidence, score).items()), Bound(0)
+    )
+
+
+def _rises(evidence: Evidence) -> Finding:
+    """The rise of the best subset from the fewest experts to the most, less that of its null."""
+    found = {experts: less(*pair) for experts, pair in _searched(evidence, "oracle_null").items()}
+    lifts = {experts: lift for experts, lift in found.items() if lift}
+    if len(lifts) < 2:
+        return every([])
+    few, many = min(lifts), max(lifts)
+    return compare([(f"E = {many} less E = {few}", lifts[many], lifts[few])], Bound(0))
+
+
 SUBSETS = (
-    Claim(
+    _claim(
         key="equal-budget",
-        source="paper",
-        part=PART,
         statement="The models that are compared have the same number of parameters.",
         paper='"Fixed parameter count"; but 784/E is no integer from E = 32 on, and Phi grows to 100,000 at E = 512.',
         here="Parameters of the expert layer, Phi and biases included, over all E.",
@@ -101,44 +165,33 @@ SUBSETS = (
         unit="ratio",
         judge=_budget,
     ),
-    Claim(
+    _claim(
         key="selected-beats-random",
-        source="paper",
-        part=PART,
         statement="The subset that Algorithm 1 selects beats a random one.",
         paper="Figures for k = E/4 on MNIST, CIFAR-10, CIFAR-100 and ImageNet.",
         here="Accuracy with k = E/4 on Fashion-MNIST, selected less random.",
         rule=f"Holds when for every E >= {LEAST} the interval lies above 0.",
-        unit="difference",
-        judge=Gain(PART, ARM, PAPERS, "random", 4, Bound(0)),
+        judge=gain("random", 4, Bound(0)),
     ),
-    Claim(
+    _claim(
         key="small-e-no-better",
-        source="paper",
-        part=PART,
         statement="With four experts the selected one is no better than a random one.",
         paper="E = 4, k = 1 on MNIST.",
         here="Accuracy with k = 1 of E = 4 on Fashion-MNIST, selected less random.",
         rule=f"Holds when the interval lies below {NO_BETTER:g}.",
-        unit="difference",
-        judge=Gain(PART, ARM, PAPERS, "random", 4, Bound(NO_BETTER, "below"), experts=(4,)),
+        judge=gain("random", 4, Bound(NO_BETTER, "below"), only=4),
     ),
-    Claim(
+    _claim(
         key="retained-grows",
-        source="paper",
-        part=PART,
         statement="What the selected subset retains grows with the number of experts.",
         paper="ImageNet, k = E/8: more is retained at E = 128 than at E = 8.",
         here="Share of the accuracy retained with k = E/8 on Fashion-MNIST: E = 128, or the largest there is, less "
         f"E = {LEAST}, or the smallest above it.",
         rule="Holds when the interval lies above 0.",
-        unit="difference",
         judge=_grows,
     ),
-    Claim(
+    _claim(
         key="retained-99-many",
-        source="paper",
-        part=PART,
         statement="With many experts 1/8 of them retain 99 % of the accuracy.",
         paper=f"ImageNet, E >= {MANY}.",
         here="Share of the accuracy retained with k = E/8 on Fashion-MNIST, another task and a far smaller model.",
@@ -146,10 +199,8 @@ SUBSETS = (
         unit="share",
         judge=_retains,
     ),
-    Claim(
+    _claim(
         key="retained-99-few",
-        source="paper",
-        part=PART,
         statement="With few experts 1/8 of them retain less.",
         paper=f"ImageNet, E = {FEW}.",
         here="Share of the accuracy retained with k = E/8 on Fashion-MNIST.",
@@ -157,17 +208,76 @@ SUBSETS = (
         unit="share",
         judge=_retains_not,
     ),
-    Claim(
+    _extension(
         key="conditions",
-        source="extension",
-        part=PART,
         statement="The selected subset beats a random one under other conditions as well.",
         paper="Removes the residual; varies none of these.",
         here="Accuracy with k = E/4 at E = 64 on Fashion-MNIST, selected less random, one change at a time: a "
         "residual, a LayerNorm, the normalising router, three slots.",
         rule="Holds when for each of them the interval lies above 0.",
-        unit="difference",
         judge=_conditions,
     ),
 )
 """Claims of part ``paper-specialization``: the budget, and what the selected subset keeps."""
+
+ORACLE = (
+    _claim(
+        key="oracle-beats-random",
+        statement="For each input some quarter of the experts answers far better than a random quarter.",
+        paper="MNIST, exhaustive search: 94.69, 99.90, 100.00 % against random 46.57, 51.95, 58.94 % (E = 4, 8, 16).",
+        here="Best of all subsets of k = E/4 with the label known, less random; 2,000 test inputs of Fashion-MNIST.",
+        rule="Holds when for every E that was searched the interval lies above 0.",
+        judge=_best_above("random"),
+    ),
+    _extension(
+        key="oracle-beats-null",
+        statement="The best quarter is right more often than the search alone would make it.",
+        paper="Has no null: the best of C(E, E/4) subsets is often right by chance.",
+        here="The same search, less the search for shuffled labels.",
+        rule="Holds when for every E that was searched the interval lies above 0.",
+        judge=_best_above("oracle_null"),
+    ),
+    _extension(
+        key="oracle-rise",
+        statement="The best quarter improves with E by more than the search alone does.",
+        paper="Reads the rise from 94.69 to 100.00 % as stronger specialization.",
+        here="Best subset less its null, at the most experts less at the fewest.",
+        rule="Holds when the interval lies above 0.",
+        judge=_rises,
+    ),
+)
+"""Claims about the best subset."""
+
+
+def _rival(name: str, words: str, note: str = "") -> Claim:
+    return _extension(
+        key=f"score-{name.replace('_', '-')}",
+        statement=f"The paper's score, the sum of combine weights, is as good as {words}.",
+        paper="Compares with random subsets only.",
+        here=f"Accuracy with k = E/8: the paper's score less its rival, on the same models.{note}",
+        rule=f"Holds when for every E >= {LEAST} the interval lies above -{MARGIN:g}.",
+        judge=gain(name, 8, Bound(-MARGIN)),
+    )
+
+
+RIVALS = (
+    _rival("combine_max", "the largest combine weight"),
+    _rival("combine_norm", "the norm of what each expert adds", " The rival computes every expert: it saves no work."),
+    _extension(
+        key="score-static",
+        statement="The choice depends on the input: the same experts for every input do worse.",
+        paper="Compares with random subsets only.",
+        here="Accuracy with k = E/8: the paper's score less the experts of largest mean mass on validation data.",
+        rule=f"Holds when for every E >= {LEAST} the interval lies above 0.",
+        judge=gain("static", 8, Bound(0)),
+    ),
+    _extension(
+        key="not-renormalised",
+        statement="Leaving the combine weights as they are, without renormalising them over the subset, is right.",
+        paper="Algorithm 1 does not renormalise; it gives no comparison.",
+        here="Accuracy with k = E/8: as they are, less renormalised (which equals a softmax over the subset's logits).",
+        rule=f"Holds when for every E >= {LEAST} the interval lies above 0.",
+        judge=gain(f"{PAPERS} renormalise", 8, Bound(0)),
+    ),
+)
+"""Claims about how a subset is selected and used."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from moebench.board.style import BLUE, GREEN, INK, ORANGE, PURPLE, SOFT, log2_ticks, panels
+import numpy as np
+
+from moebench.board.style import BLUE, GREEN, INK, ORANGE, PURPLE, SOFT, log2_ticks
 from moebench.studies.evidence import Evidence, Run
-from moebench.studies.plot import share_label
+from moebench.studies.plot import Plot, frames, legend, share_label
 from moestudies.paper.claims.latency import BATCHES, IDEAL, LAYER, MODELS, PART, allowed, speed_up, timed
 
 if TYPE_CHECKING:
@@ -18,16 +20,14 @@ SHARES = (1, 2, 4, 8)
 LOOKS = ((BLUE, "o"), (ORANGE, "s"), (GREEN, "^"), (PURPLE, "D"), (INK, "v"), (SOFT, "P"))
 
 
-def layer_cost(evidence: Evidence) -> Figure | None:
-    """The paper's layer and one of more experts: milliseconds with the roofline's bound, and FLOPs."""
+def _layer_cost(evidence: Evidence) -> Figure | None:
     runs = [run for arm in LAYERS for run in _first(evidence, arm)]
     if not runs:
         return None
     return _panels(runs, [f"E = {run.setting('experts')}" for run in runs], "layers")
 
 
-def model_cost(evidence: Evidence) -> Figure | None:
-    """The whole models whose accuracy is quoted."""
+def _model_cost(evidence: Evidence) -> Figure | None:
     runs = [(arm, run) for arm in MODELS for run in _first(evidence, arm)]
     if not runs:
         return None
@@ -41,22 +41,18 @@ def _first(evidence: Evidence, arm: str) -> list[Run]:
 
 
 def _panels(runs: list[Run], labels: list[str], part: str) -> Figure:
-    figure, axes = panels(len(BATCHES) + 1, height=3.4)
+    titles = [*(f"time, batch {batch} (ms)" for batch in BATCHES), "FLOPs per input (M)"]
+    figure, axes = frames(titles, "share of the experts, k/E", height=3.4)
     for run, label, (colour, marker) in zip(runs, labels, LOOKS * 2, strict=False):
         for axis, batch in zip(axes, BATCHES, strict=False):
             _times(axis, run, part, batch, colour, marker, label)
         _flops(axes[-1], run, part, colour, marker)
-    for axis, batch in zip(axes, BATCHES, strict=False):
-        axis.set_title(f"time, batch {batch} (ms)")
-    axes[-1].set_title("FLOPs per input (M)")
     for axis in axes:
         log2_ticks(axis, [1 / s for s in SHARES], [share_label(1 / s) for s in SHARES])
         axis.set_xlim(0.105, 1.19)
         axis.set_yscale("log")
         _readable(axis)
-        axis.set_xlabel("share of the experts, k/E")
-    handles, names = axes[0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncols=3)
+    legend(figure, axes, loc="outside lower center", ncols=3)
     return figure
 
 
@@ -66,10 +62,18 @@ def _times(axis: Axes, run: Run, part: str, batch: int, colour: str, marker: str
     found = [(x, each) for k, x in ks.items() if (each := timed(run, part, k, batch))]
     if not found:
         return
-    x, times = [x for x, _ in found], [each for _, each in found]
-    middle = [each.value for each in times]
-    ends = [[each.value - each.low for each in times], [each.high - each.value for each in times]]
-    axis.errorbar(x, middle, yerr=ends, color=colour, marker=marker, capsize=0, elinewidth=1.3, label=label)
+    x = [x for x, _ in found]
+    middle, low, high = np.array([times for _, times in found]).T
+    axis.errorbar(
+        x,
+        middle,
+        yerr=[middle - low, high - middle],
+        color=colour,
+        marker=marker,
+        capsize=0,
+        elinewidth=1.3,
+        label=label,
+    )
     bounds = [(x, run.record.scores.get(f"k={k} layers_bound_ms batch={batch}")) for k, x in ks.items()]
     known = [(x, bound) for x, bound in bounds if bound is not None]
     if known and part == "layers":
@@ -94,19 +98,17 @@ def _readable(axis: Axes) -> None:
     axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.3g}" if value < 1e3 else f"{value:,.0f}"))
 
 
-def layer_words(evidence: Evidence) -> str:
-    """How much faster the paper's layer is with a quarter of its experts."""
-    said = []
+def _layer_words(evidence: Evidence) -> str:
+    parts = []
     for run in _first(evidence, LAYER):
         for batch in BATCHES:
             found, bound = speed_up(run, "layers", IDEAL, batch), allowed(run, IDEAL, batch)
             if found and bound:
-                said.append(f"{found.value:.2f}x at batch {batch}, where the roofline allows {bound:.2f}x")
-    return f"With a quarter of its experts the paper's layer is {', and '.join(said)}." if said else ""
+                parts.append(f"{found.value:.2f}x at batch {batch}, where the roofline allows {bound:.2f}x")
+    return f"With a quarter of its experts the paper's layer is {', and '.join(parts)}." if parts else ""
 
 
-def model_words(evidence: Evidence) -> str:
-    """The range of what 1/8 of the experts saves."""
+def _model_words(evidence: Evidence) -> str:
     found = [
         (speed.value, f"{arm}, E = {run.setting('experts')}, batch {batch}")
         for arm in MODELS
@@ -119,3 +121,24 @@ def model_words(evidence: Evidence) -> str:
     least, most = min(found), max(found)
     between = f"between {least[0]:.2f} times ({least[1]}) and {most[0]:.2f} times ({most[1]}) as fast"
     return f"k = E/8 makes a whole model {between}."
+
+
+PLOTS = (
+    Plot(
+        name="layer-cost",
+        part=PART,
+        title="What the paper's layer costs",
+        reading="Bars are quartiles over rounds. Dotted: no computation that does as many FLOPs or "
+        "reads as many weights is faster on this machine. Both axes logarithmic.",
+        draw=_layer_cost,
+        seen=_layer_words,
+    ),
+    Plot(
+        name="model-cost",
+        part=PART,
+        title="What the whole models cost whose accuracy is quoted",
+        reading="Bars are quartiles over rounds. Both axes logarithmic.",
+        draw=_model_cost,
+        seen=_model_words,
+    ),
+)

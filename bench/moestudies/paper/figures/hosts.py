@@ -4,115 +4,124 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from moebench.board.style import BLUE, GREY, INK, LINE, ORANGE, SOFT, log2_ticks, panels
+from moebench.board.style import INK, LINE, log2_ticks
 from moebench.studies.claim import mean
 from moebench.studies.evidence import Evidence
-from moebench.studies.plot import bar, curve, share_label
+from moebench.studies.plot import BANDS, BARS, Plot, bar, curve, frames, legend, level, row_names, share_label
 from moestudies.paper.claims.hosts import DEPTH, PLAIN, RESIDUAL, ROUTED, VARIANTS, worth
-from moestudies.paper.claims.judges import PAPERS, accuracy
-from moestudies.paper.claims.subsets import ARM, CONDITIONS, PART
-from moestudies.paper.figures.shares import by_share, share_axis
+from moestudies.paper.claims.subsets import ARM, CONDITIONS, PAPERS, PART, accuracy
+from moestudies.paper.figures.shares import KINDS, SHARES, by_share, share_axis
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-KINDS = ((PAPERS, "selected", BLUE, "o"), ("static", "static", ORANGE, "s"), ("random", "random", GREY, "^"))
-SHARES = (8, 4, 2)
 
-
-def depth(evidence: Evidence) -> Figure | None:
-    """Accuracy against the share of the experts in each of three layers, without and with the residual."""
+def _depth(evidence: Evidence) -> Figure | None:
     numbers = sorted({e for arm in (PLAIN, RESIDUAL) for e in evidence.experts(DEPTH, "subset", arm)})
     if not numbers:
         return None
-    figure, axes = panels(2 * len(numbers), height=3.0, columns=2, sharey=True)
     places = [(experts, arm) for experts in numbers for arm in (PLAIN, RESIDUAL)]
+    titles = [f"{arm}, E = {experts}" for experts, arm in places]
+    figure, axes = frames(titles, "", "test accuracy", height=3.0, columns=2, ylim=(0, 1.04), sharey=True)
     for axis, (experts, arm) in zip(axes, places, strict=True):
         for score, label, colour, marker in (KINDS[0], KINDS[2]):
             curve(axis, by_share(evidence, DEPTH, arm, score, experts), colour, marker=marker, label=label)
-        without = mean(accuracy(evidence, DEPTH, arm, "none", experts, 1))
-        if without:
-            axis.axhline(without.value, color=SOFT, linestyle=(0, (5, 2)), linewidth=1, label="no expert")
+        level(axis, accuracy(evidence, DEPTH, arm, "none", experts, 1), label="no expert")
         share_axis(axis, 1 / experts)
-        axis.set_title(f"{arm}, E = {experts}")
-        axis.set_ylim(0, 1.04)
-    for axis in axes[::2]:
-        axis.set_ylabel("test accuracy")
-    handles = next((a.get_legend_handles_labels() for a in axes if a.get_legend_handles_labels()[0]), ([], []))
-    figure.legend(*handles, loc="outside right center")
+    legend(figure, axes)
     return figure
 
 
-def variants(evidence: Evidence) -> Figure | None:
-    """Selected, static and random at 1/8, 1/4 and 1/2 of the experts, for each routed layer and E."""
+def _variants(evidence: Evidence) -> Figure | None:
     names = {"soft_moe": "Soft MoE", "sparse_topk": "sparse top-k", "random_router": "random router"}
     numbers = sorted({e for arm in names for e in evidence.experts(VARIANTS, "subset", arm, least=8)})
     if not numbers:
         return None
-    figure, axes = panels(len(names) * len(numbers), height=2.6, columns=len(names), sharey=True, sharex=True)
     places = [(experts, arm) for experts in numbers for arm in names]
+    figure, axes = frames(
+        [f"{names[arm]}, E = {experts}" for experts, arm in places],
+        "share of the experts, k/E",
+        "test accuracy",
+        height=2.6,
+        columns=len(names),
+        ylim=(0, 1.04),
+        sharey=True,
+        sharex=True,
+    )
     for axis, (experts, arm) in zip(axes, places, strict=True):
         for score, label, colour, marker in KINDS:
             points = {1 / s: accuracy(evidence, VARIANTS, arm, score, experts, s) for s in SHARES}
             curve(axis, points, colour, marker=marker, label=label)
-        whole = mean(accuracy(evidence, VARIANTS, arm, "all", experts, 1))
-        if whole:
-            axis.axhline(whole.value, color=INK, linestyle=(0, (5, 2)), linewidth=1, label="all experts")
+        level(axis, accuracy(evidence, VARIANTS, arm, "all", experts, 1), color=INK, label="all experts")
         log2_ticks(axis, [1 / s for s in SHARES], [share_label(1 / s) for s in SHARES])
         axis.set_xlim(0.11, 0.57)
-        axis.set_ylim(0, 1.04)
-        axis.set_title(f"{names[arm]}, E = {experts}")
-    for axis in axes[-len(names) :]:
-        axis.set_xlabel("share of the experts, k/E")
-    for axis in axes[:: len(names)]:
-        axis.set_ylabel("test accuracy")
-    handles = next((a.get_legend_handles_labels() for a in axes if len(a.get_legend_handles_labels()[0]) > 1), ([], []))
-    figure.legend(*handles, loc="outside right center")
+    legend(figure, axes)
     return figure
 
 
-def conditions(evidence: Evidence) -> Figure | None:
-    """Selected, static and random at k = E/4, one change of the layer or its host at a time."""
+def _conditions(evidence: Evidence) -> Figure | None:
     arms = [arm for arm in CONDITIONS if evidence.experts(PART, "subset", arm)]
     experts = next((e for arm in arms for e in evidence.experts(PART, "subset", arm)), 0)
     if not arms:
         return None
     rows = [ARM, *arms]
-    figure, (axis,) = panels(1, height=0.45 * len(rows) + 1)
+    x = f"test accuracy with k = E/4 of E = {experts}"
+    figure, (axis,) = frames([""], x, height=0.45 * len(rows) + 1)
     for place, arm in enumerate(rows):
         for score, label, colour, marker in KINDS:
             values = accuracy(evidence, PART, arm, score, experts, 4)
-            named: dict[str, Any] = {"label": label} if place == 0 else {}
-            bar(axis, place, values, colour, across=True, marker=marker, markersize=5.5, **named)
-        whole = mean(accuracy(evidence, PART, arm, "all", experts, 1))
-        if whole:
-            named = {"label": "all experts"} if place == 0 else {}
-            axis.plot(whole.value, place, linestyle="none", marker="|", markersize=13, color=INK, **named)
-    axis.set_yticks(range(len(rows)), labels=["as in the paper", *arms])
-    axis.set_ylim(len(rows) - 0.5, -0.5)
+            bar(axis, place, values, colour, across=True, marker=marker, markersize=5.5, label=label)
+        if whole := mean(accuracy(evidence, PART, arm, "all", experts, 1)):
+            look: dict[str, Any] = {"linestyle": "none", "marker": "|", "markersize": 13, "color": INK}
+            axis.plot(whole.value, place, label="all experts", **look)
+    row_names(axis, ["as in the paper", *arms])
     axis.set_xlim(0, 1.02)
     axis.grid(axis="y", color=LINE)
-    axis.set_xlabel(f"test accuracy with k = E/4 of E = {experts}")
-    figure.legend(*axis.get_legend_handles_labels(), loc="outside right center")
+    legend(figure, [axis])
     return figure
 
 
-def depth_words(evidence: Evidence) -> str:
-    """What all experts add to the accuracy with none, without and with the residual."""
-    said = []
+def _depth_words(evidence: Evidence) -> str:
+    parts = []
     for experts in evidence.experts(DEPTH, "subset", PLAIN):
         a, b = (mean(worth(evidence, arm, experts)) for arm in (PLAIN, RESIDUAL))
         if a and b:
-            said.append(f"at E = {experts} {a.value:.3f} without and {b.value:.3f} with it")
-    return f"The experts add to the accuracy with none: {'; '.join(said)}." if said else ""
+            parts.append(f"at E = {experts} {a.value:.3f} without and {b.value:.3f} with it")
+    return f"The experts add to the accuracy with none: {'; '.join(parts)}." if parts else ""
 
 
-def variants_words(evidence: Evidence) -> str:
-    """What choosing for each input gains over the same experts for all, at 1/8 of the most experts."""
-    said = []
+def _variants_words(evidence: Evidence) -> str:
+    parts = []
     for arm in ("soft_moe", *ROUTED):
         for experts in evidence.experts(VARIANTS, "subset", arm)[-1:]:
             a, b = (mean(accuracy(evidence, VARIANTS, arm, s, experts, 8)) for s in (PAPERS, "static"))
             if a and b:
-                said.append(f"{arm} {a.value - b.value:+.3f}")
-    return f"Selected less static at k = E/8 of the most experts: {', '.join(said)}." if said else ""
+                parts.append(f"{arm} {a.value - b.value:+.3f}")
+    return f"Selected less static at k = E/8 of the most experts: {', '.join(parts)}." if parts else ""
+
+
+PLOTS = (
+    Plot(
+        name="conditions",
+        part=PART,
+        title="One change at a time",
+        reading=f"Each model is trained anew at the same budget. {BARS}",
+        draw=_conditions,
+    ),
+    Plot(
+        name="variants",
+        part=VARIANTS,
+        title="The same question asked of other routed layers",
+        reading=f"Same host, budget and training. {BANDS}",
+        draw=_variants,
+        seen=_variants_words,
+    ),
+    Plot(
+        name="depth",
+        part=DEPTH,
+        title="Three layers, without and with a residual around them",
+        reading=f"k = the same share in every layer; each layer selects on a stream already masked below. {BANDS}",
+        draw=_depth,
+        seen=_depth_words,
+    ),
+)

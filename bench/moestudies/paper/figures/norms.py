@@ -1,4 +1,4 @@
-"""The norm task: average error by E, and pairs of inputs that layers cannot tell apart."""
+"""The norm task: average error by E, and pairs of inputs with nearly equal outputs."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from moebench.board.style import BLUE, GREY, INK, ORANGE, SOFT, decades, log2_ticks, panels, shades
+from moebench.board.style import BLUE, GREY, INK, ORANGE, SOFT, decades, log2_ticks, shades
 from moebench.studies.claim import mean
 from moebench.studies.evidence import Evidence, Run
-from moebench.studies.plot import curve
+from moebench.studies.plot import BANDS, Plot, curve, frames, legend, level
 from moestudies.paper.claims.norm import EXPERTS, PART, READ_OFF, WIDTHS, error
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FLOOR = 1e-9
-"""Gaps below it are drawn at the lower edge: double precision tells them from 0 no more."""
+"""Gaps below it are drawn at the lower edge: in double precision they do not differ from 0."""
 
 GAPS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("trained", "5x2", {}),
@@ -28,44 +28,32 @@ GAPS: tuple[tuple[str, str, dict[str, Any]], ...] = (
 """(title, arm, settings) of the small multiples."""
 
 
-def norm_error(evidence: Evidence) -> Figure | None:
-    """Test MSE against E, with and without biases, the constant's, and what the paper shows."""
+def _norm_error(evidence: Evidence) -> Figure | None:
     widths = [
         w for w, arm in WIDTHS.items() if any(error(evidence, a, e) for a in (arm, f"{arm} biases") for e in EXPERTS)
     ]
     if not widths:
         return None
-    figure, axes = panels(len(widths), height=3.5, sharey=True)
+    titles = [f"D = {width}: {10 // width} tokens of width {width}" for width in widths]
+    x, y = "experts E, equal expert parameters", "test mean squared error"
+    figure, axes = frames(titles, x, y, height=3.5, sharey=True)
     for axis, width in zip(axes, widths, strict=True):
         arm = WIDTHS[width]
         for name, label, colour, marker in ((arm, "no biases", BLUE, "o"), (f"{arm} biases", "biases", ORANGE, "s")):
             curve(axis, {float(e): error(evidence, name, e) for e in EXPERTS}, colour, marker=marker, label=label)
-        axis.plot(
-            EXPERTS,
-            READ_OFF[width],
-            linestyle="none",
-            marker="o",
-            markersize=8,
-            fillstyle="none",
-            color=INK,
-            label="the paper, no biases (read off)",
-        )
-        constant = mean(evidence.values(PART, "final", arm, "test_constant_mse"))
-        if constant:
-            axis.axhline(constant.value, color=GREY, linewidth=1.1, linestyle=(0, (5, 2)), label="a constant answer")
+        look: dict[str, Any] = {"linestyle": "none", "marker": "o", "markersize": 8, "fillstyle": "none", "color": INK}
+        axis.plot(EXPERTS, READ_OFF[width], label="the paper, no biases (read off)", **look)
+        constant = evidence.values(PART, "final", arm, "test_constant_mse")
+        level(axis, constant, color=GREY, linewidth=1.1, label="a constant answer")
         log2_ticks(axis, EXPERTS, [str(e) for e in EXPERTS])
         axis.set_yscale("log")
         decades(axis.yaxis)
         axis.set_yticks([0.3, 1, 3, 10, 30], labels=["0.3", "1", "3", "10", "30"])
-        axis.set_title(f"D = {width}: {10 // width} tokens of width {width}")
-        axis.set_xlabel("experts E, equal expert parameters")
-    axes[0].set_ylabel("test mean squared error")
     axes[-1].legend(loc="lower left")
     return figure
 
 
-def gap_curves(evidence: Evidence) -> Figure | None:
-    """|t(A) - t(B)|, |y(A) - y(B)| and what the theorem allows, against the size of the inputs."""
+def _gap_curves(evidence: Evidence) -> Figure | None:
     shown = []
     for title, arm, settings in GAPS:
         runs = {r.setting("experts"): r for r in evidence.find(PART, "gaps", arm, **settings) if r.arrays}
@@ -73,17 +61,13 @@ def gap_curves(evidence: Evidence) -> Figure | None:
             shown.append((title, dict(sorted(runs.items()))))
     if not shown:
         return None
-    figure, axes = panels(len(shown), height=2.9, columns=2, sharex=True, sharey=True)
+    titles, x, y = [title for title, _ in shown], "size of the inputs, a", "difference between A and B"
+    figure, axes = frames(titles, x, y, height=2.9, columns=2, sharex=True, sharey=True)
     numbers = sorted({experts for _, runs in shown for experts in runs})
     colours = dict(zip(numbers, shades(len(numbers)), strict=True))
-    for axis, (title, runs) in zip(axes, shown, strict=True):
+    for axis, (_, runs) in zip(axes, shown, strict=True):
         _gaps(axis, runs, colours)
-        axis.set_title(title)
-    for axis in axes[-2:]:
-        axis.set_xlabel("size of the inputs, a")
-    for axis in axes[::2]:
-        axis.set_ylabel("difference between A and B")
-    figure.legend(handles=_legend(colours), loc="outside right center")
+    legend(figure, axes)
     return figure
 
 
@@ -91,10 +75,11 @@ def _gaps(axis: Axes, runs: dict[int, Run], colours: dict[int, str]) -> None:
     for place, (experts, run) in enumerate(runs.items()):
         scale_N = run.arrays["scale_N"]
         if place == 0:
-            axis.plot(scale_N, run.arrays["norm_gap_N"], color=INK, linewidth=2)
-            axis.plot(scale_N, run.arrays["allowance_N"], color=SOFT, linewidth=1.2, linestyle=(0, (4, 2)))
+            allowed: dict[str, Any] = {"linewidth": 1.2, "linestyle": (0, (4, 2)), "label": "left open by the limit"}
+            axis.plot(scale_N, run.arrays["norm_gap_N"], color=INK, linewidth=2, label="norms, |t(A) - t(B)|")
+            axis.plot(scale_N, run.arrays["allowance_N"], color=SOFT, **allowed)
         output_N = np.maximum(run.arrays["output_gap_N"], FLOOR)
-        axis.plot(scale_N, output_N, color=colours[experts], linewidth=1.4)
+        axis.plot(scale_N, output_N, color=colours[experts], linewidth=1.4, label=f"answers, E = {experts}")
     axis.set_xscale("log")
     axis.set_yscale("log")
     axis.set_ylim(FLOOR, 1e5)
@@ -102,26 +87,33 @@ def _gaps(axis: Axes, runs: dict[int, Run], colours: dict[int, str]) -> None:
     decades(axis.yaxis)
 
 
-def _legend(colours: dict[int, str]) -> list[object]:
-    from matplotlib.lines import Line2D
-
-    return [
-        Line2D([], [], color=INK, linewidth=2, label="norms, |t(A) - t(B)|"),
-        Line2D([], [], color=SOFT, linewidth=1.2, linestyle=(0, (4, 2)), label="left open by the limit"),
-        *(
-            Line2D([], [], color=colour, linewidth=1.4, label=f"answers, E = {experts}")
-            for experts, colour in colours.items()
-        ),
-    ]
-
-
-def norm_words(evidence: Evidence) -> str:
-    """Our errors at each E, without and with biases."""
-    said = []
+def _norm_words(evidence: Evidence) -> str:
+    parts = []
     for width, arm in WIDTHS.items():
         for name, which in ((arm, "without"), (f"{arm} biases", "with")):
             found = [(e, mean(error(evidence, name, e))) for e in EXPERTS]
             if all(value for _, value in found):
                 numbers = ", ".join(f"{value.value:.3g}" for _, value in found if value)
-                said.append(f"D = {width} {which} biases {numbers}")
-    return f"Measured at E = 1, 2, 5, 10: {'; '.join(said)}." if said else ""
+                parts.append(f"D = {width} {which} biases {numbers}")
+    return f"Measured at E = 1, 2, 5, 10: {'; '.join(parts)}." if parts else ""
+
+
+PLOTS = (
+    Plot(
+        name="norm-error",
+        part=PART,
+        title="The norm: average error by number of experts",
+        reading=f"Both axes logarithmic; fresh Gaussian inputs, sigma = 5. {BANDS}",
+        draw=_norm_error,
+        seen=_norm_words,
+    ),
+    Plot(
+        name="norm-gaps",
+        part=PART,
+        title="The norm: pairs of inputs with nearly equal outputs",
+        reading="Two inputs of different norms, made for the layer and scaled by a. Where a coloured line falls while "
+        "the thick one stays above the dashed one, no answer read off the layer can be right within the limit for "
+        "both. Differences below 1e-09 lie at the lower edge. 5 tokens of width 2, one slot, first seed.",
+        draw=_gap_curves,
+    ),
+)

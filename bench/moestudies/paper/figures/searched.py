@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from moebench.board.style import BLUE, GREY, INK, ORANGE, RED, SOFT, log2_ticks, panels
+from moebench.board.style import BLUE, GREY, INK, ORANGE, RED, log2_ticks
 from moebench.studies.claim import mean
 from moebench.studies.evidence import Array, Evidence
-from moebench.studies.plot import curve
+from moebench.studies.plot import BANDS, DASHED, Plot, by_class, colour_bar, curve, frames, heat_map, legend
 from moestudies.paper.claims.subsets import ARM, PART
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 LINES = (
     ("oracle", "best subset, label known", BLUE, "o", "-"),
     ("oracle_null", "its null: shuffled labels", RED, "D", "-"),
-    ("all", "all experts", INK, "", (0, (5, 2))),
+    ("all", "all experts", INK, "", DASHED),
     ("selected", "selected by Algorithm 1", ORANGE, "s", "-"),
     ("random", "random", GREY, "^", "-"),
 )
@@ -28,14 +28,13 @@ PAPERS = {4: (0.9469, 0.4657), 8: (0.9990, 0.5195), 16: (1.0, 0.5894)}
 HEATED = (16, 64)
 
 
-def oracle(evidence: Evidence) -> Figure | None:
-    """Accuracy with k = E/4 against E: the best subset, its null, all, selected, random."""
+def _oracle(evidence: Evidence) -> Figure | None:
     numbers = [
         e for e in evidence.experts(PART, "oracle", ARM) if evidence.values(PART, "oracle", ARM, "oracle", experts=e)
     ]
     if not numbers:
         return None
-    figure, (axis,) = panels(1, height=3.5)
+    figure, (axis,) = frames([""], "experts E, of which k = E/4 act", "accuracy", height=3.5, ylim=(0, 1.04))
     for score, label, colour, marker, style in LINES:
         points = {float(e): evidence.values(PART, "oracle", ARM, score, experts=e) for e in numbers}
         curve(axis, points, colour, marker=marker, linestyle=style, label=label)
@@ -44,56 +43,33 @@ def oracle(evidence: Evidence) -> Figure | None:
         colour, marker = ((BLUE, "o"), (GREY, "^"))[place]
         axis.plot(x, y, linestyle="none", marker=marker, markersize=7, color=colour, fillstyle="none", label=label)
     log2_ticks(axis, sorted({*numbers, *PAPERS}), [str(e) for e in sorted({*numbers, *PAPERS})])
-    axis.set_xlabel("experts E, of which k = E/4 act")
-    axis.set_ylabel("accuracy")
-    axis.set_ylim(0, 1.04)
-    figure.legend(*axis.get_legend_handles_labels(), loc="outside right center")
+    legend(figure, [axis])
     return figure
 
 
-def class_by_expert(evidence: Evidence) -> Figure | None:
-    """Mean mass of each expert on the inputs of each class over that of an even router, of the first seed."""
+def _class_by_expert(evidence: Evidence) -> Figure | None:
     there = evidence.experts(PART, "final", ARM, least=8)
     found = {
         e: mass for e in ([n for n in HEATED if n in there] or there[:2]) if (mass := _mass(evidence, e)) is not None
     }
     if not found:
         return None
-    figure, axes = panels(len(found), height=3.0, gridspec_kw={"width_ratios": [max(12, e) ** 0.6 for e in found]})
+    ratios = {"width_ratios": [max(12, e) ** 0.6 for e in found]}
+    figure, axes = frames([f"E = {e}" for e in found], "", "class", height=3.0, gridspec_kw=ratios)
     highest = max(2.0, *(float(np.quantile(mass, 0.99)) for mass in found.values()))
-    mesh = None
     for axis, (experts, mass_CE) in zip(axes, found.items(), strict=True):
-        mesh = axis.pcolormesh(mass_CE, cmap="cividis", vmin=0, vmax=highest, edgecolors="face", linewidth=0.3)
-        axis.set_title(f"E = {experts}")
-        axis.set_yticks(np.arange(len(mass_CE)) + 0.5, labels=[str(c) for c in range(len(mass_CE))])
+        mesh = heat_map(axis, mass_CE, highest, [str(c) for c in range(len(mass_CE))])
         axis.set_xticks([0, experts], labels=["1", str(experts)])
-        axis.set_ylim(len(mass_CE), 0)
-        axis.grid(visible=False)
-    axes[0].set_ylabel("class")
-    figure.supxlabel("experts, in the order of the class that each serves most", fontsize="medium")
-    assert mesh is not None
-    colours = figure.colorbar(mesh, ax=axes, shrink=0.9, pad=0.01, extend="max")
-    colours.set_label("mass (1: every expert alike)")
-    assert colours.solids is not None
-    colours.solids.set(rasterized=False, edgecolor="face", linewidth=0.3)  # a page shows no image from within
-    colours.outline.set_edgecolor(SOFT)
+    colour_bar(figure, mesh, axes, "mass (1: every expert alike)", extend="max")
     return figure
 
 
 def _mass(evidence: Evidence, experts: int) -> Array | None:
     """(C, E) relative to an even share, experts sorted by the class of their largest mass."""
-    for run in evidence.find(PART, "final", ARM, experts=experts):
-        mass_CE = run.arrays.get("class_mass_CE_0")
-        if mass_CE is not None and mass_CE.ndim == 2:
-            even_CE = mass_CE / mass_CE.mean(axis=1, keepdims=True)
-            order = np.lexsort((-even_CE.max(axis=0), even_CE.argmax(axis=0)))
-            ordered: Array = even_CE[:, order]
-            return ordered
-    return None
+    return by_class(evidence.find(PART, "final", ARM, experts=experts), "class_mass_CE_0", relative=True)
 
 
-def oracle_words(evidence: Evidence) -> str:
-    """What the search finds at the most experts, beside its null."""
+def _oracle_words(evidence: Evidence) -> str:
     numbers = evidence.experts(PART, "oracle", ARM)
     for experts in reversed(numbers):
         best, null = (mean(evidence.values(PART, "oracle", ARM, s, experts=experts)) for s in ("oracle", "oracle_null"))
@@ -103,3 +79,23 @@ def oracle_words(evidence: Evidence) -> str:
                 "when the labels are shuffled: so much of it needs no specialization."
             )
     return ""
+
+
+PLOTS = (
+    Plot(
+        name="oracle",
+        part=PART,
+        title="The best subset of k = E/4, and what the search alone finds",
+        reading=f"An input counts for the best subset when any of all C(E, E/4) subsets gives its label. {BANDS}",
+        draw=_oracle,
+        seen=_oracle_words,
+    ),
+    Plot(
+        name="class-by-expert",
+        part=PART,
+        title="Which experts serve which class",
+        reading="Mean combine weight of an expert on the test inputs of a class, over that of an even router; first "
+        "seed.",
+        draw=_class_by_expert,
+    ),
+)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from moebench.board.style import BLUE, GREY, INK, LINE, ORANGE, SOFT, log2_ticks, panels, shades
+from moebench.board.style import BLUE, GREY, INK, LINE, ORANGE, SOFT, log2_ticks, shades
 from moebench.studies.claim import mean, ratio
 from moebench.studies.evidence import Evidence, Series
-from moebench.studies.plot import bar, curve, share_label
-from moestudies.paper.claims.judges import PAPERS
-from moestudies.paper.claims.subsets import ARM, PART, retained
+from moebench.studies.plot import BANDS, BARS, DASHED, Plot, bar, curve, frames, legend, row_names, share_label
+from moestudies.paper.claims.subsets import ARM, PAPERS, PART, accuracy, retained
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,12 +30,12 @@ def share_axis(axis: Axes, smallest: float) -> None:
     axis.set_xlabel("share of the experts that act, k/E")
 
 
-def accuracy_by_share(evidence: Evidence) -> Figure | None:
-    """Accuracy, and what is retained of it, for selected and random subsets; a line for each E."""
+def _accuracy_by_share(evidence: Evidence) -> Figure | None:
     numbers = evidence.experts(PART, "subset", ARM)
     if not numbers:
         return None
-    figure, (left, right) = panels(2, height=3.9)
+    titles = ("test accuracy", "retained of the accuracy with all experts")
+    figure, (left, right) = frames(titles, height=3.9, ylim=(0, 1.04))
     for experts, colour in zip(numbers, shades(len(numbers)), strict=True):
         whole = evidence.values(PART, "subset", ARM, "all", experts=experts)
         for score, style in ((PAPERS, "-"), ("random", (0, (2, 1.6)))):
@@ -47,10 +46,8 @@ def accuracy_by_share(evidence: Evidence) -> Figure | None:
             curve(right, {x: ratio(a, whole) for x, a in of.items()}, colour, linestyle=style, linewidth=width)
     right.axhline(0.99, color=SOFT, linewidth=0.9)
     right.annotate("99 %", (1, 0.99), xytext=(0, 3), textcoords="offset points", ha="right", fontsize=8, color=SOFT)
-    for axis, title in ((left, "test accuracy"), (right, "retained of the accuracy with all experts")):
+    for axis in (left, right):
         share_axis(axis, 1 / numbers[-1])
-        axis.set_title(title)
-        axis.set_ylim(0, 1.04)
     from matplotlib.lines import Line2D
 
     kinds = [
@@ -64,34 +61,26 @@ def accuracy_by_share(evidence: Evidence) -> Figure | None:
 
 
 SHARES = (8, 4, 2)
+KINDS = ((PAPERS, "selected", BLUE, "o"), ("static", "static", ORANGE, "s"), ("random", "random", GREY, "^"))
 
 
-def accuracy_by_experts(evidence: Evidence) -> Figure | None:
-    """Accuracy against E at 1/8, 1/4 and 1/2 of the experts: selected, static, random, all."""
+def _accuracy_by_experts(evidence: Evidence) -> Figure | None:
     numbers = evidence.experts(PART, "subset", ARM, least=2)
     if not numbers:
         return None
-    figure, axes = panels(len(SHARES), height=3.3, sharey=True)
+    titles = [f"k = E/{share}" for share in SHARES]
+    figure, axes = frames(titles, "experts E", "test accuracy", height=3.3, ylim=(0, 1.04), sharey=True)
     all_of = {float(e): evidence.values(PART, "subset", ARM, "all", experts=e) for e in numbers}
-    kinds = ((PAPERS, "selected", BLUE, "o"), ("static", "static", ORANGE, "s"), ("random", "random", GREY, "^"))
     for axis, share in zip(axes, SHARES, strict=True):
-        curve(axis, all_of, INK, linewidth=1, linestyle=(0, (5, 2)), label="all experts")
-        for score, label, colour, marker in kinds:
-            at = {float(e): _at(evidence, score, e, share) for e in numbers if e >= share}
+        curve(axis, all_of, INK, linewidth=1, linestyle=DASHED, label="all experts")
+        for score, label, colour, marker in KINDS:
+            at = {float(e): accuracy(evidence, PART, ARM, score, e, share) for e in numbers if e >= share}
             curve(axis, at, colour, marker=marker, label=label)
         step = -(-len(numbers) // 6)
         log2_ticks(axis, numbers[::step], [str(e) for e in numbers[::step]])
         axis.set_xlim(numbers[0] * 0.85, numbers[-1] * 1.18)
-        axis.set_title(f"k = E/{share}")
-        axis.set_xlabel("experts E")
-        axis.set_ylim(0, 1.04)
-    axes[0].set_ylabel("test accuracy")
-    figure.legend(*axes[-1].get_legend_handles_labels(), loc="outside right center")
+    legend(figure, axes)
     return figure
-
-
-def _at(evidence: Evidence, score: str, experts: int, share: int) -> Series:
-    return evidence.values(PART, "subset", ARM, f"{score} k={experts // share}", experts=experts)
 
 
 RIVALS = (
@@ -107,33 +96,55 @@ RIVALS = (
 SHOWN = (8, 16, 64, 128, 512)
 
 
-def rival_scores(evidence: Evidence) -> Figure | None:
-    """Accuracy at k = E/8 by selection score, a panel for each of a few E."""
+def _rival_scores(evidence: Evidence) -> Figure | None:
     there = evidence.experts(PART, "subset", ARM, least=8)
     numbers = [e for e in SHOWN if e in there][:4] or there[:4]
     if not numbers:
         return None
-    figure, axes = panels(len(numbers), height=3.1, sharey=True, sharex=True)
+    titles = [f"E = {experts}, k = {experts // 8}" for experts in numbers]
+    figure, axes = frames(titles, "test accuracy", height=3.1, sharey=True, sharex=True)
     for axis, experts in zip(axes, numbers, strict=True):
-        whole = mean(evidence.values(PART, "subset", ARM, "all", experts=experts))
-        if whole:
-            axis.axvline(whole.value, color=SOFT, linewidth=1, linestyle=(0, (5, 2)))
+        if whole := mean(evidence.values(PART, "subset", ARM, "all", experts=experts)):
+            axis.axvline(whole.value, color=SOFT, linewidth=1, linestyle=DASHED)
         for place, (score, _) in enumerate(RIVALS):
-            values = _at(evidence, score, experts, 8)
+            values = accuracy(evidence, PART, ARM, score, experts, 8)
             bar(axis, place, values, BLUE if place == 0 else INK, across=True, markersize=5.5 if place == 0 else 4.5)
-        axis.set_title(f"E = {experts}, k = {experts // 8}")
-        axis.set_xlabel("test accuracy")
         axis.set_xlim(0, 1)
         axis.set_xticks([0, 0.25, 0.5, 0.75, 1], labels=["0", "", "0.5", "", "1"])
         axis.grid(axis="y", color=LINE)
-    axes[0].set_yticks(range(len(RIVALS)), labels=[label for _, label in RIVALS])
-    axes[0].set_ylim(len(RIVALS) - 0.5, -0.5)
+    row_names(axes[0], [label for _, label in RIVALS])
     return figure
 
 
-def retained_words(evidence: Evidence) -> str:
-    """What 1/8 of the experts retain, from the fewest experts to the most."""
+def _retained_words(evidence: Evidence) -> str:
     numbers = evidence.experts(PART, "subset", ARM, least=8)
     found = [(e, mean(retained(evidence, e, 8))) for e in (numbers[:1] + numbers[1:][-1:])]
-    said = [f"{value.value:.1%} at E = {e}" for e, value in found if value]
-    return f"With 1/8 of the experts {' and '.join(said)} of the accuracy is retained." if said else ""
+    parts = [f"{value.value:.1%} at E = {e}" for e, value in found if value]
+    return f"With 1/8 of the experts {' and '.join(parts)} of the accuracy is retained." if parts else ""
+
+
+PLOTS = (
+    Plot(
+        name="accuracy-by-share",
+        part=PART,
+        title="Accuracy with a share of the experts",
+        reading=f"One line for each E at equal parameters; nothing is retrained. {BANDS}",
+        draw=_accuracy_by_share,
+        seen=_retained_words,
+    ),
+    Plot(
+        name="accuracy-by-experts",
+        part=PART,
+        title="Accuracy against the number of experts, at a fixed share",
+        reading=f"Static: the experts of largest mean mass on validation data, the same for every input. {BANDS}",
+        draw=_accuracy_by_experts,
+    ),
+    Plot(
+        name="rival-scores",
+        part=PART,
+        title="Rival ways to select and use k = E/8",
+        reading="The dashed line is the accuracy with all experts. * computes every expert to choose among them, so it "
+        f"saves nothing. {BARS}",
+        draw=_rival_scores,
+    ),
+)
