@@ -7,7 +7,7 @@ import re
 from collections.abc import Collection, Iterable, Sequence
 
 from moebench.board import words
-from moebench.board.columns import SHOWN, Column
+from moebench.board.columns import SHOWN
 from moebench.board.model import Board, Entry, Rung
 from moebench.board.numbers import on_task, plain
 from moebench.board.rules import RANK_RULE
@@ -75,12 +75,12 @@ def _rung(board: Board, rung: Rung) -> list[str]:
 
 def _board_table(board: Board, entries: Sequence[Entry]) -> list[str]:
     """The shown columns, with the tasks' scores behind their mean where there are several."""
-    columns: list[Column | int] = []
+    titles, cells, right = list[str](), list[list[str]](), list[int]()
     for column in SHOWN:
-        columns.append(column)
+        right += [len(titles)] if column.right else []
+        titles.append(column.titled(board))
+        cells.append(list(map(column.cell, entries)))
         if column.key == "representation" and len(board.tasks) > 1:
-            columns += range(len(board.tasks))
-    titles = [board.tasks[each].name if isinstance(each, int) else each.titled(board) for each in columns]
-    rows = [[on_task(e.tasks[each]) if isinstance(each, int) else each.cell(e) for each in columns] for e in entries]
-    right = [index for index, each in enumerate(columns) if isinstance(each, Column) and each.right]
-    return table(titles, rows, right)
+            titles += [task.name for task in board.tasks]
+            cells += [[on_task(entry.tasks[n]) for entry in entries] for n in range(len(board.tasks))]
+    return table(titles, zip(*cells, strict=True), right)

@@ -51,10 +51,10 @@ class Tuning:
 
     winner: int
     settings: dict[str, Any]
+    edges: tuple[Reason, ...] = ()
     validation: float
     default_validation: float
     device_seconds: float
-    edges: tuple[Reason, ...] = ()
     effort: tuple[float, ...] = ()
     effort_reason: Reason | None = None
 
@@ -133,7 +133,7 @@ class Entry:
     reference: bool
     note: str
     budget: int
-    rank: tuple[int, int] | None
+    rank: tuple[int, int] | None = None
     reason: Reason | None
     flags: tuple[Reason, ...]
     seeds: int

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from moebench.board import markdown
 from moebench.board.compare.verdicts import Comparison, Pair, Verdict
-from moebench.board.data import dump, measure, text
+from moebench.board.data import dump
 from moebench.board.markdown import escape
 from moebench.board.numbers import MISSING, milliseconds, p_value, plain, shown_name, with_interval
 from moebench.board.rules import ALPHA, LEVEL
@@ -71,7 +71,7 @@ def to_json(comparison: Comparison) -> str:
             "higher_is_better": comparison.higher_is_better,
             "level": LEVEL,
             "counts": comparison.counts,
-            "no_latency": text(comparison.no_latency),
+            "no_latency": comparison.no_latency,
             "pairs": [_object(pair) for pair in comparison.pairs],
         }
     )
@@ -93,7 +93,6 @@ def titles(comparison: Comparison) -> list[str]:
 
 def cells(comparison: Comparison, pair: Pair) -> list[str]:
     """The texts of a row, as many as there are titles."""
-    on_task = {each.task: with_interval(each.value, sign=True) for each in pair.tasks}
     return [
         pair.verdict,
         shown_name(pair.row),
@@ -102,7 +101,7 @@ def cells(comparison: Comparison, pair: Pair) -> list[str]:
         with_interval(pair.b),
         with_interval(pair.difference, sign=True),
         p_value(pair.p_value),
-        *(on_task.get(task, MISSING) for task in _tasks(comparison)),
+        *(with_interval(pair.tasks.get(task), sign=True) for task in _tasks(comparison)),
         *(_speed(pair) for _ in _latency(comparison)),
     ]
 
@@ -136,7 +135,7 @@ def _budget(comparison: Comparison) -> list[str]:
 
 
 def _tasks(comparison: Comparison) -> list[str]:
-    return list(dict.fromkeys(each.task for pair in comparison.pairs for each in pair.tasks))
+    return list(dict.fromkeys(task for pair in comparison.pairs for task in pair.tasks))
 
 
 def _latency(comparison: Comparison) -> list[str]:
@@ -170,14 +169,14 @@ def _object(pair: Pair) -> dict[str, Any]:
         "row": pair.row,
         "budget": pair.budget,
         "verdict": pair.verdict,
-        "a": measure(pair.a),
-        "b": measure(pair.b),
-        "difference": measure(pair.difference),
+        "a": pair.a,
+        "b": pair.b,
+        "difference": pair.difference,
         "p_value": pair.p_value,
         "seeds": pair.seeds,
-        "tasks": {each.task: measure(each.value) for each in pair.tasks},
-        "changed": list(pair.changed),
-        "latency": [measure(side) for side in pair.latency] if pair.latency else None,
+        "tasks": pair.tasks,
+        "changed": pair.changed,
+        "latency": pair.latency,
         "speed": pair.speed or None,
         "reason": _reasons(pair) or None,
     }
