@@ -33,12 +33,12 @@ rank  variant        accuracy      vs dense       specialization          latenc
 3     sparse_topk    0.943 ±0.020  -0.023 ±0.007  0.32 ±0.07      2.46 ms (1.28x)     66k  2.11M
 -     random_router  0.913 ±0.021  -0.053 ±0.007  0.11 ±0.02      2.43 ms (1.26x)     66k  2.11M
 random_router  reference row: frozen random router.
-Clearly better than dense: soft_moe; clearly worse: sparse_topk.
-Clearly better than random_router: every ranked row.
+Significantly better than dense: soft_moe; significantly worse: sparse_topk.
+Significantly better than random_router: every ranked row.
 Latency: whole-model forward pass at batch 64, median over the rounds of a session in which all rows
-took turns; the ratio to dense is taken inside each round. Intervals of latency say how the rounds
+took turns; the ratio to dense is taken inside each round. Intervals of latency show how the rounds
 of that session scatter; another session may differ by more.
-3 seeds: rows whose ranks do not overlap are told apart; `--seeds 8` tells more apart.
+3 seeds: rows whose ranks do not overlap differ significantly; `--seeds 8` finds more differences.
 """
 NARROW = """\
 tiny  protocol 1  digits  264,000 parameters in the expert layers (total)  cpu
@@ -52,14 +52,14 @@ rank  variant        accuracy     vs dense      specialization          latency
 -     random_router  0.913±0.021  -0.053±0.007  0.11±0.02       2.43 ms (1.26x)
 A wider terminal also shows: active, FLOPs.
 random_router  reference row: frozen random router.
-Clearly better than dense: soft_moe; clearly worse: sparse_topk.
-Clearly better than random_router: every ranked row.
+Significantly better than dense: soft_moe; significantly worse: sparse_topk.
+Significantly better than random_router: every ranked row.
 Latency: whole-model forward pass at batch 64, median over the rounds of a
 session in which all rows took turns; the ratio to dense is taken inside each
-round. Intervals of latency say how the rounds of that session scatter; another
+round. Intervals of latency show how the rounds of that session scatter; another
 session may differ by more.
-3 seeds: rows whose ranks do not overlap are told apart; `--seeds 8` tells more
-apart.
+3 seeds: rows whose ranks do not overlap differ significantly; `--seeds 8` finds
+more differences.
 """
 TOP = {"suite", "protocol", "axis", "budget", "device", "entries"}
 ENTRY = {

@@ -286,13 +286,13 @@ def test_rows_whose_ranks_overlap_may_differ_significantly_and_the_board_names_t
     assert ranks(board) == {"soft_moe": (1, 2), "sparse_topk": (1, 3), "dense": (2, 3)}
     assert board.entry("soft_moe").better_than == ("dense",)
     assert board.entry("dense").better_than == board.entry("sparse_topk").better_than == ()
-    said = "Clearly better than dense: soft_moe; not told apart from it: sparse_topk."
+    said = "Significantly better than dense: soft_moe; no significant difference: sparse_topk."
     assert words.against(board.rungs[0]) == (said,)
     assert said in to_table(board, 200)
     markdown, page, data = TEXTS["md"](board), TEXTS["html"](board), json.loads(TEXTS["json"](board))
-    assert "- **soft_moe** is clearly better than dense\n" in markdown
-    assert page.count("<dt>clearly better than</dt><dd><bdi>dense</bdi></dd>") == 1
-    assert page.count("<dt>clearly worse than</dt><dd><bdi>soft_<wbr>moe</bdi></dd>") == 1
+    assert "- **soft_moe** is significantly better than dense\n" in markdown
+    assert page.count("<dt>significantly better than</dt><dd><bdi>dense</bdi></dd>") == 1
+    assert page.count("<dt>significantly worse than</dt><dd><bdi>soft_<wbr>moe</bdi></dd>") == 1
     assert {entry["variant"]: entry["better_than"] for entry in data["entries"] if entry["better_than"]} == {
         "soft_moe": ["dense"]
     }

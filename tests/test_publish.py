@@ -140,9 +140,8 @@ def test_the_command_line_checks_runs_again_and_says_so_on_the_page(copy: Path) 
     assert ran.return_value == 0, ran.output
     assert "3 rows, 13 records: holds" in ran.output
     page = (copy / "board.html").read_text()
-    assert "Seen again, as verification.json says: 1 of 12 training runs, chosen by the digest of the records" in page
-    assert "and a word of the reviewer, were run again on" in page
-    assert "1 of 1 agreed, all of them to the last digit. Latency was not measured again." in page
+    assert "Re-run, according to verification.json: 1 of 12 training runs on " in page
+    assert "chosen by the digest of the records and a word of the reviewer; 1 of 1 agreed, all of them to the" in page
     ran = CliRunner().invoke(cli, ["verify", str(copy)], standalone_mode=False)
     assert "1 of 12 runs were run again on" in ran.output
     assert "only --rerun N sees it here" in ran.output

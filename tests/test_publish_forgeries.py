@@ -272,14 +272,14 @@ def test_a_forgery_that_fits_together_is_found_by_running_it_again(copy: Path, t
     assert (seen.agreed, seen.exact, seen.largest) == (3, 3, 0.0)
     assert seen.device == submission.plan.device["name"]
     (copy / "verification.json").write_text(verification_text(seen))
-    assert "Seen again, as verification.json says: 3 of 12 training runs" in TEXTS["md"](board_of(submission.results))
+    assert "Re-run, according to verification.json: 3 of 12 training runs" in TEXTS["md"](board_of(submission.results))
     lines = lines_of(copy)
     for record in lines[1:]:
         if record["cell"]["kind"] == "final":
             record["scores"]["test_accuracy"] = 0.97
     write_lines(copy, lines)
     submission = Submission.read(copy)
-    assert "Seen again" not in TEXTS["md"](board_of(submission.results)), "it was of other records"
+    assert "Re-run" not in TEXTS["md"](board_of(submission.results)), "it was of other records"
     assert "is of other records than these" in str(findings(copy, "files"))
     again = list(rerun(submission, 1, tmp_path / "more", lambda label: None))
     assert not again[0].agrees
@@ -376,13 +376,13 @@ def test_nothing_of_a_submission_moves_the_cursor(copy: Path) -> None:
 
 
 def of_another_machine(
-    told: float | None = 0.9,
+    published: float | None = 0.9,
     found: float | None = 0.9,
     statuses: tuple[str, str] = ("done", "done"),
     others: tuple[str, ...] = (),
 ) -> Again:
-    number = Number("test_accuracy", told, found, 0.02)
-    return Again("a", (number,), statuses, others if told == found else ("test_accuracy",), "x")
+    number = Number("test_accuracy", published, found, 0.02)
+    return Again("a", (number,), statuses, others if published == found else ("test_accuracy",), "x")
 
 
 def test_a_run_that_now_fails_does_not_agree_with_one_that_diverged() -> None:
@@ -390,9 +390,9 @@ def test_a_run_that_now_fails_does_not_agree_with_one_that_diverged() -> None:
     assert of_another_machine().agrees
     assert of_another_machine(found=0.885).agrees
     assert not of_another_machine(found=0.87).agrees
-    assert of_another_machine(told=None, found=None, statuses=("diverged", "diverged")).exactly
-    assert not of_another_machine(told=None, found=None, statuses=("diverged", "oom")).agrees
-    assert not of_another_machine(told=None, statuses=("diverged", "done")).agrees
+    assert of_another_machine(published=None, found=None, statuses=("diverged", "diverged")).exactly
+    assert not of_another_machine(published=None, found=None, statuses=("diverged", "oom")).agrees
+    assert not of_another_machine(published=None, statuses=("diverged", "done")).agrees
 
 
 def of_suite(own: Suite, protocol: str = "1") -> list[str]:

@@ -20,8 +20,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Chart:
-    """A drawing in the page. name: its id. reading: how to read it. draw: draws the rung of that place; None where there
-    is nothing to draw. note: what it shows, or what it leaves out. markup: the drawing.
+    """A drawing in the page.
+
+    name: its id. reading: how to read it. draw: draws the rung of that place; None where there is nothing to draw.
+    note: what it shows, or what it leaves out. markup: the drawing.
     """
 
     name: str

@@ -191,9 +191,9 @@ def _first(choice: Choice) -> str:
     behind = [each for each in others if each.p_value is not None and each.p_value < ALPHA]
     level = [shown_name(each.entry.variant) for each in others if each not in behind]
     if not level:
-        return f"{name} is first: clearly better than every other ranked row that meets the limits{left_out}."
-    rest = f"clearly better than {len(behind)} of {len(others)} others, and not told apart from {', '.join(level)}"
-    return f"{name} has the best score that meets the limits; it is {rest}{left_out}."
+        return f"{name} is first: significantly better than every other ranked row that meets the limits{left_out}."
+    rest = f"better than {len(behind)} of {len(others)} others, and does not differ significantly from"
+    return f"{name} has the best score that meets the limits; it is significantly {rest} {', '.join(level)}{left_out}."
 
 
 def print_choices(board: Board, choices: list[Choice]) -> None:
@@ -267,8 +267,7 @@ def _object(choice: Choice) -> dict[str, Any]:
             for each in choice.chosen
         ],
         "excluded": [
-            {"variant": each.entry.variant, "reason": each.reason, "for_sure": each.sure}
-            for each in choice.excluded
+            {"variant": each.entry.variant, "reason": each.reason, "for_sure": each.sure} for each in choice.excluded
         ],
         "first": _first(choice),
     }

@@ -96,8 +96,8 @@ def crossings(board: Board) -> str:
         if _ahead(low[a], low[b]) and _ahead(high[b], high[a])
     ]
     if not found:
-        return "No two rows change places by ranks that lie apart at the smallest and at the largest budget."
-    return f"By ranks that lie apart, {'; '.join(found)}."
+        return "No two rows change places with ranks that do not overlap at the smallest and at the largest budget."
+    return f"By ranks that do not overlap, {'; '.join(found)}."
 
 
 def _kept(which: str) -> Callable[[TaskResult], Curve]:

@@ -166,7 +166,7 @@ def _why_null(record: Record, name: str) -> Reason:
 def _commonest(reasons: Sequence[Reason], seeds: int) -> Reason:
     """The reason that most runs give, the first of equals; how many give one, unless all do.
 
-    What stands in parentheses holds numbers of one run, so it does not tell reasons apart.
+    Text in parentheses holds numbers of one run, so it is ignored in the comparison.
     """
     kinds = [reason.text.partition(" (")[0] for reason in reasons]
     most = max(Counter(kinds).values())

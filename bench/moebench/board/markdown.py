@@ -16,7 +16,7 @@ SPECIAL = re.compile(r"[\\`*|\[\]~$]|(?<![^\W_])_|_(?![^\W_])")
 """What begins or ends markup; an underscore does so at the edge of a word, and none within it does."""
 
 CALLS = re.compile(r"@|#(?=\d)|:(?=//)|www(?=\.)", re.IGNORECASE)
-"""What GitHub makes a link of by itself: a name that is called, an issue, an address."""
+"""What GitHub turns into a link: a name that is called, an issue, an address."""
 
 WORD_JOINER = "\N{WORD JOINER}"
 
@@ -68,8 +68,8 @@ def _rung(board: Board, rung: Rung) -> list[str]:
     for note in filter(None, (*words.against(rung), words.pareto(rung), words.latency_note(board, rung))):
         lines += [escape(note), ""]
     if better := words.better(rung):
-        lines += ["Told apart, by Holm's rule over all pairs at this budget:", ""]
-        lines += [*named(better, " is clearly better than "), ""]
+        lines += ["Significant differences, by Holm's rule over all pairs at this budget:", ""]
+        lines += [*named(better, " is significantly better than "), ""]
     return lines
 
 

@@ -187,11 +187,11 @@ class OtherRuns:
 
 @dataclass(frozen=True, kw_only=True)
 class Verification:
-    """What ``moebench verify --rerun`` saw: of so many runs of a published board, how many were chosen by its own
-    digest and run again, how many of these agreed, how many to the last digit, and on which device.
+    """What came of ``moebench verify --rerun``: training runs of a published board, how many of them were re-run, how
+    many of these agreed, how many to the last digit, and on which device.
 
-    largest: difference of a score from the one told. records: SHA-256 of the records that were seen. pick: the
-    reviewer's word that joined their digest, if any.
+    largest: difference of a score from the published one. records: SHA-256 of the records. pick: the reviewer's word
+    that joined their digest, if any.
     """
 
     runs: int

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from markupsafe import Markup
 
 RUN_IN_MLFLOW = "http://127.0.0.1:5000/moebench/run/"
-"""Where ``moebench ui`` answers for a record's identity, unless it is told another port."""
+"""Where ``moebench ui`` shows the run of a record's identity, at its default port."""
 
 WIDTH = 100.0
 """Of the small drawings in the table, whatever their size on the page."""
@@ -127,7 +127,7 @@ def _parts(board: Board, index: int) -> dict[str, Any]:
 
 
 def breakable(name: str) -> Markup:
-    """A name apart from what stands beside it, in whatever direction it is read; may break after an underscore."""
+    """A name isolated from the text beside it, whatever its direction; may break after an underscore."""
     from markupsafe import Markup, escape
 
     return Markup("<bdi>{}</bdi>").format(escape(numbers.shown_name(name)).replace("_", Markup("_<wbr>")))

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 TITLE = "Quality against latency"
 READING = (
-    "Up and to the left is better. Bars are the 95 % intervals of the table. Filled: clearly on the Pareto front of "
-    "quality, latency and active parameters; pale: perhaps; hollow: clearly not; diamonds are not ranked. The "
+    "Up and to the left is better. Bars are the 95 % intervals of the table. Filled: certainly on the Pareto front of "
+    "quality, latency and active parameters; pale: perhaps; hollow: certainly not; diamonds are not ranked. The "
     "grey stairs join the ranked points that no other beats in these two measures."
 )
 NAMED = 20

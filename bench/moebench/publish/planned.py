@@ -28,7 +28,8 @@ def suite(submission: Submission) -> Iterator[str]:
     """
     plan = submission.plan
     changed: dict[str, Any] = changed_in(plan.protocol)
-    if label(protocol_of(plan.protocol), changed) != plan.protocol or not changed.items() <= changeable(plan.suite).items():
+    known = label(protocol_of(plan.protocol), changed) == plan.protocol
+    if not known or not changed.items() <= changeable(plan.suite).items():
         yield f"its protocol is '{plan.protocol}', which is not the label of its suite's settings."
     if plan.suite.name not in find_suites():
         return

@@ -41,16 +41,16 @@ class Number:
     """
 
     name: str
-    told: float | None
+    published: float | None
     found: float | None
     allowed: float
 
     @property
     def agrees(self) -> bool:
         """Whether the difference is allowed."""
-        if self.told is None or self.found is None:
-            return self.told is self.found
-        return abs(self.told - self.found) <= self.allowed
+        if self.published is None or self.found is None:
+            return self.published is self.found
+        return abs(self.published - self.found) <= self.allowed
 
 
 @dataclass(frozen=True)
@@ -95,9 +95,9 @@ def _bytes(submission: Submission) -> bytes:
 def rerun(
     submission: Submission, count: int, scratch: Path, started: Callable[[str], None], pick: str = ""
 ) -> Iterator[Again]:
-    """Run them one after the other on this machine, into ``scratch``; ``started`` is told the label of each.
+    """Re-run the chosen runs in turn on this machine, into ``scratch``; ``started`` gets the label of each.
 
-    They run on the kind of device that they ran on; :class:`DeviceError` before the first where there is none.
+    The device is of the kind that they ran on; :class:`DeviceError` where there is none.
     """
     import torch
 
@@ -126,15 +126,15 @@ def rerun(
 
 
 def verification(submission: Submission, again: list[Again], pick: str = "") -> Verification:
-    """What the page says of it."""
+    """The re-runs as the page shows them."""
     firsts = [each.numbers[0] for each in again]
-    apart = [abs(n.told - n.found) for n in firsts if n.told is not None and n.found is not None]
+    differences = [abs(n.published - n.found) for n in firsts if n.published is not None and n.found is not None]
     return Verification(
         runs=len(submission.training),
         rerun=len(again),
         agreed=sum(each.agrees for each in again),
         exact=sum(each.exactly for each in again),
-        largest=max(apart, default=0.0),
+        largest=max(differences, default=0.0),
         device=", ".join(sorted({each.device for each in again})),
         records=manifest.sha256(_bytes(submission)),
         pick=pick,

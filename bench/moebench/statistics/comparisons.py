@@ -174,4 +174,3 @@ def pareto_places(
         name: "beaten" if beaten else "front" if safe else "undecided"
         for name, beaten, safe in zip(names, beaten_N.tolist(), safe_N.tolist(), strict=True)
     }
-

@@ -109,25 +109,26 @@ def cells(comparison: Comparison, pair: Pair) -> list[str]:
 def notes(comparison: Comparison) -> list[str]:
     """Why rows are not compared, what else differs, how verdicts are made, why latency is not compared."""
     ladder = bool(_budget(comparison))
-    said = [
+    found = [
         f"{shown_name(pair.row)}{f' at {pair.budget:,}' if ladder else ''}: {plain(reasons)}."
         for pair in comparison.pairs
         if (reasons := _reasons(pair))
     ]
-    said += [f"Beside the scores, A and B differ in {plain(found)}." for found in [_changed(comparison)] if found]
-    said += [_rule(comparison)] if any(pair.p_value is not None for pair in comparison.pairs) else []
-    said += [f"{plain(comparison.no_latency.text)}."] if comparison.no_latency else []
-    return [*said, LATENCY] if _latency(comparison) else said
+    if changed := _changed(comparison):
+        found.append(f"Beside the scores, A and B differ in {plain(changed)}.")
+    found += [_rule(comparison)] if any(pair.p_value is not None for pair in comparison.pairs) else []
+    found += [f"{plain(comparison.no_latency.text)}."] if comparison.no_latency else []
+    return [*found, LATENCY] if _latency(comparison) else found
 
 
 def _rule(comparison: Comparison) -> str:
     side = "higher" if comparison.higher_is_better else "lower"
     mean = "mean over tasks, " if _tasks(comparison) else ""
-    said = (
+    rule = (
         f"B - A is the difference of the test {comparison.metric}, {side} is better, {mean}paired by seed, with its "
         f"95 % interval. A row is better or worse where p, adjusted by Holm's rule over all rows, is below {ALPHA:.2g}."
     )
-    return f"{said} Single tasks are shown without adjustment." if mean else said
+    return f"{rule} Single tasks are shown without adjustment." if mean else rule
 
 
 def _budget(comparison: Comparison) -> list[str]:
@@ -147,8 +148,8 @@ def _speed(pair: Pair) -> str:
     if pair.latency is None:
         return MISSING
     a, b = (milliseconds(side.value) for side in pair.latency)
-    told = "" if pair.speed == "undecided" else f", {pair.speed}"
-    return f"{a.removesuffix(' ms')} to {b}{told}"
+    speed = "" if pair.speed == "undecided" else f", {pair.speed}"
+    return f"{a.removesuffix(' ms')} to {b}{speed}"
 
 
 def _changed(comparison: Comparison) -> str:
