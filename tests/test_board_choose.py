@@ -11,8 +11,7 @@ from click.testing import CliRunner
 
 from boards import Bench, small_board
 from moebench.board import Limits, Reason, choose
-from moebench.board import choose as chosen
-from moebench.board.choose import Choice
+from moebench.board.choose import Choice, notes
 from moebench.cli.main import cli
 from moebench.errors import UsageError
 from moebench.plans.history import remember
@@ -59,7 +58,7 @@ def test_a_limit_on_active_parameters_and_both_together(tmp_path: Path) -> None:
     bench = small_board(tmp_path)
     assert names(choice(bench, active=66_000)) == ["sparse_topk", "random_router"]
     assert names(choice(bench, ratio=1.0, active=66_000)) == []
-    assert chosen.notes(choice(bench, ratio=1.0, active=66_000))[0] == "No ranked row meets the limits."
+    assert notes(choice(bench, ratio=1.0, active=66_000))[0] == "No ranked row meets the limits."
 
 
 def test_ranks_are_made_among_those_that_meet_the_limits(tmp_path: Path) -> None:
@@ -75,8 +74,8 @@ def test_how_sure_the_first_place_is(tmp_path: Path) -> None:
     assert second.behind is not None
     assert second.behind.value == pytest.approx(-0.010667, abs=1e-6)
     assert second.p_value == pytest.approx(0.0068, abs=1e-4)
-    assert chosen.notes(choice(small_board(tmp_path), ratio=1.0))[0] == (
-        "soft_moe is first: clearly better than every other ranked row that meets the limits."
+    assert notes(choice(small_board(tmp_path), ratio=1.0))[0] == (
+        "soft_moe is first: significantly better than every other ranked row that meets the limits."
     )
 
 
@@ -85,18 +84,20 @@ def test_a_first_place_that_the_seeds_do_not_support_says_so(tmp_path: Path) -> 
     bench.fill("dense", (0.961, 0.972, 0.964), specialization=None)
     bench.fill("soft_moe", (0.972, 0.970, 0.976))
     bench.time({"dense": 1.9, "soft_moe": 1.31})
-    said = chosen.notes(choice(bench, ratio=2.0))[0]
-    assert said.startswith("soft_moe has the best score that meets the limits; it is clearly better than 0 of 1 others")
-    assert said.endswith("and not told apart from dense.")
+    said = notes(choice(bench, ratio=2.0))[0]
+    assert said == (
+        "soft_moe has the best score that meets the limits; it is significantly better than 0 of 1 others, and does "
+        "not differ significantly from dense."
+    )
 
 
 def test_what_may_not_meet_the_limit_after_all_is_marked(tmp_path: Path) -> None:
     bench = restless_bench(tmp_path)
     (unsure,) = choice(bench, ratio=0.71).chosen
-    assert unsure.unsure == Reason("perhaps_too_slow", place="", bounds="0.62 to 0.76")
-    assert f"soft_moe may not meet them: {unsure.unsure.text}." in chosen.notes(choice(bench, ratio=0.71))
+    assert unsure.reason == Reason("perhaps_too_slow", place="", bounds="0.62 to 0.76")
+    assert f"soft_moe may not meet them: {unsure.reason.text}." in notes(choice(bench, ratio=0.71))
     (sure,) = choice(bench, ratio=0.8).chosen
-    assert sure.unsure is None
+    assert sure.reason is None
 
 
 def test_what_may_meet_the_limit_after_all_is_named_beside_the_first_place(tmp_path: Path) -> None:
@@ -105,13 +106,11 @@ def test_what_may_meet_the_limit_after_all_is_named_beside_the_first_place(tmp_p
     found = choice(bench, ratio=0.65)
     (near, dense) = sorted(found.excluded, key=lambda each: each.sure)
     assert (near.entry.variant, near.sure, dense.sure) == ("soft_moe", False, True)
-    assert chosen.notes(found)[0] == (
-        "No ranked row meets the limits; not compared: soft_moe, which may meet them, too."
-    )
+    assert notes(found)[0] == ("No ranked row meets the limits; not compared: soft_moe, which may meet them, too.")
     assert "not soft_moe, though it may meet them: its latency is 0.69x dense, its interval 0.62 to 0.76." in (
-        chosen.notes(found)
+        notes(found)
     )
-    assert all("may meet" not in note for note in chosen.notes(choice(bench, ratio=0.5)))
+    assert all("may meet" not in note for note in notes(choice(bench, ratio=0.5)))
 
 
 def test_a_ratio_is_told_from_a_limit_that_it_just_misses(tmp_path: Path) -> None:
@@ -119,7 +118,7 @@ def test_a_ratio_is_told_from_a_limit_that_it_just_misses(tmp_path: Path) -> Non
     bench.fill("dense", (0.961, 0.972, 0.964), specialization=None)
     bench.fill("soft_moe", (0.972, 0.970, 0.976))
     bench.time({"dense": 2.0, "soft_moe": 2.004})
-    assert "not soft_moe: its latency is 1.002x dense." in chosen.notes(choice(bench, ratio=1.0))
+    assert "not soft_moe: its latency is 1.002x dense." in notes(choice(bench, ratio=1.0))
 
 
 def two_tasks(root: Path, active: int = 40_000, slow: float = 1.5) -> Bench:

@@ -15,16 +15,15 @@ from moebench.board.columns import COLUMNS, DETAILS, SHOWN, Column
 
 NAME_LENGTH = Column(
     key="name_length",
-    value=lambda entry: len(entry.variant),
+    read=lambda entry: len(entry.variant),
     help="Letters of the row's name.",
     kind="amount",
-    csv=lambda entry: {"name_length": len(entry.variant)},
     title="letters of the name",
     short_title="letters",
     cell=lambda entry: f"{len(entry.variant)} letters",
     best="low",
     detail="letters",
-    detail_text=lambda entry: f"{len(entry.variant)} of them",
+    detail_form="{} of them",
 )
 
 

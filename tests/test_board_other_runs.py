@@ -71,12 +71,6 @@ def test_other_seeds_settings_and_code_of_a_row_are_no_other_runs(tmp_path: Path
     assert board_of(bench).other_runs == ()
 
 
-def test_runs_of_another_suite_are_not_looked_at(tmp_path: Path) -> None:
-    bench = small_board(tmp_path)
-    put_other(bench, "soft_moe", 0.9, suite="another", protocol="0")
-    assert board_of(bench).other_runs == ()
-
-
 def test_a_run_that_did_not_end_is_no_result_of_another_comparison(tmp_path: Path) -> None:
     bench = small_board(tmp_path)
     cell = dataclasses.replace(bench.group("soft_moe").final_cells(bench.store.get)[0], protocol="0")

@@ -29,7 +29,7 @@ WORDING = [
         "incomplete, 12 of 12 runs have no result: final 0: oom: out of memory; final 1: oom; final 2: oom; final 3: "
         "oom; 2 more failed; not run yet: final 6, final 7, final 8, final 9 and 2 more.",
     ),
-    (Reason("size_unknown"), "its records do not say how large its layers are."),
+    (Reason("size_unknown"), "its records lack the size of its layers."),
     (OVER, "its expert layers are 2.3% over the budget of 264,000 parameters; a row is ranked within 1%."),
     (
         Reason("off_budget", error=-0.011, amount=9, axis="flops"),
@@ -60,10 +60,9 @@ WORDING = [
     (Reason("other_device", devices="a GPU"), "trained on a GPU."),
     (
         Reason("drift", early=1.083, late=1.479),
-        "its latency went from 1.08x to 1.48x dense over the rounds of its session, so that the interval of it is too "
-        "narrow.",
+        "its latency went from 1.08x to 1.48x dense over the rounds of its session, so its interval is too narrow.",
     ),
-    (Reason("untrained_weights"), "timed with untrained weights, for none were kept."),
+    (Reason("untrained_weights"), "timed with untrained weights, because none were kept."),
     (Reason("no_such_row", row="gone", task="digits"), "the board has no row 'gone' on task 'digits'."),
     (
         Reason("other_settings", differences=(("steps", "300", "400"), ("threads", "2", "1"))),
@@ -112,8 +111,8 @@ WORDING = [
         "0 of 5 final runs diverged in A, 2 of 4 in B.",
     ),
     (Reason("same_scores"), "every score is the same in both."),
-    (Reason("one_seed"), "one seed decides nothing."),
-    (Reason("no_spread"), "the difference is the same on every seed, so there is no spread to judge it by."),
+    (Reason("one_seed"), "one seed has no interval."),
+    (Reason("no_spread"), "the difference is the same on every seed, so it has no interval."),
     (Reason("latency_of_devices", a="X", b="Y"), "Latency is not compared: A was measured on X and B on Y."),
     (
         Reason("latency_of_batches", a=64, b=7),

@@ -1,4 +1,4 @@
-"""Ranked rows against reference rows: what is clearly better than chance routing, and what is not."""
+"""Ranked rows against reference rows: what is significantly better than chance routing, and what is not."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def bench_of(root: Path, chance: tuple[float, ...], seeds: int = 3) -> Bench:
     return bench
 
 
-def test_each_ranked_row_is_better_worse_or_not_told_apart(tmp_path: Path) -> None:
+def test_each_ranked_row_is_better_worse_or_neither(tmp_path: Path) -> None:
     """Paired differences to 0.936, 0.950, 0.944: soft_moe +0.036, +0.031, +0.032; sparse_topk -0.001, +0.001, -0.002;
     dense -0.031, -0.028, -0.034.
     """
@@ -48,7 +48,7 @@ def test_a_reference_row_without_a_result_is_compared_with_nothing(tmp_path: Pat
     bench.fill("soft_moe", (0.972, 0.981, 0.976))
     bench.tune("random_router")
     assert bench.board().rungs[0].against == ()
-    assert words.against(bench.board().rungs[0]) == ("Clearly better than dense: soft_moe.",)
+    assert words.against(bench.board().rungs[0]) == ("Significantly better than dense: soft_moe.",)
 
 
 def test_a_rank_does_not_hang_on_how_many_reference_rows_there_are(tmp_path: Path) -> None:
@@ -65,8 +65,11 @@ def test_a_rank_does_not_hang_on_how_many_reference_rows_there_are(tmp_path: Pat
 
 def test_every_format_says_it(tmp_path: Path) -> None:
     board = bench_of(tmp_path, (0.936, 0.950, 0.944)).board()
-    said = "Clearly better than random_router: soft_moe; clearly worse: dense; not told apart from it: sparse_topk."
-    assert words.against(board.rungs[0]) == ("Clearly better than dense: every other ranked row.", said)
+    said = (
+        "Significantly better than random_router: soft_moe; significantly worse: dense; "
+        "no significant difference: sparse_topk."
+    )
+    assert words.against(board.rungs[0]) == ("Significantly better than dense: every other ranked row.", said)
     assert said in TEXTS["md"](board)
     assert said in TEXTS["html"](board)
     assert said in to_table(board, 200)
@@ -79,10 +82,10 @@ def test_every_format_says_it(tmp_path: Path) -> None:
     }
 
 
-def test_where_nothing_or_everything_is_told_apart_no_list_is_printed(tmp_path: Path) -> None:
+def test_where_nothing_or_everything_differs_no_list_is_printed(tmp_path: Path) -> None:
     level = bench_of(tmp_path / "a", (0.80, 0.99, 0.95)).board().rungs[0]
     assert words.against(level)[1:] == (
-        "Clearly better than random_router: no ranked row; not told apart from it: every ranked row.",
+        "Significantly better than random_router: no ranked row; no significant difference: every ranked row.",
     )
     worst = bench_of(tmp_path / "b", (0.105, 0.120, 0.111)).board().rungs[0]
-    assert words.against(worst)[1:] == ("Clearly better than random_router: every ranked row.",)
+    assert words.against(worst)[1:] == ("Significantly better than random_router: every ranked row.",)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 import pytest
@@ -52,14 +51,6 @@ def test_without_dense_there_is_no_difference_but_still_a_rank(tmp_path: Path) -
     entry = bench.board().entry("soft_moe")
     assert entry.rank == (1, 2)
     assert (entry.vs_dense, entry.vs_dense_reason) == (None, Reason("no_ranked_dense", dense="dense"))
-
-
-def test_specialization_has_its_interval_over_seeds(tmp_path: Path) -> None:
-    special = small_board(tmp_path).board().entry("soft_moe").specialization
-    assert special is not None
-    assert special.value == pytest.approx((0.22 + 0.20 + 0.25) / 3)
-    assert special.low is not None
-    assert special.low < 0.20 < 0.25 < (special.high or 0)
 
 
 def test_a_specialization_of_zero_is_a_number_and_not_missing(tmp_path: Path) -> None:
@@ -121,15 +112,6 @@ def test_a_diverged_seed_has_no_specialization(tmp_path: Path) -> None:
     assert kept["retained_1_4"].reason == diverged
 
 
-def test_the_accuracies_beside_specialization_are_kept(tmp_path: Path) -> None:
-    scores = {s.name: s.measure for s in small_board(tmp_path).board().entry("soft_moe").tasks[0].scores}
-    retained = scores["retained_1_8"]
-    assert retained is not None
-    assert retained.value == pytest.approx(0.6)
-    assert {"accuracy_selected_1_2", "accuracy_static_1_2", "accuracy_random_1_2", "mass_kept_1_2"} <= set(scores)
-    assert not {"specialization", "test_accuracy"} & set(scores)
-
-
 def test_tuning_shows_the_winner_the_default_and_the_cost(tmp_path: Path) -> None:
     tuning = small_board(tmp_path).board().entry("soft_moe").tasks[0].tuning
     assert tuning is not None
@@ -188,12 +170,6 @@ def test_counts_are_means_over_tasks_and_the_worst_budget_error_is_shown(tmp_pat
     assert (counts.total_params, counts.flops_per_input, counts.budget_error) == (BUDGET, 200, -0.009)
 
 
-def test_training_speed_and_memory_come_from_the_final_runs(tmp_path: Path) -> None:
-    entry = small_board(tmp_path).board().entry("soft_moe")
-    assert entry.train_inputs_per_second == 12_800
-    assert entry.train_peak_memory_mib == 120.5
-
-
 def test_what_was_held_equal_comes_from_the_cells_that_ran(tmp_path: Path) -> None:
     (note,) = small_board(tmp_path).board().tasks
     assert note.shared_settings["split"] == "1078/359/360 by seed 0"
@@ -229,7 +205,7 @@ def test_the_front_holds_what_nothing_beats_in_quality_latency_and_active_parame
     assert front == {"soft_moe": "front", "dense": "beaten", "sparse_topk": "front", "random_router": None}
 
 
-def test_what_three_seeds_do_not_tell_apart_is_undecided_on_the_front(tmp_path: Path) -> None:
+def test_what_does_not_differ_significantly_is_undecided_on_the_front(tmp_path: Path) -> None:
     """soft_moe is faster for certain, and its better accuracy may be chance: dense may be on the front or not."""
     bench = Bench(tmp_path, variants=["dense", "soft_moe"])
     bench.fill("dense", (0.961, 0.972, 0.964), specialization=None)
@@ -261,10 +237,3 @@ def test_the_board_says_what_its_intervals_do_on_boards_like_it(tmp_path: Path) 
     assert (calibration.references, calibration.budgets) == (1, 1)
     assert 0.93 <= calibration.coverage <= 0.97
     assert Bench(tmp_path / "one", seeds=1).board().calibration is None
-
-
-def test_a_plan_of_reordered_rows_gives_the_same_entries(tmp_path: Path) -> None:
-    bench = small_board(tmp_path)
-    before = {entry.variant: entry for entry in bench.board().entries}
-    bench.plan = dataclasses.replace(bench.plan, rows=tuple(reversed(bench.plan.rows)))
-    assert {entry.variant: entry for entry in bench.board().entries} == before

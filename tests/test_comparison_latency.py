@@ -39,18 +39,12 @@ def test_it_is_compared_on_one_device(tmp_path: Path) -> None:
         "soft_moe": "slower",
         "sparse_topk": "faster",
     }
+    assert found.counts == {"undecided": 3}, "slower is not worse"
     assert found.no_latency is None
     assert titles(found)[-1] == "latency A to B"
     assert cells(found, only(found))[-1] == "1.32 to 1.62 ms, slower"
     assert cells(found, only(found, "dense"))[-1] == "1.92 to 1.92 ms"
     assert LATENCY in notes(found)
-
-
-def test_slower_is_not_worse(tmp_path: Path) -> None:
-    found = compared(*two(tmp_path))
-    assert only(found).speed == "slower"
-    assert found.counts == {"undecided": 3}
-    assert not found.worse
 
 
 @pytest.mark.parametrize(
@@ -78,11 +72,10 @@ def test_across_devices_and_batches_it_is_refused(tmp_path: Path, change: dict[s
     a, b = small_board(tmp_path / "a"), small_board(tmp_path / "b")
     if "device" in change:
         b.plan = dataclasses.replace(b.plan, device=b.plan.device | change["device"])
-        b.time({"dense": 1.9, "soft_moe": 1.31, "sparse_topk": 2.44, "random_router": 2.4})
     else:
         latency = b.plan.suite.latency.model_copy(update=change)
         b.plan = dataclasses.replace(b.plan, suite=b.plan.suite.model_copy(update={"latency": latency}))
-        b.time({"dense": 1.9, "soft_moe": 1.31, "sparse_topk": 2.44, "random_router": 2.4})
+    b.time({"dense": 1.9, "soft_moe": 1.31, "sparse_topk": 2.44, "random_router": 2.4})
     assert b.board().entry("soft_moe").latency is not None, "it is there, and would be compared"
     found = compared(a, b)
     assert found.no_latency is not None
@@ -93,9 +86,8 @@ def test_across_devices_and_batches_it_is_refused(tmp_path: Path, change: dict[s
     assert found.counts == {"identical": 4}, "what was learnt is compared all the same"
 
 
-@pytest.mark.parametrize("changed", [{"threads": 2}, {"precision": "bf16"}, {"host": {"name": "vit", "depth": 9}}])
-def test_models_of_another_frame_are_not_timed_against_each_other(tmp_path: Path, changed: dict[str, Any]) -> None:
-    a, b = benches(tmp_path, hand_plan(), with_cells(hand_plan(), **changed))
+def test_models_of_another_frame_are_not_timed_against_each_other(tmp_path: Path) -> None:
+    a, b = benches(tmp_path, hand_plan(), with_cells(hand_plan(), threads=2))
     for bench in (a, b):
         timed(bench, dense=1.9, soft_moe=1.31, sparse_topk=2.44)
     found = compared(a, b)

@@ -39,10 +39,6 @@ def no_device(lines: Lines) -> None:
     lines[0]["plan"]["device"] = {}
 
 
-def no_rows(lines: Lines) -> None:
-    lines[0]["plan"] |= {"rows": [], "groups": []}
-
-
 def a_row_twice(lines: Lines) -> None:
     lines[0]["plan"]["rows"].append(lines[0]["plan"]["rows"][1])
 
@@ -51,19 +47,9 @@ def no_final_seeds(lines: Lines) -> None:
     lines[0]["plan"]["groups"][0]["final_seeds"] = []
 
 
-def a_range_without_room(lines: Lines) -> None:
-    dimension = lines[0]["plan"]["groups"][0]["space"]["lr"]
-    dimension["low"] = dimension["high"]
-
-
 def times_that_are_none(lines: Lines) -> None:
     for each in finalists(lines):
         each["forward_ms"] = 5
-
-
-def memory_in_words(lines: Lines) -> None:
-    for each in finalists(lines):
-        each["peak_memory_mib"] = "much"
 
 
 def a_day_without_a_date(lines: Lines) -> None:
@@ -74,12 +60,9 @@ def a_day_without_a_date(lines: Lines) -> None:
     ("spoil", "says"),
     [
         (no_device, "damaged at line 1: its device lacks name, torch, type"),
-        (no_rows, "damaged at line 1: it has no rows"),
         (a_row_twice, "damaged at line 1: two of its rows have one name"),
         (no_final_seeds, "has no trials, or not the 3 final seeds of its suite"),
-        (a_range_without_room, "has no room for 'lr'"),
         (times_that_are_none, "forward_ms"),
-        (memory_in_words, "peak_memory_mib"),
         (a_day_without_a_date, "'yesterday' is no time as ISO 8601 writes it"),
     ],
 )

@@ -1,9 +1,9 @@
-"""What the board promises, counted over simulated boards: coverage, and how often equals are told apart."""
+"""What the board promises, counted over simulated boards: coverage, and how often equal rows differ significantly."""
 
 import numpy as np
 import pytest
 
-from moebench.statistics import calibrate, mean_interval, paired_interval, paired_test, rank_intervals
+from moebench.statistics import calibrate, mean_interval, paired_interval, paired_test
 from moebench.statistics.calibration import MOST_ROWS
 
 BOARDS = 4000  # a share near 0.95 then has a standard error of 0.0035
@@ -16,12 +16,6 @@ def boards(seeds, tasks, variants, boards=BOARDS):
     spread_M = 0.01 * 1.5 ** np.arange(tasks)
     common = rng.normal(0, 0.02, (boards, 1, seeds, tasks))
     return 0.9 + common + rng.normal(0, 1, (boards, variants, seeds, tasks)) * spread_M
-
-
-@pytest.mark.parametrize("tasks", [1, 2, 4])
-def test_paired_intervals_cover_what_they_say(tasks):
-    intervals = [paired_interval(a, b) for a, b in boards(seeds=5, tasks=tasks, variants=2)]
-    assert 0.93 <= np.mean([i.low <= 0 <= i.high for i in intervals]) <= 0.97
 
 
 @pytest.mark.parametrize("tasks", [1, 2, 4])
@@ -58,35 +52,10 @@ def test_a_board_that_says_more_errs_more_often():
     assert alone.anything < one.anything <= 0.1, "no more than the two families together may err"
 
 
-@pytest.mark.parametrize(
-    ("spread", "seeds", "says"),
-    [([1.0], 1, "one seed has no interval"), ([0.0], 5, "positive numbers"), ([], 5, "positive numbers")],
-)
-def test_what_cannot_be_simulated_is_named(spread, seeds, says):
-    with pytest.raises(ValueError, match=says):
-        calibrate(spread, seeds=seeds, rows=2)
-
-
 @pytest.mark.parametrize("tasks", [1, 4])
 def test_mean_intervals_cover_what_they_say(tasks):
     intervals = [mean_interval(a) for (a,) in boards(seeds=5, tasks=tasks, variants=1)]
     assert 0.93 <= np.mean([i.low <= 0.9 <= i.high for i in intervals]) <= 0.97
-
-
-def test_a_variant_against_itself_is_rarely_called_better():
-    # Two rows that differ by their noise alone: 5 % told apart, half of them in favour of the first.
-    ranks = [rank_intervals({"a": a, "b": b}, True) for a, b in boards(seeds=5, tasks=1, variants=2)]
-    assert np.mean([r["a"] == (1, 1) for r in ranks]) == pytest.approx(0.025, abs=0.0075)
-    assert np.mean([r["b"] == (1, 1) for r in ranks]) == pytest.approx(0.025, abs=0.0075)
-
-
-def test_a_board_of_equals_stays_undivided():
-    # Four equal variants, six pairs: without Holm about one board in five would name a winner or a loser.
-    told_apart = [
-        set(rank_intervals(dict(zip("abcd", board, strict=True)), True).values()) != {(1, 4)}
-        for board in boards(seeds=5, tasks=1, variants=4, boards=1500)
-    ]
-    assert 0.02 <= np.mean(told_apart) <= 0.055
 
 
 def test_a_real_difference_is_seen():
@@ -101,12 +70,3 @@ def test_coarse_accuracies_do_not_make_equals_differ(steps_per_deviation):
     step = 0.0141 / steps_per_deviation
     coarse = np.round(boards(seeds=3, tasks=1, variants=2) / step) * step
     assert np.mean([paired_test(a, b).p_value < 0.05 for a, b in coarse]) <= 0.055
-
-
-def test_a_percentile_bootstrap_would_cover_too_little():
-    # Why the board has t intervals: at five seeds the bootstrap's 95 % are about 83 %.
-    rng = np.random.default_rng(0)
-    scores = rng.normal(size=(1500, 5))
-    resampled = np.take_along_axis(scores[:, None], rng.integers(0, 5, (1500, 400, 5)), axis=2)
-    low, high = np.quantile(resampled.mean(axis=2), [0.025, 0.975], axis=1)
-    assert np.mean((low <= 0) & (high >= 0)) == pytest.approx(0.83, abs=0.03)

@@ -34,16 +34,5 @@ def test_many_trials_do_not_overflow():
     assert expected_best(range(1, 1101), 550) == pytest.approx(550 * 1101 / 551)
 
 
-@pytest.mark.parametrize(("scores", "n"), [(SCORES, 0), (SCORES, 6), ([], 1)])
-def test_more_trials_than_were_run_are_refused(scores, n):
-    with pytest.raises(ValueError, match=f"n is {n}; with {len(scores)} trials"):
-        expected_best(scores, n)
-
-
-def test_a_diverged_trial_is_not_dropped_in_silence():
-    with pytest.raises(ValueError, match="floor"):
-        expected_best([0.5, float("nan")], 1)
-
-
 def test_the_curve_of_no_trials_is_empty():
     assert expected_best_curve([]) == ()

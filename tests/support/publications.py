@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import shutil
+import tempfile
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from moebench.board import TEXTS
 from moebench.errors import ResultsError
 from moebench.publish import Submission, manifest, pack
 from moebench.publish.checks import CHECKS, make_checks
-from moebench.publish.sources import board_of, open_results
+from moebench.publish.sources import open_results
 from moebench.publish.write import publish
 from tiny import run_tiny, write_plugin, write_suite
 
 Value = dict[str, Any]
 
 
-def run_and_publish(root: Path) -> Path:
-    """Dense, Soft MoE and a variant from a file: the results in ``root/r``, published to ``root/p``."""
+@cache
+def run_and_publish() -> Path:
+    """Dense, Soft MoE and a variant from a file: the results in ``r``, published to ``p``; once for all tests."""
+    root = Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, root)
     suite = write_suite(root)
     run_tiny(suite, root / "r", variants=())
     session = run_tiny(suite, root / "r", variants=(write_plugin(root, "mine"),))
@@ -57,7 +62,7 @@ def lines_of(directory: Path) -> list[Value]:
 
 
 def write_lines(directory: Path, lines: list[Value]) -> None:
-    """Write them as a forger would who knows everything but how to train: order, count, digest and boards follow."""
+    """Write them as a forger would who knows everything but how to train: order, count and digest follow."""
     head, *records = lines
     head["records"] = len(records)
     records.sort(key=lambda record: record["identity"])
@@ -67,12 +72,6 @@ def write_lines(directory: Path, lines: list[Value]) -> None:
     about["sha256"][pack.NAME] = manifest.sha256(text.encode())
     about["records"] = len(records)
     (directory / manifest.NAME).write_text(json.dumps(about, indent=1) + "\n")
-    try:
-        board = board_of(open_results(directory))
-    except Exception:
-        return  # the edit is such that no board comes of it
-    for suffix, render in TEXTS.items():
-        (directory / f"board.{suffix}").write_text(render(board))
 
 
 def records_of(lines: list[Value], kind: str, row: str = "soft_moe") -> list[Value]:

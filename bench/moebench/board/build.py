@@ -1,4 +1,4 @@
-"""A board from a plan and its records: nothing else is looked at, so equal records give an equal board."""
+"""A board from a plan and its records alone, so equal records give an equal board."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from moebench.board import estimates
-from moebench.board.estimates import versions
-from moebench.board.evidence import Evidence, Run, Study
+from moebench.board.evidence import Evidence, Study
 from moebench.board.latency import Clock
 from moebench.board.model import Board, Entry, Measure, Rung, TaskResult
 from moebench.board.ranking import against_references, calibration, in_order, on_pareto, rank_rows
@@ -38,6 +37,7 @@ def build_board(plan: Plan, lookup: Lookup, others: Others = lambda known: ()) -
     suite = plan.suite
     gathered = {budget: [Evidence.of(plan, row, budget, seen) for row in plan.rows] for budget in suite.budgets}
     rungs = tuple(_rung(plan, budget, evidences, seen) for budget, evidences in gathered.items())
+    runs = [run for evidences in gathered.values() for e in evidences for study in e.studies for run in study.runs]
     return Board(
         suite=suite.name,
         title=suite.title,
@@ -51,7 +51,7 @@ def build_board(plan: Plan, lookup: Lookup, others: Others = lambda known: ()) -
         latency_rounds=suite.latency.rounds,
         tasks=task_notes(plan),
         rungs=rungs,
-        versions=versions(_records([e for evidences in gathered.values() for e in evidences])),
+        versions=estimates.versions(run.record for run in runs if run.record is not None),
         calibration=calibration(gathered[suite.budgets[0]], suite.seeds, rungs),
         other_runs=other_runs(plan, others(known)),
     )
@@ -61,45 +61,25 @@ def _rung(plan: Plan, budget: int, evidences: list[Evidence], lookup: Lookup) ->
     clock = Clock.of(plan, budget, lookup)
     reasons = {e.row.name: e.unranked(plan.suite.axis) for e in evidences}
     ranking = rank_rows(evidences, reasons)
-    ranks = ranking.ranks
+    ranks, places = ranking.ranks, on_pareto(ranking, evidences, clock)
     dense = next((e for e in evidences if e.row.name == BASELINE and not reasons[BASELINE]), None)
     entries = [
-        make_entry(
-            plan,
-            budget,
-            evidence,
-            clock,
-            dense=dense,
+        replace(
+            _entry(plan, budget, evidence, clock, dense=dense, reason=reasons[evidence.row.name]),
             rank=ranks.get(evidence.row.name),
-            reason=reasons[evidence.row.name],
+            better_than=ranking.better_than(evidence.row.name),
+            pareto=places.get(evidence.row.name),
         )
         for evidence in evidences
     ]
     higher = evidences[0].higher_is_better
-    places = on_pareto(ranking, entries, clock)
-    placed = [
-        replace(each, better_than=ranking.better_than(each.variant), pareto=places.get(each.variant))
-        for each in entries
-    ]
-    return Rung(budget, in_order(placed, higher), against_references(evidences, reasons, higher))
+    return Rung(budget, in_order(entries, higher), against_references(evidences, reasons, higher))
 
 
-def _records(evidences: list[Evidence]) -> list[Record]:
-    runs = [run for evidence in evidences for study in evidence.studies for run in study.runs]
-    return [run.record for run in runs if run.record is not None]
-
-
-def make_entry(
-    plan: Plan,
-    budget: int,
-    evidence: Evidence,
-    clock: Clock,
-    *,
-    dense: Evidence | None,
-    rank: tuple[int, int] | None,
-    reason: Reason | None,
+def _entry(
+    plan: Plan, budget: int, evidence: Evidence, clock: Clock, *, dense: Evidence | None, reason: Reason | None
 ) -> Entry:
-    """The row with everything but its place on the Pareto front. ``dense`` is None where it is not ranked."""
+    """The row without what follows from the ranking. ``dense`` is None where it is not ranked."""
     row, studies = evidence.row, evidence.studies
     special, special_reason = estimates.specialization(studies)
     timing, timing_reason = clock.read(row.name)
@@ -111,11 +91,10 @@ def make_entry(
         reference=row.reference,
         note=row.note or _from_file(row.spec),
         budget=next((study.group.amount for study in studies if study.group), budget),
-        rank=rank,
         reason=reason,
         flags=_flags(plan, evidence, results, clock),
-        seeds=min(_settled(study.finals) for study in studies),
-        trials=min(_settled(study.trials) for study in studies),
+        seeds=min(sum(not run.problem for run in study.finals) for study in studies),
+        trials=min(sum(not run.problem for run in study.trials) for study in studies),
         counts=estimates.mean_counts(studies),
         tasks=tuple(results),
         representation=estimates.representation(evidence),
@@ -140,7 +119,7 @@ def _mean(values: list[float]) -> float:
 
 
 def _from_file(spec: str) -> str:
-    """Whose code a row is, where it is not an installed variant's."""
+    """The file of a row's code, where it is no installed variant's."""
     return f"from the file {Path(spec.rpartition(':')[0]).name}" if is_place(spec) else ""
 
 
@@ -154,7 +133,7 @@ def _task_result(plan: Plan, evidence: Evidence, study: Study, clock: Clock) -> 
         higher_is_better=study.headline.higher_is_better,
         status=_status(evidence, study),
         reason=study.missing or (Reason("cannot_run", problem=problem) if problem else None),
-        score=estimates.on_task(study),
+        score=estimates.representation(Evidence(evidence.row, (study,))),
         seeds=study.scores if study.complete else (),
         specialization=special,
         specialization_reason=special_reason,
@@ -188,10 +167,6 @@ def _status(evidence: Evidence, study: Study) -> str:
         failed = [run.status for run in study.open_runs if run.record is not None]
         return failed[0] if failed else "not_run"
     return "diverged" if any(record.status == "diverged" for record in study.final_records) else "done"
-
-
-def _settled(runs: tuple[Run, ...]) -> int:
-    return sum(not run.problem for run in runs)
 
 
 def _flags(plan: Plan, evidence: Evidence, results: Sequence[TaskResult], clock: Clock) -> tuple[Reason, ...]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from moebench.board import curves, numbers, scatter, words
@@ -20,97 +20,89 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Chart:
-    """A drawing in the page. name: its id. reading: how to read it. note: what it shows, or what it leaves out."""
+    """A drawing in the page.
+
+    name: its id. reading: how to read it. draw: draws the rung of that place; None where there is nothing to draw.
+    note: what it shows, or what it leaves out. markup: the drawing.
+    """
 
     name: str
     title: str
     reading: str
-    markup: Markup
+    draw: Callable[[Board, int], Figure | None]
     note: str = ""
-
-
-Draw = Callable[[Board, int], "Figure | None"]
-"""Draws the rung of that place; None where there is nothing to draw."""
-
-Asked = tuple[str, str, str, Draw, str]
-"""Name, title, reading, drawing, note."""
+    markup: Markup | None = None
 
 
 def of_rung(board: Board, index: int) -> list[Chart]:
     """Scatter, retention and effort at one budget; those of which there is nothing to draw are left out."""
-    return _charts(board, index, _asked(board, index))
+    return _drawn(board, index, _rung_charts(board, index))
 
 
 def of_ladder(board: Board) -> list[Chart]:
     """Quality against budget, where the suite has several."""
-    return _charts(board, 0, _asked_of_ladder(board))
+    return _drawn(board, 0, _ladder_charts(board))
 
 
 def figures(board: Board) -> dict[str, bytes]:
     """All of them as PNG files on white paper, by name."""
-    asked = [(0, each) for each in _asked_of_ladder(board)]
-    asked += [(index, each) for index in range(len(board.rungs)) for each in _asked(board, index)]
+    charts = [(0, chart) for chart in _ladder_charts(board)]
+    charts += [(index, chart) for index in range(len(board.rungs)) for chart in _rung_charts(board, index)]
     files = {}
-    for index, (name, _, _, draw, _) in asked:
-        with _drawn(board, index, draw) as figure:
+    for index, chart in charts:
+        with _figure(board, index, chart) as figure:
             if figure is not None:
-                files[f"{name}.png"] = png(figure)
+                files[f"{chart.name}.png"] = png(figure)
     return files
 
 
-def _asked(board: Board, index: int) -> list[Asked]:
+def _rung_charts(board: Board, index: int) -> list[Chart]:
     note, score = scatter.left_out(board.rungs[index]), words.score_name(board)
     return [
-        (f"scatter-{index}", scatter.TITLE, scatter.READING, scatter.draw, note),
-        (f"retention-{index}", curves.RETENTION, curves.RETENTION_READING, curves.retention, ""),
-        (f"effort-{index}", curves.EFFORT, curves.EFFORT_READING.format(score=score), curves.effort, ""),
+        Chart(f"scatter-{index}", scatter.TITLE, scatter.READING, scatter.draw, note),
+        Chart(f"retention-{index}", curves.RETENTION, curves.RETENTION_READING, curves.retention),
+        Chart(f"effort-{index}", curves.EFFORT, curves.EFFORT_READING.format(score=score), curves.effort),
     ]
 
 
-def _asked_of_ladder(board: Board) -> list[Asked]:
+def _ladder_charts(board: Board) -> list[Chart]:
     if len(board.rungs) < 2:
         return []
-    return [("ladder", curves.LADDER, curves.LADDER_READING, curves.ladder, curves.crossings(board))]
-
-
-def _charts(board: Board, index: int, asked: list[Asked]) -> list[Chart]:
-    charts = []
-    for name, title, reading, draw, note in asked:
-        markup = _as_markup(board, index, name, f"{title}. {reading}", draw)
-        if markup is not None:
-            charts.append(Chart(name, title, reading, markup, note))
-    return charts
+    return [Chart("ladder", curves.LADDER, curves.LADDER_READING, curves.ladder, curves.crossings(board))]
 
 
 @contextmanager
-def _drawn(board: Board, index: int, draw: Draw) -> Iterator[Figure | None]:
+def _figure(board: Board, index: int, chart: Chart) -> Iterator[Figure | None]:
     """The drawing of a rung, laid out, in the style of all figures."""
     with styled(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # the page's own fonts may have it
-        figure = draw(board, index)
+        figure = chart.draw(board, index)
         if figure is not None:
             settle(figure)
         yield figure
 
 
-def _as_markup(board: Board, index: int, name: str, label: str, draw: Draw) -> Markup | None:
-    """The drawing of a rung; None where there is nothing to draw."""
+def _drawn(board: Board, index: int, charts: Sequence[Chart]) -> list[Chart]:
+    """The charts with their markup, in which each point of a row links to it."""
     from markupsafe import Markup, escape
 
-    with _drawn(board, index, draw) as figure:
-        if figure is None:
-            return None
-        text = inline(svg(figure), name, label)
     entries = board.rungs[index].entries
 
     def linked(match: re.Match[str]) -> str:
         row = int(match["row"])
-        return f'<a href="#row-{index}-{row}" data-row="{row}"><title>{escape(_said(entries[row]))}</title>'
+        return f'<a href="#row-{index}-{row}" data-row="{row}"><title>{escape(_numbers(entries[row]))}</title>'
 
-    return Markup(re.sub(rf'<a xlink:href="{scatter.ROW}(?P<row>\d+)"[^>]*>', linked, text))
+    found = []
+    for chart in charts:
+        with _figure(board, index, chart) as figure:
+            if figure is not None:
+                text = inline(svg(figure), chart.name, f"{chart.title}. {chart.reading}")
+                text = re.sub(rf'<a xlink:href="{scatter.ROW}(?P<row>\d+)"[^>]*>', linked, text)
+                found.append(replace(chart, markup=Markup(text)))
+    return found
 
 
-def _said(entry: Entry) -> str:
+def _numbers(entry: Entry) -> str:
     """A row's numbers in a line, for a pointer that rests on it."""
     parts = [numbers.shown_name(entry.variant), numbers.with_interval(entry.representation)]
     return ", ".join([*parts, *([numbers.latency(entry.latency)] if entry.latency else [])])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any
 
@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from moebench.board import words
-from moebench.board.data import dump, measure
+from moebench.board.data import dump
 from moebench.board.markdown import escape, table
 from moebench.board.model import Board, Entry, Measure, Rung
 from moebench.board.numbers import latency, p_value, plain, rank, short, shown_name, with_interval
@@ -22,14 +22,22 @@ from moebench.statistics import holm, paired_interval, paired_test, rank_interva
 
 
 @dataclass(frozen=True, kw_only=True)
-class Meets:
-    """Whether a row meets the limits. met: by the values measured. sure: whether the intervals say the same. reason:
-    why it is not met, or not surely; None where it surely is.
+class Answer:
+    """Whether a row meets the limits.
+
+    met: by the values measured. reason: why it does not, or may not. sure: whether the intervals agree.
+    rank: among the rows that meet them; None for a reference row. behind: its score less that of the first, paired by
+    seed. p_value: of no difference from the first, adjusted by Holm's rule over all pairs of these rows, so that it
+    agrees with the ranks.
     """
 
+    entry: Entry
     met: bool
     sure: bool = True
     reason: Reason | None = None
+    rank: tuple[int, int] | None = None
+    behind: Measure | None = None
+    p_value: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,13 +54,13 @@ class Limits:
         parts += [] if self.active is None else [f"at most {self.active:,} active parameters"]
         return ", ".join(parts)
 
-    def met_by(self, entry: Entry) -> Meets:
+    def met_by(self, entry: Entry) -> Answer:
         """Whether a row meets them; one that is not compared for another reason does not."""
         if entry.representation is None or (entry.rank is None and not entry.reference):
-            return Meets(met=False, reason=entry.reason)
+            return Answer(entry=entry, met=False, reason=entry.reason)
         if reason := self._too_large(entry):
-            return Meets(met=False, reason=reason)
-        return Meets(met=True) if self.latency_ratio is None else _fast_enough(entry, self.latency_ratio)
+            return Answer(entry=entry, met=False, reason=reason)
+        return Answer(entry=entry, met=True) if self.latency_ratio is None else _fast_enough(entry, self.latency_ratio)
 
     def _too_large(self, entry: Entry) -> Reason | None:
         if self.active is None:
@@ -65,97 +73,67 @@ class Limits:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Chosen:
-    """A row that meets the limits. unsure: why it may not after all, or None. rank: among these rows; None for a
-    reference row.
-
-    behind: its score less that of the first, paired by seed; None for the first. p_value: of no difference from the
-    first, adjusted by Holm's rule over all pairs of these rows, so that it agrees with the ranks.
-    """
-
-    entry: Entry
-    unsure: Reason | None
-    rank: tuple[int, int] | None
-    behind: Measure | None = None
-    p_value: float | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Excluded:
-    """A row that does not meet the limits. sure: whether the interval of its latency says so, too."""
-
-    entry: Entry
-    reason: Reason
-    sure: bool
-
-
-@dataclass(frozen=True, kw_only=True)
 class Choice:
     """At one budget: the rows that meet the limits, best first, then reference rows; the others with the reason."""
 
     budget: int
     limits: Limits
-    chosen: tuple[Chosen, ...]
-    excluded: tuple[Excluded, ...]
+    chosen: tuple[Answer, ...]
+    excluded: tuple[Answer, ...]
 
 
 def choose(rung: Rung, limits: Limits, higher_is_better: bool) -> Choice:
     """Choose among the rows of a budget; ranks are made anew among those that meet the limits."""
-    answers = [(entry, limits.met_by(entry)) for entry in rung.entries]
-    meeting = [(entry, answer.reason) for entry, answer in answers if answer.met]
-    ranked = sorted(
-        (each for each in meeting if each[0].rank), key=lambda each: _value(each[0]), reverse=higher_is_better
-    )
-    references = [each for each in meeting if not each[0].rank]
+    answers = [limits.met_by(entry) for entry in rung.entries]
+    meeting = [answer for answer in answers if answer.met]
+    ranked = sorted((each for each in meeting if each.entry.rank), key=_score, reverse=higher_is_better)
+    references = [each for each in meeting if not each.entry.rank]
     return Choice(
         budget=rung.budget,
         limits=limits,
-        chosen=(
-            *_compared(ranked, higher_is_better),
-            *(Chosen(entry=entry, unsure=unsure, rank=None) for entry, unsure in references),
-        ),
-        excluded=tuple(
-            Excluded(entry=entry, reason=answer.reason, sure=answer.sure)
-            for entry, answer in answers
-            if answer.reason and not answer.met
-        ),
+        chosen=(*_compared(ranked, higher_is_better), *references),
+        excluded=tuple(answer for answer in answers if answer.reason and not answer.met),
     )
 
 
-def _compared(ranked: Sequence[tuple[Entry, Reason | None]], higher: bool) -> list[Chosen]:
-    if not ranked:
-        return []
-    scores = [_scores_SM(entry) for entry, _ in ranked]
-    places = list(rank_intervals({str(n): each for n, each in enumerate(scores)}, higher, ALPHA).values())
+def _score(answer: Answer) -> float:
+    assert answer.entry.representation is not None
+    return answer.entry.representation.value
+
+
+def _compared(ranked: Sequence[Answer], higher: bool) -> list[Answer]:
+    """The ranked rows with their ranks among each other, and their differences from the first."""
+    scores = [list(zip(*(task.seeds for task in each.entry.tasks), strict=True)) for each in ranked]
+    ranks = rank_intervals({str(n): each for n, each in enumerate(scores)}, higher, ALPHA).values()
     adjusted = holm([paired_test(b, a).p_value for a, b in combinations(scores, 2)])
-    first, others = scores[0], scores[1:]
-    unit = ranked[0][0].tasks[0].unit
-    behind = [Measure.of(paired_interval(each, first, LEVEL), unit) for each in others]
-    return [
-        Chosen(entry=entry, unsure=unsure, rank=rank, behind=less, p_value=p)
-        for (entry, unsure), rank, less, p in zip(
-            ranked, places, [None, *behind], [None, *adjusted[: len(others)]], strict=True
-        )
+    compared = [replace(each, rank=rank) for each, rank in zip(ranked, ranks, strict=True)]
+    for n, p in zip(range(1, len(ranked)), adjusted, strict=False):
+        behind = Measure.of(paired_interval(scores[n], scores[0], LEVEL), ranked[0].entry.tasks[0].unit)
+        compared[n] = replace(compared[n], behind=behind, p_value=p)
+    return compared
+
+
+def _fast_enough(entry: Entry, limit: float) -> Answer:
+    ratios = [
+        (task.latency.ratio_to_dense, task.name)
+        for task in entry.tasks
+        if task.latency and task.latency.ratio_to_dense is not None
     ]
-
-
-def _fast_enough(entry: Entry, limit: float) -> Meets:
-    timed = [(task.latency.ratio_to_dense, task.name) for task in entry.tasks if task.latency]
-    ratios = [(ratio, name) for ratio, name in timed if ratio is not None]
-    if not ratios or len(ratios) < len(entry.tasks):
+    if len(ratios) < len(entry.tasks):
         why = entry.latency_reason.text if entry.latency_reason else "it has no ratio to dense"
-        return Meets(met=False, reason=Reason("latency_unknown", why=why))
+        return Answer(entry=entry, met=False, reason=Reason("latency_unknown", why=why))
     slowest, task = max(ratios, key=lambda each: each[0].value)
     if slowest.value > limit:
         sure = any(ratio.low is not None and ratio.low > limit for ratio, _ in ratios)
-        facts = {"ratio": slowest.value, "limit": limit, "place": _place(task, entry)}
-        return Meets(met=False, sure=sure, reason=Reason("too_slow", bounds="" if sure else _bounds(slowest), **facts))
+        bounds = "" if sure else _bounds(slowest)
+        reason = Reason("too_slow", bounds=bounds, ratio=slowest.value, limit=limit, place=_place(task, entry))
+        return Answer(entry=entry, met=False, sure=sure, reason=reason)
     unsure = [(ratio, name) for ratio, name in ratios if ratio.high is None or ratio.high > limit]
     if not unsure:
-        return Meets(met=True)
+        return Answer(entry=entry, met=True)
     highest, task = max(unsure, key=lambda each: each[0].value)
     reason = Reason("perhaps_too_slow", place=_place(task, entry), bounds=_bounds(highest))
-    return Meets(met=True, sure=False, reason=reason)
+    return Answer(entry=entry, met=True, sure=False, reason=reason)
 
 
 def _place(task: str, entry: Entry) -> str:
@@ -167,21 +145,13 @@ def _bounds(ratio: Measure) -> str:
     return "unknown bounds" if ratio.low is None or ratio.high is None else f"{ratio.low:.2f} to {ratio.high:.2f}"
 
 
-def _scores_SM(entry: Entry) -> list[list[float]]:
-    return [list(seed) for seed in zip(*(task.seeds for task in entry.tasks), strict=True)]
-
-
-def _value(entry: Entry) -> float:
-    return entry.representation.value if entry.representation else float("nan")
-
-
 WIDTH = 100
 """Where the output is no terminal."""
 
 TITLES = ("rank", "variant", "score", "behind the first", "p", "latency", "active")
 
 
-def cells(chosen: Chosen) -> list[str]:
+def cells(chosen: Answer) -> list[str]:
     """The texts of a row, under :data:`TITLES`."""
     entry = chosen.entry
     return [
@@ -197,16 +167,15 @@ def cells(chosen: Chosen) -> list[str]:
 
 def notes(choice: Choice) -> list[str]:
     """How sure the first place is, what may not meet the limits after all, and what does not meet them."""
-    said = [_first(choice)]
-    said += [
-        f"{shown_name(each.entry.variant)} may not meet them: {each.unsure.text}."
-        for each in choice.chosen
-        if each.unsure
-    ]
-    for each in choice.excluded:
-        name, reason = shown_name(each.entry.variant), plain(each.reason.text).rstrip(".")
-        said.append(f"not {name}: {reason}." if each.sure else f"not {name}, though it may meet them: {reason}.")
-    return said
+    found = [_first(choice)]
+    for each in (*choice.chosen, *choice.excluded):
+        name = shown_name(each.entry.variant)
+        if each.reason and each.met:
+            found.append(f"{name} may not meet them: {each.reason.text}.")
+        elif each.reason:
+            reason = plain(each.reason.text).rstrip(".")
+            found.append(f"not {name}: {reason}." if each.sure else f"not {name}, though it may meet them: {reason}.")
+    return found
 
 
 def _first(choice: Choice) -> str:
@@ -222,9 +191,9 @@ def _first(choice: Choice) -> str:
     behind = [each for each in others if each.p_value is not None and each.p_value < ALPHA]
     level = [shown_name(each.entry.variant) for each in others if each not in behind]
     if not level:
-        return f"{name} is first: clearly better than every other ranked row that meets the limits{left_out}."
-    rest = f"clearly better than {len(behind)} of {len(others)} others, and not told apart from {', '.join(level)}"
-    return f"{name} has the best score that meets the limits; it is {rest}{left_out}."
+        return f"{name} is first: significantly better than every other ranked row that meets the limits{left_out}."
+    rest = f"better than {len(behind)} of {len(others)} others, and does not differ significantly from"
+    return f"{name} has the best score that meets the limits; it is significantly {rest} {', '.join(level)}{left_out}."
 
 
 def print_choices(board: Board, choices: list[Choice]) -> None:
@@ -284,12 +253,12 @@ def _object(choice: Choice) -> dict[str, Any]:
             {
                 "variant": each.entry.variant,
                 "reference": each.entry.reference,
-                "rank": list(each.rank) if each.rank else None,
-                "meets_for_sure": not each.unsure,
-                "representation": measure(each.entry.representation),
-                "behind_first": measure(each.behind),
+                "rank": each.rank,
+                "meets_for_sure": each.sure,
+                "representation": each.entry.representation,
+                "behind_first": each.behind,
                 "p_value": each.p_value,
-                "latency": measure(each.entry.latency),
+                "latency": each.entry.latency,
                 "active_params": each.entry.counts.active_params if each.entry.counts else None,
                 "active_params_by_task": {
                     task.name: task.counts.active_params for task in each.entry.tasks if task.counts
@@ -298,8 +267,7 @@ def _object(choice: Choice) -> dict[str, Any]:
             for each in choice.chosen
         ],
         "excluded": [
-            {"variant": each.entry.variant, "reason": each.reason.text, "for_sure": each.sure}
-            for each in choice.excluded
+            {"variant": each.entry.variant, "reason": each.reason, "for_sure": each.sure} for each in choice.excluded
         ],
         "first": _first(choice),
     }

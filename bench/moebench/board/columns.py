@@ -22,26 +22,27 @@ Kind = Literal["text", "interval", "latency", "amount"]
 
 @dataclass(frozen=True, kw_only=True)
 class Column:
-    """Something that the board says of each row.
+    """What the board has of each row.
 
-    key: its name in JSON and CSV. value: of a row, None where there is none. help: what it is, in a sentence.
-    reason: why there is no value, ``<key>_reason`` in JSON. csv: its fields in a CSV line; None leaves it out.
+    key: its name in JSON and CSV, and in :class:`~moebench.board.model.Entry`. help: what it is, in a sentence.
+    read: its value in JSON where it is not the entry's own. reason: why there is no value, ``<key>_reason`` in JSON.
+    csv: its fields in a CSV line (default: its value); None leaves it out.
 
     Of a column in :data:`SHOWN`: title, short_title (in a terminal, and beside a value on a narrow page), cell (its
     text), best (which end of the values is best; ``score`` for that of the scores), gives_way (columns with a higher
     number go first where a terminal is narrow; 0 stays). Of an interval: places (decimals), sign, mark (what its scale
     marks), against_dense (the row of dense has nothing to show).
 
-    Of one in :data:`DETAILS`: detail, its name there, and detail_text, None where there is nothing to say; a latency
-    has none, for the page has a form of its own for it.
+    Of one in :data:`DETAILS`: detail, its name there, and detail_form, of its value; a latency has none, for the page
+    has a form of its own for it.
     """
 
     key: str
-    value: Callable[[Entry], Any]
     help: str
     kind: Kind = "text"
+    read: Callable[[Entry], Any] | None = None
     reason: Callable[[Entry], str | None] | None = None
-    csv: Callable[[Entry], dict[str, Any]] | None = None
+    csv: Callable[[Entry, Column], dict[str, Any]] | None = lambda entry, own: {own.key: own.value(entry)}
     title: str = ""
     short_title: str = ""
     cell: Callable[[Entry], str] = lambda entry: MISSING
@@ -52,7 +53,16 @@ class Column:
     mark: float | None = None
     against_dense: bool = False
     detail: str = ""
-    detail_text: Callable[[Entry], str | None] | None = None
+    detail_form: str = "{:,}"
+
+    def value(self, entry: Entry) -> Any:
+        """Of a row; None where there is none."""
+        return self.read(entry) if self.read else getattr(entry, self.key)
+
+    def detail_text(self, entry: Entry) -> str | None:
+        """Its text among the details of a row."""
+        value = self.value(entry)
+        return None if value is None else self.detail_form.format(value, counts=entry.counts)
 
     def titled(self, board: Board, *, short: bool = False) -> str:
         """Its title on a board; the scores' is their metric's name."""
@@ -88,93 +98,71 @@ def bounds(name: str, measure: Measure | None) -> dict[str, float | None]:
     return {name: measure.value, f"{name}_low": measure.low, f"{name}_high": measure.high}
 
 
-def _plain(key: str, value: Callable[[Entry], Any], help: str, *, csv: bool = True, **more: Any) -> Column:
-    """A value that CSV has as it is."""
-    return Column(key=key, value=value, help=help, csv=(lambda entry: {key: value(entry)}) if csv else None, **more)
-
-
-def _interval(key: str, value: Callable[[Entry], Measure | None], help: str, **more: Any) -> Column:
+def _interval(key: str, help: str, **more: Any) -> Column:
     """A number with its interval over training seeds."""
-    places, sign = more.get("places", 3), more.get("sign", False)
-    cell = {"cell": lambda entry: with_interval(value(entry), places, sign=sign)}
-    csv = {"csv": lambda entry: bounds(key, value(entry))}
-    return Column(key=key, value=value, help=help, kind="interval", **{**cell, **csv, **more})
+    csv = {"csv": lambda entry, own: bounds(key, getattr(entry, key))}
+    return Column(key=key, help=help, kind="interval", best=more.pop("best", "score"), **{**csv, **more})
 
 
-def _timing(key: str, value: Callable[[Entry], Timing | None], help: str, detail: str) -> Column:
+def _timing(key: str, help: str, detail: str) -> Column:
     """A latency beside the headline, which only JSON and a row's details have."""
-    return Column(key=key, value=value, help=help, kind="latency", detail=detail)
+    return Column(key=key, help=help, kind="latency", csv=None, detail=detail)
 
 
-def _count(key: str, help: str, text: str = "{:,}", **more: Any) -> Column:
+def _count(key: str, help: str, **more: Any) -> Column:
     """One of the counts."""
 
-    def value(entry: Entry) -> float | None:
-        return getattr(entry.counts, key) if entry.counts else None
+    def read(entry: Entry) -> float | None:
+        return getattr(entry.counts, key, None)
 
-    return _amount(key, value, help, text, cell=lambda entry: short(value(entry)), **more)
-
-
-def _amount(key: str, value: Callable[[Entry], float | None], help: str, text: str, **more: Any) -> Column:
-    """A plain number; ``text`` is its form among a row's details."""
-
-    def detail_text(entry: Entry) -> str | None:
-        found = value(entry)
-        return None if found is None else text.format(found, counts=entry.counts)
-
-    return _plain(key, value, help, kind="amount", **{"detail_text": detail_text, **more})
+    return Column(key=key, help=help, kind="amount", read=read, cell=lambda entry: short(read(entry)), **more)
 
 
-def _latency_in_csv(entry: Entry) -> dict[str, Any]:
+def _latency_in_csv(entry: Entry, own: Column) -> dict[str, Any]:
     ratio = entry.latency.ratio_to_dense if entry.latency else None
-    return {
-        **bounds("latency_ms", entry.latency),
-        **bounds("latency_ratio_to_dense", ratio),
-        "latency_reason": _text(entry.latency_reason) or "",
-    }
+    reason = {"latency_reason": _text(entry.latency_reason) or ""}
+    return bounds("latency_ms", entry.latency) | bounds("latency_ratio_to_dense", ratio) | reason
 
 
 def _special(entry: Entry) -> str:
-    """A layer without experts says so in the place of the number."""
+    """The number, or that a layer has no experts."""
     reason = entry.specialization_reason
     return reason.text if reason and reason.code == "no_experts" else with_interval(entry.specialization, 2)
 
 
 COLUMNS = (
-    _plain(
-        "variant",
-        lambda e: e.variant,
-        "The row's name.",
+    Column(
+        key="variant",
+        help="The row's name.",
         title="variant",
         cell=lambda e: shown_name(e.variant),
         best="first",
     ),
-    _plain("implementation", lambda e: e.implementation, "The variant behind it.", csv=False),
-    _plain("reference", lambda e: e.reference, "Whether it is a reference row, which takes no rank."),
-    _plain("note", lambda e: e.note, "What a reference row is, or which file a row is from.", csv=False),
+    Column(key="implementation", help="The variant behind it.", csv=None),
+    Column(key="reference", help="Whether it is a reference row, which takes no rank."),
+    Column(key="note", help="What a reference row is, or which file a row is from.", csv=None),
     Column(
         key="rank",
-        value=lambda e: e.rank,
         help="From 1 + the rows that are significantly better to the ranked rows less those significantly worse.",
-        csv=lambda e: {"rank_low": e.rank[0] if e.rank else None, "rank_high": e.rank[1] if e.rank else None},
+        csv=lambda e, own: {"rank_low": e.rank[0] if e.rank else None, "rank_high": e.rank[1] if e.rank else None},
         title="rank",
         cell=lambda e: rank(e.rank),
     ),
-    _plain("reason", lambda e: _sentence(e.reason), "Why it has no rank."),
+    Column(key="reason", read=lambda e: _sentence(e.reason), help="Why it has no rank."),
     Column(
         key="flags",
-        value=lambda e: [flag.text for flag in e.flags],
+        read=lambda e: [flag.text for flag in e.flags],
         help="What to know before trusting its numbers.",
-        csv=lambda e: {"flags": "; ".join(flag.text for flag in e.flags)},
+        csv=lambda e, own: {"flags": "; ".join(own.value(e))},
     ),
-    _plain("seeds", lambda e: e.seeds, "Final runs with a result, the fewest of any task."),
-    _plain("trials", lambda e: e.trials, "Trials with a result, the fewest of any task."),
-    _plain("budget", lambda e: e.budget, "Its own budget.", csv=False),
+    Column(key="seeds", help="Final runs with a result, the fewest of any task."),
+    Column(key="trials", help="Trials with a result, the fewest of any task."),
+    Column(key="budget", help="Its own budget.", csv=None),
     _count(
         "total_params",
         "Parameters of the expert layers.",
-        "{:,} ({counts.budget_error:+.2%} of its budget)",
         detail="parameters, expert layers",
+        detail_form="{:,} ({counts.budget_error:+.2%} of its budget)",
     ),
     _count("model_params", "Parameters of the whole model.", detail="parameters, whole model"),
     _count(
@@ -198,20 +186,17 @@ COLUMNS = (
     _count("budget_error", "The largest signed share by which the expert layers miss their budget."),
     _interval(
         "representation",
-        lambda e: e.representation,
         "Mean over tasks of the mean over seeds of the test score.",
         reason=lambda e: _sentence(e.representation_reason),
         title="{score}",
-        best="score",
+        cell=lambda e: with_interval(e.representation),
     ),
     _interval(
         "vs_dense",
-        lambda e: e.vs_dense,
         "The score less that of dense, paired by seed.",
         reason=lambda e: _text(e.vs_dense_reason),
         title="vs dense",
         cell=lambda e: MISSING if e.variant == BASELINE else with_interval(e.vs_dense, sign=True),
-        best="score",
         gives_way=1,
         sign=True,
         mark=0,
@@ -219,13 +204,9 @@ COLUMNS = (
     ),
     _interval(
         "specialization",
-        lambda e: e.specialization,
         "How far an input's own experts suffice for it, against the same experts for all inputs.",
         reason=lambda e: _text(e.specialization_reason),
-        csv=lambda e: {
-            **bounds("specialization", e.specialization),
-            "specialization_reason": _text(e.specialization_reason) or "",
-        },
+        csv=lambda e, own: bounds(own.key, e.specialization) | {f"{own.key}_reason": own.shown_reason(e)},
         title="specialization",
         cell=_special,
         best="high",
@@ -235,7 +216,6 @@ COLUMNS = (
     ),
     Column(
         key="latency",
-        value=lambda e: e.latency,
         help="Milliseconds of a forward pass of the whole model, and their ratio to dense.",
         kind="latency",
         reason=lambda e: _text(e.latency_reason),
@@ -247,35 +227,33 @@ COLUMNS = (
         mark=1,
         detail="latency, batch {board.latency_batch}",
     ),
-    _timing("latency_batch1", lambda e: e.latency_batch1, "The same of one input.", "latency, batch 1"),
-    _timing("latency_layers", lambda e: e.latency_layers, "Of the expert layers.", "latency, expert layers alone"),
-    _timing("train_step", lambda e: e.train_step, "Milliseconds of a training step.", "training step"),
-    _amount(
-        "train_inputs_per_second",
-        lambda e: e.train_inputs_per_second,
-        "Inputs that training took in a second.",
-        "{:,.0f}",
+    _timing("latency_batch1", "The same of one input.", "latency, batch 1"),
+    _timing("latency_layers", "Of the expert layers.", "latency, expert layers alone"),
+    _timing("train_step", "Milliseconds of a training step.", "training step"),
+    Column(
+        key="train_inputs_per_second",
+        help="Inputs that training took in a second.",
+        kind="amount",
         detail="training, inputs a second",
+        detail_form="{:,.0f}",
     ),
-    _amount(
-        "train_peak_memory_mib",
-        lambda e: e.train_peak_memory_mib,
-        "Peak memory of training in MiB.",
-        "{:,.0f} MiB",
+    Column(
+        key="train_peak_memory_mib",
+        help="Peak memory of training in MiB.",
+        kind="amount",
         detail="peak memory, training",
+        detail_form="{:,.0f} MiB",
     ),
-    _amount(
-        "forward_peak_memory_mib",
-        lambda e: e.forward_peak_memory_mib,
-        "Peak memory of a forward pass in MiB.",
-        "{:,.1f} MiB",
-        csv=False,
+    Column(
+        key="forward_peak_memory_mib",
+        help="Peak memory of a forward pass in MiB.",
+        kind="amount",
+        csv=None,
         detail="peak memory, forward",
+        detail_form="{:,.1f} MiB",
     ),
-    _plain(
-        "better_than", lambda e: list(e.better_than), "The ranked rows that it is significantly better than.", csv=False
-    ),
-    _plain("pareto", lambda e: e.pareto, "Whether it is on the Pareto front: front, undecided or beaten.", csv=False),
+    Column(key="better_than", help="The ranked rows that it is significantly better than.", csv=None),
+    Column(key="pareto", help="Whether it is on the Pareto front: front, undecided or beaten.", csv=None),
 )
 
 

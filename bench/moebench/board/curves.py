@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import combinations
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from moebench.board import words
 from moebench.board.model import Board, Entry, Measure, TaskResult
@@ -85,7 +85,7 @@ def ladder(board: Board, index: int) -> Figure | None:
 
 
 def crossings(board: Board) -> str:
-    """The pairs of rows whose ranks lie apart at both ends of the ladder, in opposite order, as a sentence."""
+    """The pairs of rows whose ranks do not overlap at either end of the ladder, in opposite order, as a sentence."""
     first, *_, last = board.rungs
     low = {entry.variant: entry for entry in first.entries if entry.rank}
     high = {entry.variant: entry for entry in last.entries if entry.rank}
@@ -96,8 +96,8 @@ def crossings(board: Board) -> str:
         if _ahead(low[a], low[b]) and _ahead(high[b], high[a])
     ]
     if not found:
-        return "No two rows change places by ranks that lie apart at the smallest and at the largest budget."
-    return f"By ranks that lie apart, {'; '.join(found)}."
+        return "No two rows change places with ranks that do not overlap at the smallest and at the largest budget."
+    return f"By ranks that do not overlap, {'; '.join(found)}."
 
 
 def _kept(which: str) -> Callable[[TaskResult], Curve]:
@@ -126,6 +126,8 @@ def _panels(
     finish: Callable[[Axes, str], None],
 ) -> Figure | None:
     """The first curve of a row as its line, a second one as dots; every row looks the same in every panel."""
+    from matplotlib.lines import Line2D
+
     entries = board.rungs[index].entries
     drawn = [(i, entry) for i, entry in enumerate(entries) if any(curves[0](task) for task in entry.tasks)]
     if not drawn:
@@ -143,15 +145,10 @@ def _panels(
                     )
                     line.set_gid(f"curve-{number}-{which}-{i}")
         finish(axis, note.label)
-    _legend(figure, [(shown_name(e.variant, 26), looks[i].line) for i, e in drawn if looks[i].named])
-    return figure
-
-
-def _legend(figure: Figure, named: Sequence[tuple[str, dict[str, Any]]]) -> None:
-    from matplotlib.lines import Line2D
-
+    named = [(shown_name(e.variant, 26), looks[i].line) for i, e in drawn if looks[i].named]
     handles = [Line2D([], [], **style) for _, style in named]
     figure.legend(handles=handles, labels=[name for name, _ in named], loc="outside right center")
+    return figure
 
 
 def _ahead(a: Entry, b: Entry) -> bool:
@@ -161,5 +158,4 @@ def _ahead(a: Entry, b: Entry) -> bool:
 def _line(board: Board, variant: str) -> list[Measure]:
     """The row's score at each budget; empty where one is missing."""
     found = [entry.representation for rung in board.rungs for entry in rung.entries if entry.variant == variant]
-    known = [measure for measure in found if measure is not None]
-    return known if len(known) == len(board.rungs) else []
+    return [measure for measure in found if measure] if all(found) and len(found) == len(board.rungs) else []

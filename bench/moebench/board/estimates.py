@@ -21,17 +21,8 @@ COUNTED = ("total_params", "active_params", "model_params", "flops_per_input")
 
 
 def representation(evidence: Evidence) -> Measure | None:
-    """Mean over tasks of the mean over seeds of the test score; None while a task has no score."""
-    if not evidence.complete:
-        return None
-    return Measure.of(mean_interval(evidence.scores_SM, LEVEL), evidence.unit)
-
-
-def on_task(study: Study) -> Measure | None:
-    """Mean over seeds of the test score on one task; None while a run is missing."""
-    if not study.complete:
-        return None
-    return Measure.of(mean_interval([[score] for score in study.scores], LEVEL), study.headline.unit)
+    """Mean over tasks of the mean over seeds of the test score; None while a run is missing."""
+    return Measure.of(mean_interval(evidence.scores_SM, LEVEL), evidence.unit) if evidence.complete else None
 
 
 def difference(evidence: Evidence, dense: Evidence) -> Measure:
@@ -149,8 +140,7 @@ def versions(records: Iterable[Record]) -> dict[str, str]:
 
 
 def _details(study: Study, name: str) -> list[float]:
-    found = [record.details.get(name) for record in study.final_records]
-    return [float(value) for value in found if value is not None]
+    return [float(r.details[name]) for r in study.final_records if r.details.get(name) is not None]
 
 
 def _mean(name: str, records: Sequence[Record]) -> Score:
@@ -176,7 +166,7 @@ def _why_null(record: Record, name: str) -> Reason:
 def _commonest(reasons: Sequence[Reason], seeds: int) -> Reason:
     """The reason that most runs give, the first of equals; how many give one, unless all do.
 
-    What stands in parentheses holds numbers of one run, so it does not tell reasons apart.
+    Text in parentheses holds numbers of one run, so it is ignored in the comparison.
     """
     kinds = [reason.text.partition(" (")[0] for reason in reasons]
     most = max(Counter(kinds).values())
@@ -195,19 +185,16 @@ def _effort(values: list[float], sampler: str, higher: bool) -> tuple[tuple[floa
 
 def _edge(name: str, value: Any, dimension: Mapping[str, Any]) -> Reason | None:
     """Given if the setting lies at the edge of what was tuned; two options have no inside."""
-    if "options" in dimension:
-        options = dimension["options"]
-        if len(options) < 3 or not all(map(_is_number, options)) or min(options) < value < max(options):
-            return None
-        low, high = min(options), max(options)
+    if numbers := [option for option in dimension.get("options", ()) if _is_number(option)]:
+        low, high = min(numbers), max(numbers)
+        inside = len(numbers) < max(3, len(dimension["options"])) or low < value < high
     elif "low" in dimension:
         low, high = dimension["low"], dimension["high"]
         scale = log if dimension.get("log") else float
-        if EDGE_SHARE < (scale(value) - scale(low)) / (scale(high) - scale(low)) < 1 - EDGE_SHARE:
-            return None
+        inside = EDGE_SHARE < (scale(value) - scale(low)) / (scale(high) - scale(low)) < 1 - EDGE_SHARE
     else:
         return None
-    return Reason("edge", name=name, value=value, low=low, high=high)
+    return None if inside else Reason("edge", name=name, value=value, low=low, high=high)
 
 
 def _is_number(option: Any) -> bool:

@@ -112,13 +112,11 @@ class Study:
             return None
         if self.group.problem:
             return Reason("cannot_be_planned", problem=self.group.problem)
-        if all(run.record is None for run in self.runs):
-            return Reason("not_run")
-        return _incomplete([(run.label, run) for run in self.open_runs], len(self.runs))
+        return _incomplete(self.runs, [(run.label, run) for run in self.open_runs])
 
     @property
     def budget_error(self) -> float | None:
-        """The largest signed share by which a final run misses the budget; None if a record does not say."""
+        """The largest signed share by which a final run misses the budget; None if a record lacks it."""
         errors = [record.counts.get("budget_error") for record in self.final_records]
         known = [float(error) for error in errors if error is not None]
         return max(known, key=abs) if known and len(known) == len(errors) else None
@@ -160,11 +158,12 @@ class Evidence:
 
     def unranked(self, axis: str) -> Reason | None:
         """Why the row is not ranked; None for a row that is."""
-        note = self.row.note if self.row.reference else None
-        return self._missing() or self.off_budget(axis) or (None if note is None else Reason("reference", note=note))
+        if reason := self._missing() or self.off_budget(axis):
+            return reason
+        return Reason("reference", note=self.row.note) if self.row.reference else None
 
     def off_budget(self, axis: str) -> Reason | None:
-        """What keeps a complete row from being one of this budget; None if nothing does."""
+        """Why a complete row is not of this budget; None if it is."""
         for study in self.studies:
             error = study.budget_error
             if error is None:
@@ -174,25 +173,21 @@ class Evidence:
         return None
 
     def _missing(self) -> Reason | None:
-        """What keeps the row from having a score on every task."""
+        """Why the row has no score on every task."""
         if self.row.problem:
             return Reason("cannot_run", problem=self.row.problem)
         several = len(self.studies) > 1
         for study in self.studies:
             if study.group is None:
                 return Reason("no_study", task=study.info.name)
-            if study.group.problem:
-                found = Reason("cannot_be_planned", problem=study.group.problem)
-                return found.on(study.info.name) if several else found
-        runs = [run for study in self.studies for run in study.runs]
-        if all(run.record is None for run in runs):
-            return Reason("not_run")
+            if study.group.problem and study.missing:
+                return study.missing.on(study.info.name if several else "")
         named = [
             (f"{study.info.name} {run.label}" if several else run.label, run)
             for study in self.studies
             for run in study.open_runs
         ]
-        return _incomplete(named, len(runs)) if named else None
+        return _incomplete([run for study in self.studies for run in study.runs], named) if named else None
 
 
 @dataclass(frozen=True)
@@ -219,11 +214,13 @@ def first_reason(by_task: Mapping[str, Reason | None]) -> Reason | None:
     return next((reason.on(task) for task, reason in by_task.items() if reason), None)
 
 
-def _incomplete(named: Sequence[tuple[str, Run]], planned: int) -> Reason:
-    """The runs without a result: those that failed, and those that are not run yet."""
+def _incomplete(runs: Sequence[Run], named: Sequence[tuple[str, Run]]) -> Reason:
+    """Which of the runs have no result: those that failed, and those that are not run yet. named: these, by name."""
+    if all(run.record is None for run in runs):
+        return Reason("not_run")
     return Reason(
         "incomplete",
-        planned=planned,
+        planned=len(runs),
         failed=tuple((name, run.status, run.problem) for name, run in named if run.record is not None),
         waiting=tuple(name for name, run in named if run.record is None),
     )

@@ -21,7 +21,7 @@ from moebench.tasks import get_task
 FORWARD = "forward_ms"
 
 DRIFT = 0.001
-"""p-value of a trend below which a row's ratio to dense is said to drift."""
+"""p-value of a trend below which a row's ratio to dense drifts."""
 
 Rounds = tuple[float, ...]
 
@@ -63,20 +63,23 @@ class Clock:
         """Milliseconds of a row, or None with the reason; the mean over tasks is taken inside each round."""
         if reason := first_reason({s.called: self._why_not(s, row, name) for s in self.sessions}):
             return None, reason
-        own = self._mean_rounds(row, name)
-        if own is None:
+        own, dense = self.rounds(row, name), self.rounds(BASELINE, name)
+        if not own:
             return None, Reason("unequal_rounds")
         interval = median_interval(own, LEVEL)
-        ratio = self._ratio(own, name)
+        ratio = Measure.of(ratio_interval(own, dense, LEVEL), "ratio") if len(dense) == len(own) else None
         return Timing(interval.value, interval.low, interval.high, "ms", ratio), None
 
-    def rounds(self, row: str) -> Rounds:
-        """Milliseconds of a row's forward pass round by round, the mean over tasks; empty where a task has none."""
-        return self._mean_rounds(row, FORWARD) or ()
+    def rounds(self, row: str, name: str = FORWARD) -> Rounds:
+        """Milliseconds of a row round by round, the mean over tasks; empty if a task lacks rounds that another has."""
+        rounds_MR = [_rounds(self._result(session, row), name) for session in self.sessions]
+        if len({len(rounds) for rounds in rounds_MR}) != 1:
+            return ()
+        return tuple(sum(times) / len(times) for times in zip(*rounds_MR, strict=True))
 
     def drifts(self, row: str) -> tuple[tuple[str, float, float], ...]:
-        """(task, first third, last third) of the ratio to dense where it rises or falls over a session's rounds as it
-        would by chance on less than one row in a thousand: rounds are not independent then.
+        """(task, first third, last third) of the ratio to dense where it has a significant trend over a session's
+        rounds, which are not independent then.
         """
         found = []
         for session in self.sessions:
@@ -88,11 +91,11 @@ class Clock:
         return tuple(found)
 
     def untrained(self, row: str) -> bool:
-        """Whether the row was timed with the weights it started from, because none were kept."""
+        """Whether the row was timed with its initial weights, because none were kept."""
         return any(self._result(session, row).get("weights") == "initial" for session in self.sessions)
 
     def peak_memory_mib(self, row: str) -> float | None:
-        """The largest over the tasks; None if a session does not say."""
+        """The largest over the tasks; None if a session lacks it."""
         found = [self._result(session, row).get("peak_memory_mib") for session in self.sessions]
         known = [float(value) for value in found if value is not None]
         return max(known) if known and len(known) == len(found) else None
@@ -108,19 +111,6 @@ class Clock:
         if not _rounds(self._result(session, row), name):
             return Reason("session_lacks", why=session.reason.text if session.reason else "")
         return None
-
-    def _mean_rounds(self, row: str, name: str) -> Rounds | None:
-        """Round by round, the mean over tasks; None if a task lacks rounds that another has."""
-        rounds_MR = [_rounds(self._result(session, row), name) for session in self.sessions]
-        if not rounds_MR or len({len(rounds) for rounds in rounds_MR}) != 1 or not rounds_MR[0]:
-            return None
-        return tuple(sum(times) / len(times) for times in zip(*rounds_MR, strict=True))
-
-    def _ratio(self, own: Rounds, name: str) -> Measure | None:
-        dense = self._mean_rounds(BASELINE, name)
-        if dense is None or len(dense) != len(own):
-            return None
-        return Measure.of(ratio_interval(own, dense, LEVEL), "ratio")
 
 
 def _session(plan: Plan, task: str, identity: str | None, lookup: Lookup) -> Session:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Collection, Iterable, Sequence
 
 from moebench.board import words
-from moebench.board.columns import SHOWN, Column
+from moebench.board.columns import SHOWN
 from moebench.board.model import Board, Entry, Rung
 from moebench.board.numbers import on_task, plain
 from moebench.board.rules import RANK_RULE
@@ -16,7 +16,7 @@ SPECIAL = re.compile(r"[\\`*|\[\]~$]|(?<![^\W_])_|_(?![^\W_])")
 """What begins or ends markup; an underscore does so at the edge of a word, and none within it does."""
 
 CALLS = re.compile(r"@|#(?=\d)|:(?=//)|www(?=\.)", re.IGNORECASE)
-"""What GitHub makes a link of by itself: a name that is called, an issue, an address."""
+"""What GitHub turns into a link: a name that is called, an issue, an address."""
 
 WORD_JOINER = "\N{WORD JOINER}"
 
@@ -68,19 +68,19 @@ def _rung(board: Board, rung: Rung) -> list[str]:
     for note in filter(None, (*words.against(rung), words.pareto(rung), words.latency_note(board, rung))):
         lines += [escape(note), ""]
     if better := words.better(rung):
-        lines += ["Told apart, by Holm's rule over all pairs at this budget:", ""]
-        lines += [*named(better, " is clearly better than "), ""]
+        lines += ["Significant differences, by Holm's rule over all pairs at this budget:", ""]
+        lines += [*named(better, " is significantly better than "), ""]
     return lines
 
 
 def _board_table(board: Board, entries: Sequence[Entry]) -> list[str]:
     """The shown columns, with the tasks' scores behind their mean where there are several."""
-    columns: list[Column | int] = []
+    titles, cells, right = list[str](), list[list[str]](), list[int]()
     for column in SHOWN:
-        columns.append(column)
+        right += [len(titles)] if column.right else []
+        titles.append(column.titled(board))
+        cells.append(list(map(column.cell, entries)))
         if column.key == "representation" and len(board.tasks) > 1:
-            columns += range(len(board.tasks))
-    titles = [board.tasks[each].name if isinstance(each, int) else each.titled(board) for each in columns]
-    rows = [[on_task(e.tasks[each]) if isinstance(each, int) else each.cell(e) for each in columns] for e in entries]
-    right = [index for index, each in enumerate(columns) if isinstance(each, Column) and each.right]
-    return table(titles, rows, right)
+            titles += [task.name for task in board.tasks]
+            cells += [[on_task(entry.tasks[n]) for entry in entries] for n in range(len(board.tasks))]
+    return table(titles, zip(*cells, strict=True), right)

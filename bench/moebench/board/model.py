@@ -51,10 +51,10 @@ class Tuning:
 
     winner: int
     settings: dict[str, Any]
+    edges: tuple[Reason, ...] = ()
     validation: float
     default_validation: float
     device_seconds: float
-    edges: tuple[Reason, ...] = ()
     effort: tuple[float, ...] = ()
     effort_reason: Reason | None = None
 
@@ -133,7 +133,7 @@ class Entry:
     reference: bool
     note: str
     budget: int
-    rank: tuple[int, int] | None
+    rank: tuple[int, int] | None = None
     reason: Reason | None
     flags: tuple[Reason, ...]
     seeds: int
@@ -187,11 +187,11 @@ class OtherRuns:
 
 @dataclass(frozen=True, kw_only=True)
 class Verification:
-    """What ``moebench verify --rerun`` saw: of so many runs of a published board, how many were chosen by its own
-    digest and run again, how many of these agreed, how many to the last digit, and on which device.
+    """What came of ``moebench verify --rerun``: training runs of a published board, how many of them were re-run, how
+    many of these agreed, how many to the last digit, and on which device.
 
-    largest: difference of a score from the one told. records: SHA-256 of the records that were seen. pick: the
-    reviewer's word that joined their digest, if any.
+    largest: difference of a score from the published one. records: SHA-256 of the records. pick: the reviewer's word
+    that joined their digest, if any.
     """
 
     runs: int

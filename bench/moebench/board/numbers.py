@@ -39,18 +39,14 @@ def fixed(value: float | None, places: int = 3, *, sign: bool = False) -> str:
     return text.lstrip("+-") if float(text) == 0 else text
 
 
-def half_width(measure: Measure, places: int = 3) -> str:
-    """Half the interval, or nothing where there is none; t intervals lie evenly around their value."""
-    if measure.low is None or measure.high is None:
-        return ""
-    return f"{(measure.high - measure.low) / 2:.{places}f}"
-
-
 def with_interval(measure: Measure | None, places: int = 3, *, sign: bool = False) -> str:
-    """``0.972 ±0.007``; ``0.972 ±?`` where the runs set no bounds, which is not certainty."""
+    """``0.972 ±0.007``; ``0.972 ±?`` where the runs set no bounds. t intervals are symmetric around their value."""
     if measure is None:
         return MISSING
-    return f"{fixed(measure.value, places, sign=sign)} ±{half_width(measure, places) or UNBOUNDED}"
+    half = UNBOUNDED
+    if measure.low is not None and measure.high is not None:
+        half = f"{(measure.high - measure.low) / 2:.{places}f}"
+    return f"{fixed(measure.value, places, sign=sign)} ±{half}"
 
 
 def on_task(result: TaskResult) -> str:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from markupsafe import Markup
 
 RUN_IN_MLFLOW = "http://127.0.0.1:5000/moebench/run/"
-"""Where ``moebench ui`` answers for a record's identity, unless it is told another port."""
+"""Where ``moebench ui`` shows the run of a record's identity, at its default port."""
 
 WIDTH = 100.0
 """Of the small drawings in the table, whatever their size on the page."""
@@ -127,7 +127,7 @@ def _parts(board: Board, index: int) -> dict[str, Any]:
 
 
 def breakable(name: str) -> Markup:
-    """A name apart from what stands beside it, in whatever direction it is read; may break after an underscore."""
+    """A name isolated from the text beside it, whatever its direction; may break after an underscore."""
     from markupsafe import Markup, escape
 
     return Markup("<bdi>{}</bdi>").format(escape(numbers.shown_name(name)).replace("_", Markup("_<wbr>")))
@@ -151,16 +151,6 @@ def other_scores(task: TaskResult) -> list[tuple[str, Score]]:
 
 
 @dataclass(frozen=True)
-class Bar:
-    """A value, its interval, and the scale's mark, as places between 0 and WIDTH."""
-
-    value: float
-    low: float
-    high: float
-    mark: float | None
-
-
-@dataclass(frozen=True)
 class Scale:
     """A linear scale over everything that is drawn with it."""
 
@@ -171,8 +161,7 @@ class Scale:
     @classmethod
     def over(cls, measures: Iterable[Measure | None], *, mark: float | None = None) -> Scale | None:
         """The scale that holds all intervals and the mark; None where there is nothing to draw."""
-        known = [m for m in measures if m is not None]
-        ends = [end for m in known for end in (m.value, m.low, m.high) if end is not None]
+        ends = [end for m in measures if m for end in (m.value, m.low, m.high) if end is not None]
         if not ends:
             return None
         ends += [] if mark is None else [mark]
@@ -180,26 +169,26 @@ class Scale:
         margin = MARGIN * (high - low) or 0.5
         return cls(low - margin, high + margin, mark)
 
-    def at(self, value: float) -> float:
-        """Where a value lies, to a tenth."""
-        return round(WIDTH * (value - self.low) / (self.high - self.low), 1)
+    def at(self, value: float | None) -> float | None:
+        """Where a value lies, to a tenth; None for None."""
+        return None if value is None else round(WIDTH * (value - self.low) / (self.high - self.low), 1)
 
-    def bar(self, measure: Measure) -> Bar:
-        """The drawing of one interval; without bounds it is a point."""
-        low = measure.value if measure.low is None else measure.low
-        high = measure.value if measure.high is None else measure.high
-        mark = None if self.mark is None else self.at(self.mark)
-        return Bar(self.at(measure.value), self.at(low), self.at(high), mark)
+    def bar(self, measure: Measure) -> dict[str, float | None]:
+        """Places of a value, its interval and the scale's mark; without bounds it is a point."""
+        value = self.at(measure.value)
+        low, high = self.at(measure.low), self.at(measure.high)
+        return {
+            "value": value,
+            "low": value if low is None else low,
+            "high": value if high is None else high,
+            "mark": self.at(self.mark),
+        }
 
 
 def curve(values: Sequence[float], height: float = 30.0) -> str:
     """The points of an SVG polyline, the largest value at the top; empty for fewer than two values."""
     if len(values) < 2:
         return ""
-    low, high = min(values), max(values)
-    step = WIDTH / (len(values) - 1)
-    points = []
-    for index, value in enumerate(values):
-        share = (value - low) / (high - low) if high > low else 0.5
-        points.append(f"{index * step:.1f},{height * (1 - share):.1f}")
-    return " ".join(points)
+    low, span, step = min(values), max(values) - min(values), WIDTH / (len(values) - 1)
+    heights = [height * (1 - ((value - low) / span if span else 0.5)) for value in values]
+    return " ".join(f"{index * step:.1f},{place:.1f}" for index, place in enumerate(heights))

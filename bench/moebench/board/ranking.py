@@ -1,4 +1,4 @@
-"""Who is better than whom: ranks, reference rows, the Pareto front, and how often such a board errs."""
+"""Ranks, comparisons with reference rows, the Pareto front, and the error rates of such a board."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from itertools import compress
 import numpy as np
 from numpy.typing import NDArray
 
+from moebench.board.estimates import mean_counts
 from moebench.board.evidence import Evidence
 from moebench.board.latency import Clock
 from moebench.board.model import Against, Entry, Rung
@@ -36,7 +37,7 @@ Reasons = Mapping[str, Reason | None]
 
 @dataclass(frozen=True)
 class Ranking:
-    """The rows that have no reason against a rank, and better_NN: which is significantly better than which."""
+    """The rows that may be ranked, and better_NN: which is significantly better than which."""
 
     names: tuple[str, ...]
     better_NN: NDArray[np.bool_]
@@ -47,14 +48,14 @@ class Ranking:
         return dict(zip(self.names, ranks_of(self.better_NN), strict=True))
 
     def better_than(self, name: str) -> tuple[str, ...]:
-        """The rows that the one of this name is significantly better than, by name; none where it may have no rank."""
+        """The rows that a row is significantly better than, by name; none where it has no rank."""
         if name not in self.names:
             return ()
         return tuple(sorted(compress(self.names, self.better_NN[self.names.index(name)].tolist())))
 
 
 def rank_rows(evidences: Sequence[Evidence], reasons: Reasons) -> Ranking:
-    """Compare all rows that may be ranked, in pairs; no other row plays a part."""
+    """Compare all rows that may be ranked, in pairs."""
     ranked = {e.row.name: e.scores_SM for e in evidences if not reasons[e.row.name]}
     return Ranking(tuple(ranked), better_matrix(ranked, evidences[0].higher_is_better, ALPHA))
 
@@ -72,10 +73,10 @@ def in_order(entries: Sequence[Entry], higher_is_better: bool = True) -> tuple[E
 
 
 def against_references(evidences: Sequence[Evidence], reasons: Reasons, higher: bool) -> tuple[Against, ...]:
-    """Each reference row that is complete, with the ranked rows by what the seeds say of them.
+    """Each complete reference row, with the ranked rows that are significantly better, worse, and neither.
 
-    Paired by seed, with Holm's rule over all pairs of a ranked row and a reference row; reference rows stay out of the
-    ranks' own adjustment, so that a suite with more of them ranks no less surely.
+    Paired by seed, with Holm's rule over all pairs of a ranked row and a reference row; the ranks' own adjustment is
+    without reference rows, so that they cost it no power.
     """
     ranked = [each for each in evidences if not reasons[each.row.name]]
     references = [each for each in evidences if each.row.reference and each.complete]
@@ -93,14 +94,14 @@ def against_references(evidences: Sequence[Evidence], reasons: Reasons, higher: 
     )
 
 
-def on_pareto(ranking: Ranking, entries: Sequence[Entry], clock: Clock) -> dict[str, Place]:
-    """Where each ranked row stands to the Pareto front of representation, latency and active parameters, by name.
+def on_pareto(ranking: Ranking, evidences: Sequence[Evidence], clock: Clock) -> dict[str, Place]:
+    """The place of each ranked row by the Pareto front of representation, latency and active parameters, by name.
 
-    A row without one of the three is left out. Representation differs as it does in the ranks; latency by the sign
-    test over rounds, adjusted over all pairs, too; active parameters by more than the share by which a budget may be
-    missed.
+    A row without one of the three is left out. Representation differs as in the ranks; latency by the sign test over
+    rounds, adjusted over all pairs, too; active parameters by more than the tolerance of a budget.
     """
-    active = {entry.variant: entry.counts.active_params for entry in entries if entry.counts}
+    counts = {e.row.name: mean_counts(e.studies) for e in evidences}
+    active = {name: found.active_params for name, found in counts.items() if found}
     rounds = {name: clock.rounds(name) for name in ranking.names if name in active}
     timed = [name for name in ranking.names if rounds.get(name)]
     if len({len(rounds[name]) for name in timed}) != 1:

@@ -17,8 +17,7 @@ SHOWN = 4
 class Reason:
     """A code of :data:`SENTENCES` and the facts of its sentence.
 
-    Two facts are understood with every code: ``on_task`` names the task it is of, ``of_seeds`` says on how many of how
-    many seeds it holds.
+    Every code also takes ``on_task``, the task it is of, and ``of_seeds``: on how many of how many seeds it holds.
     """
 
     code: str
@@ -35,13 +34,13 @@ class Reason:
     @property
     def text(self) -> str:
         """The sentence without a full stop, on one line."""
-        form = SENTENCES[self.code]
-        said = form(**self.facts) if callable(form) else form.format(**self.facts)
+        form, place = SENTENCES[self.code], self.facts.get("place")
+        text = form(**self.facts) if callable(form) else form.format(**self.facts, at=f" on {place}" if place else "")
         if task := self.facts.get("on_task"):
-            said = f"{task}: {said}"
+            text = f"{task}: {text}"
         if seeds := self.facts.get("of_seeds"):
-            said = "{}, on {} of {} seeds".format(said, *seeds)
-        return " ".join(said.split())
+            text = "{}, on {} of {} seeds".format(text, *seeds)
+        return " ".join(text.split())
 
     @property
     def sentence(self) -> str:
@@ -71,43 +70,20 @@ def _off_budget(*, error: float, amount: int, axis: str, **_: Any) -> str:
     )
 
 
-def _session_lacks(*, why: str = "", **_: Any) -> str:
-    return f"its session did not measure it{f' ({why})' if why else ''}"
-
-
 def _differs(*, differences: Any, **_: Any) -> str:
     return f"it has {', '.join(f'{name} {own} and not {other}' for name, own, other in differences)}"
 
 
-def _at(place: str) -> str:
-    return f" on {place}" if place else ""
-
-
-def _too_large(*, active: int, place: str, **_: Any) -> str:
-    return f"it has {active:,} active parameters{_at(place)}"
-
-
 def _too_slow(*, ratio: float, limit: float, place: str, bounds: str = "", **_: Any) -> str:
-    """With two decimals, or as many as tell the ratio from the limit."""
+    """With two decimals, or as many as show that the ratio is above the limit."""
     shown = next((text for n in range(2, 6) if float(text := f"{ratio:.{n}f}") > limit), f"{ratio:.6g}")
-    return f"its latency is {shown}x dense{_at(place)}{f', its interval {bounds}' if bounds else ''}"
-
-
-def _perhaps_too_slow(*, place: str, bounds: str, **_: Any) -> str:
-    return f"its latency ratio{_at(place)} lies in {bounds}"
+    where = f" on {place}" if place else ""
+    return f"its latency is {shown}x dense{where}{f', its interval {bounds}' if bounds else ''}"
 
 
 def _in_both(*, differences: Any, place: str = "", **_: Any) -> str:
-    said = ", ".join(f"{name} is {own} in A and {other} in B" for name, own, other in differences)
-    return f"on {place}, {said}" if place else said
-
-
-def _in_side(*, side: str, reason: Reason, **_: Any) -> str:
-    return f"in {side}: {reason.text.rstrip('.')}"
-
-
-def _size_in_side(*, side: str, reason: Reason, **_: Any) -> str:
-    return f"in {side} {reason.text.partition('; ')[0]}"
+    text = ", ".join(f"{name} is {own} in A and {other} in B" for name, own, other in differences)
+    return f"on {place}, {text}" if place else text
 
 
 def _fewer_seeds(*, shared: int, a: int, b: int, **_: Any) -> str:
@@ -115,8 +91,8 @@ def _fewer_seeds(*, shared: int, a: int, b: int, **_: Any) -> str:
 
 
 def _latency_missing(*, whys: Mapping[str, Reason], **_: Any) -> str:
-    said = "; ".join(f"{name}: {why.text}" for name, why in whys.items())
-    return f"Latency is not compared: {said or 'no row was measured in both'}"
+    text = "; ".join(f"{name}: {why.text}" for name, why in whys.items())
+    return f"Latency is not compared: {text or 'no row was measured in both'}"
 
 
 SENTENCES: Mapping[str, str | Callable[..., str]] = MappingProxyType(
@@ -127,7 +103,7 @@ SENTENCES: Mapping[str, str | Callable[..., str]] = MappingProxyType(
         "cannot_be_planned": "{problem}",
         "not_run": "not run yet",
         "incomplete": _incomplete,
-        "size_unknown": "its records do not say how large its layers are",
+        "size_unknown": "its records lack the size of its layers",
         "off_budget": _off_budget,
         "reference": "reference row: {note}",
         # why a score is missing
@@ -145,30 +121,30 @@ SENTENCES: Mapping[str, str | Callable[..., str]] = MappingProxyType(
         "timed_elsewhere": "it was measured on {found}, not on {device}",
         "session_failed": "{text}",
         "session_empty": "its session holds no measurement",
-        "session_lacks": _session_lacks,
+        "session_lacks": lambda why, **_: f"its session did not measure it{f' ({why})' if why else ''}",
         "unequal_rounds": "its sessions have different numbers of rounds",
         # what to know before trusting a row's numbers
         "diverged": "seed {seed} diverged and counts as the floor {floor:g}",
         "edge": "best {name} = {value:.4g} is at the edge of its range {low:.4g} to {high:.4g}",
         "other_device": "trained on {devices}",
-        "drift": "its latency went from {early:.2f}x to {late:.2f}x dense over the rounds of its session, so that the "
-        "interval of it is too narrow",
-        "untrained_weights": "timed with untrained weights, for none were kept",
+        "drift": "its latency went from {early:.2f}x to {late:.2f}x dense over the rounds of its session, so its "
+        "interval is too narrow",
+        "untrained_weights": "timed with untrained weights, because none were kept",
         # why finished runs are not on the board
         "no_such_row": "the board has no row '{row}' on task '{task}'",
         "other_settings": _differs,
         # why a row does not meet an engineer's limits, or may not
         "active_unknown": "its active parameters are not known",
-        "too_large": _too_large,
+        "too_large": "it has {active:,} active parameters{at}",
         "latency_unknown": "its latency is not known: {why}",
         "too_slow": _too_slow,
-        "perhaps_too_slow": _perhaps_too_slow,
+        "perhaps_too_slow": "its latency ratio{at} lies in {bounds}",
         # why a row of A is not compared with that of B, and what to know if it is
         "tasks_differ": "tasks are {a} in A and {b} in B",
         "settings_differ": _in_both,
         "effort_differs": _in_both,
-        "size_in_side": _size_in_side,
-        "in_side": _in_side,
+        "size_in_side": lambda side, reason, **_: f"in {side} {reason.text.partition('; ')[0]}",
+        "in_side": lambda side, reason, **_: f"in {side}: {reason.text.rstrip('.')}",
         "other_budgets": "{side} has the budget {budgets}",
         "uneven_seeds": "its tasks share different numbers of seeds",
         "no_shared_seed": "no seed is in both",
@@ -176,11 +152,11 @@ SENTENCES: Mapping[str, str | Callable[..., str]] = MappingProxyType(
         "run_again": "the same cells, run again",
         "divergence_differs": "{a} of {of_a} final runs diverged in A, {b} of {of_b} in B",
         "same_scores": "every score is the same in both",
-        "one_seed": "one seed decides nothing",
-        "no_spread": "the difference is the same on every seed, so there is no spread to judge it by",
+        "one_seed": "one seed has no interval",
+        "no_spread": "the difference is the same on every seed, so it has no interval",
         "latency_of_devices": "Latency is not compared: A was measured on {a} and B on {b}",
         "latency_of_batches": "Latency is not compared: A was measured at batch {a} and B at batch {b}",
         "latency_missing": _latency_missing,
     }
 )
-"""Every code, and how its facts are said."""
+"""Every code, with its sentence."""

@@ -28,14 +28,14 @@ AXIS_WORDS: Mapping[str, str] = MappingProxyType(
 RANK_RULE = (
     "Rank is by representation alone: the mean over tasks of the test score of models trained on fresh "
     "seeds. Rows are compared in pairs, seed by seed, with t tests adjusted by Holm's rule over all pairs. "
-    "The first number of a rank is 1 + how many rows are clearly better, the second is the number of ranked "
-    "rows less those clearly worse: rows whose ranks do not overlap are told apart, and of those whose ranks do, some "
-    "may be. Each budget is adjusted by itself. The interval of a difference from dense is taken alone, without this "
-    "adjustment, so it may omit 0 for a row that is not told apart from dense."
+    "The first number of a rank is 1 + how many rows are significantly better, the second is the number of ranked "
+    "rows less those significantly worse. Rows whose ranks do not overlap differ significantly; some whose ranks "
+    "overlap do, too. Each budget has its own adjustment. The interval of a difference from dense has none, so it may "
+    "exclude 0 for a row that does not differ significantly from dense."
 )
 
 
 def seeds_note(seeds: int) -> str:
     """What the number of seeds means for a reader."""
-    said = f"{seeds} seed{'' if seeds == 1 else 's'}: rows whose ranks do not overlap are told apart"
-    return f"{said}; `--seeds {PUBLISHED_SEEDS}` tells more apart." if seeds < PUBLISHED_SEEDS else f"{said}."
+    note = f"{seeds} seed{'' if seeds == 1 else 's'}: rows whose ranks do not overlap differ significantly"
+    return f"{note}; `--seeds {PUBLISHED_SEEDS}` finds more differences." if seeds < PUBLISHED_SEEDS else f"{note}."

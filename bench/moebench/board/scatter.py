@@ -10,7 +10,6 @@ from moebench.board.model import Board, Entry, Measure, Rung
 from moebench.board.numbers import shown_name
 from moebench.board.style import BLUE, GREY, INK, LINE, PALE, PAPER, SOFT, panels
 from moebench.plans.rows import BASELINE
-from moebench.statistics import pareto_front
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,8 +17,8 @@ if TYPE_CHECKING:
 
 TITLE = "Quality against latency"
 READING = (
-    "Up and to the left is better. Bars are the 95 % intervals of the table. Filled: clearly on the Pareto front of "
-    "quality, latency and active parameters; pale: perhaps; hollow: clearly not; diamonds are not ranked. The "
+    "Up and to the left is better. Bars are the 95 % intervals of the table. Filled: certainly on the Pareto front of "
+    "quality, latency and active parameters; pale: perhaps; hollow: certainly not; diamonds are not ranked. The "
     "grey stairs join the ranked points that no other beats in these two measures."
 )
 NAMED = 20
@@ -90,11 +89,13 @@ def _named(points: Sequence[Point]) -> list[bool]:
 
 def _stairs(axis: Axes, points: Sequence[Point], higher: bool) -> None:
     """The step line through the points that no other ranked one beats in score and time."""
-    front = pareto_front({str(i): (y, x) for i, _, x, y in points}, (not higher, True))
-    steps = sorted((x, y) for i, _, x, y in points if str(i) in front)
+    sign = 1 if higher else -1
+    steps: list[tuple[float, float]] = []
+    for x, y in sorted(((x, y) for _, _, x, y in points), key=lambda point: (point[0], -sign * point[1])):
+        if not steps or sign * y > sign * steps[-1][1]:
+            steps.append((x, y))
     if len(steps) > 1:
-        x, y = zip(*steps, strict=True)
-        axis.step(x, y, where="post", color=GREY, linewidth=1, alpha=0.7, zorder=1)
+        axis.step(*zip(*steps, strict=True), where="post", color=GREY, linewidth=1, alpha=0.7, zorder=1)
 
 
 def _bars(axis: Axes, points: Sequence[Point]) -> None:

@@ -69,24 +69,22 @@ def other_runs(plan: Plan, records: Iterable[Record]) -> tuple[OtherRuns, ...]:
 
     Those of a task that this moebench does not know (an older one's, a plug-in's that is gone) have no score to show.
     """
-    reasons: dict[tuple[str, str, str], Reason] = {}
-    found: dict[tuple[str, str, str], list[float]] = defaultdict(list)
+    found: dict[tuple[str, str, str], list[tuple[float, Reason]]] = defaultdict(list)
     for record in records:
         row, task = str(record.provenance.get("row", "")), str(record.cell["task"])
         if record.settled and is_here(TASKS, task) and (reason := not_compared(plan, row, record.cell)):
             headline = get_task(task).info.ranked_by
             score = record.scores.get(f"test_{headline.name}") if record.status == "done" else None
-            reasons[row, task, reason.text] = reason
-            found[row, task, reason.text].append(headline.floor if score is None else score)
+            found[row, task, reason.text].append((headline.floor if score is None else score, reason))
     return tuple(
         OtherRuns(
             variant=row,
             task=plain(task),
-            runs=len(values),
-            score=Measure.of(mean_interval([[value] for value in values], LEVEL), get_task(task).info.ranked_by.unit),
-            reason=reasons[row, task, text],
+            runs=len(runs),
+            score=Measure.of(mean_interval([[value] for value, _ in runs], LEVEL), get_task(task).info.ranked_by.unit),
+            reason=runs[0][1],
         )
-        for (row, task, text), values in sorted(found.items())
+        for (row, task, _), runs in sorted(found.items(), key=lambda each: each[0])
     )
 
 
@@ -111,7 +109,10 @@ def _inner(own: Any, other: Any) -> tuple[Any, Any, str]:
 def _note(plan: Plan, entry: TaskEntry) -> TaskNote:
     info = get_task(entry.name).info
     headline = info.ranked_by
-    shared = _shared(plan, entry)
+    training = plan.suite.training_of(entry).model_dump(mode="json") | {"host": plan.suite.host_of(entry)}
+    # From the plan's cells, or from the suite where no row could be planned.
+    values = training | next((group.template for group in plan.groups if group.task == entry.name), {})
+    shared = {name: values[name] for name in SHOWN if name in values}
     return TaskNote(
         name=info.name,
         label=info.label_of(shared.get("data_digest", "")),
@@ -121,14 +122,3 @@ def _note(plan: Plan, entry: TaskEntry) -> TaskNote:
         floor=headline.floor,
         shared_settings=shared,
     )
-
-
-def _shared(plan: Plan, entry: TaskEntry) -> dict[str, Any]:
-    """From the plan's cells; from the suite where no row could be planned."""
-    training = plan.suite.training_of(entry).model_dump(mode="json")
-    values: dict[str, Any] = training | {"host": plan.suite.host_of(entry)}
-    for group in plan.groups:
-        if group.task == entry.name:
-            values |= group.template
-            break
-    return {name: values[name] for name in SHOWN if name in values}

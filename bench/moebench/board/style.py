@@ -1,4 +1,4 @@
-"""One look for all figures: sizes, colours that colour-blind readers tell apart, and the files they become."""
+"""The style of all figures: sizes, colours that colour-blind readers can distinguish, and the files they become."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def paints(count: int) -> list[Paint]:
 
 @contextmanager
 def styled() -> Iterator[None]:
-    """Draw inside it; nothing of a user's own matplotlib settings has a say."""
+    """Draw inside it; a user's own matplotlib settings are ignored."""
     import matplotlib
 
     with matplotlib.rc_context():
@@ -139,7 +139,7 @@ def panels(count: int, *, height: float = 3.2, columns: int | None = None, **sha
 
 
 def shades(count: int) -> list[str]:
-    """Colours of an ordered quantity, as far apart as the sequence allows."""
+    """Colours of an ordered quantity, spread over the sequence."""
     if count <= 1:
         return [SEQUENCE[6]] * count
     last = len(SEQUENCE) - 1

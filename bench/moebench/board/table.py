@@ -115,15 +115,14 @@ def _styles(rung: Rung) -> list[str]:
 
 
 def _columns(board: Board, rung: Rung, *, compact: bool = False) -> list[TextColumn]:
-    """The shown columns; ``compact`` without the spaces before ±, which go before columns do."""
-
-    def texts(cells: list[str], kind: str) -> list[str]:
-        return [cell.replace(" ±", "±") for cell in cells] if compact and kind == "interval" else cells
-
+    """The shown columns; ``compact`` without the spaces before ±."""
     return [
         TextColumn(
             column.titled(board, short=True),
-            texts([column.cell(entry) for entry in rung.entries], column.kind),
+            [
+                column.cell(entry).replace(" ±", "±") if compact and column.kind == "interval" else column.cell(entry)
+                for entry in rung.entries
+            ],
             column.right,
             column.gives_way,
             folds=column.key == "variant",

@@ -53,9 +53,9 @@ def footer(board: Board) -> tuple[str, ...]:
     """What a reader must know to read the numbers."""
     notes = [seeds_note(board.seeds)]
     if board.seeds == 1:
-        notes.append("One seed has no interval, so no row can be told from another.")
+        notes.append("One seed has no interval, so no row differs significantly from another.")
     elif any(_without_bounds(entry) for rung in board.rungs for entry in rung.entries):
-        notes.append("±? stands where all seeds score the same, which sets no bounds and is not certainty.")
+        notes.append("±? means that all seeds score the same, which sets no bounds and is not certainty.")
     if len(board.tasks) > 1:
         notes.append("Scores and counts are means over tasks; latency is the mean over tasks in each round.")
     return tuple(notes)
@@ -70,7 +70,7 @@ def _without_bounds(entry: Entry) -> bool:
 def remarks(rung: Rung) -> tuple[tuple[str, str], ...]:
     """(row, sentence): why it has no rank, what to know of it, why a headline is missing."""
     common = _common_latency_reason(rung)
-    said = []
+    found = []
     for entry in rung.entries:
         sentences = [*([entry.reason.sentence] if entry.reason else []), *(f"{flag.text}." for flag in entry.flags)]
         if entry.representation is not None:
@@ -79,8 +79,8 @@ def remarks(rung: Rung) -> tuple[tuple[str, str], ...]:
                 sentences.append(f"no specialization: {special.text}.")
             if entry.latency_reason and not common:
                 sentences.append(f"no latency: {entry.latency_reason.text}.")
-        said += [(shown_name(entry.variant), plain(sentence)) for sentence in sentences]
-    return tuple(said)
+        found += [(shown_name(entry.variant), plain(sentence)) for sentence in sentences]
+    return tuple(found)
 
 
 def latency_note(board: Board, rung: Rung) -> str:
@@ -89,8 +89,8 @@ def latency_note(board: Board, rung: Rung) -> str:
         return f"Latency: {plain(common.text)}."
     return (
         f"Latency: whole-model forward pass at batch {board.latency_batch}, median over the rounds of a "
-        "session in which all rows took turns; the ratio to dense is taken inside each round. Intervals of latency say "
-        "how the rounds of that session scatter; another session may differ by more."
+        "session in which all rows took turns; the ratio to dense is taken inside each round. Intervals of latency "
+        "show how the rounds of that session scatter; another session may differ by more."
     )
 
 
@@ -116,31 +116,33 @@ def calibrated(board: Board) -> str:
     return (
         f"Calibration, on simulated boards like this one ({_count(c.seeds, 'seed')}, {_count(c.tasks, 'task')}, normal "
         f"scores): {c.coverage:.1%} of the 95 % intervals hold the true difference; that of dense under another name "
-        f"lies above dense {c.false_better:.1%} of the time; the ranks of {c.rows} equal rows at one budget tell any "
-        f"two apart on {c.told_apart:.1%} of the boards{_anything(c)}."
+        f"lies above dense {c.false_better:.1%} of the time; {c.told_apart:.1%} of the boards of {c.rows} equal rows "
+        f"at one budget have a significant difference in their ranks{_anything(c)}."
     )
 
 
 def _anything(c: Calibration) -> str:
-    """How often a whole board errs, where it says more than one ranking."""
+    """How often a whole board errs, where it has more than one ranking."""
     more = [_count(c.budgets, "budget")] if c.budgets > 1 else []
     more += [_count(c.references, "reference row")] if c.references else []
     if not more:
         return ""
-    return f"; with {' and '.join(more)}, anything at all is told apart on about {c.anything:.0%}"
+    return f"; with {' and '.join(more)}, about {c.anything:.0%} have any significant difference"
 
 
 def verified(board: Board) -> str:
-    """What was run again of a published board; empty where nothing was."""
+    """The re-runs of a published board; empty without any."""
     v = board.verification
     if v is None:
         return ""
     how = f"chosen by the digest of the records{' and a word of the reviewer' if v.pick else ''}"
     exact = "all" if v.exact == v.rerun else str(v.exact)
-    apart = "" if v.exact == v.agreed == v.rerun else f", the largest difference {v.largest:.3f}"
-    seen = f"{v.rerun} of {_count(v.runs, 'training run')}, {how}, were run again on {plain(v.device)}"
-    agreed = f"{v.agreed} of {v.rerun} agreed, {exact} of them to the last digit{apart}"
-    return f"Seen again, as verification.json says: {seen}; {agreed}. Latency was not measured again."
+    largest = "" if v.exact == v.agreed == v.rerun else f", the largest difference {v.largest:.3f}"
+    return (
+        f"Re-run, according to verification.json: {v.rerun} of {_count(v.runs, 'training run')} on {plain(v.device)}, "
+        f"{how}; {v.agreed} of {v.rerun} agreed, {exact} of them to the last digit{largest}. Latency was not measured "
+        "again."
+    )
 
 
 def _common_latency_reason(rung: Rung) -> Reason | None:
@@ -170,13 +172,13 @@ def against(rung: Rung) -> tuple[str, ...]:
             return "every other ranked row" if than in ranked else "every ranked row"
         return some(rung, rows) or "no ranked row"
 
-    said = []
+    found = []
     for each in (*_against_dense(rung), *rung.against):
-        parts = [f"Clearly better than {shown_name(each.reference)}: {names(each.better, each.reference)}"]
-        parts += [f"clearly worse: {names(each.worse, each.reference)}"] if each.worse else []
-        parts += [f"not told apart from it: {names(each.level, each.reference)}"] if each.level else []
-        said.append(f"{'; '.join(parts)}.")
-    return tuple(said)
+        parts = [f"Significantly better than {shown_name(each.reference)}: {names(each.better, each.reference)}"]
+        parts += [f"significantly worse: {names(each.worse, each.reference)}"] if each.worse else []
+        parts += [f"no significant difference: {names(each.level, each.reference)}"] if each.level else []
+        found.append(f"{'; '.join(parts)}.")
+    return tuple(found)
 
 
 def _against_dense(rung: Rung) -> tuple[Against, ...]:
@@ -191,12 +193,12 @@ def _against_dense(rung: Rung) -> tuple[Against, ...]:
 
 
 def better(rung: Rung) -> tuple[tuple[str, str], ...]:
-    """(row, names) of the ranked rows that are clearly better than others, and which these are."""
+    """(row, names) of the ranked rows that are significantly better than others, and which these are."""
     return tuple((shown_name(e.variant), some(rung, e.better_than)) for e in rung.entries if e.better_than)
 
 
 def better_than(rung: Rung, entry: Entry) -> str:
-    """The ranked rows that are clearly better than ``entry``; empty where none is."""
+    """The ranked rows that are significantly better than ``entry``; empty where none is."""
     return some(rung, [other.variant for other in rung.entries if entry.variant in other.better_than])
 
 

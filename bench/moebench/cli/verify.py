@@ -98,7 +98,7 @@ def _again(submission: Submission, count: int, pick: str) -> int:
         for each in rerun(submission, count, Path(scratch), lambda label: _say(f"again  {label}", err=True), pick):
             again.append(each)
             says = "the same" if each.exactly else "agrees" if each.agrees else "DOES NOT AGREE"
-            numbers = [f"{n.name} {_number(n.told)}, now {_number(n.found)}" for n in each.numbers]
+            numbers = [f"{n.name} {_number(n.published)}, now {_number(n.found)}" for n in each.numbers]
             rest = f" ({len(each.others)} scores not to the last digit)" if each.others and each.agrees else ""
             _say(f"again  {each.label}: {'; '.join(numbers)}: {says}{rest}")
     found = verification(submission, again, pick)

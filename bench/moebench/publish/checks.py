@@ -1,7 +1,6 @@
-"""What ``moebench verify`` checks of a published directory, in order; each check says what is wrong in sentences.
+"""What ``moebench verify`` checks of a published directory, in order; each check reports what is wrong in sentences.
 
-Checks that import the variants come last and run in a process of their own, so that no code of a submission runs where
-the others are made and their verdict is said.
+Checks that import the variants come last, in a process of their own: a variant cannot change the verdict of the others.
 """
 
 from __future__ import annotations
@@ -11,19 +10,17 @@ import math
 import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from itertools import zip_longest
 from pathlib import Path
 from typing import NamedTuple
 
 from moebench.board import TEXTS
-from moebench.plans.latency import latency_cells
 from moebench.plans.rows import BASELINE
 from moebench.plugins.find import find_variants, is_place
 from moebench.protocol import PROTOCOL
 from moebench.publish import manifest, pack, planned
 from moebench.publish.manifest import VARIANTS, VERIFICATION, file_of
 from moebench.publish.sources import Submission, board_of, expected
-from moebench.publish.write import command_of, directory_of
+from moebench.publish.write import directory_of
 from moebench.records.schema import schema_of
 
 Find = Callable[[Submission], Iterator[str]]
@@ -35,76 +32,44 @@ ROUNDING = 1e-12
 
 
 def files(submission: Submission) -> Iterator[str]:
-    """Digests, names and numbers of the manifest; files that do not belong there; the directory's own name."""
-    directory, about, plan = submission.directory, submission.manifest, submission.plan
-    for name, digest in about.sha256.items():
-        path = directory / name
-        if not path.resolve().is_relative_to(directory.resolve()) or not path.is_file() or path.is_symlink():
+    """Digests of the manifest, files that do not belong there, the records of the re-runs, the directory's own name."""
+    directory, digests = submission.directory, submission.manifest.sha256
+    needed = {pack.NAME, *filter(None, (file_of(row.spec) for row in submission.plan.rows))}
+    for name in sorted(needed | digests.keys()):
+        if name not in digests:
+            yield f"the manifest has no digest of {name}."
+        elif name not in needed:
+            yield f"the manifest has a digest of {name}, which no row needs."
+        elif not (directory / name).is_file():
             yield f"'{name}' is in the manifest and not in the directory."
-        elif manifest.sha256(path.read_bytes()) != digest:
+        elif manifest.sha256((directory / name).read_bytes()) != digests[name]:
             yield f"'{name}' is not the file that the manifest was made for: its SHA-256 differs."
-    needed, told = {pack.NAME, *filter(None, (file_of(row.spec) for row in plan.rows))}, set(about.sha256)
-    if missing := sorted(needed - told):
-        yield f"the manifest has no digest of {', '.join(missing)}."
-    if strange := sorted(told - needed):
-        yield f"the manifest has digests of what no row needs: {', '.join(strange)}."
-    yield from _beside(directory, told)
-    facts = {
-        "submission": (about.submission, manifest.VERSION),
-        "suite": (about.suite, plan.suite.name),
-        "protocol": (about.protocol, plan.protocol),
-        "device": (about.device, plan.device["name"]),
-        "records": (about.records, len(submission.pack.records)),
-        "command": (about.command, command_of(plan)),
-        "packages": (sorted(about.packages), sorted(row.name for row in plan.rows if not is_place(row.spec))),
-    }
-    for fact, (said, found) in facts.items():
-        if said != found:
-            yield f"{manifest.NAME} says that {fact} is '{said}', and it is '{found}'."
+    known = {manifest.NAME, VERIFICATION, VARIANTS, *(f"board.{suffix}" for suffix in TEXTS), *digests}
+    if strange := sorted({path.relative_to(directory).as_posix() for path in directory.rglob("*")} - known):
+        yield f"{', '.join(strange)} does not belong in a published directory."
     seen = submission.verification
     if seen is not None and seen.records != manifest.sha256((directory / pack.NAME).read_bytes()):
         yield f"{VERIFICATION} is of other records than these; verify them with --rerun, or remove it."
-    lies, place = directory.resolve().parts[-2:], directory_of(Path(), plan).parts
+    lies, place = directory.resolve().parts[-2:], directory_of(Path(), submission.plan).parts
     if lies != place:
         yield f"it lies in '{'/'.join(lies)}' and belongs in '{'/'.join(place)}'."
 
 
-def _beside(directory: Path, told: set[str]) -> Iterator[str]:
-    """Files that nothing needs, and links."""
-    known = {manifest.NAME, VERIFICATION, *(f"board.{suffix}" for suffix in TEXTS), *told}
-    paths = {path.relative_to(directory).as_posix(): path for path in directory.rglob("*")}
-    folders = {VARIANTS} if any(name.startswith(f"{VARIANTS}/") for name in told) else set()
-    if strange := sorted(paths.keys() - known - folders):
-        yield f"{', '.join(strange)} does not belong in a published directory."
-    if links := sorted(name for name, path in paths.items() if path.is_symlink()):
-        yield f"{', '.join(links)} is a link, and a published directory holds what it says."
-
-
 def schema(submission: Submission) -> Iterator[str]:
-    """Records that do not keep to the JSON Schema of their version, and lines that moebench does not write."""
+    """Records that do not keep to the JSON Schema of their version."""
     from jsonschema import Draft202012Validator
 
-    text = (submission.directory / pack.NAME).read_text(encoding="utf-8")
-    lines = text.splitlines()
     validators: dict[int, Draft202012Validator] = {}
-    for line in lines[1:]:
-        value = json.loads(line)
-        version = value["schema_version"]
+    for record in submission.pack.records.values():
+        version = record.schema_version
         validator = validators.setdefault(version, Draft202012Validator(schema_of(version)))
-        for error in validator.iter_errors(value):
+        for error in validator.iter_errors(record.model_dump(mode="json")):
             where = "/".join(map(str, error.absolute_path)) or "the record"
-            yield f"record {value.get('identity')}: {where}: {error.message[:200]}."
-    written = pack.to_lines(submission.plan, submission.pack.records.values())
-    if text != written:
-        pairs = enumerate(zip_longest(lines, written.splitlines()), 1)
-        number = next((number for number, (own, ours) in pairs if own != ours), len(lines))
-        yield f"line {number} of {pack.NAME} is not what moebench writes there: something was changed by hand."
+            yield f"record {record.identity}: {where}: {error.message[:200]}."
 
 
 def rows(submission: Submission) -> Iterator[str]:
-    """Where each row's code lies, before it is imported: installed, or in a file beside the records that the manifest
-    vouches for, which may not stand under the name of an installed variant.
-    """
+    """Code that is neither installed nor in a file beside the records that the manifest has a digest of."""
     plan, installed = submission.plan, find_variants()
     specs = [(row.name, row.spec) for row in plan.rows]
     specs += [(spec, spec) for spec in plan.suite.variants]
@@ -122,9 +87,9 @@ def rows(submission: Submission) -> Iterator[str]:
 
 
 def records(submission: Submission) -> Iterator[str]:
-    """Missing and superfluous runs, runs without a result, another protocol, another row or device."""
-    found, lookup = submission.pack.records, submission.pack.get
-    wanted = expected(submission.plan, lookup)
+    """Missing and superfluous runs, runs without a result, another protocol."""
+    found = submission.pack.records
+    wanted = expected(submission.plan, submission.pack.get)
     yield from (f"the run {identity} of the plan is missing." for identity in wanted if identity not in found)
     yield from (f"the run {identity} is not one of the plan's." for identity in sorted(found.keys() - set(wanted)))
     for record in found.values():
@@ -132,19 +97,6 @@ def records(submission: Submission) -> Iterator[str]:
             yield f"record {record.identity} has no result: {record.status}."
         if record.cell["protocol"] != PROTOCOL:
             yield f"record {record.identity} is of protocol {record.cell['protocol']}; this moebench has {PROTOCOL}."
-    names: dict[str, set[str]] = {}  # two rows may share their runs
-    for group in submission.plan.groups:
-        for cell in (*group.trial_cells, *group.final_cells(lookup)):
-            names.setdefault(cell.identity, set()).add(group.row)
-    for identity, of_rows in names.items():
-        run = lookup(identity)
-        if run is not None and (told := run.provenance.get("row")) not in of_rows:
-            yield f"record {identity} says that it is of '{told}', and is counted for {', '.join(sorted(of_rows))}."
-    device = submission.plan.device["name"]
-    for cell in latency_cells(submission.plan, lookup):
-        session = lookup(cell.identity)
-        if session is not None and session.provenance.get("device") != device:
-            yield f"latency {cell.identity} was measured on {session.provenance.get('device')}, not on {device}."
 
 
 def boards(submission: Submission) -> Iterator[str]:
@@ -158,13 +110,13 @@ def boards(submission: Submission) -> Iterator[str]:
             yield f"board.{suffix} is not what the records give; run `moebench publish` again."
 
 
-def _same(told: bytes, found: bytes) -> bool:
+def _same(published: bytes, found: bytes) -> bool:
     """Equal to the byte, but for the last digits of long numbers, in which sums differ between processors."""
-    if told == found:
+    if published == found:
         return True
-    if LONG_NUMBER.sub(b"", told) != LONG_NUMBER.sub(b"", found):
+    if LONG_NUMBER.sub(b"", published) != LONG_NUMBER.sub(b"", found):
         return False
-    pairs = zip(LONG_NUMBER.findall(told), LONG_NUMBER.findall(found), strict=True)
+    pairs = zip(LONG_NUMBER.findall(published), LONG_NUMBER.findall(found), strict=True)
     return all(math.isclose(float(one), float(other), rel_tol=ROUNDING) for one, other in pairs)
 
 
@@ -231,15 +183,15 @@ def sentences(find: Find, submission: Submission) -> tuple[str, ...]:
 
 
 def in_subprocess(find: Find, submission: Submission) -> tuple[str, ...]:
-    """The same from another process, which is believed in nothing but this."""
+    """The same from another process."""
     from moebench.runner.processes import start
 
     with tempfile.TemporaryDirectory(prefix="moebench-") as folder:
-        said = Path(folder) / "found.json"
-        process = start(_write, find, submission.directory, submission.data, said, log=Path(folder) / "log")
+        answer = Path(folder) / "found.json"
+        process = start(_write, find, submission.directory, submission.data, answer, log=Path(folder) / "log")
         process.join()
         try:
-            return tuple(map(str, json.loads(said.read_text(encoding="utf-8"))))
+            return tuple(json.loads(answer.read_text(encoding="utf-8")))
         except (OSError, ValueError):
             return (f"it cannot be checked: its process ended with status {process.exitcode}",)
 

@@ -34,8 +34,8 @@ def write_index(root: Path) -> Path | None:
     if path.is_file() and not path.read_text(encoding="utf-8", errors="replace").startswith(TITLE):
         return None
     findings = root / FINDINGS
-    said = findings.read_text(encoding="utf-8") if findings.is_file() else ""
-    write_atomic(path, to_markdown(boards, [page.relative_to(root) for page in pages], said).encode())
+    text = findings.read_text(encoding="utf-8") if findings.is_file() else ""
+    write_atomic(path, to_markdown(boards, [page.relative_to(root) for page in pages], text).encode())
     return path
 
 
@@ -71,9 +71,7 @@ def _summary(path: Path, board: Board) -> str:
 
 
 def _models(board: Board) -> str:
-    """What makes scores of two boards stand on one scale, whatever their budgets hold equal and however many seeds they
-    are means of.
-    """
+    """What must be equal for scores of two boards to be comparable: device, protocol, tasks and training."""
     changed = {name: value for name, value in changed_in(board.protocol).items() if name != "seeds"}
     protocol = label(protocol_of(board.protocol), changed)
     return repr([board.device, protocol, [(task.name, sorted(task.shared_settings.items())) for task in board.tasks]])

@@ -8,16 +8,14 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, StringConstraints, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from moebench.board import Verification
 from moebench.errors import ResultsError
-from moebench.publish.pack import read_regular
 
 NAME = "submission.json"
-VERSION = 1
 
 VERIFICATION = "verification.json"
 """What was run again of the directory, so that its page can say so."""
@@ -29,16 +27,15 @@ _IN_FILE = re.compile(rf"({VARIANTS}/[^/:\\]+\.py):[A-Za-z_]\w*", re.ASCII)
 
 
 class Manifest(BaseModel):
-    """What a published directory says of itself: which suite on which device, and the digests of its files.
+    """Suite, device and digests of the files of a published directory.
 
     submission: the version of this file. command: what made the records. packages: who brings each row's variant.
-
     sha256: digest of every file that is not made from the others, by its path in the directory.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    submission: int = VERSION
+    submission: Literal[1] = 1
     suite: str
     protocol: str
     device: str
@@ -46,7 +43,7 @@ class Manifest(BaseModel):
     command: str
     records: int
     packages: Mapping[str, str]
-    sha256: Mapping[Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f]+$")], str]
+    sha256: Mapping[str, str]
 
 
 def sha256(content: bytes) -> str:
@@ -63,25 +60,33 @@ def read_manifest(directory: Path) -> Manifest:
     """The manifest of a directory; :class:`ResultsError` where there is none, or it is not one."""
     path = directory / NAME
     try:
-        return Manifest.model_validate_json(read_regular(path))
+        return Manifest.model_validate_json(path.read_bytes())
     except OSError as error:
-        raise ResultsError(f"'{directory}' holds no {NAME} that can be read ({error.strerror}).") from error
+        raise ResultsError(
+            f"'{directory}' holds no {NAME} that can be read ({error.strerror}).",
+            code="unreadable-manifest",
+            directory=directory,
+        ) from error
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the file"
-        raise ResultsError(f"'{path}' is not a manifest: {where}: {first['msg']}.") from error
+        raise ResultsError(
+            f"'{path}' is not a manifest: {where}: {first['msg']}.", code="not-a-manifest", path=path, place=where
+        ) from error
 
 
 def read_verification(directory: Path) -> Verification | None:
     """None where nothing was run again; :class:`ResultsError` where the file is damaged."""
     path = directory / VERIFICATION
     try:
-        return TypeAdapter(Verification).validate_json(read_regular(path), strict=True)
+        return TypeAdapter(Verification).validate_json(path.read_bytes(), strict=True)
     except FileNotFoundError:
         return None
     except (OSError, ValidationError) as error:
         raise ResultsError(
-            f"'{path}' is damaged or of an older moebench; remove it and verify the directory again."
+            f"'{path}' is damaged or of an older moebench; remove it and verify the directory again.",
+            code="damaged-verification",
+            path=path,
         ) from error
 
 

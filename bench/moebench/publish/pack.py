@@ -20,11 +20,6 @@ NAME = "records.jsonl"
 """The file's name in a published directory."""
 
 
-SMALL = 2**20
-LARGE = 2**30
-"""Bytes that a file may have: what a program writes about records; and the records themselves."""
-
-
 @dataclass(frozen=True)
 class Pack:
     """A plan and the records there are of it; ``pack.get`` is a :data:`~moebench.plans.plan.Lookup`."""
@@ -52,11 +47,15 @@ def to_line(value: Any) -> str:
 def read_pack(path: Path) -> Pack:
     """The pack in a file; :class:`ResultsError` where it cannot be read, naming the line that is damaged."""
     try:
-        lines = read_regular(path, LARGE).decode("utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8").splitlines()
     except OSError as error:
-        raise ResultsError(f"cannot read the pack '{path}' ({error.strerror}).") from error
+        raise ResultsError(
+            f"cannot read the pack '{path}' ({error.strerror}).", code="unreadable-pack", path=path
+        ) from error
     except UnicodeDecodeError as error:
-        raise ResultsError(f"the pack '{path}' is not text ({error.reason}).") from error
+        raise ResultsError(
+            f"the pack '{path}' is not text ({error.reason}).", code="pack-not-text", path=path
+        ) from error
     number = 1
     try:
         plan, count = _head(lines[0] if lines else "")
@@ -71,20 +70,13 @@ def read_pack(path: Path) -> Pack:
             raise ValueError(f"the pack ends here, after {len(records)} of {count} records")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         why = f"it lacks {error}" if isinstance(error, KeyError) else str(error).partition("\n")[0]
-        raise ResultsError(f"the pack '{path}' is damaged at line {number}: {why.rstrip('.')}.") from error
+        raise ResultsError(
+            f"the pack '{path}' is damaged at line {number}: {why.rstrip('.')}.",
+            code="damaged-pack",
+            path=path,
+            line=number,
+        ) from error
     return Pack(plan, records)
-
-
-def read_regular(path: Path, most: int = SMALL) -> bytes:
-    """The content of a file that anybody may have written.
-
-    OSError where it cannot be read, :class:`ResultsError` where it is no file of at most ``most`` bytes.
-    """
-    if path.exists() and not path.is_file():
-        raise ResultsError(f"'{path}' is not a file.")
-    if (size := path.stat().st_size) > most:
-        raise ResultsError(f"'{path}' has {size:,} bytes; what moebench writes there has at most {most:,}.")
-    return path.read_bytes()
 
 
 def _head(line: str) -> tuple[Plan, int]:

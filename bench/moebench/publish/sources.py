@@ -1,4 +1,4 @@
-"""Results from where a person points: a results directory or a published one; their boards, and taking records over."""
+"""Results of a results directory or a published one, their boards, and copying published records."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from moebench.publish.manifest import NAME as MANIFEST
 from moebench.publish.manifest import Manifest, file_of, read_manifest, read_verification, sha256
 from moebench.publish.pack import NAME, Pack, read_pack
 from moebench.records import Cell, Record, Store, is_settled
+from moebench.runner.job import Job
 
 
 def is_published(directory: Path) -> bool:
@@ -40,20 +41,30 @@ def named_directory(suite: str) -> Path | None:
     if path.suffix == ".toml" or len(path.parts) == 1:
         return None
     if not path.is_dir():
-        raise ResultsError(f"there is no directory '{suite}', and no suite has that name.")
+        raise ResultsError(
+            f"there is no directory '{suite}', and no suite has that name.", code="no-directory-or-suite", name=suite
+        )
     raise unpublished(path)
 
 
 def unpublished(path: Path) -> ResultsError:
-    """What is wrong with a path that is taken for a published directory and is none."""
+    """What is wrong with a path that should be a published directory."""
     if not path.is_dir():
-        return ResultsError(f"there is no directory '{path}'.")
+        return no_directory(path)
     below = sorted(each.name for each in path.iterdir() if is_published(each))
     if below:
-        return ResultsError(f"'{path}' is not what `moebench publish` wrote; in it there is: {', '.join(below)}.")
+        names = ", ".join(below)
+        sentence = f"'{path}' is not what `moebench publish` wrote; in it there is: {names}."
+        return ResultsError(sentence, code="boards-are-below", directory=path, names=below)
     if (path / "report.md").is_file():
-        return ResultsError(f"'{path}' holds a report and no board; it is in '{path / 'report.md'}'.")
-    return ResultsError(f"'{path}' holds no {NAME} of `moebench publish`.")
+        sentence = f"'{path}' holds a report and no board; it is in '{path / 'report.md'}'."
+        return ResultsError(sentence, code="report-without-board", directory=path)
+    return ResultsError(f"'{path}' holds no {NAME} of `moebench publish`.", code="not-published", directory=path)
+
+
+def no_directory(path: Path) -> ResultsError:
+    """For a path that is no directory."""
+    return ResultsError(f"there is no directory '{path}'.", code="no-directory", directory=path)
 
 
 def open_results(directory: Path, suite: str | None = None) -> ResultSet:
@@ -63,12 +74,14 @@ def open_results(directory: Path, suite: str | None = None) -> ResultSet:
     another name is refused. :class:`ResultsError` where there is nothing to read.
     """
     if not directory.is_dir():
-        raise ResultsError(f"there is no directory '{directory}'.")
+        raise no_directory(directory)
     if not is_published(directory):
         return _of_runs(directory, suite)
     pack = read_pack(directory / NAME)
     if suite is not None and name_of(suite) != pack.plan.suite.name:
-        raise UsageError(f"'{directory}' holds suite '{pack.plan.suite.name}', not '{suite}'.")
+        raise UsageError(
+            f"'{directory}' holds suite '{pack.plan.suite.name}', not '{suite}'.", code="another-suite", suite=suite
+        )
     return ResultSet(directory, grown(pack.plan, pack.get), pack.get)
 
 
@@ -76,7 +89,11 @@ def _of_runs(directory: Path, suite: str | None) -> ResultSet:
     known = known_suites(directory)
     if not known:
         which = "no suite has" if suite is None else f"suite '{name_of(suite)}' has not"
-        raise ResultsError(f"{which} run into '{directory}' yet, and it holds no {NAME} of `moebench publish`.")
+        raise ResultsError(
+            f"{which} run into '{directory}' yet, and it holds no {NAME} of `moebench publish`.",
+            code="nothing-ran",
+            directory=directory,
+        )
     request = find_request(directory, suite or known[0])
     if request is None:
         raise UnknownNameError("suite", name_of(str(suite)), known, f"'{directory}'")
@@ -91,7 +108,7 @@ def published_board(directory: Path) -> Board:
 
 
 def board_of(results: ResultSet) -> Board:
-    """The board of records from a published directory, with what was run again of these very records."""
+    """The board of records from a published directory, with their re-runs."""
     try:
         board = build_board(results.plan, results.lookup)
     except MoebenchError:
@@ -99,7 +116,9 @@ def board_of(results: ResultSet) -> Board:
     except Exception as error:  # anyone may have written them
         raise ResultsError(
             f"no board can be made of the records in '{results.source}' ({type(error).__name__}: {error}); "
-            f"`moebench verify {results.source}` says more."
+            f"`moebench verify {results.source}` says more.",
+            code="no-board-of-records",
+            directory=results.source,
         ) from error
     seen = read_verification(results.source)
     if seen is not None and seen.records != sha256((results.source / NAME).read_bytes()):
@@ -132,10 +151,9 @@ def compare_directories(a: str | Path, b: str | Path, suite: str | None = None) 
 
 
 def open_ran(directory: Path, suite: str | None = None) -> ResultSet:
-    """The results in a directory as they ran: by the plan that ran, not by one made today.
+    """The results in a directory by the plan that ran, or by one made today where none was kept.
 
-    Today's plan has the identities of today's code, and finds nothing of what ran before a change of it. A directory
-    from before plans were kept gets today's.
+    Today's plan has the identities of today's code, and finds nothing of what ran before a change of it.
     """
     plan = None if is_published(directory) else ran_plan(directory, suite)
     if plan is None:
@@ -145,11 +163,9 @@ def open_ran(directory: Path, suite: str | None = None) -> ResultSet:
 
 
 def reuse(directory: Path, store: Store) -> int:
-    """Copy the records of a published directory that the store lacks, or has only as runs to be tried again; returns
-    how many.
+    """Copy the records of a pack's plan that the store lacks or has no result of; returns how many.
 
-    Those of the pack's own plan: others are nobody's to check, and would wait here for the suite that asks for them.
-    Weights are not published, so there are none of them.
+    Weights are not published.
     """
     pack = read_pack(directory / NAME)
     records = filter(None, map(pack.get, expected(pack.plan, pack.get)))
@@ -167,7 +183,7 @@ def expected(plan: Plan, lookup: Lookup) -> list[str]:
 
 @dataclass(frozen=True)
 class Submission:
-    """A directory whose records could be read, before anything of it is believed. data: where data sets lie here."""
+    """A published directory that is not checked yet. data: where data sets lie here."""
 
     directory: Path
     manifest: Manifest
@@ -188,12 +204,12 @@ class Submission:
 
     @property
     def verification(self) -> Verification | None:
-        """What it says was run again."""
+        """The re-runs that it reports."""
         return read_verification(self.directory)
 
     @property
     def results(self) -> ResultSet:
-        """As boards are made of it."""
+        """What its boards are made from."""
         return ResultSet(self.directory, self.plan, self.pack.get)
 
     @cached_property
@@ -206,9 +222,25 @@ class Submission:
         }
 
     def trained(self) -> list[tuple[Group, Record]]:
-        """The records of trials and finals that are there, with their study, in the order of the plan."""
+        """The records of trials and finals, with their study, in the order of the plan."""
         found = ((group, self.pack.get(identity)) for identity, (group, _) in self.training.items())
         return [(group, record) for group, record in found if record is not None]
+
+    def job(self, identity: str, results: Path, device: str) -> Job:
+        """How one of its trials or finals is run here, into the directory ``results``."""
+        group, cell = self.training[identity]
+        return Job(
+            cell=cell,
+            row=group.row,
+            spec=self.spec(group.row),
+            label=f"{group.row} {group.task} at {group.budget:,}, {cell.kind} with seed {cell.seed}",
+            suite=self.plan.suite.name,
+            results=results,
+            data=self.data,
+            device=device,
+            backend=self.plan.backend,
+            save_weights=False,
+        )
 
     def spec(self, row: str) -> str:
         """Where a row's variant is found: a name, or a file of the directory."""

@@ -14,20 +14,20 @@ from moebench.errors import ResultsError
 from moebench.plans.latency import latency_cells
 from moebench.plans.plan import Lookup, Plan
 from moebench.plans.rows import BASELINE, OBJECT, Row
-from moebench.plugins.find import Found, find_variant, is_place
+from moebench.plugins.find import find_variant, is_place
 from moebench.plugins.named import plain
 from moebench.protocol import changed_in, label
 from moebench.publish import manifest, pack
 from moebench.publish.manifest import VARIANTS, VERIFICATION
 from moebench.publish.sources import expected, published_board
-from moebench.records import Record
+from moebench.records import Record, is_settled
 from moebench.records.store import write_atomic
 
 
 @dataclass(frozen=True)
 class Published:
-    """directory: where it lies. left_out: (row, reason) of what could not be published. forgotten: whether what was run
-    again of a board before was removed.
+    """left_out: (row, reason) of what could not be published. forgotten: whether re-runs of a board before were
+    removed.
     """
 
     directory: Path
@@ -38,54 +38,58 @@ class Published:
 
 
 def publish(results: ResultSet, root: Path, *, replace: bool = False) -> Published:
-    """Write ``root/<suite>/<device>``; what lay there of an earlier publication with no other rows is replaced.
+    """Write ``root/<suite>/<device>``; an earlier publication there is replaced if it has no other rows.
 
     replace: it is replaced whatever its rows. :class:`ResultsError` where too little has a result, where a publication
     would be replaced that has rows these results lack, or where the directory cannot be written.
     """
-    selection = select(results.plan, results.lookup)
-    plan, sources = _with_files(selection.plan)
+    left_out = _left_out(results.plan, results.lookup)
+    plan = _without(results.plan, left_out)
+    records = _records(plan, results.lookup)
+    plan, sources = _with_files(plan)
     directory = directory_of(root, plan)
     if not replace:
         _keep_others(directory, plan)
-    lines = pack.to_lines(plan, selection.records).encode()
-    files = {pack.NAME: lines, **sources}
+    files = {pack.NAME: pack.to_lines(plan, records).encode(), **sources}
     about = manifest.Manifest(
         suite=plan.suite.name,
         protocol=plan.protocol,
         device=plan.device["name"],
         moebench=version("moebench"),
-        command=command_of(plan),
-        records=len(selection.records),
+        command=_command(plan),
+        records=len(records),
         packages=_packages(plan),
         sha256={name: manifest.sha256(content) for name, content in sorted(files.items())},
     )
     forgotten = (directory / VERIFICATION).exists()
     try:
-        for name, content in files.items():
+        for name, content in (files | {manifest.NAME: manifest.to_text(about).encode()}).items():
             write_atomic(directory / name, content)
-        write_atomic(directory / manifest.NAME, manifest.to_text(about).encode())
         stale = {directory / VERIFICATION, *directory.glob(f"{VARIANTS}/*")} - {directory / name for name in files}
         for path in stale:
             path.unlink(missing_ok=True)
         write_board(published_board(directory), directory, figures=False)
     except OSError as error:
         raise ResultsError(
-            f"cannot write to '{directory}' ({error.strerror}); choose another with --to DIR."
+            f"cannot write to '{directory}' ({error.strerror}); choose another with --to DIR.",
+            code="publication-unwritable",
+            directory=directory,
         ) from error
-    return Published(directory, len(plan.rows), len(selection.records), selection.left_out, forgotten)
+    return Published(directory, len(plan.rows), len(records), tuple(left_out.items()), forgotten)
 
 
 def _keep_others(directory: Path, plan: Plan) -> None:
-    """What somebody else published is not lost for a board with fewer rows."""
+    """A publication is not lost for a board with fewer rows."""
     if not (directory / pack.NAME).exists():
         return
-    theirs = [row.name for row in pack.read_pack(directory / pack.NAME).plan.rows]
-    if lost := [name for name in theirs if name not in {row.name for row in plan.rows}]:
-        names = ", ".join(map(shown_name, lost))
+    before = [row.name for row in pack.read_pack(directory / pack.NAME).plan.rows]
+    if lost := [name for name in before if name not in {row.name for row in plan.rows}]:
         raise ResultsError(
-            f"'{directory}' holds a board with {names}, which these results lack: publish to another directory "
-            "(--to DIR), take its records first (`moebench run --reuse`), or replace it (--replace)."
+            f"'{directory}' holds a board with {', '.join(map(shown_name, lost))}, which these results lack: publish "
+            "to another directory (--to DIR), take its records first (`moebench run --reuse`), or replace it "
+            "(--replace).",
+            code="rows-would-be-lost",
+            rows=lost,
         )
 
 
@@ -102,61 +106,47 @@ def _slug(text: str) -> str:
 def _with_files(plan: Plan) -> tuple[Plan, dict[str, bytes]]:
     """The plan with rows that came from files named by their place in the directory, and these files."""
     sources: dict[str, bytes] = {}
-    rows = []
+    specs = {row.name: row.spec for row in plan.rows}
     for row in plan.rows:
-        if not is_place(row.spec):
-            rows.append(row)
-            continue
-        found = find_variant(row.spec)
-        assert found.source is not None
-        name = f"{VARIANTS}/{found.source.name}"
-        content = found.source.read_bytes()
-        if sources.setdefault(name, content) != content:
-            raise ResultsError(f"two files called '{found.source.name}' bring variants; rename one of them.")
-        rows.append(dataclasses.replace(row, spec=f"{name}:{found.attribute}"))
-    specs = {row.name: row.spec for row in rows}
+        if is_place(row.spec):
+            found = find_variant(row.spec)
+            assert found.source is not None
+            name, content = f"{VARIANTS}/{found.source.name}", found.source.read_bytes()
+            if sources.setdefault(name, content) != content:
+                raise ResultsError(
+                    f"two files called '{found.source.name}' bring variants; rename one of them.",
+                    code="two-files-of-one-name",
+                    file=found.source.name,
+                )
+            specs[row.name] = f"{name}:{found.attribute}"
     suite = plan.suite.model_copy(
         update={
-            "variants": [row.spec for row in rows if not row.reference],
+            "variants": [specs[row.name] for row in plan.rows if not row.reference],
             "reference": [each.model_copy(update={"variant": specs[each.name]}) for each in plan.suite.reference],
         }
     )
-    return dataclasses.replace(plan, suite=suite, rows=tuple(rows)), sources
+    rows = tuple(dataclasses.replace(row, spec=specs[row.name]) for row in plan.rows)
+    return dataclasses.replace(plan, suite=suite, rows=rows), sources
 
 
 def _packages(plan: Plan) -> dict[str, str]:
     """``row -> package version``, for those that an installed package brings."""
-    found = {row.name: find_variant(row.spec) for row in plan.rows if not is_place(row.spec)}
-    return {name: _with_version(each) for name, each in sorted(found.items())}
+    found = {row.name: find_variant(row.spec).package for row in plan.rows if not is_place(row.spec)}
+    return {name: f"{package} {version(package)}" for name, package in sorted(found.items())}
 
 
-def _with_version(found: Found) -> str:
-    from importlib.metadata import version
-
-    return f"{found.package} {version(found.package)}"
-
-
-def command_of(plan: Plan) -> str:
-    """What makes the same records, where it can be said in one line."""
+def _command(plan: Plan) -> str:
+    """The command that makes the same records."""
     options = [f"--{name.replace('_', '-')} {value}" for name, value in changed_in(plan.protocol).items()]
     options += [f"--variant {row.spec}" for row in plan.rows if is_place(row.spec)]
     options += [f"--backend {plan.backend}"] if plan.backend else []
     return " ".join(["moebench run", plan.suite.name, *options])
 
 
-@dataclass(frozen=True)
-class Selection:
-    """plan: of the rows that are published. records: theirs. left_out: (row, reason) of the others."""
+def _left_out(plan: Plan, lookup: Lookup) -> dict[str, str]:
+    """The reason of each row without a result on every task and budget.
 
-    plan: Plan
-    records: tuple[Record, ...]
-    left_out: tuple[tuple[str, str], ...]
-
-
-def select(plan: Plan, lookup: Lookup) -> Selection:
-    """Choose the rows with a result on every task and budget.
-
-    :class:`ResultsError` where there is nothing to compare, or latency was not measured.
+    :class:`ResultsError` where the other rows leave nothing to compare.
     """
     if files := sorted(plain(name) for name, spec in plan.suite.plugins.items() if is_place(spec)):
         raise ResultsError(
@@ -174,12 +164,17 @@ def select(plan: Plan, lookup: Lookup) -> Selection:
     if BASELINE in left_out:
         raise ResultsError(
             f"'{BASELINE}' cannot be published ({left_out[BASELINE].rstrip('.')}), and every row is compared with it; "
-            f"run `moebench run {plan.suite.name}` to its end."
+            f"run `moebench run {plan.suite.name}` to its end.",
+            code="baseline-incomplete",
+            reason=left_out[BASELINE],
         )
     if len(left_out) == len(plan.rows) - 1:
-        raise ResultsError(f"no row beside '{BASELINE}' has a result on every task and budget of '{plan.suite.name}'.")
-    kept = _without(plan, left_out)
-    return Selection(kept, tuple(_records(kept, lookup)), tuple(left_out.items()))
+        raise ResultsError(
+            f"no row beside '{BASELINE}' has a result on every task and budget of '{plan.suite.name}'.",
+            code="no-complete-row",
+            suite=plan.suite.name,
+        )
+    return left_out
 
 
 def _why_not(plan: Plan, row: Row, lookup: Lookup) -> str:
@@ -187,15 +182,13 @@ def _why_not(plan: Plan, row: Row, lookup: Lookup) -> str:
         return "it was given as a Python object, which nobody else has; put it into a file or a package."
     for budget in plan.suite.budgets:
         evidence = Evidence.of(plan, row, budget, lookup)
-        if not evidence.complete:
-            reason = evidence.unranked(plan.suite.axis)
-            assert reason is not None
+        if not evidence.complete and (reason := evidence.unranked(plan.suite.axis)):
             return reason.sentence
     return ""
 
 
 def _without(plan: Plan, names: dict[str, str]) -> Plan:
-    """The plan of the other rows of the board, none of them with a trace of the machine's files."""
+    """The plan of the other rows of the board, without what names the machine's files."""
     rows = tuple(dataclasses.replace(row, selected=True) for row in plan.rows if row.name not in names)
     suite = plan.suite.model_copy(
         update={
@@ -209,13 +202,13 @@ def _without(plan: Plan, names: dict[str, str]) -> Plan:
 
 
 def _records(plan: Plan, lookup: Lookup) -> list[Record]:
-    found = {identity: lookup(identity) for identity in expected(plan, lookup)}
-    sessions = {cell.identity: cell.task for cell in latency_cells(plan, lookup)}
-    for identity, task in sessions.items():
-        record = found[identity]
-        if record is None or not record.settled:
+    """Of every run of the plan; :class:`ResultsError` where latency was not measured for exactly these rows."""
+    for cell in latency_cells(plan, lookup):
+        if not is_settled(lookup(cell.identity)):
             raise ResultsError(
-                f"latency on '{task}' was not measured for exactly the rows that can be published; run "
-                f"`moebench run {plan.suite.name}` again, with the same --variant options if there were any."
+                f"latency on '{cell.task}' was not measured for exactly the rows that can be published; run "
+                f"`moebench run {plan.suite.name}` again, with the same --variant options if there were any.",
+                code="latency-not-measured",
+                task=cell.task,
             )
-    return [record for record in found.values() if record is not None]
+    return [record for record in map(lookup, expected(plan, lookup)) if record is not None]

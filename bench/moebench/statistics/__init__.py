@@ -6,8 +6,8 @@ every function is a matrix of scores:
     scores_SM   one variant's scores, (S seeds, M tasks); row s is the same seed in the same order for
                 every variant, column m is the same task
 
-Where the data cannot tell (one seed, or seeds that do not differ), an interval has no bounds (``None``) and a
-p-value is 1: nothing is claimed beyond what the seeds show. ``docs/statistics.md`` gives the formulas.
+With one seed, or seeds that do not differ, an interval has no bounds (``None``) and a p-value is 1.
+``docs/statistics.md`` gives the formulas.
 """
 
 from moebench.statistics.calibration import Calibration, calibrate
@@ -18,7 +18,6 @@ from moebench.statistics.comparisons import (
     faster_matrix,
     holm,
     paired_test,
-    pareto_front,
     pareto_places,
     rank_intervals,
     ranks_of,
@@ -49,7 +48,6 @@ __all__ = [
     "median_interval",
     "paired_interval",
     "paired_test",
-    "pareto_front",
     "pareto_places",
     "rank_intervals",
     "ranks_of",

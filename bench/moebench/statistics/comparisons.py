@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from math import isfinite
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -12,7 +11,6 @@ from numpy.typing import ArrayLike, NDArray
 from moebench.statistics.intervals import (
     Array,
     check_samples,
-    check_share,
     deviation,
     mean_difference,
     paired_matrices,
@@ -60,9 +58,9 @@ def paired_tests(scores_NSM: Array, first_P: NDArray[np.int64], second_P: NDArra
     size_NM = np.abs(scores_NSM).max(axis=1)
     deviation_PM = deviation(difference_PSM, np.maximum(size_NM[first_P], size_NM[second_P]))
     value_P, p_P = difference_PSM.mean(axis=1).mean(axis=1), np.ones(len(first_P))
-    seen_P = deviation_PM.any(axis=1)
-    standard_error, df = satterthwaite(deviation_PM[seen_P], scores_NSM.shape[1])
-    p_P[seen_P] = 2 * special.stdtr(df, -np.abs(value_P[seen_P]) / standard_error)
+    spread_P = deviation_PM.any(axis=1)
+    standard_error, df = satterthwaite(deviation_PM[spread_P], scores_NSM.shape[1])
+    p_P[spread_P] = 2 * special.stdtr(df, -np.abs(value_P[spread_P]) / standard_error)
     return value_P, p_P
 
 
@@ -72,8 +70,6 @@ def holm(p_values: Sequence[float] | Array) -> tuple[float, ...]:
     Rejecting adjusted p < alpha keeps the chance of any false rejection below alpha, whatever the dependence.
     """
     p = np.asarray(p_values, dtype=np.float64)
-    if not ((p >= 0) & (p <= 1)).all():
-        raise ValueError(f"p-values must lie between 0 and 1, not {list(p_values)}")
     order = np.argsort(p)
     stepped = np.maximum.accumulate(p[order] * (len(p) - np.arange(len(p))))
     adjusted = np.empty_like(p)
@@ -84,10 +80,9 @@ def holm(p_values: Sequence[float] | Array) -> tuple[float, ...]:
 def better_matrix(scores: Mapping[str, ArrayLike], higher_is_better: bool, alpha: float = 0.05) -> NDArray[np.bool_]:
     """better_NN[a, b]: whether variant a is significantly better than b, in the order of ``scores``.
 
-    Significantly: their paired test holds at ``alpha`` after Holm's adjustment over all pairs. ``scores``: name to
-    scores_SM, (S seeds, M tasks), rows the same seeds in the same order for every name.
+    Paired tests at ``alpha`` with Holm's adjustment over all pairs. ``scores``: name to scores_SM, (S seeds, M tasks),
+    rows the same seeds in the same order for every name.
     """
-    check_share(alpha, "alpha")
     if len(scores) < 2:
         return np.zeros((len(scores), len(scores)), dtype=bool)
     one = next(iter(scores))
@@ -106,7 +101,6 @@ def faster_matrix(rounds_NR: ArrayLike, alpha: float = 0.05) -> NDArray[np.bool_
     """
     from scipy import special
 
-    check_share(alpha, "alpha")
     times = np.asarray(rounds_NR, dtype=np.float64)
     won_NN = np.stack([(row < times).sum(axis=1) for row in times])
     first_P, second_P = np.triu_indices(len(times), k=1)
@@ -149,8 +143,7 @@ def trend_p_value(samples: ArrayLike) -> float:
     """Two-sided p-value of Kendall's test, exact: that samples in their order rise or fall by chance alone.
 
     Of independent samples every order is equally likely, which gives the distribution of the pairs that fall. Ties
-    count as half a pair, which errs on the side of chance. (``scipy.stats.kendalltau`` approximates where there are
-    ties, and takes a second to import.)
+    count as half a pair, which is conservative. (``scipy.stats.kendalltau`` approximates where there are ties.)
     """
     x = check_samples(samples, "samples")
     first, second = np.triu_indices(len(x), k=1)
@@ -162,24 +155,10 @@ def trend_p_value(samples: ArrayLike) -> float:
     return min(1.0, float(2 * orders[extreme:].sum()))
 
 
-def pareto_front(points: Mapping[str, Sequence[float]], smaller_is_better: Sequence[bool]) -> set[str]:
-    """The names that no other point beats: at least as good in every measure and better in one.
-
-    Equal points do not beat each other. Values are compared as they are; uncertainty plays no part.
-    """
-    if not points:
-        return set()
-    costs_NM = np.array([_costs(name, point, smaller_is_better) for name, point in points.items()])
-    no_worse_NN = np.all(costs_NM[:, None] <= costs_NM, axis=-1)
-    better_NN = np.any(costs_NM[:, None] < costs_NM, axis=-1)
-    beaten_N = np.any(np.logical_and(no_worse_NN, better_NN), axis=0)
-    return {name for name, beaten in zip(points, beaten_N.tolist(), strict=True) if not beaten}
-
-
 def pareto_places(
     names: Sequence[str], better_MNN: NDArray[np.bool_], equal_MNN: NDArray[np.bool_]
 ) -> dict[str, Place]:
-    """Where each of N rows stands by what is certain of their differences in M measures.
+    """The place of each of N rows by their significant differences in M measures.
 
     better_MNN[m, a, b]: a is significantly better than b in measure m. equal_MNN[m, a, b]: they are equal in it.
     beaten: some row is significantly better or equal in every measure, and significantly better in one. front: against
@@ -195,10 +174,3 @@ def pareto_places(
         name: "beaten" if beaten else "front" if safe else "undecided"
         for name, beaten, safe in zip(names, beaten_N.tolist(), safe_N.tolist(), strict=True)
     }
-
-
-def _costs(name: str, point: Sequence[float], smaller_is_better: Sequence[bool]) -> tuple[float, ...]:
-    """The point with every measure turned so that smaller is better."""
-    if len(point) != len(smaller_is_better) or not all(map(isfinite, point)):
-        raise ValueError(f"'{name}' is {list(point)}; it must have {len(smaller_is_better)} finite measures")
-    return tuple(x if smaller else -x for x, smaller in zip(point, smaller_is_better, strict=True))

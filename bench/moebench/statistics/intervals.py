@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import comb, fsum, isfinite, sqrt
+from math import comb, fsum, sqrt
 from typing import NamedTuple
 
 import numpy as np
@@ -37,10 +37,6 @@ class Interval:
     low: float | None = None
     high: float | None = None
     coverage: float | None = None
-
-    def reaches(self, level: float) -> bool:
-        """Whether the interval has bounds and covers with at least this probability."""
-        return self.coverage is not None and self.coverage >= level
 
 
 class Mean(NamedTuple):
@@ -71,12 +67,10 @@ def median_interval(samples: ArrayLike, level: float = 0.95) -> Interval:
     """Median with the k-th smallest and k-th largest sample as bounds, k the largest that still covers.
 
     Nothing is assumed of the distribution but independence: the chance that they miss the median is
-    2 P(Binomial(n, 1/2) < k). With too few samples (five at 0.95) the bounds are the range; ``coverage`` is what they
-    reach, so ``reaches(level)`` tells. One sample: no bounds.
+    2 P(Binomial(n, 1/2) < k). With too few samples (five at 0.95) the bounds are the range. One sample: no bounds.
     """
     from scipy import special
 
-    check_share(level, "level")
     x = np.sort(check_samples(samples, "samples"))
     value = float(np.median(x))
     if len(x) == 1:
@@ -105,14 +99,9 @@ def expected_best(validation_scores: Sequence[float], n: int, *, higher_is_bette
     Unbiased, and at n = N the best score found (Tang et al. 2020; the form of Dodge et al. 2019 draws with replacement,
     which is too low). Trials must be drawn independently, so a default that was chosen by hand is left out.
     """
-    trials = len(validation_scores)
-    if not 1 <= n <= trials:
-        raise ValueError(f"n is {n}; with {trials} trials it must be a number from 1 to {trials}")
-    if not all(map(isfinite, validation_scores)):
-        raise ValueError("validation_scores holds NaN or infinity; give a diverged trial the task's floor")
     worst_first = sorted(map(float, validation_scores), reverse=not higher_is_better)
     # the share of the n-subsets whose best is the i-th worst: the other n - 1 are worse
-    return fsum(v * (comb(i - 1, n - 1) / comb(trials, n)) for i, v in enumerate(worst_first, 1))
+    return fsum(v * (comb(i - 1, n - 1) / comb(len(worst_first), n)) for i, v in enumerate(worst_first, 1))
 
 
 def expected_best_curve(validation_scores: Sequence[float], *, higher_is_better: bool = True) -> tuple[float, ...]:
@@ -159,12 +148,6 @@ def paired_matrices(a_SM: ArrayLike, b_SM: ArrayLike, names: tuple[str, str]) ->
     return a, b
 
 
-def check_share(value: float, name: str) -> None:
-    """Refuse a level or an alpha that is no probability, such as 95 for 0.95."""
-    if not 0 < value < 1:
-        raise ValueError(f"{name} is {value}; it must lie between 0 and 1, both left out")
-
-
 def check_samples(samples: ArrayLike, name: str) -> Array:
     """``samples`` as float64, refused unless they are a list of finite numbers."""
     x = np.asarray(samples, dtype=np.float64)
@@ -188,8 +171,8 @@ def _matrix(scores_SM: ArrayLike, name: str) -> Array:
 def _mean(x_SM: Array, scale_M: Array) -> Mean:
     """The mean of ``x_SM`` with its error.
 
-    All seeds alike is what coarse scores give by chance (accuracies on a few hundred images, three seeds),
-    so a spread of zero is taken as "not measured" and not as certainty.
+    A spread of zero counts as unknown: coarse scores (accuracies on a few hundred images, three seeds) often agree by
+    chance.
     """
     value = float(x_SM.mean(axis=0).mean())
     deviation_M = deviation(x_SM, scale_M)
@@ -202,7 +185,6 @@ def _mean(x_SM: Array, scale_M: Array) -> Mean:
 def _t_interval(mean: Mean, level: float) -> Interval:
     from scipy import special  # a second that a board without intervals need not pay
 
-    check_share(level, "level")
     if mean.error is None:
         return Interval(mean.value)
     standard_error, df = mean.error

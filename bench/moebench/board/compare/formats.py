@@ -10,7 +10,7 @@ from rich.text import Text
 
 from moebench.board import markdown
 from moebench.board.compare.verdicts import Comparison, Pair, Verdict
-from moebench.board.data import dump, measure, text
+from moebench.board.data import dump
 from moebench.board.markdown import escape
 from moebench.board.numbers import MISSING, milliseconds, p_value, plain, shown_name, with_interval
 from moebench.board.rules import ALPHA, LEVEL
@@ -71,7 +71,7 @@ def to_json(comparison: Comparison) -> str:
             "higher_is_better": comparison.higher_is_better,
             "level": LEVEL,
             "counts": comparison.counts,
-            "no_latency": text(comparison.no_latency),
+            "no_latency": comparison.no_latency,
             "pairs": [_object(pair) for pair in comparison.pairs],
         }
     )
@@ -93,7 +93,6 @@ def titles(comparison: Comparison) -> list[str]:
 
 def cells(comparison: Comparison, pair: Pair) -> list[str]:
     """The texts of a row, as many as there are titles."""
-    on_task = {each.task: with_interval(each.value, sign=True) for each in pair.tasks}
     return [
         pair.verdict,
         shown_name(pair.row),
@@ -102,7 +101,7 @@ def cells(comparison: Comparison, pair: Pair) -> list[str]:
         with_interval(pair.b),
         with_interval(pair.difference, sign=True),
         p_value(pair.p_value),
-        *(on_task.get(task, MISSING) for task in _tasks(comparison)),
+        *(with_interval(pair.tasks.get(task), sign=True) for task in _tasks(comparison)),
         *(_speed(pair) for _ in _latency(comparison)),
     ]
 
@@ -110,25 +109,26 @@ def cells(comparison: Comparison, pair: Pair) -> list[str]:
 def notes(comparison: Comparison) -> list[str]:
     """Why rows are not compared, what else differs, how verdicts are made, why latency is not compared."""
     ladder = bool(_budget(comparison))
-    said = [
+    found = [
         f"{shown_name(pair.row)}{f' at {pair.budget:,}' if ladder else ''}: {plain(reasons)}."
         for pair in comparison.pairs
         if (reasons := _reasons(pair))
     ]
-    said += [f"Beside the scores, A and B differ in {plain(found)}." for found in [_changed(comparison)] if found]
-    said += [_rule(comparison)] if any(pair.p_value is not None for pair in comparison.pairs) else []
-    said += [f"{plain(comparison.no_latency.text)}."] if comparison.no_latency else []
-    return [*said, LATENCY] if _latency(comparison) else said
+    if changed := _changed(comparison):
+        found.append(f"Beside the scores, A and B differ in {plain(changed)}.")
+    found += [_rule(comparison)] if any(pair.p_value is not None for pair in comparison.pairs) else []
+    found += [f"{plain(comparison.no_latency.text)}."] if comparison.no_latency else []
+    return [*found, LATENCY] if _latency(comparison) else found
 
 
 def _rule(comparison: Comparison) -> str:
     side = "higher" if comparison.higher_is_better else "lower"
     mean = "mean over tasks, " if _tasks(comparison) else ""
-    said = (
+    rule = (
         f"B - A is the difference of the test {comparison.metric}, {side} is better, {mean}paired by seed, with its "
         f"95 % interval. A row is better or worse where p, adjusted by Holm's rule over all rows, is below {ALPHA:.2g}."
     )
-    return f"{said} Single tasks are shown without adjustment." if mean else said
+    return f"{rule} Single tasks are shown without adjustment." if mean else rule
 
 
 def _budget(comparison: Comparison) -> list[str]:
@@ -136,7 +136,7 @@ def _budget(comparison: Comparison) -> list[str]:
 
 
 def _tasks(comparison: Comparison) -> list[str]:
-    return list(dict.fromkeys(each.task for pair in comparison.pairs for each in pair.tasks))
+    return list(dict.fromkeys(task for pair in comparison.pairs for task in pair.tasks))
 
 
 def _latency(comparison: Comparison) -> list[str]:
@@ -148,8 +148,8 @@ def _speed(pair: Pair) -> str:
     if pair.latency is None:
         return MISSING
     a, b = (milliseconds(side.value) for side in pair.latency)
-    told = "" if pair.speed == "undecided" else f", {pair.speed}"
-    return f"{a.removesuffix(' ms')} to {b}{told}"
+    speed = "" if pair.speed == "undecided" else f", {pair.speed}"
+    return f"{a.removesuffix(' ms')} to {b}{speed}"
 
 
 def _changed(comparison: Comparison) -> str:
@@ -170,14 +170,14 @@ def _object(pair: Pair) -> dict[str, Any]:
         "row": pair.row,
         "budget": pair.budget,
         "verdict": pair.verdict,
-        "a": measure(pair.a),
-        "b": measure(pair.b),
-        "difference": measure(pair.difference),
+        "a": pair.a,
+        "b": pair.b,
+        "difference": pair.difference,
         "p_value": pair.p_value,
         "seeds": pair.seeds,
-        "tasks": {each.task: measure(each.value) for each in pair.tasks},
-        "changed": list(pair.changed),
-        "latency": [measure(side) for side in pair.latency] if pair.latency else None,
+        "tasks": pair.tasks,
+        "changed": pair.changed,
+        "latency": pair.latency,
         "speed": pair.speed or None,
         "reason": _reasons(pair) or None,
     }

@@ -29,9 +29,9 @@ EFFORT: Mapping[str, str] = MappingProxyType(
 class Match:
     """A row at a budget in both sets; ``a`` and ``b`` are None where it has no result on every seed and task.
 
-    a_SM, b_SM: scores of the S seeds that both have, on M tasks; None where they cannot be compared, for the reasons.
-    comparable: whether all but variants, seeds and code is equal. identical: whether the cells and their scores are.
-    reasons: why it is not compared, or what to know if it is.
+    a_SM, b_SM: scores of the S seeds that both have, on M tasks; None where anything but variants, seeds and code
+    differs. identical: whether the cells and their scores are. reasons: why it is not compared, or what to know if it
+    is.
     """
 
     row: str
@@ -40,7 +40,6 @@ class Match:
     b: Evidence | None = None
     a_SM: Matrix | None = None
     b_SM: Matrix | None = None
-    comparable: bool = False
     identical: bool = False
     reasons: tuple[Reason, ...] = ()
 
@@ -76,13 +75,12 @@ def _paired(row: str, budget: int, a: Evidence, b: Evidence) -> Match:
     shared = [[seed for seed in of_a if seed in of_b] for of_a, of_b in sides]
     if len({len(seeds) for seeds in shared}) > 1:
         return Match(row=row, budget=budget, a=a, b=b, reasons=(Reason("uneven_seeds"),))
-    again = _cells(a) == _cells(b)
+    again = _identities(a) == _identities(b)
     a_SM, b_SM = (
         [[side[which][seed] for side, seed in zip(sides, seeds, strict=True)] for seeds in zip(*shared, strict=True)]
         for which in (0, 1)
     )
-    identical = again and a_SM == b_SM
-    run_again = Reason("run_again") if again and not identical else None
+    run_again = Reason("run_again") if again and a_SM != b_SM else None
     return Match(
         row=row,
         budget=budget,
@@ -90,8 +88,7 @@ def _paired(row: str, budget: int, a: Evidence, b: Evidence) -> Match:
         b=b,
         a_SM=a_SM,
         b_SM=b_SM,
-        comparable=True,
-        identical=identical,
+        identical=again and a_SM == b_SM,
         reasons=tuple(filter(None, (_fewer(len(a_SM), a, b), run_again, _diverged(a, b)))),
     )
 
@@ -108,8 +105,8 @@ def _why_not(side: str, results: ResultSet, evidence: Evidence | None, budget: i
     """Why a set has no result of a row; None where it has, or where it does not have the row."""
     if evidence is None:
         budgets = results.plan.suite.budgets
-        said = ", ".join(f"{each:,}" for each in budgets)
-        return None if budget in budgets else Reason("other_budgets", side=side, budgets=said)
+        names = ", ".join(f"{each:,}" for each in budgets)
+        return None if budget in budgets else Reason("other_budgets", side=side, budgets=names)
     reason = None if evidence.complete else evidence.unranked(results.plan.suite.axis)
     return Reason("in_side", side=side, reason=reason) if reason else None
 
@@ -146,11 +143,11 @@ def _settings(a: Evidence, b: Evidence) -> Reason | None:
 
 
 def _effort(a: Tuning, b: Tuning) -> Reason | None:
-    """Tuning effort is held equal on a board, and a row that was tuned longer is better for that alone."""
-    for name, said in EFFORT.items():
+    """Tuning effort must be equal: a row that was tuned longer is better for that alone."""
+    for name, title in EFFORT.items():
         own, other = getattr(a, name), getattr(b, name)
         if own != other:
-            return Reason("effort_differs", differences=((said, _in_words(own), _in_words(other)),))
+            return Reason("effort_differs", differences=((title, _in_words(own), _in_words(other)),))
     return None
 
 
@@ -170,7 +167,7 @@ def _by_seed(study: Study) -> dict[int, float]:
     return dict(zip(study.group.final_seeds, study.scores, strict=True))
 
 
-def _cells(evidence: Evidence) -> list[list[str]]:
+def _identities(evidence: Evidence) -> list[list[str]]:
     return sorted([record.identity for record in study.final_records] for study in evidence.studies)
 
 
@@ -182,7 +179,7 @@ def _fewer(shared: int, a: Evidence, b: Evidence) -> Reason | None:
 
 
 def _diverged(a: Evidence, b: Evidence) -> Reason | None:
-    """How many final runs diverged, where it is not as it was: a few of many move no mean for certain."""
+    """How many final runs diverged, where that changed: a few of many need not change the mean significantly."""
     runs = [[record.status for study in each.studies for record in study.final_records] for each in (a, b)]
     in_a, in_b = (statuses.count("diverged") for statuses in runs)
     if in_a == in_b:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
@@ -21,16 +21,11 @@ from moebench.tasks import get_task
 
 Verdict = Literal["worse", "better", "undecided", "identical", "not comparable", "missing", "new", "unfinished"]
 
+Clocks = tuple[Clock, Clock]
+"""Of A and of B at one budget."""
+
 ORDER: tuple[Verdict, ...] = get_args(Verdict)
 """In which verdicts are counted and rows are shown: what a person must act on first."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class TaskDifference:
-    """One task of a row: B less A, paired by seed."""
-
-    task: str
-    value: Measure
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,9 +33,9 @@ class Pair:
     """One row at one budget in A and in B.
 
     difference: B less A, mean over tasks, paired by seed, with its 95 % interval. p_value: of no difference, adjusted
-    by Holm's rule over all rows that are compared. seeds: how many both have. reasons: why it is not compared, or what
-    to know. changed: what else differs between its runs in A and in B. latency: milliseconds in A and in B, where both
-    were measured on one device.
+    by Holm's rule over all rows that are compared. seeds: how many both have. tasks: the difference on each, where
+    there are several. reasons: why it is not compared, or what to know. changed: what else differs between its runs in
+    A and in B. latency: milliseconds in A and in B, where both were measured on one device.
     """
 
     row: str
@@ -51,7 +46,7 @@ class Pair:
     difference: Measure | None = None
     p_value: float | None = None
     seeds: int = 0
-    tasks: tuple[TaskDifference, ...] = ()
+    tasks: Mapping[str, Measure] = field(default_factory=dict)
     reasons: tuple[Reason, ...] = ()
     changed: tuple[str, ...] = ()
     latency: tuple[Timing, Timing] | None = None
@@ -95,15 +90,18 @@ def compare(a: ResultSet, b: ResultSet) -> Comparison:
     """Compare the rows of B with those of A. :class:`UsageError` where no row has a result in either."""
     matches = match(a, b)
     if not any(each.a or each.b for each in matches):
-        raise UsageError(f"neither '{a.source}' nor '{b.source}' has a row with a result on every seed and task.")
+        raise UsageError(
+            f"neither '{a.source}' nor '{b.source}' has a row with a result on every seed and task.",
+            code="nothing-to-compare",
+        )
     headlines = [get_task(name).info.ranked_by for name in a.plan.suite.task_names]
     higher = headlines[0].higher_is_better
-    compared = [(each, each.a_SM, each.b_SM) for each in matches if each.a_SM and each.b_SM and not each.identical]
-    tests = [paired_test(b_SM, a_SM) for _, a_SM, b_SM in compared]
-    adjusted = holm([test.p_value for test in tests]) if tests else ()
-    by_row = {(m.row, m.budget): (t, p) for (m, *_), t, p in zip(compared, tests, adjusted, strict=True)}
-    clocks = _Clocks.of(a, b)
-    pairs = [_pair(each, by_row, clocks, higher) for each in matches]
+    tested = [each for each in matches if each.a_SM and each.b_SM and not each.identical]
+    tests = [paired_test(each.b_SM or [], each.a_SM or []) for each in tested]
+    adjusted = holm([test.p_value for test in tests])
+    by_row = {(m.row, m.budget): (t, p) for m, t, p in zip(tested, tests, adjusted, strict=True)}
+    clocks, no_latency = _clocks(a, b)
+    pairs = [_pair(each, by_row, clocks.get(each.budget), higher) for each in matches]
     return Comparison(
         suite=a.plan.suite.name,
         a=str(a.source),
@@ -111,15 +109,16 @@ def compare(a: ResultSet, b: ResultSet) -> Comparison:
         metric=metric_name([headline.name for headline in headlines]),
         higher_is_better=higher,
         pairs=tuple(sorted(pairs, key=lambda pair: ORDER.index(pair.verdict))),
-        no_latency=clocks.reason(matches),
+        no_latency=no_latency or _no_latency(matches, pairs, clocks),
     )
 
 
 def _pair(
-    found: Match, tests: Mapping[tuple[str, int], tuple[PairedTest, float]], clocks: _Clocks, higher: bool
+    found: Match, tests: Mapping[tuple[str, int], tuple[PairedTest, float]], clocks: Clocks | None, higher: bool
 ) -> Pair:
     test, p_value = tests.get((found.row, found.budget), (None, None))
     verdict, why = _verdict(found, test, p_value, higher)
+    comparable = found.a_SM is not None
     return Pair(
         row=found.row,
         budget=found.budget,
@@ -131,15 +130,15 @@ def _pair(
         seeds=len(found.a_SM or ()),
         tasks=_tasks(found),
         reasons=(*([why] if why else []), *found.reasons),
-        changed=_changes(found.a, found.b) if found.a and found.b and found.comparable else (),
-        latency=clocks.read(found),
+        changed=_changes(found.a, found.b) if found.a and found.b and comparable else (),
+        latency=_latency(found.row, clocks) if clocks and comparable else None,
     )
 
 
 def _verdict(
     found: Match, test: PairedTest | None, p_value: float | None, higher: bool
 ) -> tuple[Verdict, Reason | None]:
-    """The verdict, and why the seeds cannot tell where they cannot."""
+    """The verdict, and why the seeds do not decide."""
     if found.a is None:
         return ("unfinished" if found.b is None else "new"), None
     if found.b is None:
@@ -149,16 +148,11 @@ def _verdict(
     if test is None or p_value is None:
         return "not comparable", None
     if test.df is None:
-        return "undecided", _no_spread(found)
+        no_spread = Reason("one_seed" if len(found.a_SM or ()) < 2 else "no_spread")
+        return "undecided", Reason("same_scores") if found.a_SM == found.b_SM else no_spread
     if p_value >= ALPHA:
         return "undecided", None
     return ("better" if (test.difference > 0) == higher else "worse"), None
-
-
-def _no_spread(found: Match) -> Reason:
-    if found.a_SM == found.b_SM:
-        return Reason("same_scores")
-    return Reason("one_seed" if len(found.a_SM or ()) < 2 else "no_spread")
 
 
 def _mean(evidence: Evidence | None, shared_SM: Matrix | None) -> Measure | None:
@@ -177,19 +171,15 @@ def _difference(found: Match) -> Measure | None:
     return Measure.of(paired_interval(found.b_SM, found.a_SM, LEVEL), found.a.unit)
 
 
-def _tasks(found: Match) -> tuple[TaskDifference, ...]:
-    """Each task on its own, where there are several."""
+def _tasks(found: Match) -> dict[str, Measure]:
+    """B less A on each task, where there are several."""
     if not found.a_SM or not found.b_SM or found.identical or found.a is None or len(found.a.studies) < 2:
-        return ()
-    a_SM, b_SM = found.a_SM, found.b_SM
-
-    def difference(m: int, unit: str) -> Measure:
-        return Measure.of(paired_interval([[row[m]] for row in b_SM], [[row[m]] for row in a_SM], LEVEL), unit)
-
-    return tuple(
-        TaskDifference(task=study.info.name, value=difference(m, study.headline.unit))
-        for m, study in enumerate(found.a.studies)
-    )
+        return {}
+    b_MS, a_MS = zip(*found.b_SM, strict=True), zip(*found.a_SM, strict=True)
+    return {
+        study.info.name: Measure.of(paired_interval([[x] for x in b], [[x] for x in a], LEVEL), study.headline.unit)
+        for study, b, a in zip(found.a.studies, b_MS, a_MS, strict=True)
+    }
 
 
 def _changes(a: Evidence, b: Evidence) -> tuple[str, ...]:
@@ -198,10 +188,9 @@ def _changes(a: Evidence, b: Evidence) -> tuple[str, ...]:
     pairs = [(study, others[study.info.name]) for study in a.studies]
     parts = {"code": _code, "settings": _settings}
     found = [name for name, of in parts.items() if any(of(one) != of(two) for one, two in pairs)]
-    sides = [_circumstances(each) for each in (a, b)]
-    names = list(dict.fromkeys((*sides[0], *sides[1])))
-    both = [(name, *(side.get(name) or "unknown" for side in sides)) for name in names]
-    return (*found, *(f"{name}: {own} to {other}" for name, own, other in both if own != other))
+    own, other = _circumstances(a), _circumstances(b)
+    sides = [(name, own.get(name) or "unknown", other.get(name) or "unknown") for name in {**own, **other}]
+    return (*found, *(f"{name}: {in_a} to {in_b}" for name, in_a, in_b in sides if in_a != in_b))
 
 
 def _code(study: Study) -> object:
@@ -220,40 +209,28 @@ def _circumstances(evidence: Evidence) -> dict[str, str]:
     return {"device": ", ".join(found.devices), "backend": ", ".join(found.backends), **found.versions}
 
 
-@dataclass(frozen=True)
-class _Clocks:
-    """Clocks of A and of B by budget; without any, the reason why latency is not compared."""
+def _clocks(a: ResultSet, b: ResultSet) -> tuple[dict[int, Clocks], Reason | None]:
+    """The clocks of A and of B by budget; without any, the reason why latency is not compared."""
+    own, other = a.plan, b.plan
+    if own.device["name"] != other.device["name"]:
+        return {}, Reason("latency_of_devices", a=own.device["name"], b=other.device["name"])
+    if own.suite.latency.batch != other.suite.latency.batch:
+        return {}, Reason("latency_of_batches", a=own.suite.latency.batch, b=other.suite.latency.batch)
+    shared = [budget for budget in own.suite.budgets if budget in other.suite.budgets]
+    return {n: (Clock.of(own, n, a.lookup), Clock.of(other, n, b.lookup)) for n in shared}, None
 
-    by_budget: dict[int, tuple[Clock, Clock]] = field(default_factory=dict)
-    refused: Reason | None = None
 
-    @classmethod
-    def of(cls, a: ResultSet, b: ResultSet) -> _Clocks:
-        """The clocks of both, if they measured the same thing on one device."""
-        own, other = (results.plan for results in (a, b))
-        if own.device["name"] != other.device["name"]:
-            return cls(refused=Reason("latency_of_devices", a=own.device["name"], b=other.device["name"]))
-        if own.suite.latency.batch != other.suite.latency.batch:
-            batches = {"a": own.suite.latency.batch, "b": other.suite.latency.batch}
-            return cls(refused=Reason("latency_of_batches", **batches))
-        budgets = [budget for budget in own.suite.budgets if budget in other.suite.budgets]
-        return cls({n: (Clock.of(a.plan, n, a.lookup), Clock.of(b.plan, n, b.lookup)) for n in budgets})
+def _latency(row: str, clocks: Clocks) -> tuple[Timing, Timing] | None:
+    """A row's milliseconds in both; None where one has none."""
+    a, b = (clock.read(row)[0] for clock in clocks)
+    return (a, b) if a is not None and b is not None else None
 
-    def read(self, found: Match) -> tuple[Timing, Timing] | None:
-        """A row's milliseconds in both; None where one has none, or the rows are not comparable: host, precision,
-        threads and tasks make other models.
-        """
-        if not found.comparable or found.budget not in self.by_budget:
-            return None
-        a, b = (clock.read(found.row)[0] for clock in self.by_budget[found.budget])
-        return (a, b) if a is not None and b is not None else None
 
-    def reason(self, matches: list[Match]) -> Reason | None:
-        """Why no row has a latency in both; None where one has, or none is compared."""
-        compared = [each for each in matches if each.comparable]
-        if self.refused or not compared or any(map(self.read, compared)):
-            return self.refused
-        first = compared[0]
-        a, b = (clock.read(first.row)[1] for clock in self.by_budget[first.budget])
-        whys = {"in both": a} if a == b else {"in A": a, "in B": b}
-        return Reason("latency_missing", whys={name: why for name, why in whys.items() if why})
+def _no_latency(matches: Sequence[Match], pairs: Sequence[Pair], clocks: Mapping[int, Clocks]) -> Reason | None:
+    """Why no row has a latency in both; None where one has, or none is compared."""
+    first = next((match for match in matches if match.a_SM is not None), None)
+    if first is None or any(pair.latency for pair in pairs):
+        return None
+    a, b = (clock.read(first.row)[1] for clock in clocks[first.budget])
+    whys = {"in both": a} if a == b else {"in A": a, "in B": b}
+    return Reason("latency_missing", whys={name: why for name, why in whys.items() if why})
