@@ -14,7 +14,7 @@ class DropsABatchOfOne(GoodLayer):
         return super().compute(x, routing, keep).squeeze(0)
 
 
-@caught_by("output_shape", "raises RuntimeError", "(1, 7, 16)")
+@caught_by("output_shape", "fails", "(1, 7, 16): RuntimeError")
 class PairsTokens(GoodLayer):
     def compute(self, x, routing, keep=None):
         return super().compute(x.unflatten(1, (-1, 2)).flatten(1, 2), routing, keep)
@@ -40,7 +40,7 @@ class HalfPrecisionInside(GoodLayer):
         return super().expert(e, rows)
 
 
-@caught_by("non_contiguous_input", "raises RuntimeError", "transposed")
+@caught_by("non_contiguous_input", "fails for a transposed input: RuntimeError")
 class ViewsItsInput(GoodLayer):
     def compute(self, x, routing, keep=None):
         return super().compute(x.view(-1).view_as(x), routing, keep)
@@ -85,7 +85,7 @@ class KnowsItsPlaceInTheBatch(GoodLayer):
         return super().compute(x * torch.arange(1, len(x) + 1)[:, None, None], routing, keep)
 
 
-@caught_by("padding_has_no_say", "lets padding speak")
+@caught_by("padding_has_no_say", "lets padding change the outputs")
 class PoolsPadding(GoodLayer):
     def compute(self, x, routing, keep=None):
         return super().compute(x + x.mean(1, keepdim=True), routing, keep)
@@ -103,7 +103,7 @@ class PaddingIsBalanced(GoodLayer):
         return super().losses(logits, chosen, torch.ones_like(real))
 
 
-@caught_by("calls_share_no_state", "keeps its routing to itself", "in between")
+@caught_by("calls_share_no_state", "keeps its routing", "in between")
 class RemembersItsRouting(GoodLayer):
     def route(self, x, context):
         self.last = super().route(x, context)
@@ -154,7 +154,7 @@ class CancelsInBf16(GoodLayer):
         return (((rows @ self.w_in[e]) + 100) - 100) @ self.w_out[e]
 
 
-@caught_by("bf16_autocast", "raises RuntimeError under bfloat16 autocast")
+@caught_by("bf16_autocast", "fails under bfloat16 autocast: RuntimeError")
 class MixedTypes(GoodLayer):
     def expert(self, e, rows):
         hidden = rows @ self.w_in[e]

@@ -13,7 +13,7 @@ from moebench.contract import Choice, Routing, Space, Uniform
 from moevariants.dense import DenseLayer
 
 
-@caught_by("name_and_traits", "separable='yes'", "True or False", separable="yes")
+@caught_by("name_and_traits", "separable='yes'", "True, False", separable="yes")
 class ClaimsInWords(Good): ...
 
 
@@ -41,7 +41,7 @@ class DefaultOutside(Good):
         return Space({"loss/balance": Uniform(1e-3, 1e-1, 0.5)})
 
 
-@caught_by("space", "when asked twice", "experts")
+@caught_by("space", "at the second call", "experts")
 class FickleSpace(Good):
     def space(self, shape):
         return Space({"experts": Choice(tuple(random.SystemRandom().sample(range(1, 10**9), 4)))})
@@ -167,7 +167,7 @@ class BareOptions(Good):
         return Space({"experts": (4, 8)})
 
 
-@caught_by("sampled_settings_build", "forward() raises IndexError")
+@caught_by("sampled_settings_build", "forward() fails: IndexError")
 class ForwardRaises(GoodLayer):
     def compute(self, x, routing, keep=None):
         return x[:, :, 99]

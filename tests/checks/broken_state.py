@@ -75,7 +75,7 @@ class CountsInEval(GoodLayer):
         return super().compute(x, routing, keep)
 
 
-@caught_by("eval_changes_nothing", "into what after_step() does to bias")
+@caught_by("eval_changes_nothing", "change what after_step() does to bias")
 class BalancesByEvalToo(GoodLayer):
     def __init__(self, *sizes):
         super().__init__(*sizes)
@@ -91,7 +91,7 @@ class BalancesByEvalToo(GoodLayer):
         self.pending = 0
 
 
-@caught_by("after_step", "raises AttributeError in after_step()")
+@caught_by("after_step", "fails in after_step(): AttributeError")
 class NeedsAForwardFirst(GoodLayer):
     def compute(self, x, routing, keep=None):
         self.seen = len(x)

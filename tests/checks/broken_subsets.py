@@ -69,7 +69,7 @@ class DividesByNothing(RuledLayer):
         return super().compute(x, routing, keep) + 0 * routing.weight_BTK.sum()
 
 
-@caught_by("rules_are_as_claimed", "with no expert kept")
+@caught_by("rules_are_as_claimed", "with no expert kept differs under 'renormalise'")
 class KeepsSomebody(RuledLayer):
     def renormalise(self, x, routing, keep):
         return dataclasses.replace(super().renormalise(x, routing, keep), state=1.0)
