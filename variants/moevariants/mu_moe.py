@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from moebench.contract import Context, Layer, LayerShape, Restricts, Routing, Variant
 from moevariants.parts.entmax import entmax15
 from moevariants.parts.multilinear import CPLinear, TRLinear
-from moevariants.parts.routers import wide_product
+from moevariants.parts.routers import shared_out, wide_product
 from moevariants.parts.settings import whole
 
 
@@ -87,9 +87,7 @@ class MuMoELayer(Restricts, Layer):
     def restrict(self, x_BTD: Tensor, routing: Routing, keep_BE: Tensor, rule: str) -> Routing:
         """``renormalise``: each token's weights over their sum over the kept experts."""
         assert routing.combine_BTE is not None
-        a_BTE = routing.combine_BTE * keep_BE.unsqueeze(1)
-        total_BT1 = a_BTE.sum(2, keepdim=True)
-        return Routing.soft(a_BTE / total_BT1.where(total_BT1 > 0, 1.0))
+        return Routing.soft(shared_out(routing.combine_BTE * keep_BE.unsqueeze(1)))
 
     def expert_parameters(self) -> Mapping[str, int]:
         """What an expert owns of each layer's factors; the columns of the gate are not theirs."""

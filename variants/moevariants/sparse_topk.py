@@ -11,7 +11,7 @@ from moebench.contract import LayerShape, LogUniform, Variant
 from moevariants.parts.experts import Bank, Experts
 from moevariants.parts.gates import LOSSES, SoftmaxGate
 from moevariants.parts.routers import LinearRouter
-from moevariants.parts.settings import number, switch, whole, wrong
+from moevariants.parts.settings import number, renormalises, switch, whole, wrong
 from moevariants.parts.sparse import Places, SparseLayer
 
 PRESETS = MappingProxyType(
@@ -109,9 +109,7 @@ def softmax_gate(
     """The gate of these settings of :class:`SparseTopK`; ValueError where one is wrong."""
     whole(variant, "experts", experts)
     top_k = whole(variant, "top_k", min(2, experts) if top_k is None else top_k, experts, " (the number of experts)")
-    renormalise = switch(variant, "renormalise", top_k > 1 if renormalise is None else renormalise)
-    if renormalise and top_k == 1:
-        raise wrong(variant, "renormalise", True, "false where top_k is 1, or the router gets no gradient")
+    renormalise = renormalises(variant, renormalise, top_k)
     noise_std = number(variant, "noise_std", noise_std)
     if "load" in losses and not noise_std:
         raise ValueError(

@@ -30,7 +30,7 @@ class Leak:
 def find_leak(layer: Layer, x_BTD: Tensor, other_BTD: Tensor, firsts: Iterable[int] | None = None) -> Leak | None:
     """The first leak found when the tokens of ``x_BTD`` from t on are replaced by those of ``other_BTD``.
 
-    firsts: the t that are tried, all by themselves; each in eval and in training mode. The layer is left in eval mode,
+    firsts: the t that are tried, by default all; each in eval and in training mode. The layer is left in eval mode,
     torch's default generator as it was. None proves nothing: other inputs may show what these do not.
     """
     tried = range(1, x_BTD.shape[1]) if firsts is None else sorted(set(firsts))
@@ -39,10 +39,12 @@ def find_leak(layer: Layer, x_BTD: Tensor, other_BTD: Tensor, firsts: Iterable[i
             layer.train(training)
             want_BTO = _seeded(layer, x_BTD)
             for first in tried:
-                got_BTO = _seeded(layer, torch.cat([x_BTD[:, :first], other_BTD[:, first:]], 1))
-                if not _agree(got_BTO[:, :first], want_BTO[:, :first]):
+                got = _seeded(layer, torch.cat([x_BTD[:, :first], other_BTD[:, first:]], 1))[:, :first]
+                want = want_BTO[:, :first]
+                # NaN counts as a difference.
+                if not bool((got - want).abs().max() <= TOLERANCE * want.abs().max().clamp_min(1e-12)):
                     layer.eval()
-                    return Leak(first, training, got_BTO[:, :first], want_BTO[:, :first])
+                    return Leak(first, training, got, want)
     layer.eval()
     return None
 
@@ -52,11 +54,6 @@ def _seeded(layer: Layer, x_BTD: Tensor) -> Tensor:
     torch.manual_seed(2)
     y_BTO: Tensor = layer(x_BTD)
     return y_BTO
-
-
-def _agree(got: Tensor, want: Tensor) -> bool:
-    # Written so that a difference that is no number is none that agrees.
-    return bool((got - want).abs().max() <= TOLERANCE * want.abs().max().clamp_min(1e-12))
 
 
 @torch.no_grad()

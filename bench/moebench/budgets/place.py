@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
 
 from moebench.budgets.causal import find_leak, perturb
 from moebench.contract import LayerShape, Settings, Variant
@@ -25,31 +24,42 @@ def check_claims(variant: Variant, shape: LayerShape) -> None:
     """:class:`HostError` where the variant's own claims say that it has no place in the host."""
     if not takes(variant, shape):
         kinds = " or ".join(KINDS.get(kind, kind) for kind in variant.hosts)
-        raise HostError(f"{variant.name} takes part in hosts of {kinds}, and this one is of {KINDS[shape.kind]}.")
+        raise HostError(
+            f"{variant.name} takes part in hosts of {kinds}, and this one is of {KINDS[shape.kind]}.",
+            code="host-of-another-kind",
+            variant=variant.name,
+            kind=shape.kind,
+        )
     if shape.causal and not variant.causal:
         raise HostError(
             f"{variant.name} has no place in a causal host, because it does not claim that its output for a token "
-            "depends on no later one."
+            "depends on no later one.",
+            code="causality-not-claimed",
+            variant=variant.name,
         )
 
 
 def try_claims(variant: Variant, shape: LayerShape, size: int, settings: Settings) -> None:
-    """:class:`HostError` where the layer that it builds with these settings is seen to do otherwise."""
+    """:class:`HostError` where the layer that it builds with these settings looks ahead in a causal host."""
     if not shape.causal:
         return
     with torch.random.fork_rng(devices=[]):
         layer = perturb(variant.layer(shape, size, settings))
-    x_BTD, other_BTD = (_inputs(shape, seed) for seed in (0, 1))
-    tokens = x_BTD.shape[1]
+    tokens = shape.tokens or TOKENS
+    x_BTD, other_BTD = (
+        torch.randn(INPUTS, tokens, shape.dim, generator=torch.Generator().manual_seed(seed)) for seed in (0, 1)
+    )
     leak = find_leak(layer, x_BTD, 3 * other_BTD, {1, tokens // 2, tokens - 1} - {0})
     if leak:
-        chosen = ", ".join(f"{name}={value}" for name, value in settings.items()) or "its defaults"
         raise HostError(
-            f"{variant.name} has no place in a causal host with {chosen}, because changing the tokens from "
-            f"{leak.first} on changes its outputs for earlier ones."
+            f"{variant.name} has no place in a causal host with {named_settings(settings)}, because changing the "
+            f"tokens from {leak.first} on changes its outputs for earlier ones.",
+            code="looks-ahead",
+            variant=variant.name,
+            token=leak.first,
         )
 
 
-def _inputs(shape: LayerShape, seed: int) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(INPUTS, shape.tokens or TOKENS, shape.dim, generator=generator)
+def named_settings(settings: Settings) -> str:
+    """``experts=16, top_k=2``."""
+    return ", ".join(f"{name}={value}" for name, value in settings.items()) or "its defaults"

@@ -97,7 +97,8 @@ class Routing:
         """
         if self.chosen_BTK is not None and self.weight_BTK is not None:
             none_BTE = self.weight_BTK.new_zeros(*self.weight_BTK.shape[:2], self.num_experts)
-            return none_BTE.scatter_add(2, self.chosen_BTK, _given(self.weight_BTK, self.kept_BTK))
+            weight_BTK = self.weight_BTK if self.kept_BTK is None else self.weight_BTK * self.kept_BTK
+            return none_BTE.scatter_add(2, self.chosen_BTK, weight_BTK)
         if self.taken_BEc is not None and self.weight_BEc is not None:
             none_BET = self.weight_BEc.new_zeros(*self.weight_BEc.shape[:2], self.num_tokens)
             return none_BET.scatter(2, self.taken_BEc, self.weight_BEc).mT
@@ -144,7 +145,3 @@ class Routing:
         if self.kept_BTK is None:
             return torch.ones(len(self.chosen_BTK), dtype=torch.float64, device=self.chosen_BTK.device)
         return self.kept_BTK.any(2).double().mean(1)
-
-
-def _given(weight_BTK: Tensor, kept_BTK: Tensor | None) -> Tensor:
-    return weight_BTK if kept_BTK is None else weight_BTK * kept_BTK

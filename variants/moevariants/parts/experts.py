@@ -52,6 +52,22 @@ class Bank(nn.Module):
         return range(self.count)
 
 
+def by_expert(rows_ND: Tensor, counts_E: Tensor) -> list[tuple[int, Tensor]]:
+    """(expert, its rows) of the experts that have some; rows of nobody go to the last.
+
+    With no rows at all the first expert and none, so that the result has its shape and its place in the graph.
+    """
+    pairs = list(enumerate(torch.split(rows_ND, counts_of_all(rows_ND, counts_E))))
+    return [(e, rows_nD) for e, rows_nD in pairs if len(rows_nD)] or pairs[:1]
+
+
+def counts_of_all(rows_ND: Tensor, counts_E: Tensor) -> list[int]:
+    """How many rows each expert has, with the rows of nobody among the last one's."""
+    counts: list[int] = counts_E.tolist()
+    counts[-1] += len(rows_ND) - sum(counts)
+    return counts
+
+
 def choices(routing: Routing) -> tuple[Tensor, Tensor, Tensor | None]:
     """chosen_BTK, weight_BTK and kept_BTK of a routing in which tokens choose; ValueError for any other."""
     if routing.chosen_BTK is None or routing.weight_BTK is None:
@@ -128,6 +144,10 @@ class Experts(Bank):
             return rows_NO.view(num_experts, num_slots, -1)
         hidden_ENH = self.activate(batched(slots_END, stacks.w_in_EDH, stacks.b_in_EH))
         return batched(hidden_ENH, stacks.w_out_EHO, stacks.b_out_EO)
+
+    def on_every_token(self, x_BTD: Tensor) -> Tensor:
+        """y_BTO of a bank of one expert."""
+        return self.forward_slots(x_BTD.flatten(0, 1).unsqueeze(0)).view(*x_BTD.shape[:2], -1)
 
     @property
     def stacks(self) -> Stacks:

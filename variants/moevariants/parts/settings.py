@@ -34,6 +34,13 @@ def switch(owner: Named, name: str, value: Any) -> bool:
     return value
 
 
+def renormalises(owner: Named, value: bool | None, top_k: int) -> bool:
+    """The setting ``renormalise``: by default true unless K = 1."""
+    if value and top_k == 1:
+        raise wrong(owner, "renormalise", True, "false where top_k is 1, or the router gets no gradient")
+    return switch(owner, "renormalise", top_k > 1 if value is None else value)
+
+
 def wrong(owner: Named, name: str, value: Any, right: str) -> ValueError:
     """The error for a value that cannot be: who, which setting, what would be right, what was given."""
     return ValueError(f"{owner.name}: {name} must be {right}, not {value!r}")
