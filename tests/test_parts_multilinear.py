@@ -5,8 +5,7 @@ import torch
 
 from moebench.contract import Context, LayerShape
 from moebench.hosts.host import restrict
-from moevariants.mu_moe import MuMoECP, MuMoETR
-from moevariants.parts.entmax import entmax15
+from moevariants.mu_moe import MuMoECP, MuMoETR, entmax15
 from moevariants.parts.multilinear import RING, CPLinear, TRLinear
 
 VARIANTS = [MuMoECP, MuMoETR]

@@ -14,8 +14,7 @@ import torch
 from torch import Tensor
 
 from moebench.budgets import Budget, reachable, solve
-from moebench.budgets.causal import perturb
-from moebench.budgets.place import takes
+from moebench.budgets.place import perturb, takes
 from moebench.checks.compare import TOLERANCE, difference_at, same
 from moebench.checks.outcome import CheckFailed, one_line
 from moebench.contract import Choice, Dimension, Layer, LayerShape, Settings, Space, Variant

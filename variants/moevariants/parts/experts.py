@@ -10,7 +10,7 @@ from moevariants.parts.activations import LINEAR, Activation, activation
 from moevariants.parts.backend import Backend, find_backend
 from moevariants.parts.dispatch import combine_rows, plan_dispatch, take_rows
 from moevariants.parts.expert_by_expert import Stacks, in_turns, pays
-from moevariants.parts.products import batched
+from moevariants.parts.huge_pages import batched
 
 
 class Bank(nn.Module):

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from moebench.budgets.causal import perturb
+from moebench.budgets.place import perturb
 from moebench.checks.masking import keep
 from moebench.checks.outcome import NotApplicable
 from moebench.checks.subject import Built, Subject

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from moebench.budgets.causal import find_leak, perturb
+from moebench.budgets.place import find_leak, perturb
 from moebench.checks.compare import difference_at, gap
 from moebench.checks.outcome import NotApplicable
 from moebench.checks.subject import Built, Subject, sample_settings
