@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from layers import Cliff, Curved, Dropping, Fixed, InSteps, Like, Seeding, repeated, slots, with_buffer
-from moebench.budgets import TOLERANCE, Budget, Counts, count_flops, count_layer, count_layers, settle, solve
+from moebench.budgets import TOLERANCE, Budget, count_flops, count_layer, count_layers, settle, solve
 from moebench.budgets.count import build_on_meta
 from moebench.contract import wrap
 from moebench.errors import BudgetError
@@ -163,12 +163,6 @@ def test_frozen_parameters_count():
     free = count_layer(SparseTopK().layer(slots()[0], 9, settings))
     assert (frozen.total, frozen.active) == (free.total, free.active)
     assert frozen.trainable == free.trainable - 64 * 8
-
-
-def test_counts_add_up_over_layers():
-    assert Counts(1, 2, 3, 4) + Counts(10, 20, 30, 40) == Counts(11, 22, 33, 44)
-    layer = Dense().layer(slots()[0], 3, {})
-    assert count_layers([layer, layer]).total == 2 * count_layer(layer).total
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.complex64])

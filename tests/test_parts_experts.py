@@ -204,13 +204,6 @@ def test_experts_start_as_linear_layers_do():
             assert parameter.std().item() == pytest.approx(fan_in**-0.5 / 3**0.5, rel=0.1)
 
 
-def test_experts_follow_the_default_generator_only():
-    first, second = bank(), bank()
-    other = Experts(6, first.shape, 7)
-    assert torch.equal(first.w_in_EDH, second.w_in_EDH)
-    assert not torch.equal(first.w_in_EDH, other.w_in_EDH)
-
-
 def test_backend_is_chosen_by_name_or_callable_and_survives_copies():
     experts, calls = bank(), []
 

@@ -370,12 +370,6 @@ def test_curves_have_a_row_a_step_and_the_mass_of_the_whole_batch(name, shape):
         assert np.allclose(curves.mass_SLE.sum(2), 64)
 
 
-def test_training_learns():
-    model = model_of("soft_moe")
-    curves = train(model, digits("train", 256), recipe(steps=60, batch=64, lr=5e-3))
-    assert curves.loss_S[-5:].mean() < 0.5 * curves.loss_S[:5].mean()
-
-
 @pytest.mark.parametrize("name", ["dense", "soft_moe", "sparse_topk"])
 def test_bf16_autocast_stays_finite_and_near_fp32(name):
     losses = {

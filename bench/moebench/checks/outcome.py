@@ -9,11 +9,11 @@ Outcome = Literal["holds", "fails", "not applicable"]
 
 
 class CheckFailed(AssertionError):  # noqa: N818  # An outcome, not an error.
-    """A property does not hold; the message says who, what, and the exact disagreement."""
+    """A property does not hold; the message has the variant, the property and the exact disagreement."""
 
 
 class NotApplicable(Exception):  # noqa: N818  # An outcome, not an error.
-    """The property is not claimed, or there is nothing it could be asked of; the message says why."""
+    """The property is not claimed, or there is nothing to check it on; the message is the reason."""
 
 
 def one_line(error: BaseException) -> str:
@@ -34,7 +34,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Report:
-    """All checks on one variant, named ``label``. ``problem`` says why it could not be loaded at all."""
+    """All checks on one variant, named ``label``. ``problem``: why it could not be loaded."""
 
     label: str
     rows: tuple[Row, ...] = ()

@@ -51,7 +51,7 @@ class Variant:
         """Build one layer. Parameters grow with ``size`` (a hidden width, a rank), which the harness solves for.
 
         Settings are keyword-only arguments with defaults. An argument ``losses`` is none: it gets the names of the
-        auxiliary losses that have a weight, so that only these are computed; where nothing is said of losses, its
+        auxiliary losses that have a weight, so that only these are computed; where the settings name no loss, its
         default. With ``**settings`` those of the base class are settings, too.
 
         Draw initial weights from torch's default generator and never seed anything. ValueError, in one sentence, for a

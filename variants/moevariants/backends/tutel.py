@@ -2,7 +2,7 @@
 
 Its kernels move rows into a stack (E, C, D) and back; two batched products are between. What a layer decides (top-k,
 capacity, priority, weights) is decided before a backend sees rows, so that there is nothing left for Tutel's gate to
-decide otherwise: C is what the layer says or the busiest expert has, each row has one expert and its place there, and
+decide otherwise: C is what the layer gives or the busiest expert has, each row has one expert and its place there, and
 no row is dropped.
 """
 
@@ -46,7 +46,7 @@ def _dispatcher(
     num_experts, places = sizes
     dispatcher = moe.fast_dispatcher(num_experts, places, (rows.shape[1] + 1) // 2 * 2, torch.float32)
     one_N = torch.ones(len(expert_N), device=rows.device)
-    # "postscore" says that weights act on the way back: there none are applied with it, back none without.
+    # "postscore": weights act on the way back. With it none are applied there, without it none are applied back.
     dispatcher.update([expert_N], [place_N], [one_N], capacity=places, is_postscore=there)
     dispatcher.original_dtype = rows.dtype
     return dispatcher

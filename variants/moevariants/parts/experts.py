@@ -19,7 +19,7 @@ class Bank(nn.Module):
     count: int
 
     def forward_rows(self, rows_ND: Tensor, counts_E: Tensor, most: int | None = None) -> Tensor:
-        """rows_NO of rows sorted by expert; ``counts_E`` says how many belong to each, ``most`` how many can.
+        """rows_NO of rows sorted by expert; ``counts_E``: how many each has; ``most``: the most that one can have.
 
         Rows beyond the sum of ``counts_E`` belong to no expert, and what comes back for them means nothing.
         """

@@ -1,4 +1,4 @@
-"""Who scores and who chooses. Logits and softmax are in float32 or wider, whatever autocast says."""
+"""Routers, and the choice of experts. Logits and softmax are in float32 or wider, under autocast too."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ class Named(Protocol):
 
 
 def whole(owner: Named, name: str, value: Any, most: int | None = None, why: str = "") -> int:
-    """A whole number from 1 to ``most``; ``why`` says where that bound comes from."""
+    """A whole number from 1 to ``most``; ``why``: where that bound comes from."""
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise wrong(owner, name, value, "a whole number of at least 1")
     if most is not None and value > most:

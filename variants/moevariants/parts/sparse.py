@@ -84,7 +84,7 @@ class SparseLayer(Restricts, Layer):
         return self._routing(gated, self._kept(gated, Context()), Context())
 
     def experts_held(self, name: str) -> range:
-        """As the bank says."""
+        """Those that the bank has."""
         return self.experts.experts_held(name.removeprefix("experts."))
 
     def after_step(self) -> None:
@@ -92,7 +92,7 @@ class SparseLayer(Restricts, Layer):
         self.gate.after_step()
 
     def _most(self, x_BTD: Tensor) -> int | None:
-        """The most rows that one expert can have, where a capacity says so."""
+        """The most rows that one expert can have, where a capacity limits them."""
         if self.places.factor is None:
             return None
         num_inputs, num_tokens = x_BTD.shape[:2]

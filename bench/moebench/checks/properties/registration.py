@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from typing import get_args, get_type_hints
 
-from moebench.budgets import solve
 from moebench.checks.compare import listed
 from moebench.checks.outcome import CheckFailed, one_line
 from moebench.checks.subject import Subject
@@ -64,8 +63,7 @@ def check_sampled_settings_build(subject: Subject) -> None:
         which = "the default settings" if i == 0 else f"the settings {_named(settings)}"
         try:
             subject.variant.layer(subject.shape, 4, settings)
-            size = solve(subject.variant, subject.budget(), settings).sizes[0]
-            layer = subject.variant.layer(subject.shape, size, settings)
+            layer = subject.variant.layer(subject.shape, subject.sizes(settings)[0], settings)
         except BudgetError as error:
             unmet = f"cannot meet a budget of {subject.amount(None):,} parameters: {error}"
             raise subject.failed(f"offers {which} in space(), which {unmet}") from None

@@ -20,7 +20,7 @@ ROUNDING = 1e-6
 
 
 def check_mass_is_as_claimed(subject: Subject) -> None:
-    """Masses are one nonnegative number per input and expert, and sum to what the trait says."""
+    """Masses are one nonnegative number per input and expert, and sum to what ``mass`` claims."""
     claim, experts, tokens = subject.variant.mass, 0, subject.shape.tokens or 0
     for built in subject.trials():
         mass_BE, experts = built.layer.route(subject.inputs(), Context()).mass_BE, built.layer.num_experts
