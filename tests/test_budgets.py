@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from layers import Cliff, Curved, Dropping, Fixed, InSteps, Like, Seeding, repeated, slots, with_buffer
-from moebench.budgets import TOLERANCE, Budget, Counts, count_flops, count_layer, count_layers, settle, solve
+from moebench.budgets import TOLERANCE, Budget, count_flops, count_layer, count_layers, settle, solve
 from moebench.budgets.count import build_on_meta
 from moebench.contract import wrap
 from moebench.errors import BudgetError
@@ -109,21 +109,11 @@ def test_an_impossible_budget_names_the_nearest_that_can_be_built(layers, expert
     )
 
 
-def test_the_nearest_are_reachable_indeed():
-    budget = Budget("total", 20_000, slots())
-    with pytest.raises(BudgetError) as caught:
-        solve(SoftMoE(), budget, {"experts": 16})
-    for amount in caught.value.facts["nearest"]:
-        assert solve(SoftMoE(), Budget("total", amount, slots()), {"experts": 16}).amount == amount
-    assert solve(SoftMoE(), budget, {"experts": 2}).size
-
-
 @pytest.mark.parametrize("axis", ["total", "active", "flops"])
 def test_a_layer_that_ignores_its_size_is_refused_by_name_before_it_fills_the_memory(axis):
-    with pytest.raises(
-        BudgetError, match=r"^fixed does not grow with size: it reaches [\d,]+ of 1,000,000 at size 1,024"
-    ):
+    with pytest.raises(BudgetError, match=r"^fixed does not grow with size: .* of 1,000,000 at size 1,024") as caught:
         solve(Fixed(), Budget(axis, 1_000_000, slots()), {})
+    assert caught.value.code == "ignores-size"
 
 
 def test_a_layer_that_grows_in_steps_is_no_layer_that_does_not_grow():
@@ -175,12 +165,6 @@ def test_frozen_parameters_count():
     assert frozen.trainable == free.trainable - 64 * 8
 
 
-def test_counts_add_up_over_layers():
-    assert Counts(1, 2, 3, 4) + Counts(10, 20, 30, 40) == Counts(11, 22, 33, 44)
-    layer = Dense().layer(slots()[0], 3, {})
-    assert count_layers([layer, layer]).total == 2 * count_layer(layer).total
-
-
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.complex64])
 def test_weights_hidden_in_buffers_are_refused(dtype):
     budget = Budget("total", 100_000, slots())
@@ -204,8 +188,9 @@ def test_repeated_passes_through_shared_weights_are_refused_where_parameters_are
 def test_many_slots_are_refused_as_repeated_passes_are():
     budget = Budget("total", 100_000, slots())
     assert settle(SoftMoE(), budget, {"experts": 8})
-    with pytest.raises(BudgetError, match="soft_moe: its layers need"):
+    with pytest.raises(BudgetError) as caught:
         settle(SoftMoE(), budget, {"experts": 8, "slots": 32})
+    assert (caught.value.code, caught.value.facts["variant"]) == ("breaks-budget-rule", "soft_moe")
 
 
 def test_on_the_active_axis_only_dense_may_use_all_its_parameters():

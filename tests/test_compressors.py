@@ -11,10 +11,8 @@ from hand_made import installed
 from moebench.contract import Context, LayerShape
 from moebench.hosts.host import restrict
 from moebench.measures.compression import Met, load_compressor
-from moevariants.compressors.alignment import aligned
 from moevariants.compressors.factored import FactoredExperts, low_rank_plus_columns
-from moevariants.compressors.grouping import dominant_of, numbered
-from moevariants.compressors.merge import shares
+from moevariants.compressors.merge import aligned, dominant_of, shares
 from moevariants.compressors.prune import best, saliency
 from moevariants.parts.experts import Experts
 
@@ -178,17 +176,12 @@ def test_members_weigh_by_usage_and_equally_where_nobody_was_used():
     torch.testing.assert_close(shares(usage_E, group_E, 2), wanted)
 
 
-def test_numbers_of_the_experts_that_stay():
-    dominant_G, group_E = numbered(torch.tensor([3, 1, 1, 3, 5, 5]))
-    assert (dominant_G.tolist(), group_E.tolist()) == ([1, 3, 5], [1, 0, 0, 1, 2, 2])
-
-
 def test_the_merged_weights_are_the_average_by_hand():
     met = told(FIVE_TOKENS)
     merged = smaller("merge", met, 2, align=False)
     # By cosine 2 joins 0 where both stay as the two dominant ones; then 1 and 3 join what is nearest.
     dominant_E = dominant_of(met.layer, met, 2)
-    _, group_E = numbered(dominant_E)
+    _, group_E = torch.unique(dominant_E, return_inverse=True)
     for expert in range(2):
         members = [e for e in range(4) if int(group_E[e]) == expert]
         total = sum(float(met.usage_E[e]) for e in members)

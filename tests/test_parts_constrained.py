@@ -5,9 +5,9 @@ import math
 import pytest
 import torch
 
-from moevariants.parts.constrained import ConstrainedGate, kl_loss, least_hard
-from moevariants.parts.losses import importance_loss
-from moevariants.parts.whole_input import WholeInputRouter
+from moevariants.parts.constrained import ConstrainedGate, least_hard
+from moevariants.parts.losses import importance_loss, kl_loss
+from moevariants.parts.routers import WholeInputRouter
 
 UNEVEN = torch.tensor([[[0.75, 0.25, 0.0]], [[0.25, 0.25, 0.5]]])
 """Two inputs of one token; the mean over both is 1/2, 1/4, 1/4."""

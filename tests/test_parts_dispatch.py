@@ -115,13 +115,6 @@ def test_padding_takes_no_place_and_counts_not_as_a_token(priority):
         assert not kept_BTK[b, length:].any()
 
 
-def test_group_is_one_input():
-    both_BTK = torch.cat([CHOSEN_BTK, CHOSEN_BTK.flip(1)])
-    kept_BTK = place_in_capacity(both_BTK, 3, 0.75)
-    assert torch.equal(kept_BTK[:1], place_in_capacity(both_BTK[:1], 3, 0.75))
-    assert torch.equal(kept_BTK[1:], place_in_capacity(both_BTK[1:], 3, 0.75))
-
-
 def test_capacity_is_the_stated_formula():
     assert capacity(16, 2, 8, 1.0) == 4
     assert capacity(16, 2, 8, 1.05) == 5  # 4.2 places are 5

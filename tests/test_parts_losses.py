@@ -31,13 +31,6 @@ def test_balance_divides_by_the_number_of_choices():
     assert balance_loss(probability_BTE, chosen_BTK).item() == pytest.approx(1.125)
 
 
-def test_balance_is_1_when_even_and_e_when_collapsed():
-    even_BTE = torch.full((1, 4, 4), 0.25)
-    assert balance_loss(even_BTE, torch.arange(4).view(1, 4, 1)).item() == pytest.approx(1.0)
-    collapsed_BTE = torch.tensor([1.0, 0.0, 0.0, 0.0]).expand(1, 4, 4)
-    assert balance_loss(collapsed_BTE, torch.zeros(1, 4, 1, dtype=torch.long)).item() == pytest.approx(4.0)
-
-
 def test_balance_gradient_is_the_share_of_choices():
     # d loss / d p[n, e] = E f_e / tokens = 2 (3/4, 1/4) / 4.
     probability_BTE = PROBABILITY_BTE.clone().requires_grad_()

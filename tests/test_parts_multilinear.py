@@ -5,9 +5,8 @@ import torch
 
 from moebench.contract import Context, LayerShape
 from moebench.hosts.host import restrict
-from moevariants.mu_moe import MuMoECP, MuMoETR
-from moevariants.parts.entmax import entmax15
-from moevariants.parts.multilinear import CPLinear, TRLinear
+from moevariants.mu_moe import MuMoECP, MuMoETR, entmax15
+from moevariants.parts.multilinear import RING, CPLinear, TRLinear
 
 VARIANTS = [MuMoECP, MuMoETR]
 
@@ -45,7 +44,11 @@ def test_factored_equals_materialised(linear, bias):
     layer = linear(6, 5, 4, 3, bias=bias).double()
     x_BTI, a_BTE = torch.randn(2, 7, 5, dtype=torch.float64), torch.rand(2, 7, 6, dtype=torch.float64)
     one = torch.ones(2, 7, int(bias), dtype=torch.float64)
-    tensor_EIJ = layer.materialise()
+    if linear is CPLinear:
+        tensor_EIJ = torch.einsum("er,ir,rj->eij", layer.expert, layer.w_in, layer.w_out)
+    else:
+        w_in, w_out = layer.w_in.view(-1, RING, 3), layer.w_out.view(RING, 3, -1)
+        tensor_EIJ = torch.einsum("ers,ist,rtj->eij", layer.expert, w_in, w_out)
     assert tensor_EIJ.shape == (6, 5 + bias, 4)
     expected_BTJ = torch.einsum("bte,bti,eij->btj", a_BTE, torch.cat([x_BTI, one], 2), tensor_EIJ)
     torch.testing.assert_close(layer(x_BTI, a_BTE), expected_BTJ)

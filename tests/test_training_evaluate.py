@@ -94,18 +94,6 @@ def test_bf16_answers_are_given_in_fp32_and_near():
     assert torch.allclose(exact.logits_NC, rounded.logits_NC, atol=0.05)
 
 
-def test_what_was_read_is_joined_whatever_the_batches():
-    model, data = model_of("soft_moe"), digits("test", 7)
-    whole = evaluate(model, data, DIGITS.scores, batch=7)
-    parts = evaluate(model, data, DIGITS.scores, batch=2)
-    assert whole.values.keys() == parts.values.keys() == {"accuracy", "loss_nats"}
-    for name, value_N in whole.values.items():
-        assert value_N.shape == (7,)
-        assert value_N.dtype == torch.float64
-        assert torch.allclose(value_N, parts.values[name], atol=1e-6)
-    assert whole.masses[0].shape == parts.masses[0].shape == (7, 8)
-
-
 def test_outputs_are_dropped_batch_by_batch():
     """When a batch is read, the outputs of the one before are gone: never all logits of a data set."""
     seen, alive = [], []

@@ -99,12 +99,6 @@ def test_only_real_tokens_in_training_are_counted():
     assert layer.gate.counts_E.sum() == 7 * 2
 
 
-def test_the_bias_is_saved_and_the_counts_are_not():
-    names = set(build().state_dict())
-    assert "gate.bias_E" in names
-    assert "gate.counts_E" not in names
-
-
 def test_balance_comes_without_a_loss():
     layer = build(bias_rate=0.05).float()
     x_BTD = torch.randn(8, 32, 4) + 1  # off centre, so that some experts are liked by all

@@ -119,16 +119,6 @@ def test_one_fixed_expert_takes_every_image_with_all_the_weight(variant):
         torch.testing.assert_close(got, want)
 
 
-@pytest.mark.parametrize("variant", ROUTED)
-def test_all_tokens_of_an_image_have_its_experts_and_the_mass_is_theirs(variant):
-    layer, x_BTD = build(variant, experts=4, top_k=2), inputs()
-    routing = layer.route(x_BTD, Context())
-    assert routing.chosen_BTK.shape == (7, HEIGHT * WIDTH, 2)
-    assert torch.equal(routing.chosen_BTK, routing.chosen_BTK[:, :1].expand_as(routing.chosen_BTK))
-    torch.testing.assert_close(routing.mass_BE.sum(1), torch.full((7,), 12.0, dtype=torch.double))
-    assert (routing.mass_BE > 0).sum(1).tolist() == [2] * 7
-
-
 @pytest.mark.parametrize(("mixture", "plain"), [(BlockMoE, PlainBlock), (ConvMoE, PlainConv)])
 def test_with_one_expert_a_mixture_is_the_plain_layer(mixture, plain):
     layer, reference, x_BTD = build(mixture, experts=1), build(plain), inputs()
@@ -186,21 +176,19 @@ HOST = {"name": "resnet", "channels": [8, 16, 32], "blocks": [1, 2, 2]}
 
 @pytest.mark.parametrize("variant", ALL)
 @pytest.mark.parametrize(
-    ("axis", "amounts"),
-    [("total", (600_000, 1_500_000)), ("active", (200_000, 800_000)), ("flops", (10_000_000, 40_000_000))],
+    ("axis", "amount"),
+    [("total", 600_000), ("active", 200_000), ("flops", 10_000_000)],
 )
-def test_sizes_meet_a_budget_within_a_hundredth(variant, axis, amounts):
+def test_sizes_meet_a_budget_within_a_hundredth(variant, axis, amount):
     shapes = layer_shapes(host_settings(HOST | {"replace": [2, 4]}), get_task("cifar10").info)
-    for amount in amounts:
-        solution = solve(variant(), Budget(axis, amount, shapes), {})
-        assert abs(solution.amount - amount) <= 0.01 * amount
-        layers = [variant().layer(shape, size, {}) for shape, size in zip(shapes, solution.sizes, strict=True)]
-        real = {
-            "total": sum(count_layer(layer).total for layer in layers),
-            "active": sum(count_layer(layer).active for layer in layers),
-            "flops": sum(count_flops(layer, shape) for layer, shape in zip(layers, shapes, strict=True)),
-        }
-        assert real[axis] == solution.amount
+    solution = solve(variant(), Budget(axis, amount, shapes), {})
+    assert abs(solution.amount - amount) <= 0.01 * amount
+    layers = [variant().layer(shape, size, {}) for shape, size in zip(shapes, solution.sizes, strict=True)]
+    if axis == "flops":
+        real = sum(count_flops(layer, shape) for layer, shape in zip(layers, shapes, strict=True))
+    else:
+        real = sum(getattr(count_layer(layer), axis) for layer in layers)
+    assert real == solution.amount
 
 
 @pytest.mark.parametrize("variant", ALL)

@@ -1,11 +1,8 @@
 """Layers against independent implementations of them, brought to the same definition and given the same weights."""
 
-import copy
-
 import pytest
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from moebench.contract import LayerShape
 from moevariants.soft_moe import SoftMoE
@@ -94,31 +91,4 @@ def test_sparse_topk_is_the_block_of_mixtral(kind, backend):
     # The feature that is always 1 has a gradient of its own there, by way of the gates.
     mine[1], of_x = mine[1][..., :-1], of_x[..., :-1]
     for one, other in zip(mine, (y, of_x, of_router.t(), of_in[:, :hidden].mT, of_out.mT), strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
-
-
-def test_sparse_topk_is_tutels_layer_without_a_capacity():
-    pytest.importorskip("tutel_custom_kernel", reason="Tutel is not installed", exc_type=ImportError)
-    from tutel import moe
-
-    experts = {"type": "ffn", "num_experts_per_device": EXPERTS, "hidden_size_per_expert": HIDDEN}
-    gate = {"type": "top", "k": 2, "capacity_factor": 0.0, "fp32_gate": True}
-    # It takes settings out of the dicts that it is given.
-    theirs = moe.moe_layer(copy.deepcopy(gate), DIM, experts={**experts, "activation_fn": F.gelu})
-    torch.manual_seed(0)
-    ours = SparseTopK().layer(LayerShape(dim=DIM, out_dim=DIM, tokens=TOKENS), HIDDEN, {"experts": EXPERTS})
-    bank, their_bank = ours.experts, theirs.experts
-    with torch.no_grad():
-        theirs.gates[0].wg.weight.copy_(ours.router.weight_DE.t())
-        their_bank.batched_fc1_w.copy_(bank.w_in_EDH.mT)
-        their_bank.batched_fc1_bias.copy_(bank.b_in_EH)
-        their_bank.batched_fc2_w.copy_(bank.w_out_EHO)
-        their_bank.batched_fc2_bias.copy_(bank.b_out_EO)
-    wanted = [theirs.gates[0].wg.weight, their_bank.batched_fc1_w, their_bank.batched_fc1_bias]
-    x_BTD, probe_BTD = tokens(torch.float32)
-    y, of_x, of_router, of_in, of_bias, of_out, of_out_bias = gradients_of(
-        theirs, x_BTD, probe_BTD, [*wanted, their_bank.batched_fc2_w, their_bank.batched_fc2_bias]
-    )
-    mine = gradients_of(ours, x_BTD, probe_BTD, [ours.router.weight_DE, *bank.stacks])
-    for one, other in zip(mine, (y, of_x, of_router.t(), of_in.mT, of_bias, of_out, of_out_bias), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)

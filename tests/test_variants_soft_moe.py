@@ -98,27 +98,6 @@ def test_large_inputs_do_not_overflow():
     assert layer(1e4 * torch.randn(2, 5, 4)).isfinite().all()
 
 
-@pytest.mark.parametrize("slots", [1, 2])
-def test_single_expert_is_the_mlp_of_the_pooled_token(slots):
-    layer = build(experts=1, slots=slots)
-    x_BTD = torch.randn(2, 1, 4, dtype=torch.float64)
-    torch.testing.assert_close(layer(x_BTD)[:, 0], torch.stack([expert(layer, 0, x_D) for x_D in x_BTD[:, 0]]))
-    if slots == 1:
-        y_BTO = layer(torch.randn(2, 6, 4, dtype=torch.float64))
-        torch.testing.assert_close(y_BTO, y_BTO[:, :1].expand_as(y_BTO))
-
-
-def test_router_stays_in_float32_under_autocast():
-    layer = build(normalise=True).float()
-    torch.nn.init.constant_(layer.router.scale, 100.0)
-    x_BTD = torch.randn(2, 5, 4)
-    with torch.autocast("cpu", torch.bfloat16):
-        under = layer.route(x_BTD, Context())
-    plain = layer.route(x_BTD, Context())
-    assert torch.equal(under.combine_BTS, plain.combine_BTS)
-    assert torch.equal(under.mass_BE, plain.mass_BE)
-
-
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [

@@ -1,6 +1,7 @@
 """Expert subsets (Algorithm 1 of arXiv 2409.00879) in the built-in layers: exact, per input, and without the rest."""
 
 import copy
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -90,35 +91,12 @@ def test_subset_has_the_gradients_of_the_zeroed_layer(variant, settings):
         torch.testing.assert_close(mine, expected, rtol=1e-10, atol=1e-12)
 
 
-@pytest.mark.parametrize("backend", ["auto", "loop", "grouped"])
-@layers
-def test_nan_in_experts_that_nobody_keeps_stays_there(variant, settings, backend):
-    layer, x_BTD, keep_BE = build(variant, settings, dtype=torch.float32), tokens(dtype=torch.float32), uneven()
-    layer.experts.set_backend(backend)
-    keep_BE[1, 3] = False
-    want_BTO = layer.compute(x_BTD, layer.route(x_BTD, Context()), keep_BE)
-    with torch.no_grad():
-        for name in layer.expert_parameters():
-            layer.get_parameter(name)[3] = torch.nan
-    assert torch.equal(layer.compute(x_BTD, layer.route(x_BTD, Context()), keep_BE), want_BTO)
-
-
-def protected(*words):
-    return subprocess.run([sys.executable, str(SCRIPT), *words], capture_output=True, text=True, check=False)
-
-
 @pytest.mark.skipif(sys.platform != "linux", reason="needs mprotect and the signal of a forbidden page")
 def test_weights_of_experts_that_nobody_keeps_are_never_read():
-    """With their pages out of bounds, for every backend, size, type and way through; or the process dies."""
-    done = protected("spare")
+    """With their pages out of bounds, for every backend, size, type and way; those of a kept one kill the process."""
+    done = subprocess.run([sys.executable, str(SCRIPT)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split()[-1] == "60"
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="needs mprotect and the signal of a forbidden page")
-@pytest.mark.parametrize("layer", ["soft_moe", "sparse_topk"])
-def test_protecting_an_expert_that_is_kept_kills_the_process(layer):
-    assert protected("hit", layer).returncode == -11
+    assert done.stdout.split() == ["60", str(int(signal.SIGSEGV)), str(int(signal.SIGSEGV))]
 
 
 def peak_bytes(work):
@@ -268,16 +246,6 @@ def test_a_layer_without_rules_experts_or_weights_says_so():
     assert routing.combine_BTE is None
     assert dispatch_weights(layer, routing) is None
     assert contribution_norms(layer, x_BTD, routing) is None
-
-
-@layers
-def test_combine_weights_sum_to_the_mass(variant, settings):
-    layer, x_BTD = build(variant, settings), tokens()
-    for mask_BT in (None, torch.arange(7) < torch.tensor([[7], [4], [1], [7], [2]])):
-        routing = layer.route(x_BTD, Context(mask_BT))
-        combine_BTE = routing.combine_BTE
-        assert combine_BTE.shape == (5, 7, 8)
-        torch.testing.assert_close(combine_BTE.sum(1).detach(), routing.mass_BE)
 
 
 def test_dispatch_weights_are_the_largest_over_slots():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 from cases import caught_by
-from good import Good, GoodLayer
+from good import GoodLayer
 from torch import nn
 
 from moebench.contract import Context
@@ -15,13 +15,6 @@ class ModulesInAList(GoodLayer):
     def __init__(self, shape, *sizes):
         super().__init__(shape, *sizes)
         self.extra = [nn.Linear(shape.dim, shape.out_dim)]
-
-
-@caught_by("nothing_is_hidden", "keeps 4,096 numbers", "'table'", "parameter or a buffer")
-class TensorInAnAttribute(GoodLayer):
-    def __init__(self, *sizes):
-        super().__init__(*sizes)
-        self.table = torch.randn(64, 64)
 
 
 @caught_by("nothing_is_hidden", "before its first forward pass", "after it")
@@ -37,14 +30,6 @@ class WeightsInABuffer(GoodLayer):
     def __init__(self, *sizes):
         super().__init__(*sizes)
         self.register_buffer("table", torch.randn(64, 64), persistent=False)
-
-
-@caught_by("rules_of_the_budget", "FLOPs per input", "1.1 times")
-class RepeatedPasses(GoodLayer):
-    def expert(self, e, rows):
-        for _ in range(4):
-            rows = super().expert(e, rows)
-        return rows
 
 
 @caught_by("nominal_routing_is_honest", "nominal_routing()", "random tokens")
@@ -67,30 +52,11 @@ class DetachedRouter(GoodLayer):
         return super().logits(x).detach()
 
 
-@caught_by("every_parameter_learns", "trains gate by no gradient", "top_k=1")
-class RenormalisedSingleChoice(Good):
-    tune = {**Good.tune, "top_k": (2, 1)}
-
-
-@caught_by("every_parameter_learns", "trains spare by no gradient")
-class UnusedParameter(GoodLayer):
-    def __init__(self, *sizes):
-        super().__init__(*sizes)
-        self.spare = nn.Parameter(torch.zeros(3))
-
-
 @caught_by("every_parameter_learns", "gives expert 2 a mass", "w_in")
 class OneExpertFrozenByHand(GoodLayer):
     def expert(self, e, rows):
         rows = super().expert(e, rows)
         return rows.detach() if e == 2 else rows
-
-
-@caught_by("every_parameter_learns", "the loss nan")
-class NanLoss(GoodLayer):
-    def compute(self, x, routing, keep=None):
-        y = super().compute(x, routing, keep)
-        return y / (y.sum() - y.sum()) if self.training else y
 
 
 @caught_by("input_gets_gradient", "no gradient on to its input")
@@ -107,29 +73,3 @@ class HardlyLearns(GoodLayer):
     def compute(self, x, routing, keep=None):
         y = super().compute(x, routing, keep)
         return y.detach() + 0.0 * y
-
-
-@caught_by("learns_toy_set", "diverges", "nan")
-class DivergesInTime(GoodLayer):
-    steps = 0
-
-    def after_step(self):
-        self.steps += 1
-
-    def compute(self, x, routing, keep=None):
-        y = super().compute(x, routing, keep)
-        return y * torch.nan if self.steps > 100 else y
-
-
-@caught_by("input_gets_gradient", "in the backward pass of y.sum()", "raises RuntimeError")
-class BackwardRaises(GoodLayer):
-    def compute(self, x, routing, keep=None):
-        y = super().compute(x, routing, keep)
-        y.register_hook(lambda gradient: gradient.view(-1))
-        return y
-
-
-@caught_by("input_gets_gradient", "NaN or infinity on to its input")
-class RootOfZero(GoodLayer):
-    def compute(self, x, routing, keep=None):
-        return super().compute(x, routing, keep) + (x - x).abs().sqrt()

@@ -15,14 +15,6 @@ class IgnoresTheMask(GoodLayer):
         return super().compute(x, routing)
 
 
-@caught_by("mask_is_obeyed", "ignores the mask", "gives expert 0 the mass")
-class NeverMasksTheFirst(GoodLayer):
-    def compute(self, x, routing, keep=None):
-        if keep is not None and bool(keep.any()):
-            keep = keep | (torch.arange(self.num_experts) == 0)
-        return super().compute(x, routing, keep)
-
-
 @caught_by("mask_is_obeyed", "to which it gives no mass")
 class SharedPartBelongsToTheFirst(GoodLayer):
     def compute(self, x, routing, keep=None):
@@ -84,14 +76,3 @@ class MasksForGood(GoodLayer):
             for e in range(self.num_experts):
                 routing.kept_BTK.logical_and_((routing.chosen_BTK != e) | keep[:, e, None, None])
         return super().compute(x, routing, keep)
-
-
-@caught_by("mask_really_skips", "computes masked experts", "filled with NaN", "changed by")
-class HidesItsNan(GoodLayer):
-    def compute(self, x, routing, keep=None):
-        if keep is None:
-            return super().compute(x, routing)
-        gate = x.new_zeros(*x.shape[:2], self.num_experts)
-        gate = gate.scatter(-1, routing.chosen_BTK, routing.weight_BTK) * keep[:, None]
-        every = [self.expert(e, x) * gate[..., e, None] for e in range(self.num_experts)]
-        return torch.stack(every).sum(0).nan_to_num()

@@ -20,19 +20,6 @@ class ChoosesNobody(GoodLayer):
         return dataclasses.replace(routing, chosen_BTK=routing.chosen_BTK + 1)
 
 
-@caught_by("choices_are_well_formed", "top_k", "(4, 7, 3)")
-class MiscountsChoices(GoodLayer):
-    def __init__(self, *sizes):
-        super().__init__(*sizes)
-        self.top_k += 1
-
-    def route(self, x, context):
-        self.top_k -= 1
-        routing = super().route(x, context)
-        self.top_k += 1
-        return routing
-
-
 @caught_by("weights_are_those_applied", "other weights than weight_BTK")
 class WeighsTwice(GoodLayer):
     def compute(self, x, routing, keep=None):
@@ -46,12 +33,6 @@ class DoubleSoftmaxOverChosen(GoodLayer):
         return super().weights(logits, chosen).softmax(-1)
 
 
-@caught_by("gate_is_one_softmax", "second softmax over 4", "0.475", mass="at_most")
-class DoubleSoftmaxOverAll(GoodLayer):
-    def weights(self, logits, chosen):
-        return logits.softmax(-1).softmax(-1).gather(-1, chosen)
-
-
 @caught_by("route_does_no_expert_work", "in route()", "w_in")
 class RoutesByExperts(GoodLayer):
     def logits(self, x):
@@ -62,18 +43,6 @@ class RoutesByExperts(GoodLayer):
 class LossPerToken(GoodLayer):
     def losses(self, logits, chosen, real):
         return {"balance": logits.logsumexp(-1)}
-
-
-@caught_by("losses_are_scalars", "gives nan as its loss 'balance'")
-class LossIsNan(GoodLayer):
-    def losses(self, logits, chosen, real):
-        return {"balance": (logits.sum() - logits.sum()).log() * 0}
-
-
-@caught_by("losses_are_scalars", "without a gradient")
-class LossWithoutGradient(GoodLayer):
-    def losses(self, logits, chosen, real):
-        return {name: loss.detach() for name, loss in super().losses(logits, chosen, real).items()}
 
 
 @caught_by("loss_weights_have_losses", "'loss/z'", "gives balance")
@@ -97,13 +66,3 @@ class BalancesEachInput(GoodLayer):
         each = zip(logits.split(1), chosen.split(1), real.split(1), strict=True)
         of_one = super().losses
         return {"balance": torch.stack([of_one(*parts)["balance"] for parts in each]).mean()}
-
-
-@caught_by("choices_are_well_formed", "kept_BTK as torch.float32")
-class KeptAsNumbers(GoodLayer):
-    def route(self, x, context):
-        routing = super().route(x, context)
-        return dataclasses.replace(routing, kept_BTK=routing.kept_BTK.float(), state=routing)
-
-    def compute(self, x, routing, keep=None):
-        return super().compute(x, routing.state, keep)

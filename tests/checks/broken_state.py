@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 
 import numpy as np
 import torch
@@ -20,16 +19,6 @@ class StateInAFloat(GoodLayer):
 
     def compute(self, x, routing, keep=None):
         return super().compute(x, routing, keep) * self.gain
-
-
-@caught_by("state_dict_round_trip", "cannot load its own state_dict", "size mismatch")
-class BufferThatGrows(GoodLayer):
-    def __init__(self, *sizes):
-        super().__init__(*sizes)
-        self.register_buffer("steps", torch.zeros(0))
-
-    def after_step(self):
-        self.steps = torch.cat([self.steps, torch.ones(1)])
 
 
 @caught_by("resume", "does not go on from a checkpoint", "parameter or a buffer")
@@ -75,7 +64,7 @@ class CountsInEval(GoodLayer):
         return super().compute(x, routing, keep)
 
 
-@caught_by("eval_changes_nothing", "into what after_step() does to bias")
+@caught_by("eval_changes_nothing", "change what after_step() does to bias")
 class BalancesByEvalToo(GoodLayer):
     def __init__(self, *sizes):
         super().__init__(*sizes)
@@ -91,7 +80,7 @@ class BalancesByEvalToo(GoodLayer):
         self.pending = 0
 
 
-@caught_by("after_step", "raises AttributeError in after_step()")
+@caught_by("after_step", "fails in after_step(): AttributeError")
 class NeedsAForwardFirst(GoodLayer):
     def compute(self, x, routing, keep=None):
         self.seen = len(x)
@@ -122,24 +111,10 @@ class SeedsNumpy(GoodLayer):
         return super().logits(x)
 
 
-@caught_by("random_states", "Python's random state", "space()")
-class DrawsFromPython(Good):
-    def space(self, shape):
-        random.random()
-        return super().space(shape)
-
-
 @caught_by("environment", "the environment (OMP_NUM_THREADS)", "build()")
 class SetsTheEnvironment(Good):
     def build(self, shape, size, **settings):
         os.environ["OMP_NUM_THREADS"] = os.environ.get("OMP_NUM_THREADS", "1")
-        return super().build(shape, size, **settings)
-
-
-@caught_by("environment", "the working directory", "build()")
-class MovesElsewhere(Good):
-    def build(self, shape, size, **settings):
-        os.chdir("/")
         return super().build(shape, size, **settings)
 
 
@@ -148,20 +123,6 @@ class SetsThreads(Good):
     def build(self, shape, size, **settings):
         torch.set_num_threads(1)
         return super().build(shape, size, **settings)
-
-
-@caught_by("torch_settings", "the grad mode", "forward pass in training mode")
-class LeavesGradOff(GoodLayer):
-    def compute(self, x, routing, keep=None):
-        y = super().compute(x, routing, keep)
-        torch.set_grad_enabled(False)
-        return y
-
-
-@caught_by("torch_settings", "the use of deterministic algorithms", "after_step()")
-class WantsDeterminism(GoodLayer):
-    def after_step(self):
-        torch.use_deterministic_algorithms(True)
 
 
 @caught_by("torch_settings", "the default dtype", "a backward pass")

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import torch
 from cases import caught_by
 from good import GoodLayer
 from honest import RuledLayer
-
-from moebench.contract import Routing
 
 
 @caught_by("combine_weights", "gives the combine weight -0.")
@@ -18,26 +14,10 @@ class TakesAway(GoodLayer):
         return super().weights(logits, chosen) - 0.6
 
 
-@caught_by("combine_weights", "shape (4, 4, 7)", "a multiple of 4")
-class CombinesTheOtherWay(GoodLayer):
-    def route(self, x, context):
-        routing = super().route(x, context)
-        return Routing.soft(routing.combine_BTE.transpose(1, 2), experts=4, state=routing)
-
-    def compute(self, x, routing, keep=None):
-        return super().compute(x, routing.state, keep)
-
-
 @caught_by("dispatch_weights_are_shares", "the dispatch weight 7", "at most 1")
 class DispatchesInCounts(GoodLayer):
     def dispatch_weights(self, routing):
         return torch.full_like(routing.combine_BTE, float(routing.weight_BTK.shape[1]))
-
-
-@caught_by("dispatch_weights_are_shares", "the dispatch weight -1")
-class DispatchesLogits(GoodLayer):
-    def dispatch_weights(self, routing):
-        return routing.combine_BTE - 1
 
 
 @caught_by("contribution_norms_are_of_masks", "with all others masked it adds")
@@ -46,12 +26,6 @@ class NormOfTheSum(GoodLayer):
         nobody = torch.zeros(len(x), self.num_experts, dtype=torch.bool)
         alone = [nobody.index_fill(1, torch.tensor(e), True) for e in range(self.num_experts)]
         return torch.stack([self.compute(x, routing, keep).sum(1).norm(dim=1) for keep in alone], 1)
-
-
-@caught_by("contribution_norms_are_of_masks", "gives None for the norms")
-class TellsNoNorms(GoodLayer):
-    def contribution_norms(self, x, routing):
-        return None
 
 
 @caught_by("rules_are_as_claimed", "outside the subset under 'renormalise'")
@@ -67,15 +41,6 @@ class DividesByNothing(RuledLayer):
 
     def compute(self, x, routing, keep=None):
         return super().compute(x, routing, keep) + 0 * routing.weight_BTK.sum()
-
-
-@caught_by("rules_are_as_claimed", "with no expert kept")
-class KeepsSomebody(RuledLayer):
-    def renormalise(self, x, routing, keep):
-        return dataclasses.replace(super().renormalise(x, routing, keep), state=1.0)
-
-    def compute(self, x, routing, keep=None):
-        return super().compute(x, routing, keep) + (routing.state or 0.0)
 
 
 @caught_by("rules_are_as_claimed", "changes the routing it is handed in restrict() by 'renormalise'")
@@ -98,24 +63,9 @@ class SharesOutTwo(RuledLayer):
         return 2 * super().shared_out(weight)
 
 
-@caught_by("renormalise_shares_out_one", "over their sum in the subset")
-class SharesOutEvenly(RuledLayer):
-    def shared_out(self, weight):
-        return super().shared_out((weight > 0).to(weight.dtype))
-
-
 @caught_by("mask_logits_of_all_is_no_rule", "with every expert kept from no rule")
 class WeighsAnew(RuledLayer):
     def mask_logits(self, x, routing, keep):
         restricted = super().mask_logits(x, routing, keep)
         weight = restricted.weight_BTK.softmax(-1)
         return self.told(routing, restricted.chosen_BTK, weight, restricted.kept_BTK)
-
-
-@caught_by("mask_logits_of_all_is_no_rule", "less mass under 'mask_logits' when it is alone")
-class ChoosesTheLeastLikely(RuledLayer):
-    def mask_logits(self, x, routing, keep):
-        restricted = super().mask_logits(x, routing, keep)
-        if bool(keep.all()):
-            return restricted
-        return self.told(routing, restricted.chosen_BTK, restricted.weight_BTK / 9, restricted.kept_BTK)

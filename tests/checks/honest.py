@@ -8,7 +8,7 @@ import torch
 from good import Good, GoodLayer
 from torch import nn
 
-from moebench.contract import Context, Layer, Restricts, Routing, Variant
+from moebench.contract import Context, Restricts, Routing
 
 
 class SharedLayer(GoodLayer):
@@ -97,89 +97,6 @@ class Balanced(Good):
     tune = {"experts": (4, 8), "top_k": (2, 3)}
 
 
-class PositionHashLayer(GoodLayer):
-    """The place of a token decides, by a fixed table: no router, no weight but 1, and only T tokens."""
-
-    def __init__(self, shape, hidden, experts, top_k):
-        super().__init__(shape, hidden, experts, 1)
-        del self.gate
-        generator = torch.Generator().manual_seed(0)
-        table = torch.randint(experts, (shape.tokens, 1), generator=generator).to(self.w_in.device)
-        self.register_buffer("table", table)
-
-    def route(self, x, context):
-        chosen = self.table.expand(len(x), -1, -1)
-        weight = torch.ones_like(chosen, dtype=x.dtype)
-        kept = torch.ones_like(chosen, dtype=torch.bool)
-        if context.token_mask_BT is not None:
-            kept &= context.token_mask_BT[..., None]
-        return Routing.sparse(chosen, weight, experts=self.num_experts, kept_BTK=kept)
-
-
-class PositionHash(Balanced):
-    name = "position_hash"
-    makes = PositionHashLayer
-    causal = True
-    single_expert = "dense"
-    token_equivariant = False
-
-
-class FusedLayer(Layer):
-    """A product of factors weighted by a soft gate: experts share all but a row of numbers."""
-
-    def __init__(self, shape, rank, experts=8):
-        super().__init__()
-        self.num_experts = experts
-        self.gate = nn.Parameter(torch.zeros(shape.dim, experts))
-        self.own = nn.Parameter(torch.randn(experts, rank) + 1)
-        self.left = nn.Linear(shape.dim, rank)
-        self.right = nn.Linear(rank, shape.out_dim)
-
-    def route(self, x, context):
-        with torch.autocast(x.device.type, enabled=False):
-            gate = (x.to(self.gate.dtype) @ self.gate).softmax(-1)
-        if context.token_mask_BT is not None:
-            gate = gate * context.token_mask_BT[..., None]
-        return Routing.soft(gate)
-
-    def compute(self, x, routing, keep=None):
-        gate = routing.combine_BTE if keep is None else routing.combine_BTE * keep[:, None]
-        return self.right((gate @ self.own) * torch.relu(self.left(x)))
-
-    def expert_parameters(self):
-        return {"own": 0}
-
-
-class Fused(Variant):
-    name = "fused"
-    causal = True
-    mass = "exact"
-    token_equivariant = True
-
-    def build(self, shape, size):
-        return FusedLayer(shape, size)
-
-
-class UnpaddedLayer(GoodLayer):
-    def route(self, x, context):
-        if context.token_mask_BT is not None:
-            raise ValueError("on_maps: a map has no padding")
-        return super().route(x, Context())
-
-
-class OnMaps(Good):
-    """Takes maps and nothing else, and no padding."""
-
-    name = "on_maps"
-    hosts = ("map",)
-    makes = UnpaddedLayer
-
-    def build(self, shape, size, **settings):
-        if shape.grid is None:
-            raise ValueError(f"on_maps: {shape.tokens} tokens have no height and width")
-        return super().build(shape, size, **settings)
-
-
 class RuledLayer(Restricts, GoodLayer):
     """Offers both combination rules; every step is a method, so that each can be spoilt alone."""
 
@@ -213,4 +130,4 @@ class Ruled(Good):
     makes = RuledLayer
 
 
-HONEST = (Shared, Capacity, Balanced, PositionHash, Fused, OnMaps, Ruled)
+HONEST = (Shared, Capacity, Balanced, Ruled)

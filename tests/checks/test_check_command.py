@@ -43,7 +43,7 @@ def test_failures_stand_below_the_heading_and_status_is_1(check, mine):
     assert status == 1
     assert lines[0] == f"{mine}  1 of 2 checks hold"
     assert lines[1].startswith("  mask_really_skips  mine computes masked experts: with the parameters of experts 1")
-    assert " ".join(line.strip() for line in lines[1:]).endswith("not scale them by 0.")
+    assert " ".join(line.strip() for line in lines[1:]).endswith("not scale them by 0).")
     assert all(line.startswith(" " * 21) for line in lines[2:])
 
 
@@ -52,7 +52,7 @@ def test_all_hold_and_status_is_0(check):
     assert (status, lines) == (0, ["dense  1 of 1 checks hold"])
 
 
-def test_verbose_says_what_does_not_apply_and_why(check):
+def test_verbose_prints_what_does_not_apply_and_why(check):
     _, lines, _ = check("dense", "-v", "--only", "space", "--only", "mask_is_obeyed")
     assert lines[1].split() == ["space", "holds"]
     assert lines[2].split(maxsplit=1) == ["mask_is_obeyed", "does not apply: it has no experts to mask."]

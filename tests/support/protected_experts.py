@@ -1,12 +1,13 @@
 """Subset inference with the experts that nobody keeps on forbidden pages: run by test_variants_subset.
 
-``spare`` tries every way through and prints how many there were; ``hit LAYER`` forbids an expert that is kept too.
+Tries every way through and prints how many there were; then forbids an expert that is kept too, in a child process for
+each layer, and prints the signal that ended it.
 """
 
 import ctypes
 import itertools
 import mmap
-import sys
+import os
 
 import torch
 
@@ -59,15 +60,19 @@ def run(variant, size, low, backend, *, hit=False):
 
 def main():
     torch.set_num_threads(1)
-    if sys.argv[1] == "hit":
-        variant = {"soft_moe": SoftMoE, "sparse_topk": SparseTopK}[sys.argv[2]]
-        run(variant, SIZES[1], False, "auto", hit=True)
-        return
     ways = list(itertools.product((SoftMoE, SparseTopK), SIZES, (False, True), ("auto", "loop", "grouped")))
     for way in ways:
         run(*way)
     run(RandomRouter, SIZES[1], False, "auto")
-    print(len(ways))
+    print(len(ways), *(signal_of(variant) for variant in (SoftMoE, SparseTopK)))
+
+
+def signal_of(variant):
+    child = os.fork()
+    if not child:
+        run(variant, SIZES[1], False, "auto", hit=True)
+        os._exit(0)
+    return os.WTERMSIG(os.waitpid(child, 0)[1])
 
 
 if __name__ == "__main__":

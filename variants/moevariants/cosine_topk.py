@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from moebench.contract import LayerShape
-from moevariants.parts.experts import Experts
 from moevariants.parts.routers import wide_product
 from moevariants.parts.settings import whole
 from moevariants.parts.sparse import SparseLayer
-from moevariants.sparse_topk import SparseTopK, places_of, softmax_gate
+from moevariants.sparse_topk import SparseTopK
 
 WARMEST = 100.0
 """The largest factor that the cosines are multiplied by, as in the paper's code base; it starts at 1 / 0.07."""
@@ -30,25 +30,13 @@ class CosineTopK(SparseTopK):
     name = "cosine_topk"
     revision = "26abf2ad988297cbb1fc"
 
-    def build(
-        self,
-        shape: LayerShape,
-        size: int,
-        *,
-        experts: int = 8,
-        top_k: int | None = None,
-        capacity: float | None = None,
-        renormalise: bool | None = None,
-        batch_priority: bool = False,
-        noise_std: float = 0.0,
-        router_dim: int | None = None,
-        losses: tuple[str, ...] = ("balance",),
-    ) -> SparseLayer:
+    def build(self, shape: LayerShape, size: int, *, router_dim: int | None = None, **settings: Any) -> SparseLayer:
         """One layer of E experts of hidden width ``size``."""
-        gate = softmax_gate(self, experts, top_k, renormalise, noise_std, losses)
-        chosen = max(2, experts // 2) if router_dim is None else whole(self, "router_dim", router_dim)
-        router = CosineRouter(shape.dim, experts, chosen)
-        return SparseLayer(router, gate, Experts(experts, shape, size), places_of(self, capacity, batch_priority))
+        return super().build(shape, size, router_dim=router_dim, **settings)
+
+    def _router(self, shape: LayerShape, experts: int, router_dim: int | None = None) -> nn.Module:
+        width = max(2, experts // 2) if router_dim is None else whole(self, "router_dim", router_dim)
+        return CosineRouter(shape.dim, experts, width)
 
 
 class CosineRouter(nn.Module):

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from moebench.contract import Context, Layer, LayerShape, Routing, Variant
-from moevariants.parts.dispatch import capacity
+from moevariants.parts.dispatch import capacity, capacity_of_real
 from moevariants.parts.experts import Experts
 from moevariants.parts.routers import LinearRouter, softmax_over_experts
 from moevariants.parts.rows import add_up, take
@@ -60,7 +60,10 @@ class ExpertChoiceLayer(Layer):
         taken_BEc = order_BET[:, :, : self._places(num_tokens)]
         weight_BEc = probability_BET.gather(2, taken_BEc)
         if token_mask_BT is not None:
-            weight_BEc = weight_BEc * self._in_time(token_mask_BT, taken_BEc.shape[2])
+            # Only the places that the input's real tokens have count.
+            limit_B1 = capacity_of_real(token_mask_BT, 1, self.num_experts, self.factor)
+            in_limit_Bc = torch.arange(taken_BEc.shape[2], device=token_mask_BT.device) < limit_B1
+            weight_BEc = weight_BEc * in_limit_Bc.unsqueeze(1)
         return Routing.by_expert(taken_BEc, weight_BEc, tokens=num_tokens)
 
     def compute(self, x_BTD: Tensor, routing: Routing, keep_BE: Tensor | None = None) -> Tensor:
@@ -91,9 +94,3 @@ class ExpertChoiceLayer(Layer):
 
     def _places(self, num_tokens: int) -> int:
         return capacity(num_tokens, 1, self.num_experts, self.factor)
-
-    def _in_time(self, token_mask_BT: Tensor, places: int) -> Tensor:
-        """B1c: whether a place is one of those that the input's real tokens have."""
-        by_length = [self._places(tokens) for tokens in range(token_mask_BT.shape[1] + 1)]
-        limit_B1 = torch.tensor(by_length, device=token_mask_BT.device)[token_mask_BT.sum(1, keepdim=True)]
-        return (torch.arange(places, device=token_mask_BT.device) < limit_B1).unsqueeze(1)

@@ -12,7 +12,7 @@ from moevariants.parts.settings import whole
 from moevariants.parts.sparse import Places, SparseLayer
 
 LONGEST = 4096
-"""Places that are told apart where the host fixes no number of tokens; later ones begin again."""
+"""Positions in the table where the host fixes no number of tokens; later ones begin again."""
 
 
 class HashPosition(Variant):

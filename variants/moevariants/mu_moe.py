@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from moebench.contract import Context, Layer, LayerShape, Restricts, Routing, Variant
-from moevariants.parts.entmax import entmax15
 from moevariants.parts.multilinear import CPLinear, TRLinear
-from moevariants.parts.routers import wide_product
+from moevariants.parts.routers import shared_out, wide_product
 from moevariants.parts.settings import whole
 
 
@@ -87,10 +87,40 @@ class MuMoELayer(Restricts, Layer):
     def restrict(self, x_BTD: Tensor, routing: Routing, keep_BE: Tensor, rule: str) -> Routing:
         """``renormalise``: each token's weights over their sum over the kept experts."""
         assert routing.combine_BTE is not None
-        a_BTE = routing.combine_BTE * keep_BE.unsqueeze(1)
-        total_BT1 = a_BTE.sum(2, keepdim=True)
-        return Routing.soft(a_BTE / total_BT1.where(total_BT1 > 0, 1.0))
+        return Routing.soft(shared_out(routing.combine_BTE * keep_BE.unsqueeze(1)))
 
     def expert_parameters(self) -> Mapping[str, int]:
         """What an expert owns of each layer's factors; the columns of the gate are not theirs."""
         return {"first.expert": 0, "second.expert": 0}
+
+
+def entmax15(logits: Tensor) -> Tensor:
+    """p along the last axis, p_i = max(0, z_i / 2 - tau)^2 with tau such that the sum is 1; float32 or wider.
+
+    Exact, by sorting (Peters et al., arXiv 1905.05702, algorithm 2).
+    """
+    p: Tensor = _Entmax15.apply(logits.to(torch.promote_types(logits.dtype, torch.float32)))
+    return p
+
+
+class _Entmax15(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor) -> Tensor:
+        half = (logits - logits.amax(-1, keepdim=True)) / 2
+        falling = half.sort(-1, descending=True).values
+        # With the k largest as support, tau solves sum (z - tau)^2 = 1: a quadratic in tau.
+        k = torch.arange(1, half.shape[-1] + 1, dtype=half.dtype, device=half.device)
+        mean, square = falling.cumsum(-1) / k, falling.square().cumsum(-1) / k
+        tau_k = mean - ((1 / k - (square - mean.square())).clamp(min=0)).sqrt()
+        support = (tau_k <= falling).sum(-1, keepdim=True)
+        root = (half - tau_k.gather(-1, support - 1)).clamp(min=0)
+        ctx.save_for_backward(root)
+        return root.square()
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        """dp_i = root_i (dz_i - the mean of dz weighted by root)."""
+        (root,) = ctx.saved_tensors
+        weighted = grad * root
+        gradient: Tensor = weighted - root * (weighted.sum(-1, keepdim=True) / root.sum(-1, keepdim=True))
+        return gradient

@@ -48,5 +48,4 @@ class SMoLALayer(SoftMoELayer):
 
     def compute(self, x_BTD: Tensor, routing: Routing, keep_BE: Tensor | None = None) -> Tensor:
         """The mixture, or the kept part of it, and the base."""
-        base_NO = self.base.forward_slots(x_BTD.flatten(0, 1).unsqueeze(0)).squeeze(0)
-        return super().compute(x_BTD, routing, keep_BE) + base_NO.view(*x_BTD.shape[:2], -1)
+        return super().compute(x_BTD, routing, keep_BE) + self.base.on_every_token(x_BTD)

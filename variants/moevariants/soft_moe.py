@@ -10,7 +10,7 @@ from torch import Tensor
 from moebench.contract import Context, Layer, LayerShape, Restricts, Routing, Variant
 from moevariants.parts.experts import Experts
 from moevariants.parts.mixing import SoftWeights, all_slots, mix_all, mix_kept
-from moevariants.parts.routers import SoftRouter, l2_normalise, soft_weights
+from moevariants.parts.routers import SoftRouter, l2_normalise, shared_out, soft_weights
 from moevariants.parts.settings import switch, whole, wrong
 
 
@@ -105,9 +105,7 @@ class SoftMoELayer(Restricts, Layer):
             real_BT1 = combine_BTS.detach().any(2, keepdim=True)
             combine_BTS = logits_BTS.masked_fill(~keep_B1S, lowest).softmax(2) * (keep_B1S & real_BT1)
         else:
-            combine_BTS = combine_BTS * keep_B1S
-            total_BT1 = combine_BTS.sum(2, keepdim=True)
-            combine_BTS = combine_BTS / total_BT1.where(total_BT1 > 0, 1.0)
+            combine_BTS = shared_out(combine_BTS * keep_B1S)
         return self._routing(SoftWeights(dispatch_BTS, combine_BTS), routing.state.tokens_BTD)
 
     def dispatch_weights(self, routing: Routing) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import MappingProxyType
-from typing import Literal
+from typing import Any, Literal
 
 from torch import nn
 
@@ -11,7 +11,7 @@ from moebench.contract import LayerShape, LogUniform, Variant
 from moevariants.parts.experts import Bank, Experts
 from moevariants.parts.gates import LOSSES, SoftmaxGate
 from moevariants.parts.routers import LinearRouter
-from moevariants.parts.settings import number, switch, whole, wrong
+from moevariants.parts.settings import number, renormalises, switch, whole, wrong
 from moevariants.parts.sparse import Places, SparseLayer
 
 PRESETS = MappingProxyType(
@@ -83,11 +83,24 @@ class SparseTopK(Variant):
         batch_priority: bool = False,
         noise_std: float = 0.0,
         losses: tuple[str, ...] = ("balance",),
+        **router: Any,
     ) -> SparseLayer:
-        """One layer of E experts of hidden width ``size``."""
-        gate = softmax_gate(self, experts, top_k, renormalise, noise_std, losses)
-        places = places_of(self, capacity, batch_priority)
-        return SparseLayer(self._router(shape, experts), gate, self._bank(shape, experts, size), places)
+        """One layer of E experts of hidden width ``size``; ``router``: settings of a subclass's router."""
+        whole(self, "experts", experts)
+        top_k = whole(self, "top_k", min(2, experts) if top_k is None else top_k, experts, " (the number of experts)")
+        renormalise = renormalises(self, renormalise, top_k)
+        noise_std = number(self, "noise_std", noise_std)
+        if "load" in losses and not noise_std:
+            raise ValueError(
+                f"{self.name}: loss/load must be 0 where noise_std is 0, because it is undefined without noise"
+            )
+        wanted = tuple(name for name in LOSSES if name in losses)
+        gate = SoftmaxGate(top_k, renormalise=renormalise, noise_std=noise_std, losses=wanted)
+        factor = None if capacity is None else number(self, "capacity", capacity)
+        if factor == 0:
+            raise wrong(self, "capacity", capacity, "a factor above 0, or None for no limit")
+        places = Places(factor, switch(self, "batch_priority", batch_priority))
+        return SparseLayer(self._router(shape, experts, **router), gate, self._bank(shape, experts, size), places)
 
     def _router(self, shape: LayerShape, experts: int) -> nn.Module:
         """x_BTD -> logits_BTE."""
@@ -96,34 +109,3 @@ class SparseTopK(Variant):
     def _bank(self, shape: LayerShape, experts: int, size: int) -> Bank:
         """The experts."""
         return Experts(experts, shape, size)
-
-
-def softmax_gate(
-    variant: Variant,
-    experts: int,
-    top_k: int | None,
-    renormalise: bool | None,
-    noise_std: float,
-    losses: tuple[str, ...],
-) -> SoftmaxGate:
-    """The gate of these settings of :class:`SparseTopK`; ValueError where one is wrong."""
-    whole(variant, "experts", experts)
-    top_k = whole(variant, "top_k", min(2, experts) if top_k is None else top_k, experts, " (the number of experts)")
-    renormalise = switch(variant, "renormalise", top_k > 1 if renormalise is None else renormalise)
-    if renormalise and top_k == 1:
-        raise wrong(variant, "renormalise", True, "false where top_k is 1, or the router gets no gradient")
-    noise_std = number(variant, "noise_std", noise_std)
-    if "load" in losses and not noise_std:
-        raise ValueError(
-            f"{variant.name}: loss/load must be 0 where noise_std is 0, because it is undefined without noise"
-        )
-    wanted = tuple(name for name in LOSSES if name in losses)
-    return SoftmaxGate(top_k, renormalise=renormalise, noise_std=noise_std, losses=wanted)
-
-
-def places_of(variant: Variant, capacity: float | None, batch_priority: bool) -> Places:
-    """The room of these settings of :class:`SparseTopK`; ValueError where one is wrong."""
-    factor = None if capacity is None else number(variant, "capacity", capacity)
-    if factor == 0:
-        raise wrong(variant, "capacity", capacity, "a factor above 0, or None for no limit")
-    return Places(factor, switch(variant, "batch_priority", batch_priority))

@@ -1,10 +1,10 @@
 """One checked budget for all: count what a layer is made of, and solve for the size that meets the budget."""
 
-from moebench.budgets.budget import AXES, TOLERANCE, Axis, Budget
 from moebench.budgets.count import Counts, count_layer, count_layers
 from moebench.budgets.flops import count_flops, dense_flops
-from moebench.budgets.settle import Fits, check_rules, narrowed, reachable, settle
-from moebench.budgets.solve import Solution, solve
+from moebench.budgets.settle import Fits, check_rules, reachable, settle
+from moebench.budgets.solve import AXES, TOLERANCE, Axis, Budget, Solution, solve
+from moebench.contract.space import narrowed
 
 __all__ = [
     "AXES",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 import torch
 
@@ -24,12 +25,7 @@ class Counts:
     float_buffers: int
 
     def __add__(self, other: Counts) -> Counts:
-        return Counts(
-            self.total + other.total,
-            self.active + other.active,
-            self.trainable + other.trainable,
-            self.float_buffers + other.float_buffers,
-        )
+        return Counts(*map(operator.add, astuple(self), astuple(other)))
 
 
 def count_layer(layer: Layer) -> Counts:

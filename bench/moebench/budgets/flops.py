@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -22,12 +21,19 @@ def count_flops(layer: Layer, shape: LayerShape) -> int:
     weight = next((p for p in layer.parameters() if p.is_floating_point()), torch.empty(0))
     generator = torch.Generator().manual_seed(0)
     x_BTD = torch.randn(1, shape.tokens or 1, shape.dim, generator=generator).to(weight)
-    with torch.random.fork_rng(devices=[]), _in_eval(layer), torch.no_grad():
-        return flops_of(layer, lambda: layer.compute(x_BTD, nominal_routing(layer, x_BTD)))
+    # Every module has its own mode back afterwards: a part may have been put into eval on purpose.
+    modes = [(module, module.training) for module in layer.modules()]
+    layer.eval()
+    try:
+        with torch.random.fork_rng(devices=[]), torch.no_grad():
+            return flops_of(layer, lambda: layer.compute(x_BTD, nominal_routing(layer, x_BTD)))
+    finally:
+        for module, mode in modes:
+            module.training = mode
 
 
 def nominal_routing(layer: Layer, x_BTD: Tensor) -> Routing:
-    """The routing whose cost is quoted as the layer's FLOPs: a balanced load, where a layer says what that is."""
+    """The routing whose cost is quoted as the layer's FLOPs: a balanced load, where a layer defines one."""
     own: Callable[[Tensor], Routing] | None = getattr(layer, "nominal_routing", None)
     return layer.route(x_BTD, Context()) if own is None else own(x_BTD)
 
@@ -38,15 +44,12 @@ def dense_flops(shapes: Sequence[LayerShape], parameters: int) -> int:
     The yardstick of the total axis: a layer that needs more than 1.1 times as much passes its tokens
     repeatedly through shared weights.
     """
-    share = parameters / len(shapes)
-    return int(sum(2 * (shape.tokens or 1) * _mlp_weights(shape, share) for shape in shapes))
-
-
-def _mlp_weights(shape: LayerShape, parameters: float) -> float:
-    """Weights (without biases) of an MLP with the given number of parameters."""
-    bias = int(shape.bias)
-    hidden = (parameters - bias * shape.out_dim) / (shape.dim + shape.out_dim + bias)
-    return max(0.0, hidden) * (shape.dim + shape.out_dim)
+    share, total = parameters / len(shapes), 0.0
+    for shape in shapes:
+        both = shape.dim + shape.out_dim
+        hidden = (share - shape.bias * shape.out_dim) / (both + shape.bias)
+        total += 2 * (shape.tokens or 1) * (max(0.0, hidden) * both)
+    return int(total)
 
 
 def model_flops(model: nn.Module, x_NCHW: Tensor) -> int:
@@ -58,32 +61,14 @@ def model_flops(model: nn.Module, x_NCHW: Tensor) -> int:
 def flops_of(model: nn.Module, work: Callable[[], object]) -> int:
     """FLOPs of ``work()``, which is done twice with the model's experts on the loop backend; it becomes its own choice.
 
-    Twice, for a part may tell torch how to count its operators when it is first used, and a counter knows only those
-    that were told before it was made.
+    Twice, because a part may register the FLOPs of its operators when it is first used, and a counter knows only those
+    that were registered before it was made.
     """
-    with _on_the_loop(model):
+    choose_backend(model, "loop")
+    try:
         work()
         with FlopCounterMode(display=False) as counter:
             work()
-    return int(counter.get_total_flops())
-
-
-@contextmanager
-def _on_the_loop(model: nn.Module) -> Iterator[None]:
-    choose_backend(model, "loop")
-    try:
-        yield
     finally:
         choose_backend(model, None)
-
-
-@contextmanager
-def _in_eval(model: nn.Module) -> Iterator[None]:
-    """Every module has its own mode back afterwards: a part may have been put into eval on purpose."""
-    training = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, mode in training:
-            module.training = mode
+    return int(counter.get_total_flops())

@@ -1,17 +1,17 @@
-"""What a setting must meet before it may become a trial: the budget, the rules about it, and the place in the host."""
+"""What settings must meet before they become a trial: the budget, its rules, and the place in the host."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any
+from functools import cache
 
-from moebench.budgets.budget import Axis, Budget
 from moebench.budgets.count import Counts, build_on_meta
 from moebench.budgets.flops import dense_flops
 from moebench.budgets.place import check_claims, try_claims
-from moebench.budgets.solve import Solution, flops_at, solve
-from moebench.contract import Choice, Dimension, LayerShape, Settings, Space, Variant
+from moebench.budgets.solve import Axis, Budget, Solution, flops_at, solve
+from moebench.contract import Choice, LayerShape, Settings, Space, Variant
+from moebench.contract.space import narrowed
 from moebench.errors import BudgetError
 
 
@@ -23,24 +23,18 @@ def settle(variant: Variant, budget: Budget, settings: Settings) -> Solution:
     check_claims(variant, budget.shapes[0])
     solution = solve(variant, budget, settings)
     first = build_on_meta(variant, budget.shapes[0], solution.sizes[0], settings)
-    flops = _flops(variant, budget, settings, solution) if budget.axis == "total" else 0
+    flops = _flops(variant, budget, settings, solution.sizes) if budget.axis == "total" else 0
     broken = check_rules(budget.axis, budget.shapes, solution.counts, flops, experts=first.num_experts)
     if broken:
-        raise BudgetError(f"{variant.name}: {broken}")
+        raise BudgetError(f"{variant.name}: {broken}", code="breaks-budget-rule", variant=variant.name, rule=broken)
     try_claims(variant, budget.shapes[0], solution.sizes[0], settings)
     return solution
 
 
-def _flops(variant: Variant, budget: Budget, settings: Settings, solution: Solution) -> int:
+def _flops(variant: Variant, budget: Budget, settings: Settings, sizes: Sequence[int]) -> int:
     """FLOPs per input of all layers, each kind built once."""
-    known: dict[object, int] = {}
-    total = 0
-    for shape, size in zip(budget.shapes, solution.sizes, strict=True):
-        alike = dataclasses.replace(shape, index=0)
-        if (alike, size) not in known:
-            known[alike, size] = flops_at(variant, alike, size, settings)
-        total += known[alike, size]
-    return total
+    at = cache(lambda shape, size: flops_at(variant, shape, size, settings))
+    return sum(at(dataclasses.replace(s, index=0), size) for s, size in zip(budget.shapes, sizes, strict=True))
 
 
 Fits = Callable[[Settings], bool]
@@ -57,12 +51,6 @@ def reachable(fits: Fits, space: Space) -> Space:
             options = tuple(o for o in dimension.options if fits({**kept.defaults(), name: o}))
             kept[name] = narrowed(dimension, options or dimension.options)
     return kept
-
-
-def narrowed(dimension: Dimension, options: Sequence[Any]) -> Choice:
-    """These options; the default stays where it is among them."""
-    choice = Choice(tuple(options))
-    return Choice(choice.options, dimension.default) if choice.holds(dimension.default) else choice
 
 
 BUFFER_SHARE = 0.001

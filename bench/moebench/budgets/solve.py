@@ -1,19 +1,37 @@
-"""Find the sizes whose layers together come closest to the budget."""
+"""The budget of a run, and the sizes whose layers together come closest to it."""
 
 from __future__ import annotations
 
 import dataclasses
+from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
+from typing import Literal, get_args
 
 import torch
 
-from moebench.budgets.budget import TOLERANCE, Budget
 from moebench.budgets.count import Counts, build_on_meta, count_layer
 from moebench.budgets.flops import count_flops
+from moebench.budgets.place import named_settings
 from moebench.contract import LayerShape, Settings, Variant
 from moebench.errors import BudgetError
+
+Axis = Literal["total", "active", "flops"]
+AXES: tuple[str, ...] = get_args(Axis)
+
+TOLERANCE = 0.01
+"""A row further from the budget than this share is not ranked."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """``amount`` parameters, or FLOPs per input on the axis ``flops``, over the layers that fill ``shapes``."""
+
+    axis: Axis
+    amount: int
+    shapes: tuple[LayerShape, ...]
+
 
 PLATEAU = 1024
 """A layer that costs the same at a size and at this many times it does not grow; steps may be shorter."""
@@ -55,10 +73,10 @@ class _Costs:
         self.variant = variant
         # Layers that differ only in their place cost the same.
         self._alike = [dataclasses.replace(shape, index=0) for shape in budget.shapes]
-        self._count: Callable[[LayerShape, int], Counts] = lru_cache(maxsize=None)(
+        self._count: Callable[[LayerShape, int], Counts] = cache(
             lambda shape, size: count_layer(build_on_meta(variant, shape, size, settings))
         )
-        self._flops: Callable[[LayerShape, int], int] = lru_cache(maxsize=None)(
+        self._flops: Callable[[LayerShape, int], int] = cache(
             lambda shape, size: flops_at(variant, shape, size, settings)
         )
         self._axis = budget.axis
@@ -127,15 +145,13 @@ def _bracket(costs: _Costs, amount: int) -> tuple[int, int]:
 
 
 def _unreachable(variant: Variant, budget: Budget, settings: Settings, reachable: tuple[int, ...]) -> BudgetError:
-    below = [amount for amount in reachable if amount <= budget.amount]
-    above = [amount for amount in reachable if amount > budget.amount]
-    nearest = (*below[-1:], *above[:1])
+    above = bisect_right(reachable, budget.amount)
+    nearest = reachable[max(0, above - 1) : above + 1]
     unit = "FLOPs per input" if budget.axis == "flops" else f"{budget.axis} parameters"
     layers = "1 layer" if len(budget.shapes) == 1 else f"{len(budget.shapes)} layers"
     named = " and ".join(f"{amount:,}" for amount in nearest)
-    chosen = ", ".join(f"{name}={value}" for name, value in settings.items()) or "its defaults"
     return BudgetError(
-        f"{variant.name} cannot meet {budget.amount:,} {unit} in {layers} with {chosen}; "
+        f"{variant.name} cannot meet {budget.amount:,} {unit} in {layers} with {named_settings(settings)}; "
         f"the nearest it reaches: {named}.",
         code="no-size-meets-budget",
         nearest=nearest,

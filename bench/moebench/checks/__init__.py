@@ -1,4 +1,4 @@
-"""Is a variant what it says it is? One function a property, from the command line or as pytest tests.
+"""Does a variant keep what it claims? One function a property, from the command line or as pytest tests.
 
 ``moebench check NAME`` runs them all; in a plug-in's own tests::
 

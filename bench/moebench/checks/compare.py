@@ -19,11 +19,6 @@ def gap(a: Tensor, b: Tensor) -> float:
     return float((a - b).abs().max() / b.abs().max().clamp_min(1e-12))
 
 
-def number(scalar: Tensor) -> float:
-    """The number that a tensor of one element holds, whether or not it has a gradient."""
-    return float(scalar.detach())
-
-
 def same(a: Tensor, b: Tensor, tolerance: float = TOLERANCE) -> bool:
     """Whether the two agree up to the order of summation."""
     return gap(a, b) <= tolerance
@@ -33,15 +28,14 @@ def difference_at(a_BTO: Tensor, b_BTO: Tensor) -> str:
     """Where and by how much two outputs differ most: ``by 0.31 at input 1, token 4``."""
     if a_BTO.shape != b_BTO.shape:
         return f"in shape, {tuple(a_BTO.shape)} and {tuple(b_BTO.shape)}"
-    apart_BT = (a_BTO - b_BTO).detach().double().abs().amax(-1)
-    worst_BT = apart_BT.nan_to_num(nan=torch.inf)
-    b, t = divmod(int(worst_BT.argmax()), apart_BT.shape[1])
-    return f"by {float(apart_BT[b, t]):.3g} at input {b}, token {t}"
+    distance_BT = (a_BTO - b_BTO).detach().double().abs().amax(-1)
+    b, t = divmod(int(distance_BT.nan_to_num(nan=torch.inf).argmax()), distance_BT.shape[1])
+    return f"by {float(distance_BT[b, t]):.3g} at input {b}, token {t}"
 
 
-def count(number: int, singular: str, plural: str = "") -> str:
+def count(number: int, singular: str) -> str:
     """``1 expert``, ``2 experts``."""
-    return f"{number:,} {singular if number == 1 else plural or singular + 's'}"
+    return f"{number:,} {singular}{'s' * (number != 1)}"
 
 
 def listed(items: list[str] | list[int], most: int = 6) -> str:

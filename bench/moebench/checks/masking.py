@@ -27,8 +27,10 @@ def experts_held(layer: Layer, name: str) -> range:
     return range(layer.num_experts) if own is None else own(name)
 
 
-def keep(inputs: int, experts: int, kept: list[int] | None = None) -> Tensor:
-    """keep_BE with only ``kept`` True for every input; a random half for each input where None."""
+def keep(inputs: int, experts: int, kept: list[int] | None = None, all_but: list[int] | None = None) -> Tensor:
+    """keep_BE with only ``kept``, or all but some, True for every input; by default a random half for each."""
+    if all_but is not None:
+        return ~keep(inputs, experts, all_but)
     if kept is None:
         return torch.rand(inputs, experts, generator=torch.Generator().manual_seed(1)) < 0.5
     keep_BE = torch.zeros(inputs, experts, dtype=torch.bool)

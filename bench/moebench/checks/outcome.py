@@ -1,4 +1,4 @@
-"""What a check can say, and the report of all of them."""
+"""The outcome of a check, and the report of all of them."""
 
 from __future__ import annotations
 
@@ -8,12 +8,18 @@ from typing import Literal
 Outcome = Literal["holds", "fails", "not applicable"]
 
 
-class CheckFailed(AssertionError):  # noqa: N818  # What a check says, not what went wrong in it.
-    """A property does not hold; the message says who, what, and the exact disagreement."""
+class CheckFailed(AssertionError):  # noqa: N818  # An outcome, not an error.
+    """A property does not hold; the message has the variant, the property and the exact disagreement."""
 
 
-class NotApplicable(Exception):  # noqa: N818  # Not an error at all.
-    """The property is not claimed, or there is nothing it could be asked of; the message says why."""
+class NotApplicable(Exception):  # noqa: N818  # An outcome, not an error.
+    """The property is not claimed, or there is nothing to check it on; the message is the reason."""
+
+
+def one_line(error: BaseException) -> str:
+    """``ValueError: its first line``."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
 
 @dataclass(frozen=True)
@@ -28,7 +34,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Report:
-    """All checks on one variant, named ``label``. ``problem`` says why it could not be loaded at all."""
+    """All checks on one variant, named ``label``. ``problem``: why it could not be loaded."""
 
     label: str
     rows: tuple[Row, ...] = ()
@@ -46,7 +52,7 @@ class Report:
 
     @property
     def applicable(self) -> tuple[Row, ...]:
-        """The rows that had something to say."""
+        """The rows whose check applies."""
         return tuple(row for row in self.rows if row.outcome != "not applicable")
 
     def __getitem__(self, name: str) -> Row:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from moebench.checks.outcome import CheckFailed
@@ -14,41 +14,6 @@ if TYPE_CHECKING:
     import pytest
 
 
-class _Shelf:
-    """A variant that is loaded when the first test asks for it, and kept for the others."""
-
-    def __init__(self, variant: str | Variant | type[Any]) -> None:
-        self._wanted = variant
-        self._loaded: Variant | None = None
-        self.memory: dict[Any, Any] = {}
-
-    def take(self) -> Variant:
-        """The variant; PluginError or UnknownNameError if it cannot be had."""
-        if self._loaded is None:
-            self._loaded = loader(self._wanted)()
-        return self._loaded
-
-
-@dataclass(frozen=True)
-class BoundCheck:
-    """One check on one variant; calling it passes, fails or skips the test that calls it."""
-
-    name: str
-    shelf: _Shelf = field(repr=False)
-
-    def __call__(self) -> None:
-        """Raise :class:`CheckFailed` with the message, or skip with the reason why it does not apply."""
-        import pytest
-
-        row = run_one(self.name, self.shelf.take(), self.shelf.memory)
-        for note in row.notes:
-            print(f"note: {note}")  # Shown by pytest with -rP, or when the test fails.
-        if row.outcome == "fails":
-            raise CheckFailed(row.message)
-        if row.outcome == "not applicable":
-            pytest.skip(row.message)
-
-
 def conformance(
     variant: str | Variant | type[Any],
     *,
@@ -57,19 +22,38 @@ def conformance(
 ) -> pytest.MarkDecorator:
     """Parametrise a test ``def test_it(check): check()`` over all checks, or over those in ``only``.
 
-    ``variant`` is a name, ``path.py:Class``, a class or an instance. ``known`` names checks that are known to
-    fail, each with its reason; they are expected to, and one that holds after all fails its test.
+    ``variant`` is a name, ``path.py:Class``, a class or an instance; it is loaded by the first test. ``known`` names
+    checks that are known to fail, each with its reason; such a check fails its test when it holds.
     """
     import pytest
 
-    known = known or {}
-    chosen_checks(known)
-    shelf = _Shelf(variant)
-    expected = {n: pytest.mark.xfail(reason=why, strict=True, raises=CheckFailed) for n, why in known.items()}
+    chosen_checks(known or {})
+    expected = {
+        name: pytest.mark.xfail(reason=reason, strict=True, raises=CheckFailed)
+        for name, reason in (known or {}).items()
+    }
+    load = cache(lambda: loader(variant)())
+    memory: dict[Any, Any] = {}
     return pytest.mark.parametrize(
         "check",
         [
-            pytest.param(BoundCheck(name, shelf), id=name, marks=[expected[name]] if name in expected else [])
+            pytest.param(_bound(name, load, memory), id=name, marks=[expected[name]] if name in expected else [])
             for name in chosen_checks(only)
         ],
     )
+
+
+def _bound(name: str, load: Callable[[], Variant], memory: dict[Any, Any]) -> Callable[[], None]:
+    """A call that passes, raises :class:`CheckFailed`, or skips with the reason why the check does not apply."""
+    import pytest
+
+    def check() -> None:
+        row = run_one(name, load(), memory)
+        for note in row.notes:
+            print(f"note: {note}")  # Shown by pytest with -rP, or when the test fails.
+        if row.outcome == "fails":
+            raise CheckFailed(row.message)
+        if row.outcome == "not applicable":
+            pytest.skip(row.message)
+
+    return check

@@ -1,4 +1,4 @@
-"""What is global in a Python process that trains: read it, put it back, and name what has changed."""
+"""The global state of a Python process that trains: read it, restore it, and name what has changed."""
 
 from __future__ import annotations
 

@@ -1,20 +1,16 @@
-"""Run checks and collect what they say."""
+"""Run checks and collect their outcomes."""
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterable
 from functools import cache
-from types import ModuleType
 from typing import Any
 
-from moebench.checks.outcome import CheckFailed, NotApplicable, Report, Row
+from moebench.checks.outcome import CheckFailed, NotApplicable, Outcome, Report, Row, one_line
 from moebench.checks.process_state import untouched
 from moebench.checks.properties import (
     budget,
-    counting,
     determinism,
-    gates,
     gradients,
     isolation,
     learning,
@@ -25,8 +21,6 @@ from moebench.checks.properties import (
     registration,
     routing,
     shapes,
-    single_expert,
-    skipping,
     state,
     structure,
     subsets,
@@ -34,25 +28,21 @@ from moebench.checks.properties import (
 from moebench.checks.subject import Subject, slot_of
 from moebench.contract import Variant
 from moebench.errors import PluginError, UnknownNameError
-from moebench.plugins.find import Found, find_variant
+from moebench.plugins.find import find_variant
 from moebench.plugins.load import load_variant, verify
 
 Check = Callable[[Subject], None]
 
-THEMES: tuple[ModuleType, ...] = (
+THEMES = (
     registration,
     budget,
-    counting,
     shapes,
     gradients,
     determinism,
     isolation,
     structure,
-    single_expert,
     routing,
-    gates,
     masks,
-    skipping,
     subsets,
     losses,
     state,
@@ -65,13 +55,12 @@ THEMES: tuple[ModuleType, ...] = (
 @cache
 def all_checks() -> dict[str, Check]:
     """Every check by name (without ``check_``), in the order in which they are run."""
-    checks: dict[str, Check] = {}
-    for theme in THEMES:
-        own = [f for f in vars(theme).values() if getattr(f, "__module__", "") == theme.__name__]
-        for function in filter(inspect.isfunction, own):
-            if function.__name__.startswith("check_"):
-                checks[function.__name__.removeprefix("check_")] = function
-    return checks
+    return {
+        name.removeprefix("check_"): function
+        for theme in THEMES
+        for name, function in vars(theme).items()
+        if name.startswith("check_") and function.__module__ == theme.__name__
+    }
 
 
 def run_checks(
@@ -80,10 +69,10 @@ def run_checks(
     *,
     on_start: Callable[[str], None] = lambda name: None,
 ) -> Report:
-    """Hold a variant to the contract, by all checks or by those in ``only``.
+    """Check a variant against the contract, by all checks or by those in ``only``.
 
     ``variant`` is a name, ``path.py:Class``, a class or an instance. What cannot be found raises; what is
-    found and cannot be loaded is a report with a problem. ``on_start`` hears the name of each check first.
+    found and cannot be loaded is a report with a problem. ``on_start`` is called with each check's name before it.
     """
     names = chosen_checks(only)
     label, load = _label(variant), loader(variant)
@@ -109,38 +98,34 @@ def chosen_checks(only: Iterable[str] | None) -> list[str]:
     return [name for name in known if name in wanted]
 
 
-def run_one(name: str, variant: Variant, memory: dict[Any, Any] | None = None) -> Row:
+def run_one(name: str, variant: Variant, memory: dict[Any, Any]) -> Row:
     """The row of one check. What a variant raises is its failure; what it does to the process is undone."""
-    subject = Subject(variant, slot_of(variant), memory={} if memory is None else memory)
+    subject = Subject(variant, slot_of(variant), memory=memory)
+    outcome: Outcome = "holds"
+    message = ""
     try:
         with untouched():
             all_checks()[name](subject)
     except NotApplicable as reason:
-        return Row(name, "not applicable", str(reason), tuple(subject.notes))
+        outcome, message = "not applicable", str(reason)
     except CheckFailed as failure:
-        return Row(name, "fails", str(failure), tuple(subject.notes))
+        outcome, message = "fails", str(failure)
     except Exception as error:
-        return Row(name, "fails", f"{subject.name} raises {one_line(error)}", tuple(subject.notes))
-    return Row(name, "holds", "", tuple(subject.notes))
-
-
-def one_line(error: BaseException) -> str:
-    """``ValueError: its first line``."""
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+        outcome, message = "fails", f"{subject.name} raises {one_line(error)}"
+    return Row(name, outcome, message, tuple(subject.notes))
 
 
 def loader(variant: str | Variant | type[Any]) -> Callable[[], Variant]:
-    """Find a variant now; the call that comes back loads it and holds it to the rules of registration."""
-    if isinstance(variant, str):
-        found = find_variant(variant)
-        return lambda: _from_file(found)
-    return lambda: _accepted(variant)
+    """Find a variant now; the call that comes back loads it and checks the rules of registration."""
+    if not isinstance(variant, str):
+        return lambda: _accepted(variant)
+    found = find_variant(variant)
 
+    def load() -> Variant:
+        with untouched():
+            return load_variant(found)
 
-def _from_file(found: Found) -> Variant:
-    with untouched():
-        return load_variant(found)
+    return load
 
 
 def _accepted(variant: Variant | type[Any]) -> Variant:
@@ -148,7 +133,9 @@ def _accepted(variant: Variant | type[Any]) -> Variant:
     try:
         instance: Any = variant() if isinstance(variant, type) else variant
     except Exception as error:
-        raise PluginError(f"{label}: {label}() raises {one_line(error)}.") from error
+        raise PluginError(
+            f"{label}: {label}() raises {one_line(error)}.", code="variant-not-made", variant=label
+        ) from error
     verify(label, instance)
     accepted: Variant = instance
     return accepted
@@ -157,6 +144,4 @@ def _accepted(variant: Variant | type[Any]) -> Variant:
 def _label(variant: str | Variant | type[Any]) -> str:
     if isinstance(variant, str):
         return variant
-    if isinstance(variant, type):
-        return variant.__name__
-    return str(getattr(variant, "name", type(variant).__name__))
+    return str(variant.__name__ if isinstance(variant, type) else getattr(variant, "name", type(variant).__name__))

@@ -6,6 +6,7 @@ import dataclasses
 import math
 import random
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,9 +14,9 @@ import torch
 from torch import Tensor
 
 from moebench.budgets import Budget, reachable, solve
-from moebench.budgets.causal import perturb
-from moebench.budgets.place import takes
-from moebench.checks.outcome import CheckFailed
+from moebench.budgets.place import perturb, takes
+from moebench.checks.compare import TOLERANCE, difference_at, same
+from moebench.checks.outcome import CheckFailed, one_line
 from moebench.contract import Choice, Dimension, Layer, LayerShape, Settings, Space, Variant
 from moebench.contract.space import Value
 from moebench.errors import BudgetError
@@ -44,17 +45,43 @@ def ladder(shape: LayerShape) -> tuple[int, ...]:
     return tuple(amount * KERNEL_PLACES for amount in LADDER) if shape.kind == "map" else LADDER
 
 
-@dataclass(frozen=True)
-class Built:
-    """A layer with its settings; ``words`` names those that are not defaults, for the end of a sentence."""
+class Judged:
+    """What a failure is about: a variant, or a layer of it that was built with some settings."""
 
+    name: str
+    words: str
+
+    def failed(self, text: str) -> CheckFailed:
+        """The failure to raise; ``text`` continues the name, ``words`` and a full stop continue ``text``."""
+        sentence = f"{self.name} {text}{self.words}"
+        return CheckFailed(sentence if sentence.endswith(".") else f"{sentence}.")
+
+    def expect_same(self, got: Tensor, want: Tensor, text: str, tolerance: float = TOLERANCE) -> None:
+        """Fail unless the two agree; where they differ most follows ``text``."""
+        if not same(got, want, tolerance):
+            raise self.failed(f"{text} {difference_at(got, want)}")
+
+    @contextmanager
+    def expect_no_error(self, text: str) -> Iterator[None]:
+        """Fail where something is raised inside; what it is follows ``text``."""
+        try:
+            yield
+        except Exception as error:
+            raise CheckFailed(f"{self.name} {text}{self.words}: {one_line(error)}") from None
+
+
+@dataclass(frozen=True)
+class Built(Judged):
+    """A layer of the variant ``name``; ``words`` names the settings that are not defaults: `` with experts=16``."""
+
+    name: str
     layer: Layer
     settings: Settings
     words: str = ""
 
 
 @dataclass
-class Subject:
+class Subject(Judged):
     """One variant in one kind of slot. ``notes`` collects what a check reports without failing.
 
     Spaces and sizes, once worked out, are kept in ``memory``, which the subjects of one variant share.
@@ -64,15 +91,10 @@ class Subject:
     shape: LayerShape = SLOT
     notes: list[str] = field(default_factory=list)
     memory: dict[Any, Any] = field(default_factory=dict)
+    words = ""
 
-    @property
-    def name(self) -> str:
-        """The variant's own name."""
-        return self.variant.name
-
-    def failed(self, text: str) -> CheckFailed:
-        """The failure to raise; ``text`` continues the variant's name."""
-        return CheckFailed(f"{self.name} {text}")
+    def __post_init__(self) -> None:
+        self.name = self.variant.name
 
     def note(self, text: str) -> None:
         """Report something that is no failure, once."""
@@ -107,7 +129,7 @@ class Subject:
 
     def defaults(self, amount: int | None = None) -> Settings:
         """The settings of trial 0."""
-        return {name: dimension.default for name, dimension in self.space(amount).items()}
+        return self.space(amount).defaults()
 
     def fits(self, settings: Settings, amount: int | None = None) -> bool:
         """Whether some size meets the budget."""
@@ -150,9 +172,10 @@ class Subject:
             if settings not in tried:
                 tried.append(settings)
                 layer = self.build(settings, **changes).eval()
-                yield Built(perturb(layer) if perturbed else layer, settings, self.words(settings))
+                layer = perturb(layer) if perturbed else layer
+                yield Built(self.name, layer, settings, self.changed(settings))
 
-    def words(self, settings: Settings, amount: int | None = None) -> str:
+    def changed(self, settings: Settings, amount: int | None = None) -> str:
         """`` with experts=16``: the settings that are not defaults; empty if none."""
         defaults = self.defaults(amount)
         other = [f"{name}={value}" for name, value in settings.items() if defaults.get(name) != value]
@@ -173,14 +196,10 @@ def sample_settings(space: Space, count: int, seed: int = 0) -> list[dict[str, V
 
 def _column(dimension: Dimension, count: int, draw: random.Random) -> list[Value]:
     if isinstance(dimension, Choice):
-        values: list[Value] = []
-        while len(values) < count:
-            values += draw.sample(dimension.options, len(dimension.options))
-        return values[:count]
-    return [_number(dimension.low, dimension.high, dimension.log, draw) for _ in range(count)]
-
-
-def _number(low: float, high: float, log: bool, draw: random.Random) -> float:
-    if log:
-        return min(high, max(low, math.exp(draw.uniform(math.log(low), math.log(high)))))
-    return draw.uniform(low, high)
+        rounds = math.ceil(count / len(dimension.options))
+        return [option for _ in range(rounds) for option in draw.sample(dimension.options, len(dimension.options))]
+    low, high = dimension.low, dimension.high
+    if not dimension.log:
+        return [draw.uniform(low, high) for _ in range(count)]
+    drawn = (math.exp(draw.uniform(math.log(low), math.log(high))) for _ in range(count))
+    return [min(high, max(low, value)) for value in drawn]

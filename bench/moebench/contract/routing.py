@@ -97,7 +97,8 @@ class Routing:
         """
         if self.chosen_BTK is not None and self.weight_BTK is not None:
             none_BTE = self.weight_BTK.new_zeros(*self.weight_BTK.shape[:2], self.num_experts)
-            return none_BTE.scatter_add(2, self.chosen_BTK, _given(self.weight_BTK, self.kept_BTK))
+            weight_BTK = self.weight_BTK if self.kept_BTK is None else self.weight_BTK * self.kept_BTK
+            return none_BTE.scatter_add(2, self.chosen_BTK, weight_BTK)
         if self.taken_BEc is not None and self.weight_BEc is not None:
             none_BET = self.weight_BEc.new_zeros(*self.weight_BEc.shape[:2], self.num_tokens)
             return none_BET.scatter(2, self.taken_BEc, self.weight_BEc).mT
@@ -118,33 +119,29 @@ class Routing:
             combine_BTE = self.combine_BTE
             return None if combine_BTE is None else combine_BTE.sum(1)
 
+    @property
+    def _counts_BTK(self) -> Tensor | None:
+        """Whether each choice counts; None unless tokens choose."""
+        if self.kept_BTK is None and self.chosen_BTK is not None:
+            return torch.ones_like(self.chosen_BTK, dtype=torch.bool)
+        return self.kept_BTK
+
     @cached_property
     def load_BE(self) -> Tensor | None:
         """How many choices of expert e count, over the input's tokens; None unless tokens choose."""
-        if self.chosen_BTK is None:
+        if self.chosen_BTK is None or (counts_BTK := self._counts_BTK) is None:
             return None
-        one_BTK = torch.ones_like(self.chosen_BTK) if self.kept_BTK is None else self.kept_BTK.long()
-        none_BE = one_BTK.new_zeros(len(one_BTK), self.num_experts)
-        return none_BE.scatter_add(1, self.chosen_BTK.flatten(1), one_BTK.flatten(1))
+        none_BE = self.chosen_BTK.new_zeros(len(self.chosen_BTK), self.num_experts)
+        return none_BE.scatter_add(1, self.chosen_BTK.flatten(1), counts_BTK.flatten(1).to(none_BE))
 
     @property
     def drop_rate_B(self) -> Tensor | None:
         """Share of an input's choices that do not count, in float64; None unless tokens choose."""
-        if self.chosen_BTK is None:
-            return None
-        if self.kept_BTK is None:
-            return torch.zeros(len(self.chosen_BTK), dtype=torch.float64, device=self.chosen_BTK.device)
-        return (~self.kept_BTK).double().mean((1, 2))
+        counts_BTK = self._counts_BTK
+        return None if counts_BTK is None else (~counts_BTK).double().mean((1, 2))
 
     @property
     def coverage_B(self) -> Tensor | None:
         """Share of an input's tokens that have a choice that counts, in float64; None unless tokens choose."""
-        if self.chosen_BTK is None:
-            return None
-        if self.kept_BTK is None:
-            return torch.ones(len(self.chosen_BTK), dtype=torch.float64, device=self.chosen_BTK.device)
-        return self.kept_BTK.any(2).double().mean(1)
-
-
-def _given(weight_BTK: Tensor, kept_BTK: Tensor | None) -> Tensor:
-    return weight_BTK if kept_BTK is None else weight_BTK * kept_BTK
+        counts_BTK = self._counts_BTK
+        return None if counts_BTK is None else counts_BTK.any(2).double().mean(1)

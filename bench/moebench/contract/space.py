@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 Value = bool | int | float | str | None
 Settings = Mapping[str, Value]
@@ -55,6 +56,12 @@ def LogUniform(low: float, high: float, *, default: float) -> Uniform:
 
 
 Dimension = Choice | Uniform
+
+
+def narrowed(dimension: Dimension, options: Sequence[Any]) -> Choice:
+    """A choice among these options; the default stays where it is among them."""
+    choice = Choice(tuple(options))
+    return Choice(choice.options, dimension.default) if choice.holds(dimension.default) else choice
 
 
 class Space(dict[str, Dimension]):

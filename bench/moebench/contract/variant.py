@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from moebench.contract.layer import Layer
 from moebench.contract.shape import LayerShape
-from moebench.contract.space import Choice, Settings, Space, Uniform, Value
+from moebench.contract.space import Choice, Settings, Space, Uniform, Value, narrowed
 
 LOSS = "loss/"
 """Begins the name of a setting that is the weight of an auxiliary loss."""
@@ -19,8 +19,8 @@ LOSS = "loss/"
 
 class Variant:
     """An expert layer as a plug-in: a subclass, found through the entry-point group ``moebench.variants`` or as
-    ``path.py:Class``. Importing its module has no side effects. It claims nothing unless it says so, and ``moebench
-    check`` holds it to what it claims.
+    ``path.py:Class``. Importing its module has no side effects. By default it claims nothing, and ``moebench
+    check`` checks what it claims.
 
     name: lower-case letters, digits and underscores.
     causal: y_t depends on x_1 ... x_t only.
@@ -51,7 +51,7 @@ class Variant:
         """Build one layer. Parameters grow with ``size`` (a hidden width, a rank), which the harness solves for.
 
         Settings are keyword-only arguments with defaults. An argument ``losses`` is none: it gets the names of the
-        auxiliary losses that have a weight, so that only these are computed; where nothing is said of losses, its
+        auxiliary losses that have a weight, so that only these are computed; where the settings name no loss, its
         default. With ``**settings`` those of the base class are settings, too.
 
         Draw initial weights from torch's default generator and never seed anything. ValueError, in one sentence, for a
@@ -85,10 +85,7 @@ class Variant:
 
     def _dimension(self, name: str, default: Value) -> Choice | Uniform:
         tuned = self.tune.get(name, (default,))
-        if isinstance(tuned, Uniform):
-            return tuned
-        choice = Choice(tuple(tuned))
-        return Choice(choice.options, default) if choice.holds(default) else choice
+        return tuned if isinstance(tuned, Uniform) else narrowed(Choice((default,)), tuned)
 
     def _weight(self, name: str, value: Value) -> float:
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -63,13 +63,14 @@ class Wrapped(Variant):
         self,
         name: str,
         factory: Factory,
-        experts: tuple[str, ...] = (),
-        top_k: int | None = None,
-        expert_axis: int = 0,
-        gates: Gates | None = None,
-        aux_weight: float | None = None,
-        causal: bool = False,
+        experts: tuple[str, ...],
+        top_k: int | None,
+        expert_axis: int,
+        gates: Gates | None,
+        aux_weight: float | None,
+        causal: bool,
     ) -> None:
+        # The order of these is part of what identifies the variant.
         self.name, self.factory, self.causal, self.aux_weight = name, factory, causal, aux_weight
         self.experts, self.top_k, self.expert_axis, self.gates = experts, top_k, expert_axis, gates
         self.tune = {} if aux_weight is None else {"loss/aux": (aux_weight,)}
@@ -97,7 +98,7 @@ class WrappedLayer(Layer):
     def route(self, x_BTD: Tensor, context: Context) -> Routing:
         """There is nothing to see but the loss; ValueError for padding."""
         y_BTO, losses = self._run(x_BTD, context)
-        return Routing(losses=losses, state=y_BTO)
+        return Routing(losses, y_BTO)
 
     def compute(self, x_BTD: Tensor, routing: Routing, keep_BE: Tensor | None = None) -> Tensor:
         """What the module gave."""
@@ -109,7 +110,7 @@ class WrappedLayer(Layer):
     def _run(self, x_BTD: Tensor, context: Context) -> tuple[Tensor, dict[str, Tensor]]:
         if context.token_mask_BT is not None:
             raise ValueError(f"{self.name}: a wrapped module takes no token mask")
-        # Strangers' modules like to view their input.
+        # Other authors' modules often view their input.
         y_BTO, aux = _output(self.module(x_BTD.contiguous()))
         if aux is not None and not self.weighted:
             raise ValueError(f"{self.name}: it returns a loss; give its weight, wrap(..., aux_weight=0.01)")
@@ -159,17 +160,15 @@ class GatedLayer(WrappedLayer):
         masked_BTO = torch.empty_like(y_BTO)
         for group, mask_E in enumerate(mask_GE):
             inputs_b = (group_B == group).nonzero().squeeze(1)
-            output = functional_call(self.module, dict(self._masked(mask_E)), (x_BTD[inputs_b],))
+            masked_e = (~mask_E).nonzero().squeeze(1)
+            zeroed = {n: self.module.get_parameter(n).index_fill(axis, masked_e, 0) for n, axis in self.axes.items()}
+            output = functional_call(self.module, zeroed, (x_BTD[inputs_b],))
             masked_BTO = masked_BTO.index_copy(0, inputs_b, _output(output)[0].to(y_BTO))
         return masked_BTO
 
     def expert_parameters(self) -> Mapping[str, int]:
-        """As :func:`wrap` was told."""
+        """Those given to :func:`wrap`."""
         return {f"module.{name}": axis for name, axis in self.axes.items()}
-
-    def _masked(self, keep_E: Tensor) -> Iterator[tuple[str, Tensor]]:
-        for name, axis in self.axes.items():
-            yield name, self.module.get_parameter(name).index_fill(axis, (~keep_E).nonzero().squeeze(1), 0)
 
     def _read(self, seen: list[Any]) -> tuple[Tensor, Tensor]:
         """(chosen, weight) of the gates' one output."""

@@ -21,16 +21,25 @@ def choose_device(asked: str | None) -> torch.device:
     try:
         device = torch.device(asked)
     except RuntimeError:
-        raise DeviceError(f"'{asked}' is not a device; use cpu, cuda or cuda:N.") from None
+        raise _unknown(asked) from None
     if device.type == "cpu":
         return torch.device("cpu")
     if device.type != "cuda":
-        raise DeviceError(f"'{asked}' is not supported; use cpu, cuda or cuda:N.")
+        raise _unknown(asked)
     count = torch.cuda.device_count()
     if (device.index or 0) >= count:
         have = f"{count or 'no'} CUDA device{'s' * (count > 1)}"
-        raise DeviceError(f"there is no device '{asked}': this machine has {have}; use --device cpu or leave it out.")
+        raise DeviceError(
+            f"there is no device '{asked}': this machine has {have}; use --device cpu or leave it out.",
+            code="no-such-device",
+            device=asked,
+            count=count,
+        )
     return device
+
+
+def _unknown(asked: str) -> DeviceError:
+    return DeviceError(f"'{asked}' is not supported; use cpu, cuda or cuda:N.", code="unknown-device", device=asked)
 
 
 def device_name(device: torch.device) -> str:
@@ -63,5 +72,5 @@ class Place:
 
 def here(asked: str | None) -> Place:
     """This machine's device: the one asked for, or CUDA where there is one, else the CPU."""
-    device: torch.device = choose_device(asked)
+    device = choose_device(asked)
     return Place(device.type, device_name(device), str(device), machine.versions())

@@ -1,4 +1,4 @@
-"""What is read off a trained model's outputs, batch by batch, without gradients; the outputs themselves are not kept.
+"""Evaluation of a trained model, batch by batch, without gradients; outputs are not kept by default.
 
 N inputs of a part   E experts
 """
@@ -16,7 +16,7 @@ from moebench.hosts.host import AS_IS, Call, Host, Select
 from moebench.tasks import Split, Task, Values
 
 BATCH = 256
-"""Inputs a pass, where nothing else is said."""
+"""Inputs a pass, by default."""
 
 MOST_PAIRS = 2**15
 """Pairs of an expert and an input in a pass that selects: with more, a layer's slots are memory that the system hands

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -25,7 +26,7 @@ LOOK_EVERY = 50
 
 @dataclass(frozen=True)
 class Curves:
-    """What was seen at each step: loss_S of the task, in its unit, and mass_SLE summed over the batch.
+    """What was measured at each step: loss_S of the task, in its unit, and mass_SLE summed over the batch.
 
     S ends early where training did; E is 0 where no layer has experts. seconds: of training, ``earlier`` ones, before
     an interruption, included. resumed_at: the step it went on from, 0 where it was not interrupted.
@@ -57,12 +58,12 @@ def train(
 ) -> Curves:
     """Train in place, where the model is; stops early only if the loss is not finite.
 
-    keeper: may know where an interrupted training of this recipe stopped, and is told of every step. world: the
+    keeper: may have a snapshot of an interrupted training of this recipe; called after every step. world: the
     processes that train it together, each with the same model, data and recipe; the curves are those of all.
     """
     device = next(model.parameters()).device
-    # Two streams, apart from those of the initial weights (seed and seed + 1, see hosts.build): the layers'
-    # noise, and the order of the data, drawn on the CPU so that it is the same on every device.
+    # Seeds beside those of the initial weights (seed and seed + 1, see hosts.build): of the layers' noise, and of the
+    # order of the data, which is drawn on the CPU so that it is the same on every device.
     torch.manual_seed(recipe.seed + 2)
     generator = torch.Generator().manual_seed(recipe.seed + 3)
     layers = model.layers()
@@ -70,13 +71,13 @@ def train(
     how = OPTIMISERS[recipe.optimiser]
     optimizer = torch.optim.AdamW(_groups(model, recipe.weight_decay), lr=recipe.lr, betas=how.betas, fused=True)
     model.train()
-    batches = _Batches(data, recipe, generator, device)
+    batches = _batches(data, recipe, generator, device)
     training = Training(model, optimizer, generator, curves.tensors)
     replica = world.replica(model, recipe)
     start, earlier = _go_on(training, keeper, world)
     clock = time.perf_counter()
 
-    for step, parts in enumerate(batches.after(start), start):
+    for step, parts in enumerate(batches(start), start):
         for group in optimizer.param_groups:
             group["lr"] = recipe.lr * how.schedule(step, recipe.steps)
         for part in parts:
@@ -137,29 +138,21 @@ Parts = Iterator[Split]
 """The micro-batches of one step."""
 
 
-class _Batches:
-    """Each step's batch: fresh from a stream, or one permutation of the data after the other, cut into batches."""
+def _batches(
+    data: Split | Stream, recipe: Recipe, generator: torch.Generator, device: torch.device
+) -> Callable[[int], Iterator[Parts]]:
+    """The batches from a step on: fresh from a stream, or one permutation of the data after the other, cut.
 
-    def __init__(self, data: Split | Stream, recipe: Recipe, generator: torch.Generator, device: torch.device) -> None:
-        self._data, self._recipe, self._generator, self._device = data, recipe, generator, device
-        self._order = None if isinstance(data, Stream) else self._drawn(len(data))
-
-    def after(self, start: int) -> Iterator[Parts]:
-        """Those from step ``start`` on; a stream's depend on the generator's state."""
-        size = self._recipe.micro_batch or self._recipe.batch
-        if isinstance(self._data, Stream):
-            for _ in range(start, self._recipe.steps):
-                yield self._data.draw(self._recipe.batch, self._generator).to(self._device).batches(size)
-            return
-        assert self._order is not None
-        data = self._data
-        for picked in torch.split(self._order, self._recipe.batch)[start:]:
-            yield (data[part] for part in torch.split(picked, size))
-
-    def _drawn(self, inputs: int) -> Tensor:
-        needed = self._recipe.steps * self._recipe.batch
-        order = [torch.randperm(inputs, generator=self._generator) for _ in range(math.ceil(needed / inputs))]
-        return torch.cat(order)[:needed].to(self._device)
+    Permutations are drawn at once; a stream's batches depend on the generator's state at each step.
+    """
+    size = recipe.micro_batch or recipe.batch
+    if isinstance(data, Stream):
+        drawn = (data.draw(recipe.batch, generator).to(device).batches(size) for _ in itertools.count())
+        return lambda start: itertools.islice(drawn, recipe.steps - start)
+    inputs, needed = len(data), recipe.steps * recipe.batch
+    order = [torch.randperm(inputs, generator=generator) for _ in range(math.ceil(needed / inputs))]
+    steps = torch.split(torch.cat(order)[:needed].to(device), recipe.batch)
+    return lambda start: ((data[part] for part in torch.split(picked, size)) for picked in steps[start:])
 
 
 def _groups(model: Host, weight_decay: float) -> list[dict[str, object]]:

@@ -20,7 +20,7 @@ class Snapshot:
 
 
 class Keeper(Protocol):
-    """Keeps snapshots; told of every step. See ``execution.checkpoints`` for the one that writes files."""
+    """Keeps snapshots. ``runner.checkpoints`` has the one that writes files."""
 
     def kept(self) -> Snapshot | None:
         """Where to go on from; None to begin."""
@@ -29,7 +29,7 @@ class Keeper(Protocol):
         """What ``kept`` gave is not of this training."""
 
     def after(self, step: int, take: Callable[[int], Snapshot]) -> None:
-        """So many steps are done; may take a snapshot, and may end the training by an exception."""
+        """Called after every step; may take a snapshot, and may end the training by an exception."""
 
 
 @dataclass(frozen=True)

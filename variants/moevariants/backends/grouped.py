@@ -7,17 +7,33 @@ and no stride of zero. Padding happens inside the call; stored parameters keep t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
-from typing import Any, overload
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torch.utils.flop_counter import flop_registry, register_flop_formula
 
-from moevariants.backends import flops, loop
+from moevariants.backends import loop
+from moevariants.parts.expert_by_expert import Stacks
 from moevariants.parts.experts import Experts
 
-flops.register()
+
+def grouped_mm_flops(a: Sequence[int], b: Sequence[int], *_: Any, **__: Any) -> int:
+    """Two FLOPs a multiply-add, for each of the four combinations of 2-D and 3-D operands.
+
+    Where both have a group axis every group works on all of them; where one has it the other's rows are
+    shared out.
+    """
+    return 2 * a[-2] * a[-1] * b[-1] * (a[0] if len(a) == len(b) == 3 else 1)
+
+
+# torch's FLOP counter counts the product as nothing, unless torch has brought its own formula.
+_target = getattr(torch.ops.aten, "_grouped_mm", None)
+if _target is not None and _target not in flop_registry:
+    register_flop_formula(_target)(grouped_mm_flops)
 
 
 def run(experts: Experts, rows_ND: Tensor, counts_E: Tensor, most: int | None = None) -> Tensor:
@@ -33,7 +49,7 @@ def run(experts: Experts, rows_ND: Tensor, counts_E: Tensor, most: int | None = 
     lane = 16 // dtype.itemsize
     (_, dim, hidden), out_dim = experts.w_in_EDH.shape, experts.w_out_EHO.shape[2]
     more_D, more_H, more_O = -dim % lane, -hidden % lane, -out_dim % lane
-    stacks: Stacks = (experts.w_in_EDH, experts.b_in_EH, experts.w_out_EHO, experts.b_out_EO)
+    stacks = experts.stacks
     if more_D or more_H or more_O or dtype != experts.w_in_EDH.dtype:
         stacks, counts_E = _of_busy(stacks, counts_E)
     ends_E = counts_E.cumsum(0, dtype=torch.int32)
@@ -41,16 +57,15 @@ def run(experts: Experts, rows_ND: Tensor, counts_E: Tensor, most: int | None = 
     ends_E[-1] = len(rows_ND)
     row_N = torch.arange(len(rows_ND), device=rows_ND.device, dtype=torch.int32)
     expert_N = torch.searchsorted(ends_E, row_N, right=True)
-    w_in, b_in = _padded(stacks[0], dtype, more_H, more_D), _padded(stacks[1], dtype, more_H)
-    w_out, b_out = _padded(stacks[2], dtype, more_O, more_H), _padded(stacks[3], dtype, more_O)
+    w_in, b_in = _padded(stacks.w_in_EDH, dtype, more_H, more_D), stacks.b_in_EH
+    w_out, b_out = _padded(stacks.w_out_EHO, dtype, more_O, more_H), stacks.b_out_EO
+    b_in, b_out = (
+        None if bias is None else _padded(bias, dtype, more) for bias, more in ((b_in, more_H), (b_out, more_O))
+    )
     # Padded hidden units meet rows of zeros in w_out, whatever the activation makes of them.
     rows_NH = _affine(_padded(rows_ND, dtype, more_D), w_in, b_in, ends_E, expert_N)
     rows_NO = _affine(experts.activate(rows_NH), w_out, b_out, ends_E, expert_N)
     return rows_NO[:, :out_dim] if more_O else rows_NO
-
-
-Stacks = tuple[Tensor, Tensor | None, Tensor, Tensor | None]
-"""w_in_EDH, b_in_EH, w_out_EHO, b_out_EO."""
 
 
 def _of_busy(stacks: Stacks, counts_E: Tensor) -> tuple[Stacks, Tensor]:
@@ -63,10 +78,7 @@ def _of_busy(stacks: Stacks, counts_E: Tensor) -> tuple[Stacks, Tensor]:
     busy_e = counts_E.nonzero().squeeze(1)
     if len(busy_e) == len(counts_E):
         return stacks, counts_E
-    w_in, b_in, w_out, b_out = stacks
-    in_b = None if b_in is None else b_in.index_select(0, busy_e)
-    out_b = None if b_out is None else b_out.index_select(0, busy_e)
-    return (w_in.index_select(0, busy_e), in_b, w_out.index_select(0, busy_e), out_b), counts_E[busy_e]
+    return stacks.map(lambda stack: stack.index_select(0, busy_e)), counts_E[busy_e]
 
 
 def available() -> str | None:
@@ -94,14 +106,8 @@ def why_not(device: str, dtype: torch.dtype) -> str | None:
     return None
 
 
-@overload
-def _padded(x: Tensor, dtype: torch.dtype, last: int, last_but_one: int = 0) -> Tensor: ...
-@overload
-def _padded(x: None, dtype: torch.dtype, last: int, last_but_one: int = 0) -> None: ...
-def _padded(x: Tensor | None, dtype: torch.dtype, last: int, last_but_one: int = 0) -> Tensor | None:
+def _padded(x: Tensor, dtype: torch.dtype, last: int, last_but_one: int = 0) -> Tensor:
     """x in the type of the product, with zeros added at the end of its last two axes."""
-    if x is None:
-        return None
     x = x.to(dtype)
     return F.pad(x, (0, last, 0, last_but_one)) if last or last_but_one else x
 

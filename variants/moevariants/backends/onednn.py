@@ -7,7 +7,7 @@ from torch import Tensor
 from moevariants.backends import loop
 from moevariants.parts import onednn
 from moevariants.parts.expert_by_expert import in_turns
-from moevariants.parts.experts import Experts
+from moevariants.parts.experts import Experts, counts_of_all
 
 
 def run(experts: Experts, rows_ND: Tensor, counts_E: Tensor, most: int | None = None) -> Tensor:
@@ -17,9 +17,7 @@ def run(experts: Experts, rows_ND: Tensor, counts_E: Tensor, most: int | None = 
     """
     if not len(rows_ND) or not onednn.serves(rows_ND, experts.w_in_EDH, experts.w_out_EHO):
         return loop.run(experts, rows_ND, counts_E, most)
-    counts = counts_E.tolist()
-    counts[-1] += len(rows_ND) - sum(counts)  # rows of nobody
-    return in_turns(rows_ND, counts, experts.stacks, experts.activation)
+    return in_turns(rows_ND, counts_of_all(rows_ND, counts_E), experts.stacks, experts.activation)
 
 
 def available() -> str | None:

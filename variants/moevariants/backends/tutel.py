@@ -2,7 +2,7 @@
 
 Its kernels move rows into a stack (E, C, D) and back; two batched products are between. What a layer decides (top-k,
 capacity, priority, weights) is decided before a backend sees rows, so that there is nothing left for Tutel's gate to
-decide otherwise: C is what the layer says or the busiest expert has, each row has one expert and its place there, and
+decide otherwise: C is what the layer gives or the busiest expert has, each row has one expert and its place there, and
 no row is dropped.
 """
 
@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from tutel import moe  # fails without its compiled extension, which `import tutel` does not need
 
 from moevariants.backends import loop
+from moevariants.backends.padded import places_of
 from moevariants.parts.experts import Experts
 
 SWITCHES = ("CAP_FACTOR", "BATCH_PRIO", "SKIP_MOE", "SKIP_EXPERT", "FAST_CUMSUM")
@@ -26,7 +27,7 @@ def run(experts: Experts, rows_ND: Tensor, counts_E: Tensor, most: int | None = 
     if not len(rows_ND) or rows_ND.dtype == torch.float64:
         return loop.run(experts, rows_ND, counts_E, most)
     places = int(counts_E.max()) if most is None else min(most, len(rows_ND))
-    expert_N, place_N = _places(counts_E, len(rows_ND), places)
+    expert_N, place_N = (each.int() for each in places_of(counts_E, len(rows_ND), places))
     sizes = (experts.count, places)
     stack_ED = _dispatcher(expert_N, place_N, sizes, rows_ND, there=True).encode(_even(rows_ND))
     stack_END = stack_ED.view(*sizes, -1)[..., : rows_ND.shape[1]]
@@ -34,15 +35,6 @@ def run(experts: Experts, rows_ND: Tensor, counts_E: Tensor, most: int | None = 
     out_EO = _even(out_ENO.flatten(0, 1))
     rows_NO: Tensor = _dispatcher(expert_N, place_N, sizes, out_EO, there=False).decode(out_EO)
     return rows_NO[:, : out_ENO.shape[2]]
-
-
-def _places(counts_E: Tensor, rows: int, places: int) -> tuple[Tensor, Tensor]:
-    """Expert and place of each row, in Tutel's type; rows of nobody get a place that is not there."""
-    ends_E = counts_E.cumsum(0)
-    row_N = torch.arange(rows, device=counts_E.device)
-    expert_N = torch.searchsorted(ends_E, row_N, right=True).clamp(max=len(counts_E) - 1)
-    place_N = row_N - (ends_E - counts_E).index_select(0, expert_N)
-    return expert_N.int(), place_N.clamp(max=places).int()
 
 
 def _dispatcher(
@@ -54,7 +46,7 @@ def _dispatcher(
     num_experts, places = sizes
     dispatcher = moe.fast_dispatcher(num_experts, places, (rows.shape[1] + 1) // 2 * 2, torch.float32)
     one_N = torch.ones(len(expert_N), device=rows.device)
-    # "postscore" says that weights act on the way back: there none are applied with it, back none without.
+    # "postscore": weights act on the way back. With it none are applied there, without it none are applied back.
     dispatcher.update([expert_N], [place_N], [one_N], capacity=places, is_postscore=there)
     dispatcher.original_dtype = rows.dtype
     return dispatcher

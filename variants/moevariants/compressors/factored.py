@@ -7,8 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from moevariants.parts.activations import activation
-from moevariants.parts.experts import Bank, Experts
+from moevariants.parts.experts import Bank, Experts, by_expert
 
 ROUNDS = 20
 """Of fitting the two terms in turns; the error cannot grow from one to the next."""
@@ -65,7 +64,7 @@ class FactoredExperts(Bank):
     def __init__(self, experts: Experts, rank: int, units: int) -> None:
         super().__init__()
         w_in_GDH, b_in_GH, w_out_GHO, b_out_GO = experts.stacks
-        self.count, self.activation = experts.count, experts.shape.activation
+        self.count, self.shape = experts.count, experts.shape
         into, out = low_rank_plus_columns(w_in_GDH, rank, units), low_rank_plus_columns(w_out_GHO.mT, rank, units)
         self.u_in_GDR, self.v_in_GRH = nn.Parameter(into.u_GIR), nn.Parameter(into.v_GRJ)
         self.s_in_GDS = nn.Parameter(into.s_GIS)
@@ -79,19 +78,14 @@ class FactoredExperts(Bank):
 
     def forward_rows(self, rows_ND: Tensor, counts_E: Tensor, most: int | None = None) -> Tensor:
         """rows_NO of rows sorted by expert, one expert after the other."""
-        counts = counts_E.tolist()
-        counts[-1] += len(rows_ND) - sum(counts)  # rows of nobody
-        by_expert = list(enumerate(torch.split(rows_ND, counts)))
-        # With no rows at all one product of nothing gives the result its shape and its place in the graph.
-        busy = [(g, rows_nD) for g, rows_nD in by_expert if len(rows_nD)] or by_expert[:1]
-        return torch.cat([self._one(g, rows_nD) for g, rows_nD in busy])
+        return torch.cat([self._one(g, rows_nD) for g, rows_nD in by_expert(rows_ND, counts_E)])
 
     def _one(self, g: int, rows_nD: Tensor) -> Tensor:
         units_nH = (rows_nD @ self.u_in_GDR[g]) @ self.v_in_GRH[g]
         units_nH = units_nH.index_add(1, self.unit_in_GS[g], (rows_nD @ self.s_in_GDS[g]).to(units_nH.dtype))
         if self.b_in_GH is not None:
             units_nH = units_nH + self.b_in_GH[g]
-        active_nH = activation(self.activation).apply(units_nH)
+        active_nH = self.shape.activate(units_nH)
         rows_nO = (active_nH @ self.u_out_GHR[g]) @ self.v_out_GRO[g]
         rows_nO = rows_nO + active_nH[:, self.unit_out_GS[g]] @ self.s_out_GSO[g]
         return rows_nO if self.b_out_GO is None else rows_nO + self.b_out_GO[g]

@@ -5,17 +5,17 @@ from __future__ import annotations
 import math
 
 import torch
+from scipy.optimize import linear_sum_assignment
 from torch import Generator, Tensor
 
 from moebench.contract import Settings
 from moebench.contract.variant import refuse_unknown
 from moebench.measures.compression import Met
-from moevariants.compressors.alignment import aligned
 from moevariants.compressors.factored import FactoredExperts
-from moevariants.compressors.grouping import dominant_of, numbered
 from moevariants.compressors.reduced import ReducedLayer, bank_of, reducible
 from moevariants.parts.experts import Experts
 from moevariants.parts.settings import number, switch, whole, wrong
+from moevariants.parts.sparse import SparseLayer
 
 
 class Merge:
@@ -69,7 +69,7 @@ def merged(met: Met, keep: int, *, align: bool) -> tuple[Experts, Tensor]:
     layer, experts = reducible(met.layer)
     dominant_E = dominant_of(layer, met, keep)
     stacks = aligned(experts, dominant_E) if align else list(experts.stacks)
-    _, group_E = numbered(dominant_E)
+    group_E = torch.unique(dominant_E, return_inverse=True)[1]
     share_GE = shares(met.usage_E, group_E, keep)
     return bank_of(experts, [None if stack is None else _averaged(share_GE, stack) for stack in stacks]), group_E
 
@@ -85,3 +85,45 @@ def shares(usage_E: Tensor, group_E: Tensor, keep: int) -> Tensor:
 def _averaged(share_GE: Tensor, stack: Tensor) -> Tensor:
     mean: Tensor = torch.tensordot(share_GE, stack.double(), dims=1)
     return mean.to(stack)
+
+
+@torch.no_grad()
+def dominant_of(layer: SparseLayer, met: Met, keep: int) -> Tensor:
+    """dominant_E: for each expert the one that it joins, itself for the ``keep`` most used.
+
+    The others join the dominant one whose router logits over the tokens that were met point the same way as theirs, by
+    the cosine; of equal ones the lower index.
+    """
+    usage_E = met.usage_E
+    dominant_G = usage_E.argsort(descending=True, stable=True)[:keep].sort().values
+    logits_NE = layer.router(met.x_BTD).flatten(0, 1).double()
+    unit_NE = logits_NE / logits_NE.norm(dim=0).clamp_min(torch.finfo(torch.float64).tiny)
+    nearest_E = dominant_G[(unit_NE.mT @ unit_NE[:, dominant_G]).argmax(1)]
+    return nearest_E.scatter(0, dominant_G, dominant_G)
+
+
+@torch.no_grad()
+def aligned(experts: Experts, reference_E: Tensor) -> list[Tensor | None]:
+    """w_in, b_in, w_out and b_out with the hidden units of each expert in the order that is nearest its reference's.
+
+    reference_E: the expert that each is compared with. An expert computes the same whatever the order of its units;
+    the order taken is the permutation P of largest <W_in_ref, W_in P> + <b_in_ref, b_in P> + <W_out_ref, P^T W_out>, an
+    assignment problem that is solved exactly, in float64.
+    """
+    w_in_EDH, b_in_EH, w_out_EHO, b_out_EO = experts.stacks
+    biases = [] if b_in_EH is None else [b_in_EH.unsqueeze(2)]
+    # What goes into a unit and what comes out of it, one row a unit.
+    units_EHU = torch.cat([w_in_EDH.mT, *biases, w_out_EHO], 2).double()
+    order_EH = torch.stack([_order(units_EHU[int(r)], units_EHU[e]) for e, r in enumerate(reference_E)])
+    return [
+        w_in_EDH.gather(2, order_EH.unsqueeze(1).expand_as(w_in_EDH)),
+        None if b_in_EH is None else b_in_EH.gather(1, order_EH),
+        w_out_EHO.gather(1, order_EH.unsqueeze(2).expand_as(w_out_EHO)),
+        b_out_EO,
+    ]
+
+
+def _order(reference_HU: Tensor, units_HU: Tensor) -> Tensor:
+    """order_H: the unit that takes each place of the reference's."""
+    _, order_H = linear_sum_assignment((reference_HU @ units_HU.mT).cpu().numpy(), maximize=True)
+    return torch.from_numpy(order_H).to(units_HU.device)

@@ -1,4 +1,4 @@
-"""Activations of hosts with their gradients, for parts that go back by themselves."""
+"""Activations of hosts with their gradients, for parts with a backward pass of their own."""
 
 from __future__ import annotations
 

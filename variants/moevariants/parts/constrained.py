@@ -2,29 +2,15 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 
 from moevariants.parts.gates import Gated, SoftmaxGate
+from moevariants.parts.losses import kl_loss
 from moevariants.parts.routers import softmax_over_experts
 
 SOFT = ("importance", "kl")
 """The losses of the soft constraints."""
-
-
-def kl_loss(probability_BTE: Tensor, token_mask_BT: Tensor | None = None) -> Tensor:
-    """KL(importance || uniform) in nats: log E + sum_e i_e log i_e, where i is the mean probability over all tokens of
-    the batch, padding apart; 0 for an even load, log E when collapsed (the soft constraint of arXiv 2204.10598).
-    """
-    if token_mask_BT is None:
-        mean_E = probability_BTE.flatten(0, 1).mean(0)
-    else:
-        mean_E = (probability_BTE * token_mask_BT.unsqueeze(-1)).sum((0, 1)) / token_mask_BT.sum().clamp(min=1)
-    # An expert without any probability adds 0, and its gradient stays a number.
-    log_E = mean_E.clamp_min(torch.finfo(mean_E.dtype).tiny).log()
-    return math.log(len(mean_E)) + (mean_E * log_E).sum()
 
 
 class ConstrainedGate(SoftmaxGate):

@@ -36,8 +36,8 @@ def plan_dispatch(
 ) -> Dispatch:
     """Sort assignments by expert, within an expert by token; those not kept (None: all are) get no row.
 
-    cut: leave the rows of nobody away, which takes knowing how many there are; by itself not on a GPU, which would be
-    waited for. Backends then work for nothing on some rows.
+    cut: leave out the rows of nobody, whose number must be known; by default not on a GPU, which would be waited for.
+    Without it backends compute some rows for nothing.
     """
     expert_A = chosen_NK.flatten() if kept_NK is None else chosen_NK.where(kept_NK, num_experts).flatten()
     sorted_A, order_A = expert_A.sort(stable=True)
@@ -129,6 +129,12 @@ def capacity(tokens: int, top_k: int, num_experts: int, factor: float) -> int:
     return min(tokens, math.ceil(tokens * top_k * factor / num_experts - 1e-9))
 
 
+def capacity_of_real(token_mask_BT: Tensor, top_k: int, num_experts: int, factor: float) -> Tensor:
+    """places_B1: :func:`capacity` for the number of each input's real tokens."""
+    by_length = [capacity(tokens, top_k, num_experts, factor) for tokens in range(token_mask_BT.shape[1] + 1)]
+    return torch.tensor(by_length, device=token_mask_BT.device)[token_mask_BT.sum(1, keepdim=True)]
+
+
 def place_in_capacity(
     chosen_BTK: Tensor,
     num_experts: int,
@@ -154,8 +160,7 @@ def place_in_capacity(
     places: int | Tensor = capacity(num_tokens, top_k, num_experts, factor)
     if token_mask_BT is not None:
         wants_BAE = wants_BAE * token_mask_BT.gather(1, queue_BT).repeat(1, top_k).unsqueeze(-1)
-        by_length = [capacity(tokens, top_k, num_experts, factor) for tokens in range(num_tokens + 1)]
-        places = torch.tensor(by_length, device=chosen_BTK.device)[token_mask_BT.sum(1, keepdim=True)]
+        places = capacity_of_real(token_mask_BT, top_k, num_experts, factor)
     filled_BA = wants_BAE.cumsum(1).gather(2, expert_BA.unsqueeze(-1)).squeeze(-1)
     kept_BTK = (filled_BA <= places).view(num_inputs, top_k, num_tokens).mT
     kept_BTK = torch.empty_like(kept_BTK).scatter_(1, queue_BTK, kept_BTK)

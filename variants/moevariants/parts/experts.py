@@ -10,7 +10,7 @@ from moevariants.parts.activations import LINEAR, Activation, activation
 from moevariants.parts.backend import Backend, find_backend
 from moevariants.parts.dispatch import combine_rows, plan_dispatch, take_rows
 from moevariants.parts.expert_by_expert import Stacks, in_turns, pays
-from moevariants.parts.products import batched
+from moevariants.parts.huge_pages import batched
 
 
 class Bank(nn.Module):
@@ -19,7 +19,7 @@ class Bank(nn.Module):
     count: int
 
     def forward_rows(self, rows_ND: Tensor, counts_E: Tensor, most: int | None = None) -> Tensor:
-        """rows_NO of rows sorted by expert; ``counts_E`` says how many belong to each, ``most`` how many can.
+        """rows_NO of rows sorted by expert; ``counts_E``: how many each has; ``most``: the most that one can have.
 
         Rows beyond the sum of ``counts_E`` belong to no expert, and what comes back for them means nothing.
         """
@@ -50,6 +50,22 @@ class Bank(nn.Module):
     def experts_held(self, name: str) -> range:
         """The experts along the axis of a parameter: all."""
         return range(self.count)
+
+
+def by_expert(rows_ND: Tensor, counts_E: Tensor) -> list[tuple[int, Tensor]]:
+    """(expert, its rows) of the experts that have some; rows of nobody go to the last.
+
+    With no rows at all the first expert and none, so that the result has its shape and its place in the graph.
+    """
+    pairs = list(enumerate(torch.split(rows_ND, counts_of_all(rows_ND, counts_E))))
+    return [(e, rows_nD) for e, rows_nD in pairs if len(rows_nD)] or pairs[:1]
+
+
+def counts_of_all(rows_ND: Tensor, counts_E: Tensor) -> list[int]:
+    """How many rows each expert has, with the rows of nobody among the last one's."""
+    counts: list[int] = counts_E.tolist()
+    counts[-1] += len(rows_ND) - sum(counts)
+    return counts
 
 
 def choices(routing: Routing) -> tuple[Tensor, Tensor, Tensor | None]:
@@ -128,6 +144,10 @@ class Experts(Bank):
             return rows_NO.view(num_experts, num_slots, -1)
         hidden_ENH = self.activate(batched(slots_END, stacks.w_in_EDH, stacks.b_in_EH))
         return batched(hidden_ENH, stacks.w_out_EHO, stacks.b_out_EO)
+
+    def on_every_token(self, x_BTD: Tensor) -> Tensor:
+        """y_BTO of a bank of one expert."""
+        return self.forward_slots(x_BTD.flatten(0, 1).unsqueeze(0)).view(*x_BTD.shape[:2], -1)
 
     @property
     def stacks(self) -> Stacks:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from moevariants.parts.losses import balance_loss, importance_loss, load_loss, z_loss
-from moevariants.parts.routers import choose_top_k, gate_weights, softmax_over_experts
+from moevariants.parts.routers import choose_top_k, gate_weights, shared_out, softmax_over_experts
 
 LOSSES = ("balance", "importance", "load", "z")
 """The auxiliary losses of a softmax gate."""
@@ -134,7 +134,5 @@ class SigmoidGate(Gate):
             ranked_BTE = ranked_BTE.masked_fill(~keep_BE.unsqueeze(1), -torch.inf)
             score_BTE = score_BTE * keep_BE.unsqueeze(1)
         chosen_BTK = choose_top_k(ranked_BTE, self.top_k)
-        weight_BTK = score_BTE.gather(-1, chosen_BTK)
-        total_BT1 = weight_BTK.sum(-1, keepdim=True)
-        weight_BTK = weight_BTK / total_BT1.where(total_BT1 > 0, 1.0)
+        weight_BTK = shared_out(score_BTE.gather(-1, chosen_BTK))
         return Gated(chosen_BTK, weight_BTK, score_BTE.detach().amax(-1), {})

@@ -1,10 +1,12 @@
-"""Auxiliary losses, raw and unweighted, each 1 (balance) or 0 (CV^2) where the load is perfectly even.
+"""Auxiliary losses, raw and unweighted, each 1 (balance) or 0 (CV^2, KL) where the load is perfectly even.
 
 All are means over all tokens of the batch, not over one input: balance inside every input is what prevents
 experts from specialising (arXiv 2501.11873). Padding, where ``token_mask_BT`` is False, takes no part.
 """
 
 from __future__ import annotations
+
+import math
 
 import torch
 from torch import Tensor
@@ -22,7 +24,7 @@ def balance_loss(probability_BTE: Tensor, chosen_BTK: Tensor, token_mask_BT: Ten
 
 
 def importance_loss(probability_BTE: Tensor, token_mask_BT: Tensor | None = None) -> Tensor:
-    """CV^2 over experts of the summed probability, noise apart (Shazeer et al., arXiv 1701.06538)."""
+    """CV^2 over experts of the summed probability, without noise (Shazeer et al., arXiv 1701.06538)."""
     return _squared_variation(_token_mean(probability_BTE, token_mask_BT))
 
 
@@ -50,8 +52,18 @@ def z_loss(logits_BTE: Tensor, token_mask_BT: Tensor | None = None) -> Tensor:
     return _token_mean(logits_BTE.logsumexp(-1, keepdim=True).square(), token_mask_BT).squeeze()
 
 
+def kl_loss(probability_BTE: Tensor, token_mask_BT: Tensor | None = None) -> Tensor:
+    """KL(importance || uniform) in nats: log E + sum_e i_e log i_e, where i is the mean probability over all tokens;
+    0 for an even load, log E when collapsed (the soft constraint of arXiv 2204.10598).
+    """
+    mean_E = _token_mean(probability_BTE, token_mask_BT)
+    # An expert without any probability adds 0, and its gradient stays a number.
+    log_E = mean_E.clamp_min(torch.finfo(mean_E.dtype).tiny).log()
+    return math.log(len(mean_E)) + (mean_E * log_E).sum()
+
+
 def _token_mean(value_BTE: Tensor, token_mask_BT: Tensor | None) -> Tensor:
-    """mean_E over the batch's tokens, padding apart."""
+    """mean_E over the batch's tokens, without padding."""
     if token_mask_BT is None:
         return value_BTE.flatten(0, 1).mean(0)
     total_E = (value_BTE * token_mask_BT.unsqueeze(-1)).sum((0, 1))

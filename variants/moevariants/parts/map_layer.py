@@ -9,9 +9,9 @@ from moebench.contract import Context, LayerShape, LogUniform, Routing, Variant
 from moevariants.parts.constrained import SOFT, ConstrainedGate, least_hard
 from moevariants.parts.experts import choices
 from moevariants.parts.maps import MapExperts
-from moevariants.parts.settings import number, switch, whole, wrong
+from moevariants.parts.routers import WholeInputRouter
+from moevariants.parts.settings import number, renormalises, whole, wrong
 from moevariants.parts.sparse import Places, SparseLayer
-from moevariants.parts.whole_input import WholeInputRouter
 
 
 class MapLayer(SparseLayer):
@@ -90,9 +90,7 @@ class MapMoE(Variant):
         """One layer of E experts; what ``size`` is, is the variant's to say."""
         whole(self, "experts", experts)
         whole(self, "top_k", top_k, experts, " (the number of experts)")
-        renormalise = switch(self, "renormalise", top_k > 1 if renormalise is None else renormalise)
-        if renormalise and top_k == 1:
-            raise wrong(self, "renormalise", True, "false where top_k is 1, or the router gets no gradient")
+        renormalise = renormalises(self, renormalise, top_k)
         least = least_hard(experts, top_k)
         if hard is not None and number(self, "hard", hard) < least:
             right = f"None, or at least {least:.4g}, so that {top_k} of {experts} experts are left"

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from moebench.contract import LayerShape
-from moevariants.parts.experts import Bank
+from moevariants.parts.experts import Bank, by_expert
 
 KERNEL = 3
 """Convolutions are 3 x 3, with zeros around the map, as in a basic block."""
@@ -71,24 +71,14 @@ class MapExperts(Bank):
         raise NotImplementedError
 
     def forward_rows(self, rows_NF: Tensor, counts_E: Tensor, most: int | None = None) -> Tensor:
-        """Outputs, as rows, of maps sorted by expert; rows beyond the sum of ``counts_E`` belong to nobody."""
-        maps_NIhw = to_maps(rows_NF, self.grid)
+        """Outputs, as rows, of maps sorted by expert."""
         # Unbound, for a stack that is indexed makes each expert's backward pass write a whole stack of zeros.
         stacks = {name: parameter.unbind(0) for name, parameter in self.named_parameters()}
-        outputs, done = [], 0
-        for e, count in enumerate(counts_E.tolist()):
-            if count:
-                own = {name: stack[e] for name, stack in stacks.items()}
-                outputs.append(to_rows(self.expert(maps_NIhw[done : done + count], own)))
-            done += count
-        if done < len(rows_NF) or not outputs:
-            width = outputs[0].shape[1] if outputs else self.out_width()
-            outputs.append(rows_NF.new_zeros(len(rows_NF) - done, width))
+        outputs = []
+        for e, rows_nF in by_expert(rows_NF, counts_E):
+            own = {name: stack[e] for name, stack in stacks.items()}
+            outputs.append(to_rows(self.expert(to_maps(rows_nF, self.grid), own)))
         return torch.cat(outputs)
-
-    def out_width(self) -> int:
-        """Numbers of one output map."""
-        raise NotImplementedError
 
 
 class ConvExperts(MapExperts):
@@ -105,10 +95,6 @@ class ConvExperts(MapExperts):
     def expert(self, maps_NIhw: Tensor, own: dict[str, Tensor]) -> Tensor:
         """y_NOhw of one convolution."""
         return convolve(maps_NIhw, own["weight_EOIkk"], own.get("bias_EO"))
-
-    def out_width(self) -> int:
-        """h w O."""
-        return self.weight_EOIkk.shape[1] * self.grid[0] * self.grid[1]
 
 
 class BlockExperts(MapExperts):
@@ -131,7 +117,3 @@ class BlockExperts(MapExperts):
         inner_NHhw = norm_map(convolve(maps_NIhw, own["w_in_EHDkk"]), own["scale_in_EH"], own["shift_in_EH"])
         branch_NDhw = convolve(self.shape.activate(inner_NHhw), own["w_out_EDHkk"])
         return self.shape.activate(maps_NIhw + norm_map(branch_NDhw, own["scale_out_ED"], own["shift_out_ED"]))
-
-    def out_width(self) -> int:
-        """h w D."""
-        return self.w_out_EDHkk.shape[1] * self.grid[0] * self.grid[1]

@@ -37,10 +37,6 @@ class CPLinear(nn.Module):
         hidden_BTR = (a_BTE @ self.expert) * _affine(x_BTI, self.w_in, bias=self.bias)
         return onednn.matmul(hidden_BTR, self.w_out)
 
-    def materialise(self) -> Tensor:
-        """W_EIJ as it stands in no memory: for tests."""
-        return torch.einsum("er,ir,rj->eij", self.expert, self.w_in, self.w_out)
-
 
 class TRLinear(nn.Module):
     """W[e, i, j] = trace(expert_e(r, s) in_i(s, t) out_j(t, r)): a tensor ring with r = s = 4 and ``rank`` t.
@@ -64,11 +60,6 @@ class TRLinear(nn.Module):
         a_BTrs = (a_BTE @ self.expert.flatten(1)).view(*tokens, RING, RING)
         x_BTst = _affine(x_BTI, self.w_in, bias=self.bias).view(*tokens, RING, self.rank)
         return onednn.matmul((a_BTrs @ x_BTst).flatten(-2), self.w_out)
-
-    def materialise(self) -> Tensor:
-        """W_EIJ as it stands in no memory: for tests."""
-        w_in, w_out = self.w_in.view(-1, RING, self.rank), self.w_out.view(RING, self.rank, -1)
-        return torch.einsum("ers,ist,rtj->eij", self.expert, w_in, w_out)
 
 
 def _affine(x_BTI: Tensor, weight: Tensor, *, bias: bool) -> Tensor:

@@ -20,7 +20,7 @@ SMALL = 1 << 21
 
 
 def product(rows_nI: Tensor, weight_IJ: Tensor, bias_J: Tensor | None = None) -> Tensor:
-    """rows_nJ = rows W + b, without a gradient; only where :func:`serves` says so."""
+    """rows_nJ = rows W + b, without a gradient; only where :func:`serves` is true."""
     rows_nJ: Tensor = _operator()(rows_nI, weight_IJ.t(), bias_J, "none", [], "")
     return rows_nJ
 

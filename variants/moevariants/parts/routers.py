@@ -1,4 +1,4 @@
-"""Who scores and who chooses. Logits and softmax are in float32 or wider, whatever autocast says."""
+"""Routers, and the choice of experts. Logits and softmax are in float32 or wider, under autocast too."""
 
 from __future__ import annotations
 
@@ -17,6 +17,20 @@ class LinearRouter(nn.Module):
     def forward(self, x_BTD: Tensor) -> Tensor:
         """The logits, one for each token and expert."""
         return wide_product(x_BTD, self.weight_DE)
+
+
+class WholeInputRouter(nn.Module):
+    """logits_BTE = (mean over tokens of x_BTD) weight_DE: one choice for all tokens of an input (arXiv 2204.10598)."""
+
+    def __init__(self, dim: int, num_experts: int) -> None:
+        super().__init__()
+        self.linear = LinearRouter(dim, num_experts)
+
+    def forward(self, x_BTD: Tensor) -> Tensor:
+        """The logits; a view, of which each input has one row."""
+        wide = torch.promote_types(x_BTD.dtype, torch.float32)
+        logits_B1E: Tensor = self.linear(x_BTD.mean(1, keepdim=True, dtype=wide))
+        return logits_B1E.expand(-1, x_BTD.shape[1], -1)
 
 
 class SoftRouter(nn.Module):
@@ -100,3 +114,9 @@ def gate_weights(probability_BTE: Tensor, chosen_BTK: Tensor, renormalise: bool)
     if chosen_BTK.shape[-1] == 1:
         raise ValueError("renormalising a single choice (K = 1) would leave the router without a gradient")
     return weight_BTK / weight_BTK.sum(-1, keepdim=True)
+
+
+def shared_out(weight: Tensor) -> Tensor:
+    """Weights over their sum along the last axis; all 0 where the sum is."""
+    total = weight.sum(-1, keepdim=True)
+    return weight / total.where(total > 0, 1.0)

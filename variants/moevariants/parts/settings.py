@@ -12,7 +12,7 @@ class Named(Protocol):
 
 
 def whole(owner: Named, name: str, value: Any, most: int | None = None, why: str = "") -> int:
-    """A whole number from 1 to ``most``; ``why`` says where that bound comes from."""
+    """A whole number from 1 to ``most``; ``why``: where that bound comes from."""
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise wrong(owner, name, value, "a whole number of at least 1")
     if most is not None and value > most:
@@ -32,6 +32,13 @@ def switch(owner: Named, name: str, value: Any) -> bool:
     if not isinstance(value, bool):
         raise wrong(owner, name, value, "true or false")
     return value
+
+
+def renormalises(owner: Named, value: bool | None, top_k: int) -> bool:
+    """The setting ``renormalise``: by default true unless K = 1."""
+    if value and top_k == 1:
+        raise wrong(owner, "renormalise", True, "false where top_k is 1, or the router gets no gradient")
+    return switch(owner, "renormalise", top_k > 1 if value is None else value)
 
 
 def wrong(owner: Named, name: str, value: Any, right: str) -> ValueError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,7 @@ from moebench.contract import Context, Layer, Restricts, Routing
 from moevariants.parts.dispatch import capacity, place_in_capacity
 from moevariants.parts.experts import Bank, Experts, choices, is_kept
 from moevariants.parts.gates import Gate, Gated
+from moevariants.parts.routers import shared_out
 
 
 @dataclass(frozen=True)
@@ -51,8 +52,7 @@ class SparseLayer(Restricts, Layer):
         y_BTO: Tensor = self.experts(x_BTD, routing, keep_BE, self._most(x_BTD))
         if self.shared is None:
             return y_BTO
-        shared_NO = self.shared.forward_slots(x_BTD.flatten(0, 1).unsqueeze(0)).squeeze(0)
-        return y_BTO + shared_NO.view_as(y_BTO)
+        return y_BTO + self.shared.on_every_token(x_BTD)
 
     def restrict(self, x_BTD: Tensor, routing: Routing, keep_BE: Tensor, rule: str) -> Routing:
         """The routing among the kept experts.
@@ -71,17 +71,7 @@ class SparseLayer(Restricts, Layer):
             return self._routing(gated, kept_BTK, context)
         chosen_BTK, weight_BTK, found_BTK = choices(routing)
         kept_BTK = _both(found_BTK, is_kept(keep_BE, chosen_BTK))
-        weight_BTK = weight_BTK * kept_BTK
-        total_BT1 = weight_BTK.sum(-1, keepdim=True)
-        weight_BTK = weight_BTK / total_BT1.where(total_BT1 > 0, 1.0)
-        return Routing.sparse(
-            chosen_BTK,
-            weight_BTK,
-            experts=self.num_experts,
-            kept_BTK=kept_BTK,
-            losses=routing.losses,
-            state=context,
-        )
+        return replace(routing, weight_BTK=shared_out(weight_BTK * kept_BTK), kept_BTK=kept_BTK)
 
     def nominal_routing(self, x_BTD: Tensor) -> Routing:
         """The router at work, but choices dealt out in turn: an even load, drops only where capacity asks."""
@@ -94,7 +84,7 @@ class SparseLayer(Restricts, Layer):
         return self._routing(gated, self._kept(gated, Context()), Context())
 
     def experts_held(self, name: str) -> range:
-        """As the bank says."""
+        """Those that the bank has."""
         return self.experts.experts_held(name.removeprefix("experts."))
 
     def after_step(self) -> None:
@@ -102,7 +92,7 @@ class SparseLayer(Restricts, Layer):
         self.gate.after_step()
 
     def _most(self, x_BTD: Tensor) -> int | None:
-        """The most rows that one expert can have, where a capacity says so."""
+        """The most rows that one expert can have, where a capacity limits them."""
         if self.places.factor is None:
             return None
         num_inputs, num_tokens = x_BTD.shape[:2]

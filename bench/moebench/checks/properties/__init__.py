@@ -1,1 +1,1 @@
-"""The checks, a module a theme. Each is one property, told by its docstring's one sentence."""
+"""The checks, a module a theme. Each is one property; its docstring is the property in one sentence."""

@@ -16,22 +16,18 @@ STEPS = 3
 def check_same_seed_same_results(subject: Subject) -> None:
     """Two layers built and trained under one seed give equal weights, outputs and losses of three steps."""
     one, two = subject.build(seed=5), subject.build(seed=5)
-    apart = _unequal(one, two)
-    if apart:
-        raise subject.failed(f"draws other weights for {listed(apart)} when built twice under one seed.")
-    first, second = ([layer.eval()(subject.inputs())] for layer in (one, two))
-    if not torch.equal(first[0], second[0]):
-        raise subject.failed(f"gives other outputs under one seed, {difference_at(first[0], second[0])}.")
+    if unequal := _unequal(one, two):
+        raise subject.failed(f"draws other weights for {listed(unequal)} when built twice under one seed")
+    first, second = one.eval()(subject.inputs()), two.eval()(subject.inputs())
+    if not torch.equal(first, second):
+        raise subject.failed(f"gives other outputs under one seed, {difference_at(first, second)}")
     losses = []
     for layer in (one, two):
         torch.manual_seed(6)
         losses.append(train(layer, subject.defaults(), subject.inputs(), STEPS))
     if losses[0] != losses[1]:
-        raise subject.failed(f"trained three steps twice under one seed, goes through the losses {_both(losses)}.")
-
-
-def _both(losses: list[list[float]]) -> str:
-    return " and ".join(", ".join(f"{loss:.7g}" for loss in run) for run in losses)
+        both = " and ".join(", ".join(f"{loss:.7g}" for loss in run) for run in losses)
+        raise subject.failed(f"trained three steps twice under one seed, goes through the losses {both}")
 
 
 def _unequal(one: Layer, two: Layer) -> list[str]:
@@ -46,15 +42,12 @@ def check_another_seed_other_weights(subject: Subject) -> None:
     drawn = [name for name, parameter in one.named_parameters() if parameter.numel() > 1]
     if not drawn:
         raise NotApplicable("it has no weights.")
-    if not set(_unequal(one, two)) & set(drawn):
-        raise subject.failed(f"draws the same weights under seeds 5 and 6, in {listed(drawn)}: leave seeding alone.")
     size = subject.sizes(subject.defaults())[0]
     torch.manual_seed(5)
-    stream = [subject.variant.layer(subject.shape, size, subject.defaults()) for _ in range(2)]
-    if not set(_unequal(*stream)) & set(drawn):
-        raise subject.failed(
-            f"draws the same weights for two layers built in a row, in {listed(drawn)}: leave seeding alone."
-        )
+    three, four = (subject.variant.layer(subject.shape, size, subject.defaults()) for _ in range(2))
+    for pair, how in (((one, two), "under seeds 5 and 6"), ((three, four), "for two layers built in a row")):
+        if not set(_unequal(*pair)) & set(drawn):
+            raise subject.failed(f"draws the same weights {how}, in {listed(drawn)}: leave seeding alone")
 
 
 def check_eval_draws_nothing(subject: Subject) -> None:
@@ -65,12 +58,10 @@ def check_eval_draws_nothing(subject: Subject) -> None:
         before = torch.get_rng_state()
         first, mass = layer(x_BTD), layer.route(x_BTD, Context()).mass_BE
         if not torch.equal(before, torch.get_rng_state()):
-            raise subject.failed(f"draws random numbers in eval mode{built.words}.")
+            raise built.failed("draws random numbers in eval mode")
         torch.manual_seed(6)
         second, again = layer(x_BTD), layer.route(x_BTD, Context()).mass_BE
         if not torch.equal(first, second):
-            raise subject.failed(
-                f"gives other outputs when called twice in eval mode, {difference_at(first, second)}{built.words}."
-            )
+            raise built.failed(f"gives other outputs when called twice in eval mode, {difference_at(first, second)}")
         if mass is not None and again is not None and not torch.equal(mass, again):
-            raise subject.failed(f"gives other masses when called twice in eval mode{built.words}.")
+            raise built.failed("gives other masses when called twice in eval mode")

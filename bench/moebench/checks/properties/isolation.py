@@ -1,14 +1,14 @@
-"""Inputs do not hear of each other, tokens not of padding, calls not of other calls."""
+"""Inputs do not affect each other, padding affects no token, and a call affects no other call."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from moebench.checks.compare import difference_at, number, same
+from moebench.checks.compare import same
 from moebench.checks.outcome import NotApplicable
 from moebench.checks.subject import Built, Subject
-from moebench.contract import Context, Layer
+from moebench.contract import Context, Layer, Routing
 
 LOUD = 5.0
 """Replacements are this many times larger than what they replace."""
@@ -18,20 +18,17 @@ def check_inputs_do_not_leak(subject: Subject) -> None:
     """In eval mode an input's output does not depend on the other inputs of its batch, nor on their order."""
     for built in subject.trials():
         layer, x_BTD = built.layer, subject.inputs()
-        y_BTO = layer(x_BTD)
-        changed = _with_other_input(subject, x_BTD, 1)
-        _expect_same(subject, built, layer(changed)[0], y_BTO[0], "when input 1 of its batch changes")
-        _expect_same(subject, built, layer(x_BTD[:1])[0], y_BTO[0], "when it is alone in its batch")
-        order = torch.tensor([2, 0, 3, 1])
-        _expect_same(subject, built, layer(x_BTD[order])[1], y_BTO[0], "when the batch is in another order")
+        want = layer(x_BTD)[:1]
+        changed = x_BTD.clone()
+        changed[1] = subject.inputs(batch=1, seed=9)[0] * LOUD
+        for got, when in (
+            (layer(changed)[:1], "when input 1 of its batch changes"),
+            (layer(x_BTD[:1]), "when it is alone in its batch"),
+            (layer(x_BTD[[2, 0, 3, 1]])[1:2], "when the batch is in another order"),
+        ):
+            built.expect_same(got, want, f"leaks between inputs: the output of input 0 changes {when},")
         if not same(_in_training(layer, changed)[0], _in_training(layer, x_BTD)[0]):
             subject.note("in training mode an input's output depends on the other inputs of its batch.")
-
-
-def _with_other_input(subject: Subject, x_BTD: Tensor, which: int) -> Tensor:
-    changed = x_BTD.clone()
-    changed[which] = subject.inputs(batch=1, seed=9)[0] * LOUD
-    return changed
 
 
 def _in_training(layer: Layer, x_BTD: Tensor) -> Tensor:
@@ -41,87 +38,61 @@ def _in_training(layer: Layer, x_BTD: Tensor) -> Tensor:
     return y_BTO
 
 
-def _expect_same(subject: Subject, built: Built, got_TO: Tensor, want_TO: Tensor, when: str) -> None:
-    if not same(got_TO, want_TO):
-        raise subject.failed(
-            f"leaks between inputs: the output of input 0 changes {difference_at(got_TO[None], want_TO[None])} "
-            f"{when}{built.words}."
-        )
-
-
 def check_padding_has_no_say(subject: Subject) -> None:
     """What stands at padding changes neither masses nor losses nor, in eval mode, the other tokens' outputs."""
     for built in subject.trials():
-        layer, x_BTD = built.layer, subject.inputs()
+        x_BTD = subject.inputs()
         real_BT = torch.ones(x_BTD.shape[:2], dtype=torch.bool)
         real_BT[0, -3:], real_BT[1, -1:] = False, False
         other_BTD = torch.where(real_BT[..., None], x_BTD, subject.inputs(seed=8) * LOUD)
         try:
-            layer.route(x_BTD, Context(real_BT))
+            built.layer.route(x_BTD, Context(real_BT))
         except (ValueError, NotImplementedError) as error:
             raise NotApplicable(f"it refuses padding: {error}") from None
-        for mode in (False, True):
-            _compare_padding(subject, built, (x_BTD, other_BTD), real_BT, training=mode)
+        for training in (False, True):
+            built.layer.train(training)
+            want, routing = _real_outputs(built.layer, x_BTD, real_BT)
+            got, other = _real_outputs(built.layer, other_BTD, real_BT)
+            if not training:
+                built.expect_same(got, want, "lets padding change the outputs of real tokens")
+            elif not same(got, want):
+                subject.note("in training mode padding changes the outputs of real tokens.")
+            _expect_same_decision(built, other, routing)
 
 
-def _compare_padding(
-    subject: Subject, built: Built, pair: tuple[Tensor, Tensor], real_BT: Tensor, *, training: bool
-) -> None:
-    layer = built.layer.train(training)
-    outputs, masses, losses = [], [], []
-    for x_BTD in pair:
-        torch.manual_seed(3)
-        routing = layer.route(x_BTD, Context(real_BT))
-        outputs.append(layer.compute(x_BTD, routing) * real_BT[..., None])
-        masses.append(routing.mass_BE)
-        losses.append(routing.losses)
-    layer.eval()
-    _compare_outputs(subject, built, outputs[1], outputs[0], training=training)
-    if masses[0] is not None and masses[1] is not None and not same(masses[0], masses[1]):
-        raise subject.failed(f"counts padding in its masses: other values at padded tokens change them{built.words}.")
-    for name, loss in losses[0].items():
-        if not same(loss, losses[1][name]):
-            raise subject.failed(
+def _real_outputs(layer: Layer, x_BTD: Tensor, real_BT: Tensor) -> tuple[Tensor, Routing]:
+    """The output with 0 at padding, and the routing."""
+    torch.manual_seed(3)
+    routing = layer.route(x_BTD, Context(real_BT))
+    return layer.compute(x_BTD, routing) * real_BT[..., None], routing
+
+
+def _expect_same_decision(built: Built, got: Routing, want: Routing) -> None:
+    if got.mass_BE is not None and want.mass_BE is not None and not same(got.mass_BE, want.mass_BE):
+        raise built.failed("counts padding in its masses: other values at padded tokens change them")
+    for name, loss in want.losses.items():
+        if not same(got.losses[name], loss):
+            raise built.failed(
                 f"counts padding in its loss '{name}': other values at padded tokens change it from "
-                f"{number(loss):.6g} to {number(losses[1][name]):.6g}{built.words}."
+                f"{loss.item():.6g} to {got.losses[name].item():.6g}"
             )
-
-
-def _compare_outputs(subject: Subject, built: Built, got: Tensor, want: Tensor, *, training: bool) -> None:
-    if same(got, want):
-        return
-    if training:
-        subject.note("in training mode padding has a say in the outputs of real tokens.")
-        return
-    raise subject.failed(
-        f"lets padding speak: other values at padded tokens change the outputs of real ones "
-        f"{difference_at(got, want)}{built.words}."
-    )
 
 
 def check_calls_share_no_state(subject: Subject) -> None:
     """compute() follows the routing it is handed, whatever was routed since."""
     for built in subject.trials():
-        layer, x_BTD, other_BTD = built.layer, subject.inputs(), subject.inputs(seed=7)
+        layer, x_BTD = built.layer, subject.inputs()
         want = layer(x_BTD)
         routing = layer.route(x_BTD, Context())
-        layer(other_BTD)
+        layer(subject.inputs(seed=7))
         got = layer.compute(x_BTD, routing)
-        if not same(got, want):
-            raise subject.failed(
-                f"keeps its routing to itself: compute(x, routing) changes {difference_at(got, want)} when "
-                f"another input is routed in between{built.words}."
-            )
+        built.expect_same(got, want, "keeps its routing: when another input is routed in between, compute() changes")
 
 
 def check_inference_mode_leaves_nothing(subject: Subject) -> None:
     """After a pass in inference mode it still trains."""
     for built in subject.trials():
-        try:
+        with built.expect_no_error("cannot train after a pass in inference mode"):
             with torch.inference_mode():
                 built.layer(subject.inputs())
             built.layer.train()(subject.inputs()).square().sum().backward()
-        except Exception as error:
-            raise subject.failed(
-                f"cannot train after a pass in inference mode{built.words}: {type(error).__name__}: {error}"
-            ) from None

@@ -20,9 +20,9 @@ def check_learns_toy_set(subject: Subject) -> None:
     losses = train(layer, subject.defaults(), subject.inputs(INPUTS), STEPS)
     first, last = losses[0], losses[-1]
     if not math.isfinite(last):
-        raise subject.failed(f"diverges on {INPUTS} inputs: its loss is {last} after {STEPS} steps of Adam at 3e-3.")
+        raise subject.failed(f"diverges on {INPUTS} inputs: its loss is {last} after {STEPS} steps of Adam at 3e-3")
     if last > 0.5 * first:
         raise subject.failed(
             f"does not learn {INPUTS} inputs: its loss goes from {first:.3f} to {last:.3f} in {STEPS} steps "
-            "of Adam at 3e-3."
+            "of Adam at 3e-3"
         )

@@ -13,7 +13,7 @@ NEAR = 0.05
 """Largest relative error of nine tokens in ten; one product in bfloat16 has 0.006. A near tie may flip."""
 
 MASS = 1e-3
-"""Masses that move more than this tell of a router in bfloat16."""
+"""Masses that move by more than this show that the router works in bfloat16."""
 
 
 def check_bf16_autocast(subject: Subject) -> None:
@@ -21,18 +21,17 @@ def check_bf16_autocast(subject: Subject) -> None:
     for built in subject.trials():
         layer, x_BTD = built.layer, subject.inputs(batch=8)
         want, mass_BE = layer(x_BTD).detach(), layer.route(x_BTD, Context()).mass_BE
-        try:
+        with built.expect_no_error("fails under bfloat16 autocast"):
             got, moved_BE = _under_autocast(built, x_BTD)
-        except Exception as error:
-            raise subject.failed(
-                f"raises {type(error).__name__} under bfloat16 autocast{built.words}: {error}"
-            ) from None
-        _expect_finite(subject, built, got)
+        gradients = {name: p.grad for name, p in layer.named_parameters() if p.grad is not None}
+        broken = [name for name, gradient in gradients.items() if not bool(torch.isfinite(gradient).all())]
+        if not bool(torch.isfinite(got).all()):
+            raise built.failed("gives NaN or infinity under bfloat16 autocast")
+        if broken:
+            raise built.failed(f"gives {listed(broken)} a gradient with NaN or infinity under bfloat16 autocast")
         worst = _relative_error(got, want)
         if worst > NEAR:
-            raise subject.failed(
-                f"is off by {worst:.0%} or more for a tenth of the tokens under bfloat16 autocast{built.words}."
-            )
+            raise built.failed(f"is off by {worst:.0%} or more for a tenth of the tokens under bfloat16 autocast")
         if mass_BE is not None and moved_BE is not None and (moves := gap(moved_BE, mass_BE)) > MASS:
             subject.note(
                 f"its masses move by {moves:.1%} under bfloat16 autocast{built.words}: keep the router in fp32."
@@ -47,17 +46,6 @@ def _under_autocast(built: Built, x_BTD: Tensor) -> tuple[Tensor, Tensor | None]
         built.layer.eval()
         y_BTO: Tensor = built.layer(x_BTD)
         return y_BTO.detach().float(), built.layer.route(x_BTD, Context()).mass_BE
-
-
-def _expect_finite(subject: Subject, built: Built, y_BTO: Tensor) -> None:
-    if not bool(torch.isfinite(y_BTO).all()):
-        raise subject.failed(f"gives NaN or infinity under bfloat16 autocast{built.words}.")
-    gradients = {name: p.grad for name, p in built.layer.named_parameters() if p.grad is not None}
-    broken = [name for name, gradient in gradients.items() if not bool(torch.isfinite(gradient).all())]
-    if broken:
-        raise subject.failed(
-            f"gives {listed(broken)} a gradient with NaN or infinity under bfloat16 autocast{built.words}."
-        )
 
 
 def _relative_error(got: Tensor, want: Tensor) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -25,26 +25,24 @@ TORCH_SEED = Global("the seed of torch's default generator", torch.initial_seed,
 
 def check_random_states(subject: Subject) -> None:
     """NumPy's and Python's random state are untouched, and torch's default generator is never seeded."""
-    _hold(
-        subject,
-        (world.PYTHON_RANDOM, world.NUMPY_RANDOM, TORCH_SEED),
-        "draw from torch's default generator only",
-    )
+    things = (world.PYTHON_RANDOM, world.NUMPY_RANDOM, TORCH_SEED)
+    _expect_unchanged(subject, things, "draw from torch's default generator only")
 
 
 def check_environment(subject: Subject) -> None:
     """Environment variables and the working directory are untouched."""
-    with ExitStack() as stack:
-        written = stack.enter_context(world.environment_writes())
-        _hold(subject, (world.ENVIRONMENT, world.DIRECTORY), "a variant has no say in them", written)
+    with world.environment_writes() as written:
+        _expect_unchanged(subject, (world.ENVIRONMENT, world.DIRECTORY), "leave them to the user", written)
 
 
 def check_torch_settings(subject: Subject) -> None:
     """Threads, default dtype and device, grad mode, autocast and the like are untouched."""
-    _hold(subject, world.TORCH_SETTINGS, "they belong to the harness")
+    _expect_unchanged(subject, world.TORCH_SETTINGS, "they belong to the harness")
 
 
-def _hold(subject: Subject, things: tuple[Global, ...], remedy: str, written: set[str] | None = None) -> None:
+def _expect_unchanged(
+    subject: Subject, things: tuple[Global, ...], remedy: str, written: set[str] | None = None
+) -> None:
     for phase, act in _life(subject):
         # Set to what hardly any code would choose, or else setting the same a second time would go unseen.
         for thing in things:
@@ -58,7 +56,7 @@ def _hold(subject: Subject, things: tuple[Global, ...], remedy: str, written: se
         if written and not changed:
             changed = [f"the environment ({', '.join(sorted(written))})"]
         if changed:
-            raise subject.failed(f"changes {listed(changed)} in {phase}; {remedy}.")
+            raise subject.failed(f"changes {listed(changed)} in {phase}; {remedy}")
 
 
 def _life(subject: Subject) -> Iterator[tuple[str, Callable[[], Any]]]:
@@ -66,19 +64,21 @@ def _life(subject: Subject) -> Iterator[tuple[str, Callable[[], Any]]]:
     settings = subject.defaults()
     size = subject.sizes(settings)[0]
     made: list[Layer] = []
-    seen: list[Tensor] = []
+    outputs: list[Tensor] = []
 
     def run() -> None:
-        routing = made[0].route(subject.inputs(), Context())
-        keep_BE = None
-        seen.append(made[0].compute(subject.inputs(), routing, keep_BE))
+        outputs.append(made[0].compute(subject.inputs(), made[0].route(subject.inputs(), Context())))
+
+    def make_again() -> None:
+        with suppress(TypeError):  # one that needs arguments was made by its author
+            type(subject.variant)()
 
     yield "the import of its module", lambda: _import_again(subject)
-    yield "its making", lambda: _make_again(subject)
+    yield "its making", make_again
     yield "space()", lambda: subject.variant.space(subject.shape)
     yield "build()", lambda: made.append(subject.variant.layer(subject.shape, size, settings))
     yield "a forward pass in training mode", run
-    yield "a backward pass", lambda: torch.autograd.backward(seen[0].square().mean())
+    yield "a backward pass", lambda: torch.autograd.backward(outputs[0].square().mean())
     yield "after_step()", lambda: made[0].after_step()
     made[0].eval()
     yield "a forward pass in eval mode", run
@@ -96,11 +96,3 @@ def _import_again(subject: Subject) -> None:
         again.loader.exec_module(importlib.util.module_from_spec(again))
     except Exception as error:
         subject.note(f"its module cannot be imported twice ({type(error).__name__}: {error}).")
-
-
-def _make_again(subject: Subject) -> None:
-    """Call its class as the harness does; one that needs arguments was made by its author."""
-    try:
-        type(subject.variant)()
-    except TypeError:
-        return

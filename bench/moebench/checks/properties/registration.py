@@ -1,15 +1,14 @@
-"""What a variant says of itself, before anything is built in earnest."""
+"""What a variant claims, before a layer of it is tried."""
 
 from __future__ import annotations
 
 import re
 from typing import get_args, get_type_hints
 
-from moebench.budgets import solve
 from moebench.checks.compare import listed
-from moebench.checks.outcome import CheckFailed
+from moebench.checks.outcome import CheckFailed, one_line
 from moebench.checks.subject import Subject
-from moebench.contract import Choice, Layer, Settings, Space, Uniform, Variant
+from moebench.contract import Choice, Settings, Space, Uniform, Variant
 from moebench.errors import BudgetError, PluginError
 from moebench.plugins.load import verify
 
@@ -24,49 +23,38 @@ def check_name_and_traits(subject: Subject) -> None:
         verify(subject.name, subject.variant)
     except PluginError as error:
         raise CheckFailed(str(error)) from None
-    variant = subject.variant
-    for name in ("mass", "single_expert"):
-        allowed, value = get_args(get_type_hints(Variant)[name]), getattr(variant, name)
-        if value not in allowed:
-            raise subject.failed(f"claims {name}={value!r}; it must be one of {', '.join(map(repr, allowed))}.")
-    disagreement = _disagreement(variant)
-    if disagreement:
-        raise subject.failed(disagreement)
-
-
-def _disagreement(variant: Variant) -> str:
-    """The first claim that contradicts another, or is none; empty if all agree."""
-    for name in ("causal", "separable", "token_equivariant", "whole_input"):
-        if not isinstance(getattr(variant, name), bool):
-            return f"claims {name}={getattr(variant, name)!r}; it must be True or False."
+    variant, hints = subject.variant, get_type_hints(Variant)
+    allowed = {name: get_args(hints[name]) for name in ("mass", "single_expert")}
+    allowed |= dict.fromkeys(("causal", "separable", "token_equivariant", "whole_input"), (True, False))
+    for name, values in allowed.items():
+        value = getattr(variant, name)
+        if type(value) is not type(values[0]) or value not in values:
+            raise subject.failed(f"claims {name}={value!r}; it must be one of {', '.join(map(repr, values))}")
     if variant.whole_input and variant.causal:
-        return "claims to be causal, and to route an input as a whole: that looks ahead."
+        raise subject.failed("claims to be causal, and to route an input as a whole: that looks ahead")
     if not isinstance(variant.hosts, tuple) or not variant.hosts or not set(variant.hosts) <= set(KINDS):
-        return f"names the hosts {variant.hosts!r}; it must be a tuple of {' or '.join(map(repr, KINDS))}."
+        raise subject.failed(f"names the hosts {variant.hosts!r}; it must be a tuple of {', '.join(map(repr, KINDS))}")
     if variant.single_expert == "pooled" and variant.causal:
-        return "claims to be causal, and that a single expert sees the pooled token: pooling looks ahead."
-    return ""
+        raise subject.failed("claims to be causal, and that a single expert sees the pooled token: pooling looks ahead")
 
 
 def check_space(subject: Subject) -> None:
     """Its space has lower-case names, known dimensions and defaults inside them, the same at every call."""
     space = subject.variant.space(subject.shape)
     if not isinstance(space, Space):
-        raise subject.failed(f"returns a {type(space).__name__} from space(); it must be a moebench.contract.Space.")
+        raise subject.failed(f"returns a {type(space).__name__} from space(); it must be a moebench.contract.Space")
     for name, dimension in space.items():
         if not isinstance(name, str) or not SETTING.fullmatch(name):
             raise subject.failed(
                 f"has a setting {name!r}; names are lower-case letters, digits and underscores, "
-                "and only 'loss/<name>' has a slash."
+                "and only 'loss/<name>' has a slash"
             )
         if not isinstance(dimension, Choice | Uniform):
-            raise subject.failed(f"offers a {type(dimension).__name__} for '{name}'; it must be a Choice or Uniform.")
-        if not dimension.holds(dimension.default):
-            raise subject.failed(f"has the default {dimension.default!r} for '{name}', outside {dimension}.")
+            raise subject.failed(f"offers a {type(dimension).__name__} for '{name}'; it must be a Choice or Uniform")
     again = subject.variant.space(subject.shape)
     if again != space:
         other = [n for n in {**space, **again} if space.get(n) != again.get(n)]
-        raise subject.failed(f"offers another space when asked twice; it differs in {listed(other)}.")
+        raise subject.failed(f"offers another space at the second call; it differs in {listed(other)}")
 
 
 def check_sampled_settings_build(subject: Subject) -> None:
@@ -75,29 +63,16 @@ def check_sampled_settings_build(subject: Subject) -> None:
         which = "the default settings" if i == 0 else f"the settings {_named(settings)}"
         try:
             subject.variant.layer(subject.shape, 4, settings)
-            size = solve(subject.variant, subject.budget(), settings).sizes[0]
-            layer = subject.variant.layer(subject.shape, size, settings)
+            layer = subject.variant.layer(subject.shape, subject.sizes(settings)[0], settings)
         except BudgetError as error:
-            raise subject.failed(
-                f"offers {which} in space(), which cannot meet a budget of {subject.amount(None):,} parameters: {error}"
-            ) from None
+            unmet = f"cannot meet a budget of {subject.amount(None):,} parameters: {error}"
+            raise subject.failed(f"offers {which} in space(), which {unmet}") from None
         except Exception as error:
-            raise subject.failed(
-                f"offers {which} in space(), but build() refuses them: {type(error).__name__}: {error}"
-            ) from None
-        _run(subject, layer, which)
-
-
-def _run(subject: Subject, layer: Layer, which: str) -> None:
-    try:
-        layer(subject.inputs())
-    except Exception as error:
-        raise subject.failed(f"builds with {which}, but forward() raises {type(error).__name__}: {error}") from None
+            raise subject.failed(f"offers {which} in space(), but build() refuses them: {one_line(error)}") from None
+        with subject.expect_no_error(f"builds with {which}, but forward() fails"):
+            layer(subject.inputs())
 
 
 def _named(settings: Settings) -> str:
-    return ", ".join(f"{name}={_short(value)}" for name, value in settings.items())
-
-
-def _short(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    short = {name: f"{value:.4g}" if isinstance(value, float) else value for name, value in settings.items()}
+    return ", ".join(f"{name}={value}" for name, value in short.items())

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
-from moebench.checks.compare import difference_at, same
+from moebench.checks.compare import difference_at
 from moebench.checks.masking import experts_held
-from moebench.checks.subject import Subject
+from moebench.checks.subject import Built, Subject
 from moebench.contract import Context, Layer, Routing
 
-SLOTS = ((1, 7), (3, 1), (2, 5), (2, 13))
-"""Pairs of batch and tokens: one input, one token, odd numbers of tokens."""
+SLOTS: tuple[tuple[int, int, tuple[int, int] | None], ...] = ((1, 7, None), (3, 1, None), (2, 5, None), (2, 13, None))
+"""Batch, tokens and grid: one input, one token, odd numbers of tokens."""
 
-MAPS = ((1, (3, 3)), (3, (1, 1)), (2, (5, 3)))
-"""Pairs of batch and grid."""
+MAPS: tuple[tuple[int, int, tuple[int, int] | None], ...] = ((1, 9, (3, 3)), (3, 1, (1, 1)), (2, 15, (5, 3)))
 
 FLOAT64 = 1e-3
 """fp32 parts inside a float64 layer are allowed; a cast of its result is not."""
@@ -25,39 +23,24 @@ FLOAT64 = 1e-3
 
 def check_output_shape(subject: Subject) -> None:
     """It keeps batch and tokens, for one input, one token and odd numbers of tokens, and fills its width."""
-    for batch, tokens, grid in _slots(subject):
-        layer = subject.build(tokens=tokens, grid=grid).eval()
-        x_BTD = subject.inputs(batch, tokens)
-        _expect_shape(subject, layer, x_BTD, subject.shape.out_dim)
-    _another_width(subject)
-
-
-def _slots(subject: Subject) -> Iterator[tuple[int, int, tuple[int, int] | None]]:
-    """(batch, tokens, grid) of the kind that it is checked in."""
-    if subject.shape.kind == "map":
-        yield from ((batch, grid[0] * grid[1], grid) for batch, grid in MAPS)
-    else:
-        yield from ((batch, tokens, None) for batch, tokens in SLOTS)
+    for batch, tokens, grid in MAPS if subject.shape.kind == "map" else SLOTS:
+        layer = subject.build(tokens=tokens, grid=grid)
+        _expect_shape(subject, layer, subject.inputs(batch, tokens), subject.shape.out_dim)
+    wider = subject.shape.dim + 8
+    try:
+        layer = subject.build(out_dim=wider)
+    except ValueError as error:
+        subject.note(f"keeps its width: {error}")
+        return
+    _expect_shape(subject, layer, subject.inputs(), wider)
 
 
 def _expect_shape(subject: Subject, layer: Layer, x_BTD: Tensor, out_dim: int) -> None:
     given, want = tuple(x_BTD.shape), (*x_BTD.shape[:2], out_dim)
-    try:
-        got = tuple(layer(x_BTD).shape)
-    except Exception as error:
-        raise subject.failed(f"raises {type(error).__name__} for an input of shape {given}: {error}") from None
+    with subject.expect_no_error(f"fails for an input of shape {given}"):
+        got = tuple(layer.eval()(x_BTD).shape)
     if got != want:
-        raise subject.failed(f"turns {given} into {got}; the slot asks for {want}.")
-
-
-def _another_width(subject: Subject) -> None:
-    out_dim = subject.shape.dim + 8
-    try:
-        layer = subject.build(out_dim=out_dim).eval()
-    except ValueError as error:
-        subject.note(f"keeps its width: {error}")
-        return
-    _expect_shape(subject, layer, subject.inputs(), out_dim)
+        raise subject.failed(f"turns {given} into {got}; the slot asks for {want}")
 
 
 def check_routing_is_a_routing(subject: Subject) -> None:
@@ -66,37 +49,36 @@ def check_routing_is_a_routing(subject: Subject) -> None:
         layer = built.layer
         routing = layer.route(subject.inputs(), Context())
         if not isinstance(routing, Routing):
-            raise subject.failed(f"returns a {type(routing).__name__} from route(); it must be a Routing{built.words}.")
+            raise built.failed(f"returns a {type(routing).__name__} from route(); it must be a Routing")
         if not isinstance(layer.num_experts, int) or routing.num_experts != layer.num_experts:
-            raise subject.failed(
+            raise built.failed(
                 f"has num_experts={layer.num_experts!r}, and its routing is of {routing.num_experts} experts"
-                f"{built.words}."
             )
         if subject.variant.separable and not layer.num_experts:
-            raise subject.failed(f"claims separable experts, but has none{built.words}.")
+            raise built.failed("claims separable experts, but has none")
         if layer.top_k is not None and not 1 <= layer.top_k <= layer.num_experts:
-            raise subject.failed(f"has top_k={layer.top_k!r} of {layer.num_experts} experts{built.words}.")
-        _expert_parameters(subject, layer)
+            raise built.failed(f"has top_k={layer.top_k!r} of {layer.num_experts} experts")
+        if subject.variant.separable and not layer.expert_parameters():
+            raise built.failed("claims separable experts, but expert_parameters() lists none")
+        _check_expert_parameters(built, layer)
 
 
-def _expert_parameters(subject: Subject, layer: Layer) -> None:
+def _check_expert_parameters(built: Built, layer: Layer) -> None:
     shapes = {name: tuple(parameter.shape) for name, parameter in layer.named_parameters()}
     counted: Counter[int] = Counter()
     for name, axis in layer.expert_parameters().items():
         if name not in shapes:
-            raise subject.failed(f"lists '{name}' in expert_parameters(), which is none of its parameters.")
+            raise built.failed(f"lists '{name}' in expert_parameters(), which is none of its parameters")
         held = experts_held(layer, name)
         if not -len(shapes[name]) <= axis < len(shapes[name]) or shapes[name][axis] != len(held):
-            raise subject.failed(
+            raise built.failed(
                 f"lists '{name}' of shape {shapes[name]} in expert_parameters() with the expert axis {axis}, "
-                f"where it does not have {len(held)}."
+                f"where it does not have {len(held)}"
             )
         counted.update(held)
-    if counted and not all(counted[e] for e in range(layer.num_experts)):
-        missing = next(e for e in range(layer.num_experts) if not counted[e])
-        raise subject.failed(f"holds expert {missing} of {layer.num_experts} in none of its expert_parameters().")
-    if subject.variant.separable and not layer.expert_parameters():
-        raise subject.failed("claims separable experts, but expert_parameters() lists none.")
+    missing = [e for e in range(layer.num_experts) if not counted[e]]
+    if counted and missing:
+        raise built.failed(f"holds expert {missing[0]} of {layer.num_experts} in none of its expert_parameters()")
 
 
 def check_dtype_and_device(subject: Subject) -> None:
@@ -107,31 +89,24 @@ def check_dtype_and_device(subject: Subject) -> None:
     _expect_kind(subject, layer, x_BTD)
     layer.double()
     _expect_kind(subject, layer, x_BTD.double())
-    wide = layer(x_BTD.double())
-    if not same(wide, reference, FLOAT64):
-        raise subject.failed(f"gives other outputs in float64, {difference_at(wide.float(), reference)}.")
+    subject.expect_same(layer(x_BTD.double()), reference, "gives other outputs in float64,", FLOAT64)
     if torch.cuda.is_available():
         _expect_kind(subject, layer.float().cuda(), x_BTD.cuda())
 
 
 def _expect_kind(subject: Subject, layer: Layer, x_BTD: Tensor) -> None:
-    try:
+    kind = f"{x_BTD.dtype} on {x_BTD.device}"
+    with subject.expect_no_error(f"fails for {kind}"):
         routing = layer.route(x_BTD, Context())
         y_BTO = layer.compute(x_BTD, routing)
-    except Exception as error:
-        raise subject.failed(
-            f"raises {type(error).__name__} for {x_BTD.dtype} inputs on {x_BTD.device}: {error}"
-        ) from None
     if y_BTO.dtype != x_BTD.dtype:
-        raise subject.failed(f"turns {x_BTD.dtype} into {y_BTO.dtype}.")
-    told = {f"the loss '{name}'": loss for name, loss in routing.losses.items()}
+        raise subject.failed(f"turns {x_BTD.dtype} into {y_BTO.dtype}")
+    results = {"the output": y_BTO, **{f"the loss '{name}'": loss for name, loss in routing.losses.items()}}
     if routing.mass_BE is not None:
-        told["mass_BE"] = routing.mass_BE
-    for name, tensor in {"the output": y_BTO, **told}.items():
+        results["mass_BE"] = routing.mass_BE
+    for name, tensor in results.items():
         if tensor.device != x_BTD.device or not tensor.is_floating_point():
-            raise subject.failed(
-                f"gives {name} as {tensor.dtype} on {tensor.device} for {x_BTD.dtype} on {x_BTD.device}."
-            )
+            raise subject.failed(f"gives {name} as {tensor.dtype} on {tensor.device} for {kind}")
 
 
 def check_non_contiguous_input(subject: Subject) -> None:
@@ -141,12 +116,9 @@ def check_non_contiguous_input(subject: Subject) -> None:
     expanded = subject.inputs(batch=1).expand(3, -1, -1)
     sliced = torch.cat([subject.inputs(), subject.inputs(seed=1)], dim=2)[..., : subject.shape.dim]
     for kind, x_BTD in {"transposed": transposed, "expanded": expanded, "sliced": sliced}.items():
-        try:
+        with subject.expect_no_error(f"fails for a {kind} input"):
             view, copy = layer(x_BTD), layer(x_BTD.contiguous())
-        except Exception as error:
-            raise subject.failed(f"raises {type(error).__name__} for a {kind} input: {error}") from None
-        if not same(view, copy):
-            raise subject.failed(f"treats a {kind} input unlike its contiguous copy, {difference_at(view, copy)}.")
+        subject.expect_same(view, copy, f"treats a {kind} input unlike its contiguous copy,")
 
 
 def check_input_is_left_alone(subject: Subject) -> None:
@@ -155,7 +127,7 @@ def check_input_is_left_alone(subject: Subject) -> None:
         x_BTD = subject.inputs()
         built.layer(x_BTD)
         if not torch.equal(x_BTD, subject.inputs()):
-            raise subject.failed(f"writes into its input, {difference_at(x_BTD, subject.inputs())}{built.words}.")
+            raise built.failed(f"writes into its input, {difference_at(x_BTD, subject.inputs())}")
 
 
 def check_forward_is_route_and_compute(subject: Subject) -> None:
@@ -163,7 +135,4 @@ def check_forward_is_route_and_compute(subject: Subject) -> None:
     for built in subject.trials():
         x_BTD = subject.inputs()
         whole, parts = built.layer(x_BTD), built.layer.compute(x_BTD, built.layer.route(x_BTD, Context()))
-        if not same(whole, parts):
-            raise subject.failed(
-                f"differs between forward(x) and compute(x, route(x)), {difference_at(whole, parts)}{built.words}."
-            )
+        built.expect_same(whole, parts, "differs between forward(x) and compute(x, route(x)),")

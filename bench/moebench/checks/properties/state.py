@@ -26,8 +26,7 @@ def check_state_dict_round_trip(subject: Subject) -> None:
         try:
             other.load_state_dict(built.layer.state_dict())
         except Exception as error:
-            lines = str(error).splitlines()
-            raise subject.failed(f"cannot load its own state_dict{built.words}: {lines[-1].strip()}") from None
+            raise built.failed(f"cannot load its own state_dict ({str(error).splitlines()[-1].strip()})") from None
         _expect_twin(subject, built, other, "loaded from its state_dict")
 
 
@@ -35,26 +34,21 @@ def check_resume(subject: Subject) -> None:
     """A training that stops goes on from its checkpoint, in a new layer, as if it had not stopped."""
     for built in subject.trials():
         straight = built.layer
-        training = _training(straight)
+        training = Training(straight, adam(straight), torch.Generator(), {})
         torch.manual_seed(1)
         steps_of(straight, built.settings, subject.inputs(), STEPS, training.optimizer)
         kept = Snapshot(STEPS, 0.0, training.tensors(STEPS))
         steps_of(straight, built.settings, subject.inputs(), STEPS, training.optimizer)
         other = subject.build(built.settings, seed=11)
-        resumed = _training(other)
+        resumed = Training(other, adam(other), torch.Generator(), {})
         resumed.restore(kept)
         steps_of(other, built.settings, subject.inputs(), STEPS, resumed.optimizer)
-        changed = _changed(resumed.tensors(STEPS), training.tensors(STEPS))
-        if changed:
+        if changed := _changed(resumed.tensors(STEPS), training.tensors(STEPS)):
             names = [name.removeprefix("model/") for name in changed if name.startswith("model/")] or changed
-            raise subject.failed(
-                f"does not go on from a checkpoint as it would have without one: {listed(names)} differ{built.words}; "
-                "what training changes has to be a parameter or a buffer."
+            raise built.failed(
+                "does not go on from a checkpoint as it would have without one (what training changes has to be a "
+                f"parameter or a buffer): {listed(names)} differ"
             )
-
-
-def _training(layer: Layer) -> Training:
-    return Training(layer, adam(layer), torch.Generator(), {})
 
 
 def check_deepcopy(subject: Subject) -> None:
@@ -67,8 +61,8 @@ def check_deepcopy(subject: Subject) -> None:
                 parameter.zero_()
         got = built.layer(subject.inputs())
         if not torch.equal(got, want):
-            raise subject.failed(
-                f"shares weights with its deep copy: zeroing the copy's changes it {difference_at(got, want)}."
+            raise built.failed(
+                f"shares weights with its deep copy: zeroing the copy's changes it {difference_at(got, want)}"
             )
 
 
@@ -80,31 +74,23 @@ def check_pickle(subject: Subject) -> None:
 
 def _duplicate(subject: Subject, built: Built, make: Callable[[Layer], Layer], how: str) -> Layer:
     train(built.layer, built.settings, subject.inputs(), STEPS)
+    routing = built.layer.train().route(subject.inputs(), Context())
+    loss = built.layer.compute(subject.inputs(), routing).square().mean() + auxiliary(routing, built.settings)
+    torch.autograd.backward(loss, retain_graph=True)
     # With the graph of a backward pass still alive, whatever the layer keeps of it stands in the way.
-    alive = _backward(built, subject.inputs())
-    try:
+    with built.expect_no_error(f"cannot be {how}"):
         other = make(built.layer)
-    except Exception as error:
-        first = (str(error).splitlines() or ["no message"])[0]
-        raise subject.failed(f"cannot be {how}{built.words}: {type(error).__name__}: {first}") from None
-    del alive
+    del routing, loss
     built.layer.eval()
     other.eval()
     _expect_twin(subject, built, other, how)
     return other
 
 
-def _backward(built: Built, x_BTD: Tensor) -> Tensor:
-    routing = built.layer.train().route(x_BTD, Context())
-    loss = built.layer.compute(x_BTD, routing).square().mean() + auxiliary(routing, built.settings)
-    torch.autograd.backward(loss, retain_graph=True)
-    return loss
-
-
 def _expect_twin(subject: Subject, built: Built, other: Layer, how: str) -> None:
     got, want = other(subject.inputs()), built.layer(subject.inputs())
     if not torch.equal(got, want):
-        raise subject.failed(f"gives other outputs when {how}, {difference_at(got, want)}{built.words}.")
+        raise built.failed(f"gives other outputs when {how}, {difference_at(got, want)}")
 
 
 def check_eval_changes_nothing(subject: Subject) -> None:
@@ -113,9 +99,8 @@ def check_eval_changes_nothing(subject: Subject) -> None:
         layer = built.layer
         before = {name: tensor.clone() for name, tensor in layer.state_dict().items()}
         layer(subject.inputs())
-        changed = _changed(before, layer.state_dict())
-        if changed:
-            raise subject.failed(f"changes {listed(changed)} in a pass in eval mode{built.words}.")
+        if changed := _changed(before, layer.state_dict()):
+            raise built.failed(f"changes {listed(changed)} in a pass in eval mode")
         quiet, disturbed = copy.deepcopy(layer), copy.deepcopy(layer)
         for each in (quiet, disturbed):
             torch.manual_seed(1)
@@ -124,9 +109,8 @@ def check_eval_changes_nothing(subject: Subject) -> None:
                 each.eval()(subject.inputs(seed=5))
                 each.train()
             each.after_step()
-        changed = _changed(quiet.state_dict(), disturbed.state_dict())
-        if changed:
-            raise subject.failed(f"lets a pass in eval mode into what after_step() does to {listed(changed)}.")
+        if changed := _changed(quiet.state_dict(), disturbed.state_dict()):
+            raise built.failed(f"lets a pass in eval mode change what after_step() does to {listed(changed)}")
 
 
 def _changed(before: dict[str, Tensor], after: dict[str, Tensor]) -> list[str]:
@@ -138,12 +122,9 @@ def check_after_step(subject: Subject) -> None:
     for built in subject.trials():
         layer = built.layer.train()
         before = {name: p.detach().clone() for name, p in layer.named_parameters() if p.requires_grad}
-        try:
+        with built.expect_no_error("fails in after_step()"):
             layer.after_step()
             layer(subject.inputs())
             layer.after_step()
-        except Exception as error:
-            raise subject.failed(f"raises {type(error).__name__} in after_step(){built.words}: {error}") from None
-        changed = [n for n, p in layer.named_parameters() if n in before and not torch.equal(p, before[n])]
-        if changed:
-            raise subject.failed(f"changes {listed(changed)} in after_step(), which the optimiser trains{built.words}.")
+        if changed := [name for name in before if not torch.equal(layer.get_parameter(name), before[name])]:
+            raise built.failed(f"changes {listed(changed)} in after_step(), which the optimiser trains")

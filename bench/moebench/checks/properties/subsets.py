@@ -1,11 +1,11 @@
-"""What a layer offers to whoever picks a subset of its experts: weights by expert, norms, combination rules."""
+"""What a layer offers for choosing a subset of its experts: weights by expert, norms, combination rules."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from moebench.checks.compare import difference_at, number, same
+from moebench.checks.compare import same
 from moebench.checks.masking import experts_to_mask, keep
 from moebench.checks.outcome import NotApplicable
 from moebench.checks.subject import Built, Subject
@@ -28,9 +28,9 @@ def check_dispatch_weights_are_shares(subject: Subject) -> None:
         routing = built.layer.route(subject.inputs(), Context())
         dispatch_BTE = _by_token(subject, built, dispatch_weights(built.layer, routing), "dispatch")
         if float(dispatch_BTE.max()) > 1 + SLACK:
-            raise subject.failed(
+            raise built.failed(
                 f"gives the dispatch weight {float(dispatch_BTE.max()):.4g}; a token's share in what an expert "
-                f"works on is at most 1{built.words}."
+                "works on is at most 1"
             )
 
 
@@ -40,45 +40,49 @@ def _by_token(subject: Subject, built: Built, weight_BTE: Tensor | None, what: s
         raise NotApplicable(f"it gives no {what} weights.")
     want = (*subject.inputs().shape[:2], built.layer.num_experts)
     if tuple(weight_BTE.shape) != want:
-        raise subject.failed(
+        raise built.failed(
             f"gives {what} weights of shape {tuple(weight_BTE.shape)}; (inputs, tokens, experts) is {want}"
-            f"{built.words}."
         )
     weight_BTE = weight_BTE.detach()
     if not bool(torch.isfinite(weight_BTE).all()) or float(weight_BTE.min()) < 0:
-        raise subject.failed(f"gives the {what} weight {float(weight_BTE.min()):.4g} to an expert{built.words}.")
+        raise built.failed(f"gives the {what} weight {float(weight_BTE.min()):.4g} to an expert")
     return weight_BTE
 
 
 def check_contribution_norms_are_of_masks(subject: Subject) -> None:
-    """What it says an expert adds, in norms over tokens, is what masking all others leaves of that expert."""
+    """What it reports that an expert adds, in norms over tokens, is what masking all others leaves of that expert."""
     for built in subject.trials():
         layer, x_BTD = built.layer, subject.inputs()
         experts = experts_to_mask(subject, layer, separable=True)
         routing = layer.route(x_BTD, Context())
         got_BE, want_BE = contribution_norms(layer, x_BTD, routing), masked_norms(layer, x_BTD, routing)
         if got_BE is None or got_BE.shape != want_BE.shape:
-            told = "None" if got_BE is None else f"shape {tuple(got_BE.shape)}"
-            raise subject.failed(
-                f"gives {told} for the norms of contributions; (inputs, experts) is {(len(x_BTD), experts)}"
-                f"{built.words}."
+            given = "None" if got_BE is None else f"shape {tuple(got_BE.shape)}"
+            raise built.failed(
+                f"gives {given} for the norms of contributions; (inputs, experts) is {(len(x_BTD), experts)}"
             )
         if not same(got_BE, want_BE, SLACK):
             b, e = divmod(int((got_BE - want_BE).abs().argmax()), experts)
-            raise subject.failed(
-                f"says that expert {e} adds {number(got_BE[b, e]):.5g} to input {b}, in norms over tokens; with all "
-                f"others masked it adds {number(want_BE[b, e]):.5g}{built.words}."
+            raise built.failed(
+                f"reports that expert {e} adds {got_BE[b, e].item():.5g} to input {b}, in norms over tokens; with all "
+                f"others masked it adds {want_BE[b, e].item():.5g}"
             )
 
 
 def check_rules_are_as_claimed(subject: Subject) -> None:
     """Each of its rules works and keeps to the subset, input by input."""
     for built in subject.trials():
-        if not rules_of(built.layer):
+        layer, x_BTD = built.layer, subject.inputs()
+        if not rules_of(layer):
             raise NotApplicable("it has no combination rules.")
-        for rule in rules_of(built.layer):
-            _expect_subset(subject, built, rule)
-            _expect_per_input(subject, built, rule)
+        for rule in rules_of(layer):
+            _expect_subset(built, x_BTD, rule)
+            keep_BE = keep(len(x_BTD), layer.num_experts)
+            _, together = _restricted(layer, x_BTD, keep_BE, rule)
+            for b in range(len(x_BTD)):
+                _, alone = _restricted(layer, x_BTD[b : b + 1], keep_BE[b : b + 1], rule)
+                mixed = f"mixes up a batch under {rule!r}: input {b} differs from itself alone"
+                built.expect_same(together[b : b + 1], alone, mixed)
 
 
 def _restricted(layer: Layer, x_BTD: Tensor, keep_BE: Tensor, rule: str) -> tuple[Routing, Tensor]:
@@ -88,9 +92,9 @@ def _restricted(layer: Layer, x_BTD: Tensor, keep_BE: Tensor, rule: str) -> tupl
         return routing, layer.compute(x_BTD, routing, keep_BE)
 
 
-def _expect_subset(subject: Subject, built: Built, rule: str) -> None:
+def _expect_subset(built: Built, x_BTD: Tensor, rule: str) -> None:
     """No mass outside, nothing that is not finite even with nobody kept, and the full layer's routing untouched."""
-    layer, x_BTD = built.layer, subject.inputs()
+    layer = built.layer
     keep_BE = keep(len(x_BTD), layer.num_experts)
     keep_BE[0] = False
     with torch.no_grad():
@@ -99,36 +103,14 @@ def _expect_subset(subject: Subject, built: Built, rule: str) -> None:
         restricted = restrict(layer, x_BTD, routing, keep_BE, rule)
         got, after = layer.compute(x_BTD, restricted, keep_BE), layer.compute(x_BTD, routing)
         nobody = layer.compute(x_BTD, routing, torch.zeros_like(keep_BE))
-    if not same(after, want):
-        raise subject.failed(
-            f"changes the routing it is handed in restrict() by {rule!r}: afterwards the whole layer differs "
-            f"{difference_at(after, want)}{built.words}."
-        )
+    changes = f"changes the routing it is handed in restrict() by {rule!r}: afterwards the whole layer differs"
+    built.expect_same(after, want, changes)
     outside = 0.0 if restricted.mass_BE is None else float((restricted.mass_BE * ~keep_BE).abs().max())
     if outside > 0:
-        raise subject.failed(f"leaves the mass {outside:.4g} outside the subset under {rule!r}{built.words}.")
+        raise built.failed(f"leaves the mass {outside:.4g} outside the subset under {rule!r}")
     if not bool(torch.isfinite(got).all()):
-        raise subject.failed(
-            f"gives numbers that are not finite under {rule!r}; a token with nothing left stays 0{built.words}."
-        )
-    if not same(got[:1], nobody[:1]):
-        raise subject.failed(
-            f"differs {difference_at(got[:1], nobody[:1])} under {rule!r} with no expert kept from the same without a "
-            f"rule{built.words}."
-        )
-
-
-def _expect_per_input(subject: Subject, built: Built, rule: str) -> None:
-    layer, x_BTD = built.layer, subject.inputs()
-    keep_BE = keep(len(x_BTD), layer.num_experts)
-    _, together = _restricted(layer, x_BTD, keep_BE, rule)
-    for b in range(len(x_BTD)):
-        _, alone = _restricted(layer, x_BTD[b : b + 1], keep_BE[b : b + 1], rule)
-        if not same(together[b : b + 1], alone):
-            raise subject.failed(
-                f"mixes up a batch under {rule!r}: input {b} differs from itself alone "
-                f"{difference_at(together[b : b + 1], alone)}{built.words}."
-            )
+        raise built.failed(f"gives numbers that are not finite under {rule!r}; a token with nothing left stays 0")
+    built.expect_same(got[:1], nobody[:1], f"with no expert kept differs under {rule!r} from the same without a rule")
 
 
 def check_renormalise_shares_out_one(subject: Subject) -> None:
@@ -145,11 +127,10 @@ def check_renormalise_shares_out_one(subject: Subject) -> None:
         left_BTE = before_BTE.detach() * keep_BE.unsqueeze(1)
         total_BT1 = left_BTE.sum(2, keepdim=True)
         want_BTE = left_BTE / total_BT1.where(total_BT1 > 0, 1.0)
-        if not same(after_BTE, want_BTE, SLACK):
-            raise subject.failed(
-                f"does not share out 1 under 'renormalise': combine weights differ {difference_at(after_BTE, want_BTE)}"
-                f" from those without a rule over their sum in the subset{built.words}."
-            )
+        wrong = (
+            "does not share out 1 under 'renormalise': from those over their sum in the subset combine weights differ"
+        )
+        built.expect_same(after_BTE, want_BTE, wrong, SLACK)
 
 
 def check_mask_logits_of_all_is_no_rule(subject: Subject) -> None:
@@ -158,19 +139,12 @@ def check_mask_logits_of_all_is_no_rule(subject: Subject) -> None:
         layer, x_BTD = built.layer, subject.inputs()
         if "mask_logits" not in rules_of(layer):
             raise NotApplicable("it does not have the rule 'mask_logits'.")
-        everyone = keep(len(x_BTD), layer.num_experts, list(range(layer.num_experts)))
+        everyone = keep(len(x_BTD), layer.num_experts, all_but=[])
         _, got = _restricted(layer, x_BTD, everyone, "mask_logits")
-        want = layer(x_BTD)
-        if not same(got, want):
-            raise subject.failed(
-                f"differs {difference_at(got, want)} under 'mask_logits' with every expert kept from no rule"
-                f"{built.words}."
-            )
+        built.expect_same(got, layer(x_BTD), "under 'mask_logits' differs with every expert kept from no rule,")
         alone = keep(len(x_BTD), layer.num_experts, [0])
         full, only = layer.route(x_BTD, Context()), _restricted(layer, x_BTD, alone, "mask_logits")[0]
         if full.mass_BE is None or only.mass_BE is None:
-            raise NotApplicable("its routing tells no mass.")
-        if bool((only.mass_BE[:, 0] < full.mass_BE[:, 0].detach() * (1 - SLACK)).any()):
-            raise subject.failed(
-                f"gives expert 0 less mass under 'mask_logits' when it is alone than among all{built.words}."
-            )
+            raise NotApplicable("its routing gives no mass.")
+        if bool((only.mass_BE[:, 0] < full.mass_BE[:, 0] * (1 - SLACK)).any()):
+            raise built.failed("gives expert 0 less mass under 'mask_logits' when it is alone than among all")

@@ -1,16 +1,13 @@
-"""How an expert layer works where its batch is divided among processes: it decides for all, and computes its share.
+"""An expert layer whose batch is divided among processes: each routes the whole batch and computes its share.
 
     B inputs of the whole batch   b of this process's share
 
-Auxiliary losses and the counts of a layer that balances itself are no sums over inputs, so that a mean over processes
-of what each makes of its share is not what one process makes of the batch. Therefore every process routes the whole
-batch, whose x_BTD is gathered, and takes from the routing what concerns its share; the experts, where the work is, see
-the share alone. Losses, masses, buffers, noise and capacity are then those of one process, for any layer that leaves
-its batch to ``route``. What ``compute`` draws at random, or a norm over the batch in it, is that of the share: such a
-layer trains as well, and agrees with one process in distribution only. A layer whose ``compute`` changes buffers, or
-whose routing does not come apart, is refused in the first pass.
-
-The price is that the router's work, and the memory of x_BTD and of its routing, are not divided.
+Auxiliary losses, and the counts of a layer that balances itself, are no sums over inputs: a mean over processes of
+what each makes of its share differs from what one process makes of the batch. So every process gathers x_BTD, routes
+the whole batch, and takes the part of its share from the routing; its experts work on the share alone. Losses, masses,
+buffers, noise and capacity are then those of one process. What ``compute`` draws at random, or a norm over the batch in
+it, is that of the share: such a layer agrees with one process in distribution only. A layer whose ``compute`` changes
+buffers, or whose routing cannot be divided, is refused in the first pass. The router's work and memory are not divided.
 """
 
 from __future__ import annotations
@@ -27,7 +24,7 @@ from torch.utils._pytree import tree_leaves
 
 from moebench.contract import Context, Layer, Routing
 from moebench.errors import UsageError
-from moebench.training.ranks.group import Group
+from moebench.training.ranks.world import Group
 from moebench.training.seeds import derive_seed
 
 APART = 0.02
@@ -35,7 +32,7 @@ APART = 0.02
 
 
 class Division:
-    """A ``hosts.host.Divided``: of one training, told of each step by :meth:`at`. seed: of what ``compute`` draws."""
+    """A ``hosts.host.Divided`` of one training. seed: of what ``compute`` draws."""
 
     def __init__(self, world: Group, seed: int) -> None:
         self._world, self._seed = world, seed
@@ -43,7 +40,7 @@ class Division:
         self._checked: set[Layer] = set()
 
     def at(self, step: int) -> Division:
-        """Itself, in a pass of a step."""
+        """Itself, for a pass of a step."""
         if step != self._step:
             self._step, self._visits = step, 0
         return self
@@ -53,15 +50,14 @@ class Division:
         x_BTD: Tensor = _Gathered.apply(x_bTD, self._world)
         routing = layer.route(x_BTD, self._whole(context))
         routings.append(routing)
-        if layer in self._checked:
-            y_bTO = self._computed(layer, x_bTD, x_BTD, routing)
-        else:
+        first = layer not in self._checked
+        if first:
             self._checked.add(layer)
-            self._refuse_what_does_not_come_apart(layer, x_bTD, x_BTD, routing)
-            before = [buffer._version for buffer in layer.buffers()]
-            y_bTO = self._computed(layer, x_bTD, x_BTD, routing)
-            if self._world.any(before != [buffer._version for buffer in layer.buffers()]):
-                raise _refused(layer, "its compute() changes buffers, each rank its own")
+            self._check_divisible(layer, x_bTD, x_BTD, routing)
+        before = [buffer._version for buffer in layer.buffers()] if first else []
+        y_bTO = self._computed(layer, x_bTD, x_BTD, routing)
+        if first and self._world.any(before != [buffer._version for buffer in layer.buffers()]):
+            raise _refused(layer, "its compute() changes buffers, which would differ between ranks")
         return _Tied.apply(y_bTO, x_BTD) if _learns(routing) else y_bTO
 
     def _whole(self, context: Context) -> Context:
@@ -76,7 +72,7 @@ class Division:
             return layer.compute(x_bTD, part)
 
     @torch.no_grad()
-    def _refuse_what_does_not_come_apart(self, layer: Layer, x_bTD: Tensor, x_BTD: Tensor, routing: Routing) -> None:
+    def _check_divisible(self, layer: Layer, x_bTD: Tensor, x_BTD: Tensor, routing: Routing) -> None:
         """Compare the share's output by its part of the routing with the share of the whole output."""
         inputs = self._world.inputs(len(x_BTD))
         layer.eval()  # without dropout
@@ -84,13 +80,13 @@ class Division:
             want_bTO = layer.compute(x_BTD, routing)[inputs].float()
             try:
                 got_bTO = layer.compute(x_bTD, part_of(layer, x_BTD, routing, inputs)).float()
-                apart = bool((got_bTO - want_bTO).norm() > APART * want_bTO.norm())  # not so where both are NaN
+                differs = bool((got_bTO - want_bTO).norm() > APART * want_bTO.norm())  # not so where both are NaN
             except Exception:
-                apart = True
+                differs = True
         finally:
             layer.train()
-        if self._world.any(apart):
-            raise _refused(layer, "its routing does not come apart by inputs (see part_of in moebench.contract.Layer)")
+        if self._world.any(differs):
+            raise _refused(layer, "its routing cannot be divided by inputs (see part_of in moebench.contract.Layer)")
 
 
 def part_of(layer: Layer, x_BTD: Tensor, routing: Routing, inputs: slice) -> Routing:
@@ -126,8 +122,11 @@ def _rows(value: Any, inputs: slice, batch: int) -> Any:
 
 
 def _refused(layer: Layer, why: str) -> UsageError:
+    name = type(layer).__name__
     return UsageError(
-        f"{type(layer).__name__} cannot be trained by several ranks: {why}, or be trained with --ranks 1."
+        f"{name} cannot be trained by several ranks: {why}; train it with --ranks 1.",
+        code="layer-not-divisible",
+        layer=name,
     )
 
 

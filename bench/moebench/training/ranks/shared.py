@@ -21,8 +21,7 @@ from moebench.hosts.host import Call, Host
 from moebench.tasks import Values
 from moebench.training.ranks import check_shares
 from moebench.training.ranks.division import Division
-from moebench.training.ranks.group import Group
-from moebench.training.ranks.world import Replica
+from moebench.training.ranks.world import Group, Replica
 from moebench.training.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -74,7 +73,7 @@ class _Pass(nn.Module):
 
     def forward(self, x: Tensor, call: Call) -> tuple[dict[str, Tensor], list[Tensor]]:
         outputs = self.model.run(x, call)
-        losses = [loss for said in call.routings for name, loss in said.losses.items() if name in self.losses]
+        losses = [loss for routing in call.routings for name, loss in routing.losses.items() if name in self.losses]
         return outputs, losses
 
 
