@@ -53,7 +53,7 @@ def run(
     counts = {"seeds": seeds, "trials": trials, "micro_batch": micro_batch, "workers": workers}
     for name, value in counts.items():
         if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-            raise UsageError(f"{name} must be a whole number of at least 1, not {value!r}.")
+            raise UsageError(f"{name} must be a whole number of at least 1, not {value!r}.", code="no-count", name=name)
     objects = _objects(variants)
     experiment = load_experiment(suite)
     experiment.ranked()
