@@ -4,8 +4,7 @@ import pytest
 
 from fixed_rows import VALUES, run, works, write
 from moebench.mlflow_store.database import open_client
-from moebench.mlflow_store.ledger import Ledger
-from moebench.mlflow_store.write import sync
+from moebench.mlflow_store.write import Mirror
 from moebench.records import Store
 from tracking_world import MLFLOW_WARNINGS
 
@@ -68,7 +67,7 @@ def test_what_is_there_is_not_written_again_and_the_report_comes_with_its_figure
     store = Store(results)
 
     def sync_again(report=None):
-        return sync(plan, store, open_client(results), Ledger(results), report=report)
+        return Mirror(store, open_client(results)).write(plan, report)
 
     assert sync_again() == 0
     page = tmp_path / "report.html"

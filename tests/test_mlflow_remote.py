@@ -14,9 +14,8 @@ from mlflow import MlflowClient
 
 from moebench.errors import ResultsError
 from moebench.mlflow_store.database import open_client
-from moebench.mlflow_store.ledger import Ledger
 from moebench.mlflow_store.serve import server_address
-from moebench.mlflow_store.write import sync
+from moebench.mlflow_store.write import Mirror
 from moebench.records import Store
 from tracking_world import MLFLOW_WARNINGS, fill_database, make_plan, put_all, put_board
 
@@ -60,8 +59,8 @@ def test_everything_is_written_to_a_server_once_and_one_that_is_gone_is_one_sent
     with tracking_server(tmp_path) as url:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", url)
         assert server_address(results) == url
-        assert sync(plan, store, open_client(results), Ledger(results)) == 12
-        assert sync(plan, store, open_client(results), Ledger(results)) == 0
+        assert Mirror(store, open_client(results)).write(plan) == 12
+        assert Mirror(store, open_client(results)).write(plan) == 0
         there = MlflowClient(tracking_uri=url)
         experiment = there.get_experiment_by_name("moebench/tiny/protocol 1")
         assert experiment.tags["mlflow.note.content"].startswith("| rank |")

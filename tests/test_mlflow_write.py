@@ -10,8 +10,7 @@ from mlflow.exceptions import MlflowException
 
 from moebench.errors import ResultsError
 from moebench.mlflow_store.database import open_client
-from moebench.mlflow_store.ledger import Ledger
-from moebench.mlflow_store.write import needs_sync, sync
+from moebench.mlflow_store.write import Mirror, needs_sync
 from moebench.records import Store
 from tracking_world import (
     MLFLOW_WARNINGS,
@@ -42,10 +41,10 @@ class World:
         self.client = open_client(self.results)
 
     def sync(self):
-        return sync(self.plan, self.store, self.client, Ledger(self.results))
+        return Mirror(self.store, self.client).write(self.plan)
 
     def needs_sync(self):
-        return needs_sync(self.plan, self.store, Ledger(self.results))
+        return needs_sync(self.plan, self.store)
 
     def experiment(self):
         return self.client.get_experiment_by_name(EXPERIMENT)
@@ -391,10 +390,10 @@ def test_a_deleted_experiment_comes_back(world):
 def test_nothing_to_write_is_told_without_importing_mlflow(full):
     code = (
         "import sys, json; from pathlib import Path; from moebench.plans.plan import Plan\n"
-        "from moebench.records import Store; from moebench.mlflow_store.ledger import Ledger\n"
+        "from moebench.records import Store\n"
         "from moebench.mlflow_store.write import needs_sync; import moebench.mlflow_store.follower\n"
         "results = Path(sys.argv[1]); plan = Plan.from_json(json.load(sys.stdin))\n"
-        "print(needs_sync(plan, Store(results), Ledger(results)))\n"
+        "print(needs_sync(plan, Store(results)))\n"
         "print(sorted({'mlflow', 'torch', 'sqlalchemy'} & set(sys.modules)))\n"
     )
     plan = json.dumps(full.plan.to_json())

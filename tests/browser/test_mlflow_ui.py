@@ -14,8 +14,7 @@ from pathlib import Path
 import pytest
 
 from moebench.mlflow_store.database import open_client
-from moebench.mlflow_store.ledger import Ledger
-from moebench.mlflow_store.write import sync
+from moebench.mlflow_store.write import Mirror
 from moebench.records import Store
 from tracking_world import MLFLOW_WARNINGS, make_plan, put_all, put_board, ready_results
 
@@ -36,7 +35,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Stor
     (results / "tiny" / "latest.json").write_text('{"suite": "tiny", "extras": [], "data": null}', encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        sync(plan, store, open_client(results), Ledger(results))
+        Mirror(store, open_client(results)).write(plan)
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = str(probe.getsockname()[1])

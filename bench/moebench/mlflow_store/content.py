@@ -15,6 +15,13 @@ WRITTEN = 2
 """Raised when other things are written of the same record; runs written before are then written again."""
 
 
+class Times(NamedTuple):
+    """When a run started and ended, in milliseconds since 1970."""
+
+    started: int
+    ended: int
+
+
 class Point(NamedTuple):
     """One point of a curve; ``time`` in milliseconds since 1970."""
 
@@ -36,12 +43,11 @@ class Data:
 
 @dataclass(frozen=True, kw_only=True)
 class Content:
-    """A run as it shall be. Times in milliseconds since 1970; texts: file name -> text; files are copied."""
+    """A run as it should be. texts: file name -> text; files are copied."""
 
     name: str
     status: RunStatus
-    started: int
-    ended: int
+    times: Times
     tags: Mapping[str, str]
     params: Mapping[str, str] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)

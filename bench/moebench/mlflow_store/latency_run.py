@@ -6,7 +6,7 @@ import statistics
 from typing import Any
 
 from moebench.mlflow_store.content import Content, Entry, Point, finite, texts_of, version_of
-from moebench.mlflow_store.labels import budget_suffix, experiment_tags, provenance_params, status_tags, times
+from moebench.mlflow_store.labels import budget_suffix, provenance_params, run_tags, status_tags, times
 from moebench.plans.plan import Plan
 from moebench.plans.rows import BASELINE
 from moebench.records import Record
@@ -14,11 +14,8 @@ from moebench.records import Record
 
 def latency_entry(plan: Plan, record: Record) -> Entry:
     """The run of a session."""
-    return Entry(
-        key=f"latency/{record.identity}",
-        version=version_of(record.model_dump(mode="json")),
-        content=lambda: _content(plan, record),
-    )
+    version = version_of(record.model_dump(mode="json"))
+    return Entry(key=f"latency/{record.identity}", version=version, content=lambda: _content(plan, record))
 
 
 def timings(record: Record) -> dict[str, dict[str, float]]:
@@ -35,8 +32,7 @@ def _medians(finalist: dict[str, Any], dense: list[float] | None) -> dict[str, f
     if forward and dense and len(forward) == len(dense):
         ratios = [own / other for own, other in zip(forward, dense, strict=True)]
         medians["forward_ratio_to_dense"] = statistics.median(ratios)
-    memory = {"forward_peak_memory_mib": finalist.get("peak_memory_mib")}
-    return finite({**medians, **memory})
+    return finite({**medians, "forward_peak_memory_mib": finalist.get("peak_memory_mib")})
 
 
 def _rounds(finalist: dict[str, Any]) -> dict[str, list[float]]:
@@ -45,28 +41,23 @@ def _rounds(finalist: dict[str, Any]) -> dict[str, list[float]]:
 
 
 def _content(plan: Plan, record: Record) -> Content:
-    started, ended = times(record)
-    cell, finalists = record.cell, record.details.get("finalists", {})
-    measured = timings(record)
+    cell, finalists, measured, spent = record.cell, record.details.get("finalists", {}), timings(record), times(record)
+    kept = {name: cell[name] for name in ("task", "axis", "budget", "batch", "precision", "threads")}
+    kept |= {name: cell["session"].get(name) for name in ("rounds", "repeats")}
+    tags = run_tags(plan, "latency", record.identity, task=cell["task"], budget=cell["budget"])
     return Content(
         name=f"latency {cell['task']}{budget_suffix(plan, cell['budget'])}",
         status="FINISHED" if record.settled else "FAILED",
-        started=started,
-        ended=ended,
-        tags=experiment_tags(plan)
-        | {"moebench.kind": "latency", "moebench.identity": record.identity, "moebench.task": cell["task"]}
-        | {"moebench.budget": str(cell["budget"])}
-        | status_tags(record),
-        params=texts_of({name: cell[name] for name in ("task", "axis", "budget", "batch", "precision", "threads")})
-        | texts_of({name: cell["session"].get(name) for name in ("rounds", "repeats")})
-        | provenance_params(record),
+        times=spent,
+        tags=tags | status_tags(record),
+        params=texts_of(kept) | provenance_params(record),
         metrics={
             f"{name}/{each['row']}": value
             for identity, each in finalists.items()
             for name, value in measured[identity].items()
         },
         curves=tuple(
-            Point(f"rounds/{name}/{each['row']}", index + 1, value, ended)
+            Point(f"rounds/{name}/{each['row']}", index + 1, value, spent.ended)
             for each in finalists.values()
             for name, values in _rounds(each).items()
             for index, value in enumerate(values)
