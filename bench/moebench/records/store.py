@@ -154,6 +154,23 @@ class Store:
         self.damaged.append(aside)
 
 
+class Records:
+    """A store's records, each settled one read once."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self._settled: dict[str, Record] = {}
+
+    def __call__(self, identity: str) -> Record | None:
+        """The record of an identity, or None."""
+        if identity in self._settled:
+            return self._settled[identity]
+        record = self.store.get(identity)
+        if record is not None and record.settled:
+            self._settled[identity] = record
+        return record
+
+
 def parse_record(text: str) -> Record:
     """A record from its JSON; ValueError if truncated, of another schema, or not what its identity says."""
     value = parse_json(text)

@@ -11,14 +11,13 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from typing import Any
 
-from moebench import machine
-from moebench.plugins.backends import switches_set
 from moebench.records import Cell, Record, Store
 from moebench.runner.job import Job
+from moebench.runner.outcomes import provenance
 from moebench.runner.processes import start
 
 ANSWER_WITHIN = 600.0
-"""Seconds after which a finalist that does not answer is given up."""
+"""Seconds after which a finalist without an answer counts as failed."""
 
 
 @dataclass
@@ -44,7 +43,7 @@ class _Finalist:
 
 
 def run_session(cell: Cell, jobs: Sequence[Job], tick: Callable[[str], None]) -> Record:
-    """Measure the finalists' jobs and write the session's record; ``tick`` is told of each round, and may raise."""
+    """Measure the finalists' jobs and write the session's record; ``tick`` is called in each round, and may raise."""
     started, clock = datetime.now(UTC), time.perf_counter()
     finalists = [_start(job, cell) for job in jobs]
     try:
@@ -67,18 +66,7 @@ def run_session(cell: Cell, jobs: Sequence[Job], tick: Callable[[str], None]) ->
         status="error" if problems else "done",
         reason=" ".join(problems),
         details={"finalists": {f.job.cell.identity: _result(f) for f in finalists}},
-        provenance={
-            "device": cell.session["device"],
-            "device_type": jobs[0].device.partition(":")[0],
-            "versions": machine.versions(),
-            "backend": cell.session["backend"],
-            "backend_switches": switches_set(jobs[0].backend),
-            "suite": jobs[0].suite,
-            "row": "",
-            "started": started.isoformat(timespec="seconds"),
-            "seconds": round(time.perf_counter() - clock, 3),
-            "machine": machine.cpu_model(),
-        },
+        provenance=provenance(jobs[0], cell.session["device"], started, time.perf_counter() - clock) | {"row": ""},
     )
     Store(jobs[0].results).put(record)
     return record

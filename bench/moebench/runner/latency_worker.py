@@ -12,8 +12,8 @@ from moebench.measures.scores.timing import Stopwatch
 from moebench.records import Store
 from moebench.runner.job import Job
 from moebench.runner.model import build, load_weights
+from moebench.runner.outcomes import status_of
 from moebench.runner.processes import keep_freed_memory
-from moebench.runner.statuses import status_of
 from moebench.tasks import get_task
 
 

@@ -18,7 +18,7 @@ from typing import Any
 
 OTHERS_BUSINESS = {signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2}
 """Signals that a terminal or a cluster sends to every process that it finds: what to do about them is the suite's to
-say. Workers, and the server they are forked from, do not hear them; see ``signs.OfRank``."""
+say. Workers, and the server they are forked from, do not hear them; see ``heartbeat.OfProcess``."""
 
 
 def context() -> ForkServerContext:

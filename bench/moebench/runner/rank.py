@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from moebench.runner.heartbeat import OfRank
+from moebench.runner.heartbeat import OfProcess
+from moebench.runner.outcomes import status_of
 from moebench.runner.processes import end_with, keep_freed_memory
 from moebench.runner.ranks import Agreement, Seat, device_of, meeting
-from moebench.runner.statuses import status_of
 from moebench.runner.stopping import ENDED_EARLY, Stopped
 from moebench.runner.train_cell import train_share
 from moebench.training.ranks.shared import joined
@@ -50,7 +50,7 @@ class Following:
 def follow(seat: Seat) -> None:
     """Train the share of a seat's rank."""
     end_with(seat.owner)
-    job, device, heard = seat.job, device_of(seat.job, seat.rank), Agreement(OfRank())
+    job, device, heard = seat.job, device_of(seat.job, seat.rank), Agreement(OfProcess())
     torch.set_num_threads(job.cell.threads)
     keep_freed_memory()
     store = meeting(seat.port)

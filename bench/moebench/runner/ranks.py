@@ -19,7 +19,7 @@ import torch
 
 from moebench.runner.heartbeat import Heartbeat
 from moebench.runner.job import Job
-from moebench.runner.statuses import RankError, status_of
+from moebench.runner.outcomes import RankError, exit_words, status_of
 from moebench.runner.stopping import ENDED_EARLY
 from moebench.training.ranks.shared import joined
 from moebench.training.ranks.world import ALONE, World
@@ -170,10 +170,8 @@ class _Others:
         code = process.poll()
         if code in (None, 0, ENDED_EARLY):
             return None
-        if code == -9:
-            return RankError(seat.rank, "oom", "it was killed, most likely for lack of memory.")
-        how = f"signal {-code}" if code < 0 else f"exit code {code}"
-        return RankError(seat.rank, "error", f"it ended with {how}.")
+        status, words = exit_words(code)
+        return RankError(seat.rank, status, f"it {words}.")
 
     def _watch(self) -> None:
         while not self._over.wait(0.5):

@@ -1,14 +1,14 @@
-"""What becomes of a run whose process went beyond a limit, or ended without a result."""
+"""What becomes of a run whose process exceeded a limit, or ended without a result."""
 
 from __future__ import annotations
 
 import time
 from pathlib import Path
 
-from moebench import machine
 from moebench.records import Record, Status
-from moebench.runner.executors.base import Limits
 from moebench.runner.job import Job
+from moebench.runner.options import Limits
+from moebench.runner.outcomes import exit_words, failed
 
 TAIL = 2000
 """Characters of a dead run's output that its record keeps."""
@@ -21,7 +21,7 @@ Verdict = tuple[Status, str]
 
 
 def ended_by(limits: Limits, log: Path, ran: float) -> Verdict | None:
-    """The limit that a run has gone beyond, if any. ran: seconds since it was started."""
+    """The limit that a run has exceeded, if any. ran: seconds since it was started."""
     try:
         found = log.stat()
     except OSError:  # not made yet
@@ -38,23 +38,11 @@ def ended_by(limits: Limits, log: Path, ran: float) -> Verdict | None:
 def after_exit(job: Job, exitcode: int | None, log: Path, verdict: Verdict | None) -> Record:
     """The record of a run that left none. verdict: of the limit that it was ended by."""
     tail = _tail(log)
-    status, reason = verdict or _cause(exitcode, tail)
-    return Record(
-        identity=job.cell.identity,
-        cell=job.cell.to_json(),
-        status=status,
-        reason=reason,
-        details={"output_tail": tail} if tail else {},
-        provenance={"suite": job.suite, "row": job.row, "versions": machine.versions()},
-    )
-
-
-def _cause(exitcode: int | None, tail: str) -> tuple[Status, str]:
-    last = tail.splitlines()[-1] if tail else "it printed nothing"
-    if exitcode == -9:
-        return "oom", f"the process was killed, most likely for lack of memory ({last})."
-    how = f"signal {-exitcode}" if exitcode is not None and exitcode < 0 else f"exit code {exitcode}"
-    return "error", f"the process ended with {how} ({last})."
+    if verdict is None:
+        status, words = exit_words(exitcode)
+        last = tail.splitlines()[-1] if tail else "it printed nothing"
+        verdict = status, f"the process {words} ({last})."
+    return failed(job, *verdict, output=tail)
 
 
 def _tail(log: Path) -> str:

@@ -1,0 +1,75 @@
+"""The status of a run that failed, and what its record holds beside its results."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from moebench import machine
+from moebench.errors import BudgetError, PluginError
+from moebench.plugins.backends import switches_set
+from moebench.records import Record, Status
+from moebench.runner.job import Job
+
+CPU_OUT_OF_MEMORY = "DefaultCPUAllocator: can't allocate memory"
+
+
+class RankError(Exception):
+    """A run cannot go on because another of its ranks failed, with this status and reason."""
+
+    def __init__(self, rank: int, status: Status, reason: str) -> None:
+        super().__init__(f"rank {rank}: {reason}")
+        self.status: Status = status
+        self.reason = reason
+
+
+def status_of(error: BaseException) -> tuple[Status, str]:
+    """The status that an exception means for its cell, and the reason in one line."""
+    import torch
+
+    if isinstance(error, RankError):
+        return error.status, str(error)
+    reason = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, torch.OutOfMemoryError | MemoryError) or CPU_OUT_OF_MEMORY in reason:
+        return "oom", "out of memory; a smaller --micro-batch needs less."
+    if isinstance(error, BudgetError):
+        return "over_budget", reason
+    if isinstance(error, PluginError):
+        return "not_installed", reason
+    return "error", f"{type(error).__name__}: {reason}"[:500]
+
+
+def provenance(job: Job, device: str, started: datetime, seconds: float) -> dict[str, Any]:
+    """Of a run that lasted so many seconds. device: its name."""
+    return {
+        "device": device,
+        "device_type": job.device.partition(":")[0],
+        "versions": machine.versions(),
+        "backend": job.backend or "auto",
+        "backend_switches": switches_set(job.backend),
+        "suite": job.suite,
+        "row": job.row,
+        "started": started.isoformat(timespec="seconds"),
+        "seconds": round(seconds, 3),
+        "machine": machine.cpu_model(),
+    }
+
+
+def failed(job: Job, status: Status, reason: str, output: str = "") -> Record:
+    """The record of a job whose process left none. output: the end of what it printed."""
+    return Record(
+        identity=job.cell.identity,
+        cell=job.cell.to_json(),
+        status=status,
+        reason=reason,
+        details={"output_tail": output} if output else {},
+        provenance={"suite": job.suite, "row": job.row, "versions": machine.versions()},
+    )
+
+
+def exit_words(code: int | None) -> tuple[Status, str]:
+    """The status for a process that ended with such a code and left no result, and words for how it ended."""
+    if code == -9:
+        return "oom", "was killed, most likely for lack of memory"
+    how = f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
+    return "error", f"ended with {how}"
