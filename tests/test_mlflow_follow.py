@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import sys
+import threading
 import time
 
 import pytest
@@ -147,29 +148,29 @@ def until(holds):
 
 
 def test_a_second_writer_leaves_the_first_alone(tmp_path):
-    plan = make_plan()
-    writer = Follower(tmp_path, [plan])
     with writing(tmp_path):
-        writer.start()
-        assert writer.flush(60), "nothing is being written, so nobody need wait"
-        writer.close(60)
-    assert_matches(LATER, writer.problem)
-    assert "another process was at it" in writer.problem
+        status, (flushed, problem) = follow_here(tmp_path, make_plan(), {"flush": 1})
+    assert (status, flushed) == (1, {"flush": 1}), "nothing is being written, so nobody need wait"
+    assert "another process was at it" in problem["problem"]
     assert not (tmp_path / "mlflow.db").exists()
 
 
 def test_a_second_writer_takes_its_turn_when_the_first_ends(tmp_path):
     results, plan = ready_results(tmp_path / "results"), make_plan()
-    store = Store(results)
-    writer = Follower(results, [plan])
-    with writing(results):
-        writer.start()
-        put_trials(store, plan.groups[0])
-        assert writer.flush(60)
-    writer.close(120)
-    assert writer.problem == ""
-    seen, _ = runs_of(results)
-    assert "dense digits trial 1" in seen
+    reading, writing_end = os.pipe()
+    answers = []
+    with os.fdopen(reading) as stream, os.fdopen(writing_end, "w", buffering=1) as sent:
+        second = threading.Thread(target=run, args=(stream, answers.append))
+        with writing(results):
+            second.start()
+            print(json.dumps({"results": str(results), "plans": [plan.to_json()]}), file=sent)
+            put_trials(Store(results), plan.groups[0])
+            print(json.dumps({"flush": 1}), file=sent)
+            until(lambda: {"flush": 1} in answers)
+        until(lambda: {"problem": ""} in answers)
+        sent.close()
+        second.join(60)
+    assert "dense digits trial 1" in runs_of(results)[0]
 
 
 def test_a_process_that_does_not_listen_keeps_nobody_waiting(tmp_path, monkeypatch):

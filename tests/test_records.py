@@ -107,13 +107,8 @@ def test_an_unsettled_record_gives_way_to_a_settled_one(store):
     store.put(record_of("oom"))
     store.put(record_of("done"))
     assert [record.status for record in store.records()] == ["done"]
-    assert [record_of(status).settled for status in ("done", "diverged", "error", "oom", "timeout")] == [
-        True,
-        True,
-        False,
-        False,
-        False,
-    ]
+    settled = [status for status in ("done", "diverged", "error", "oom", "timeout") if record_of(status).settled]
+    assert settled == ["done", "diverged"]
 
 
 def test_what_is_not_there_is_none(store):
@@ -252,17 +247,15 @@ def test_a_directory_that_cannot_be_written_is_a_sentence(tmp_path, place):
         store.prepare()
     assert str(caught.value).startswith(f"cannot write to the results directory '{tmp_path / place}' (")
     assert str(caught.value).endswith("; choose another with --results DIR.")
-    with pytest.raises(ResultsError, match="cannot write '"):
-        store.put(record_of())
-    with pytest.raises(ResultsError, match="cannot write '"):
-        store.put_arrays("ab" * 10, {})
-    with pytest.raises(ResultsError, match="cannot read the record '"):
-        store.get("ab" * 10)
-
-
-def test_a_directory_of_the_system_that_nobody_can_write():
-    with pytest.raises(ResultsError, match=r"^cannot write to the results directory '/proc/results' \("):
-        Store("/proc/results").prepare()
+    assert caught.value.code == "results-not-writable"
+    for code, touch in {
+        "cannot-write": (lambda: store.put(record_of()), lambda: store.put_arrays("ab" * 10, {})),
+        "cannot-read": (lambda: store.get("ab" * 10), lambda: store.arrays("ab" * 10)),
+    }.items():
+        for each in touch:
+            with pytest.raises(ResultsError) as caught:
+                each()
+            assert caught.value.code == code
 
 
 def test_an_exception_while_writing_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):

@@ -136,26 +136,28 @@ def test_a_damaged_record_is_set_aside_and_run_again(finished: tuple[str, Path],
     assert scores(results) == before
 
 
-@pytest.mark.parametrize(
-    ("in_training", "status", "words"),
-    [
-        ("os._exit(7)", "error", "exit code 7"),
-        ("os.kill(os.getpid(), 11)", "error", "signal 11"),
-        ("raise RuntimeError('my layer broke')", "error", "RuntimeError: my layer broke"),
-        ("raise MemoryError()", "oom", "micro-batch"),
-        ("time.sleep(1000)", "timeout", "longer than 6 seconds"),
-    ],
-)
-def test_a_plugin_that_dies_ends_its_own_row_only(tmp_path: Path, in_training: str, status: str, words: str) -> None:
+DYING = {
+    "exits": ("os._exit(7)", "error", "exit code 7"),
+    "crashes": ("os.kill(os.getpid(), 11)", "error", "signal 11"),
+    "raises": ("raise RuntimeError('my layer broke')", "error", "RuntimeError: my layer broke"),
+    "grows": ("raise MemoryError()", "oom", "micro-batch"),
+    "hangs": ("time.sleep(1000)", "timeout", "longer than 20 seconds"),
+}
+
+
+def test_a_plugin_that_dies_ends_its_own_row_only(tmp_path: Path) -> None:
     suite = write_suite(tmp_path, steps=2)
-    plugin = write_plugin(tmp_path, "dies", in_training=in_training)
-    session = run_tiny(suite, tmp_path / "results", variants=(plugin,), trials=1, seeds=1, timeout=6)
-    assert [(label, found) for label, found, _ in session.unfinished] == [("dies digits trial 0", status)]
-    assert words in session.unfinished[0][2]
+    plugins = tuple(write_plugin(tmp_path, name, in_training=does) for name, (does, *_) in DYING.items())
+    session = run_tiny(suite, tmp_path / "results", variants=plugins, trials=1, seeds=1, timeout=20)
+    unfinished = {label: (status, reason) for label, status, reason in session.unfinished}
     entries = {entry.variant: entry for entry in session.board.entries}
+    assert len(unfinished) == len(DYING)
     assert entries["dense"].rank is not None
-    assert entries["dies"].rank is None
-    assert status in entries["dies"].reason.sentence
+    for name, (_, status, words) in DYING.items():
+        found, reason = unfinished[f"{name} digits trial 0"]
+        assert (found, words in reason) == (status, True), reason
+        assert entries[name].rank is None
+        assert status in entries[name].reason.sentence
 
 
 def test_a_plugin_that_fails_to_import_is_a_row_with_its_reason(tmp_path: Path) -> None:

@@ -55,16 +55,15 @@ def assert_same(one, other):
 
 
 @pytest.mark.parametrize("name", ["dense", "soft_moe", "sparse_topk", "deepseek", "expert_choice"])
-@pytest.mark.parametrize("stops", [(1,), (5, 3), (STEPS,)])
-def test_an_interrupted_training_ends_with_the_bits_of_one_that_was_not(tmp_path, name, stops):
+def test_an_interrupted_training_ends_with_the_bits_of_one_that_was_not(tmp_path, name):
     path = tmp_path / "x.checkpoint"
-    for steps in stops:
+    for steps in (1, 5, STEPS - 6):
         with pytest.raises(Stopped):
             trained(name, path, stopping=StopsAfter(steps))
         torch.rand(3)  # another process has drawn otherwise
     assert path.exists()
     resumed = trained(name, path)
-    assert resumed[1].resumed_at == sum(stops)
+    assert resumed[1].resumed_at == STEPS
     assert resumed[1].earlier > 0
     assert_same(resumed, trained(name))
 

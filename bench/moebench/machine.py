@@ -1,4 +1,4 @@
-"""What machine this is, without importing torch."""
+"""The machine and the software on it, without importing torch."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def cores() -> int:
 
 
 def cuda_devices_seen() -> list[str]:
-    """What tells one set of CUDA devices from another: device files, the driver's names, the variable."""
+    """What identifies a set of CUDA devices: device files, the driver's names, the variable."""
     files = [*Path("/dev").glob("nvidia[0-9]*"), *Path("/dev").glob("dxg")]
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     signs = [*map(str, files), *_driver_models()]
@@ -53,7 +53,7 @@ Installation = tuple[tuple[str, int], ...]
 
 
 def installation() -> Installation:
-    """Of this process; asks for no more than the age of a few folders."""
+    """Of this process; reads only the modification times of a few folders."""
     found = []
     for place in sys.path:
         with contextlib.suppress(OSError):
@@ -65,7 +65,7 @@ def installation() -> Installation:
 
 @cache
 def _has_packages(place: str, changed: int) -> bool:
-    """Whether a folder holds an installed package's metadata; a process may look for modules in others besides."""
+    """Whether a folder holds an installed package's metadata."""
     return any(name.endswith((".dist-info", ".egg-info")) for name in os.listdir(place or "."))
 
 

@@ -13,8 +13,8 @@ class Job:
     """A cell and how to run it.
 
     spec: where the variant is found; pickled: the variant itself (by cloudpickle), for one given as an object.
-    save_weights: keep the final weights of a final run. ranked: whether it is held to the rules of a budget beside its
-    size, as whatever is ranked is. checkpoint_seconds: of training between two checkpoints.
+    save_weights: keep the final weights of a final run. ranked: whether all rules of the budget apply, beyond the size.
+    checkpoint_seconds: of training between two checkpoints.
     ranks: processes that train the model together; the numbers agree to rounding.
     alone: it measures time, so nothing else may run on the machine meanwhile.
     """

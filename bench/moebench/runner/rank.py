@@ -1,6 +1,6 @@
 """The program of every rank but the first: ``python -m moebench.runner.rank``, a ``Seat`` on its standard input.
 
-It trains its share and scores and writes nothing; rank 0 does.
+It only trains its share; rank 0 scores and writes.
 """
 
 from __future__ import annotations
@@ -8,10 +8,8 @@ from __future__ import annotations
 import json
 import pickle
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 
@@ -24,9 +22,6 @@ from moebench.runner.train_cell import train_share
 from moebench.training.ranks.shared import joined
 from moebench.training.snapshot import Snapshot
 
-if TYPE_CHECKING:
-    from torch.distributed.distributed_c10d import Store
-
 
 @dataclass(frozen=True)
 class Following:
@@ -34,15 +29,14 @@ class Following:
 
     heard: Agreement
 
-    def kept(self) -> Snapshot | None:
-        """Rank 0 says."""
-        return None
+    def kept(self) -> None:
+        """Rank 0 knows."""
 
     def refuse(self, why: str) -> None:
         """Rank 0 does."""
 
     def after(self, step: int, take: Callable[[int], Snapshot]) -> None:
-        """:class:`Stopped` if one of the ranks has been told to stop."""
+        """:class:`Stopped` if one of the ranks was asked to stop."""
         if self.heard.stopping():
             raise Stopped
 
@@ -54,22 +48,16 @@ def follow(seat: Seat) -> None:
     torch.set_num_threads(job.cell.threads)
     keep_freed_memory()
     store = meeting(seat.port)
-    with joined(device, store, seat.rank, job.ranks) as heard.world, _telling(seat, store):
-        train_share(job, device, Following(heard), heard.world)
-
-
-@contextmanager
-def _telling(seat: Seat, store: Store) -> Iterator[None]:
-    """Tell rank 0 why this one failed, before the others find it gone."""
-    try:
-        yield
-    except Exception as error:
-        store.set(seat.failure, json.dumps(status_of(error)))
-        raise
+    with joined(device, store, seat.rank, job.ranks) as heard.world:
+        try:
+            train_share(job, device, Following(heard), heard.world)
+        except Exception as error:  # rank 0 learns why, before the others find this one gone
+            store.set(seat.failure, json.dumps(status_of(error)))
+            raise
 
 
 def main() -> None:
-    """Sit down where standard input says."""
+    """Take the seat that is on standard input."""
     try:
         follow(pickle.load(sys.stdin.buffer))
     except Stopped:

@@ -17,11 +17,11 @@ from moebench.errors import DeviceError
 from moebench.records import Cell, Record, Store
 from moebench.records.leases import Leases
 from moebench.runner.executors.base import Ended, Tick
-from moebench.runner.executors.exit_reason import Verdict, after_exit, ended_by
 from moebench.runner.job import Job
 from moebench.runner.latency_session import run_session
 from moebench.runner.machine_lock import alone, someone_is_alone
 from moebench.runner.options import Limits, RunOptions
+from moebench.runner.outcomes import Verdict, after_exit, ended_by
 from moebench.runner.processes import start
 from moebench.runner.stopping import ENDED_EARLY, HELD
 

@@ -19,7 +19,7 @@ from moebench.records import Cell, Record, Store
 from moebench.runner.executors.base import Ended, Tick
 from moebench.runner.executors.local import local_workers
 from moebench.runner.executors.node import unseen
-from moebench.runner.executors.slurm_jobs import Answer, Look, Measure, Run
+from moebench.runner.executors.slurm_jobs import Answer, Question, Run, look, measure
 from moebench.runner.executors.slurm_queue import OfSlurm, OfThisMachine
 from moebench.runner.job import Job
 from moebench.runner.options import RunOptions
@@ -93,7 +93,7 @@ class SlurmExecutor:
     def place(self, device: str | None) -> Place:
         """The device of a node that SLURM allocates."""
         self._set_gpus(device)
-        answer = self._asked(Look(self._folder / "place.answer", device), lambda _: None)
+        answer = self._asked(Question(self._folder / "place.answer", look, (device,)), lambda _: None)
         return Place(**answer["place"])
 
     def fit(self, device: str) -> int:
@@ -128,7 +128,7 @@ class SlurmExecutor:
 
     def measure(self, cell: Cell, jobs: Sequence[Job], tick: Tick) -> Record:
         """In a job that has its node to itself."""
-        self._asked(Measure(self._answer(cell), cell, jobs), tick, exclusive=True)
+        self._asked(Question(self._answer(cell), measure, (cell, jobs)), tick, exclusive=True)
         record = self._store.get(cell.identity)
         if record is None:
             raise ResultsError(
@@ -180,7 +180,7 @@ class SlurmExecutor:
                 self._lost |= not answered
         return ended
 
-    def _asked(self, question: Look | Measure, tick: Tick, *, exclusive: bool = False) -> Answer:
+    def _asked(self, question: Question, tick: Tick, *, exclusive: bool = False) -> Answer:
         """The answer to a question that is a job of its own; an error that it names is raised."""
         question.answer.unlink(missing_ok=True)
         (sent,) = self._submitted([question], exclusive=exclusive)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import wait as wait_for
 from dataclasses import dataclass
@@ -29,40 +29,32 @@ Answer = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Look:
-    """Asks for the device of the node."""
+class Question:
+    """Something to find out on a node, anew where the job is requeued. body: called with ``args`` and a Stop."""
 
     answer: Path
-    device: str | None
+    body: Callable[..., Answer | None]
+    args: tuple[Any, ...]
 
     def __call__(self) -> None:
-        """``{"place": ...}`` or ``{"error": ...}``."""
-        try:
-            place = here(self.device)
-        except MoebenchError as error:
-            _answer(self.answer, error=str(error))
-            return
-        _answer(self.answer, place=vars(place))
-
-
-@dataclass(frozen=True)
-class Measure:
-    """A latency session; begun anew where it is requeued."""
-
-    answer: Path
-    cell: Cell
-    jobs: Sequence[Job]
-
-    def __call__(self) -> None:
-        """``{}`` once there is a record, or ``{"error": ...}``."""
+        """The body's answer, or ``{"error": ...}``."""
         try:
             with listening() as stop:
-                left = measure_here(self.cell, self.jobs, stop)
+                answer = self.body(*self.args, stop)
         except MoebenchError as error:
-            _answer(self.answer, error=str(error))
-            return
-        if left:
-            _answer(self.answer)
+            answer = {"error": str(error)}
+        if answer is not None:
+            write_atomic(self.answer, json.dumps(answer).encode())
+
+
+def look(device: str | None, stop: Stop) -> Answer:
+    """The node's place."""
+    return {"place": vars(here(device))}
+
+
+def measure(cell: Cell, jobs: Sequence[Job], stop: Stop) -> Answer | None:
+    """``{}`` once a latency session has left its record."""
+    return {} if measure_here(cell, jobs, stop) else None
 
 
 class Run:
@@ -81,7 +73,7 @@ class Run:
                 return
             self._going = pool.submit(run_here, self._job, self._limits, self._stop)
             if self._going.result():
-                _answer(self._answer)
+                write_atomic(self._answer, b"{}")
 
     def checkpoint(self) -> DelayedSubmission | None:
         """Called by submitit, by signal, where the time is up or others go first: what to requeue."""
@@ -91,7 +83,3 @@ class Run:
         if self._stop_file.exists():
             return None
         return DelayedSubmission(Run(self._answer, self._job, self._limits, self._stop_file))
-
-
-def _answer(path: Path, **answer: Any) -> None:
-    write_atomic(path, json.dumps(answer).encode())
