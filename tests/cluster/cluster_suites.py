@@ -93,10 +93,7 @@ def slow_jobs(folder: Path, results: Path, *, steps: int) -> list[Job]:
             label=work.label,
             suite="tiny",
             results=results,
-            data=None,
             device="cpu",
-            backend=None,
-            save_weights=False,
             checkpoint_seconds=3600.0,
         )
         for work in plan.training(lambda identity: None)

@@ -37,14 +37,6 @@ class Measured:
         self.throughputs: list[Throughput] = []
         self.costs: list[Cost] = []
 
-    def throughput(self, way: str, runs_an_hour: float, times: float) -> None:
-        """Keep how fast runs went that way."""
-        self.throughputs.append(Throughput(way, runs_an_hour, times))
-
-    def cost(self, what: str, value: float, unit: str, asked: float) -> None:
-        """Keep a number, and the most that it may be."""
-        self.costs.append(Cost(what, value, unit, asked))
-
     def write(self, folder: Path) -> Path:
         """The page and its numbers, in a folder named after the machine."""
         where = {"machine": machine.cpu_model(), "cores": machine.cores(), **machine.versions()}

@@ -22,13 +22,13 @@ class Job:
     cell: Cell
     row: str
     spec: str
-    label: str
-    suite: str
     results: Path
-    data: Path | None
     device: str
-    backend: str | None
-    save_weights: bool
+    label: str = ""
+    suite: str = ""
+    data: Path | None = None
+    backend: str | None = None
+    save_weights: bool = False
     pickled: bytes | None = None
     ranked: bool = True
     checkpoint_seconds: float = 60.0

@@ -48,10 +48,7 @@ def load_trained(store: Store, record: Record, device: torch.device) -> Host:
         label=name,
         suite=str(record.provenance.get("suite", "")),
         results=store.root,
-        data=None,
         device=str(device),
-        backend=None,
-        save_weights=False,
         ranked=False,
     )
     model = build(job, device).model
