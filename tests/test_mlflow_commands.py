@@ -1,7 +1,5 @@
 import json
 import re
-import signal
-import socket
 import subprocess
 import sys
 import urllib.error
@@ -16,10 +14,9 @@ from moebench.mlflow_store.database import writing
 from moebench.mlflow_store.serve import _reachable, serve
 from moebench.records import Store
 from tiny import write_suite
-from tracking_world import MLFLOW_WARNINGS, make_plan, put_all, put_board, ready_results
+from tracking_world import MLFLOW_WARNINGS, make_plan, put_all, put_board, ready_results, served
 
 pytestmark = MLFLOW_WARNINGS
-MOEBENCH = "from moebench.cli.main import main; main()"
 
 
 @pytest.fixture(autouse=True)
@@ -150,29 +147,16 @@ def check_addresses(url, results):
 def test_ui_serves_the_results_until_it_is_stopped(ran):
     put_board(ran / "tiny")
     assert moebench("sync", "--results", ran).exit_code == 0
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    words = ["ui", "--results", ran, "--port", str(port)]
-    process = subprocess.Popen([sys.executable, "-c", MOEBENCH, *words], stdout=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout is not None
-        assert process.stdout.readline() == f"board   {ran / 'tiny' / 'board.html'}\n"
-        line = process.stdout.readline()
-        url = f"http://127.0.0.1:{port}"
-        assert line == f"MLflow  {url}/#/experiments?workflowType=machine_learning  (Ctrl-C ends it)\n"
-        assert process.stdout.readline() == f"boards  {url}/moebench/\n"
-        address = f"http://127.0.0.1:{port}/ajax-api/2.0/mlflow/experiments/get-by-name?experiment_name=moebench/tiny/protocol%201"
-        with urllib.request.urlopen(address) as answer:
+    with served(ran) as (url, lines):
+        assert lines == [
+            f"board   {ran / 'tiny' / 'board.html'}\n",
+            f"MLflow  {url}/#/experiments?workflowType=machine_learning  (Ctrl-C ends it)\n",
+            f"boards  {url}/moebench/\n",
+        ]
+        name = "experiment_name=moebench/tiny/protocol%201"
+        with urllib.request.urlopen(f"{url}/ajax-api/2.0/mlflow/experiments/get-by-name?{name}") as answer:
             assert json.load(answer)["experiment"]["lifecycle_stage"] == "active"
         check_addresses(url, ran)
         with pytest.raises(UsageError) as caught:
-            serve(ran, "127.0.0.1", port, print)
-        assert (caught.value.code, caught.value.facts["port"]) == ("port-taken", port)
-    finally:
-        process.send_signal(signal.SIGTERM)
-        with process:
-            assert process.wait(30) == 0
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        probe.bind(("127.0.0.1", port))  # fails if a worker of the server was left behind
+            serve(ran, "127.0.0.1", int(url.rpartition(":")[2]), print)
+        assert caught.value.code == "port-taken"

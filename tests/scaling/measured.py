@@ -59,10 +59,7 @@ class Measured:
             for cost in self.costs:
                 yield f"| {cost.what} | {cost.value:.3g} {cost.unit} | {cost.asked:g} {cost.unit} |"
         if self.throughputs:
-            yield from (
-                "",
-                "| trainings of one thread | runs an hour | times one local worker |",
-                "| --- | ---: | ---: |",
-            )
+            yield from ("", "| trainings of one thread | runs an hour | times one local worker |")
+            yield "| --- | ---: | ---: |"
             for each in self.throughputs:
                 yield f"| {each.way} | {each.runs_an_hour:.0f} | {each.times:.2f} |"

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import json
+import statistics
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from moebench.board.files import FIGURES
-from moebench.mlflow_store.content import Content, Entry, Times, shortened, version_of
-from moebench.mlflow_store.labels import experiment_tags, run_tags
-from moebench.mlflow_store.latency_run import latency_entry, timings
+from moebench.mlflow_store.content import Content, Entry, Point, Times, finite, shortened, texts_of, version_of
+from moebench.mlflow_store.labels import (
+    budget_suffix,
+    experiment_tags,
+    provenance_params,
+    run_tags,
+    status_tags,
+    times,
+)
 from moebench.mlflow_store.runs import Measured, row_entry, seed_entry, study_entry, trained_entry
 from moebench.plans.latency import finalist, latency_cells
 from moebench.plans.plan import Group, Lookup, Plan
+from moebench.plans.rows import BASELINE
 from moebench.records import Record, Store
 from moebench.records.canonical import digest
 
@@ -28,7 +37,7 @@ def entries(
     """
     found = [lookup(cell.identity) for cell in latency_cells(plan, lookup)]
     sessions = [record for record in found if record is not None]
-    timed = {identity: medians for record in sessions for identity, medians in timings(record).items()}
+    timed = {identity: medians for record in sessions for identity, medians in _timings(record).items()}
     measured, waiting = _measured(plan, lookup)
     # A run is written once, with what was measured of it: not before that is there, while it may still come.
     unwritten = waiting if live else set[str]()
@@ -56,7 +65,7 @@ def entries(
         for index, records in enumerate(seeds):
             yield seed_entry(plan, name, index, records, row.key, store)
     for session in sessions:
-        yield latency_entry(plan, session)
+        yield _latency_entry(plan, session)
     if _is_of(plan, board / "board.json"):
         yield _board_entry(plan, board)
     if report is not None:
@@ -86,6 +95,60 @@ def _runs(group: Group, lookup: Lookup) -> Iterator[tuple[str, Record]]:
             record = lookup(cell.identity)
             if record is not None:
                 yield f"{label} {index}", record
+
+
+def _latency_entry(plan: Plan, record: Record) -> Entry:
+    """The run of a session."""
+    version = version_of(record.model_dump(mode="json"))
+    return Entry(key=f"latency/{record.identity}", version=version, content=lambda: _latency_content(plan, record))
+
+
+def _timings(record: Record) -> dict[str, dict[str, float]]:
+    """Identity of a finalist -> its medians over rounds (forward_ms, ...), and its paired ratio to dense."""
+    finalists = record.details.get("finalists", {})
+    dense = next((each.get("forward_ms") for each in finalists.values() if each["row"] == BASELINE), None)
+    return {identity: _medians(each, dense) for identity, each in finalists.items()}
+
+
+def _medians(finalist: dict[str, Any], dense: list[float] | None) -> dict[str, float]:
+    rounds = _rounds(finalist)
+    medians = {name: statistics.median(values) for name, values in rounds.items()}
+    forward = rounds.get("forward_ms")
+    if forward and dense and len(forward) == len(dense):
+        ratios = [own / other for own, other in zip(forward, dense, strict=True)]
+        medians["forward_ratio_to_dense"] = statistics.median(ratios)
+    return finite({**medians, "forward_peak_memory_mib": finalist.get("peak_memory_mib")})
+
+
+def _rounds(finalist: dict[str, Any]) -> dict[str, list[float]]:
+    """What was measured in every round, by name."""
+    return {name: values for name, values in finalist.items() if isinstance(values, list) and values}
+
+
+def _latency_content(plan: Plan, record: Record) -> Content:
+    cell, finalists, measured, spent = record.cell, record.details.get("finalists", {}), _timings(record), times(record)
+    kept = {name: cell[name] for name in ("task", "axis", "budget", "batch", "precision", "threads")}
+    kept |= {name: cell["session"].get(name) for name in ("rounds", "repeats")}
+    tags = run_tags(plan, "latency", record.identity, task=cell["task"], budget=cell["budget"])
+    return Content(
+        name=f"latency {cell['task']}{budget_suffix(plan, cell['budget'])}",
+        status="FINISHED" if record.settled else "FAILED",
+        times=spent,
+        tags=tags | status_tags(record),
+        params=texts_of(kept) | provenance_params(record),
+        metrics={
+            f"{name}/{each['row']}": value
+            for identity, each in finalists.items()
+            for name, value in measured[identity].items()
+        },
+        curves=tuple(
+            Point(f"rounds/{name}/{each['row']}", index + 1, value, spent.ended)
+            for each in finalists.values()
+            for name, values in _rounds(each).items()
+            for index, value in enumerate(values)
+        ),
+        texts={"record.json": record.model_dump_json(indent=1) + "\n"},
+    )
 
 
 def _is_of(plan: Plan, path: Path) -> bool:

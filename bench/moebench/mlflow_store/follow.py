@@ -40,7 +40,7 @@ END: Line = {"end": True}
 
 
 def main() -> int:
-    """Follow a suite at a low priority, apart from what libraries print."""
+    """Follow a suite at a low priority."""
     os.nice(NICENESS)
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # a suite waits for its end, not for a server
     return run(sys.stdin, _answers())

@@ -117,7 +117,7 @@ class Follower:
     def _send(self, process: subprocess.Popen[str]) -> None:
         """The body of a thread, so that a full pipe keeps nobody waiting."""
         assert process.stdin is not None
-        with contextlib.suppress(OSError), process.stdin as stream:  # a broken pipe: _listen says why
+        with contextlib.suppress(OSError), process.stdin as stream:  # a broken pipe: _listen reports why
             while (line := self._outbox.get()) is not None:
                 stream.write(json.dumps(line) + "\n")
                 stream.flush()

@@ -173,7 +173,7 @@ class Records:
 
 
 def parse_record(text: str) -> Record:
-    """A record from its JSON; ValueError if truncated, of another schema, or not what its identity says."""
+    """A record from its JSON; ValueError if it is truncated, of another schema or of another identity."""
     value = parse_json(text)
     if not isinstance(value, dict):
         raise ValueError("not a record")

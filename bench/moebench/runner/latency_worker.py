@@ -1,4 +1,4 @@
-"""One finalist of a latency session, in a process of its own: builds its model, then measures when told."""
+"""One finalist of a latency session, in a process of its own: builds its model, then measures on request."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ class Built:
 
 
 def variant_of(job: Job) -> Variant:
-    """The job's variant; refused if its code is no longer what the cell says."""
+    """The job's variant; refused if its code is not that of the cell."""
     if job.pickled is not None:
         variant: Variant = cloudpickle.loads(job.pickled)
         return variant

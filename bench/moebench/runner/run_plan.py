@@ -1,15 +1,18 @@
-"""Run a plan: every work that is ready, until none is left; then what measures time, with the machine to itself."""
+"""Run a plan: every work that is ready, until none is left; then what measures time, with the machine to itself.
+
+Other processes may work through the same plan: leases keep them from doing the same run.
+"""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from moebench.plans.generations import grown
 from moebench.plans.latency import latency_cells
-from moebench.plans.plan import Plan, Work
+from moebench.plans.plan import Lookup, Plan, Work
 from moebench.records import Cell, Record, Records, Store, is_settled
 from moebench.records.leases import Leases
 from moebench.runner.executors.base import POLL_SECONDS, Executor
@@ -17,7 +20,6 @@ from moebench.runner.job import Job
 from moebench.runner.options import RunOptions
 from moebench.runner.outcomes import failed
 from moebench.runner.progress import Progress
-from moebench.runner.schedule import Queue
 from moebench.runner.stopping import Stop, Stopped
 
 TRIES = 4
@@ -87,7 +89,7 @@ class _Run:
 
         Once ``stop`` is set nothing new starts, and what is under way is asked to end.
         """
-        executor, queue = self.executor, Queue(self.lookup, Leases(self.how.results))
+        executor, queue = self.executor, _Queue(self.lookup, Leases(self.how.results))
         lost: Counter[str] = Counter()
         queue.add(self._ready(alone))
         asked_to_stop = False
@@ -201,3 +203,64 @@ class _Run:
             ranks=how.ranks if work.trained else 1,
             alone=work.alone,
         )
+
+
+class _Queue:
+    """Work that waits, and work that other processes hold. known: all work so far, by identity."""
+
+    def __init__(self, lookup: Lookup, leases: Leases) -> None:
+        self._lookup, self._leases = lookup, leases
+        self._waiting: deque[Work] = deque()
+        self._elsewhere: dict[str, Record | None] = {}
+        self._found: list[tuple[Work, Record]] = []
+        self.known: dict[str, Work] = {}
+
+    @property
+    def empty(self) -> bool:
+        return not self._waiting and not self._elsewhere
+
+    @property
+    def elsewhere(self) -> int:
+        return len(self._elsewhere)
+
+    def add(self, works: Iterable[Work]) -> None:
+        for work in works:
+            identity = work.cell.identity
+            if identity not in self.known and not is_settled(self._lookup(identity)):
+                self.known[identity] = work
+                self._waiting.append(work)
+
+    def again(self, work: Work) -> None:
+        self._waiting.append(work)
+
+    def held(self, work: Work) -> bool:
+        return self._leases.held_by_another(work.cell.identity)
+
+    def next(self) -> Work | None:
+        """The next work that no other process has done or holds."""
+        while self._waiting:
+            work = self._waiting.popleft()
+            record = self._lookup(work.cell.identity)
+            if record is not None and record.settled:
+                self._found.append((work, record))
+            elif self.held(work):
+                self._elsewhere[work.cell.identity] = record
+            else:
+                return work
+        return None
+
+    def ended(self) -> list[tuple[Work, Record]]:
+        """What others have ended since the last call; what they released without a record waits again."""
+        for identity, before in list(self._elsewhere.items()):
+            record, work = self._lookup(identity), self.known[identity]
+            if not is_settled(record):
+                if self.held(work):
+                    continue
+                record = self._lookup(identity)  # it may have ended between the two
+            del self._elsewhere[identity]
+            if record is None or record == before:
+                self._waiting.appendleft(work)
+            else:
+                self._found.append((work, record))
+        found, self._found = self._found, []
+        return found

@@ -41,7 +41,7 @@ OBJECTS = 100 << 20
 """Bytes of the object store of a Ray that is started here: it hardly needs one."""
 
 
-def open_executor(how: RunOptions, threads: int) -> RayExecutor:
+def open_executor(how: RunOptions, threads: int) -> _RayExecutor:
     """The executor of that name."""
     how.check_options(OPTIONS)
     options = how.executor_options
@@ -49,10 +49,10 @@ def open_executor(how: RunOptions, threads: int) -> RayExecutor:
     started = not ray.is_initialized()
     if started:
         _connect(options.get("address") or os.environ.get(ADDRESS))
-    return RayExecutor(how, threads, gpus, started)
+    return _RayExecutor(how, threads, gpus, started)
 
 
-class RayExecutor:
+class _RayExecutor:
     """Hands jobs to Ray. What a task does on its node is what ``--executor local`` does, one run at a time.
 
     started: whether this executor closes the connection. Ray itself retries nothing: a run whose node is lost is given
@@ -86,23 +86,19 @@ class RayExecutor:
 
     @property
     def running(self) -> Sequence[Job]:
-        """What is under way."""
         return list(self._tasks.values())
 
     def has_room(self) -> bool:
-        """Whether another job can start now, with what the cluster has now."""
         if time.monotonic() - self._looked > LOOK_SECONDS:
             self._room = self._count()
         return len(self._tasks) < self._room
 
     def submit(self, job: Job) -> None:
-        """Start a task."""
         options = self._whole_node() if job.alone else self._share()
         task = _task(_on_node, name=job.label, **options)
         self._tasks[task.remote(self._mark, Path.cwd(), run_here, job, self._limits)] = job
 
     def wait(self, seconds: float) -> list[Ended]:
-        """The jobs that ended, waiting up to so many seconds for the first."""
         if not self._tasks:
             time.sleep(seconds)
             return []
@@ -130,12 +126,10 @@ class RayExecutor:
         return record
 
     def stop(self) -> None:
-        """Ask what is under way to keep a checkpoint and end."""
         for task in self._tasks:
             ray.cancel(task)  # arrives as SIGINT
 
     def close(self) -> None:
-        """End whatever still runs, at once, and leave the cluster."""
         for task in self._tasks:
             with contextlib.suppress(RayError):
                 ray.cancel(task, force=True)

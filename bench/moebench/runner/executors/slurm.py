@@ -53,7 +53,7 @@ STOP = "stop"
 """The file by which a run that begins finds out that it is to end."""
 
 
-def open_executor(how: RunOptions, threads: int) -> SlurmExecutor:
+def open_executor(how: RunOptions, threads: int) -> _SlurmExecutor:
     """The executor of that name."""
     how.check_options(OPTIONS)
     cluster = how.executor_options.get("cluster", "slurm")
@@ -66,10 +66,10 @@ def open_executor(how: RunOptions, threads: int) -> SlurmExecutor:
             "there is no sbatch here; run on a machine of SLURM, or with --executor-option cluster=local.",
             code="no-sbatch",
         )
-    return SlurmExecutor(how, threads, cluster)
+    return _SlurmExecutor(how, threads, cluster)
 
 
-class SlurmExecutor:
+class _SlurmExecutor:
     """Hands jobs to SLURM, those that are ready together as one array. What a job does on its node is what
     ``--executor local`` does with one run.
     """
@@ -107,11 +107,9 @@ class SlurmExecutor:
 
     @property
     def running(self) -> Sequence[Job]:
-        """What waits or runs."""
         return [*self._waiting, *(job for _, job in self._sent)]
 
     def has_room(self) -> bool:
-        """Whether another job can be handed over."""
         return len(self.running) < self._workers
 
     def submit(self, job: Job) -> None:
