@@ -79,7 +79,7 @@ def finalist(results: Path) -> Job:
 
 
 def test_a_node_that_is_killed_takes_no_run_with_it(ray_cluster: RayCluster, tmp_path: Path) -> None:
-    suite, spec = write_slow(tmp_path, steps=40)
+    suite, spec = write_slow(tmp_path, steps=100)
     run_on("local", suite, tmp_path / "local", variants=(spec,))
     forget(tmp_path)
     results, trouble = tmp_path / "results", []
@@ -108,7 +108,7 @@ def test_runs_that_are_told_to_stop_keep_checkpoints_and_go_on_from_them(
     ray_cluster: RayCluster, tmp_path: Path
 ) -> None:
     results = tmp_path / "results"
-    jobs = [dataclasses.replace(job, checkpoint_seconds=0.1) for job in slow_jobs(tmp_path, results, steps=40)]
+    jobs = [dataclasses.replace(job, checkpoint_seconds=0.1) for job in slow_jobs(tmp_path, results, steps=100)]
     executor = opened("ray", results)
     try:
         executor.fit("cpu")
