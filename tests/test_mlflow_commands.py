@@ -1,7 +1,5 @@
 import json
 import re
-import signal
-import socket
 import subprocess
 import sys
 import urllib.error
@@ -16,10 +14,9 @@ from moebench.mlflow_store.database import writing
 from moebench.mlflow_store.serve import _reachable, serve
 from moebench.records import Store
 from tiny import write_suite
-from tracking_world import MLFLOW_WARNINGS, make_plan, put_all, put_board, ready_results
+from tracking_world import MLFLOW_WARNINGS, make_plan, put_all, put_board, ready_results, served
 
 pytestmark = MLFLOW_WARNINGS
-MOEBENCH = "from moebench.cli.main import main; main()"
 
 
 @pytest.fixture(autouse=True)
@@ -66,21 +63,21 @@ def test_sync_of_what_never_ran_is_one_sentence(tmp_path, ran):
 def test_sync_beside_a_running_writer_is_one_sentence(ran):
     with writing(ran):
         result = moebench("sync", "--results", ran)
-    assert isinstance(result.exception, ResultsError)
-    assert "another process is writing MLflow" in str(result.exception)
+    assert result.exception.code == "mlflow-busy"
 
 
 def test_sync_to_a_store_out_of_reach_is_one_sentence(ran, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     result = moebench("sync", "--results", ran)
-    assert isinstance(result.exception, ResultsError)
-    assert str(result.exception).startswith("MLflow could not be written (MlflowException: ")
+    assert result.exception.code == "mlflow-not-written"
+    assert result.exception.facts["cause"].startswith("MlflowException: ")
 
 
 def test_ui_without_a_database_is_one_sentence(tmp_path):
-    with pytest.raises(ResultsError, match=r"there is no MLflow database '.*mlflow.db' yet; run a suite"):
+    with pytest.raises(ResultsError) as caught:
         serve(tmp_path, "127.0.0.1", 5000, print)
+    assert caught.value.code == "no-mlflow"
     assert list(tmp_path.iterdir()) == []
 
 
@@ -110,8 +107,9 @@ def test_a_ui_that_gives_no_answer_is_not_said_to_have_ended(tmp_path, monkeypat
     started = subprocess.Popen
     monkeypatch.setattr(subprocess, "Popen", lambda command, **options: started(silent, **options))
     monkeypatch.setattr("moebench.mlflow_store.serve.START_SECONDS", 0.5)
-    with pytest.raises(UsageError, match="gave no answer for"):
+    with pytest.raises(UsageError) as caught:
         serve(tmp_path, "127.0.0.1", 0, print)
+    assert caught.value.code == "ui-silent"
 
 
 def fetch(url):
@@ -149,40 +147,16 @@ def check_addresses(url, results):
 def test_ui_serves_the_results_until_it_is_stopped(ran):
     put_board(ran / "tiny")
     assert moebench("sync", "--results", ran).exit_code == 0
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    process = subprocess.Popen(
-        [
-            sys.executable,
-            "-c",
-            "from moebench.cli.main import main; main()",
-            "ui",
-            "--results",
-            ran,
-            "--port",
-            str(port),
-        ],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert process.stdout is not None
-        assert process.stdout.readline() == f"board   {ran / 'tiny' / 'board.html'}\n"
-        line = process.stdout.readline()
-        url = f"http://127.0.0.1:{port}"
-        assert line == f"MLflow  {url}/#/experiments?workflowType=machine_learning  (Ctrl-C ends it)\n"
-        assert process.stdout.readline() == f"boards  {url}/moebench/\n"
-        address = f"http://127.0.0.1:{port}/ajax-api/2.0/mlflow/experiments/get-by-name?experiment_name=moebench/tiny/protocol%201"
-        with urllib.request.urlopen(address) as answer:
+    with served(ran) as (url, lines):
+        assert lines == [
+            f"board   {ran / 'tiny' / 'board.html'}\n",
+            f"MLflow  {url}/#/experiments?workflowType=machine_learning  (Ctrl-C ends it)\n",
+            f"boards  {url}/moebench/\n",
+        ]
+        name = "experiment_name=moebench/tiny/protocol%201"
+        with urllib.request.urlopen(f"{url}/ajax-api/2.0/mlflow/experiments/get-by-name?{name}") as answer:
             assert json.load(answer)["experiment"]["lifecycle_stage"] == "active"
         check_addresses(url, ran)
-        with pytest.raises(UsageError, match=rf"cannot listen on .*:{port} \(.*\); choose another with --port N"):
-            serve(ran, "127.0.0.1", port, print)
-    finally:
-        process.send_signal(signal.SIGTERM)
-        with process:
-            assert process.wait(30) == 0
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        probe.bind(("127.0.0.1", port))  # fails if a worker of the server was left behind
+        with pytest.raises(UsageError) as caught:
+            serve(ran, "127.0.0.1", int(url.rpartition(":")[2]), print)
+        assert caught.value.code == "port-taken"

@@ -2,12 +2,11 @@
 
 import pytest
 
-from fixed_rows import VALUES, run, works, write
+from fixed_rows import VALUES, run, values, works, write
 from moebench.mlflow_store.database import open_client
-from moebench.mlflow_store.ledger import Ledger
-from moebench.mlflow_store.write import sync
+from moebench.mlflow_store.write import Mirror
 from moebench.records import Store
-from tracking_world import MLFLOW_WARNINGS
+from tracking_world import MLFLOW_WARNINGS, ready_results
 
 pytestmark = MLFLOW_WARNINGS
 
@@ -16,11 +15,13 @@ pytestmark = MLFLOW_WARNINGS
 def written(tmp_path_factory):
     """A tiny suite, written to MLflow by its run."""
     folder = tmp_path_factory.mktemp("sweep")
-    session = run(write(folder / "tiny.toml", VALUES), folder / "results", full=True, mlflow=True)
+    results = ready_results(folder / "results")
+    given = values(training=VALUES["training"] | {"steps": 5})
+    session = run(write(folder / "tiny.toml", given), results, full=True, mlflow=True)
     assert session.warnings == ()
     assert session.report is None, "it has no study"
     (plan,) = session.plans
-    return plan, folder / "results"
+    return plan, results
 
 
 def runs_of(results):
@@ -68,7 +69,7 @@ def test_what_is_there_is_not_written_again_and_the_report_comes_with_its_figure
     store = Store(results)
 
     def sync_again(report=None):
-        return sync(plan, store, open_client(results), Ledger(results), report=report)
+        return Mirror(store, open_client(results)).write(plan, report)
 
     assert sync_again() == 0
     page = tmp_path / "report.html"

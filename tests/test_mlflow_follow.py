@@ -5,16 +5,15 @@ import os
 import re
 import signal
 import sys
+import threading
 import time
 
 import pytest
 
 from moebench.mlflow_store import follower as follower_module
-from moebench.mlflow_store import follower as writer_module
 from moebench.mlflow_store.database import open_client, writing
 from moebench.mlflow_store.follow import run
-from moebench.mlflow_store.follower import Follower, Writer
-from moebench.mlflow_store.ledger import Ledger
+from moebench.mlflow_store.follower import Follower
 from moebench.mlflow_store.write import needs_sync
 from moebench.records import Store
 from tracking_world import (
@@ -25,9 +24,11 @@ from tracking_world import (
     put_latency,
     put_trials,
     ready_results,
+    record_of,
 )
 
 pytestmark = MLFLOW_WARNINGS
+RECORD = record_of(make_plan().groups[0].trial_cells[0], {})
 LATER = r"MLflow could not be written \(.+\); run `moebench sync` later\."
 
 
@@ -44,34 +45,34 @@ def runs_of(results):
 
 
 def test_a_suite_can_be_watched_while_it_runs(tmp_path, monkeypatch):
-    for name in ("SETTLE_SECONDS", "FINISH_SECONDS"):  # the process gives way to whatever else runs here
-        monkeypatch.setattr(follower_module, name, 300.0)
+    monkeypatch.setattr(follower_module, "FINISH_SECONDS", 300.0)  # the process gives way to whatever else runs here
     results, plan = ready_results(tmp_path / "results"), make_plan()
     store = Store(results)
     first, second = plan.groups
     put_trials(store, first)  # an earlier run's, which was never written
-    with Follower(results, [plan], enabled=True) as follower:
+    with Follower(results, [plan]) as follower:
+        follower.start()
         for record in put_trials(store, second):
             follower.record(record)
-        follower.settle()
+        follower.flush(300)
         seen, _ = runs_of(results)
         assert {"dense digits trial 1", "soft_moe digits trial 1"} <= set(seen)
         assert seen["soft_moe digits"].info.status == "RUNNING"
         for record in put_finals(store, second):
             follower.record(record)
-        follower.settle()
+        follower.flush(300)
         seen, _ = runs_of(results)
         assert seen["soft_moe digits seed 1"].info.status == "FINISHED", "what came last was not waited for"
         for record in (*put_finals(store, first), *put_latency(store, plan)):
             follower.record(record)
         put_board(results / "tiny")
-        follower.finish([plan], store, None)
-    assert follower.problems == ()
+        follower.finish([plan], None)
+    assert follower.problem == ""
     seen, experiment = runs_of(results)
     assert len(seen) == 12
     assert {run.info.status for run in seen.values()} == {"FINISHED"}
     assert experiment.tags["mlflow.note.content"] == "| rank |\n"
-    assert not needs_sync(plan, store, Ledger(results))
+    assert not needs_sync(plan, store)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["results"], "the working directory was written to"
 
 
@@ -82,7 +83,8 @@ def test_a_suite_that_is_stopped_lets_the_process_finish_what_it_was_told(tmp_pa
     monkeypatch.setattr(sys, "executable", str(program))
     plan = make_plan()
     record = put_trials(Store(tmp_path), plan.groups[0])[0]
-    with contextlib.suppress(KeyboardInterrupt), Follower(tmp_path, [plan], enabled=True) as follower:
+    with contextlib.suppress(KeyboardInterrupt), Follower(tmp_path, [plan]) as follower:
+        follower.start()
         follower.record(record)
         raise KeyboardInterrupt
     until((tmp_path / "ended").exists)
@@ -101,12 +103,12 @@ def test_a_study_that_nobody_works_on_any_more_is_not_shown_as_running(tmp_path)
 def test_finish_starts_a_process_only_if_something_is_missing(tmp_path, monkeypatch):
     plan, store = make_plan(), Store(tmp_path)
     monkeypatch.setattr(sys, "executable", str(tmp_path / "no such program"))
-    follower = Follower(tmp_path, [plan], enabled=False)
-    follower.finish([plan], store, None)
-    assert follower.problems == ()
+    follower = Follower(tmp_path, [plan])
+    follower.finish([plan], None)
+    assert follower.problem == ""
     put_trials(store, plan.groups[0])
-    follower.finish([plan], store, None)
-    assert_matches(LATER, follower.problems[0])
+    follower.finish([plan], None)
+    assert_matches(LATER, follower.problem)
 
 
 def test_each_flush_is_answered_after_what_came_before_it(tmp_path):
@@ -146,39 +148,39 @@ def until(holds):
 
 
 def test_a_second_writer_leaves_the_first_alone(tmp_path):
-    plan = make_plan()
-    writer = Writer(tmp_path, [plan])
     with writing(tmp_path):
-        writer.start()
-        assert writer.flush(60), "nothing is being written, so nobody need wait"
-        writer.close(60)
-    assert_matches(LATER, writer.problem)
-    assert "another process was at it" in writer.problem
+        status, (flushed, problem) = follow_here(tmp_path, make_plan(), {"flush": 1})
+    assert (status, flushed) == (1, {"flush": 1}), "nothing is being written, so nobody need wait"
+    assert "another process was at it" in problem["problem"]
     assert not (tmp_path / "mlflow.db").exists()
 
 
 def test_a_second_writer_takes_its_turn_when_the_first_ends(tmp_path):
     results, plan = ready_results(tmp_path / "results"), make_plan()
-    store = Store(results)
-    writer = Writer(results, [plan])
-    with writing(results):
-        writer.start()
-        put_trials(store, plan.groups[0])
-        assert writer.flush(60)
-    writer.close(120)
-    assert writer.problem == ""
-    seen, _ = runs_of(results)
-    assert "dense digits trial 1" in seen
+    reading, writing_end = os.pipe()
+    answers = []
+    with os.fdopen(reading) as stream, os.fdopen(writing_end, "w", buffering=1) as sent:
+        second = threading.Thread(target=run, args=(stream, answers.append))
+        with writing(results):
+            second.start()
+            print(json.dumps({"results": str(results), "plans": [plan.to_json()]}), file=sent)
+            put_trials(Store(results), plan.groups[0])
+            print(json.dumps({"flush": 1}), file=sent)
+            until(lambda: {"flush": 1} in answers)
+        until(lambda: {"problem": ""} in answers)
+        sent.close()
+        second.join(60)
+    assert "dense digits trial 1" in runs_of(results)[0]
 
 
 def test_a_process_that_does_not_listen_keeps_nobody_waiting(tmp_path, monkeypatch):
-    monkeypatch.setattr(writer_module, "STOP_SECONDS", 0.1)
-    writer = Writer(tmp_path, [make_plan()])
+    monkeypatch.setattr(follower_module, "STOP_SECONDS", 0.1)
+    writer = Follower(tmp_path, [make_plan()])
     writer.start()
     os.kill(writer.pid, signal.SIGSTOP)
     began = time.monotonic()
     for _ in range(20_000):
-        writer.record("0123456789abcdef0123")
+        writer.record(RECORD)
     assert not writer.flush(0.1)
     writer.close(0.1)
     assert time.monotonic() - began < 5
@@ -188,11 +190,11 @@ def test_a_process_that_does_not_listen_keeps_nobody_waiting(tmp_path, monkeypat
 
 
 def test_a_process_that_dies_says_where_its_words_are(tmp_path):
-    writer = Writer(tmp_path, [make_plan()])
+    writer = Follower(tmp_path, [make_plan()])
     writer.start()
     os.kill(writer.pid, signal.SIGKILL)
     assert not writer.flush(60)
-    writer.record("0123456789abcdef0123")
+    writer.record(RECORD)
     writer.close(60)
     assert_matches(
         r"MLflow could not be written \(its process ended with status -9; see '.*writer\.log'\)",
@@ -202,9 +204,9 @@ def test_a_process_that_dies_says_where_its_words_are(tmp_path):
 
 def test_a_directory_that_cannot_be_written_to_is_one_sentence(tmp_path):
     (tmp_path / ".mlflow").write_text("a file where a folder should be", encoding="utf-8")
-    writer = Writer(tmp_path, [make_plan()])
+    writer = Follower(tmp_path, [make_plan()])
     writer.start()
-    writer.record("0123456789abcdef0123")
+    writer.record(RECORD)
     assert not writer.flush(1)
     writer.close(1)
     assert_matches(LATER, writer.problem)

@@ -4,10 +4,9 @@ import pytest
 
 from moebench.mlflow_store.database import open_client
 from moebench.mlflow_store.experiment import LENGTH, key
-from moebench.mlflow_store.ledger import Ledger
-from moebench.mlflow_store.write import sync
+from moebench.mlflow_store.write import Mirror
 from moebench.records import Store
-from tracking_world import MLFLOW_WARNINGS, make_plan, put_all, ready_results
+from tracking_world import MLFLOW_WARNINGS, make_plan, put_trials, ready_results
 
 pytestmark = MLFLOW_WARNINGS
 HOSTILE = ("<script>alert(1)</script>", "", "مزيج", "\u202eevil", "a" * 9000, "../../up", "/", "a//b", "a\nb", "$(rm)")
@@ -30,10 +29,11 @@ def test_mlflow_takes_every_name(tmp_path, monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     results, plan = ready_results(tmp_path / "results"), make_plan(rows=["dense", *HOSTILE])
     store = Store(results)
-    put_all(store, plan)
+    for group in plan.groups:
+        put_trials(store, group)
     client = open_client(results)
-    assert sync(plan, store, client, Ledger(results)) == 5 * (len(HOSTILE) + 1) + 1
-    assert sync(plan, store, client, Ledger(results)) == 0
+    assert Mirror(store, client).write(plan) == 3 * (len(HOSTILE) + 1)
+    assert Mirror(store, client).write(plan) == 0
     experiment = client.get_experiment_by_name("moebench/tiny/protocol 1")
     runs = client.search_runs([experiment.experiment_id])
     rows = {run.data.tags["moebench.row"] for run in runs if run.data.tags["moebench.kind"] == "study"}

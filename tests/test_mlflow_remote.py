@@ -1,54 +1,16 @@
 """MLflow elsewhere: a real tracking server on the loopback, named by MLFLOW_TRACKING_URI."""
 
-import contextlib
-import os
-import signal
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
-
 import pytest
 from mlflow import MlflowClient
 
 from moebench.errors import ResultsError
 from moebench.mlflow_store.database import open_client
-from moebench.mlflow_store.ledger import Ledger
 from moebench.mlflow_store.serve import server_address
-from moebench.mlflow_store.write import sync
+from moebench.mlflow_store.write import Mirror
 from moebench.records import Store
-from tracking_world import MLFLOW_WARNINGS, fill_database, make_plan, put_all, put_board
+from tracking_world import MLFLOW_WARNINGS, make_plan, put_all, put_board, tracking_server
 
 pytestmark = MLFLOW_WARNINGS
-
-
-@contextlib.contextmanager
-def tracking_server(folder):
-    """A server with its own database, which takes artifacts too; its address."""
-    fill_database(folder / "there.db")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    command += ["--backend-store-uri", f"sqlite:///{folder / 'there.db'}", "--serve-artifacts"]
-    command += ["--artifacts-destination", str(folder / "artifacts")]
-    environment = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
-    environment |= {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    with (folder / "server.log").open("wb") as log:
-        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
-    try:
-        url = f"http://127.0.0.1:{port}"
-        until = time.monotonic() + 120
-        while time.monotonic() < until and process.poll() is None:
-            with contextlib.suppress(OSError), urllib.request.urlopen(f"{url}/health", timeout=5):
-                break
-            time.sleep(0.3)
-        yield url
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGTERM)
-        process.wait(30)
 
 
 def test_everything_is_written_to_a_server_once_and_one_that_is_gone_is_one_sentence(tmp_path, monkeypatch):
@@ -57,11 +19,11 @@ def test_everything_is_written_to_a_server_once_and_one_that_is_gone_is_one_sent
     store.prepare()
     put_all(store, plan)
     put_board(results / "tiny", markdown="| rank |\n| --- |\n")
-    with tracking_server(tmp_path) as url:
+    with tracking_server(tmp_path) as (url, _):
         monkeypatch.setenv("MLFLOW_TRACKING_URI", url)
         assert server_address(results) == url
-        assert sync(plan, store, open_client(results), Ledger(results)) == 12
-        assert sync(plan, store, open_client(results), Ledger(results)) == 0
+        assert Mirror(store, open_client(results)).write(plan) == 12
+        assert Mirror(store, open_client(results)).write(plan) == 0
         there = MlflowClient(tracking_uri=url)
         experiment = there.get_experiment_by_name("moebench/tiny/protocol 1")
         assert experiment.tags["mlflow.note.content"].startswith("| rank |")
@@ -75,5 +37,6 @@ def test_everything_is_written_to_a_server_once_and_one_that_is_gone_is_one_sent
         assert (tmp_path / "artifacts").is_dir(), "files went through the server"
     assert not (results / "mlflow.db").exists(), "nothing was written here"
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    with pytest.raises(ResultsError, match=r"MLflow could not be written \(.*\); run `moebench sync` later"):
+    with pytest.raises(ResultsError) as caught:
         open_client(results)
+    assert caught.value.code == "mlflow-not-written"

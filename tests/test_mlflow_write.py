@@ -10,8 +10,7 @@ from mlflow.exceptions import MlflowException
 
 from moebench.errors import ResultsError
 from moebench.mlflow_store.database import open_client
-from moebench.mlflow_store.ledger import Ledger
-from moebench.mlflow_store.write import needs_sync, sync
+from moebench.mlflow_store.write import Mirror, needs_sync
 from moebench.records import Store
 from tracking_world import (
     MLFLOW_WARNINGS,
@@ -42,10 +41,10 @@ class World:
         self.client = open_client(self.results)
 
     def sync(self):
-        return sync(self.plan, self.store, self.client, Ledger(self.results))
+        return Mirror(self.store, self.client).write(self.plan)
 
     def needs_sync(self):
-        return needs_sync(self.plan, self.store, Ledger(self.results))
+        return needs_sync(self.plan, self.store)
 
     def experiment(self):
         return self.client.get_experiment_by_name(EXPERIMENT)
@@ -179,14 +178,10 @@ def test_the_board_is_an_artifact_and_the_note(full):
     files = {file.path for file in full.client.list_artifacts(full.run("board").info.run_id)}
     assert files == {"board.json", "board.md", "board.html", "board.csv"}
     assert full.experiment().tags["mlflow.note.content"] == "| rank |\n"
+    assert len(list((full.results / "mlartifacts").rglob("record.json"))) == 9, "artifacts lie beside the results"
 
 
-def test_artifacts_lie_beside_the_results(full):
-    folder = full.results / "mlartifacts"
-    assert len(list(folder.rglob("record.json"))) == 9
-
-
-def test_writing_twice_writes_nothing_twice(world):
+def test_writing_twice_writes_nothing_twice_even_without_the_ledger(world):
     put_all(world.store, world.plan)
     put_board(world.results / "tiny")
     assert world.needs_sync()
@@ -194,13 +189,6 @@ def test_writing_twice_writes_nothing_twice(world):
     before = {run.info.run_id for run in world.runs()}
     assert not world.needs_sync()
     assert world.sync() == 0
-    assert {run.info.run_id for run in world.runs()} == before
-
-
-def test_a_lost_ledger_makes_no_second_copies(world):
-    put_all(world.store, world.plan)
-    world.sync()
-    before = {run.info.run_id for run in world.runs()}
     for path in (world.results / ".mlflow").glob("*.json"):
         path.write_text("{", encoding="utf-8")
     assert world.needs_sync()
@@ -391,10 +379,10 @@ def test_a_deleted_experiment_comes_back(world):
 def test_nothing_to_write_is_told_without_importing_mlflow(full):
     code = (
         "import sys, json; from pathlib import Path; from moebench.plans.plan import Plan\n"
-        "from moebench.records import Store; from moebench.mlflow_store.ledger import Ledger\n"
+        "from moebench.records import Store\n"
         "from moebench.mlflow_store.write import needs_sync; import moebench.mlflow_store.follower\n"
         "results = Path(sys.argv[1]); plan = Plan.from_json(json.load(sys.stdin))\n"
-        "print(needs_sync(plan, Store(results), Ledger(results)))\n"
+        "print(needs_sync(plan, Store(results)))\n"
         "print(sorted({'mlflow', 'torch', 'sqlalchemy'} & set(sys.modules)))\n"
     )
     plan = json.dumps(full.plan.to_json())

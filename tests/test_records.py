@@ -107,13 +107,8 @@ def test_an_unsettled_record_gives_way_to_a_settled_one(store):
     store.put(record_of("oom"))
     store.put(record_of("done"))
     assert [record.status for record in store.records()] == ["done"]
-    assert [record_of(status).settled for status in ("done", "diverged", "error", "oom", "timeout")] == [
-        True,
-        True,
-        False,
-        False,
-        False,
-    ]
+    settled = [status for status in ("done", "diverged", "error", "oom", "timeout") if record_of(status).settled]
+    assert settled == ["done", "diverged"]
 
 
 def test_what_is_not_there_is_none(store):
@@ -132,19 +127,14 @@ def edited(**changes):
     "content",
     [
         b"",
-        b"{",
         record_of().model_dump_json().encode()[:-20],
         record_of().model_dump_json().replace('"done"', '"finished"').encode(),
-        record_of().model_dump_json().replace('"schema_version":1', '"schema_version":2').encode(),
         record_of().model_dump_json().replace('"reason"', '"raeson"').encode(),
         edited(budget=1),
-        edited(seed=float("nan")),
         record_of(seed=8).model_dump_json().encode(),
         b"\xff\xfe\x00",
-        b"[1, 2]",
-        b"null",
     ],
-    ids=["empty", "cut", "truncated", "status", "schema", "key", "edited", "nan", "foreign", "bytes", "list", "null"],
+    ids=["empty", "truncated", "status", "key", "edited", "foreign", "bytes"],
 )
 def test_a_damaged_record_is_set_aside_and_listed_and_the_others_stay(store, content):
     victim, other = record_of(), record_of(seed=9)
@@ -187,7 +177,6 @@ def test_what_a_record_does_not_have_to_hold_is_kept_as_it_is():
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("", "^not whole JSON"),
         ("{", "^not whole JSON"),
         ("[]", "^not a record$"),
         ('{"schema_version": 1}', "^not a record: identity: Field required"),
@@ -252,17 +241,15 @@ def test_a_directory_that_cannot_be_written_is_a_sentence(tmp_path, place):
         store.prepare()
     assert str(caught.value).startswith(f"cannot write to the results directory '{tmp_path / place}' (")
     assert str(caught.value).endswith("; choose another with --results DIR.")
-    with pytest.raises(ResultsError, match="cannot write '"):
-        store.put(record_of())
-    with pytest.raises(ResultsError, match="cannot write '"):
-        store.put_arrays("ab" * 10, {})
-    with pytest.raises(ResultsError, match="cannot read the record '"):
-        store.get("ab" * 10)
-
-
-def test_a_directory_of_the_system_that_nobody_can_write():
-    with pytest.raises(ResultsError, match=r"^cannot write to the results directory '/proc/results' \("):
-        Store("/proc/results").prepare()
+    assert caught.value.code == "results-not-writable"
+    for code, touch in {
+        "cannot-write": (lambda: store.put(record_of()), lambda: store.put_arrays("ab" * 10, {})),
+        "cannot-read": (lambda: store.get("ab" * 10), lambda: store.arrays("ab" * 10)),
+    }.items():
+        for each in touch:
+            with pytest.raises(ResultsError) as caught:
+                each()
+            assert caught.value.code == code
 
 
 def test_an_exception_while_writing_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):

@@ -13,9 +13,8 @@ from moebench.plans.make import make_plan
 from moebench.plans.plan import _merit
 from moebench.plugins.find import find_variant
 from moebench.plugins.load import load_variant
-from moebench.records import Record, Store
+from moebench.records import Record, Records, Store
 from moebench.runner.progress import outcome_words
-from moebench.runner.run_plan import Records
 from moebench.suites.request import ask
 from moebench.tasks import get_task
 from moebench.tasks.norm import VARIANCE

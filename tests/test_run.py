@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 
 from hand_made import accuracy, answer
 from moebench import load_board
+from moebench.experiment import Session
 from moebench.records import Record, Store
 from tiny import run_tiny, write_plugin, write_suite
 
@@ -39,16 +40,10 @@ def of_kind(results: Path, kind: str) -> list[Record]:
 
 def test_every_planned_run_has_a_record(finished: tuple[str, Path]) -> None:
     _, results = finished
-    assert (len(of_kind(results, "trial")), len(of_kind(results, "final")), len(of_kind(results, "latency"))) == (
-        4,
-        4,
-        1,
-    )
-    assert {record.status for record in Store(results).records()} == {"done"}
-    told = [
-        (record.provenance["backend"], record.provenance["backend_switches"]) for record in Store(results).records()
-    ]
-    assert all(one == ("auto", {}) for one in told)
+    assert [len(of_kind(results, kind)) for kind in ("trial", "final", "latency")] == [4, 4, 1]
+    for record in Store(results).records():
+        assert record.status == "done"
+        assert (record.provenance["backend"], record.provenance["backend_switches"]) == ("auto", {})
 
 
 def test_one_worker_gives_the_digits_of_two(finished: tuple[str, Path], tmp_path: Path) -> None:
@@ -87,18 +82,7 @@ def test_saved_weights_are_those_that_were_scored(finished: tuple[str, Path]) ->
     results = finished[1]
     for record in of_kind(results, "final"):
         cell = Cell.from_json(record.cell)
-        job = Job(
-            cell=cell,
-            row=cell.variant,
-            spec=cell.variant,
-            label="",
-            suite="tiny",
-            results=results,
-            data=None,
-            device="cpu",
-            backend=None,
-            save_weights=False,
-        )
+        job = Job(cell=cell, row=cell.variant, spec=cell.variant, results=results, device="cpu")
         model = build(job, torch.device("cpu")).model
         model.load_state_dict(load_file(Store(results).weights_path(cell.identity)))
         test = get_task("digits").load("test", None)
@@ -136,57 +120,62 @@ def test_a_damaged_record_is_set_aside_and_run_again(finished: tuple[str, Path],
     assert scores(results) == before
 
 
-@pytest.mark.parametrize(
-    ("in_training", "status", "words"),
-    [
-        ("os._exit(7)", "error", "exit code 7"),
-        ("os.kill(os.getpid(), 11)", "error", "signal 11"),
-        ("raise RuntimeError('my layer broke')", "error", "RuntimeError: my layer broke"),
-        ("raise MemoryError()", "oom", "micro-batch"),
-        ("time.sleep(1000)", "timeout", "longer than 6 seconds"),
-    ],
-)
-def test_a_plugin_that_dies_ends_its_own_row_only(tmp_path: Path, in_training: str, status: str, words: str) -> None:
-    suite = write_suite(tmp_path, steps=2)
-    plugin = write_plugin(tmp_path, "dies", in_training=in_training)
-    session = run_tiny(suite, tmp_path / "results", variants=(plugin,), trials=1, seeds=1, timeout=6)
-    assert [(label, found) for label, found, _ in session.unfinished] == [("dies digits trial 0", status)]
-    assert words in session.unfinished[0][2]
+DYING = {
+    "exits": ("os._exit(7)", "error", "exit code 7"),
+    "crashes": ("os.kill(os.getpid(), 11)", "error", "signal 11"),
+    "raises": ("raise RuntimeError('my layer broke')", "error", "RuntimeError: my layer broke"),
+    "grows": ("raise MemoryError()", "oom", "micro-batch"),
+    "hangs": ("time.sleep(1000)", "timeout", "longer than 20 seconds"),
+}
+
+
+@pytest.fixture(scope="module")
+def misbehaved(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path, Session]:
+    """A suite with plug-ins that die in training, diverge, cannot be built or cannot be imported, and its results."""
+    folder = tmp_path_factory.mktemp("misbehaved")
+    suite = write_suite(folder, steps=2)
+    plugins = [write_plugin(folder, name, in_training=does) for name, (does, *_) in DYING.items()]
+    plugins.append(write_plugin(folder, "diverges", in_training="return self.b(self.a(x_BTD)) * float('nan')"))
+    plugins.append(write_plugin(folder, "unbuildable"))
+    path = folder / "unbuildable.py"
+    path.write_text(path.read_text().replace("return Plain(shape, size)", "raise RuntimeError('no kernel')"))
+    (folder / "broken.py").write_text("import a_module_that_is_not_there\n\nclass Mine:\n    name = 'broken'\n")
+    plugins.append(f"{folder}/broken.py:Mine")
+    session = run_tiny(suite, folder / "results", variants=tuple(plugins), trials=1, seeds=1, timeout=20)
+    return suite, folder / "results", session
+
+
+def test_a_plugin_that_dies_ends_its_own_row_only(misbehaved: tuple[str, Path, Session]) -> None:
+    _, _, session = misbehaved
+    unfinished = {label: (status, reason) for label, status, reason in session.unfinished}
     entries = {entry.variant: entry for entry in session.board.entries}
+    assert len(unfinished) == len(DYING) + 2
     assert entries["dense"].rank is not None
-    assert entries["dies"].rank is None
-    assert status in entries["dies"].reason.sentence
+    for name, (_, status, words) in DYING.items():
+        found, reason = unfinished[f"{name} digits trial 0"]
+        assert (found, words in reason) == (status, True), reason
+        assert entries[name].rank is None
+        assert status in entries[name].reason.sentence
 
 
-def test_a_plugin_that_fails_to_import_is_a_row_with_its_reason(tmp_path: Path) -> None:
-    suite = write_suite(tmp_path, steps=2)
-    (tmp_path / "broken.py").write_text("import a_module_that_is_not_there\n\nclass Mine:\n    name = 'broken'\n")
-    session = run_tiny(suite, tmp_path / "results", variants=(f"{tmp_path}/broken.py:Mine",), trials=1, seeds=1)
+def test_a_plugin_that_fails_to_import_is_a_row_with_its_reason(misbehaved: tuple[str, Path, Session]) -> None:
+    _, _, session = misbehaved
     entries = {entry.variant: entry for entry in session.board.entries}
     assert "a_module_that_is_not_there" in entries["broken"].reason.sentence
-    assert entries["dense"].rank is not None
-    assert session.unfinished[0][0] == "broken"
+    assert "broken" in [label for label, *_ in session.unfinished]
 
 
-def test_a_build_that_raises_is_an_error_and_no_row_of_later_boards(tmp_path: Path) -> None:
-    suite, plugin = write_suite(tmp_path, steps=2), write_plugin(tmp_path, "raises")
-    path = tmp_path / "raises.py"
-    path.write_text(path.read_text().replace("return Plain(shape, size)", "raise RuntimeError('no kernel')"))
-    session = run_tiny(suite, tmp_path / "results", variants=(plugin,), trials=1, seeds=1)
-    ((label, status, reason),) = session.unfinished
-    assert (label, status) == ("raises digits", "error"), "it meets no budget only because it cannot be built"
+def test_a_build_that_raises_is_an_error_and_no_row_of_later_boards(misbehaved: tuple[str, Path, Session]) -> None:
+    suite, results, session = misbehaved
+    ((status, reason),) = [(s, r) for label, s, r in session.unfinished if label == "unbuildable digits"]
+    assert status == "error", "it meets no budget only because it cannot be built"
     assert "no kernel" in reason
-    assert "raises" in {entry.variant for entry in session.board.entries}, "this run says why"
-    later = load_board(suite, tmp_path / "results")
-    assert "raises" not in {entry.variant for entry in later.entries}
+    assert "unbuildable" in {entry.variant for entry in session.board.entries}, "this run says why"
+    assert "unbuildable" not in {entry.variant for entry in load_board(suite, results).entries}
 
 
-def test_a_diverging_run_is_settled_and_ranked_at_the_floor(tmp_path: Path) -> None:
-    suite = write_suite(tmp_path, steps=2)
-    plugin = write_plugin(tmp_path, "diverges", in_training="return self.b(self.a(x_BTD)) * float('nan')")
-    session = run_tiny(suite, tmp_path / "results", variants=(plugin,), trials=1)
-    entries = {entry.variant: entry for entry in session.board.entries}
-    assert session.unfinished == ()
+def test_a_diverging_run_is_settled_and_ranked_at_the_floor(misbehaved: tuple[str, Path, Session]) -> None:
+    entries = {entry.variant: entry for entry in misbehaved[2].board.entries}
     assert entries["diverges"].representation is not None
     assert entries["diverges"].representation.value == pytest.approx(0.1)
 

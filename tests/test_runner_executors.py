@@ -11,8 +11,9 @@ from click.testing import CliRunner
 
 from moebench.cli.main import cli
 from moebench.errors import ResultsError, UnknownNameError, UsageError
-from moebench.runner.executors import EXECUTORS, Setup, open_executor
-from moebench.runner.executors.node import new_mark
+from moebench.runner.executors import EXECUTORS, open_executor
+from moebench.runner.executors.node import find_mark, leave_mark
+from moebench.runner.options import RunOptions
 
 PACKAGES = {"ray": "ray", "slurm": "submitit"}
 
@@ -24,7 +25,7 @@ def test_there_is_a_module_for_each_executor() -> None:
 
 def test_an_unknown_executor_gets_a_hint(tmp_path: Path) -> None:
     with pytest.raises(UnknownNameError, match=r"unknown executor 'slrum'; did you mean 'slurm'\?"):
-        open_executor("slrum", Setup(results=tmp_path))
+        open_executor(RunOptions(results=tmp_path, executor="slrum"))
 
 
 @pytest.mark.parametrize(("executor", "package"), PACKAGES.items())
@@ -35,14 +36,14 @@ def test_a_missing_package_is_named_with_the_command_that_installs_it(
         if name.startswith(f"moebench.runner.executors.{executor}"):
             monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, package, None)
-    sentence = rf"the executor '{executor}' needs the package '{package}'; .*pip install 'moebench\[{executor}\]'"
-    with pytest.raises(UsageError, match=sentence):
-        open_executor(executor, Setup(results=tmp_path))
+    with pytest.raises(UsageError, match=rf"pip install 'moebench\[{executor}\]'") as caught:
+        open_executor(RunOptions(results=tmp_path, executor=executor))
+    assert (caught.value.code, caught.value.facts["package"]) == ("missing-package", package)
 
 
 def test_local_takes_no_options(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"executor 'local' has no option 'partition'; it takes none\."):
-        open_executor("local", Setup(results=tmp_path, options={"partition": "gpu"}))
+        open_executor(RunOptions(results=tmp_path, executor_options={"partition": "gpu"}))
 
 
 def test_an_option_is_a_name_and_a_value() -> None:
@@ -52,9 +53,9 @@ def test_an_option_is_a_name_and_a_value() -> None:
 
 
 def test_a_mark_is_seen_while_it_is_there(tmp_path: Path) -> None:
-    mark = new_mark(tmp_path)
-    mark.leave()
-    mark.seek()
-    mark.remove()
-    with pytest.raises(ResultsError, match="does not see the results directory"):
-        mark.seek()
+    mark = leave_mark(tmp_path)
+    find_mark(mark)
+    mark.unlink()
+    with pytest.raises(ResultsError) as caught:
+        find_mark(mark)
+    assert (caught.value.code, caught.value.facts["results"]) == ("results-not-shared", tmp_path)

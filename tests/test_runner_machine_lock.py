@@ -71,5 +71,6 @@ def test_runs_are_kept_to_processors_of_their_own():
 
 def test_another_users_folder_is_refused(monkeypatch):
     monkeypatch.setattr(quiet.os, "getuid", lambda: 12345)
-    with pytest.raises(ResultsError, match="belongs to another user"):
+    with pytest.raises(ResultsError) as caught:
         quiet.folder()
+    assert caught.value.code == "foreign-lock-folder"

@@ -316,13 +316,14 @@ def test_a_suite_whose_batches_cannot_be_shared_is_refused_before_it_starts(tmp_
 
 
 def test_fixed_rows_take_no_ranks(tmp_path):
-    from moebench.experiment import RunOptions, run_experiment
-    from moebench.runner.progress import Quiet
+    from moebench.experiment import run_experiment
+    from moebench.runner.options import RunOptions
+    from moebench.runner.progress import Progress
     from moebench.suites.request import ask
 
     how = RunOptions(results=tmp_path / "results", ranks=2)
     with pytest.raises(UsageError, match="leave --ranks out"):
-        run_experiment(ask("paper"), how, Quiet())
+        run_experiment(ask("paper"), how, Progress())
 
 
 def test_fewer_runs_of_several_ranks_fit(monkeypatch):

@@ -44,7 +44,8 @@ def run(
     """
     from rich.console import Console
 
-    from moebench.experiment import RunOptions, run_experiment
+    from moebench.experiment import run_experiment
+    from moebench.runner.options import RunOptions
     from moebench.runner.progress import choose_progress
     from moebench.suites import load_experiment
     from moebench.suites.request import ask

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,11 +16,12 @@ from moebench.plans.estimate import left
 from moebench.plans.history import board_directory, remember, remember_plan, remembered_extras
 from moebench.plans.plan import Plan
 from moebench.plugins.named import plain
-from moebench.records import Store
-from moebench.runner.executors import Executor, Limits, Setup, open_executor
+from moebench.records import Records, Store
+from moebench.runner.executors import Executor, open_executor
+from moebench.runner.options import RunOptions
 from moebench.runner.processes import warm_up
 from moebench.runner.progress import Progress
-from moebench.runner.run_plan import Options, Outcome, Records, run_plan
+from moebench.runner.run_plan import Outcome, Unfinished, run_plan
 from moebench.runner.stopping import Interrupted, Stop, listening
 from moebench.studies import study_of
 from moebench.suites.request import Asked, Request
@@ -31,52 +32,21 @@ if TYPE_CHECKING:
     from moebench.contract import Variant
 
 OnPlan = Callable[[Plan, int, Path], None]
-"""Told of a suite's plan, the number of workers and the results directory, before it runs."""
+"""Called with a suite's plan, the number of workers and the results directory, before it runs."""
 
 NO_OBJECTS: Mapping[str, Variant] = {}
 
 
-@dataclass(frozen=True, kw_only=True)
-class RunOptions:
-    """How an experiment is run; nothing here changes a result.
-
-    executor: where runs go; executor_options: what only it knows. workers: runs at a time. limits: of one run.
-    checkpoint_seconds: of training between two checkpoints. ranks: processes that train one model together.
-    """
-
-    results: Path
-    executor: str = "local"
-    executor_options: Mapping[str, str] = field(default_factory=dict)
-    workers: int | None = None
-    limits: Limits = field(default_factory=Limits)
-    checkpoint_seconds: float = 60.0
-    ranks: int = 1
-    save_weights: bool = True
-    mlflow: bool = True
-
-    def opened(self, threads: int) -> Executor:
-        """The executor, for runs of so many threads a rank."""
-        setup = Setup(
-            results=self.results.resolve(),
-            workers=self.workers,
-            threads=threads * self.ranks,
-            ranks=self.ranks,
-            limits=self.limits,
-            options=self.executor_options,
-        )
-        return open_executor(self.executor, setup)
-
-
 @dataclass(frozen=True)
 class Session:
-    """What a run left: a plan for each suite, as it grew; boards, and where their pages are; the report's page; (run,
-    status, reason) of what is not done; sentences about what went wrong beside it.
+    """What a run left: a plan for each suite, as it grew; boards, and where their pages are; the report's page; what is
+    not done; and warnings.
     """
 
     plans: tuple[Plan, ...]
     boards: tuple[tuple[Board, Path], ...]
     report: Path | None
-    unfinished: tuple[tuple[str, str, str], ...]
+    unfinished: tuple[Unfinished, ...]
     warnings: tuple[str, ...]
 
     @property
@@ -110,30 +80,35 @@ def run_experiment(
 ) -> Session:
     """Run what is missing of every suite, make its board, and the report of the study.
 
-    All suites are planned, and so a missing data set is found out, before any of them runs. ``objects`` are variants
-    given as Python objects, by name.
+    All suites are planned before any of them runs, which finds missing data sets. ``objects`` are variants given as
+    Python objects, by name.
     """
     _check(asked, how)
     requests = prepare(asked, how.results)
-    executor = how.opened(max(request.suite.training.threads for request in requests))
+    executor = open_executor(how, max(request.suite.training.threads for request in requests))
     try:
         requests = tuple(dataclasses.replace(each, place=executor.place(each.device)) for each in requests)
         plans = [_plan(request, how.results, objects) for request in requests]
         workers = executor.fit(plans[0].device["torch"])
-        run = _Run(asked, how, progress, executor, workers, objects, Store(how.results))
-        return run.run(requests, plans, on_plan)
+        return _Run(asked, how, progress, executor, workers, objects, Store(how.results)).run(requests, plans, on_plan)
     finally:
         executor.close()
 
 
 def _check(asked: Asked, how: RunOptions) -> None:
-    """:class:`UsageError` where the experiment cannot be run so."""
+    """:class:`UsageError` for options that do not fit the experiment."""
     called, suites = asked.experiment.called, [request.suite for request in asked.requests]
     if not how.save_weights and any(suite.measure for suite in suites):
-        raise UsageError(f"suite '{called}' measures the trained models; leave --no-weights out.")
+        raise UsageError(
+            f"suite '{called}' measures the trained models; leave --no-weights out.", code="needs-weights", suite=called
+        )
     for suite in suites:
         if suite.row and how.ranks > 1:
-            raise UsageError(f"suite '{called}' compares small models, a process each; leave --ranks out.")
+            raise UsageError(
+                f"suite '{called}' compares small models, a process each; leave --ranks out.",
+                code="takes-no-ranks",
+                suite=called,
+            )
         for entry in suite.task:
             training = suite.training_of(entry)
             check_shares(training.batch, training.micro_batch, how.ranks)
@@ -160,10 +135,12 @@ class _Run:
 
     def run(self, requests: Sequence[Request], plans: list[Plan], on_plan: OnPlan | None) -> Session:
         results = self.how.results
-        # Whoever reads first sets damaged records aside, and says so.
+        # Reading first sets damaged records aside, which becomes a warning.
         missing = any(left(plan, Records(self.store)).runs for plan in plans)
-        boards, unfinished, warnings = list[tuple["Board", Path]](), list[tuple[str, str, str]](), list[str]()
-        with Follower(results, plans, enabled=self.how.mlflow and missing) as follower:
+        boards, unfinished, warnings = list[tuple["Board", Path]](), list[Unfinished](), list[str]()
+        with Follower(results, plans) as follower:
+            if self.how.mlflow and missing:
+                follower.start()
             for index, (request, plan) in enumerate(zip(requests, plans, strict=True)):
                 if on_plan:
                     on_plan(plan, self.workers, results)
@@ -178,8 +155,8 @@ class _Run:
                     boards.append(self._board(outcome.plan))
             report = self._report(plans, warnings)
             if self.how.mlflow:
-                follower.finish(plans, self.store, report)
-        warnings = [*_damaged(self.store), *warnings, *follower.problems]
+                follower.finish(plans, report)
+        warnings = [*_damaged(self.store), *warnings, *filter(None, [follower.problem])]
         return Session(tuple(plans), tuple(boards), report, tuple(unfinished), tuple(warnings))
 
     def _trained(self, plan: Plan, plans: Sequence[Plan], follower: Follower) -> Outcome:
@@ -191,13 +168,13 @@ class _Run:
             with listening() as stop:
                 outcome = run_plan(
                     plan,
-                    self.how.results,
-                    self._options(),
+                    self.how,
                     self.executor,
                     self.progress,
-                    follower.record,
-                    follower.settle,
                     stop,
+                    pickled=self._pickled(),
+                    on_record=follower.record,
+                    before_alone=follower.flush,
                 )
         finally:
             self.progress.stop()
@@ -205,16 +182,12 @@ class _Run:
             raise self._interrupted(plans, stop)
         return outcome
 
-    def _options(self) -> Options:
-        pickled = {}
-        if self.objects:
-            import cloudpickle
+    def _pickled(self) -> dict[str, bytes]:
+        if not self.objects:
+            return {}
+        import cloudpickle
 
-            pickled = {name: cloudpickle.dumps(variant) for name, variant in self.objects.items()}
-        how = self.how
-        return Options(
-            save_weights=how.save_weights, checkpoint_seconds=how.checkpoint_seconds, ranks=how.ranks, pickled=pickled
-        )
+        return {name: cloudpickle.dumps(variant) for name, variant in self.objects.items()}
 
     def _interrupted(self, plans: Sequence[Plan], stop: Stop) -> Interrupted:
         lookup = Records(self.store)
@@ -222,7 +195,7 @@ class _Run:
         done = total - sum(left(plan, lookup).runs for plan in plans)
         return Interrupted(
             f"stopped: {done} of {total} runs are done, and those under way kept checkpoints; the same command goes on "
-            f"from here (`moebench plan {self.asked.experiment.called}` says what is left).",
+            f"from here (`moebench plan {self.asked.experiment.called}` lists what is left).",
             stop.signum,
         )
 
@@ -236,7 +209,7 @@ class _Run:
         return board, pages
 
     def _report(self, plans: Sequence[Plan], warnings: list[str]) -> Path | None:
-        """The page of an experiment with a study; a sentence among the warnings if it cannot be written."""
+        """The page of an experiment with a study; a warning if it cannot be written."""
         if study_of(self.asked.experiment) is None:
             return None
         from moebench.studies.write import write_report
@@ -248,7 +221,7 @@ class _Run:
             return None
 
 
-def _cannot_run(plan: Plan) -> list[tuple[str, str, str]]:
+def _cannot_run(plan: Plan) -> list[Unfinished]:
     """Rows and studies that this run was to work on and that cannot run at all."""
     selected = {row.name for row in plan.rows if row.selected}
     rows = [(row.name, "not_installed", row.problem) for row in plan.rows if row.selected and row.problem]

@@ -1,4 +1,4 @@
-"""What machine this is, without importing torch."""
+"""The machine and the software on it, without importing torch."""
 
 from __future__ import annotations
 
@@ -14,11 +14,7 @@ from pathlib import Path
 
 def cpu_model() -> str:
     """The processor's name."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    names = _values(Path("/proc/cpuinfo"), "model name")
     return (names[0] if names else platform.processor()) or platform.machine()
 
 
@@ -28,24 +24,21 @@ def cores() -> int:
 
 
 def cuda_devices_seen() -> list[str]:
-    """What tells one set of CUDA devices from another: device files, the driver's names, the variable."""
+    """What identifies a set of CUDA devices: device files, the driver's names, the variable."""
     files = [*Path("/dev").glob("nvidia[0-9]*"), *Path("/dev").glob("dxg")]
+    gpus = Path("/proc/driver/nvidia/gpus").glob("*/information")
+    models = [f"{path.parent.name} {model}" for path in gpus for model in _values(path, "Model")]
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    signs = [*map(str, files), *_driver_models()]
-    return sorted(signs) + ([] if visible is None else [f"visible: {visible}"])
+    return sorted([*map(str, files), *models]) + ([] if visible is None else [f"visible: {visible}"])
 
 
-def _driver_models() -> list[str]:
-    """The GPUs as NVIDIA's driver names them, each after its place on the bus."""
-    found = []
-    for path in Path("/proc/driver/nvidia/gpus").glob("*/information"):
-        try:
-            lines = path.read_text(encoding="utf-8").splitlines()
-        except OSError:
-            continue
-        models = [line.partition(":")[2].strip() for line in lines if line.startswith("Model")]
-        found += [f"{path.parent.name} {model}" for model in models]
-    return found
+def _values(path: Path, name: str) -> list[str]:
+    """What follows the colon in the lines of a file that begin with a name; nothing if it cannot be read."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return []
+    return [line.partition(":")[2].strip() for line in lines if line.startswith(name)]
 
 
 Installation = tuple[tuple[str, int], ...]
@@ -53,7 +46,7 @@ Installation = tuple[tuple[str, int], ...]
 
 
 def installation() -> Installation:
-    """Of this process; asks for no more than the age of a few folders."""
+    """Of this process; reads only the modification times of a few folders."""
     found = []
     for place in sys.path:
         with contextlib.suppress(OSError):
@@ -65,7 +58,7 @@ def installation() -> Installation:
 
 @cache
 def _has_packages(place: str, changed: int) -> bool:
-    """Whether a folder holds an installed package's metadata; a process may look for modules in others besides."""
+    """Whether a folder holds an installed package's metadata."""
     return any(name.endswith((".dist-info", ".egg-info")) for name in os.listdir(place or "."))
 
 

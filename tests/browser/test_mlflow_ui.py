@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import re
-import signal
-import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+import tracking_world
 from moebench.mlflow_store.database import open_client
-from moebench.mlflow_store.ledger import Ledger
-from moebench.mlflow_store.write import sync
+from moebench.mlflow_store.write import Mirror
 from moebench.records import Store
 from tracking_world import MLFLOW_WARNINGS, make_plan, put_all, put_board, ready_results
 
@@ -36,23 +31,10 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Stor
     (results / "tiny" / "latest.json").write_text('{"suite": "tiny", "extras": [], "data": null}', encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        sync(plan, store, open_client(results), Ledger(results))
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = str(probe.getsockname()[1])
-        words = ["ui", "--results", str(results), "--port", port]
-        process = subprocess.Popen(
-            [sys.executable, "-c", "from moebench.cli.main import main; main()", *words],
-            stdout=subprocess.PIPE,
-            text=True,
-            env=dict(os.environ),
-        )
-    assert process.stdout is not None
-    said = [process.stdout.readline() for _ in range(3)]
-    assert said[1].startswith(f"MLflow  http://127.0.0.1:{port}/"), said
-    yield f"http://127.0.0.1:{port}", store
-    process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=30)
+        Mirror(store, open_client(results)).write(plan)
+        with tracking_world.served(results) as (url, lines):
+            assert lines[1].startswith(f"MLflow  {url}/"), lines
+            yield url, store
 
 
 def only_asked_here(heard, url: str) -> bool:

@@ -8,13 +8,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from moebench.experiment import RunOptions, Session, run_experiment
+from moebench.experiment import Session, run_experiment
 from moebench.plans.make import make_plan
 from moebench.records import Store
-from moebench.runner.executors import Executor, Setup, open_executor
+from moebench.runner.executors import Executor, open_executor
 from moebench.runner.executors.base import Ended
 from moebench.runner.job import Job
-from moebench.runner.progress import Quiet
+from moebench.runner.options import RunOptions
+from moebench.runner.progress import Progress
 from moebench.suites.request import ask
 from tiny import write_plugin, write_suite
 
@@ -44,7 +45,7 @@ def run_on(executor: str, suite: str, results: Path, *, variants: tuple[str, ...
         mlflow=False,
         checkpoint_seconds=3600.0,
     )
-    return run_experiment(ask(suite, variants=variants, seeds=1), how, Quiet())
+    return run_experiment(ask(suite, variants=variants, seeds=1), how, Progress())
 
 
 def found(results: Path) -> dict[str, Any]:
@@ -67,7 +68,7 @@ def found(results: Path) -> dict[str, Any]:
 def opened(name: str, results: Path, **options: str) -> Executor:
     """An executor, for jobs of one thread."""
     Store(results).prepare()
-    return open_executor(name, Setup(results=results, workers=2, options=options))
+    return open_executor(RunOptions(results=results, executor=name, workers=2, executor_options=options))
 
 
 SLOW = "open(f'{folder}/{{os.getpid()}}.steps', 'a').write('.'); time.sleep(0.2)"
@@ -92,10 +93,7 @@ def slow_jobs(folder: Path, results: Path, *, steps: int) -> list[Job]:
             label=work.label,
             suite="tiny",
             results=results,
-            data=None,
             device="cpu",
-            backend=None,
-            save_weights=False,
             checkpoint_seconds=3600.0,
         )
         for work in plan.training(lambda identity: None)

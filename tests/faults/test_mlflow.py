@@ -2,16 +2,15 @@
 
 import os
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
-import urllib.request
 from contextlib import closing
 
-from fault_suites import STEPS, end, kill_all, records, scores, start, until
+from fault_suites import STEPS, end, records, scores, start, until
 
 from tiny import write_suite
+from tracking_world import tracking_server
 
 LATER = "run `moebench sync` later"
 
@@ -52,22 +51,7 @@ def test_a_database_that_is_removed_fails_no_run(tmp_path, undisturbed):
 
 
 def test_a_server_that_goes_away_fails_no_run(tmp_path, undisturbed):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    uri = f"http://127.0.0.1:{port}"
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    store = [
-        "--backend-store-uri",
-        f"sqlite:///{tmp_path}/server.db",
-        "--artifacts-destination",
-        str(tmp_path / "files"),
-    ]
-    server = subprocess.Popen(
-        [*command, *store], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-    )
-    try:
-        until(lambda: answers(uri))
+    with tracking_server(tmp_path) as (uri, server):
         suite, results = write_suite(tmp_path, steps=STEPS), tmp_path / "results"
         process = start(suite, results, mlflow=True, MLFLOW_TRACKING_URI=uri)
         until(lambda: records(results))
@@ -77,13 +61,3 @@ def test_a_server_that_goes_away_fails_no_run(tmp_path, undisturbed):
         assert "Traceback" not in err
         assert LATER in err
         assert scores(results) == undisturbed.scores
-    finally:
-        kill_all(server)
-
-
-def answers(uri):
-    try:
-        with urllib.request.urlopen(f"{uri}/health", timeout=1) as answer:
-            return answer.status == 200
-    except OSError:
-        return False

@@ -37,14 +37,6 @@ class Measured:
         self.throughputs: list[Throughput] = []
         self.costs: list[Cost] = []
 
-    def throughput(self, way: str, runs_an_hour: float, times: float) -> None:
-        """Keep how fast runs went that way."""
-        self.throughputs.append(Throughput(way, runs_an_hour, times))
-
-    def cost(self, what: str, value: float, unit: str, asked: float) -> None:
-        """Keep a number, and the most that it may be."""
-        self.costs.append(Cost(what, value, unit, asked))
-
     def write(self, folder: Path) -> Path:
         """The page and its numbers, in a folder named after the machine."""
         where = {"machine": machine.cpu_model(), "cores": machine.cores(), **machine.versions()}
@@ -67,10 +59,7 @@ class Measured:
             for cost in self.costs:
                 yield f"| {cost.what} | {cost.value:.3g} {cost.unit} | {cost.asked:g} {cost.unit} |"
         if self.throughputs:
-            yield from (
-                "",
-                "| trainings of one thread | runs an hour | times one local worker |",
-                "| --- | ---: | ---: |",
-            )
+            yield from ("", "| trainings of one thread | runs an hour | times one local worker |")
+            yield "| --- | ---: | ---: |"
             for each in self.throughputs:
                 yield f"| {each.way} | {each.runs_an_hour:.0f} | {each.times:.2f} |"

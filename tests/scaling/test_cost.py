@@ -3,6 +3,7 @@
 import statistics
 import time
 
+from measured import Cost
 from work import run, write_spinning
 
 from moebench.runner.processes import start, warm_up
@@ -19,7 +20,7 @@ def test_two_hundred_runs_of_half_a_second_end_within_1_3_of_the_ideal(tmp_path,
     ideal = ran.work / WORKERS
     print(f"{ran.seconds:.1f} s, ideal {ideal:.1f} s; a run {ran.work / RUNS:.3f} s")
     what = f"{RUNS} runs of {ran.work / RUNS:.2f} s on two workers, the whole command, of the ideal {ideal:.1f} s"
-    measured.cost(what, ran.seconds / ideal, "times", 1.3)
+    measured.costs.append(Cost(what, ran.seconds / ideal, "times", 1.3))
     assert ran.seconds <= 1.3 * ideal
 
 
@@ -37,5 +38,5 @@ def test_starting_a_run_costs_less_than_100_ms_after_the_first(tmp_path, measure
         costs.append(1e3 * (float(path.read_text()) - began))
     cost = statistics.median(costs[1:])
     print(f"{cost:.1f} ms; the slowest {max(costs[1:]):.1f}, the first {costs[0]:.1f}")
-    measured.cost("from asking for a run to its first line, after the first", cost, "ms", 100)
+    measured.costs.append(Cost("from asking for a run to its first line, after the first", cost, "ms", 100))
     assert cost < 100

@@ -3,6 +3,7 @@
 import statistics
 
 import pytest
+from measured import Throughput
 from work import run, write_real
 
 TRIALS, STEPS = 10, 200
@@ -34,7 +35,7 @@ def compared(folder, measured, beside, way, *options, commands=1):
     times = rate / statistics.mean(beside.rates[-2:])
     around = " and ".join(f"{each:.0f}" for each in beside.rates[-2:])
     print(f"{way}: {rate:.0f} runs an hour, {times:.2f} times one worker, which had {around} around it")
-    measured.throughput(way, rate, times)
+    measured.throughputs.append(Throughput(way, rate, times))
     return times
 
 

@@ -6,11 +6,12 @@ import copy
 from pathlib import Path
 from typing import Any
 
-from moebench.experiment import RunOptions, Session, run_experiment
+from moebench.experiment import Session, run_experiment
 from moebench.plans.make import make_plan
 from moebench.plans.plan import Plan, Work
 from moebench.records import Record
-from moebench.runner.progress import Quiet
+from moebench.runner.options import RunOptions
+from moebench.runner.progress import Progress
 from moebench.suites import Suite
 from moebench.suites.request import ask, request_for
 
@@ -91,7 +92,7 @@ def write(path: Path, given: dict[str, Any]) -> Path:
 
 def run(path: Path, results: Path, *, mlflow: bool = False, **asked: Any) -> Session:
     """Run a suite's file without a word."""
-    return run_experiment(ask(str(path), **asked), RunOptions(results=results, workers=2, mlflow=mlflow), Quiet())
+    return run_experiment(ask(str(path), **asked), RunOptions(results=results, workers=2, mlflow=mlflow), Progress())
 
 
 def plan_of(given: dict[str, Any], **asked: Any) -> Plan:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from moebench.experiment import RunOptions, Session, run_experiment
-from moebench.runner.executors import Limits
-from moebench.runner.progress import Quiet
+from moebench.experiment import Session, run_experiment
+from moebench.runner.options import Limits, RunOptions
+from moebench.runner.progress import Progress
 from moebench.suites.request import ask
 
 SUITE = """
@@ -109,4 +109,4 @@ def run_tiny(
         checkpoint_seconds=checkpoint_seconds,
         ranks=ranks,
     )
-    return run_experiment(ask(suite, **request), how, Quiet())  # type: ignore[arg-type]
+    return run_experiment(ask(suite, **request), how, Progress())  # type: ignore[arg-type]

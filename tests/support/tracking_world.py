@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import functools
+import os
 import shutil
+import signal
+import socket
 import sqlite3
+import subprocess
+import sys
 import tempfile
-from collections.abc import Iterable
+import time
+import urllib.request
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -185,6 +193,57 @@ def sidecar() -> dict[str, np.ndarray]:
     mass_SLE[:, 0, 0] = 4
     mass_SLE[:, 1] = [3, 3, 3, 1]
     return {"loss_S": np.arange(STEPS, 0, -1, dtype=np.float32), "mass_SLE": mass_SLE}
+
+
+def free_port() -> int:
+    """A port of the loopback address at which nothing listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextlib.contextmanager
+def tracking_server(folder: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """A tracking server with its own database in the folder, which takes artifacts too; its address and process."""
+    fill_database(folder / "there.db")
+    port = free_port()
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    command += ["--backend-store-uri", f"sqlite:///{folder / 'there.db'}", "--serve-artifacts"]
+    command += ["--artifacts-destination", str(folder / "artifacts")]
+    environment = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
+    environment |= {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    with (folder / "server.log").open("wb") as log:
+        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
+    try:
+        url = f"http://127.0.0.1:{port}"
+        until = time.monotonic() + 120
+        while time.monotonic() < until and process.poll() is None:
+            with contextlib.suppress(OSError), urllib.request.urlopen(f"{url}/health", timeout=5):
+                break
+            time.sleep(0.3)
+        yield url, process
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+        process.wait(30)
+
+
+@contextlib.contextmanager
+def served(results: Path) -> Iterator[tuple[str, list[str]]]:
+    """``moebench ui`` on results with one board: its address, and the three lines that it prints."""
+    port = free_port()
+    words = ["ui", "--results", str(results), "--port", str(port)]
+    process = subprocess.Popen([sys.executable, "-m", "moebench", *words], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    try:
+        yield f"http://127.0.0.1:{port}", [process.stdout.readline() for _ in range(3)]
+    finally:
+        process.send_signal(signal.SIGTERM)
+        with process:
+            assert process.wait(30) == 0
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(("127.0.0.1", port))  # fails if a worker of the server was left behind
 
 
 def ready_results(folder: Path) -> Path:

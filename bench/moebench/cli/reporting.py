@@ -18,9 +18,8 @@ from moebench.board.words import counted
 from moebench.plans.estimate import left, tally
 from moebench.plans.plan import Lookup, Plan
 from moebench.plugins.named import plain
-from moebench.records import Store, is_settled
+from moebench.records import Records, Store, is_settled
 from moebench.runner.executors.local import local_workers
-from moebench.runner.run_plan import Records
 from moebench.statistics import mean_interval
 from moebench.tasks import get_task
 

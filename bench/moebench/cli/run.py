@@ -85,8 +85,8 @@ def command(
 
     from moebench.cli.reporting import opening, print_session
     from moebench.errors import UsageError
-    from moebench.experiment import RunOptions, run_experiment
-    from moebench.runner.executors import Limits
+    from moebench.experiment import run_experiment
+    from moebench.runner.options import Limits, RunOptions
     from moebench.runner.progress import choose_progress
     from moebench.suites.request import ask
 

@@ -71,14 +71,14 @@ def _sync(plan: Plan, results: Path, report: Path | None) -> int:
     """How many runs were written; mlflow is imported only if something may be missing."""
     from moebench.mlflow_store.database import open_client, writing
     from moebench.mlflow_store.ledger import Ledger
-    from moebench.mlflow_store.write import needs_sync, sync
+    from moebench.mlflow_store.write import Mirror, needs_sync
     from moebench.records import Store
 
-    store, ledger = Store(results), Ledger(results)
-    if ledger.certain and not needs_sync(plan, store, ledger, report):
+    store = Store(results)
+    if Ledger(results).certain and not needs_sync(plan, store, report):
         return 0
     with writing(results), _bar(f"{plan.suite.name} to MLflow") as progress:
-        return sync(plan, store, open_client(results), ledger, progress, report)
+        return Mirror(store, open_client(results)).write(plan, report, progress)
 
 
 @contextmanager

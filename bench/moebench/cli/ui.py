@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from moebench.cli.options import Whole, results_option
-from moebench.mlflow_store.store_uri import AS_TRAINING
+from moebench.mlflow_store.database import AS_TRAINING
 
 
 @click.command("ui")

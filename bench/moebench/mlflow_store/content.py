@@ -15,6 +15,13 @@ WRITTEN = 2
 """Raised when other things are written of the same record; runs written before are then written again."""
 
 
+class Times(NamedTuple):
+    """When a run started and ended, in milliseconds since 1970."""
+
+    started: int
+    ended: int
+
+
 class Point(NamedTuple):
     """One point of a curve; ``time`` in milliseconds since 1970."""
 
@@ -26,7 +33,7 @@ class Point(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Data:
-    """A data set as MLflow lists it. digest: of its files. split: what of it is trained on, validated and tested."""
+    """A data set as MLflow lists it. digest: of its files. split: for training, validation and test."""
 
     name: str
     digest: str
@@ -36,12 +43,11 @@ class Data:
 
 @dataclass(frozen=True, kw_only=True)
 class Content:
-    """A run as it shall be. Times in milliseconds since 1970; texts: file name -> text; files are copied."""
+    """A run as it should be. texts: file name -> text; files are copied."""
 
     name: str
     status: RunStatus
-    started: int
-    ended: int
+    times: Times
     tags: Mapping[str, str]
     params: Mapping[str, str] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
@@ -73,12 +79,12 @@ def version_of(value: Any) -> str:
 
 
 def texts_of(values: Mapping[str, Any]) -> dict[str, str]:
-    """Values as MLflow keeps parameters; what is None is left out."""
+    """Values as MLflow keeps parameters, without those that are None."""
     return {name: str(value) for name, value in values.items() if value is not None}
 
 
 def finite(values: Mapping[str, float | None]) -> dict[str, float]:
-    """The values that are numbers: MLflow would turn an infinity into 1.8e308."""
+    """The values that are finite: MLflow would turn an infinity into 1.8e308."""
     return {name: float(v) for name, v in values.items() if v is not None and math.isfinite(v)}
 
 

@@ -1,4 +1,4 @@
-"""Open the MLflow store for writing. Only one process at a time may: see :func:`writing`."""
+"""The MLflow store of a results directory: where it is, and opening it for writing. mlflow is imported when opening."""
 
 from __future__ import annotations
 
@@ -10,17 +10,60 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from moebench.errors import ResultsError
-from moebench.mlflow_store.store_uri import artifact_location, database_path, store_stamp, tracking_uri
 from moebench.records.leases import Leases
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-
 LEASE = "mlflow"
-"""The lease of whoever writes MLflow for a results directory."""
+"""The lease of the process that writes MLflow for a results directory."""
+
+AS_TRAINING = "workflowType=machine_learning"
+"""In an address, so that MLflow's UI shows models that are trained rather than an application's traces."""
+
+UI_RESULTS = "MOEBENCH_UI_RESULTS"
+"""The variable that tells the server of ``moebench ui`` whose boards to show."""
+
+DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
+"""Schemes of stores that this process writes itself; artifacts then lie beside the results."""
+
+
+def tracking_uri(results: Path) -> str:
+    """MLFLOW_TRACKING_URI if it is set, else a SQLite file in the results directory."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{results.resolve() / 'mlflow.db'}"
+
+
+def database_path(uri: str) -> Path | None:
+    """The file of a SQLite store; None for any other."""
+    scheme, _, path = uri.partition(":///")
+    return Path(path).absolute() if scheme.partition("+")[0] == "sqlite" and path else None
+
+
+def artifact_location(results: Path, uri: str) -> str | None:
+    """Where the files of new runs go; None leaves it to the tracking server."""
+    if urlsplit(uri).scheme.partition("+")[0] not in DATABASES:
+        return None
+    return (results.resolve() / "mlartifacts").as_uri()
+
+
+def store_stamp(uri: str) -> int | None:
+    """A number that a SQLite store got when it was first written to, 0 where there is none; None for any other store.
+
+    A database made later at the same place has another number.
+    """
+    path = database_path(uri)
+    if path is None:
+        return None
+    try:
+        if not path.exists():
+            return 0
+        with closing(sqlite3.connect(path)) as connection:
+            return int(connection.execute("PRAGMA user_version").fetchone()[0])
+    except (OSError, sqlite3.Error):
+        return 0
 
 
 @contextmanager
@@ -28,7 +71,11 @@ def writing(results: Path) -> Iterator[None]:
     """Hold the right to write MLflow for a directory; :class:`ResultsError` if another process has it."""
     with Leases(results).hold(LEASE) as mine:
         if not mine:
-            raise ResultsError(f"another process is writing MLflow for '{results}'; it writes this too.")
+            raise ResultsError(
+                f"another process is writing MLflow for '{results}'; it writes this too.",
+                code="mlflow-busy",
+                results=results,
+            )
         yield
 
 
@@ -40,15 +87,17 @@ def open_client(results: Path) -> MlflowClient:
     try:
         return _open(results)
     except Exception as error:  # whatever a store, its driver or the network between may raise
-        raise ResultsError(could_not_write(error)) from error
+        raise could_not_write(error) from error
 
 
-def could_not_write(error: BaseException | str) -> str:
-    """The sentence that says so."""
+def could_not_write(error: BaseException | str) -> ResultsError:
+    """The error for a store that cannot be written, for whatever reason."""
     lines = str(error).strip().splitlines()
     kind = "" if isinstance(error, str) else type(error).__name__
-    cause = ": ".join(part for part in (kind, lines[0][:200] if lines else "") if part)
-    return f"MLflow could not be written ({cause.rstrip('.')}); run `moebench sync` later."
+    cause = ": ".join(part for part in (kind, lines[0][:200] if lines else "") if part).rstrip(".")
+    return ResultsError(
+        f"MLflow could not be written ({cause}); run `moebench sync` later.", code="mlflow-not-written", cause=cause
+    )
 
 
 def _open(results: Path) -> MlflowClient:
@@ -62,21 +111,11 @@ def _open(results: Path) -> MlflowClient:
     if path is not None and not path.exists():
         _create(path)
     client = MlflowClient(tracking_uri=uri)
-    client.search_experiments(max_results=1)  # a store that cannot be reached says so here
+    client.search_experiments(max_results=1)  # raises if the store cannot be reached
     if path is not None and not store_stamp(uri):
-        _stamp(path)
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute(f"PRAGMA user_version = {secrets.randbelow(2**31 - 1) + 1}")
     return client
-
-
-def find_or_create_experiment(client: MlflowClient, name: str, tags: dict[str, str], results: Path) -> str:
-    """The id of the experiment; one that was deleted comes back."""
-    found = client.get_experiment_by_name(name)
-    if found is None:
-        location = artifact_location(results, tracking_uri(results))
-        return str(client.create_experiment(name, artifact_location=location, tags=tags))
-    if found.lifecycle_stage == "deleted":
-        client.restore_experiment(found.experiment_id)
-    return str(found.experiment_id)
 
 
 def _create(path: Path) -> None:
@@ -96,8 +135,3 @@ def _create(path: Path) -> None:
         with closing(sqlite3.connect(path)) as connection:
             # Readers (the UI) and the writer do not wait for each other, and a run is written in half the time.
             connection.execute("PRAGMA journal_mode = WAL")
-
-
-def _stamp(path: Path) -> None:
-    with closing(sqlite3.connect(path)) as connection:
-        connection.execute(f"PRAGMA user_version = {secrets.randbelow(2**31 - 1) + 1}")

@@ -1,56 +1,81 @@
-"""All runs that MLflow should have of a plan, from the records there are, and the board among them."""
+"""All runs that MLflow should have of a plan, from the records there are, and its board and report among them."""
 
 from __future__ import annotations
 
 import json
+import statistics
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from moebench.board.files import FIGURES
-from moebench.mlflow_store.content import Content, Entry, shortened, version_of
-from moebench.mlflow_store.fixed_run import fixed_entries, report_entries
-from moebench.mlflow_store.labels import experiment_tags
-from moebench.mlflow_store.latency_run import latency_entry, timings
-from moebench.mlflow_store.study_run import study_entry
-from moebench.mlflow_store.training_run import Measured, training_entry
+from moebench.mlflow_store.content import Content, Entry, Point, Times, finite, shortened, texts_of, version_of
+from moebench.mlflow_store.labels import (
+    budget_suffix,
+    experiment_tags,
+    provenance_params,
+    run_tags,
+    status_tags,
+    times,
+)
+from moebench.mlflow_store.runs import Measured, row_entry, seed_entry, study_entry, trained_entry
 from moebench.plans.latency import finalist, latency_cells
 from moebench.plans.plan import Group, Lookup, Plan
+from moebench.plans.rows import BASELINE
+from moebench.plugins.named import plain
 from moebench.records import Record, Store
 from moebench.records.canonical import digest
+
+NOTE_LENGTH = 5000
+"""MLflow before 3.17 takes no longer note."""
 
 
 def entries(
     plan: Plan, store: Store, lookup: Lookup, board: Path, report: Path | None, *, live: bool = False
 ) -> Iterator[Entry]:
-    """Studies and fixed rows, each before its runs, then latency sessions, then the board in the directory ``board``
-    and the page of the report.
+    """Studies and fixed rows, each before its runs, then latency sessions, the board in the directory ``board``, and
+    the page of the report.
     """
     found = [lookup(cell.identity) for cell in latency_cells(plan, lookup)]
     sessions = [record for record in found if record is not None]
-    timed = {identity: medians for record in sessions for identity, medians in timings(record).items()}
+    timed = {identity: medians for record in sessions for identity, medians in _timings(record).items()}
     measured, waiting = _measured(plan, lookup)
     # A run is written once, with what was measured of it: not before that is there, while it may still come.
     unwritten = waiting if live else set[str]()
+
+    def records_of(record: Record) -> Measured:
+        return (record, *measured.get(record.identity, ()))
+
     for group in plan.groups:
         runs = list(_runs(group, lookup))
         if runs:
             latency_ms = timed.get(finalist(group, lookup), {})
             study = study_entry(plan, group, runs, lookup, latency_ms, live=live)
             yield study
-            for label, record in runs:
-                if record.identity not in unwritten:
-                    derived = measured.get(record.identity, ())
-                    yield training_entry(plan, group, label, record, derived, study.key, store)
-    yield from fixed_entries(plan, store, lookup, measured, unwritten)
-    for record in sessions:
-        yield latency_entry(plan, record)
-    page = board_entry(plan, board)
-    if page is not None:
-        yield page
-    yield from report_entries(plan, report)
+            for label, run in runs:
+                if run.identity not in unwritten:
+                    yield trained_entry(plan, group, label, records_of(run), study.key, store)
+    rows: dict[str, list[Measured]] = {}
+    for work in plan.works(lookup):
+        record = lookup(work.cell.identity)
+        if record is not None and record.identity not in unwritten and not work.ranked and not work.of:
+            rows.setdefault(work.row, []).append(records_of(record))
+    for name, seeds in rows.items():
+        row = row_entry(plan, name, seeds)
+        yield row
+        for index, records in enumerate(seeds):
+            yield seed_entry(plan, name, index, records, row.key, store)
+    for session in sessions:
+        yield _latency_entry(plan, session)
+    if _is_of(plan, board / "board.json"):
+        yield _board_entry(plan, board)
+    if report is not None:
+        files = (report, *sorted((report.parent / "figures").glob("*.[sp][vn]g")))
+        version = version_of([digest([path.name, path.read_bytes().hex()]) for path in files])
+        yield _pages(plan, "report", version, files)
 
 
-def _measured(plan: Plan, lookup: Lookup) -> tuple[Measured, set[str]]:
+def _measured(plan: Plan, lookup: Lookup) -> tuple[dict[str, list[Record]], set[str]]:
     """What was measured of each final run, and the runs of which something is still to be measured."""
     measured: dict[str, list[Record]] = {}
     waiting = set()
@@ -73,40 +98,85 @@ def _runs(group: Group, lookup: Lookup) -> Iterator[tuple[str, Record]]:
                 yield f"{label} {index}", record
 
 
-NOTE_LENGTH = 5000
-"""MLflow before 3.17 takes no longer note."""
+def _latency_entry(plan: Plan, record: Record) -> Entry:
+    """The run of a session."""
+    version = version_of(record.model_dump(mode="json"))
+    return Entry(key=f"latency/{record.identity}", version=version, content=lambda: _latency_content(plan, record))
 
 
-def board_entry(plan: Plan, directory: Path) -> Entry | None:
-    """The run of the board in a directory; None where there is none, or one of another protocol."""
-    files = tuple(path for suffix in ("json", "md", "html", "csv") if (path := directory / f"board.{suffix}").is_file())
-    if not _is_of(plan, directory / "board.json"):
-        return None
-    texts = [path.read_text(encoding="utf-8") for path in files]
-    files += tuple(sorted((directory / FIGURES).glob("*.png")))
-    return Entry(key="board", version=version_of(texts), fixed=False, content=lambda: _content(plan, files))
+def _timings(record: Record) -> dict[str, dict[str, float]]:
+    """Identity of a finalist -> its medians over rounds (forward_ms, ...), and its paired ratio to dense."""
+    finalists = record.details.get("finalists", {})
+    dense = next((each.get("forward_ms") for each in finalists.values() if each["row"] == BASELINE), None)
+    return {identity: _medians(each, dense) for identity, each in finalists.items()}
+
+
+def _medians(finalist: dict[str, Any], dense: list[float] | None) -> dict[str, float]:
+    rounds = _rounds(finalist)
+    medians = {name: statistics.median(values) for name, values in rounds.items()}
+    forward = rounds.get("forward_ms")
+    if forward and dense and len(forward) == len(dense):
+        ratios = [own / other for own, other in zip(forward, dense, strict=True)]
+        medians["forward_ratio_to_dense"] = statistics.median(ratios)
+    return finite({**medians, "forward_peak_memory_mib": finalist.get("peak_memory_mib")})
+
+
+def _rounds(finalist: dict[str, Any]) -> dict[str, list[float]]:
+    """What was measured in every round, by name."""
+    return {name: values for name, values in finalist.items() if isinstance(values, list) and values}
+
+
+def _latency_content(plan: Plan, record: Record) -> Content:
+    cell, finalists, measured, spent = record.cell, record.details.get("finalists", {}), _timings(record), times(record)
+    kept = {name: cell[name] for name in ("task", "axis", "budget", "batch", "precision", "threads")}
+    kept |= {name: cell["session"].get(name) for name in ("rounds", "repeats")}
+    tags = run_tags(plan, "latency", record.identity, task=cell["task"], budget=cell["budget"])
+    return Content(
+        name=f"latency {plain(cell['task'])}{budget_suffix(plan, cell['budget'])}",
+        status="FINISHED" if record.settled else "FAILED",
+        times=spent,
+        tags=tags | status_tags(record),
+        params=texts_of(kept) | provenance_params(record),
+        metrics={
+            f"{name}/{each['row']}": value
+            for identity, each in finalists.items()
+            for name, value in measured[identity].items()
+        },
+        curves=tuple(
+            Point(f"rounds/{name}/{each['row']}", index + 1, value, spent.ended)
+            for each in finalists.values()
+            for name, values in _rounds(each).items()
+            for index, value in enumerate(values)
+        ),
+        texts={"record.json": record.model_dump_json(indent=1) + "\n"},
+    )
 
 
 def _is_of(plan: Plan, path: Path) -> bool:
+    """Whether there is a board, and it is of this suite and protocol."""
     try:
         board = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return bool((board["suite"], board["protocol"]) == (plan.suite.name, plan.protocol))
+    except (OSError, ValueError, KeyError, TypeError):
         return False
-    return isinstance(board, dict) and (board.get("suite"), board.get("protocol")) == (
-        plan.suite.name,
-        plan.protocol,
-    )
 
 
-def _content(plan: Plan, files: tuple[Path, ...]) -> Content:
-    made = [round(path.stat().st_mtime * 1000) for path in files]
-    markdown = next((path.read_text(encoding="utf-8") for path in files if path.suffix == ".md"), None)
-    return Content(
-        name="board",
-        status="FINISHED",
-        started=min(made),
-        ended=max(made),
-        tags=experiment_tags(plan) | {"moebench.kind": "board", "moebench.identity": digest(experiment_tags(plan))},
-        files=files,
-        note=None if markdown is None else shortened(markdown, NOTE_LENGTH),
-    )
+def _board_entry(plan: Plan, directory: Path) -> Entry:
+    files = tuple(path for suffix in ("json", "md", "html", "csv") if (path := directory / f"board.{suffix}").is_file())
+    texts = {path.suffix: path.read_text(encoding="utf-8") for path in files}
+    note = shortened(texts[".md"], NOTE_LENGTH) if ".md" in texts else None
+    figures = sorted((directory / FIGURES).glob("*.png"))
+    return _pages(plan, "board", version_of(list(texts.values())), (*files, *figures), note)
+
+
+def _pages(plan: Plan, kind: str, version: str, files: tuple[Path, ...], note: str | None = None) -> Entry:
+    """A run whose artifacts are pages and their figures."""
+
+    def content() -> Content:
+        made = [round(path.stat().st_mtime * 1000) for path in files]
+        tags = run_tags(plan, kind, digest(experiment_tags(plan)))
+        return Content(
+            name=kind, status="FINISHED", times=Times(min(made), max(made)), tags=tags, files=files, note=note
+        )
+
+    return Entry(key=kind, version=version, fixed=False, content=content)

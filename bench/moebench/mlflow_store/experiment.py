@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from moebench.mlflow_store.content import Content, Data, Entry, shortened
-from moebench.mlflow_store.database import find_or_create_experiment
+from moebench.mlflow_store.database import artifact_location, tracking_uri
 from moebench.mlflow_store.ledger import Known
 from moebench.records.canonical import digest
 
@@ -31,7 +31,7 @@ class Experiment:
     def __init__(self, client: MlflowClient, name: str, tags: Mapping[str, str], results: Path) -> None:
         self.name = name
         self._client = client
-        self.id = find_or_create_experiment(client, name, dict(tags), results)
+        self.id = _find_or_create(client, name, dict(tags), results)
         self.known = {run.data.tags[KEY]: _known(run) for run in self._runs() if KEY in run.data.tags}
 
     def has(self, entry: Entry) -> bool:
@@ -55,7 +55,7 @@ class Experiment:
         if content.status == "RUNNING":
             self._client.update_run(run_id, status="RUNNING")
         else:
-            self._client.set_terminated(run_id, content.status, end_time=content.ended)
+            self._client.set_terminated(run_id, content.status, end_time=content.times.ended)
         if content.note is not None:
             self._client.set_experiment_tag(self.id, "mlflow.note.content", content.note)
         self._client.set_tag(run_id, VERSION, entry.version)
@@ -76,7 +76,7 @@ class Experiment:
         tags = {KEY: entry.key, "mlflow.source.name": "moebench", **content.tags}
         if entry.parent:
             tags[PARENT] = self._parent(entry)
-        run = self._client.create_run(self.id, start_time=content.started, tags=tags, run_name=content.name)
+        run = self._client.create_run(self.id, start_time=content.times.started, tags=tags, run_name=content.name)
         return run.info.run_id, {}
 
     def _delete(self, run_id: str) -> None:
@@ -106,6 +106,17 @@ class Experiment:
                 return
 
 
+def _find_or_create(client: MlflowClient, name: str, tags: dict[str, str], results: Path) -> str:
+    """The id of the experiment; a deleted one is restored."""
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        location = artifact_location(results, tracking_uri(results))
+        return str(client.create_experiment(name, artifact_location=location, tags=tags))
+    if found.lifecycle_stage == "deleted":
+        client.restore_experiment(found.experiment_id)
+    return str(found.experiment_id)
+
+
 def _known(run: Run) -> Known:
     tags = run.data.tags
     return Known(run.info.run_id, tags.get(VERSION, ""), tags.get(PARENT, ""))
@@ -130,7 +141,7 @@ def _metrics(content: Content, there: Mapping[str, float]) -> Iterator[Metric]:
 
     for name, value in content.metrics.items():
         if there.get(name) != value:
-            yield Metric(name, value, content.ended, 0)
+            yield Metric(name, value, content.times.ended, 0)
     for point in content.curves:
         yield Metric(point.name, point.value, point.time, point.step)
 

@@ -1,11 +1,11 @@
 """``python -m moebench.mlflow_store.follow``: the process that writes MLflow while a suite runs.
 
-It is started by :class:`moebench.mlflow_store.follower.Writer` and talks to it in lines of JSON. Standard input:
-first {"results", "plans"}; then, whenever there is something new, {"identity"} of a finished run, {"report"}
-with a page, or {"flush": n}; its end means that the suite has ended. Standard output: {"flush": n} when
-all that came before is written, {"problem": sentence} after each attempt, empty when nothing is wrong.
+:class:`moebench.mlflow_store.follower.Follower` starts it and exchanges lines of JSON with it. Standard input: first
+{"results", "plans"}; then {"identity"} of a finished run, {"report"} with a page, or {"flush": n}; its end means that
+the suite has ended. Standard output: {"flush": n} when all that came before is written, and {"problem": sentence} after
+each attempt, empty when nothing is wrong.
 
-What a line names does not matter: each time, whatever MLflow lacks of the records there are is written.
+A line of any kind is only the occasion: each time, whatever MLflow lacks of the records there are is written.
 """
 
 from __future__ import annotations
@@ -15,178 +15,132 @@ import os
 import queue
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
-from moebench.errors import MoebenchError, ResultsError
+from moebench.errors import MoebenchError
 from moebench.mlflow_store.database import LEASE, could_not_write, open_client
-from moebench.mlflow_store.ledger import Ledger
-from moebench.mlflow_store.write import open_experiment, wanted, write_missing
-from moebench.plans.generations import grown
+from moebench.mlflow_store.write import Mirror
 from moebench.plans.plan import Plan
 from moebench.records import Store
 from moebench.records.leases import Leases
-from moebench.runner.run_plan import Records
-
-if TYPE_CHECKING:
-    from moebench.mlflow_store.experiment import Experiment
 
 NICENESS = 5
 """Beside one training worker a core it gets about a quarter of one."""
 TURN_SECONDS = 1.0
-"""Between two tries to become the one who writes."""
+"""Between two tries to become the process that writes."""
 
 Line = dict[str, Any]
-Say = Callable[[Line], None]
-
-
-class Mirror:
-    """Brings the experiments of some plans up to date with their records, again and again."""
-
-    def __init__(self, results: Path, plans: Iterable[Plan]) -> None:
-        self._store = Store(results)
-        self._lookup = Records(self._store)
-        self._ledger = Ledger(results)
-        self._plans = list(plans)
-        self._report: Path | None = None
-        self._client = open_client(results)
-        self._experiments: dict[str, Experiment] = {}
-
-    def take(self, line: Line) -> None:
-        """Note what a line says."""
-        if "report" in line:
-            self._report = Path(line["report"])
-
-    def write(self, *, live: bool) -> None:
-        """Write what is lacking; :class:`ResultsError` at the end if some could not be."""
-        problems = []
-        for index, plan in enumerate(self._plans):
-            self._plans[index] = grown(plan, self._lookup)
-            try:
-                self._write(self._plans[index], live=live)
-            except ResultsError as error:
-                problems.append(error)
-        if problems:
-            raise problems[0]
-
-    def _write(self, plan: Plan, *, live: bool) -> None:
-        runs = wanted(plan, self._store, self._lookup, self._report, live=live)
-        if not runs:
-            return
-        experiment = self._experiments.get(plan.suite.name)
-        if experiment is None:
-            experiment = self._experiments[plan.suite.name] = open_experiment(plan, self._store, self._client)
-        try:
-            write_missing(experiment, runs)
-        finally:
-            self._ledger.save(experiment.name, experiment.known)
+Lines = queue.SimpleQueue[Line]
+Answer = Callable[[Line], None]
+END: Line = {"end": True}
+"""Comes after the last line of the stream."""
 
 
 def main() -> int:
-    """Follow a suite, out of the way of its training and of what libraries print."""
+    """Follow a suite at a low priority."""
     os.nice(NICENESS)
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # a suite waits for its end, not for a server
     return run(sys.stdin, _answers())
 
 
-def run(stream: IO[str], say: Say) -> int:
-    """Follow the suite that a stream tells of, to its end; 1 if something could not be written."""
+def run(stream: IO[str], answer: Answer) -> int:
+    """Follow the suite that a stream describes, to its end; 1 if something could not be written."""
     opening = json.loads(stream.readline())
     results, lines = Path(opening["results"]), _lines(stream)
     try:
-        with _turn(results, lines, say):
-            return follow(Mirror(results, map(Plan.from_json, opening["plans"])), lines, say)
-    except MoebenchError as error:
-        say({"problem": str(error)})
+        with _turn(results, lines, answer):
+            mirror = Mirror(Store(results), open_client(results))
+            return follow(mirror, [Plan.from_json(plan) for plan in opening["plans"]], lines, answer)
     except Exception as error:
-        say({"problem": could_not_write(error)})
+        answer({"problem": _sentence(error)})
     return 1
 
 
 @contextmanager
-def _turn(results: Path, lines: queue.SimpleQueue[Line | None], say: Say) -> Iterator[None]:
-    """Wait for the right to write, and hold it; :class:`ResultsError` where the suite ends first.
+def _turn(results: Path, lines: Lines, answer: Answer) -> Iterator[None]:
+    """Wait for the right to write, and hold it; raises where the suite ends first.
 
     Another process that runs the same suite writes its runs meanwhile, so nobody who waits for them to be written need
     wait here.
     """
-    leases, kept = Leases(results), list[Line | None]()
+    leases, kept = Leases(results), list[Line]()
     while True:
-        with leases.hold(LEASE, 0.0 if None in kept else TURN_SECONDS) as mine:
+        with leases.hold(LEASE, 0.0 if END in kept else TURN_SECONDS) as mine:
             if mine:
                 for line in kept:
                     lines.put(line)
                 yield
                 return
-        if None in kept:
-            raise ResultsError(could_not_write(f"another process was at it for '{results}' until this suite ended"))
+        if END in kept:
+            raise could_not_write(f"another process was at it for '{results}' until this suite ended")
         while not lines.empty():
-            line = lines.get()
-            kept.append(line)
-            if line is not None and "flush" in line:
-                say({"flush": line["flush"]})
+            kept.append(lines.get())
+            _answer_flushes(kept[-1:], answer)
 
 
-def follow(mirror: Mirror, lines: queue.SimpleQueue[Line | None], say: Say) -> int:
-    """Write after each bunch of lines; the None after the last one ends it."""
-    bunch: list[Line | None] = []
+def follow(mirror: Mirror, plans: Sequence[Plan], lines: Lines, answer: Answer) -> int:
+    """Write after each bunch of lines, until the one with the end."""
+    bunch: list[Line] = []
+    report: Path | None = None
     while True:
-        ended = None in bunch
-        problem = _attempt(mirror, live=not ended)
-        say({"problem": problem})
-        for line in bunch:
-            if line is not None and "flush" in line:
-                say({"flush": line["flush"]})
-        if ended:
+        problem = _attempt(mirror, plans, report, live=END not in bunch)
+        answer({"problem": problem})
+        _answer_flushes(bunch, answer)
+        if END in bunch:
             return 1 if problem else 0
-        bunch = _bunch(lines)
+        bunch = [lines.get()]
+        while not lines.empty():
+            bunch.append(lines.get())
         for line in bunch:
-            if line is not None:
-                mirror.take(line)
+            report = Path(line["report"]) if "report" in line else report
 
 
-def _attempt(mirror: Mirror, *, live: bool) -> str:
-    try:
-        mirror.write(live=live)
-    except MoebenchError as error:
-        return str(error)
-    except Exception as error:
-        return could_not_write(error)
-    return ""
+def _attempt(mirror: Mirror, plans: Sequence[Plan], report: Path | None, *, live: bool) -> str:
+    """Write what is lacking of every plan; the first problem, if any."""
+    problem = ""
+    for plan in plans:
+        try:
+            mirror.write(plan, report, live=live)
+        except Exception as error:
+            problem = problem or _sentence(error)
+    return problem
 
 
-def _bunch(lines: queue.SimpleQueue[Line | None]) -> list[Line | None]:
-    """The next line, waited for, and all that have come meanwhile."""
-    bunch = [lines.get()]
-    while not lines.empty():
-        bunch.append(lines.get())
-    return bunch
+def _sentence(error: Exception) -> str:
+    return str(error if isinstance(error, MoebenchError) else could_not_write(error))
 
 
-def _lines(stream: IO[str]) -> queue.SimpleQueue[Line | None]:
-    """The lines of a stream as they come, then None."""
-    lines: queue.SimpleQueue[Line | None] = queue.SimpleQueue()
+def _answer_flushes(lines: Iterable[Line], answer: Answer) -> None:
+    for line in lines:
+        if "flush" in line:
+            answer({"flush": line["flush"]})
+
+
+def _lines(stream: IO[str]) -> Lines:
+    """The lines of a stream as they come, then END."""
+    lines: Lines = queue.SimpleQueue()
 
     def read() -> None:
         for text in stream:
             lines.put(json.loads(text))
-        lines.put(None)
+        lines.put(END)
 
     threading.Thread(target=read, daemon=True).start()
     return lines
 
 
-def _answers() -> Say:
-    """Writes lines to standard output, from which everything that libraries print is turned away."""
+def _answers() -> Answer:
+    """Writes lines to standard output; what libraries print there goes to standard error."""
     stream = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
 
-    def say(line: Line) -> None:
+    def answer(line: Line) -> None:
         print(json.dumps(line), file=stream, flush=True)
 
-    return say
+    return answer
 
 
 if __name__ == "__main__":

@@ -10,92 +10,41 @@ import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from moebench.mlflow_store.database import could_not_write
-from moebench.mlflow_store.ledger import Ledger
 from moebench.mlflow_store.write import needs_sync
 from moebench.plans.plan import Plan
 from moebench.records import Record, Store
 
 SETTLE_SECONDS = 60.0
 FINISH_SECONDS = 120.0
-
-
-class Follower:
-    """Writes MLflow as runs finish, if ``enabled``; ``finish`` sees to what is missing anyway.
-
-    As a context manager it lets its process go at the end, whatever happened inside.
-    """
-
-    def __init__(self, results: Path, plans: Sequence[Plan], *, enabled: bool) -> None:
-        self._results = results
-        self._writer = Writer(results, plans)
-        if enabled:
-            self._writer.start()
-
-    def __enter__(self) -> Follower:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    @property
-    def problems(self) -> tuple[str, ...]:
-        """The sentence that says what could not be written, if anything."""
-        return (self._writer.problem,) if self._writer.problem else ()
-
-    def record(self, record: Record) -> None:
-        """A run has finished."""
-        self._writer.record(record.identity)
-
-    def settle(self) -> None:
-        """Wait until nothing is being written, so that latency is measured on a quiet machine."""
-        self._writer.flush(SETTLE_SECONDS)
-
-    def close(self) -> None:
-        """Nothing more comes. The process writes what has finished, and ends; nobody waits for it."""
-        self._writer.end()
-
-    def finish(self, plans: Sequence[Plan], store: Store, report: Path | None) -> None:
-        """Write the boards, the report and whatever else is missing, and wait for it; best before ``close``.
-
-        A process is started only if none runs and something is missing.
-        """
-        self._close(report)
-        ledger = Ledger(self._results)
-        if not self._writer.problem and any(needs_sync(plan, store, ledger, report) for plan in plans):
-            self._writer = Writer(self._results, plans)
-            self._writer.start()
-            self._close(report)
-
-    def _close(self, report: Path | None) -> None:
-        if report is not None:
-            self._writer.report(report)
-        self._writer.close(FINISH_SECONDS)
-
-
 STOP_SECONDS = 5.0
 
 
-class Writer:
-    """Hands finished runs to a process of its own. No method raises or waits, but for flush and close.
+class Follower:
+    """Hands finished runs to a process of its own, which writes MLflow. Only flush, finish and close wait for it.
 
-    ``problem``: one sentence if MLflow could not be written; empty if all is well so far.
+    Leaving its context lets the process end when it has written. ``problem``: one sentence if MLflow could not be
+    written; empty if all is well so far.
     """
 
     def __init__(self, results: Path, plans: Sequence[Plan]) -> None:
-        self._results, self._plans = results.resolve(), plans
+        self._results, self._plans = results, plans
         self._log = results / ".mlflow" / "writer.log"
         self._process: subprocess.Popen[str] | None = None
         self._outbox: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
         self._answered = threading.Condition()
         self._asked = self._flushed = 0
-        self._over = self._ended = False
+        self._ended = False
         self.problem = ""
+
+    def __enter__(self) -> Follower:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        """Nothing more comes. The process writes what has finished, and ends; nobody waits for it."""
+        self._outbox.put(None)
 
     def start(self) -> None:
         """Start the process; it begins with what earlier runs left unwritten."""
@@ -112,51 +61,55 @@ class Writer:
                     start_new_session=True,  # Ctrl-C ends the suite, and this process once it has written
                 )
         except OSError as error:
-            self.problem, self._ended = could_not_write(error), True
+            self.problem, self._ended = str(could_not_write(error)), True
             return
-        self._outbox.put({"results": str(self._results), "plans": [plan.to_json() for plan in self._plans]})
+        plans = [plan.to_json() for plan in self._plans]
+        self._outbox.put({"results": str(self._results.resolve()), "plans": plans})
         for target in (self._send, self._listen):
             threading.Thread(target=target, args=(self._process,), daemon=True).start()
 
     @property
     def pid(self) -> int:
-        """The process, for whoever watches it; 0 if it was not started."""
+        """The process id; 0 if it was not started."""
         return self._process.pid if self._process else 0
 
-    def record(self, identity: str) -> None:
+    def record(self, record: Record) -> None:
         """A run has finished and its record is on disk."""
-        self._outbox.put({"identity": identity})
+        self._outbox.put({"identity": record.identity})
 
-    def report(self, page: Path) -> None:
-        """The report has been made."""
-        self._outbox.put({"report": str(page.resolve())})
-
-    def flush(self, timeout: float) -> bool:
+    def flush(self, timeout: float = SETTLE_SECONDS) -> bool:
         """Wait until all that was handed over is written; False if that takes longer or cannot be."""
         if self._process is None:
             return False
         self._asked += 1
-        asked = self._asked
-        self._outbox.put({"flush": asked})
+        self._outbox.put({"flush": self._asked})
         with self._answered:
-            self._answered.wait_for(lambda: self._ended or self._flushed >= asked, timeout)
-            return self._flushed >= asked
+            self._answered.wait_for(lambda: self._ended or self._flushed >= self._asked, timeout)
+            return self._flushed >= self._asked
 
-    def end(self) -> None:
-        """Nothing more comes. The process writes what it was told, and ends by itself."""
-        if not self._over:
-            self._over = True
-            self._outbox.put(None)
+    def finish(self, plans: Sequence[Plan], report: Path | None) -> None:
+        """Write the boards, the report and whatever else is missing, and wait for it.
 
-    def close(self, timeout: float) -> None:
+        A process is started only if none runs and something is missing.
+        """
+        self.close(FINISH_SECONDS, report)
+        if not self.problem and any(needs_sync(plan, Store(self._results), report) for plan in plans):
+            again = Follower(self._results, plans)
+            again.start()
+            again.close(FINISH_SECONDS, report)
+            self.problem = again.problem
+
+    def close(self, timeout: float, report: Path | None = None) -> None:
         """End, and wait so many seconds; what is not written by then is left to ``moebench sync``."""
-        self.end()
+        if report is not None:
+            self._outbox.put({"report": str(report.resolve())})
+        self._outbox.put(None)
         if self._process is None:
             return
         try:
             self._process.wait(timeout)
         except subprocess.TimeoutExpired:
-            self.problem = could_not_write(f"it took longer than {timeout:g} seconds")
+            self.problem = str(could_not_write(f"it took longer than {timeout:g} seconds"))
             _stop(self._process)
         with self._answered:
             self._answered.wait_for(lambda: self._ended, STOP_SECONDS)
@@ -164,7 +117,7 @@ class Writer:
     def _send(self, process: subprocess.Popen[str]) -> None:
         """The body of a thread, so that a full pipe keeps nobody waiting."""
         assert process.stdin is not None
-        with contextlib.suppress(OSError), process.stdin as stream:  # a broken pipe: _listen says why
+        with contextlib.suppress(OSError), process.stdin as stream:  # a broken pipe: _listen reports why
             while (line := self._outbox.get()) is not None:
                 stream.write(json.dumps(line) + "\n")
                 stream.flush()
@@ -178,7 +131,7 @@ class Writer:
         with self._answered:
             self._ended = True
             if code and not self.problem:
-                self.problem = could_not_write(f"its process ended with status {code}; see '{self._log}'")
+                self.problem = str(could_not_write(f"its process ended with status {code}; see '{self._log}'"))
             self._answered.notify_all()
 
     def _hear(self, text: str) -> None:

@@ -1,4 +1,4 @@
-"""What was written to which MLflow store: tells, without importing mlflow, that nothing is missing."""
+"""What was written to which MLflow store, to find out without mlflow that nothing is missing."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from moebench.mlflow_store.store_uri import store_stamp, tracking_uri
+from moebench.mlflow_store.database import store_stamp, tracking_uri
 from moebench.records.canonical import digest
 from moebench.records.store import write_atomic
 
@@ -21,9 +21,9 @@ class Known(NamedTuple):
 
 
 class Ledger:
-    """Runs by experiment and key. A memory of the store, never the truth: lost or outdated it is empty.
+    """Runs by experiment and key: a cache of the store. Lost or outdated it is empty.
 
-    ``certain``: whether it can tell that the store is still the one it was written for (SQLite can be asked).
+    ``certain``: whether it detects that the store is no longer the one it was written for, as it can for SQLite.
     """
 
     def __init__(self, results: Path) -> None:

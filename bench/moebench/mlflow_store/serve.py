@@ -16,7 +16,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from moebench.errors import ResultsError, UsageError
-from moebench.mlflow_store.store_uri import UI_RESULTS, artifact_location, database_path, tracking_uri
+from moebench.mlflow_store.database import UI_RESULTS, artifact_location, database_path, tracking_uri
 
 START_SECONDS = 120.0
 
@@ -28,11 +28,13 @@ def server_address(results: Path) -> str | None:
 
 
 def serve(results: Path, host: str, port: int, on_ready: Callable[[str], None]) -> None:
-    """Run the UI until it is interrupted; ``on_ready`` is told its address once it answers."""
+    """Run the UI until it is interrupted; ``on_ready`` gets its address once it answers."""
     uri = tracking_uri(results)
     path = database_path(uri)
     if path is not None and not path.is_file():
-        raise ResultsError(f"there is no MLflow database '{path}' yet; run a suite, or `moebench sync`.")
+        raise ResultsError(
+            f"there is no MLflow database '{path}' yet; run a suite, or `moebench sync`.", code="no-mlflow", path=path
+        )
     _check_port(host, port)
     url = f"http://{_reachable(host)}:{port}"
     log = results / ".mlflow" / "ui.log"
@@ -41,8 +43,12 @@ def serve(results: Path, host: str, port: int, on_ready: Callable[[str], None]) 
             on_ready(url)
             process.wait()
         if process.poll() is None:
-            raise UsageError(f"the MLflow UI gave no answer for {START_SECONDS:.0f} s; '{log}' says how far it came.")
-        raise UsageError(f"the MLflow UI ended; '{log}' says why.")
+            raise UsageError(
+                f"the MLflow UI gave no answer for {START_SECONDS:.0f} s; see '{log}'.",
+                code="ui-silent",
+                log=log,
+            )
+        raise UsageError(f"the MLflow UI ended; see '{log}' for the cause.", code="ui-ended", log=log)
 
 
 def _reachable(host: str) -> str:
@@ -59,7 +65,10 @@ def _check_port(host: str, port: int) -> None:
             probe.bind((host, port))
         except OSError as error:
             raise UsageError(
-                f"cannot listen on {host}:{port} ({error.strerror or error}); choose another with --port N."
+                f"cannot listen on {host}:{port} ({error.strerror or error}); choose another with --port N.",
+                code="port-taken",
+                host=host,
+                port=port,
             ) from error
 
 

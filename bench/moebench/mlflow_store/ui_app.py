@@ -20,7 +20,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from moebench.mlflow_store.store_uri import AS_TRAINING, UI_RESULTS
+from moebench.mlflow_store.database import AS_TRAINING, UI_RESULTS
 from moebench.plans.history import board_pages
 
 __all__ = ["app"]

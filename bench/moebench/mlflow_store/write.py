@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from moebench.errors import ResultsError
 from moebench.mlflow_store.content import Entry
 from moebench.mlflow_store.database import could_not_write
 from moebench.mlflow_store.entries import entries
@@ -15,8 +14,7 @@ from moebench.mlflow_store.ledger import Ledger
 from moebench.plans.generations import grown
 from moebench.plans.history import board_directory
 from moebench.plans.plan import Lookup, Plan
-from moebench.records import Store
-from moebench.runner.run_plan import Records
+from moebench.records import Records, Store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -24,60 +22,65 @@ if TYPE_CHECKING:
     from moebench.mlflow_store.experiment import Experiment
 
 Progress = Callable[[int, int], None]
-"""Told how many runs are written, and of how many."""
+"""Called with how many runs are written, and of how many."""
 GIVE_UP_AFTER = 3
-"""Failures in a row after which the store counts as out of reach."""
+"""Consecutive failures after which the store counts as unreachable."""
 
 
-def needs_sync(plan: Plan, store: Store, ledger: Ledger, report: Path | None = None) -> bool:
-    """Whether MLflow lacks anything, as far as can be told without importing it."""
-    known = ledger.known(experiment_name(plan))
+def needs_sync(plan: Plan, store: Store, report: Path | None = None) -> bool:
+    """Whether MLflow lacks anything, as far as the ledger knows, without importing mlflow."""
+    known, lookup = Ledger(store.root).known(experiment_name(plan)), Records(store)
     return any(
         entry.key not in known or known[entry.key].version != entry.version
-        for entry in wanted(plan, store, Records(store), report)
+        for entry in _wanted(grown(plan, lookup), store, lookup, report)
     )
 
 
-def sync(
-    plan: Plan,
-    store: Store,
-    client: MlflowClient,
-    ledger: Ledger,
-    progress: Progress | None = None,
-    report: Path | None = None,
-) -> int:
-    """Write what MLflow lacks; returns how many runs that were. The caller holds ``database.writing``."""
-    runs = wanted(plan, store, Records(store), report)
-    if not runs:
-        return 0
-    experiment = open_experiment(plan, store, client)
-    try:
-        return write_missing(experiment, runs, progress)
-    finally:
-        ledger.save(experiment.name, experiment.known)
+class Mirror:
+    """Writes MLflow from the records of a results directory; whoever has one holds ``database.writing``."""
+
+    def __init__(self, store: Store, client: MlflowClient) -> None:
+        self._store, self._client, self._lookup = store, client, Records(store)
+        self._plans: dict[str, Plan] = {}
+        self._experiments: dict[str, Experiment] = {}
+
+    def write(
+        self, plan: Plan, report: Path | None = None, progress: Progress | None = None, *, live: bool = False
+    ) -> int:
+        """Write what MLflow lacks of a plan; returns the number of runs written.
+
+        report: the study's page, its figures beside it. live: more of its runs may come.
+        :class:`ResultsError` at the end if some could not be written.
+        """
+        name = plan.suite.name
+        plan = self._plans[name] = grown(self._plans.get(name, plan), self._lookup)
+        wanted = _wanted(plan, self._store, self._lookup, report, live=live)
+        if not wanted:
+            return 0
+        if name not in self._experiments:
+            from moebench.mlflow_store.experiment import Experiment
+
+            self._experiments[name] = Experiment(
+                self._client, experiment_name(plan), experiment_tags(plan), self._store.root
+            )
+        experiment = self._experiments[name]
+        try:
+            return _write_missing(experiment, wanted, progress)
+        finally:
+            Ledger(self._store.root).save(experiment.name, experiment.known)
 
 
-def open_experiment(plan: Plan, store: Store, client: MlflowClient) -> Experiment:
-    """The plan's experiment, with the runs that it has."""
-    from moebench.mlflow_store.experiment import Experiment
-
-    return Experiment(client, experiment_name(plan), experiment_tags(plan), store.root)
-
-
-def wanted(plan: Plan, store: Store, lookup: Lookup, report: Path | None = None, *, live: bool = False) -> list[Entry]:
-    """All runs that MLflow should have of a plan, its board in the usual place. report: the study's page, its figures
-    beside it.
-    """
+def _wanted(plan: Plan, store: Store, lookup: Lookup, report: Path | None, *, live: bool = False) -> list[Entry]:
+    """All runs that MLflow should have of a plan, its board in the usual place."""
     board = board_directory(store.root, plan.suite.name, plan.protocol)
-    return list(entries(grown(plan, lookup), store, lookup, board, report, live=live))
+    return list(entries(plan, store, lookup, board, report, live=live))
 
 
-def write_missing(experiment: Experiment, entries: list[Entry], progress: Progress | None = None) -> int:
-    """Write the runs that the experiment lacks; :class:`ResultsError` at the end if some could not be."""
-    total = sum(not experiment.has(entry) for entry in entries)
+def _write_missing(experiment: Experiment, wanted: list[Entry], progress: Progress | None) -> int:
+    total = sum(not experiment.has(entry) for entry in wanted)
     written = in_a_row = 0
-    problem = ""
-    for entry in entries:
+    problem = None
+    for entry in wanted:
         if experiment.has(entry):
             continue
         try:
@@ -92,5 +95,5 @@ def write_missing(experiment: Experiment, entries: list[Entry], progress: Progre
         if progress:
             progress(written, max(total, written))
     if problem:
-        raise ResultsError(problem)
+        raise problem
     return written

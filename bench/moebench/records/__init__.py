@@ -5,6 +5,6 @@ Nothing here imports torch: a board is made from records alone.
 
 from moebench.records.cell import Cell, Kind
 from moebench.records.record import Record, Status, is_settled
-from moebench.records.store import Store
+from moebench.records.store import Records, Store
 
-__all__ = ["Cell", "Kind", "Record", "Status", "Store", "is_settled"]
+__all__ = ["Cell", "Kind", "Record", "Records", "Status", "Store", "is_settled"]

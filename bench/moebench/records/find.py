@@ -25,31 +25,40 @@ def find_record(given: str, results: Path) -> tuple[Store, Record]:
         identity = _of_beginning(given, store)
     record = store.get(identity)
     if record is None:
-        raise ResultsError(f"the record '{store.record_path(identity)}' is damaged; it was set aside.")
+        path = store.record_path(identity)
+        raise ResultsError(f"the record '{path}' is damaged; it was set aside.", code="record-damaged", path=path)
     return store, record
 
 
 def _of_file(path: Path) -> tuple[Store, str]:
     if not path.is_file():
-        raise ResultsError(f"there is no record '{path}'.")
+        raise ResultsError(f"there is no record '{path}'.", code="no-record-file", path=path)
     place = path.resolve()
-    store = Store(place.parents[2] if len(place.parents) > 2 else place.parent)
+    store = Store(place.parent.parent.parent)
     if store.record_path(place.stem) != place:
         raise ResultsError(
-            f"'{path}' does not lie where a run wrote it, DIR/records/ab/IDENTITY.json, so its weights are not found."
+            f"'{path}' does not lie where a run wrote it, DIR/records/ab/IDENTITY.json, so its weights are not found.",
+            code="record-moved",
+            path=path,
         )
     return store, place.stem
 
 
 def _of_beginning(given: str, store: Store) -> str:
-    known = sorted(path.stem for path in (store.root / "records").glob("*/*.json"))
-    found = [identity for identity in known if re.fullmatch(r"[0-9a-f]+", given) and identity.startswith(given)]
+    found = [each for each in store.identities() if re.fullmatch(r"[0-9a-f]+", given) and each.startswith(given)]
     if not found:
         raise ResultsError(
             f"there is no record '{given}' in '{store.root}'; give an identity of twenty hexadecimal digits, the "
-            "beginning of one, or the path of a record's file."
+            "beginning of one, or the path of a record's file.",
+            code="no-record",
+            given=given,
         )
     if len(found) > 1:
         some = ", ".join(found[:SHOWN]) + (", ..." if len(found) > SHOWN else "")
-        raise UsageError(f"'{given}' begins {len(found)} records ({some}); give more of its digits.")
+        raise UsageError(
+            f"'{given}' begins {len(found)} records ({some}); give more of its digits.",
+            code="ambiguous-record",
+            given=given,
+            found=found,
+        )
     return found[0]

@@ -9,17 +9,17 @@ from pathlib import Path
 
 from filelock import SoftFileLease, Timeout
 
-from moebench.errors import ResultsError
+from moebench.records.store import cannot_write
 
 LEASE_SECONDS = 60.0
-"""How long a lease lasts whose owner says nothing more; on the same machine a dead owner loses it at once."""
+"""How long the lease of a silent owner lasts; on the same machine a dead owner loses it at once."""
 
 
 class Leases:
     """Leases on names (identities of cells, or words) of a results directory: a file each, with a heartbeat.
 
-    A file system that creates files exclusively is enough, so NFS is. A lease tells who *should* work: if an owner is
-    cut off for longer than the lease, two may do the same run for a while, and both write the same record.
+    A file system that creates files exclusively is enough, as NFS does. If an owner is cut off for longer than its
+    lease, two processes may do the same run for a while; both write the same record.
     """
 
     def __init__(self, results: Path, seconds: float = LEASE_SECONDS) -> None:
@@ -36,23 +36,23 @@ class Leases:
         try:
             yield True
         finally:
-            _let_go(lease)
+            _release(lease)
 
     def held_by_another(self, name: str) -> bool:
-        """Whether someone else works on it; asked again and again, it finds out who stopped saying so."""
+        """Whether another process holds it; repeated calls detect an owner without a heartbeat."""
         if name not in self._watched and not self._path(name).exists():
             return False
         lease = self._watched.setdefault(name, self._lease(name))
         if not _taken(lease, 0.0):
             return True
-        _let_go(self._watched.pop(name))
+        _release(self._watched.pop(name))
         return False
 
     def _lease(self, name: str) -> SoftFileLease:
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise ResultsError(f"cannot write to '{self._folder}' ({error.strerror}).") from error
+            raise cannot_write(self._folder, error) from error
         return SoftFileLease(self._path(name), lease_duration=self._seconds, thread_local=False)
 
     def _path(self, name: str) -> Path:
@@ -65,10 +65,10 @@ def _taken(lease: SoftFileLease, wait: float) -> bool:
     except Timeout:
         return False
     except OSError as error:
-        raise ResultsError(f"cannot write '{lease.lock_file}' ({error.strerror}).") from error
+        raise cannot_write(Path(lease.lock_file), error) from error
     return True
 
 
-def _let_go(lease: SoftFileLease) -> None:
+def _release(lease: SoftFileLease) -> None:
     with contextlib.suppress(OSError):  # already taken over, or the directory is gone
         lease.release()

@@ -16,7 +16,7 @@ SCHEMA = 1
 """Raised when a field changes its meaning. Records are written in this version."""
 
 READ = (1,)
-"""Versions that are read, each as its own JSON Schema says; an older record is never rewritten."""
+"""Versions that are read, each by its own JSON Schema; an older record is never rewritten."""
 
 
 class Record(BaseModel):

@@ -1,7 +1,7 @@
 """The JSON Schema of records, by version.
 
-A record of an older version is read as that version says and never rewritten, for its identity is a digest of what it
-holds; which versions are read says ``record.READ``.
+A record of an older version is read by the schema of that version and never rewritten, for its identity is a digest of
+its content. ``record.READ`` lists the versions that are read.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def schema_of(version: int) -> dict[str, Any]:
 
 
 def current_schema() -> dict[str, Any]:
-    """The schema that the code of today gives; the file of its version holds the same, as JSON indented by 1."""
+    """The schema of this code's records; the file of its version has the same, as JSON indented by 1."""
     schema = Record.model_json_schema(mode="serialization")
     schema["properties"]["schema_version"] = {"const": SCHEMA, "title": "Schema Version", "type": "integer"}
     schema["properties"]["identity"] = {"pattern": "^[0-9a-f]{20}$", "title": "Identity", "type": "string"}

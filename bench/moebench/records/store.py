@@ -40,24 +40,30 @@ class Store:
         except OSError as error:
             raise ResultsError(
                 f"cannot write to the results directory '{self.root}' ({error.strerror}); "
-                "choose another with --results DIR."
+                "choose another with --results DIR.",
+                code="results-not-writable",
+                results=self.root,
             ) from error
 
     def record_path(self, identity: str) -> Path:
-        """Where the record of an identity lies."""
+        """The record of a run."""
         return self.root / "records" / identity[:2] / f"{identity}.json"
 
     def sidecar_path(self, identity: str) -> Path:
-        """Where the arrays of a run lie (.npz)."""
+        """The arrays of a run."""
         return self.root / "sidecars" / identity[:2] / f"{identity}.npz"
 
     def weights_path(self, identity: str) -> Path:
-        """Where the final weights of a run lie (.safetensors)."""
+        """The final weights of a run."""
         return self.root / "weights" / identity[:2] / f"{identity}.safetensors"
 
     def checkpoint_path(self, identity: str) -> Path:
-        """Where a run that has not ended keeps what it goes on from."""
+        """The checkpoint of a run that has not ended."""
         return self.root / "checkpoints" / identity[:2] / f"{identity}.checkpoint"
+
+    def identities(self) -> list[str]:
+        """Of all records, sorted."""
+        return sorted(path.stem for path in (self.root / "records").glob("*/*.json"))
 
     def get(self, identity: str) -> Record | None:
         """The record, or None where there is none or it is damaged (then it is set aside and listed)."""
@@ -67,7 +73,7 @@ class Store:
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise ResultsError(f"cannot read the record '{path}' ({error.strerror}).") from error
+            raise _cannot_read("record", path, error) from error
         try:
             record = parse_record(content.decode())
             if record.identity != identity:
@@ -116,34 +122,29 @@ class Store:
             self._set_aside(path)
             return {}
         except OSError as error:
-            raise ResultsError(f"cannot read the sidecar '{path}' ({error.strerror}).") from error
+            raise _cannot_read("sidecar", path, error) from error
 
     def records(self) -> Iterator[Record]:
         """All readable records, in the order of their identities."""
-        for path in sorted((self.root / "records").glob("*/*.json")):
-            record = self.get(path.stem)
-            if record is not None:
-                yield record
+        yield from filter(None, map(self.get, self.identities()))
 
     def finals_of(self, suite: str, known: Container[str] = ()) -> Iterator[Record]:
-        """The readable records of final runs that a suite of that name made, by identity, but for the known ones."""
-        marks = tuple(
-            f"{name}: {json.dumps(value)}".encode() for name, value in (('"suite"', suite), ('"kind"', "final"))
-        )
-        for path in sorted((self.root / "records").glob("*/*.json")):
-            if path.stem in known:
+        """The readable records of a suite's final runs, by identity, without the known ones."""
+        marks = (f'"suite": {json.dumps(suite)}'.encode(), b'"kind": "final"')
+        for identity in self.identities():
+            if identity in known:
                 continue
             with contextlib.suppress(OSError):
-                content = path.read_bytes()
+                content = self.record_path(identity).read_bytes()
                 # A results directory holds every suite's records: only those that may be meant are parsed.
-                if all(mark in content for mark in marks) and (record := self.get(path.stem)) is not None:
+                if all(mark in content for mark in marks) and (record := self.get(identity)) is not None:
                     yield record
 
     def _write(self, path: Path, content: bytes) -> None:
         try:
             write_atomic(path, content)
         except OSError as error:
-            raise ResultsError(f"cannot write '{path}' ({error.strerror}).") from error
+            raise cannot_write(path, error) from error
 
     def _set_aside(self, path: Path) -> None:
         aside = path.with_suffix(".damaged")
@@ -154,8 +155,25 @@ class Store:
         self.damaged.append(aside)
 
 
+class Records:
+    """A store's records, each settled one read once."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self._settled: dict[str, Record] = {}
+
+    def __call__(self, identity: str) -> Record | None:
+        """The record of an identity, or None."""
+        if identity in self._settled:
+            return self._settled[identity]
+        record = self.store.get(identity)
+        if record is not None and record.settled:
+            self._settled[identity] = record
+        return record
+
+
 def parse_record(text: str) -> Record:
-    """A record from its JSON; ValueError if truncated, of another schema, or not what its identity says."""
+    """A record from its JSON; ValueError if it is truncated, of another schema or of another identity."""
     value = parse_json(text)
     if not isinstance(value, dict):
         raise ValueError("not a record")
@@ -173,7 +191,7 @@ def parse_record(text: str) -> Record:
 
 
 def parse_json(text: str) -> Any:
-    """A value from JSON; ValueError where it is not whole, has what is no JSON, or is nested too deeply to be read."""
+    """A value from JSON; ValueError where it is truncated, has NaN or an infinity, or is nested too deeply."""
 
     def refuse(constant: str) -> None:
         raise ValueError(f"{constant} is no number in JSON")
@@ -184,6 +202,15 @@ def parse_json(text: str) -> Any:
         raise ValueError(f"not whole JSON ({error.msg} at {error.pos})") from error
     except RecursionError as error:
         raise ValueError("not JSON that can be read: nested too deeply") from error
+
+
+def cannot_write(path: Path, error: OSError) -> ResultsError:
+    """The error for a file or folder of the results that cannot be written."""
+    return ResultsError(f"cannot write '{path}' ({error.strerror}).", code="cannot-write", path=path)
+
+
+def _cannot_read(what: str, path: Path, error: OSError) -> ResultsError:
+    return ResultsError(f"cannot read the {what} '{path}' ({error.strerror}).", code="cannot-read", path=path)
 
 
 def write_atomic(path: Path, content: bytes) -> None:

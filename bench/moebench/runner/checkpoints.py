@@ -17,19 +17,19 @@ from moebench.runner.stopping import Stopped
 from moebench.training.snapshot import Snapshot
 
 WORTH = 20.0
-"""A checkpoint waits so many times as long as the last one took: at most 5 % of a run is spent on them."""
+"""Times the duration of the last checkpoint until the next: at most 5 % of a run is spent on them."""
 
 
 @dataclass
 class Checkpoints:
     """The keeper of a run's training (``training.snapshot.Keeper``).
 
-    The file's first line is the SHA-256 of the rest, which is in safetensors' format: reading one executes nothing,
-    and a damaged one is found out, set aside and noted.
+    The file's first line is the SHA-256 of the rest, which is in safetensors' format: reading it executes nothing, and
+    damage is detected.
 
-    made_by: what has to be the same for the numbers to be, such as versions and device; another's is set aside too.
-    every: seconds between two. stopping: whether the run has been told to stop, which it then does after a checkpoint.
-    alive: told at every step. set_aside: why what was there could not be used; empty if it could.
+    made_by: what determines the numbers, such as versions and device; a checkpoint made by anything else is set aside.
+    every: seconds between two. stopping: whether the run was asked to stop, which it does after a checkpoint. alive:
+    called at every step. set_aside: why the file could not be used; empty if it could.
     """
 
     path: Path
@@ -44,19 +44,16 @@ class Checkpoints:
         self._due = time.monotonic() + self.every
 
     def kept(self) -> Snapshot | None:
-        """What the file holds; None where there is none or it is of no use, which is then noted."""
+        """The file's snapshot; None where there is no file, or none that can be used, which is then set aside."""
         try:
-            content = self.path.read_bytes()
+            return self._parsed(self.path.read_bytes())
         except FileNotFoundError:
             return None
         except OSError as error:
             self.refuse(f"it cannot be read ({error.strerror})")
-            return None
-        try:
-            return self._parsed(content)
         except ValueError as error:
             self.refuse(str(error))
-            return None
+        return None
 
     def refuse(self, why: str) -> None:
         """Set the file aside; the run begins anew."""
@@ -68,7 +65,7 @@ class Checkpoints:
         self.set_aside = f"the checkpoint was set aside as '{aside.name}': {why}."
 
     def after(self, step: int, take: Callable[[int], Snapshot]) -> None:
-        """Take one if it is due; :class:`Stopped` after a last one if the run has been told to stop."""
+        """Take one if it is due; :class:`Stopped` after a last one if the run was asked to stop."""
         self.alive()
         stopping = self.stopping()
         if not stopping and time.monotonic() < self._due:
@@ -86,7 +83,7 @@ class Checkpoints:
         self._due = time.monotonic() + max(self.every, WORTH * spent)
 
     def remove(self) -> None:
-        """The run has ended; there is nothing to go on with."""
+        """Once the run has ended."""
         self.path.unlink(missing_ok=True)
 
     def _bytes(self, snapshot: Snapshot) -> bytes:

@@ -13,8 +13,8 @@ class Job:
     """A cell and how to run it.
 
     spec: where the variant is found; pickled: the variant itself (by cloudpickle), for one given as an object.
-    save_weights: keep the final weights of a final run. ranked: whether it is held to the rules of a budget beside its
-    size, as whatever is ranked is. checkpoint_seconds: of training between two checkpoints.
+    save_weights: keep the final weights of a final run. ranked: whether all rules of the budget apply, beyond the size.
+    checkpoint_seconds: of training between two checkpoints.
     ranks: processes that train the model together; the numbers agree to rounding.
     alone: it measures time, so nothing else may run on the machine meanwhile. plugins: where tasks, hosts and measures
     are found, as in a :class:`~moebench.suites.Suite`.
@@ -23,13 +23,13 @@ class Job:
     cell: Cell
     row: str
     spec: str
-    label: str
-    suite: str
     results: Path
-    data: Path | None
     device: str
-    backend: str | None
-    save_weights: bool
+    label: str = ""
+    suite: str = ""
+    data: Path | None = None
+    backend: str | None = None
+    save_weights: bool = False
     pickled: bytes | None = None
     ranked: bool = True
     checkpoint_seconds: float = 60.0

@@ -11,14 +11,13 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from typing import Any
 
-from moebench import machine
-from moebench.plugins.backends import switches_set
 from moebench.records import Cell, Record, Store
 from moebench.runner.job import Job
+from moebench.runner.outcomes import provenance
 from moebench.runner.processes import start
 
 ANSWER_WITHIN = 600.0
-"""Seconds after which a finalist that does not answer is given up."""
+"""Seconds after which a finalist without an answer counts as failed."""
 
 
 @dataclass
@@ -42,9 +41,28 @@ class _Finalist:
             return {"problem": "its process ended."}
         return answer
 
+    def measure(self) -> None:
+        """One round, unless it has a problem."""
+        if not self.problem:
+            answer = self.ask("measure")
+            self.problem = str(answer.get("problem", ""))
+            if not self.problem:
+                self.rounds.append(answer)
+
+    def result(self) -> dict[str, Any]:
+        """Its times by name, one a round."""
+        names = self.rounds[0] if self.rounds else ()
+        memory = self.about.get("peak_memory_mib")
+        return {
+            "row": self.job.row,
+            "weights": self.about.get("weights"),
+            "peak_memory_mib": None if memory is None else round(memory, 2),
+            **{name: [round(each[name], 5) for each in self.rounds] for name in names},
+        }
+
 
 def run_session(cell: Cell, jobs: Sequence[Job], tick: Callable[[str], None]) -> Record:
-    """Measure the finalists' jobs and write the session's record; ``tick`` is told of each round, and may raise."""
+    """Measure the finalists' jobs and write the session's record; ``tick`` is called in each round, and may raise."""
     started, clock = datetime.now(UTC), time.perf_counter()
     finalists = [_start(job, cell) for job in jobs]
     try:
@@ -54,7 +72,7 @@ def run_session(cell: Cell, jobs: Sequence[Job], tick: Callable[[str], None]) ->
         for index in range(cell.session["rounds"]):
             tick(f"latency round {index + 1}/{cell.session['rounds']}")
             for finalist in finalists if index % 2 == 0 else reversed(finalists):
-                _measure(finalist)
+                finalist.measure()
     finally:
         for finalist in finalists:
             finalist.pipe.close()
@@ -66,19 +84,8 @@ def run_session(cell: Cell, jobs: Sequence[Job], tick: Callable[[str], None]) ->
         cell=cell.to_json(),
         status="error" if problems else "done",
         reason=" ".join(problems),
-        details={"finalists": {f.job.cell.identity: _result(f) for f in finalists}},
-        provenance={
-            "device": cell.session["device"],
-            "device_type": jobs[0].device.partition(":")[0],
-            "versions": machine.versions(),
-            "backend": cell.session["backend"],
-            "backend_switches": switches_set(jobs[0].backend),
-            "suite": jobs[0].suite,
-            "row": "",
-            "started": started.isoformat(timespec="seconds"),
-            "seconds": round(time.perf_counter() - clock, 3),
-            "machine": machine.cpu_model(),
-        },
+        details={"finalists": {f.job.cell.identity: f.result() for f in finalists}},
+        provenance=provenance(jobs[0], cell.session["device"], started, time.perf_counter() - clock) | {"row": ""},
     )
     Store(jobs[0].results).put(record)
     return record
@@ -97,24 +104,3 @@ def _serve(job: Job, batch: int, repeats: int, pipe: Connection) -> None:
     from moebench.runner.latency_worker import serve
 
     serve(job, batch, repeats, pipe)
-
-
-def _measure(finalist: _Finalist) -> None:
-    if finalist.problem:
-        return
-    answer = finalist.ask("measure")
-    finalist.problem = str(answer.get("problem", ""))
-    if not finalist.problem:
-        finalist.rounds.append(answer)
-
-
-def _result(finalist: _Finalist) -> dict[str, Any]:
-    names = finalist.rounds[0] if finalist.rounds else ()
-    times = {name: [round(each[name], 5) for each in finalist.rounds] for name in names}
-    memory = finalist.about.get("peak_memory_mib")
-    return {
-        "row": finalist.job.row,
-        "weights": finalist.about.get("weights"),
-        "peak_memory_mib": None if memory is None else round(memory, 2),
-        **times,
-    }

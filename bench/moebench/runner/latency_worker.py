@@ -1,4 +1,4 @@
-"""One finalist of a latency session, in a process of its own: builds its model, then measures when told."""
+"""One finalist of a latency session, in a process of its own: builds its model, then measures on request."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from moebench.plugins.named import remember
 from moebench.records import Store
 from moebench.runner.job import Job
 from moebench.runner.model import build, load_weights
+from moebench.runner.outcomes import status_of
 from moebench.runner.processes import keep_freed_memory
-from moebench.runner.statuses import status_of
 from moebench.tasks import get_task
 
 

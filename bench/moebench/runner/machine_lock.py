@@ -1,7 +1,6 @@
 """Sharing one machine: training runs side by side, each on processors of its own; latency is measured alone.
 
-Both hold between all of a user's suites on the machine, whatever their results directories, by locks on files that the
-system releases when a process ends, however it ends.
+This holds for all of a user's suites on the machine, by locks on files, which the system releases when a process ends.
 """
 
 from __future__ import annotations
@@ -29,14 +28,22 @@ def folder() -> Path:
         path.mkdir(parents=True, mode=0o700, exist_ok=True)
         owner = path.stat().st_uid
     except OSError as error:
-        raise ResultsError(f"cannot make the folder '{path}' ({error.strerror}); name another in {FOLDER}.") from error
+        raise ResultsError(
+            f"cannot make the folder '{path}' ({error.strerror}); name another in {FOLDER}.",
+            code="no-lock-folder",
+            path=path,
+        ) from error
     if owner != os.getuid():
-        raise ResultsError(f"the folder '{path}' belongs to another user; name another in {FOLDER}.")
+        raise ResultsError(
+            f"the folder '{path}' belongs to another user; name another in {FOLDER}.",
+            code="foreign-lock-folder",
+            path=path,
+        )
     return path
 
 
 def share_machine() -> None:
-    """Count as a training run until this process ends; waits while a latency session is under way or wants to be."""
+    """Count as a training run until this process ends; waits while a latency session is under way or waits."""
     gate = _opened("gate")
     fcntl.flock(gate, fcntl.LOCK_EX)
     fcntl.flock(_opened("floor"), fcntl.LOCK_SH)  # released by the end of the process
@@ -47,18 +54,18 @@ def someone_is_alone() -> bool:
     """Whether a latency session is under way on this machine, or waits for the runs under way to end."""
     gate = _opened("gate")
     try:
-        return not _locked(gate, fcntl.LOCK_EX)
+        return not _locked(gate)
     finally:
         os.close(gate)
 
 
 @contextmanager
 def alone(waiting: Callable[[], None]) -> Iterator[None]:
-    """Wait until no training runs on this machine and let none begin; ``waiting`` is told meanwhile, and may raise."""
+    """Wait until no training runs here and let none begin; ``waiting`` is called meanwhile, and may raise."""
     files = [_opened("gate"), _opened("floor")]
     try:
         for file in files:
-            while not _locked(file, fcntl.LOCK_EX):
+            while not _locked(file):
                 waiting()
                 time.sleep(POLL_SECONDS)
         yield
@@ -68,7 +75,7 @@ def alone(waiting: Callable[[], None]) -> Iterator[None]:
 
 
 def pin(threads: int) -> list[int]:
-    """Keep this process to so many processors that no other run is kept to; empty, and free, where there are none."""
+    """Pin this process to so many processors that no other run is pinned to; empty, and not pinned, without them."""
     if not hasattr(os, "sched_setaffinity"):
         return []
     allowed = sorted(os.sched_getaffinity(0))
@@ -77,7 +84,7 @@ def pin(threads: int) -> list[int]:
     held: dict[int, int] = {}
     for core in allowed:
         file = _opened(f"core-{core}")
-        if _locked(file, fcntl.LOCK_EX):  # released by the end of the process
+        if _locked(file):  # released by the end of the process
             held[core] = file
         else:
             os.close(file)
@@ -93,9 +100,10 @@ def _opened(name: str) -> int:
     return os.open(folder() / name, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
 
 
-def _locked(file: int, how: int) -> bool:
+def _locked(file: int) -> bool:
+    """Whether this process has the lock now, alone."""
     try:
-        fcntl.flock(file, how | fcntl.LOCK_NB)
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True

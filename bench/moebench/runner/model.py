@@ -20,7 +20,7 @@ from moebench.plugins.backends import choose_backend
 from moebench.plugins.find import find_variant
 from moebench.plugins.identity import code_identity
 from moebench.plugins.load import load_variant
-from moebench.records import Cell, Store
+from moebench.records import Store
 from moebench.runner.job import Job
 from moebench.tasks import get_task
 
@@ -34,27 +34,25 @@ class Built:
 
 
 def variant_of(job: Job) -> Variant:
-    """The job's variant; refused if its code is no longer what the cell says."""
+    """The job's variant; refused if its code is not that of the cell."""
     if job.pickled is not None:
         variant: Variant = cloudpickle.loads(job.pickled)
         return variant
     found = find_variant(job.spec)
     if code_identity(found) != job.cell.code_digest:
-        raise PluginError(f"{job.spec}: its code changed after the suite was planned; run the suite again.")
+        raise PluginError(
+            f"{job.spec}: its code changed after the suite was planned; run the suite again.",
+            code="code-changed",
+            spec=job.spec,
+        )
     return load_variant(found)
 
 
-def own_settings(cell: Cell) -> dict[str, Any]:
-    """The settings that are the variant's, not the training loop's."""
-    return {name: value for name, value in cell.settings.items() if name not in SHARED}
-
-
 def build(job: Job, device: torch.device) -> Built:
-    """Solve the budget, build from the cell's seed, count, check the rules if the job is held to them, and move to the
-    device.
-    """
+    """Solve the budget, build from the cell's seed, count, check the rules if the row is ranked, move to the device."""
     cell, variant = job.cell, variant_of(job)
-    host, info, settings = host_settings(cell.host), get_task(cell.task).info, own_settings(cell)
+    host, info = host_settings(cell.host), get_task(cell.task).info
+    settings = {name: value for name, value in cell.settings.items() if name not in SHARED}
     shapes = layer_shapes(host, info)
     assert cell.axis in AXES
     solution = solve(variant, Budget(cell.axis, cell.budget, shapes), settings)
@@ -63,12 +61,14 @@ def build(job: Job, device: torch.device) -> Built:
     counted = count_layers(layers)
     if counted != solution.counts:
         raise BudgetError(
-            f"{variant.name} builds {counted.total:,} parameters where it was counted with {solution.counts.total:,}."
+            f"{variant.name} builds {counted.total:,} parameters where it was counted with {solution.counts.total:,}.",
+            code="unsteady-size",
+            variant=variant.name,
         )
     flops = sum(count_flops(layer, shape) for layer, shape in zip(layers, shapes, strict=True))
     broken = check_rules(cell.axis, shapes, counted, flops, experts=max(layer.num_experts for layer in layers))
     if broken and job.ranked:
-        raise BudgetError(f"{variant.name}: {broken}")
+        raise BudgetError(f"{variant.name}: {broken}", code="rules-broken", variant=variant.name, rules=broken)
     counts = {
         "sizes": list(solution.sizes),
         **{f"{name}_params": getattr(counted, name) for name in ("total", "active", "trainable")},

@@ -16,9 +16,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-OTHERS_BUSINESS = {signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2}
-"""Signals that a terminal or a cluster sends to every process that it finds: what to do about them is the suite's to
-say. Workers, and the server they are forked from, do not hear them; see ``signs.OfRank``."""
+FOR_THE_SUITE = {signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2}
+"""Signals that a terminal or a cluster sends to every process: the suite decides what to do. They are blocked in
+workers and in their fork server; see ``heartbeat.OfProcess``."""
 
 
 def context() -> ForkServerContext:
@@ -32,7 +32,7 @@ def start(target: Callable[..., None], *args: Any, log: Path) -> ForkServerProce
     """Start a worker whose standard output and error go to ``log``."""
     log.parent.mkdir(parents=True, exist_ok=True)
     process = context().Process(target=_redirected, args=(os.getpid(), str(log), target, args), daemon=True)
-    with _no_main_module(), _deaf():
+    with _no_main_module(), _signals_blocked():
         process.start()
     return process
 
@@ -42,7 +42,7 @@ def warm_up() -> None:
     from multiprocessing import forkserver
 
     context()
-    with _deaf():
+    with _signals_blocked():
         forkserver.ensure_running()
 
 
@@ -56,7 +56,7 @@ def _redirected(owner: int, log: str, target: Callable[..., None], args: tuple[A
 
 
 def end_with(owner: int) -> None:
-    """End when the process that asked for this one ends, even where it was killed and could not say so; Linux only."""
+    """End when the process that started this one ends, even where it was killed; Linux only."""
     if not hasattr(os, "pidfd_open"):
         return
     try:
@@ -72,12 +72,12 @@ def end_with(owner: int) -> None:
 
 
 @contextmanager
-def _deaf() -> Iterator[None]:
-    """Processes started meanwhile do not hear what is others' business; this one hears it afterwards."""
+def _signals_blocked() -> Iterator[None]:
+    """Processes started meanwhile do not get those signals; this one gets them afterwards."""
     from multiprocessing import resource_tracker
 
-    resource_tracker.ensure_running()  # by itself the server starts it, which lets SIGINT and SIGTERM through again
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, OTHERS_BUSINESS)
+    resource_tracker.ensure_running()  # else the server starts it, which unblocks SIGINT and SIGTERM
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, FOR_THE_SUITE)
     try:
         yield
     finally:
@@ -86,9 +86,7 @@ def _deaf() -> Iterator[None]:
 
 @contextmanager
 def _no_main_module() -> Iterator[None]:
-    """Keep multiprocessing from importing the caller's script in every worker: a notebook has none, and a script
-    without a main guard would run the suite again.
-    """
+    """Keep multiprocessing from importing the caller's script, which may have no main guard, in every worker."""
     main = sys.modules["__main__"]
     sys.modules["__main__"] = ModuleType("__main__")
     try:
@@ -103,8 +101,9 @@ LARGEST_THRESHOLD = 32 << 20
 
 
 def keep_freed_memory() -> bool:
-    """Keep freed blocks for the next step instead of giving them back to the system, which maps them page by page each
-    time: training is 5 to 16 % faster, with the same numbers. False where the C library is not glibc.
+    """Keep freed blocks for the next step instead of returning them to the system, which maps them page by page.
+
+    Training is 5 to 16 % faster, with the same numbers. False where the C library is not glibc.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is None:

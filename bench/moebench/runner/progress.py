@@ -2,88 +2,68 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as RichProgress
-from rich.text import Text
 
 from moebench.records import Record
 from moebench.tasks import get_task
 
 
-class Progress(Protocol):
-    """Told of what starts and what ends."""
+class Progress:
+    """Counts runs and prints nothing; what prints them derives from it."""
+
+    def __init__(self) -> None:
+        self._total = self._done = 0
+        self._workers = 1
+        self._seconds: list[float] = []
 
     def start(self, total: int, cached: int, workers: int) -> None:
-        """So many runs in all, so many of them found again, so many at a time."""
+        """``total`` runs, ``cached`` of them done already, ``workers`` at a time."""
+        self._total, self._done, self._workers = total, cached, workers
 
     def running(self, labels: list[str]) -> None:
         """These are under way now."""
 
     def finished(self, label: str, record: Record) -> None:
         """One has ended."""
+        self._done += 1
+        self._seconds.append(float(record.provenance.get("seconds", 0.0)))
 
     def stop(self) -> None:
         """Nothing more comes."""
 
-
-class Quiet:
-    """Says nothing."""
-
-    def start(self, total: int, cached: int, workers: int) -> None:
-        """Nothing."""
-
-    def running(self, labels: list[str]) -> None:
-        """Nothing."""
-
-    def finished(self, label: str, record: Record) -> None:
-        """Nothing."""
-
-    def stop(self) -> None:
-        """Nothing."""
+    @property
+    def time_left(self) -> str:
+        """By the mean time of the runs so far; empty while nothing is known."""
+        left = self._total - self._done
+        if not self._seconds or left <= 0:
+            return ""
+        seconds = sum(self._seconds) / len(self._seconds) * left / self._workers
+        return f"{int(seconds // 60)}:{int(seconds % 60):02d} left"
 
 
-class Plain:
+class Plain(Progress):
     """A line for each finished run, for logs."""
 
     def __init__(self, console: Console) -> None:
+        super().__init__()
         self._console = console
-        self._total = self._done = 0
-        self._clock = _Clock()
-
-    def start(self, total: int, cached: int, workers: int) -> None:
-        """Start the clock."""
-        self._total, self._done = total, cached
-        self._clock.workers = workers
-
-    def running(self, labels: list[str]) -> None:
-        """Nothing: a log shows what has ended."""
 
     def finished(self, label: str, record: Record) -> None:
-        """One line: how many of how many, what, how it came out, and the time left."""
-        self._done += 1
-        self._clock.add(record)
-        left = self._clock.left(self._total - self._done)
-        self._console.print(
-            f"[{self._done}/{self._total}] {label}  {outcome_words(record)}  {left}",
-            markup=False,
-            highlight=False,
-            soft_wrap=True,
-        )
-
-    def stop(self) -> None:
-        """Nothing."""
+        """One line: how many of how many, the run and its outcome, and the time left."""
+        super().finished(label, record)
+        line = f"[{self._done}/{self._total}] {label}  {outcome_words(record)}  {self.time_left}"
+        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-class Live:
-    """A bar, what is running and the time to go; runs that went wrong stay on the screen as lines above it."""
+class Live(Progress):
+    """A bar, what is running and the time left; runs that failed stay on the screen as lines above it."""
 
     def __init__(self, console: Console) -> None:
-        self._clock = _Clock()
+        super().__init__()
         self._bar = RichProgress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
@@ -92,47 +72,42 @@ class Live:
             transient=True,
         )
         self._task = self._bar.add_task("starting", total=None, left="")
-        self._total = self._done = 0
         self._last = ""
 
     def start(self, total: int, cached: int, workers: int) -> None:
         """Show the bar."""
-        self._total, self._done = total, cached
-        self._clock.workers = workers
+        super().start(total, cached, workers)
         self._bar.update(self._task, total=total, completed=cached)
         self._bar.start()
 
     def running(self, labels: list[str]) -> None:
-        """Name what runs, and how the last one came out."""
+        """Name what runs, and the outcome of the last run."""
         text = ", ".join(labels) or "finishing"
         last = f"   last: {self._last}" if self._last else ""
-        self._bar.update(
-            self._task, description=Text(f"{text}{last}").plain, left=self._clock.left(self._total - self._done)
-        )
+        self._bar.update(self._task, description=f"{text}{last}", left=self.time_left)
 
     def finished(self, label: str, record: Record) -> None:
         """Advance the bar."""
-        self._done += 1
-        self._clock.add(record)
+        super().finished(label, record)
         self._last = f"{label} {outcome_words(record)}"
         self._bar.update(self._task, completed=self._done)
         if record.status != "done":
-            self._bar.console.print(f"{self._last}", markup=False, highlight=False)
+            self._bar.console.print(self._last, markup=False, highlight=False)
 
     def stop(self) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         self._bar.stop()
 
 
 def choose_progress(console: Console, *, quiet: bool) -> Progress:
     """Live on a terminal, plain lines elsewhere."""
     if quiet:
-        return Quiet()
+        return Progress()
     return Live(console) if console.is_terminal else Plain(console)
 
 
 def outcome_words(record: Record) -> str:
-    """How a run came out, in a few words."""
+    """The outcome of a run in a few words."""
     if record.status != "done":
         return f"{record.status}: {record.reason}"
     headline = get_task(record.cell["task"]).info.headline
@@ -141,22 +116,3 @@ def outcome_words(record: Record) -> str:
         if score is not None:
             return f"{word} {score:.3f}"
     return "done"
-
-
-class _Clock:
-    """Time to go, from how long the runs so far took."""
-
-    def __init__(self) -> None:
-        self.workers = 1
-        self._seconds: list[float] = []
-
-    def add(self, record: Record) -> None:
-        """A run has ended."""
-        self._seconds.append(float(record.provenance.get("seconds", 0.0)))
-
-    def left(self, left: int) -> str:
-        """The time that so many more runs take, in words; empty while nothing is known."""
-        if not self._seconds or left <= 0:
-            return ""
-        seconds = sum(self._seconds) / len(self._seconds) * left / self.workers
-        return f"{int(seconds // 60)}:{int(seconds % 60):02d} left"

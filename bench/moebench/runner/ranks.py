@@ -19,7 +19,7 @@ import torch
 
 from moebench.runner.heartbeat import Heartbeat
 from moebench.runner.job import Job
-from moebench.runner.statuses import RankError, status_of
+from moebench.runner.outcomes import RankError, exit_words, status_of
 from moebench.runner.stopping import ENDED_EARLY
 from moebench.training.ranks.shared import joined
 from moebench.training.ranks.world import ALONE, World
@@ -30,19 +30,19 @@ if TYPE_CHECKING:
 LOOPBACK = "127.0.0.1"
 
 A_MOMENT = 2.0
-"""Seconds in which a rank that failed has said so or ended, after another has noticed."""
+"""Seconds in which a rank that failed has reported it or ended, after another has noticed."""
 
 GRACE = 20.0
-"""Seconds that the first rank has to notice that another failed; on a GPU it might wait for that one forever."""
+"""Seconds in which the first rank has to notice that another failed; on a GPU it might wait forever."""
 
 LEAVING = 60.0
-"""Seconds that the others have to end in, once the training is over."""
+"""Seconds in which the others have to end, once the training is over."""
 
 
 class Agreement(Heartbeat):
-    """What all ranks hear: to stop, in the same step, if one of them was told to.
+    """Stops all ranks in the same step if one of them was asked to stop.
 
-    world: set while they train; asked then, every rank must ask.
+    world: set while they train; then ``stopping`` has to be called by every rank.
     """
 
     def __init__(self, own: Heartbeat) -> None:
@@ -50,17 +50,17 @@ class Agreement(Heartbeat):
         self.world: World = ALONE
 
     def stopping(self) -> bool:
-        """Whether one of them was told to stop."""
+        """Whether one of them was asked to stop."""
         return self.world.any(self._own.stopping())
 
     def alive(self) -> None:
-        """Shows that this rank is."""
+        """Shows that this rank lives."""
         self._own.alive()
 
 
 @dataclass(frozen=True)
 class Seat:
-    """What a rank is started with. port: where the first one waits for it. owner: the process id of that one."""
+    """What a rank is started with. port: where the first one waits for it. owner: process id of the first one."""
 
     job: Job
     rank: int
@@ -69,7 +69,7 @@ class Seat:
 
     @property
     def failure(self) -> str:
-        """The name under which it says why it failed."""
+        """The key under which it reports why it failed."""
         return f"failure/{self.rank}"
 
 
@@ -80,9 +80,7 @@ def device_of(job: Job, rank: int = 0) -> torch.device:
 
 
 def meeting(port: int) -> TCPStore:
-    """Where ranks meet: a store that is at that port, or for 0 one that is served by this process at a free port, to
-    this machine alone.
-    """
+    """The store by which ranks meet: at that port, or for 0 served by this process at a free port, to this machine."""
     from torch.distributed import TCPStore  # type: ignore[attr-defined]  # which not every torch has
 
     store: TCPStore
@@ -123,12 +121,12 @@ def opened(job: Job, device: torch.device, heard: Agreement) -> Iterator[World]:
 
 
 def _loopback_name() -> str:
-    """Of the interface through which gloo has ranks of one machine talk; by itself it takes that of the host's name."""
+    """The interface that gloo is to use; its default is that of the host's name."""
     return next((name for _, name in socket.if_nameindex() if name.startswith("lo")), "lo")
 
 
 class _Others:
-    """The processes of all ranks but the first, which are ended by :meth:`end`, and by the end of this process."""
+    """The processes of all ranks but the first. They end with :meth:`end`, or with this process."""
 
     def __init__(self, seats: list[Seat]) -> None:
         # A connection of its own: another may be waiting for something on the first one's.
@@ -149,7 +147,7 @@ class _Others:
             time.sleep(0.05)
 
     def leave(self) -> None:
-        """Wait until all have ended by themselves."""
+        """Wait until all have ended."""
         give_up = time.monotonic() + LEAVING
         for _, process in self._processes:
             try:
@@ -170,10 +168,8 @@ class _Others:
         code = process.poll()
         if code in (None, 0, ENDED_EARLY):
             return None
-        if code == -9:
-            return RankError(seat.rank, "oom", "it was killed, most likely for lack of memory.")
-        how = f"signal {-code}" if code < 0 else f"exit code {code}"
-        return RankError(seat.rank, "error", f"it ended with {how}.")
+        status, words = exit_words(code)
+        return RankError(seat.rank, status, f"it {words}.")
 
     def _watch(self) -> None:
         while not self._over.wait(0.5):
@@ -184,8 +180,8 @@ class _Others:
 
 
 def _started(seat: Seat) -> subprocess.Popen[bytes]:
-    # By another program and not the fork server, whose processes may have none of their own; it prints into the log of
-    # the run, and finds what this process finds.
+    # Not by the fork server, whose processes may not start others. It prints into the log of the run, and imports from
+    # where this process does.
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     process = subprocess.Popen([sys.executable, "-m", "moebench.runner.rank"], stdin=subprocess.PIPE, env=environment)
     assert process.stdin is not None

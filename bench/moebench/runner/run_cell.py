@@ -11,7 +11,6 @@ import torch
 from moebench import machine
 from moebench.errors import ResultsError
 from moebench.measures import Scores, Subject
-from moebench.plugins.backends import switches_set
 from moebench.plugins.find import MEASURES
 from moebench.plugins.named import load, remember
 from moebench.records import Record, Store
@@ -19,9 +18,9 @@ from moebench.runner.checkpoints import Checkpoints
 from moebench.runner.heartbeat import Heartbeat
 from moebench.runner.job import Job
 from moebench.runner.model import build, load_weights
+from moebench.runner.outcomes import provenance, status_of
 from moebench.runner.processes import keep_freed_memory
 from moebench.runner.ranks import Agreement, device_of
-from moebench.runner.statuses import status_of
 from moebench.runner.train_cell import train_and_score
 from moebench.tasks import get_task
 from moebench.training.device import device_name
@@ -30,10 +29,8 @@ from moebench.training.device import device_name
 def run_cell(job: Job, heartbeat: Heartbeat | None = None) -> Record:
     """The record of a trial, final or derived cell; written to the job's results before it returns.
 
-    heartbeat: what it hears and shows meanwhile.
-
-    :class:`~moebench.runner.stopping.Stopped` if it was told to stop in the middle of training; a checkpoint is then
-    kept, as it is where the run ends with a status that is tried again.
+    heartbeat: asks it to stop, and shows that it lives. :class:`~moebench.runner.stopping.Stopped` if it was asked to
+    stop during training; a checkpoint is then kept, as it is where the run ends with a status that is tried again.
     """
     started, clock = datetime.now(UTC), time.perf_counter()
     remember(job.plugins)
@@ -60,7 +57,7 @@ def run_cell(job: Job, heartbeat: Heartbeat | None = None) -> Record:
     record = Record(
         identity=job.cell.identity,
         cell=job.cell.to_json(),
-        provenance=_provenance(job, device, started, seconds) | noted,
+        provenance=provenance(job, device_name(device), started, seconds) | noted,
         **body,
     )
     store.put(record)
@@ -80,38 +77,19 @@ def _checkpoints(job: Job, device: torch.device, store: Store, heartbeat: Heartb
     )
 
 
-def _provenance(job: Job, device: torch.device, started: datetime, seconds: float) -> dict[str, Any]:
-    """What may differ between two runs of one cell."""
-    return {
-        "device": device_name(device),
-        "device_type": device.type,
-        "versions": machine.versions(),
-        "backend": job.backend or "auto",
-        "backend_switches": switches_set(job.backend),
-        "suite": job.suite,
-        "row": job.row,
-        "started": started.isoformat(timespec="seconds"),
-        "seconds": round(seconds, 3),
-        "machine": machine.cpu_model(),
-    }
-
-
 def measure(job: Job, device: torch.device, store: Store) -> dict[str, Any]:
-    """The body of a derived cell's record; the weights are those of the run it is derived from, if it names one."""
+    """The body of a derived cell's record; with the weights of the run that it names, else initial ones."""
     cell = job.cell
     kind, of, takes = cell.session["measure"], cell.session["of"], cell.session["takes"]
     built = build(job, device)
     if of and not load_weights(built.model, store, of, device):
-        raise ResultsError(f"the weights of run {of} were not kept; run it again with --weights.")
+        raise ResultsError(
+            f"the weights of run {of} were not kept; run it again with --weights.", code="no-weights-kept", run=of
+        )
     record = store.get(of) if of else None
     known = record.scores if record is not None else {}
     subject = Subject(built.model.eval(), get_task(cell.task), job.data, device, cell.precision, known, cell.seed)
     scores: Scores = load(MEASURES, kind)(subject, **takes)
     if scores.arrays:
         store.put_arrays(cell.identity, scores.arrays)
-    return {
-        "status": "done",
-        "scores": scores.values,
-        "reasons": scores.reasons,
-        "counts": built.counts,
-    }
+    return {"status": "done", "scores": scores.values, "reasons": scores.reasons, "counts": built.counts}

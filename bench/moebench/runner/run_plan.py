@@ -1,91 +1,67 @@
-"""Run a plan: every work that is ready, until none is left; then what measures time, with the machine to itself."""
+"""Run a plan: every work that is ready, until none is left; then what measures time, with the machine to itself.
+
+Other processes may work through the same plan: leases keep them from doing the same run.
+"""
 
 from __future__ import annotations
 
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from moebench.plans.generations import grown
 from moebench.plans.latency import latency_cells
-from moebench.plans.plan import Plan, Work
+from moebench.plans.plan import Lookup, Plan, Work
 from moebench.plugins.named import plain
-from moebench.records import Cell, Record, Store, is_settled
+from moebench.records import Cell, Record, Records, Store, is_settled
 from moebench.records.leases import Leases
 from moebench.runner.executors.base import POLL_SECONDS, Executor
 from moebench.runner.job import Job
+from moebench.runner.options import RunOptions
+from moebench.runner.outcomes import failed
 from moebench.runner.progress import Progress
-from moebench.runner.schedule import drain
 from moebench.runner.stopping import Stop, Stopped
 
+TRIES = 4
+"""How often a run is begun whose machine or process is lost by no fault of its own."""
 
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """How a plan is run; nothing here changes a result. pickled: variants given as objects, by row name.
-
-    checkpoint_seconds: of training between two checkpoints. ranks: processes that train one model together.
-    """
-
-    save_weights: bool = True
-    checkpoint_seconds: float = 60.0
-    ranks: int = 1
-    pickled: Mapping[str, bytes] = field(default_factory=dict)
+Unfinished = tuple[str, str, str]
+"""(label, status, reason) of a run that is not done."""
 
 
 @dataclass
 class Outcome:
-    """What a run came to: the plan as it grew, every work that is not done, with its status and reason, and the
-    sentences that runs left beside their records.
-    """
+    """The plan as it grew, what is not done, and the sentences that runs left beside their records."""
 
     plan: Plan
-    ran: int = 0
-    unfinished: list[tuple[str, str, str]] = field(default_factory=list)
+    unfinished: list[Unfinished] = field(default_factory=list)
     noted: list[str] = field(default_factory=list)
-
-
-OnRecord = Callable[[Record], None]
-"""Told of every finished run, but for those that had the machine alone: whoever is told may work beside the next."""
-
-
-class Records:
-    """A store's records, each settled one read once."""
-
-    def __init__(self, store: Store) -> None:
-        self.store = store
-        self._settled: dict[str, Record] = {}
-
-    def __call__(self, identity: str) -> Record | None:
-        """The record of an identity, or None."""
-        if identity in self._settled:
-            return self._settled[identity]
-        record = self.store.get(identity)
-        if record is not None and record.settled:
-            self._settled[identity] = record
-        return record
 
 
 def run_plan(
     plan: Plan,
-    results: Path,
-    options: Options,
+    how: RunOptions,
     executor: Executor,
     progress: Progress,
-    on_record: OnRecord,
-    before_alone: Callable[[], None],
     stop: Stop,
+    *,
+    pickled: Mapping[str, bytes],
+    on_record: Callable[[Record], None],
+    before_alone: Callable[[], object],
 ) -> Outcome:
     """Run what is missing. Every finished run is on disk before the next one starts in its place.
 
-    before_alone: called before anything that needs the machine to itself. Returns early, with nothing under way, once
-    ``stop`` is set.
+    pickled: variants given as objects, by row name. on_record: called with every finished run, but for those that had
+    the machine alone: what it starts may run beside the next. before_alone: called before anything that needs the
+    machine alone. Returns early, with nothing under way, once ``stop`` is set.
     """
-    run = _Run(Outcome(plan), Records(Store(results)), executor, _Jobs(plan, results, options), progress, on_record)
-    run.drain(stop)
+    run = _Run(Outcome(plan), how, executor, progress, stop, pickled, on_record, Records(Store(how.results)))
+    run.drain(alone=False)
     if not stop:
         before_alone()
-        run.measure_latency(stop)
-        run.drain(stop, alone=True)
+        run.measure_latency()
+        run.drain(alone=True)
     if not stop:
         run.outcome.unfinished = list(run.unfinished())
     return run.outcome
@@ -94,45 +70,105 @@ def run_plan(
 @dataclass(frozen=True)
 class _Run:
     outcome: Outcome
-    lookup: Records
+    how: RunOptions
     executor: Executor
-    jobs: _Jobs
     progress: Progress
-    on_record: OnRecord
+    stop: Stop
+    pickled: Mapping[str, bytes]
+    on_record: Callable[[Record], None]
+    lookup: Records
 
-    def drain(self, stop: Stop, *, alone: bool = False) -> None:
+    def drain(self, *, alone: bool) -> None:
         """Run what is ready, side by side, or one after the other where it needs the machine alone."""
-
-        def ready() -> Iterable[Work]:
-            self.outcome.plan = grown(self.outcome.plan, self.lookup)
-            return self.outcome.plan.ready(self.lookup, alone=alone)
-
-        drained = drain(
-            ready,
-            self.jobs.of,
-            self.lookup,
-            self.executor,
-            self.lookup.store,
-            self.progress,
-            stop,
-            at_most=1 if alone else None,
-        )
-        for work, record in drained:
+        for work, record in self._drained(alone):
             self._ended(work.label, record)
             if not alone:
                 self.on_record(record)
 
-    def measure_latency(self, stop: Stop) -> None:
+    def _drained(self, alone: bool) -> Iterator[tuple[Work, Record]]:
+        """The runs as they end, here or elsewhere. A run that ends with a reason is not tried twice.
+
+        Once ``stop`` is set nothing new starts, and what is under way is asked to end.
+        """
+        executor, queue = self.executor, _Queue(self.lookup, Leases(self.how.results))
+        lost: Counter[str] = Counter()
+        queue.add(self._ready(alone))
+        asked_to_stop = False
+        while True:
+            while not self.stop and self._has_room(alone) and (work := queue.next()):
+                executor.submit(self._job(work))
+            ended = queue.ended()
+            if self.stop and not asked_to_stop:
+                executor.stop()
+                asked_to_stop = True
+            self.progress.running(self._labels(queue.elsewhere))
+            if not ended and not executor.running and (self.stop or queue.empty):
+                return
+            for job, record in executor.wait(0.0 if ended else POLL_SECONDS):
+                work = queue.known[job.cell.identity]
+                if record is None and not self.stop:
+                    lost[job.cell.identity] += 1
+                    if lost[job.cell.identity] < TRIES or queue.held(work):
+                        queue.again(work)
+                        continue
+                    reason = f"the machines or processes that it ran on were lost {TRIES} times."
+                    record = failed(job, "error", reason)
+                    self.lookup.store.put(record)
+                if record is not None:
+                    ended.append((work, record))
+            yield from ended
+            if ended and not self.stop:
+                queue.add(self._ready(alone))
+
+    def _ready(self, alone: bool) -> Iterator[Work]:
+        self.outcome.plan = grown(self.outcome.plan, self.lookup)
+        return self.outcome.plan.ready(self.lookup, alone=alone)
+
+    def _has_room(self, alone: bool) -> bool:
+        return not (alone and self.executor.running) and self.executor.has_room()
+
+    def _labels(self, elsewhere: int) -> list[str]:
+        labels = [job.label for job in self.executor.running]
+        if self.stop:
+            return [f"stopping: {len(labels)} under way keep a checkpoint; Ctrl-C again stops now"]
+        return [*labels, f"{elsewhere} elsewhere"] if elsewhere else labels
+
+    def measure_latency(self) -> None:
         for cell in latency_cells(self.outcome.plan, self.lookup):
             try:
-                record = self._measured(cell, stop)
+                record = self._measured(cell)
             except Stopped:
                 return
             if record is not None:
                 self._ended(f"latency {plain(cell.task)}", record)
 
-    def unfinished(self) -> Iterator[tuple[str, str, str]]:
-        """(label, status, reason) of every work and latency session that is not done."""
+    def _measured(self, cell: Cell) -> Record | None:
+        """The session's record; None if there was one, or another process has made it meanwhile."""
+
+        def tick(text: str) -> None:
+            self.progress.running([text])
+            if self.stop:
+                raise Stopped
+
+        leases = Leases(self.how.results)
+        while not is_settled(self.lookup(cell.identity)):
+            with leases.hold(cell.identity, POLL_SECONDS) as mine:
+                if mine and not is_settled(self.lookup(cell.identity)):
+                    return self.executor.measure(cell, self._finalists(cell), tick)
+            tick(f"latency {plain(cell.task)} elsewhere")
+        return None
+
+    def _finalists(self, session: Cell) -> list[Job]:
+        """Of any row of the board, also of one that this run does not work on."""
+        plan = self.outcome.plan
+        finals = {
+            cell.identity: Work(cell, group.row, plan.row(group.row).spec, 0, f"latency {group.row}", entry=group.row)
+            for group in reversed(plan.groups)  # two rows may share a run: the first one counts
+            for cell in group.final_cells(self.lookup)
+        }
+        return [self._job(finals[identity]) for identity in session.session["finalists"]]
+
+    def unfinished(self) -> Iterator[Unfinished]:
         plan, labels = self.outcome.plan, dict[str, str]()
         for work in plan.works(self.lookup):
             labels.setdefault(work.cell.identity, work.label)  # two rows may share their runs
@@ -144,64 +180,89 @@ class _Run:
             elif not record.settled:
                 yield label, record.status, record.reason
 
-    def _measured(self, cell: Cell, stop: Stop) -> Record | None:
-        """The session's record; None if there was one, or another process has made it meanwhile."""
-
-        def tick(text: str) -> None:
-            self.progress.running([text])
-            if stop:
-                raise Stopped
-
-        leases = Leases(self.lookup.store.root)
-        while not is_settled(self.lookup(cell.identity)):
-            with leases.hold(cell.identity, POLL_SECONDS) as mine:
-                if mine and not is_settled(self.lookup(cell.identity)):
-                    of = cell.session["finalists"]
-                    finalists = [self.jobs.of_finalist(self.outcome.plan, each, self.lookup) for each in of]
-                    return self.executor.measure(cell, finalists, tick)
-            tick(f"latency {plain(cell.task)} elsewhere")
-        return None
-
     def _ended(self, label: str, record: Record) -> None:
-        self.outcome.ran += 1
         if noted := record.provenance.get("checkpoint"):
             self.outcome.noted.append(f"{label}: {noted}")
         self.progress.finished(label, record)
 
-
-class _Jobs:
-    """Makes jobs of a plan's work."""
-
-    def __init__(self, plan: Plan, results: Path, options: Options) -> None:
-        self._plan, self._results, self._options = plan, results, options
-
-    def of(self, work: Work) -> Job:
-        plan, options = self._plan, self._options
+    def _job(self, work: Work) -> Job:
+        plan, how = self.outcome.plan, self.how
         return Job(
             cell=work.cell,
             row=work.row,
             spec=work.spec,
             label=work.label,
             suite=plan.suite.name,
-            results=self._results,
+            results=how.results,
             data=Path(plan.data) if plan.data else None,
             device=plan.device["torch"],
             backend=plan.backend,
-            save_weights=options.save_weights,
-            pickled=options.pickled.get(work.entry),
+            save_weights=how.save_weights,
+            pickled=self.pickled.get(work.entry),
             ranked=work.ranked,
-            checkpoint_seconds=options.checkpoint_seconds,
-            ranks=options.ranks if work.trained else 1,
+            checkpoint_seconds=how.checkpoint_seconds,
+            ranks=how.ranks if work.trained else 1,
             alone=work.alone,
             plugins=plan.suite.plugins,
         )
 
-    def of_finalist(self, plan: Plan, identity: str, lookup: Records) -> Job:
-        """Of any row of the board, also of one that this run does not work on."""
-        row, cell = next(
-            (group.row, cell)
-            for group in plan.groups
-            for cell in group.final_cells(lookup)
-            if cell.identity == identity
-        )
-        return self.of(Work(cell, row, plan.row(row).spec, 0, f"latency {row}", entry=row))
+
+class _Queue:
+    """Work that waits, and work that other processes hold. known: all work so far, by identity."""
+
+    def __init__(self, lookup: Lookup, leases: Leases) -> None:
+        self._lookup, self._leases = lookup, leases
+        self._waiting: deque[Work] = deque()
+        self._elsewhere: dict[str, Record | None] = {}
+        self._found: list[tuple[Work, Record]] = []
+        self.known: dict[str, Work] = {}
+
+    @property
+    def empty(self) -> bool:
+        return not self._waiting and not self._elsewhere
+
+    @property
+    def elsewhere(self) -> int:
+        return len(self._elsewhere)
+
+    def add(self, works: Iterable[Work]) -> None:
+        for work in works:
+            identity = work.cell.identity
+            if identity not in self.known and not is_settled(self._lookup(identity)):
+                self.known[identity] = work
+                self._waiting.append(work)
+
+    def again(self, work: Work) -> None:
+        self._waiting.append(work)
+
+    def held(self, work: Work) -> bool:
+        return self._leases.held_by_another(work.cell.identity)
+
+    def next(self) -> Work | None:
+        """The next work that no other process has done or holds."""
+        while self._waiting:
+            work = self._waiting.popleft()
+            record = self._lookup(work.cell.identity)
+            if record is not None and record.settled:
+                self._found.append((work, record))
+            elif self.held(work):
+                self._elsewhere[work.cell.identity] = record
+            else:
+                return work
+        return None
+
+    def ended(self) -> list[tuple[Work, Record]]:
+        """What others have ended since the last call; what they released without a record waits again."""
+        for identity, before in list(self._elsewhere.items()):
+            record, work = self._lookup(identity), self.known[identity]
+            if not is_settled(record):
+                if self.held(work):
+                    continue
+                record = self._lookup(identity)  # it may have ended between the two
+            del self._elsewhere[identity]
+            if record is None or record == before:
+                self._waiting.appendleft(work)
+            else:
+                self._found.append((work, record))
+        found, self._found = self._found, []
+        return found

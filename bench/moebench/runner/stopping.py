@@ -1,4 +1,4 @@
-"""Being told to stop: once means to end cleanly, twice means now."""
+"""Requests to stop, and exit codes: one signal means to end cleanly, two mean to end now."""
 
 from __future__ import annotations
 
@@ -9,17 +9,20 @@ from contextlib import contextmanager
 from types import FrameType
 
 ENDED_EARLY = 75
-"""Exit code of a run that was told to stop; its checkpoint is kept."""
+"""Exit code of a run that was asked to stop; its checkpoint is kept."""
+
+HELD = 76
+"""Exit code where another process works on the run, or it is settled already."""
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Stopped(BaseException):
-    """A run ends before its end because it was told to; not an error, and no ``except Exception`` swallows it."""
+    """A run was asked to stop and stops early. Not an error: no ``except Exception`` swallows it."""
 
 
 class Interrupted(KeyboardInterrupt):
-    """A suite ended early and cleanly because it was told to. code: the exit status that says so."""
+    """A suite was asked to stop and stopped cleanly. code: the exit status."""
 
     def __init__(self, message: str, signum: int) -> None:
         super().__init__(message)
@@ -27,7 +30,7 @@ class Interrupted(KeyboardInterrupt):
 
 
 class Stop:
-    """Whether the suite was told to stop, and by which signal (0: not yet)."""
+    """Whether the suite was asked to stop, and by which signal (0: not yet)."""
 
     def __init__(self) -> None:
         self.signum = 0
@@ -42,19 +45,19 @@ def listening(stop: Stop | None = None) -> Iterator[Stop]:
 
     Outside the main thread nothing changes, for signals do not arrive there.
     """
-    told = stop or Stop()
+    asked = stop or Stop()
     if threading.current_thread() is not threading.main_thread():
-        yield told
+        yield asked
         return
 
     def hear(signum: int, frame: FrameType | None) -> None:
-        if told.signum:
+        if asked.signum:
             raise KeyboardInterrupt
-        told.signum = signum
+        asked.signum = signum
 
     before = {each: signal.signal(each, hear) for each in SIGNALS}
     try:
-        yield told
+        yield asked
     finally:
         for each, handler in before.items():
             signal.signal(each, handler)

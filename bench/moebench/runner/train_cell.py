@@ -24,9 +24,9 @@ from moebench.training.snapshot import Keeper
 
 
 def train_and_score(job: Job, device: torch.device, store: Store, keeper: Keeper, heard: Agreement) -> dict[str, Any]:
-    """The body of the record of a trial or a final run, and where it went on from if it had been interrupted.
+    """The body of the record of a trial or a final run, and where it resumed if it had been interrupted.
 
-    Of several ranks this is the first; ``heard`` is what they hear.
+    This is the first of the ranks; ``heard`` stops them all.
     """
     cell = job.cell
     task = get_task(cell.task)
@@ -59,7 +59,7 @@ def train_and_score(job: Job, device: torch.device, store: Store, keeper: Keeper
 
 
 def train_share(job: Job, device: torch.device, keeper: Keeper, world: World) -> None:
-    """What the other ranks do meanwhile."""
+    """What the other ranks do."""
     task = get_task(job.cell.task)
     built = build(job, device)
     data = task.load("train", job.data).to(device)
@@ -70,7 +70,7 @@ def _scored(job: Job, model: Host, validation: Split, curves: Curves, device: to
     if not curves.finite:
         return "diverged", Scores()
     task, precision = get_task(job.cell.task), job.cell.precision
-    # Only a final run ever loads test data: what tunes cannot see it.
+    # Only a final run loads test data: tuning never sees it.
     test = task.load("test", job.data).to(device) if job.cell.kind == "final" else None
     scores = scores_of(model, task, validation, test, precision)
     if not all(np.isfinite(value) for value in scores.values.values() if value is not None):

@@ -20,17 +20,27 @@ from moebench.runner.model import build, load_weights
 def load_trained(store: Store, record: Record, device: torch.device) -> Host:
     """A final run's model with its final weights, in evaluation mode.
 
-    :class:`UsageError`, :class:`ResultsError` or :class:`PluginError` with one sentence where the run is of another
-    kind, did not finish or kept no weights, or where its variant is no longer what it was.
+    :class:`UsageError`, :class:`ResultsError` or :class:`PluginError` where the run is of another kind, did not finish
+    or kept no weights, or where its variant has changed.
     """
     cell, name = Cell.from_json(record.cell), f"record {record.identity}"
     if cell.kind != "final":
-        raise UsageError(f"{name} is of kind '{cell.kind}'; only a final run has a trained model.")
+        raise UsageError(
+            f"{name} is of kind '{cell.kind}'; only a final run has a trained model.", code="not-final", kind=cell.kind
+        )
     if record.status != "done":
-        raise UsageError(f"{name} ended as '{record.status}' ({record.reason.rstrip('.')}); it has to be 'done'.")
+        raise UsageError(
+            f"{name} ended as '{record.status}' ({record.reason.rstrip('.')}); it has to be 'done'.",
+            code="not-done",
+            status=record.status,
+        )
     path = store.weights_path(record.identity)
     if not path.is_file():
-        raise ResultsError(f"{name} has no weights in '{path}'; it ran with --no-weights, or they were not copied.")
+        raise ResultsError(
+            f"{name} has no weights in '{path}'; it ran with --no-weights, or they were not copied.",
+            code="no-weights",
+            path=path,
+        )
     job = Job(
         cell=cell,
         row=str(record.provenance.get("row", cell.variant)),
@@ -38,17 +48,16 @@ def load_trained(store: Store, record: Record, device: torch.device) -> Host:
         label=name,
         suite=str(record.provenance.get("suite", "")),
         results=store.root,
-        data=None,
         device=str(device),
-        backend=None,
-        save_weights=False,
         ranked=False,
     )
     model = build(job, device).model
     try:
         load_weights(model, store, record.identity, device)
     except Exception as error:
-        raise ResultsError(f"the weights '{path}' do not fit {name}: {str(error).splitlines()[0]}") from error
+        raise ResultsError(
+            f"the weights '{path}' do not fit {name}: {str(error).splitlines()[0]}", code="weights-misfit", path=path
+        ) from error
     return model.eval()
 
 
@@ -64,8 +73,14 @@ def _spec_of(store: Store, record: Record, cell: Cell) -> str:
             return spec
     named = f"record {record.identity} is of '{cell.variant}'"
     if cell.variant in digests:
-        raise PluginError(f"{named}, whose code has changed since; train it again.")
-    raise PluginError(f"{named}, which is not installed, nor in a file that a suite in '{store.root}' names as it was.")
+        raise PluginError(
+            f"{named}, whose code has changed since; train it again.", code="code-changed-since", variant=cell.variant
+        )
+    raise PluginError(
+        f"{named}, which is not installed, nor unchanged in a file that a suite in '{store.root}' names.",
+        code="variant-gone",
+        variant=cell.variant,
+    )
 
 
 def _specs_of_suites(results: Path) -> Iterator[str]:

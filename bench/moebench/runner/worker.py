@@ -11,19 +11,17 @@ from moebench.runner.heartbeat import OfProcess
 from moebench.runner.job import Job
 from moebench.runner.machine_lock import alone, pin, share_machine
 from moebench.runner.run_cell import run_cell
-from moebench.runner.stopping import ENDED_EARLY, Stopped
-
-HELD = 76
-"""Exit code where another process works on the run, or it is settled already."""
+from moebench.runner.stopping import ENDED_EARLY, HELD, Stopped
 
 DIES_FIRST = 500
-"""Added to what the kernel goes by when memory runs out: a run ends before the suite that it is part of."""
+"""Added to the kernel's score for the case that memory runs out: a run is killed before its suite."""
 
 
 def work(job: Job, log: str) -> None:
-    """Run a job and write its record; ends the process with one of the codes above if there is none to write."""
+    """Run a job and write its record; exits with a code of ``stopping`` if there is none to write."""
     signs = OfProcess(Path(log))
-    _die_first()
+    with contextlib.suppress(OSError, ValueError):
+        Path("/proc/self/oom_score_adj").write_text(str(DIES_FIRST), encoding="ascii")
     with Leases(job.results).hold(job.cell.identity) as mine:
         if not mine:
             sys.exit(HELD)
@@ -38,8 +36,3 @@ def work(job: Job, log: str) -> None:
                 run_cell(job, signs)
         except Stopped:
             sys.exit(ENDED_EARLY)
-
-
-def _die_first() -> None:
-    with contextlib.suppress(OSError, ValueError):
-        Path("/proc/self/oom_score_adj").write_text(str(DIES_FIRST), encoding="ascii")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from importlib import import_module
 
 from moebench.errors import UnknownNameError, UsageError
-from moebench.runner.executors.base import Executor, Limits, Setup
+from moebench.runner.executors.base import Executor
+from moebench.runner.options import RunOptions
 
-__all__ = ["EXECUTORS", "Executor", "Limits", "Setup", "open_executor"]
+__all__ = ["EXECUTORS", "Executor", "open_executor"]
 
 EXECUTORS = {
     "local": "worker processes on this machine",
@@ -17,17 +19,25 @@ EXECUTORS = {
 """Name -> what it is; the module of that name holds ``open_executor``."""
 
 
-def open_executor(name: str, setup: Setup) -> Executor:
-    """The executor of that name; :class:`UsageError` where it or what it needs is missing."""
-    if name not in EXECUTORS:
-        raise UnknownNameError("executor", name, EXECUTORS)
+def open_executor(how: RunOptions, threads: int = 1) -> Executor:
+    """The executor that the options name, for runs of so many threads a rank.
+
+    :class:`UsageError` where it or what it needs is missing.
+    """
+    if how.executor not in EXECUTORS:
+        raise UnknownNameError("executor", how.executor, EXECUTORS)
     try:
-        module = import_module(f"moebench.runner.executors.{name}")
+        module = import_module(f"moebench.runner.executors.{how.executor}")
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("moebench"):
             raise
         raise UsageError(
-            f"the executor '{name}' needs the package '{error.name}'; install it with `pip install 'moebench[{name}]'`."
+            f"the executor '{how.executor}' needs the package '{error.name}'; "
+            f"install it with `pip install 'moebench[{how.executor}]'`.",
+            code="missing-package",
+            executor=how.executor,
+            package=error.name,
         ) from None
-    executor: Executor = module.open_executor(setup)
+    how = dataclasses.replace(how, results=how.results.resolve())
+    executor: Executor = module.open_executor(how, threads * how.ranks)
     return executor

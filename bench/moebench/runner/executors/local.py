@@ -16,25 +16,28 @@ from moebench import machine
 from moebench.errors import DeviceError
 from moebench.records import Cell, Record, Store
 from moebench.records.leases import Leases
-from moebench.runner.executors.base import Ended, Limits, Setup, Tick
-from moebench.runner.executors.exit_reason import Verdict, after_exit, ended_by
+from moebench.runner.executors.base import Ended, Tick
 from moebench.runner.job import Job
 from moebench.runner.latency_session import run_session
 from moebench.runner.machine_lock import alone, someone_is_alone
+from moebench.runner.options import Limits, RunOptions
+from moebench.runner.outcomes import Verdict, after_exit, ended_by
 from moebench.runner.processes import start
-from moebench.runner.stopping import ENDED_EARLY
+from moebench.runner.stopping import ENDED_EARLY, HELD
 
 GRACE = 60.0
 """Seconds that a run has to end in, once it was asked to: a checkpoint takes one step, scoring is finished."""
 
 LOOK_SECONDS = 0.5
-"""How often the logs and clocks of running jobs are looked at."""
+"""How often the logs and clocks of running jobs are checked."""
+
+NO_LIMITS = Limits()
 
 
-def open_executor(setup: Setup) -> LocalExecutor:
+def open_executor(how: RunOptions, threads: int) -> LocalExecutor:
     """The executor of that name."""
-    setup.only("local", {})
-    return LocalExecutor(setup.results, setup.workers, setup.threads, setup.limits, setup.ranks)
+    how.check_options({})
+    return LocalExecutor(how.results, how.workers, threads, how.limits, how.ranks)
 
 
 @dataclass
@@ -48,17 +51,17 @@ class _Running:
 
 
 class LocalExecutor:
-    """Runs jobs in processes; whatever happens to a process, its cell ends with a record that says so."""
+    """Runs jobs in processes of this machine."""
 
     def __init__(
         self,
         results: Path,
         workers: int | None = None,
         threads: int = 1,
-        limits: Limits | None = None,
+        limits: Limits = NO_LIMITS,
         ranks: int = 1,
     ) -> None:
-        self._asked, self._threads, self._limits, self._ranks = workers, threads, limits or Limits(), ranks
+        self._asked, self._threads, self._limits, self._ranks = workers, threads, limits, ranks
         self._workers, self._devices = workers or 1, _devices("cpu")
         self._store, self._leases = Store(results), Leases(results)
         self._logs, self._token = results / "logs", secrets.token_hex(4)
@@ -137,11 +140,9 @@ class LocalExecutor:
         return record
 
     def _is_to_go_on(self, code: int | None, identity: str) -> bool:
-        """Whether the run was told to stop, is another's, or is under way without the fork server that tells of it."""
-        from moebench.runner.worker import HELD
-
-        told = self._stop_by < math.inf or code in (ENDED_EARLY, HELD)
-        return told or self._leases.held_by_another(identity)
+        """Whether the run was asked to stop, is another's, or is under way though the fork server is gone."""
+        asked = self._stop_by < math.inf or code in (ENDED_EARLY, HELD)
+        return asked or self._leases.held_by_another(identity)
 
 
 def local_workers(asked: int | None, threads: int, device: str, ranks: int = 1) -> int:
@@ -152,7 +153,7 @@ def local_workers(asked: int | None, threads: int, device: str, ranks: int = 1) 
 
 
 def _devices(device: str, ranks: int = 1) -> tuple[str, ...]:
-    """The devices that a run may begin at, its further ranks on the next ones; "cuda" stands for every one there is."""
+    """The first devices that runs may take, their further ranks on the next ones; "cuda" stands for all of them."""
     if not device.startswith("cuda") or (device != "cuda" and ranks == 1):
         return (device,)
     import torch  # asks the driver, and does not start CUDA
@@ -160,7 +161,12 @@ def _devices(device: str, ranks: int = 1) -> tuple[str, ...]:
     count = torch.cuda.device_count()
     first = torch.device(device).index or 0
     if ranks > 1 and first + ranks > count:
-        raise DeviceError(f"{ranks} ranks from {device} on need a GPU each; this machine has {count or 'none'}.")
+        raise DeviceError(
+            f"{ranks} ranks from {device} on need a GPU each; this machine has {count or 'none'}.",
+            code="too-few-gpus",
+            ranks=ranks,
+            count=count,
+        )
     if device != "cuda":
         return (device,)
     return tuple(f"cuda:{index}" for index in range(0, count - ranks + 1, ranks)) or (device,)

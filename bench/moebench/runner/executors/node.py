@@ -1,6 +1,6 @@
-"""What an executor of several machines does on one of them: run a job, measure latency, say what the node is.
+"""What an executor of several machines does on one of them: run a job, measure latency, describe the node.
 
-Nothing but plain answers goes back: what was found out is a record in the results directory, which the nodes share.
+Only plain answers go back: results are records in the results directory, which the nodes share.
 """
 
 from __future__ import annotations
@@ -9,75 +9,60 @@ import platform
 import secrets
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from moebench.errors import DeviceError, ResultsError
 from moebench.records import Cell, Store, is_settled
-from moebench.runner.executors.base import POLL_SECONDS, Limits
+from moebench.runner.executors.base import POLL_SECONDS
 from moebench.runner.executors.local import LocalExecutor
 from moebench.runner.job import Job
 from moebench.runner.latency_session import run_session
 from moebench.runner.machine_lock import alone
+from moebench.runner.options import Limits
 from moebench.runner.stopping import Stop, Stopped
 from moebench.training.device import Place, here
 
 
-@dataclass(frozen=True)
-class Mark:
-    """A file in the results directory by which a node proves that it sees it."""
-
-    results: Path
-    name: str
-
-    @property
-    def path(self) -> Path:
-        """Where the file lies."""
-        return self.results / ".nodes" / self.name
-
-    def leave(self) -> None:
-        """Make the file."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.path.touch()
-
-    def remove(self) -> None:
-        """Remove the file."""
-        self.path.unlink(missing_ok=True)
-
-    def seek(self) -> None:
-        """:class:`ResultsError` where this machine does not see it."""
-        if not self.path.exists():
-            raise unseen(self.results, platform.node())
+def leave_mark(results: Path) -> Path:
+    """A new file in the results directory, by which a node proves that it has access to it."""
+    mark = results / ".nodes" / secrets.token_hex(8)
+    mark.parent.mkdir(parents=True, exist_ok=True)
+    mark.touch()
+    return mark
 
 
-def new_mark(results: Path) -> Mark:
-    """A mark that no other process leaves."""
-    return Mark(results, secrets.token_hex(8))
+def find_mark(mark: Path) -> None:
+    """:class:`ResultsError` where this machine does not see the file."""
+    if not mark.exists():
+        raise unseen(mark.parents[1], platform.node())
 
 
 def unseen(results: Path, node: str) -> ResultsError:
-    """What a person is told whose nodes do not share the results directory."""
+    """The error for nodes that do not share the results directory."""
     return ResultsError(
         f"the node '{node}' does not see the results directory '{results}'; "
-        "choose one that every node sees under the same name with --results DIR."
+        "choose one that every node sees under the same name with --results DIR.",
+        code="results-not-shared",
+        node=node,
+        results=results,
     )
 
 
-def place_here(mark: Mark, asked: str | None) -> Place:
-    """What this node is, if it sees the results directory."""
-    mark.seek()
+def place_here(mark: Path, asked: str | None) -> Place:
+    """The device of this node, if it sees the results directory."""
+    find_mark(mark)
     return here(asked)
 
 
 def run_here(job: Job, limits: Limits, stop: Stop) -> bool:
-    """Run a job as ``--executor local`` would, until it ends or ``stop`` is set, when it keeps a checkpoint; whether it
+    """Run a job as ``--executor local`` would, until it ends, or keeps a checkpoint because ``stop`` is set; whether it
     left a record.
     """
     if is_settled(Store(job.results).get(job.cell.identity)):  # handed out twice: this node is its second
         return True
     executor = LocalExecutor(job.results, 1, job.cell.threads * job.ranks, limits, job.ranks)
     executor.fit(job.device)
-    left, told = False, False
+    left, asked = False, False
     try:
         while not executor.has_room():  # latency is being measured here
             if stop:
@@ -85,9 +70,9 @@ def run_here(job: Job, limits: Limits, stop: Stop) -> bool:
             time.sleep(POLL_SECONDS)
         executor.submit(job)
         while executor.running:
-            if stop and not told:
+            if stop and not asked:
                 executor.stop()
-                told = True
+                asked = True
             left = any(record is not None for _, record in executor.wait(POLL_SECONDS))
     finally:
         executor.close()
@@ -95,8 +80,19 @@ def run_here(job: Job, limits: Limits, stop: Stop) -> bool:
 
 
 def measure_here(cell: Cell, jobs: Sequence[Job], stop: Stop) -> bool:
-    """Run a latency session alone on this node, whose device has to be the session's; whether it left a record."""
-    check_device(cell, jobs)
+    """Run a latency session alone on this node; whether it left a record.
+
+    :class:`DeviceError` where the node's device is not the one that the session is planned for.
+    """
+    wanted, found = cell.session["device"], here(jobs[0].device).name
+    if found != wanted:
+        raise DeviceError(
+            f"latency is to be measured on '{wanted}', and the node '{platform.node()}' has '{found}'; "
+            "choose such a node with --executor-option.",
+            code="node-lacks-device",
+            wanted=wanted,
+            found=found,
+        )
 
     def tick(text: str) -> None:
         if stop:
@@ -108,13 +104,3 @@ def measure_here(cell: Cell, jobs: Sequence[Job], stop: Stop) -> bool:
     except Stopped:
         return False
     return True
-
-
-def check_device(cell: Cell, jobs: Sequence[Job]) -> None:
-    """:class:`DeviceError` where this node's device is not the one that the session is planned for."""
-    wanted, found = cell.session["device"], here(jobs[0].device).name
-    if found != wanted:
-        raise DeviceError(
-            f"latency is to be measured on '{wanted}', and the node '{platform.node()}' has '{found}'; "
-            "choose such a node with --executor-option."
-        )

@@ -18,10 +18,11 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from moebench.errors import DeviceError, MoebenchError, UsageError
 from moebench.machine import cores
 from moebench.records import Cell, Record, Store
-from moebench.runner.executors.base import Ended, Limits, Setup, Tick
-from moebench.runner.executors.exit_reason import Verdict, after_exit
-from moebench.runner.executors.node import Mark, measure_here, new_mark, place_here, run_here
+from moebench.runner.executors.base import Ended, Tick
+from moebench.runner.executors.node import find_mark, leave_mark, measure_here, place_here, run_here
 from moebench.runner.job import Job
+from moebench.runner.options import RunOptions
+from moebench.runner.outcomes import failed
 from moebench.runner.stopping import listening
 from moebench.training.device import Place
 
@@ -34,34 +35,34 @@ ADDRESS = "RAY_ADDRESS"
 """The variable by which Ray itself names a cluster."""
 
 LOOK_SECONDS = 1.0
-"""How often the cluster is asked what it has: a node that joins is used."""
+"""How often the cluster is asked for its resources: a node that joins is used."""
 
 OBJECTS = 100 << 20
-"""Bytes of a Ray's object store that is started here: hardly anything goes through it."""
+"""Bytes of the object store of a Ray that is started here: it hardly needs one."""
 
 
-def open_executor(setup: Setup) -> RayExecutor:
+def open_executor(how: RunOptions, threads: int) -> _RayExecutor:
     """The executor of that name."""
-    options = setup.only("ray", OPTIONS)
-    gpus = _share_of("gpus", options.get("gpus", str(setup.ranks)))
+    how.check_options(OPTIONS)
+    options = how.executor_options
+    gpus = _gpus(options.get("gpus", str(how.ranks)))
     started = not ray.is_initialized()
     if started:
         _connect(options.get("address") or os.environ.get(ADDRESS))
-    return RayExecutor(setup, gpus, started)
+    return _RayExecutor(how, threads, gpus, started)
 
 
-class RayExecutor:
+class _RayExecutor:
     """Hands jobs to Ray. What a task does on its node is what ``--executor local`` does, one run at a time.
 
-    started: whether the connection is this executor's to close. Ray retries nothing by itself: a run whose node is lost
-    is given back, so that the claims on it are looked at before it is begun again.
+    started: whether this executor closes the connection. Ray itself retries nothing: a run whose node is lost is given
+    back, so that its leases are checked before it is begun again.
     """
 
-    def __init__(self, setup: Setup, gpus: float, started: bool) -> None:
-        self._asked, self._threads, self._limits = setup.workers, setup.threads, setup.limits
+    def __init__(self, how: RunOptions, threads: int, gpus: float, started: bool) -> None:
+        self._asked, self._threads, self._limits = how.workers, threads, how.limits
         self._gpus, self._started = gpus, started
-        self._store, self._mark = Store(setup.results), new_mark(setup.results)
-        self._mark.leave()
+        self._store, self._mark = Store(how.results), leave_mark(how.results)
         self._device, self._name = "cpu", ""
         self._tasks: dict[Any, Job] = {}
         self._room, self._looked = 0, 0.0
@@ -78,28 +79,26 @@ class RayExecutor:
         self._room = self._count()
         if not self._room:
             share = " and ".join(f"{value:g} {name.removeprefix('num_')}" for name, value in self._share().items())
-            raise UsageError(f"no node of the Ray cluster has room for one run, which takes {share}.")
+            raise UsageError(
+                f"no node of the Ray cluster has room for one run, which takes {share}.", code="no-room", share=share
+            )
         return self._room
 
     @property
     def running(self) -> Sequence[Job]:
-        """What is under way."""
         return list(self._tasks.values())
 
     def has_room(self) -> bool:
-        """Whether another job can start now, with what the cluster has now."""
         if time.monotonic() - self._looked > LOOK_SECONDS:
             self._room = self._count()
         return len(self._tasks) < self._room
 
     def submit(self, job: Job) -> None:
-        """Start a task."""
         options = self._whole_node() if job.alone else self._share()
-        task = _task(_run, name=job.label, **options).remote(job, self._limits, self._mark, Path.cwd())
-        self._tasks[task] = job
+        task = _task(_on_node, name=job.label, **options)
+        self._tasks[task.remote(self._mark, Path.cwd(), run_here, job, self._limits)] = job
 
     def wait(self, seconds: float) -> list[Ended]:
-        """The jobs that ended, waiting up to so many seconds for the first."""
         if not self._tasks:
             time.sleep(seconds)
             return []
@@ -110,7 +109,8 @@ class RayExecutor:
     def measure(self, cell: Cell, jobs: Sequence[Job], tick: Tick) -> Record:
         """On a node that has the session's device, with all its processors."""
         self._name = cell.session["device"]
-        task = _task(_measure, name="latency", **self._whole_node()).remote(cell, jobs, self._mark, Path.cwd())
+        body = _task(_on_node, name="latency", **self._whole_node())
+        task = body.remote(self._mark, Path.cwd(), measure_here, cell, jobs)
         try:
             while not ray.wait([task], timeout=LOOK_SECONDS)[0]:
                 tick("latency, on a node of the Ray cluster")
@@ -120,21 +120,21 @@ class RayExecutor:
         left = _answer(task)
         record = self._store.get(cell.identity)
         if not left or record is None:
-            raise UsageError("the node that measured latency was lost; the same command goes on from here.")
+            raise UsageError(
+                "the node that measured latency was lost; the same command goes on from here.", code="latency-node-lost"
+            )
         return record
 
     def stop(self) -> None:
-        """Ask what is under way to keep a checkpoint and end."""
         for task in self._tasks:
             ray.cancel(task)  # arrives as SIGINT
 
     def close(self) -> None:
-        """End whatever still runs, at once, and leave the cluster."""
         for task in self._tasks:
             with contextlib.suppress(RayError):
                 ray.cancel(task, force=True)
         self._tasks = {}
-        self._mark.remove()
+        self._mark.unlink(missing_ok=True)
         if self._started:
             ray.shutdown()
 
@@ -142,8 +142,7 @@ class RayExecutor:
         try:
             return self._store.get(job.cell.identity) if _answer(task) else None
         except OutOfMemoryError:
-            verdict: Verdict = ("oom", "Ray ended it, for its node ran out of memory.")
-            record = after_exit(job, None, Path(os.devnull), verdict)
+            record = failed(job, "oom", "Ray ended it, for its node ran out of memory.")
             self._store.put(record)
             return record
         except RayError:  # its node or process is gone, or it had not begun when it was cancelled
@@ -171,7 +170,9 @@ class RayExecutor:
         have = ", ".join(sorted({f"'{place.name}'" for place in places.values()}))
         raise DeviceError(
             f"latency is to be measured on '{self._name}', and the nodes of the Ray cluster have {have}; "
-            "start a node that has it and give the same command again."
+            "start a node that has it and give the same command again.",
+            code="cluster-lacks-device",
+            wanted=self._name,
         )
 
     def _places(self, device: str | None) -> dict[str, Place]:
@@ -182,7 +183,8 @@ class RayExecutor:
             options = {"num_cpus": 0} | ({"num_gpus": self._gpus} if gpu else {})
             where = NodeAffinitySchedulingStrategy(node, soft=False)
             asked[node] = _task(place_here, scheduling_strategy=where, **options).remote(self._mark, device)
-        found, lacking = {}, DeviceError("no node of the Ray cluster answers; look at it with `ray status`.")
+        found = {}
+        lacking = DeviceError("no node of the Ray cluster answers; look at it with `ray status`.", code="no-answer")
         for node, task in asked.items():
             try:
                 found[node] = _answer(task)
@@ -195,23 +197,12 @@ class RayExecutor:
         return found
 
 
-def _run(job: Job, limits: Limits, mark: Mark, folder: Path) -> bool:
-    """The body of a task."""
-    mark.seek()
-    with listening() as stop, _inside(folder):
-        return run_here(job, limits, stop)
-
-
-def _measure(cell: Cell, jobs: Sequence[Job], mark: Mark, folder: Path) -> bool:
-    """The body of a latency session's task."""
-    mark.seek()
-    with listening() as stop, _inside(folder):
-        return measure_here(cell, jobs, stop)
-
-
-def _inside(folder: Path) -> contextlib.AbstractContextManager[None]:
-    """Where names of files were given: relative ones mean the same on a node that has that folder."""
-    return contextlib.chdir(folder) if folder.is_dir() else contextlib.nullcontext()
+def _on_node(mark: Path, folder: Path, body: Callable[..., bool], *args: Any) -> bool:
+    """A task. folder: where the command was given; relative names of files mean the same on a node that has it."""
+    find_mark(mark)
+    inside = contextlib.chdir(folder) if folder.is_dir() else contextlib.nullcontext()
+    with listening() as stop, inside:
+        return body(*args, stop)
 
 
 def _task(body: Callable[..., Any], **options: Any) -> Any:
@@ -219,7 +210,7 @@ def _task(body: Callable[..., Any], **options: Any) -> Any:
 
 
 def _answer(task: Any) -> Any:
-    """What a task returned; the errors that tell a person what is wrong come out as they are."""
+    """What a task returned; a MoebenchError that it raised is raised here."""
     try:
         return ray.get(task)
     except RayTaskError as error:
@@ -228,7 +219,8 @@ def _answer(task: Any) -> Any:
         words = str(error.cause).splitlines() or [""]
         raise UsageError(
             f"a node of the Ray cluster cannot run moebench ({type(error.cause).__name__}: {words[0]}); "
-            "install the same version there, with the same packages."
+            "install the same version there, with the same packages.",
+            code="node-lacks-moebench",
         ) from error
 
 
@@ -245,7 +237,7 @@ def _nodes() -> dict[str, Mapping[str, Any]]:
 
 def _connect(address: str | None) -> None:
     """Join the cluster at an address, or start one on this machine."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is measured about the person at the keyboard
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address is None:
         ray.init("local", num_cpus=cores(), include_dashboard=False, object_store_memory=OBJECTS, **quiet)
@@ -255,7 +247,9 @@ def _connect(address: str | None) -> None:
         ray.init(address, **quiet)
     except (OSError, RuntimeError, ValueError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UsageError(f"cannot join the Ray cluster at '{address}' ({reason}); is it running?") from error
+        raise UsageError(
+            f"cannot join the Ray cluster at '{address}' ({reason}); is it running?", code="no-cluster", address=address
+        ) from error
 
 
 def _knock(address: str) -> None:
@@ -265,11 +259,13 @@ def _knock(address: str) -> None:
         socket.create_connection((host, int(port)), timeout=10).close()
 
 
-def _share_of(name: str, text: str) -> float:
+def _gpus(text: str) -> float:
     try:
         share = float(text)
     except ValueError:
         share = 0.0
     if not share > 0:
-        raise UsageError(f"--executor-option {name} takes a number above 0, not '{text}'.")
+        raise UsageError(
+            f"--executor-option gpus takes a number above 0, not '{text}'.", code="gpus-not-positive", text=text
+        )
     return share

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import wait as wait_for
 from dataclasses import dataclass
@@ -19,9 +19,9 @@ from submitit.helpers import DelayedSubmission
 from moebench.errors import MoebenchError
 from moebench.records import Cell
 from moebench.records.store import write_atomic
-from moebench.runner.executors.base import Limits
 from moebench.runner.executors.node import measure_here, run_here
 from moebench.runner.job import Job
+from moebench.runner.options import Limits
 from moebench.runner.stopping import Stop, listening
 from moebench.training.device import here
 
@@ -29,69 +29,57 @@ Answer = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Look:
-    """Says what the node is."""
+class Question:
+    """Something to find out on a node, anew where the job is requeued. body: called with ``args`` and a Stop."""
 
     answer: Path
-    device: str | None
+    body: Callable[..., Answer | None]
+    args: tuple[Any, ...]
 
     def __call__(self) -> None:
-        """``{"place": ...}`` or ``{"error": ...}``."""
-        try:
-            place = here(self.device)
-        except MoebenchError as error:
-            _say(self.answer, error=str(error))
-            return
-        _say(self.answer, place=vars(place))
-
-
-@dataclass(frozen=True)
-class Measure:
-    """A latency session; begun anew where it is requeued."""
-
-    answer: Path
-    cell: Cell
-    jobs: Sequence[Job]
-
-    def __call__(self) -> None:
-        """``{}`` once there is a record, or ``{"error": ...}``."""
+        """The body's answer, or ``{"error": ...}``."""
         try:
             with listening() as stop:
-                left = measure_here(self.cell, self.jobs, stop)
+                answer = self.body(*self.args, stop)
         except MoebenchError as error:
-            _say(self.answer, error=str(error))
-            return
-        if left:
-            _say(self.answer)
+            answer = {"error": str(error)}
+        if answer is not None:
+            write_atomic(self.answer, json.dumps(answer).encode())
+
+
+def look(device: str | None, stop: Stop) -> Answer:
+    """The node's place."""
+    return {"place": vars(here(device))}
+
+
+def measure(cell: Cell, jobs: Sequence[Job], stop: Stop) -> Answer | None:
+    """``{}`` once a latency session has left its record."""
+    return {} if measure_here(cell, jobs, stop) else None
 
 
 class Run:
-    """One run. told: a file that is there once runs are to end, for those that begin after they were told to."""
+    """One run. stop: a file that exists once runs are to end, for those that begin after that."""
 
-    def __init__(self, answer: Path, job: Job, limits: Limits, told: Path) -> None:
-        self._answer, self._job, self._limits, self._told = answer, job, limits, told
+    def __init__(self, answer: Path, job: Job, limits: Limits, stop: Path) -> None:
+        self._answer, self._job, self._limits, self._stop_file = answer, job, limits, stop
         self._stop = Stop()
         self._going: Future[bool] | None = None
 
     def __call__(self) -> None:
-        """``{}`` once there is a record. A run that was told to end leaves no answer: SLURM may requeue it."""
+        """``{}`` once there is a record. A run that was asked to end leaves no answer: SLURM may requeue it."""
         # In a thread, so that ``checkpoint``, which interrupts the main one, can wait for its end.
         with listening(self._stop), ThreadPoolExecutor(1) as pool:
-            if self._told.exists():
+            if self._stop_file.exists():
                 return
             self._going = pool.submit(run_here, self._job, self._limits, self._stop)
             if self._going.result():
-                _say(self._answer)
+                write_atomic(self._answer, b"{}")
 
     def checkpoint(self) -> DelayedSubmission | None:
         """Called by submitit, by signal, where the time is up or others go first: what to requeue."""
         self._stop.signum = signal.SIGUSR2
         if self._going is not None:
             wait_for([self._going])
-        if self._told.exists():
+        if self._stop_file.exists():
             return None
-        return DelayedSubmission(Run(self._answer, self._job, self._limits, self._told))
-
-
-def _say(path: Path, **answer: Any) -> None:
-    write_atomic(path, json.dumps(answer).encode())
+        return DelayedSubmission(Run(self._answer, self._job, self._limits, self._stop_file))

@@ -7,53 +7,36 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterable, Sequence
-from typing import Any, Protocol
-
-
-class Queue(Protocol):
-    """What becomes of jobs, each one that submitit returned. EVERY: seconds between two questions."""
-
-    EVERY: float
-
-    def gone(self, jobs: Sequence[Any]) -> set[str]:
-        """The ids of those that neither wait nor run any more."""
-
-    def ask_to_end(self, jobs: Sequence[Any]) -> None:
-        """Take back those that wait, and tell those that run, by SIGTERM."""
-
-    def end(self, jobs: Sequence[Any]) -> None:
-        """End them."""
-
-    def node(self, job: Any) -> str:
-        """Where it ran."""
+from collections.abc import Sequence
+from typing import Any
 
 
 class OfSlurm:
-    """By SLURM's own commands; its accounting, which many clusters do without, is not asked."""
+    """By SLURM's own commands, without its accounting, which many clusters lack."""
 
     EVERY = 2.0
+    """Seconds between two looks at it."""
 
     def gone(self, jobs: Sequence[Any]) -> set[str]:
-        """None of them while SLURM does not answer."""
+        """The ids of those that neither wait nor run any more; none of them while SLURM does not answer."""
         user = f"--user={os.getuid()}"
-        answer = _said(["squeue", "--noheader", "--array", "--format=%i", user]) if jobs else None
+        answer = _output(["squeue", "--noheader", "--array", "--format=%i", user]) if jobs else None
         return set() if answer is None else {job.job_id for job in jobs} - set(answer.split())
 
     def ask_to_end(self, jobs: Sequence[Any]) -> None:
-        """Two commands: a signal leaves jobs that wait as they are."""
-        if jobs:
-            _said(["scancel", "--state=PENDING", *_ids(jobs)])
-            _said(["scancel", "--signal=TERM", *_ids(jobs)])
+        """Take back those that wait, which a signal leaves as they are, and send SIGTERM to those that run."""
+        if ids := [job.job_id for job in jobs]:
+            _output(["scancel", "--state=PENDING", *ids])
+            _output(["scancel", "--signal=TERM", *ids])
 
     def end(self, jobs: Sequence[Any]) -> None:
         """SLURM kills those that take too long to end."""
-        if jobs:
-            _said(["scancel", *_ids(jobs)])
+        if ids := [job.job_id for job in jobs]:
+            _output(["scancel", *ids])
 
     def node(self, job: Any) -> str:
-        """As SLURM names it."""
-        answer = _said(["squeue", "--noheader", "--states=all", "--format=%N", f"--jobs={job.job_id}"])
+        """Where it ran, as SLURM names it."""
+        answer = _output(["squeue", "--noheader", "--states=all", "--format=%N", f"--jobs={job.job_id}"])
         return (answer or "").strip() or f"of SLURM's job {job.job_id}"
 
 
@@ -66,11 +49,11 @@ class OfThisMachine:
     """Seconds that processes have to end in."""
 
     def gone(self, jobs: Sequence[Any]) -> set[str]:
-        """Those whose process has ended."""
+        """The ids of those whose process has ended."""
         return {job.job_id for job in jobs if job.done()}
 
     def ask_to_end(self, jobs: Sequence[Any]) -> None:
-        """Nothing waits."""
+        """All of them run; none waits."""
         for job in jobs:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(int(job.job_id), signal.SIGTERM)
@@ -88,11 +71,7 @@ class OfThisMachine:
         return os.uname().nodename
 
 
-def _ids(jobs: Iterable[Any]) -> list[str]:
-    return [job.job_id for job in jobs]
-
-
-def _said(command: Sequence[str]) -> str | None:
-    """What a command printed; None where it could not do what it was asked."""
+def _output(command: Sequence[str]) -> str | None:
+    """What a command printed; None where it failed."""
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=False)
     return None if done.returncode else done.stdout

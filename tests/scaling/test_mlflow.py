@@ -4,8 +4,7 @@ import os
 import time
 
 from moebench.mlflow_store.database import open_client
-from moebench.mlflow_store.ledger import Ledger
-from moebench.mlflow_store.write import needs_sync, sync
+from moebench.mlflow_store.write import Mirror, needs_sync
 from moebench.records import Store
 from tracking_world import MLFLOW_WARNINGS, make_plan, put_all, ready_results
 
@@ -27,8 +26,8 @@ def test_a_hundred_runs(tmp_path, monkeypatch):
         client.set_terminated(client.create_run(experiment).info.run_id)
     plain = time.process_time() - began
     began = time.process_time()
-    assert sync(plan, store, client, Ledger(results)) == 101
+    assert Mirror(store, client).write(plan) == 101
     took = time.process_time() - began
     assert took < TIMES * plain, f"{took:.1f} s, and {plain:.1f} s for plain runs"
-    assert sync(plan, store, client, Ledger(results)) == 0
-    assert not needs_sync(plan, store, Ledger(results))
+    assert Mirror(store, client).write(plan) == 0
+    assert not needs_sync(plan, store)

@@ -1,0 +1,122 @@
+"""The status of a run that failed or exceeded a limit, and what its record holds beside its results."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from moebench import machine
+from moebench.errors import BudgetError, PluginError
+from moebench.plugins.backends import switches_set
+from moebench.records import Record, Status
+from moebench.runner.job import Job
+from moebench.runner.options import Limits
+
+TAIL = 2000
+"""Characters of a dead run's output that its record keeps."""
+
+LOG_LIMIT = 64 << 20
+"""Bytes that a run may print."""
+
+Verdict = tuple[Status, str]
+"""(status, reason)."""
+
+CPU_OUT_OF_MEMORY = "DefaultCPUAllocator: can't allocate memory"
+
+
+class RankError(Exception):
+    """A run cannot go on because another of its ranks failed, with this status and reason."""
+
+    def __init__(self, rank: int, status: Status, reason: str) -> None:
+        super().__init__(f"rank {rank}: {reason}")
+        self.status: Status = status
+        self.reason = reason
+
+
+def status_of(error: BaseException) -> tuple[Status, str]:
+    """The status that an exception means for its cell, and the reason in one line."""
+    import torch
+
+    if isinstance(error, RankError):
+        return error.status, str(error)
+    reason = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, torch.OutOfMemoryError | MemoryError) or CPU_OUT_OF_MEMORY in reason:
+        return "oom", "out of memory; a smaller --micro-batch needs less."
+    if isinstance(error, BudgetError):
+        return "over_budget", reason
+    if isinstance(error, PluginError):
+        return "not_installed", reason
+    return "error", f"{type(error).__name__}: {reason}"[:500]
+
+
+def provenance(job: Job, device: str, started: datetime, seconds: float) -> dict[str, Any]:
+    """Of a run that lasted so many seconds. device: its name."""
+    return {
+        "device": device,
+        "device_type": job.device.partition(":")[0],
+        "versions": machine.versions(),
+        "backend": job.backend or "auto",
+        "backend_switches": switches_set(job.backend),
+        "suite": job.suite,
+        "row": job.row,
+        "started": started.isoformat(timespec="seconds"),
+        "seconds": round(seconds, 3),
+        "machine": machine.cpu_model(),
+    }
+
+
+def failed(job: Job, status: Status, reason: str, output: str = "") -> Record:
+    """The record of a job whose process left none. output: the end of what it printed."""
+    return Record(
+        identity=job.cell.identity,
+        cell=job.cell.to_json(),
+        status=status,
+        reason=reason,
+        details={"output_tail": output} if output else {},
+        provenance={"suite": job.suite, "row": job.row, "versions": machine.versions()},
+    )
+
+
+def exit_words(code: int | None) -> tuple[Status, str]:
+    """The status for a process that ended with such a code and left no result, and words for how it ended."""
+    if code == -9:
+        return "oom", "was killed, most likely for lack of memory"
+    how = f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
+    return "error", f"ended with {how}"
+
+
+def ended_by(limits: Limits, log: Path, ran: float) -> Verdict | None:
+    """The limit that a run has exceeded, if any. ran: seconds since it was started."""
+    try:
+        found = log.stat()
+    except OSError:  # not made yet
+        return None
+    if found.st_size > LOG_LIMIT:
+        return "error", f"it printed more than {LOG_LIMIT >> 20} MiB."
+    if limits.timeout is not None and ran > limits.timeout:
+        return "timeout", f"it ran longer than {limits.timeout:g} seconds."
+    if min(time.time() - found.st_mtime, ran) > limits.silence:
+        return "timeout", f"it showed no sign of life for {limits.silence:g} seconds."
+    return None
+
+
+def after_exit(job: Job, exitcode: int | None, log: Path, verdict: Verdict | None) -> Record:
+    """The record of a run that left none. verdict: of the limit that it was ended by."""
+    tail = _tail(log)
+    if verdict is None:
+        status, words = exit_words(exitcode)
+        last = tail.splitlines()[-1] if tail else "it printed nothing"
+        verdict = status, f"the process {words} ({last})."
+    return failed(job, *verdict, output=tail)
+
+
+def _tail(log: Path) -> str:
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - 4 * TAIL))
+            text = file.read().decode(errors="replace")
+    except OSError:
+        return ""
+    return text.strip()[-TAIL:]
