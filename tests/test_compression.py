@@ -15,7 +15,8 @@ from hand_made import DIGITS, answer, digits, installed, model_of, recipe, split
 from moebench.contract import LayerShape
 from moebench.errors import PluginError, UsageError
 from moebench.hosts.host import Call
-from moebench.measures import MEASURES, Subject
+from moebench.measures import Subject
+from moebench.measures.compressed import compressed
 from moebench.measures.compression import load_compressor
 from moebench.measures.compression.compress import allocate, compress, meet
 from moebench.measures.compression.recover import TEACHER, TEMPERATURE, distillation, recover
@@ -219,7 +220,7 @@ def subject(name="sparse_topk", task=None, **settings):
 
 
 def test_the_measure_says_what_was_and_what_is():
-    values = MEASURES["compressed"](subject(), **TAKES).values
+    values = compressed(subject(), **TAKES).values
     assert (values["experts 0"] + values["experts 1"]) == 8
     assert values["layers_params"] < values["layers_params before"] < values["model_params before"]
     assert values["weights_mib"] < values["weights_mib before"]
@@ -236,14 +237,14 @@ def test_every_method_draws_the_same_batches_and_not_those_of_the_training(monke
         import_module("moebench.measures.compressed"), "recover", lambda *given: recipes.append(given[-1]) or True
     )
     for method in ("merge", "prune_reap", "prune_usage"):
-        MEASURES["compressed"](subject(), **TAKES | {"method": method})
+        compressed(subject(), **TAKES | {"method": method})
     assert recipes[0] == recipes[1] == recipes[2]
     assert recipes[0].seed not in range(7, 11)  # what training from seed 7 draws from
     assert {seed + extra for seed in (recipes[0].seed,) for extra in (2, 3)}.isdisjoint(range(7, 11))
 
 
 def test_a_recovery_that_diverges_has_a_reason_and_no_score():
-    scores = MEASURES["compressed"](subject(), **TAKES | {"lr": 1e12, "steps": 60})
+    scores = compressed(subject(), **TAKES | {"lr": 1e12, "steps": 60})
     assert (scores.values["after"], scores.reasons["after"]) == (None, "its loss in recovery was not finite")
     assert scores.values["stable_rank"] is None
     assert scores.values["unrecovered"] is not None
@@ -253,7 +254,7 @@ def test_a_recovery_that_diverges_has_a_reason_and_no_score():
 @pytest.mark.parametrize("method", ["merge", "merge_compress", "prune_reap"])
 def test_in_bf16_on_every_kind_of_host(host, method):
     given = dataclasses.replace(subject(host=host), precision="bf16")
-    values = MEASURES["compressed"](given, **TAKES | {"method": method}).values
+    values = compressed(given, **TAKES | {"method": method}).values
     assert 0 <= values["after"] <= 1
 
 
@@ -261,17 +262,17 @@ def test_in_bf16_on_every_kind_of_host(host, method):
 def test_experts_that_are_no_matrices_have_no_rank(name):
     host = RESNET if name == "conv_moe" else RESNET | {"residual": False}
     given = subject(name, host=host, budget=60_000, experts=4)
-    scores = MEASURES["compressed"](given, **TAKES | {"method": "keep_all", "steps": 0})
+    scores = compressed(given, **TAKES | {"method": "keep_all", "steps": 0})
     assert scores.values["stable_rank"] is None
     assert scores.values["before"] == scores.values["unrecovered"]
     with pytest.raises(UsageError) as caught:
-        MEASURES["compressed"](given, **TAKES)
+        compressed(given, **TAKES)
     assert caught.value.code == "cannot-compress"
 
 
 def test_without_recovery_there_is_a_reason_and_of_factored_weights_there_is_no_rank():
     takes = TAKES | {"method": "merge_compress", "settings": {"rank": 2}, "steps": 0}
-    scores = MEASURES["compressed"](subject(), **takes)
+    scores = compressed(subject(), **takes)
     assert (scores.values["after"], scores.reasons["after"]) == (None, "it was not recovered")
     assert scores.values["stable_rank"] is None
     assert "other parameters" in scores.reasons["stable_rank"]
@@ -281,7 +282,7 @@ def test_without_recovery_there_is_a_reason_and_of_factored_weights_there_is_no_
 def test_a_task_without_classes_is_refused():
     norm = get_task("norm")
     with pytest.raises(UsageError) as caught:
-        MEASURES["compressed"](subject(task=norm), **TAKES)
+        compressed(subject(task=norm), **TAKES)
     assert caught.value.code == "compress-needs-classes"
 
 

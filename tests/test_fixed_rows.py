@@ -13,6 +13,7 @@ from moebench.errors import MoebenchError, SuiteError, UnknownNameError, UsageEr
 from moebench.machine import versions
 from moebench.records import Store
 from moebench.suites import Suite, load_experiment, load_suite
+from moebench.suites.load import check_hosts
 from moebench.suites.request import ask
 from moebench.training.device import Place
 
@@ -27,8 +28,9 @@ def alone(*rows):
 
 
 def refused(tmp_path, given):
+    path = str(write(tmp_path / "mine.toml", given))
     with pytest.raises(SuiteError) as caught:
-        load_experiment(str(write(tmp_path / "mine.toml", given)))
+        check_hosts(load_experiment(path).suites[0], path)
     return str(caught.value).removeprefix(f"suite '{tmp_path}/mine.toml': ")
 
 
@@ -130,7 +132,7 @@ def test_what_a_measure_does_not_take_is_said_before_anything_runs(takes, said):
 
 
 def test_a_measure_that_there_is_not_is_said_when_planned():
-    with pytest.raises(UnknownNameError, match=r"unknown kind 'subste' in .* measure 'x'; did you mean 'subset'\?"):
+    with pytest.raises(UnknownNameError, match=r"unknown measure 'subste'; did you mean 'subset'\?"):
         plan_of(values(measure=[{"name": "x", "kind": "subste"}]))
 
 
@@ -288,6 +290,7 @@ def command(*words):
 def test_the_commands_find_what_ran(ran):
     _, folder = ran
     path, results = folder / "tiny.toml", folder / "results"
+    assert run(path, results).unfinished == (), "a measure without its run's weights is made once they are there"
     before = {path: path.stat().st_mtime_ns for path in (results / "records").rglob("*.json")}
     again = command("run", path, "--results", results, "--no-mlflow")
     assert again.exit_code == 0

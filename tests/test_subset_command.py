@@ -177,7 +177,7 @@ def test_static_is_fitted_on_validation_data(world, said):
 def test_accuracies_that_are_not_the_records_are_said(world, said, tmp_path):
     record = edited(world, "topk", tmp_path, scores={"test_accuracy": 0.123})
     _, out, _ = said(record.identity, "--experts", 8, "--batch", 1, "--results", tmp_path)
-    assert "The record itself says 0.123 for all experts" in " ".join(out.split())
+    assert "The record has 0.123 for all experts" in " ".join(out.split())
 
 
 def test_a_record_is_found_by_identity_by_its_beginning_and_by_its_file(world):
@@ -270,7 +270,7 @@ def test_changed_or_missing_variant_code_is_refused(world, tmp_path):
     with pytest.raises(PluginError, match="is of 'soft_moe', whose code has changed since; train it again"):
         load_trained(Store(tmp_path), changed, CPU)
     gone = edited(world, "soft", tmp_path, cell={"variant": "nobodys"})
-    with pytest.raises(PluginError, match="is of 'nobodys', which is not installed, nor in a file that a suite in"):
+    with pytest.raises(PluginError, match="is of 'nobodys', which is not installed, nor unchanged in a file"):
         load_trained(Store(tmp_path), gone, CPU)
 
 

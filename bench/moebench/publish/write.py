@@ -148,10 +148,11 @@ def _left_out(plan: Plan, lookup: Lookup) -> dict[str, str]:
 
     :class:`ResultsError` where the other rows leave nothing to compare.
     """
-    if files := sorted(plain(name) for name, spec in plan.suite.plugins.items() if is_place(spec)):
+    rests_on = {*plan.suite.task_names, *(group.template["host"]["name"] for group in plan.groups)}
+    if files := sorted(plain(name) for name in rests_on if is_place(plan.suite.plugins.get(name, ""))):
         raise ResultsError(
-            f"suite '{plan.suite.name}' rests on files that nobody else has ({', '.join(files)}); bring its tasks, "
-            "hosts and measures in a package.",
+            f"the tasks and hosts of suite '{plan.suite.name}' are files that nobody else has ({', '.join(files)}); "
+            "bring them in a package.",
             code="plugin-files-unpublished",
             names=files,
         )
@@ -195,6 +196,8 @@ def _without(plan: Plan, names: dict[str, str]) -> Plan:
             "variants": [row.spec for row in rows if not row.reference],
             "reference": [each for each in plan.suite.reference if each.name not in names],
             "space": {name: values for name, values in plan.suite.space.items() if name in {r.variant for r in rows}},
+            # A board needs neither its measures nor its study, which may be files of this machine.
+            "plugins": {name: spec for name, spec in plan.suite.plugins.items() if not is_place(spec)},
         }
     )
     groups = tuple(group for group in plan.groups if group.row not in names)

@@ -17,7 +17,8 @@ class Job:
     checkpoint_seconds: of training between two checkpoints.
     ranks: processes that train the model together; the numbers agree to rounding.
     alone: it measures time, so nothing else may run on the machine meanwhile. plugins: where tasks, hosts and measures
-    are found, as in a :class:`~moebench.suites.Suite`.
+    are found, as in a :class:`~moebench.suites.Suite`. code: the digest of the variant's code, which a record keeps; a
+    built-in variant is identified by its revision instead.
     """
 
     cell: Cell
@@ -36,3 +37,4 @@ class Job:
     ranks: int = 1
     alone: bool = False
     plugins: dict[str, str] = field(default_factory=dict)
+    code: str = ""

@@ -61,6 +61,7 @@ def provenance(job: Job, device: str, started: datetime, seconds: float) -> dict
         "backend_switches": switches_set(job.backend),
         "suite": job.suite,
         "row": job.row,
+        **({"code": job.code} if job.code else {}),
         "started": started.isoformat(timespec="seconds"),
         "seconds": round(seconds, 3),
         "machine": machine.cpu_model(),

@@ -8,11 +8,15 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
+from moebench.errors import MoebenchError
 from moebench.plans.generations import grown
 from moebench.plans.latency import latency_cells
 from moebench.plans.plan import Lookup, Plan, Work
+from moebench.plugins.find import find_variant
+from moebench.plugins.identity import code_digest
 from moebench.plugins.named import plain
 from moebench.records import Cell, Record, Records, Store, is_settled
 from moebench.records.leases import Leases
@@ -204,7 +208,17 @@ class _Run:
             ranks=how.ranks if work.trained else 1,
             alone=work.alone,
             plugins=plan.suite.plugins,
+            code=_code_of(work.spec),
         )
+
+
+@cache
+def _code_of(spec: str) -> str:
+    """The digest of a variant's code; empty for an object, and where there is none to be read."""
+    try:
+        return code_digest(find_variant(spec))
+    except MoebenchError:
+        return ""
 
 
 class _Queue:

@@ -173,13 +173,13 @@ def _read(suite: Suite, path: Path) -> Part:
         return Part(suite, bool(head["full"]), int(head["seeds"]), tuple(runs), missing, str(head["problem"]))
     except OSError as error:
         raise ResultsError(
-            f"cannot read the pack '{path}' ({error.strerror}).", code="unreadable-pack", path=path
+            f"cannot read the pack '{path}' ({error.strerror}).", code="unreadable-part", path=path
         ) from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         why = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
         raise ResultsError(
             f"the pack '{path}' is damaged at line {number}: {why}.",
-            code="damaged-pack",
+            code="damaged-part",
             path=path,
             line=number,
             why=why,

@@ -15,6 +15,8 @@ from safetensors.torch import load_file
 from hand_made import accuracy, answer
 from moebench import load_board
 from moebench.experiment import Session
+from moebench.plugins.find import find_variant
+from moebench.plugins.identity import code_digest
 from moebench.records import Record, Store
 from tiny import run_tiny, write_plugin, write_suite
 
@@ -44,6 +46,8 @@ def test_every_planned_run_has_a_record(finished: tuple[str, Path]) -> None:
     for record in Store(results).records():
         assert record.status == "done"
         assert (record.provenance["backend"], record.provenance["backend_switches"]) == ("auto", {})
+        if record.cell["kind"] != "latency":
+            assert record.provenance["code"] == code_digest(find_variant(record.cell["variant"])), "not its revision"
 
 
 def test_one_worker_gives_the_digits_of_two(finished: tuple[str, Path], tmp_path: Path) -> None:
