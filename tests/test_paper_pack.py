@@ -84,7 +84,7 @@ def test_a_damaged_line_is_named(tmp_path, number, damage, why):
     with pytest.raises(ResultsError) as caught:
         read(tmp_path, "paper-variants")
     facts = caught.value.facts
-    assert (caught.value.code, facts["path"], facts["line"]) == ("damaged-pack", path, number)
+    assert (caught.value.code, facts["path"], facts["line"]) == ("damaged-part", path, number)
     assert why in facts["why"]
 
 
