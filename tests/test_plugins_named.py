@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -117,7 +119,8 @@ def test_a_package_brings_them_under_a_name_with_the_digest_of_its_code(tmp_path
 
 BROKEN = """
 import torch
-from moebench.tasks import Classes
+from moebench.measures import Scores
+from moebench.tasks import Classes, Image, TaskInfo
 
 class NoTask:
     pass
@@ -129,6 +132,21 @@ class NoInfo(Classes):
 
 class NoHost:
     name = "x"
+
+class WrongInfo(Classes):
+    split = "none"
+    info = TaskInfo(name="wrong", inputs=Image(1, 8, 8), targets={"row": 8}, headline="acc", label="wrong")
+    def load(self, part, data_dir=None):
+        pass
+
+def raises(subject):
+    raise RuntimeError("not today")
+
+def nothing(subject):
+    return None
+
+def infinite(subject):
+    Scores().put("x", float("inf"))
 
 number = 3
 
@@ -143,6 +161,8 @@ class Raises:
     [
         (lambda spec: get_task(spec("NoTask")), "no-task"),
         (lambda spec: get_task(spec("NoInfo")), "incomplete-task"),
+        (lambda spec: get_task(spec("WrongInfo")), "wrong-info"),
+        (lambda spec: get_task(spec("WrongInf")), "no-such-name"),
         (lambda spec: host_settings({"name": spec("NoHost")}), "no-host"),
         (lambda spec: report_named(spec("number")), "no-study"),
     ],
@@ -178,6 +198,125 @@ def test_a_measure_that_does_not_take_what_is_given_or_is_none_is_refused(tmp_pa
     with pytest.raises(PluginError) as caught:
         moebench("plan", suite, "--results", tmp_path / "results")
     assert caught.value.code == "no-measure"
+
+
+@pytest.mark.parametrize(
+    ("place", "code"),
+    [
+        ("return []", "no-places"),
+        ("return None", "no-places"),
+        ('return ["x"]', "no-places"),
+        ('raise ValueError("bad")', "places-raised"),
+        ("return [Place(-3, 4)]", "impossible-place"),
+        ("return [Place(32, 0)]", "impossible-place"),
+    ],
+)
+def test_a_host_whose_places_are_none_is_refused_when_planned(tmp_path, place, code):
+    suite = copied(tmp_path)
+    host = tmp_path / "host.py"
+    host.write_text(
+        host.read_text().replace("        image = image_of", f"        {place}\n        image = image_of", 1)
+    )
+    with pytest.raises(PluginError) as caught:
+        moebench("plan", suite, "--results", tmp_path / "results")
+    assert caught.value.code == code
+    assert "Mixer" in str(caught.value)
+
+
+def test_a_host_whose_settings_cannot_be_checked_is_refused(tmp_path):
+    suite = copied(tmp_path)
+    host = tmp_path / "host.py"
+    host.write_text(host.read_text().replace("dim: int = 32", 'dim: "Nope" = 31'))
+    with pytest.raises(PluginError) as caught:
+        moebench("plan", suite, "--results", tmp_path / "results")
+    assert caught.value.code == "host-settings-broken"
+
+
+def test_two_tasks_of_one_name_are_refused(tmp_path):
+    suite = copied(tmp_path)
+    (tmp_path / "other.py").write_text((tmp_path / "task.py").read_text().replace("0.8", "0.9"))
+    suite.write_text(suite.read_text().replace("[host]", '[[task]]\nname = "other.py:BrightRow"\n\n[host]'))
+    with pytest.raises(SuiteError) as caught:
+        moebench("plan", suite, "--results", tmp_path / "results")
+    assert caught.value.code == "tasks-of-one-name"
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("raises", "RuntimeError: not today"),
+        ("nothing", "it must return moebench.measures.Scores, not NoneType"),
+        ("infinite", "the score 'x' is inf, not a finite number"),
+    ],
+)
+def test_a_measure_that_fails_costs_its_own_numbers_and_says_why(ran, tmp_path, kind, said):
+    folder, _, _ = ran
+    suite = copied(tmp_path)
+    (tmp_path / "broken.py").write_text(BROKEN)
+    suite.write_text(suite.read_text().replace("measure.py:worst_class", f"broken.py:{kind}"))
+    shutil.copytree(folder / "results", tmp_path / "results")
+    done = moebench("run", suite, "--results", tmp_path / "results", "--no-mlflow")
+    assert done.return_value == 1
+    assert said in " ".join(done.stderr.split())
+
+
+@pytest.mark.parametrize("line", ['raise ValueError("broke")', "return None"])
+def test_a_study_that_fails_costs_the_report_alone(ran, tmp_path, line):
+    folder, _, _ = ran
+    suite = copied(tmp_path)
+    study = tmp_path / "study.py"
+    study.write_text(study.read_text().replace("    sparse, dense =", f"    {line}\n    sparse, dense =", 1))
+    shutil.copytree(folder / "results", tmp_path / "results")
+    done = moebench("run", suite, "--results", tmp_path / "results", "--no-mlflow")
+    assert done.exit_code == 0
+    assert "the claim 'sparse-beats-dense' could not be judged" in " ".join(done.stderr.split())
+    with pytest.raises(PluginError) as caught:
+        moebench("report", suite, "--results", tmp_path / "results")
+    assert caught.value.code == "claim-raised"
+
+
+def test_a_plot_that_is_none_is_refused_when_planned(tmp_path):
+    suite = copied(tmp_path)
+    study = tmp_path / "study.py"
+    study.write_text(study.read_text().replace("plots=()", "plots=(sparse_beats_dense,)"))
+    with pytest.raises(PluginError) as caught:
+        moebench("plan", suite, "--results", tmp_path / "results")
+    assert caught.value.code == "wrong-part-of-study"
+
+
+def test_the_report_of_a_suite_that_ran_is_found_by_its_name(ran):
+    folder, _, _ = ran
+    done = moebench("report", "everything", "--results", folder / "results")
+    assert done.output.strip().endswith("report.html")
+
+
+def test_a_suite_that_was_moved_is_read_where_it_is(ran, tmp_path):
+    folder, _, _ = ran
+    suite = copied(tmp_path)
+    shutil.copytree(folder / "results", tmp_path / "results")
+    latest = tmp_path / "results" / "everything" / "latest.json"
+    latest.write_text(latest.read_text().replace(str(folder), "/gone"))
+    assert moebench("leaderboard", suite, "--results", tmp_path / "results").exit_code == 0
+
+
+def test_a_module_beside_a_file_is_named_with_what_helps(tmp_path):
+    suite = copied(tmp_path)
+    (tmp_path / "helper.py").write_text("GAIN = 1\n")
+    task = tmp_path / "task.py"
+    task.write_text(task.read_text().replace("import torch\n", "import torch\nfrom helper import GAIN\n", 1))
+    with pytest.raises(PluginError, match=r"helper\.py' beside it is found with PYTHONPATH"):
+        moebench("plan", suite, "--results", tmp_path / "results")
+
+
+def test_subset_works_on_a_model_whose_task_is_a_file(ran):
+    folder, _, _ = ran
+    store = Store(folder / "results")
+    records = [store.get(path.stem) for path in (folder / "results" / "records").rglob("*.json")]
+    final = next(r for r in records if r.cell["kind"] == "final" and r.cell["variant"] == "from_nothing")
+    words = ["subset", final.identity, "--experts", "2", "--results", str(folder / "results")]
+    done = subprocess.run([sys.executable, "-m", "moebench", *words], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "BrightRow" in done.stdout
 
 
 def test_no_file_says_where_plug_ins_are(tmp_path):

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from moebench.errors import ResultsError, UsageError
+from moebench.errors import MoebenchError, UsageError
 from moebench.mlflow_store.follower import Follower
 from moebench.plans.cache import get_plan
 from moebench.plans.estimate import left
@@ -216,8 +216,8 @@ class _Run:
 
         try:
             return write_report(self.asked.experiment, plans, self.how.results)
-        except ResultsError as error:
-            warnings.append(str(error))
+        except MoebenchError as error:
+            warnings.append(f"no report: {error}")
             return None
 
 

@@ -7,9 +7,14 @@ from moebench.board.build import build_board
 from moebench.board.choose import Limits, choose
 from moebench.board.evidence import Evidence, ResultSet
 from moebench.board.files import TEXTS, read_board, write_board
+from moebench.board.markdown import to_markdown
 from moebench.board.model import Board, Entry, Measure, Verification
 from moebench.board.reasons import Reason
 from moebench.board.table import print_board, to_table
+
+# Here, because tables are made of boards: how Python and notebooks print one.
+Board.__str__ = to_table  # type: ignore[method-assign, assignment]
+Board._repr_markdown_ = to_markdown  # type: ignore[attr-defined]
 
 __all__ = [
     "TEXTS",

@@ -67,7 +67,8 @@ def tuning(study: Study, sampler: str) -> Tuning | None:
         validation=values[study.winner],
         default_validation=values[0],
         device_seconds=round(sum(float(record.provenance.get("seconds", 0)) for record in records), 3),
-        edges=tuple(filter(None, (_edge(name, settings[name], group.space.get(name, {})) for name in settings))),
+        # Nothing is at the end of a range where only the default was tried.
+        edges=tuple(filter(None, (_edge(n, settings[n], group.space.get(n, {})) for n in settings if len(values) > 1))),
         effort=curve,
         effort_reason=reason,
     )

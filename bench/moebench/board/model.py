@@ -223,12 +223,13 @@ class Rung:
     against: tuple[Against, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Board:
     """A suite's leaderboard on one device; ``rungs`` has one for each budget of the suite.
 
     calibration: what intervals and ranks do on simulated boards of as many seeds and rows; None for one seed.
     other_runs: finished runs of the suite that belong to another comparison. verification: of a published board.
+    ``print(board)`` shows it as in a terminal, a notebook as a table.
     """
 
     suite: str
@@ -247,6 +248,10 @@ class Board:
     calibration: Calibration | None = None
     other_runs: tuple[OtherRuns, ...] = ()
     verification: Verification | None = None
+
+    def __repr__(self) -> str:
+        rows = ", ".join(entry.variant for entry in self.entries)
+        return f"<board of {self.suite}: {rows}; print() shows it>"
 
     @property
     def budget(self) -> int:

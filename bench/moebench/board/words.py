@@ -10,6 +10,7 @@ from moebench.board.numbers import plain, setting, shown_name, with_interval
 from moebench.board.reasons import Reason
 from moebench.board.rules import AXIS_WORDS, seeds_note
 from moebench.plans.rows import BASELINE
+from moebench.plugins.named import plain as without_digest
 from moebench.statistics import Calibration
 
 MOST_NAMES = 10
@@ -36,11 +37,12 @@ def heading(board: Board, budget: int) -> str:
 def how_ranked(board: Board) -> str:
     """Effort, what ranks, and what the intervals are."""
     effort = f"{_count(board.seeds, 'seed')}, {_count(board.trials, 'trial')} ({board.sampler})"
-    return f"{effort}  ranked by test {score_name(board)}  ± 95% interval over training seeds"
+    lower = "" if board.tasks[0].higher_is_better else " (lower is better)"
+    return f"{effort}  ranked by test {score_name(board)}{lower}  ± 95% interval over training seeds"
 
 
 def score_name(board: Board) -> str:
-    """What representation is on this board."""
+    """The name of the score that ranks."""
     return metric_name([task.metric for task in board.tasks])
 
 
@@ -160,7 +162,7 @@ def pareto(rung: Rung) -> str:
         return ""
     named = ", ".join(places["front"]) or "no row for certain"
     perhaps = f"; perhaps {', '.join(places['undecided'])}" if places["undecided"] else ""
-    return f"On the Pareto front of representation, latency and active parameters: {named}{perhaps}."
+    return f"On the Pareto front of score, latency and active parameters: {named}{perhaps}."
 
 
 def against(rung: Rung) -> tuple[str, ...]:
@@ -220,7 +222,7 @@ def shared_settings(board: Board) -> list[tuple[str, str]]:
     """
     facts = [("budget", amount(board, rung.budget)) for rung in board.rungs]
     facts += [
-        ("tuning", f"{board.trials} trials, {board.sampler} search"),
+        ("tuning", f"{_count(board.trials, 'trial')}, {board.sampler} search"),
         ("training seeds", str(board.seeds)),
     ]
     for name, read in _OF_A_TASK.items():
@@ -236,7 +238,8 @@ def shared_settings(board: Board) -> list[tuple[str, str]]:
 def fact(value: object) -> str:
     """A setting, or several of them: ``vit, dim 64``."""
     if isinstance(value, Mapping):
-        return ", ".join(fact(item) if name == "name" else f"{name} {fact(item)}" for name, item in value.items())
+        named = {**value, "name": without_digest(str(value["name"]))} if "name" in value else value
+        return ", ".join(fact(item) if name == "name" else f"{name} {fact(item)}" for name, item in named.items())
     if isinstance(value, list | tuple):
         return " ".join(map(fact, value))
     if isinstance(value, bool):

@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 @click.command("check")
 @click.argument("variants", metavar="VARIANT...", nargs=-1, required=True)
-@click.option("--only", multiple=True, metavar="NAME", help="Run this check alone; may be repeated.")
+@click.option("--only", multiple=True, metavar="NAME", help="Run this check alone; -v lists the names. Repeatable.")
 @click.option("--verbose", "-v", is_flag=True, help="Also show the checks that hold or do not apply, and why.")
 @click.pass_context
 def command(context: click.Context, variants: tuple[str, ...], only: tuple[str, ...], verbose: bool) -> None:
-    """Hold each VARIANT, a name or path.py:Class, to the contract.
+    """Check each VARIANT, a name or path.py:Class, against the contract.
 
     Exits with 0 if every check holds, with 1 if one does not.
     """

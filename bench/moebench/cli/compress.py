@@ -23,13 +23,24 @@ from moebench.errors import UsageError
     default=("merge", "prune_reap"),
     show_default=True,
     metavar="M",
-    help="How; see `moebench list compressors`. Repeatable.",
+    help="Compression method; see `moebench list compressors`. Repeatable.",
 )
-@click.option("--setting", "given", multiple=True, metavar="M.NAME=VALUE", help="Of a method. Repeatable.")
+@click.option("--setting", "given", multiple=True, metavar="M.NAME=VALUE", help="A setting of a method. Repeatable.")
 @click.option(
-    "--steps", type=Whole(min=0), default=100, show_default=True, metavar="N", help="Of recovery; 0 for none."
+    "--steps",
+    type=Whole(min=0),
+    default=100,
+    show_default=True,
+    metavar="N",
+    help="Fine-tuning steps; 0: none.",
 )
-@click.option("--lr", type=click.FloatRange(0, min_open=True), default=3e-3, show_default=True, help="Of recovery.")
+@click.option(
+    "--lr",
+    type=click.FloatRange(0, min_open=True),
+    default=3e-3,
+    show_default=True,
+    help="Of the fine-tuning.",
+)
 @click.option(
     "--inputs",
     type=COUNT,
@@ -38,7 +49,14 @@ from moebench.errors import UsageError
     metavar="N",
     help="Of the validation data, on which the use and the likeness of experts are measured.",
 )
-@click.option("--batch", type=COUNT, default=100, show_default=True, metavar="N", help="Timed beside batch 1.")
+@click.option(
+    "--batch",
+    type=COUNT,
+    default=100,
+    show_default=True,
+    metavar="N",
+    help="Timed beside batch size 1.",
+)
 @device_option
 @data_option
 @results_option

@@ -41,8 +41,8 @@ FORMATS = ("table", "json", "md", "html", "csv")
     metavar="N",
     help="Only rows with at most N active parameters on every task, ranked among themselves.",
 )
-@click.option("--seeds", type=COUNT, metavar="N", help="As of a run with so many seeds.")
-@click.option("--trials", type=COUNT, metavar="N", help="As of a run with so many trials.")
+@click.option("--seeds", type=COUNT, metavar="N", help="The board of a run with N seeds.")
+@click.option("--trials", type=COUNT, metavar="N", help="The board of a run with N trials.")
 @results_option
 def command(
     suite: str | None,

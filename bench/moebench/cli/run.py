@@ -21,7 +21,7 @@ SECONDS = click.FloatRange(min=0, min_open=True)
     "executor_options",
     multiple=True,
     metavar="NAME=VALUE",
-    help="What only the executor knows, such as partition=gpu. Repeatable.",
+    help="An option of the executor, such as partition=gpu. Repeatable.",
 )
 @click.option("--workers", type=COUNT, metavar="N", help="Runs at a time (default: as many as fit).")
 @click.option(
@@ -36,7 +36,7 @@ SECONDS = click.FloatRange(min=0, min_open=True)
     "--timeout",
     type=SECONDS,
     metavar="SECONDS",
-    help="The longest a single run may take (default: as long as it takes).",
+    help="The longest that one run may take (default: as long as it takes).",
 )
 @click.option(
     "--silence",
@@ -44,7 +44,7 @@ SECONDS = click.FloatRange(min=0, min_open=True)
     metavar="SECONDS",
     default=1800,
     show_default=True,
-    help="The longest a run may show no sign of life.",
+    help="The longest that a run may be silent before it is ended.",
 )
 @click.option(
     "--checkpoint-every",

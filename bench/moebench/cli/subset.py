@@ -16,9 +16,16 @@ if TYPE_CHECKING:
 @click.command("subset")
 @click.argument("record")
 @click.option("--experts", type=int, required=True, metavar="K", help="How many act for each input.")
-@click.option("--score", default="combine_sum", show_default=True, metavar="S", help="By what they are chosen.")
+@click.option("--score", default="combine_sum", show_default=True, metavar="S", help="Score that chooses them.")
 @click.option("--rule", default="as_is", show_default=True, metavar="R", help="How they are combined.")
-@click.option("--batch", type=COUNT, default=100, show_default=True, metavar="N", help="Timed beside batch 1.")
+@click.option(
+    "--batch",
+    type=COUNT,
+    default=100,
+    show_default=True,
+    metavar="N",
+    help="Timed beside batch size 1.",
+)
 @device_option
 @data_option
 @results_option

@@ -21,12 +21,14 @@ def subject_of(store: Store, record: Record, device: str | None, data: Path | No
     import torch
 
     from moebench.measures import Subject
+    from moebench.plans.history import remember_suites
     from moebench.records import Cell
     from moebench.runner.trained import load_trained
     from moebench.tasks import get_task
     from moebench.training.device import choose_device
 
     where, cell = choose_device(device), Cell.from_json(record.cell)
+    remember_suites(store.root)
     task = get_task(cell.task)
     if task.digest(data) != cell.data_digest:
         raise DataError(

@@ -25,7 +25,7 @@ class Variant:
     name: lower-case letters, digits and underscores.
     causal: y_t depends on x_1 ... x_t only.
     hosts: the kinds of stream that it takes part in, see ``LayerShape.kind``. The places of a map are tokens as well:
-        who takes tokens takes maps.
+        a layer that accepts tokens also accepts maps.
     separable: the outputs of single-expert masks sum to that of the layer, and masked experts cost nothing. False where
         experts are fused (masks act, but save little), or there are none.
     mass: "exact" (an input's masses sum to T), "at_most" (to T or less) or "free".
@@ -50,9 +50,9 @@ class Variant:
     def build(self, shape: LayerShape, size: int, *args: Any, **settings: Any) -> Layer:
         """Build one layer. Parameters grow with ``size`` (a hidden width, a rank), which the harness solves for.
 
-        Settings are keyword-only arguments with defaults. An argument ``losses`` is none: it gets the names of the
-        auxiliary losses that have a weight, so that only these are computed; where the settings name no loss, its
-        default. With ``**settings`` those of the base class are settings, too.
+        Settings are keyword-only arguments with defaults. An argument named ``losses`` is not a setting: it gets
+        the names of the auxiliary losses that have a weight, so that only these are computed; where the settings name
+        no loss, its default. With ``**settings`` those of the base class are settings, too.
 
         Draw initial weights from torch's default generator and never seed anything. ValueError, in one sentence, for a
         setting with a wrong value.

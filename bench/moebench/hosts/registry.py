@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from moebench.errors import PluginError, SuiteError
-from moebench.hosts.settings import HostSettings
+from pydantic import ValidationError
+
+from moebench.errors import MoebenchError, PluginError, SuiteError
+from moebench.hosts.settings import HostSettings, Place
 from moebench.plugins import named
 from moebench.plugins.find import HOSTS
 from moebench.tasks import TaskInfo
@@ -33,7 +35,18 @@ def host_kind(name: str) -> type[HostSettings]:
 
 def host_settings(values: Mapping[str, Any]) -> HostSettings:
     """Validated settings; pydantic's ValidationError if they are wrong, other errors as of :func:`host_kind`."""
-    return host_kind(str(values.get("name", ""))).model_validate(dict(values))
+    kind = host_kind(str(values.get("name", "")))
+    try:
+        return kind.model_validate(dict(values))
+    except (ValidationError, MoebenchError):
+        raise
+    except Exception as error:  # the host's author's
+        raise PluginError(
+            f"host {kind.__name__}: its settings cannot be checked ({type(error).__name__}: "
+            f"{str(error).splitlines()[0].rstrip('.')}).",
+            code="host-settings-broken",
+            host=kind.__name__,
+        ) from error
 
 
 def layer_shapes(settings: HostSettings, task: TaskInfo) -> tuple[LayerShape, ...]:
@@ -47,7 +60,7 @@ def layer_shapes(settings: HostSettings, task: TaskInfo) -> tuple[LayerShape, ..
             code="other-inputs",
             task=task.name,
         )
-    places = settings.places(task)
+    places = _places(settings, task)
     return tuple(
         LayerShape(
             dim=place.dim,
@@ -62,3 +75,19 @@ def layer_shapes(settings: HostSettings, task: TaskInfo) -> tuple[LayerShape, ..
         )
         for index, place in enumerate(places)
     )
+
+
+def _places(settings: HostSettings, task: TaskInfo) -> Sequence[Place]:
+    """What the host says; :class:`PluginError` where it raises, or a layer could not stand there."""
+    who = f"host {type(settings).__name__}: its places()"
+    try:
+        places = settings.places(task)
+    except MoebenchError:
+        raise
+    except Exception as error:  # the host's author's
+        raise PluginError(f"{who} raised {type(error).__name__}: {error}.", code="places-raised") from error
+    if not (isinstance(places, Sequence) and places and all(isinstance(place, Place) for place in places)):
+        raise PluginError(f"{who} gave {places!r:.60}, not a list of Place.", code="no-places")
+    if wrong := [place for place in places if place.dim < 1 or place.tokens < 1]:
+        raise PluginError(f"{who} gave {wrong[0]}; dim and tokens must be at least 1.", code="impossible-place")
+    return places

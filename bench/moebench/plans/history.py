@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -9,11 +10,11 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from moebench.errors import ResultsError, UsageError
+from moebench.errors import MoebenchError, ResultsError, UsageError
 from moebench.plans.plan import Plan
 from moebench.plans.rows import find_spec
 from moebench.records.store import write_atomic
-from moebench.suites import Experiment, load_experiment, load_suite
+from moebench.suites import Experiment, find_suites, load_experiment, load_suite
 from moebench.suites.request import Request, ask
 
 RAN = "ran.json"
@@ -126,6 +127,16 @@ def board_request(results: Path, suite: str | None, seeds: int | None = None, tr
     return request
 
 
+def remember_suites(results: Path) -> list[Request]:
+    """The requests by which suites last ran here. Reading them tells this process where their plug-ins are found."""
+    found = []
+    for name in known_suites(results):
+        with contextlib.suppress(MoebenchError):  # the suite's file is gone, or one of its plug-ins
+            if request := find_request(results, name):
+                found.append(request)
+    return found
+
+
 def find_request(results: Path, suite: str, seeds: int | None = None, trials: int | None = None) -> Request | None:
     """The request by which a suite last ran; None where it has not."""
     name, experiment = _named(suite)
@@ -133,11 +144,18 @@ def find_request(results: Path, suite: str, seeds: int | None = None, trials: in
     if not values:
         return None
     named, data = values.pop("suite"), values.pop("data")
-    if experiment is None or Path(suite).expanduser().resolve() != Path(named):
+    if experiment is None:
         experiment = load_experiment(named)
     changed = {"seeds": seeds, "trials": trials} if seeds or trials else {}
     asked = ask(experiment, **(values | changed), data=Path(data) if data else None)
     return next(request for request in asked.requests if request.suite.name == name)
+
+
+def file_of(results: Path, suite: str) -> str:
+    """The file of a suite of one's own that has run here, given by its name; else what was given."""
+    if _is_file(suite) or suite in find_suites():
+        return suite
+    return str(_read(_path(results, suite)).get("suite", suite))
 
 
 def board_directory(results: Path, suite: str, protocol: str) -> Path:

@@ -42,6 +42,7 @@ def make_plan(request: Request, objects: Mapping[str, Variant] | None = None) ->
     rows = resolve_rows(suite, request.variants, request.extras, digests)
     variants, rows = _load(rows, objects or {})
     _check_names(suite, rows)
+    _check_task_names(suite)
     settings = []
     if suite.tuning is not None:
         _check_directions(suite)
@@ -96,6 +97,20 @@ def _check_names(suite: Suite, rows: tuple[Row, ...]) -> None:
         for name in measure.rows or ():
             if name not in named:
                 raise UnknownNameError("row", name, named, f"measure '{measure.name}' of suite '{suite.name}'")
+
+
+def _check_task_names(suite: Suite) -> None:
+    """Boards go by the names that tasks give themselves."""
+    called: dict[str, str] = {}
+    for name in suite.all_tasks:
+        other = called.setdefault(get_task(name).info.name, name)
+        if other != name:
+            raise SuiteError(
+                f"suite '{suite.name}': the tasks {plain(other)} and {plain(name)} both call themselves "
+                f"'{get_task(name).info.name}'; rename one.",
+                code="tasks-of-one-name",
+                names=[other, name],
+            )
 
 
 def _check_directions(suite: Suite) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import difflib
 import importlib.util
 import re
 import sys
@@ -184,9 +185,7 @@ def _source_of(module: str) -> tuple[Path | None, str]:
 def _in_file(noun: str, spec: str) -> Found:
     match = re.fullmatch(r"(?P<path>.+\.py):(?P<attribute>[A-Za-z_]\w*)", spec)
     if match is None:
-        raise PluginError(
-            f"'{spec}' is neither a {noun}'s name nor of the form path.py:Class.", code="plugin-spec-form"
-        )
+        raise PluginError(f"'{spec}' is neither a {noun}'s name nor of the form path.py:Name.", code="plugin-spec-form")
     path = Path(match["path"]).expanduser()
     if not path.is_file():
         raise PluginError(f"there is no file '{path}' for '{spec}'.", code="no-plugin-file")
@@ -202,9 +201,11 @@ def _check_defined(path: Path, attribute: str) -> None:
     except (OSError, SyntaxError, ValueError):
         return
     names = {name for node in ast.walk(tree) for name in _defined(node)}
-    classes = [node.name for node in tree.body if isinstance(node, ast.ClassDef)]
-    if classes and attribute not in names and "*" not in names:
-        raise PluginError(f"'{path}' has no '{attribute}'; it has {', '.join(classes)}.", code="no-such-class")
+    own = [name for node in tree.body if not isinstance(node, ast.Import | ast.ImportFrom) for name in _defined(node)]
+    if own and attribute not in names and "*" not in names:
+        near = difflib.get_close_matches(attribute, own, n=1, cutoff=0.5)
+        hint = f"did you mean '{near[0]}'?" if near else f"it has: {', '.join(own)}."
+        raise PluginError(f"'{path}' has no '{attribute}'; {hint}", code="no-such-name")
 
 
 def _defined(node: ast.AST) -> list[str]:

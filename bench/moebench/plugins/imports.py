@@ -30,7 +30,8 @@ def load_object(found: Found, noun: str = "", *, instance: bool = True) -> Any:
     try:
         module = _imported(found)
     except ANY as error:
-        raise PluginError(f"{who}: it fails to import ({_told(error)}).", code="import-failed") from error
+        problem = f"it fails to import ({_told(error)}){_hint(found, error)}"
+        raise PluginError(f"{who}: {problem}.", code="import-failed") from error
     try:
         thing: Any = functools.reduce(getattr, found.attribute.split("."), module)
     except AttributeError:
@@ -67,6 +68,14 @@ def _executed(source: Path, code: bytes) -> ModuleType:
         sys.modules.pop(name, None)
         raise
     return module
+
+
+def _hint(found: Found, error: BaseException) -> str:
+    """What helps where a module was not found that lies beside the file."""
+    if not isinstance(error, ModuleNotFoundError) or not found.in_file or found.source is None:
+        return ""
+    beside = found.source.parent / f"{str(error.name).partition('.')[0]}.py"
+    return f"; '{beside.name}' beside it is found with PYTHONPATH='{beside.parent}'" if beside.is_file() else ""
 
 
 def _told(error: BaseException) -> str:

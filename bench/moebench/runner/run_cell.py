@@ -9,10 +9,11 @@ from typing import Any
 import torch
 
 from moebench import machine
-from moebench.errors import ResultsError
+from moebench.errors import PluginError, ResultsError
 from moebench.measures import Scores, Subject
 from moebench.plugins.find import MEASURES
 from moebench.plugins.named import load, remember
+from moebench.plugins.named import plain as without_digest
 from moebench.records import Record, Store
 from moebench.runner.checkpoints import Checkpoints
 from moebench.runner.heartbeat import Heartbeat
@@ -89,7 +90,12 @@ def measure(job: Job, device: torch.device, store: Store) -> dict[str, Any]:
     record = store.get(of) if of else None
     known = record.scores if record is not None else {}
     subject = Subject(built.model.eval(), get_task(cell.task), job.data, device, cell.precision, known, cell.seed)
-    scores: Scores = load(MEASURES, kind)(subject, **takes)
+    scores = load(MEASURES, kind)(subject, **takes)
+    if not isinstance(scores, Scores):
+        raise PluginError(
+            f"measure {without_digest(kind)}: it must return moebench.measures.Scores, not {type(scores).__name__}.",
+            code="measure-without-scores",
+        )
     if scores.arrays:
         store.put_arrays(cell.identity, scores.arrays)
     return {"status": "done", "scores": scores.values, "reasons": scores.reasons, "counts": built.counts}

@@ -9,7 +9,7 @@ import torch
 
 from moebench.errors import MoebenchError, PluginError, ResultsError, UsageError
 from moebench.hosts.host import Host
-from moebench.plans.history import board_request, known_suites
+from moebench.plans.history import remember_suites
 from moebench.plugins.find import find_variant
 from moebench.plugins.identity import code_identity
 from moebench.records import Cell, Record, Store
@@ -84,10 +84,8 @@ def _spec_of(store: Store, record: Record, cell: Cell) -> str:
 
 
 def _specs_of_suites(results: Path) -> Iterator[str]:
-    for name in known_suites(results):
-        try:
-            request = board_request(results, name)
-        except MoebenchError:  # the suite's file is gone
-            continue
+    for request in remember_suites(results):
         suite = request.suite
-        yield from (*request.extras, *suite.variants, *(reference.variant for reference in suite.reference))
+        yield from (*request.extras, *suite.variants)
+        yield from (reference.variant for reference in suite.reference)
+        yield from (row.variant for row in suite.row)

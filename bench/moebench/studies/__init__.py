@@ -9,6 +9,8 @@ from __future__ import annotations
 from moebench.errors import PluginError, UsageError
 from moebench.plugins.find import STUDIES
 from moebench.plugins.named import load, plain, spec_of
+from moebench.studies.claim import Claim
+from moebench.studies.plot import Plot
 from moebench.studies.study import Report
 from moebench.suites import Experiment
 
@@ -19,6 +21,14 @@ def report_named(name: str) -> Report:
     if not isinstance(report, Report):
         spec = spec_of(name) or name
         raise PluginError(f"study {spec}: it must be a moebench.studies.Report.", code="no-study", spec=spec)
+    for field, kind in (("claims", Claim), ("plots", Plot)):
+        if wrong := [each for each in getattr(report, field) if not isinstance(each, kind)]:
+            raise PluginError(
+                f"study {spec_of(name) or name}: its {field} must be of moebench.studies.{kind.__name__}, not "
+                f"{type(wrong[0]).__name__}.",
+                code="wrong-part-of-study",
+                field=field,
+            )
     return report
 
 

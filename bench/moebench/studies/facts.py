@@ -91,8 +91,10 @@ def _size(run: Run) -> Size:
 
 def part_facts(part: Part) -> PartFacts:
     """How a part was measured, and what of it is missing."""
-    name = "full" if part.full else "reduced"
-    facts = [("form", f"{name}, {_count(part.seeds, 'seed')}" if part.seeds else "not planned")]
+    form = ("full form, " if part.full else "reduced form, ") if part.suite.has_full_form else ""
+    facts = [("seeds", f"{form}{_count(part.seeds, 'seed')}" if part.seeds else "not planned")]
+    if part.suite.tuning is not None:
+        facts.append(("tuning", f"{_count(part.suite.tuning.trials, 'trial')} of each row"))
     facts.append(("done", f"{len(part.runs)} of {len(part.runs) + len(part.missing)} runs"))
     if part.runs:
         made, cells = [run.record.provenance for run in part.runs], [run.record.cell for run in part.runs]

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from moebench.board.numbers import bounds, fixed
+from moebench.errors import PluginError
 from moebench.studies.claim import FAILS, HOLDS, OPEN, Claim, Estimate, Finding, Item, Unit
 from moebench.studies.evidence import Evidence
 from moebench.studies.study import Report
@@ -50,16 +51,30 @@ class Judged:
 
 
 def judge(report: Report, evidence: Evidence) -> list[Judged]:
-    """The report's claims about the parts that there are, judged."""
+    """The report's claims about the parts that there are, judged; :class:`PluginError` where one cannot be."""
     parts = {part.name for part in evidence.parts}
-    return [Judged(report, claim, claim.judge(evidence)) for claim in report.claims if claim.part in parts]
+    return [Judged(report, claim, _finding(claim, evidence)) for claim in report.claims if claim.part in parts]
+
+
+def _finding(claim: Claim, evidence: Evidence) -> Finding:
+    try:
+        found = claim.judge(evidence)
+        if not isinstance(found, Finding):
+            raise TypeError(f"judge() gave {type(found).__name__}, not a Finding")
+        return found
+    except Exception as error:  # the study's author's
+        raise PluginError(
+            f"the claim '{claim.key}' could not be judged: {type(error).__name__}: {error}.",
+            code="claim-raised",
+            claim=claim.key,
+        ) from error
 
 
 def tally(report: Report, rows: list[Judged]) -> str:
     """How many claims hold, do not, and are open."""
     count = Counter(row.finding.verdict for row in rows)
     return (
-        f"Of {len(rows)} claims {count[HOLDS]} hold{'s' * (count[HOLDS] == 1)}, {count[FAILS]} "
+        f"Of {len(rows)} claim{'s' * (len(rows) != 1)} {count[HOLDS]} hold{'s' * (count[HOLDS] == 1)}, {count[FAILS]} "
         f"{'does' if count[FAILS] == 1 else 'do'} not hold, and {count[OPEN]} {'is' if count[OPEN] == 1 else 'are'} "
         f"{report.undecided}."
     )

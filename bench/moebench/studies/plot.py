@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from moebench.board.style import SOFT, inline, panels, png, settle, styled, svg
+from moebench.errors import PluginError
 from moebench.studies.claim import mean
 from moebench.studies.evidence import Array, Evidence, Run, Series
 
@@ -57,7 +58,14 @@ def draw(plots: Iterable[Plot], evidence: Evidence) -> tuple[list[Drawing], list
         if plot.part not in parts:
             continue
         with styled():
-            figure = plot.draw(evidence)
+            try:
+                figure = plot.draw(evidence)
+            except Exception as error:  # the study's author's
+                raise PluginError(
+                    f"the plot '{plot.name}' could not be drawn: {type(error).__name__}: {error}.",
+                    code="plot-raised",
+                    plot=plot.name,
+                ) from error
             if figure is None:
                 absent.append(plot)
                 continue

@@ -11,6 +11,7 @@ import numpy as np
 
 from moebench.errors import DataError, ResultsError, UsageError
 from moebench.plans.cache import get_plan
+from moebench.plans.history import board_directory
 from moebench.plans.plan import Plan
 from moebench.plugins.find import is_place
 from moebench.records import Store
@@ -49,7 +50,13 @@ def write_report(
                 suite=experiment.name,
                 run=run,
             )
-    return write_evidence(report, evidence, out or results / evidence.name)
+    return write_evidence(report, evidence, out or _folder(results, evidence.name, source))
+
+
+def _folder(results: Path, name: str, source: Path | Sequence[Plan | Part]) -> Path:
+    """Beside the board: in a folder of its own where the number of seeds or trials was changed."""
+    plans = [] if isinstance(source, Path) else [each for each in source if isinstance(each, Plan) and each.rows]
+    return board_directory(results, name, plans[0].protocol) if len(plans) == 1 else results / name
 
 
 def write_evidence(report: Report, evidence: Evidence, out: Path) -> Path:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from functools import cache
 
 from moebench.errors import PluginError
 from moebench.plugins import named
 from moebench.plugins.find import TASKS
-from moebench.tasks.base import Task, TaskInfo
+from moebench.tasks.base import Headline, Inputs, Task, TaskInfo
+
+NAME = re.compile(r"[a-z][a-z0-9_-]{0,59}")
 
 
 @cache
@@ -29,4 +33,29 @@ def get_task(name: str) -> Task:
             code="incomplete-task",
             spec=spec,
         )
+    _check_info(spec, task.info)
     return task
+
+
+def _check_info(spec: str, info: TaskInfo) -> None:
+    """:class:`PluginError` for a field of the wrong kind, or a name that a board could not print."""
+    right = {
+        "inputs": (isinstance(info.inputs, Inputs), "an Image, Tokens, Features or Vectors"),
+        "headline": (isinstance(info.headline, Headline | None), "a Headline, or None"),
+        "targets": (
+            isinstance(info.targets, Mapping) and (info.headline is None or len(info.targets) > 0),
+            "a mapping of names to numbers of outputs, not empty where there is a headline",
+        ),
+        "label": (isinstance(info.label, str), "a string"),
+        "name": (
+            isinstance(info.name, str) and NAME.fullmatch(info.name),
+            "lower-case letters, digits, underscores and hyphens, at most 60",
+        ),
+    }
+    for field, (holds, what) in right.items():
+        if not holds:
+            raise PluginError(
+                f"task {spec}: 'info.{field}' is {getattr(info, field)!r}; it must be {what}.",
+                code="wrong-info",
+                field=field,
+            )
