@@ -34,7 +34,7 @@ def copied(folder):
 
 
 def moebench(*words):
-    return CliRunner().invoke(cli, [*map(str, words)], catch_exceptions=False)
+    return CliRunner().invoke(cli, [*map(str, words)], catch_exceptions=False, standalone_mode=False)
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,7 @@ def ran(tmp_path_factory):
 
 def test_a_suite_of_files_runs_to_a_board_and_a_report(ran):
     folder, suite, done = ran
-    assert done.exit_code == 0, done.output
+    assert done.return_value == 0, done.output
     board = json.loads(moebench("leaderboard", suite, "--results", folder / "results", "--format", "json").output)
     assert [entry["rank"] is not None for entry in board["entries"]] == [True, True]
     assert set(board["entries"][0]["tasks"]) == {"bright_row"}
@@ -268,7 +268,7 @@ def test_a_study_that_fails_costs_the_report_alone(ran, tmp_path, line):
     study.write_text(study.read_text().replace("    sparse, dense =", f"    {line}\n    sparse, dense =", 1))
     shutil.copytree(folder / "results", tmp_path / "results")
     done = moebench("run", suite, "--results", tmp_path / "results", "--no-mlflow")
-    assert done.exit_code == 0
+    assert done.return_value == 0
     assert "the claim 'sparse-beats-dense' could not be judged" in " ".join(done.stderr.split())
     with pytest.raises(PluginError) as caught:
         moebench("report", suite, "--results", tmp_path / "results")
