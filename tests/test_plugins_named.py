@@ -11,14 +11,14 @@ from click.testing import CliRunner
 
 from moebench import load_model
 from moebench.cli.main import cli
-from moebench.errors import MoebenchError, PluginError, ResultsError, SuiteError
+from moebench.errors import DataError, MoebenchError, PluginError, ResultsError, SuiteError
 from moebench.hosts import host_settings
 from moebench.plugins import named
 from moebench.plugins.find import MEASURES, STUDIES, TASKS
 from moebench.records import Store
 from moebench.studies import report_named
 from moebench.suites import load_experiment
-from moebench.tasks import get_task
+from moebench.tasks import get_task, load_part
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
@@ -317,6 +317,24 @@ def test_subset_works_on_a_model_whose_task_is_a_file(ran):
     done = subprocess.run([sys.executable, "-m", "moebench", *words], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "BrightRow" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "code"),
+    [
+        ("return Split(x_NCHW,", "return Split(x_NCHW.expand(-1, 3, -1, -1),", "other-shape"),
+        ('{"row": row_N}', "{}", "other-targets"),
+        ('{"row": row_N}', '{"row": row_N[1:]}', "other-targets"),
+        ('{"row": row_N}', '{"row": row_N + 1}', "class-range"),
+        ("return Split(x_NCHW, {", "return Split(x_NCHW[:0], {", "empty-part"),
+    ],
+)
+def test_data_that_are_not_as_the_task_says_are_named(tmp_path, old, new, code):
+    path = tmp_path / "task.py"
+    path.write_text((EXAMPLES / "task.py").read_text().replace(old, new))
+    with pytest.raises(DataError) as caught:
+        load_part(get_task(f"{path}:BrightRow"), "train")
+    assert caught.value.code == code
 
 
 def test_no_file_says_where_plug_ins_are(tmp_path):

@@ -10,7 +10,7 @@ import torch
 
 from moebench.errors import UsageError
 from moebench.hosts.host import Host
-from moebench.tasks import Part, Split, Stream, Task
+from moebench.tasks import Part, Split, Stream, Task, load_part
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Subject:
 
     def data(self, part: Part) -> Split:
         """One part, on the device; UsageError where training data are a stream that never repeats."""
-        split = self.task.load(part, self.data_dir)
+        split = load_part(self.task, part, self.data_dir)
         if isinstance(split, Stream):
             name = self.task.info.name
             raise UsageError(

@@ -15,7 +15,7 @@ from moebench.runner.job import Job
 from moebench.runner.model import build, load_weights
 from moebench.runner.outcomes import status_of
 from moebench.runner.processes import keep_freed_memory
-from moebench.tasks import get_task
+from moebench.tasks import get_task, load_part
 
 
 def serve(job: Job, batch: int, repeats: int, pipe: Connection) -> None:
@@ -41,7 +41,7 @@ def _prepare(job: Job, batch: int, repeats: int) -> tuple[Stopwatch, dict[str, A
     # Routing depends on the weights, so the trained ones are used where they were kept.
     weights = "final" if load_weights(model, Store(job.results), job.cell.identity, device) else "initial"
     task = get_task(job.cell.task)
-    data = task.load("validation", job.data)[:batch].to(device)
+    data = load_part(task, "validation", job.data)[:batch].to(device)
     with PeakMemory(device) as memory, torch.inference_mode():
         model.eval().outputs(data.inputs)
     stopwatch = Stopwatch(model, data, task.loss, batch, job.cell.precision, repeats)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from datetime import UTC, datetime
 from typing import Any
@@ -96,6 +97,14 @@ def measure(job: Job, device: torch.device, store: Store) -> dict[str, Any]:
             f"measure {without_digest(kind)}: it must return moebench.measures.Scores, not {type(scores).__name__}.",
             code="measure-without-scores",
         )
+    for name, value in scores.values.items():
+        if value is not None and not (isinstance(value, int | float) and math.isfinite(value)):
+            raise PluginError(
+                f"measure {without_digest(kind)}: the score '{name}' is {value!r:.40}, not a finite number; null is None"
+                " with a reason.",
+                code="score-not-finite",
+                score=name,
+            )
     if scores.arrays:
         store.put_arrays(cell.identity, scores.arrays)
     return {"status": "done", "scores": scores.values, "reasons": scores.reasons, "counts": built.counts}

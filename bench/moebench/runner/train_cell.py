@@ -16,7 +16,7 @@ from moebench.records.store import write_atomic
 from moebench.runner.job import Job
 from moebench.runner.model import build
 from moebench.runner.ranks import Agreement, opened
-from moebench.tasks import Split, Task, get_task
+from moebench.tasks import Split, Task, get_task, load_part
 from moebench.training.loop import Curves, train
 from moebench.training.ranks.world import World
 from moebench.training.recipe import Recipe
@@ -32,8 +32,8 @@ def train_and_score(job: Job, device: torch.device, store: Store, keeper: Keeper
     task = get_task(cell.task)
     with PeakMemory(device) as memory, opened(job, device, heard) as world:
         built = build(job, device)
-        train_data = task.load("train", job.data).to(device)
-        validation = task.load("validation", job.data).to(device)
+        train_data = load_part(task, "train", job.data).to(device)
+        validation = load_part(task, "validation", job.data).to(device)
         curves = train(built.model, train_data, recipe(cell, task), task.loss, keeper, world)
     trained = len(curves.loss_S) * cell.batch
     details = {
@@ -62,7 +62,7 @@ def train_share(job: Job, device: torch.device, keeper: Keeper, world: World) ->
     """What the other ranks do."""
     task = get_task(job.cell.task)
     built = build(job, device)
-    data = task.load("train", job.data).to(device)
+    data = load_part(task, "train", job.data).to(device)
     train(built.model, data, recipe(job.cell, task), task.loss, keeper, world)
 
 
@@ -71,7 +71,7 @@ def _scored(job: Job, model: Host, validation: Split, curves: Curves, device: to
         return "diverged", Scores()
     task, precision = get_task(job.cell.task), job.cell.precision
     # Only a final run loads test data: tuning never sees it.
-    test = task.load("test", job.data).to(device) if job.cell.kind == "final" else None
+    test = load_part(task, "test", job.data).to(device) if job.cell.kind == "final" else None
     scores = scores_of(model, task, validation, test, precision)
     if not all(np.isfinite(value) for value in scores.values.values() if value is not None):
         return "diverged", Scores()

@@ -17,7 +17,7 @@ from moebench.tasks.base import (
     Values,
     Vectors,
 )
-from moebench.tasks.catalogue import get_task
+from moebench.tasks.catalogue import get_task, load_part
 from moebench.tasks.image_task import augment_batch
 from moebench.tasks.targets import Classes, Numbers, Sequences, accuracy, mean_squared_error
 
@@ -40,5 +40,6 @@ __all__ = [
     "accuracy",
     "augment_batch",
     "get_task",
+    "load_part",
     "mean_squared_error",
 ]

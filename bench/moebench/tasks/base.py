@@ -34,6 +34,11 @@ class Image:
     height: int
     width: int
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one input."""
+        return (self.channels, self.height, self.width)
+
     def __str__(self) -> str:
         return f"{self.channels} x {self.height} x {self.width}"
 
@@ -48,6 +53,11 @@ class Tokens:
     vocabulary: int
     answer: int
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one input."""
+        return (self.length,)
+
     def __str__(self) -> str:
         return f"{self.length} tokens"
 
@@ -59,6 +69,11 @@ class Features:
     words: ClassVar[str] = "features"
 
     count: int
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one input."""
+        return (self.count,)
 
     def __str__(self) -> str:
         return f"{self.count} features"
@@ -72,6 +87,11 @@ class Vectors:
 
     tokens: int
     dim: int
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one input."""
+        return (self.tokens, self.dim)
 
     def __str__(self) -> str:
         return f"{self.tokens} x {self.dim}"

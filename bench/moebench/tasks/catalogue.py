@@ -5,11 +5,21 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from functools import cache
+from pathlib import Path
+from typing import Literal, overload
 
-from moebench.errors import PluginError
+from moebench.errors import DataError, PluginError
 from moebench.plugins import named
 from moebench.plugins.find import TASKS
-from moebench.tasks.base import Headline, Inputs, Task, TaskInfo
+from moebench.tasks.base import (
+    Headline,
+    Inputs,
+    Part,
+    Split,
+    Stream,
+    Task,
+    TaskInfo,
+)
 
 NAME = re.compile(r"[a-z][a-z0-9_-]{0,59}")
 
@@ -59,3 +69,32 @@ def _check_info(spec: str, info: TaskInfo) -> None:
                 code="wrong-info",
                 field=field,
             )
+
+
+@overload
+def load_part(task: Task, part: Literal["train"], data_dir: Path | None = None) -> Split | Stream: ...
+@overload
+def load_part(task: Task, part: Literal["validation", "test"], data_dir: Path | None = None) -> Split: ...
+def load_part(task: Task, part: Part, data_dir: Path | None = None) -> Split | Stream:
+    """``task.load``, compared with what the task says of its data; :class:`DataError` where they differ."""
+    data = task.load(part, data_dir)
+    if isinstance(data, Stream):
+        return data
+    info, who = task.info, f"task '{task.info.name}': its {part} part"
+    if not isinstance(data, Split) or not len(data):
+        raise DataError(f"{who} is no Split, or an empty one.", code="empty-part", part=part)
+    found, shape = tuple(data.inputs.shape[1:]), info.inputs.shape
+    if found != shape:
+        raise DataError(f"{who} has inputs of shape {found}, and its info says {shape}.", code="other-shape", part=part)
+    lengths = {name: len(target) for name, target in data.targets.items()}
+    if lengths != dict.fromkeys(info.targets, len(data)):
+        raise DataError(
+            f"{who} has targets {lengths}, and {', '.join(info.targets) or 'none'} of {len(data)} each are due.",
+            code="other-targets",
+            part=part,
+        )
+    for name, target in data.targets.items():
+        classes = info.targets[name]
+        if not target.is_floating_point() and not 0 <= int(target.min()) <= int(target.max()) < classes:
+            raise DataError(f"{who} has classes outside 0 to {classes - 1} in '{name}'.", code="class-range", part=part)
+    return data

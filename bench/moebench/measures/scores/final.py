@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from moebench.errors import UsageError
 from moebench.hosts.host import Call, Host
 from moebench.measures.scores.experts import output_cosine, polysemanticity
 from moebench.measures.scores.information import class_information, dead_share, load_entropy, max_violation
@@ -29,13 +27,7 @@ class Scores:
     arrays: dict[str, np.ndarray] = field(default_factory=dict)
 
     def put(self, name: str, value: float | None, reason: str = "") -> None:
-        """Add a number, or null with its reason; :class:`UsageError` for what is no finite number."""
-        if value is not None and not (isinstance(value, int | float) and math.isfinite(value)):
-            raise UsageError(
-                f"the score '{name}' is {value!r:.40}, not a finite number; null is None with a reason.",
-                code="score-not-finite",
-                score=name,
-            )
+        """Add a number, or null with its reason."""
         self.values[name] = value
         if value is None:
             self.reasons[name] = reason
