@@ -146,7 +146,9 @@ def nothing(subject):
     return None
 
 def infinite(subject):
-    Scores().put("x", float("inf"))
+    scores = Scores()
+    scores.put("x", float("inf"))
+    return scores
 
 number = 3
 

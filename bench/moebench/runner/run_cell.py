@@ -100,8 +100,8 @@ def measure(job: Job, device: torch.device, store: Store) -> dict[str, Any]:
     for name, value in scores.values.items():
         if value is not None and not (isinstance(value, int | float) and math.isfinite(value)):
             raise PluginError(
-                f"measure {without_digest(kind)}: the score '{name}' is {value!r:.40}, not a finite number; null is None"
-                " with a reason.",
+                f"measure {without_digest(kind)}: the score '{name}' is {value!r:.40}, not a finite number; put None "
+                "with a reason for null.",
                 code="score-not-finite",
                 score=name,
             )
