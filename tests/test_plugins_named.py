@@ -180,6 +180,16 @@ def test_a_measure_that_does_not_take_what_is_given_or_is_none_is_refused(tmp_pa
     assert caught.value.code == "no-measure"
 
 
+@pytest.mark.parametrize("word", ["method", "methods"])
+def test_a_measure_may_call_an_argument_as_it_likes(tmp_path, word):
+    """Only one that says so rests on compressors."""
+    suite, measure = copied(tmp_path), tmp_path / "measure.py"
+    suite.write_text(suite.read_text() + f'takes = {{ {word} = "test" }}\n')
+    measure.write_text(measure.read_text().replace("part: str", f"{word}: str").replace("data(part)", f"data({word})"))
+    done = moebench("plan", suite, "--results", tmp_path / "results")
+    assert done.exit_code == 0, done.output
+
+
 def test_no_file_says_where_plug_ins_are(tmp_path):
     suite = copied(tmp_path)
     suite.write_text('plugins = { a = "b" }\n' + suite.read_text())
