@@ -17,6 +17,7 @@ from moebench.records import Store
 from moebench.studies import report_named
 from moebench.suites import load_experiment
 from moebench.tasks import get_task
+from packages import Site
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
@@ -113,6 +114,16 @@ def test_a_package_brings_them_under_a_name_with_the_digest_of_its_code(tmp_path
     with pytest.raises(PluginError) as caught:
         named.load(TASKS, "gone@000000000000")
     assert caught.value.code == "plugin-not-here"
+
+
+def test_who_brings_one_decides_whether_it_has_a_digest(tmp_path, monkeypatch):
+    site = Site(tmp_path / "site", monkeypatch)
+    site.write("moestudies_of_mine.py", "def gap(subject): ...")
+    points = {"gap": "moestudies_of_mine:gap", "gaps_again": "moestudies.gaps:gaps"}
+    site.install("their-measures", points, group="moebench.measures")
+    assert named.settle(MEASURES, "gaps") == "gaps"
+    for name in points:
+        assert named.settle(MEASURES, name).startswith(f"{name}@")
 
 
 BROKEN = """
