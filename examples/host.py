@@ -7,8 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from moebench.hosts import HostSettings, Place, image_of
-from moebench.hosts.host import Host, Site
+from moebench.hosts import Host, HostSettings, Place, Site, image_of
 
 
 class Mixer(HostSettings):

@@ -3,8 +3,7 @@
 moebench run examples/everything.toml
 """
 
-from moebench.studies import Report
-from moebench.studies.claim import Bound, Claim, difference, every
+from moebench.studies import Bound, Claim, Report, difference, every
 
 SUITE = "everything"
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import pytest
+
 from fixed_rows import measured, run, write
+from moebench.errors import PluginError
+from moebench.plans.cache import get_plan
 from moebench.plans.make import make_plan
 from moebench.records import Store
 from moebench.studies.evidence import of_plans
 from moebench.suites import load_experiment
-from moebench.suites.request import request_for
+from moebench.suites.request import ask, request_for
 from moestudies.compress.arms import ALL, EXPERTS, KEEPS, SEEDS, SPARSE, TRAINED_SMALL, UNALIGNED, WAYS
 
 (SUITE,) = load_experiment("compress").suites
@@ -58,6 +62,36 @@ def test_the_plan_can_be_made(cifar10_dir):
     assert len(measured(plan, alone=True)) == SUITE.seeds
     merged = [work.cell.session for work in measured(plan) if work.cell.session["takes"]["method"] == "merge"]
     assert all(len(each["code"]["merge"]) == 20 for each in merged)
+
+
+METHOD = """
+class Half:
+    name = "half"
+
+    def compress(self, met, keep, settings, generator):
+        return met.layer
+"""
+
+
+def test_the_code_of_a_method_is_part_of_what_is_measured_with_it(tmp_path):
+    path, made = tmp_path / "half.py", []
+
+    def code():
+        suite = tiny(tmp_path, "merge 4", "merge unaligned 4", method=f"{path}:Half")
+        plan = get_plan(ask(str(suite)).requests[0], tmp_path, lambda: made.append(suite))
+        (each,) = {each["code"][f"{path}:Half"] for each in plan.measures.values()}
+        return each
+
+    path.write_text(METHOD)
+    first = code()
+    assert code() == first
+    assert len(made) == 1
+    path.write_text(METHOD.replace("met.layer", "met.layer.eval()"))
+    assert code() != first
+    assert len(made) == 2
+    path.unlink()
+    with pytest.raises(PluginError):
+        code()
 
 
 def test_a_few_steps_of_it_run_from_end_to_end(tmp_path):

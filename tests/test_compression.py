@@ -21,7 +21,6 @@ from moebench.measures.compression import load_compressor
 from moebench.measures.compression.compress import allocate, compress, meet
 from moebench.measures.compression.recover import TEACHER, TEMPERATURE, distillation, recover
 from moebench.measures.compression.sizes import stable_rank, weights_mib
-from moebench.plugins.compressors import compressor_identity, rests_on
 from moebench.tasks import get_task
 from packages import Site
 
@@ -289,13 +288,6 @@ def test_a_task_without_classes_is_refused():
 # Methods as plug-ins
 
 
-def test_code_is_part_of_a_measures_identity():
-    assert rests_on({"method": "merge"}) == {"merge": compressor_identity("merge")}
-    assert rests_on({"methods": ["merge", "prune_reap"]}).keys() == {"merge", "prune_reap"}
-    assert rests_on({"inputs": 3}) == {}
-    assert compressor_identity("merge") != compressor_identity("prune_reap")
-
-
 METHOD = """
     class Half:
         name = "half"
@@ -325,7 +317,6 @@ def test_another_authors_method_is_found_and_wrong_ones_are_refused(tmp_path, mo
     model = sparse()
     small = compress(model, meet(model, DATA.inputs), load_compressor("half"), 8, {}, 0)
     assert torch.equal(answer(small, DATA).logits_NC, answer(model, DATA).logits_NC)
-    assert len(compressor_identity("half")) == 20
     met = meet(model, DATA.inputs)
     for call, code in (
         (lambda: compress(model, met, load_compressor("half"), 4, {}, 0), "compressor-kept-other-number"),

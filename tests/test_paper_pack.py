@@ -15,6 +15,7 @@ from moebench.records import Cell, Store
 from moebench.studies.evidence import of_plans, rounded
 from moebench.studies.write import pack_path, read_packs, to_lines
 from moebench.suites import load_experiment
+from moestudies.paper import REPORT
 
 MIB = 2**20
 
@@ -151,10 +152,12 @@ def test_the_store_is_read_by_the_plan(tmp_path):
     store = Store(tmp_path)
     evidence = papers.evidence(name="paper-norm", full=False)
     plan = planned(evidence.parts[0], store)
-    found = of_plans("paper-norm", evidence.title, [plan], store)
+    found = of_plans("paper-norm", evidence.title, [plan], store, REPORT.arrays)
     assert to_lines(found.parts[0]) == to_lines(evidence.parts[0])
     assert {run.arm for run in found.parts[0].runs} == {row.name for row in plan.suite.row if not row.only_full}
     assert not any("loss_S" in run.arrays for run in found.parts[0].runs)
+    (part,) = of_plans("paper-norm", evidence.title, [plan], store, ["loss_S"]).parts
+    assert {(run.index == 0, *run.arrays) for run in part.runs} == {(True, "loss_S"), (False,)}
 
 
 def test_what_is_not_done_is_missing_with_its_reason(tmp_path):

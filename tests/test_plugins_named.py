@@ -19,6 +19,7 @@ from moebench.records import Store
 from moebench.studies import report_named
 from moebench.suites import load_experiment
 from moebench.tasks import get_task, load_part
+from packages import Site
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
@@ -115,6 +116,16 @@ def test_a_package_brings_them_under_a_name_with_the_digest_of_its_code(tmp_path
     with pytest.raises(PluginError) as caught:
         named.load(TASKS, "gone@000000000000")
     assert caught.value.code == "plugin-not-here"
+
+
+def test_who_brings_one_decides_whether_it_has_a_digest(tmp_path, monkeypatch):
+    site = Site(tmp_path / "site", monkeypatch)
+    site.write("moestudies_of_mine.py", "def gap(subject): ...")
+    points = {"gap": "moestudies_of_mine:gap", "gaps_again": "moestudies.gaps:gaps"}
+    site.install("their-measures", points, group="moebench.measures")
+    assert named.settle(MEASURES, "gaps") == "gaps"
+    for name in points:
+        assert named.settle(MEASURES, name).startswith(f"{name}@")
 
 
 BROKEN = """
@@ -337,6 +348,16 @@ def test_data_that_are_not_as_the_task_says_are_named(tmp_path, old, new, code):
     with pytest.raises(DataError) as caught:
         load_part(get_task(f"{path}:BrightRow"), "train")
     assert caught.value.code == code
+
+
+@pytest.mark.parametrize("word", ["method", "methods"])
+def test_a_measure_may_call_an_argument_as_it_likes(tmp_path, word):
+    """Only one that says so rests on compressors."""
+    suite, measure = copied(tmp_path), tmp_path / "measure.py"
+    suite.write_text(suite.read_text() + f'takes = {{ {word} = "test" }}\n')
+    measure.write_text(measure.read_text().replace("part: str", f"{word}: str").replace("data(part)", f"data({word})"))
+    done = moebench("plan", suite, "--results", tmp_path / "results")
+    assert done.exit_code == 0, done.output
 
 
 def test_no_file_says_where_plug_ins_are(tmp_path):

@@ -14,6 +14,7 @@ import pytest
 from moebench.errors import ResultsError
 from moebench.records import Cell, Record, Store
 from moebench.records.canonical import canonical_json, digest
+from moebench.records.find import find_record
 from moebench.records.store import parse_record, write_atomic
 
 VALUES = {
@@ -164,9 +165,27 @@ def test_files_that_are_no_records_are_left_alone(store):
 
 def a_record(**fields):
     """A trial's JSON; the number 1e400 stands without quotes, as no number of Python can."""
-    cell = {"kind": "trial"}
+    cell = fields.pop("cell", VALUES)
     value = {"schema_version": 1, "identity": digest(cell), "cell": cell, "status": "done"}
     return json.dumps(value | fields).replace('"1e400"', "1e400")
+
+
+def without(*names):
+    return {name: value for name, value in VALUES.items() if name not in names}
+
+
+def test_a_cell_older_than_a_field_with_a_default_is_read():
+    assert "session" not in VALUES
+    assert parse_record(a_record()).cell == VALUES
+
+
+def test_a_record_whose_cell_lacks_a_field_is_set_aside(store):
+    record = parse_record(a_record())
+    damaged = json.loads(a_record(cell=without("seed")))
+    path = store.put(record.model_copy(update=damaged))
+    with pytest.raises(ResultsError, match=r"^the record '.*' is damaged; it was set aside\.$"):
+        find_record(damaged["identity"], store.root)
+    assert path.with_suffix(".damaged").is_file()
 
 
 def test_what_a_record_does_not_have_to_hold_is_kept_as_it_is():
@@ -187,6 +206,10 @@ def test_what_a_record_does_not_have_to_hold_is_kept_as_it_is():
         (a_record(provenance={"seconds": "9"}), "provenance: .*seconds: Input should be"),
         (a_record(counts={"budget_error": "0"}), "counts: .*budget_error: Input should be"),
         (a_record(details={"finalists": []}), "details: .*finalists: Input should be"),
+        (a_record(cell=VALUES | {"weather": "rain"}), "^not a record: cell: .*weather: Extra inputs"),
+        (a_record(cell=VALUES | {"steps": "10"}), "^not a record: cell: .*steps: Input should be a valid integer"),
+        (a_record(cell=VALUES | {"session": None}), "^not a record: cell: .*session: Input should be a valid dict"),
+        (a_record(cell=without("seed")), "^not a record: cell: .*seed: Field required$"),
         ('{"schema_version": 0}', "^a record of schema version 0, and this moebench reads 1$"),
         ("{}", "^a record of schema version None, and this moebench reads 1$"),
     ],

@@ -105,7 +105,7 @@ def test_a_diverged_seed_counts_as_the_error_of_the_best_constant(session):
 
 
 def record(status="done", **scores):
-    return Record(identity="x", cell={"task": "norm"}, provenance={}, status=status, scores=scores)
+    return Record.model_construct(status=status, scores=scores)
 
 
 def test_a_sampler_is_told_that_a_lower_error_is_better(session):

@@ -10,6 +10,7 @@ import numpy as np
 import papers
 from moebench.studies.evidence import Evidence, Part, Run, kept, slim
 from moebench.suites import load_experiment
+from moestudies.cnn import REPORT
 from moestudies.cnn.arms import CONSTRAINTS, HARD, PLAIN, PLAIN_ACTIVE
 
 EXPERTS = 4
@@ -64,6 +65,6 @@ def evidence(
                     scores, arrays = (final(what, index), {}) if kind == "final" else fixed(what, index)
                     change(kind, arm.name, index, scores)
                     made = papers.record(papers.cell(arm, settings, index, kind), scores, papers.counts(arm, EXPERTS))
-                    runs.append(Run(arm.name, index, slim(made), kept(arrays) if index == 0 else {}))
+                    runs.append(Run(arm.name, index, slim(made), kept(arrays, REPORT.arrays) if index == 0 else {}))
     missing = () if runs else (("some run", "not run", ""),)
     return Evidence("cnn", suite.title, (Part(suite, full, count, tuple(runs), missing),))

@@ -11,6 +11,7 @@ from moebench.records import Cell, Record
 from moebench.studies.evidence import Evidence, Part, Run, kept, slim
 from moebench.suites import load_experiment
 from moebench.suites.schema import Row, Suite
+from moestudies.paper import REPORT
 
 Scores = dict[str, float | None]
 MACHINE = "cpu (a test's processor)"
@@ -234,4 +235,4 @@ def _run(part: str, arm: Row, settings: dict[str, Any], experts: int, index: int
         }[kind]()
     change(part, kind, arm.name, experts, index, scores)
     made = record(cell(arm, settings, index, kind), scores, counts(arm, experts))
-    return Run(arm.name, index, slim(made), kept(arrays) if index == 0 else {})
+    return Run(arm.name, index, slim(made), kept(arrays, REPORT.arrays) if index == 0 else {})

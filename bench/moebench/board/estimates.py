@@ -13,6 +13,7 @@ from moebench.board.model import Counts, Measure, Provenance, Score, Tuning
 from moebench.board.reasons import Reason
 from moebench.board.rules import EDGE_SHARE, LEVEL
 from moebench.measures.scores.shares import NO_EXPERTS
+from moebench.plans.plan import score_of
 from moebench.records import Record
 from moebench.statistics import expected_best_curve, mean_interval, paired_interval
 
@@ -58,7 +59,7 @@ def tuning(study: Study, sampler: str) -> Tuning | None:
     if group is None or study.winner is None:
         return None
     records = [run.record for run in study.trials if run.record is not None]
-    values = [study.score(record, "validation") for record in records]
+    values = [score_of(record, study.headline, "validation") for record in records]
     settings = dict(sorted(group.trials[study.winner].items()))
     curve, reason = _effort(values, sampler, study.headline.higher_is_better)
     return Tuning(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from moebench.board.reasons import Reason
 from moebench.board.rules import BUDGET_TOLERANCE
-from moebench.plans.plan import Group, Lookup, Plan
+from moebench.plans.plan import Group, Lookup, Plan, score_of
 from moebench.plans.rows import Row
 from moebench.records import Record
 from moebench.records.record import SETTLED
@@ -98,12 +98,7 @@ class Study:
     @cached_property
     def scores(self) -> tuple[float, ...]:
         """Test score by seed; a diverged run has the task's floor. Only for a complete study."""
-        return tuple(self.score(record) for record in self.final_records)
-
-    def score(self, record: Record, part: str = "test") -> float:
-        """The task's headline in a settled record on ``part`` of the data."""
-        value = record.scores.get(f"{part}_{self.headline.name}") if record.status == "done" else None
-        return self.headline.floor if value is None else value
+        return tuple(score_of(record, self.headline, "test") for record in self.final_records)
 
     @property
     def missing(self) -> Reason | None:

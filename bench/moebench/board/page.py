@@ -65,12 +65,12 @@ def to_html(board: Board) -> str:
     )
 
 
-@cache
-def _environment() -> Environment:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
+def environment_of(*packages: str) -> Environment:
+    """For pages from the templates of packages, those of the first before those of the next."""
+    from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
-        loader=PackageLoader("moebench.board", "templates"),
+        loader=ChoiceLoader([PackageLoader(package, "templates") for package in packages]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -78,10 +78,15 @@ def _environment() -> Environment:
         keep_trailing_newline=True,
         finalize=_printable,
     )
+    environment.filters |= {"fixed": numbers.fixed, "short": numbers.short}
+    return environment
+
+
+@cache
+def _environment() -> Environment:
+    environment = environment_of("moebench.board")
     environment.filters |= {
-        "fixed": numbers.fixed,
         "bounds": numbers.bounds,
-        "short": numbers.short,
         "rank": numbers.rank,
         "milliseconds": numbers.milliseconds,
         "setting": words.fact,

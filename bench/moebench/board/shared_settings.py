@@ -9,7 +9,7 @@ from typing import Any
 from moebench.board.model import Measure, OtherRuns, TaskNote
 from moebench.board.reasons import Reason
 from moebench.board.rules import LEVEL
-from moebench.plans.plan import Plan
+from moebench.plans.plan import Plan, score_of
 from moebench.plugins.find import TASKS
 from moebench.plugins.named import is_here, plain
 from moebench.records import Record
@@ -73,9 +73,8 @@ def other_runs(plan: Plan, records: Iterable[Record]) -> tuple[OtherRuns, ...]:
     for record in records:
         row, task = str(record.provenance.get("row", "")), str(record.cell["task"])
         if record.settled and is_here(TASKS, task) and (reason := not_compared(plan, row, record.cell)):
-            headline = get_task(task).info.ranked_by
-            score = record.scores.get(f"test_{headline.name}") if record.status == "done" else None
-            found[row, task, reason.text].append((headline.floor if score is None else score, reason))
+            score = score_of(record, get_task(task).info.ranked_by, "test")
+            found[row, task, reason.text].append((score, reason))
     return tuple(
         OtherRuns(
             variant=row,

@@ -1,9 +1,9 @@
 """One checked budget for all: count what a layer is made of, and solve for the size that meets the budget."""
 
-from moebench.budgets.count import Counts, count_layer, count_layers
+from moebench.budgets.count import count_layer, count_layers
 from moebench.budgets.flops import count_flops, dense_flops
 from moebench.budgets.settle import Fits, check_rules, reachable, settle
-from moebench.budgets.solve import AXES, TOLERANCE, Axis, Budget, Solution, solve
+from moebench.budgets.solve import AXES, TOLERANCE, Axis, Budget, solve
 from moebench.contract.space import narrowed
 
 __all__ = [
@@ -11,9 +11,7 @@ __all__ = [
     "TOLERANCE",
     "Axis",
     "Budget",
-    "Counts",
     "Fits",
-    "Solution",
     "check_rules",
     "count_flops",
     "count_layer",

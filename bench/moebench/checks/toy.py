@@ -7,15 +7,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from moebench.contract import Context, Layer, Routing, Settings
-from moebench.contract.variant import LOSS
+from moebench.contract.variant import loss_weights
 from moebench.training import loop
 
 CLASSES = 4
-
-
-def loss_weights(settings: Settings) -> dict[str, float]:
-    """The weights among the settings: ``loss/<name>`` without its prefix."""
-    return {name.removeprefix(LOSS): float(value or 0) for name, value in settings.items() if name.startswith(LOSS)}
 
 
 def auxiliary(routing: Routing, settings: Settings) -> Tensor | float:

@@ -17,6 +17,11 @@ LOSS = "loss/"
 """Begins the name of a setting that is the weight of an auxiliary loss."""
 
 
+def loss_weights(settings: Settings) -> dict[str, float]:
+    """The weights among the settings, by the name of the loss."""
+    return {name.removeprefix(LOSS): float(value or 0) for name, value in settings.items() if name.startswith(LOSS)}
+
+
 class Variant:
     """An expert layer as a plug-in: a subclass, found through the entry-point group ``moebench.variants`` or as
     ``path.py:Class``. Importing its module has no side effects. By default it claims nothing, and ``moebench

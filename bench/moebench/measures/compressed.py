@@ -9,7 +9,7 @@ from moebench.budgets.count import count_layers
 from moebench.errors import UsageError
 from moebench.hosts.host import Host
 from moebench.measures.compression.compress import compress, meet
-from moebench.measures.compression.compressor import load_compressor
+from moebench.measures.compression.compressor import load_compressor, rests_on
 from moebench.measures.compression.recover import recover
 from moebench.measures.compression.sizes import stable_rank, weights_mib
 from moebench.measures.cost import put_costs
@@ -28,6 +28,7 @@ FRESH = 4
 """From the seed of the training, which uses it and the three that follow, to that of recovery."""
 
 
+@rests_on(lambda takes: [takes["method"]])
 def compressed(
     subject: Subject,
     *,
@@ -73,6 +74,7 @@ def compressed(
     return scores
 
 
+@rests_on(lambda takes: takes["methods"])
 def compressed_cost(
     subject: Subject,
     *,

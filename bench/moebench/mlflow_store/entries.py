@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import statistics
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from moebench.board.files import FIGURES
+from moebench.board.latency import FORWARD, Clock
 from moebench.mlflow_store.content import Content, Entry, Point, Times, finite, shortened, texts_of, version_of
 from moebench.mlflow_store.labels import (
     budget_suffix,
@@ -21,7 +21,6 @@ from moebench.mlflow_store.labels import (
 from moebench.mlflow_store.runs import Measured, row_entry, seed_entry, study_entry, trained_entry
 from moebench.plans.latency import finalist, latency_cells
 from moebench.plans.plan import Group, Lookup, Plan
-from moebench.plans.rows import BASELINE
 from moebench.plugins.named import plain
 from moebench.records import Record, Store
 from moebench.records.canonical import digest
@@ -36,9 +35,8 @@ def entries(
     """Studies and fixed rows, each before its runs, then latency sessions, the board in the directory ``board``, and
     the page of the report.
     """
-    found = [lookup(cell.identity) for cell in latency_cells(plan, lookup)]
-    sessions = [record for record in found if record is not None]
-    timed = {identity: medians for record in sessions for identity, medians in _timings(record).items()}
+    clocks = [(budget, Clock.of(plan, budget, lookup)) for budget in plan.suite.budgets]
+    timed = {(task, budget): _timings(clock, task) for budget, clock in clocks for task in plan.suite.task_names}
     measured, waiting = _measured(plan, lookup)
     # A run is written once, with what was measured of it: not before that is there, while it may still come.
     unwritten = waiting if live else set[str]()
@@ -49,7 +47,7 @@ def entries(
     for group in plan.groups:
         runs = list(_runs(group, lookup))
         if runs:
-            latency_ms = timed.get(finalist(group, lookup), {})
+            latency_ms = timed[group.task, group.budget].get(finalist(group, lookup), {})
             study = study_entry(plan, group, runs, lookup, latency_ms, live=live)
             yield study
             for label, run in runs:
@@ -65,8 +63,9 @@ def entries(
         yield row
         for index, records in enumerate(seeds):
             yield seed_entry(plan, name, index, records, row.key, store)
-    for session in sessions:
-        yield _latency_entry(plan, session)
+    for cell in latency_cells(plan, lookup):
+        if (session := lookup(cell.identity)) is not None:
+            yield _latency_entry(plan, session, timed[cell.task, cell.budget])
     if _is_of(plan, board / "board.json"):
         yield _board_entry(plan, board)
     if report is not None:
@@ -98,27 +97,35 @@ def _runs(group: Group, lookup: Lookup) -> Iterator[tuple[str, Record]]:
                 yield f"{label} {index}", record
 
 
-def _latency_entry(plan: Plan, record: Record) -> Entry:
+Timings = Mapping[str, Mapping[str, float]]
+"""Identity of a finalist -> its medians over rounds (forward_ms, ...), and its paired ratio to dense."""
+
+
+def _latency_entry(plan: Plan, record: Record, timed: Timings) -> Entry:
     """The run of a session."""
     version = version_of(record.model_dump(mode="json"))
-    return Entry(key=f"latency/{record.identity}", version=version, content=lambda: _latency_content(plan, record))
+    key = f"latency/{record.identity}"
+    return Entry(key=key, version=version, content=lambda: _latency_content(plan, record, timed))
 
 
-def _timings(record: Record) -> dict[str, dict[str, float]]:
-    """Identity of a finalist -> its medians over rounds (forward_ms, ...), and its paired ratio to dense."""
-    finalists = record.details.get("finalists", {})
-    dense = next((each.get("forward_ms") for each in finalists.values() if each["row"] == BASELINE), None)
-    return {identity: _medians(each, dense) for identity, each in finalists.items()}
+def _timings(clock: Clock, task: str) -> Timings:
+    clock = clock.only(task)
+    (session,) = clock.sessions
+    rows = {identity: row for (row, of), identity in clock.identities.items() if of == task}
+    found = session.finalists
+    return {identity: _medians(clock, row, found[identity]) for identity, row in rows.items() if identity in found}
 
 
-def _medians(finalist: dict[str, Any], dense: list[float] | None) -> dict[str, float]:
-    rounds = _rounds(finalist)
-    medians = {name: statistics.median(values) for name, values in rounds.items()}
-    forward = rounds.get("forward_ms")
-    if forward and dense and len(forward) == len(dense):
-        ratios = [own / other for own, other in zip(forward, dense, strict=True)]
-        medians["forward_ratio_to_dense"] = statistics.median(ratios)
-    return finite({**medians, "forward_peak_memory_mib": finalist.get("peak_memory_mib")})
+def _medians(clock: Clock, row: str, finalist: dict[str, Any]) -> dict[str, float]:
+    read = {name: timing for name in _rounds(finalist) if (timing := clock.read(row, name)[0]) is not None}
+    ratio = read[FORWARD].ratio_to_dense if FORWARD in read else None
+    return finite(
+        {
+            **{name: timing.value for name, timing in read.items()},
+            "forward_ratio_to_dense": ratio.value if ratio else None,
+            "forward_peak_memory_mib": finalist.get("peak_memory_mib"),
+        }
+    )
 
 
 def _rounds(finalist: dict[str, Any]) -> dict[str, list[float]]:
@@ -126,8 +133,8 @@ def _rounds(finalist: dict[str, Any]) -> dict[str, list[float]]:
     return {name: values for name, values in finalist.items() if isinstance(values, list) and values}
 
 
-def _latency_content(plan: Plan, record: Record) -> Content:
-    cell, finalists, measured, spent = record.cell, record.details.get("finalists", {}), _timings(record), times(record)
+def _latency_content(plan: Plan, record: Record, timed: Timings) -> Content:
+    cell, finalists, spent = record.cell, record.details.get("finalists", {}), times(record)
     kept = {name: cell[name] for name in ("task", "axis", "budget", "batch", "precision", "threads")}
     kept |= {name: cell["session"].get(name) for name in ("rounds", "repeats")}
     tags = run_tags(plan, "latency", record.identity, task=cell["task"], budget=cell["budget"])
@@ -140,7 +147,7 @@ def _latency_content(plan: Plan, record: Record) -> Content:
         metrics={
             f"{name}/{each['row']}": value
             for identity, each in finalists.items()
-            for name, value in measured[identity].items()
+            for name, value in timed.get(identity, {}).items()
         },
         curves=tuple(
             Point(f"rounds/{name}/{each['row']}", index + 1, value, spent.ended)

@@ -20,7 +20,7 @@ from moebench.mlflow_store.labels import (
     times,
     with_settings,
 )
-from moebench.plans.plan import Group, Lookup, Plan
+from moebench.plans.plan import Group, Lookup, Plan, score_of
 from moebench.records import Record, Store
 from moebench.records.canonical import digest
 from moebench.tasks import get_task
@@ -144,8 +144,11 @@ def mean_scores(task: str, finals: Sequence[Record]) -> dict[str, float | None]:
     A diverged seed counts with the floor of the task's headline, as on the board; it has no other scores.
     """
     headline = get_task(task).info.ranked_by
-    floors = {f"{part}_{headline.name}": headline.floor for part in ("validation", "test")}
-    scores = [{**record.scores} if record.status == "done" else floors for record in finals]
+    parts = {f"{part}_{headline.name}": part for part in ("validation", "test")}
+    scores = [
+        record.scores if record.status == "done" else {n: score_of(record, headline, p) for n, p in parts.items()}
+        for record in finals
+    ]
     names = [name for name in scores[0] if all(each.get(name) is not None for each in scores)]
     means = {name: statistics.fmean(each[name] or 0.0 for each in scores) for name in names}
     done = [record for record in finals if record.status == "done"]

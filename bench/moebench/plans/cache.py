@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from moebench import machine
-from moebench.errors import DataError
+from moebench.errors import DataError, MoebenchError
 from moebench.plans.plan import Plan
 from moebench.plans.rows import Row, resolve_rows
-from moebench.plugins.compressors import rests_on
-from moebench.plugins.find import find_variant
+from moebench.plugins.find import COMPRESSORS, find_variant
 from moebench.plugins.identity import code_identity
 from moebench.records.canonical import digest
 from moebench.records.store import write_atomic
@@ -31,7 +30,7 @@ def get_plan(request: Request, results: Path, on_miss: Callable[[], None] = lamb
     """
     rows = resolve_rows(request.suite, request.variants, request.extras)
     kept = _read(_path(request, rows, results))
-    if kept is not None:
+    if kept is not None and _same_compressors(kept):
         return _selected(kept, rows)
     on_miss()
     from moebench.plans.make import make_plan
@@ -78,6 +77,15 @@ def _curable(plan: Plan, rows: tuple[Row, ...]) -> bool:
     return unforeseen or any(group.broken for group in plan.groups)
 
 
+def _same_compressors(plan: Plan) -> bool:
+    """Whether the methods that its measures make models smaller with are what they were; asks no measure for them."""
+    used = {name: code for session in plan.measures.values() for name, code in session.get("code", {}).items()}
+    try:
+        return all(code_identity(COMPRESSORS.find(name)) == code for name, code in used.items())
+    except MoebenchError:
+        return False  # who makes the plan again says what is wrong
+
+
 def _path(request: Request, rows: tuple[Row, ...], results: Path) -> Path | None:
     """Where the plan lies; None while the data are not there."""
     try:
@@ -96,7 +104,6 @@ def _depends_on(request: Request, rows: tuple[Row, ...]) -> dict[str, Any]:
         "full": request.full,
         "rows": [[row.name, row.spec, row.variant, row.code_digest, row.problem] for row in rows],
         "fixed": [[found.spec, code_identity(found)] for found in fixed],
-        "measures": [rests_on(measure.takes) for measure in suite.measure],
         "data": {name: get_task(name).fingerprint(request.data) for name in suite.all_tasks},
         "where": str(request.data) if request.data else None,
         "device": request.device,

@@ -13,8 +13,7 @@ from moebench.contract import LayerShape, Settings, Variant
 from moebench.errors import BudgetError, HostError, MoebenchError, PluginError, SuiteError
 from moebench.hosts import host_settings, layer_shapes
 from moebench.plans.plan import Work, mean_tokens
-from moebench.plugins.compressors import rests_on
-from moebench.plugins.find import MEASURES, find_variant
+from moebench.plugins.find import COMPRESSORS, MEASURES, find_variant
 from moebench.plugins.identity import code_identity
 from moebench.plugins.load import load_variant
 from moebench.plugins.named import load, plain
@@ -61,8 +60,8 @@ def _session(suite: Suite, measure: Measure, where: dict[str, Any]) -> dict[str,
     except TypeError as error:
         raise SuiteError(f"{said}: {error}.", code="measure-takes") from error
     session = {"measure": measure.kind, "takes": measure.takes, **where}
-    if code := rests_on(measure.takes):
-        session["code"] = code
+    if methods := getattr(measured, "compressors", lambda takes: ())(measure.takes):
+        session["code"] = {name: code_identity(COMPRESSORS.find(name)) for name in methods}
     return session
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from moebench.plans.ask import SHARED, ask
-from moebench.plans.plan import Group, Lookup, Plan
+from moebench.plans.plan import Group, Lookup, Plan, score_of
 from moebench.tasks import get_task
 from moebench.training.seeds import derive_seed
 
@@ -66,5 +66,4 @@ def _value(group: Group, lookup: Lookup, identity: str) -> float | None:
     if record is None or not record.settled:
         return None
     headline = get_task(group.task).info.ranked_by
-    score = record.scores.get(f"validation_{headline.name}") if record.status == "done" else None
-    return headline.difference(headline.floor if score is None else score, 0.0)
+    return headline.difference(score_of(record, headline, "validation"), 0.0)

@@ -93,6 +93,12 @@ class Group:
         return Cell(kind=kind, settings=dict(settings), seed=seed, **self.template)  # type: ignore[arg-type] # a Kind
 
 
+def score_of(record: Record, headline: Headline, part: str) -> float:
+    """The headline of a settled run on ``part`` of the data: its floor where the run diverged."""
+    value = record.scores.get(f"{part}_{headline.name}") if record.status == "done" else None
+    return headline.floor if value is None else value
+
+
 def _merit(record: Record | None, headline: Headline) -> tuple[float, ...]:
     """Sorts the best trial first; a diverged one last. Only validation scores are looked at."""
     if record is None or record.status != "done":

@@ -8,6 +8,7 @@ from typing import Any
 
 from moebench.budgets import Budget, Fits, narrowed, reachable, settle
 from moebench.contract import Choice, Dimension, Settings, Space, Variant
+from moebench.contract.variant import LOSS
 from moebench.errors import BudgetError, HostError, UnknownNameError
 from moebench.suites import Suite
 
@@ -19,7 +20,7 @@ def fitting(variant: Variant, budget: Budget) -> Fits:
     known: dict[tuple[tuple[str, Any], ...], bool] = {}
 
     def fits(settings: Settings) -> bool:
-        key = tuple((name, repr(value)) for name, value in settings.items() if not name.startswith("loss/"))
+        key = tuple((name, repr(value)) for name, value in settings.items() if not name.startswith(LOSS))
         if key not in known:
             known[key] = _settles(variant, budget, settings)
         return known[key]

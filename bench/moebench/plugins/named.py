@@ -14,7 +14,9 @@ from moebench.plugins.find import Found, Group, is_place
 from moebench.plugins.identity import code_digest
 from moebench.plugins.imports import load_object
 
-OWN = frozenset({"moebench", "moestudies"})
+OWN = "moebench"
+"""The distribution whose plug-ins the protocol covers."""
+
 DIGITS = 12
 
 _SPECS: dict[str, str] = {}
@@ -28,7 +30,7 @@ def settle(group: Group, spec: str) -> str:
     found = group.find(spec)
     if found.problem:
         load_object(found, group.noun)  # which raises: it cannot be used
-    if not found.in_file and found.module.partition(".")[0] in OWN:
+    if found.package == OWN:
         return spec
     name = f"{found.name}@{code_digest(found)[:DIGITS]}"
     _SPECS[name] = found.spec

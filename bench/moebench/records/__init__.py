@@ -3,8 +3,8 @@
 Nothing here imports torch: a board is made from records alone.
 """
 
-from moebench.records.cell import Cell, Kind
+from moebench.records.cell import Cell
 from moebench.records.record import Record, Status, is_settled
 from moebench.records.store import Records, Store
 
-__all__ = ["Cell", "Kind", "Record", "Records", "Status", "Store", "is_settled"]
+__all__ = ["Cell", "Record", "Records", "Status", "Store", "is_settled"]

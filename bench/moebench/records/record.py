@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_type_hints
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    ValidationError,
+    WithJsonSchema,
+    create_model,
+)
+
+from moebench.records.cell import Cell
 
 Status = Literal["done", "diverged", "oom", "timeout", "error", "not_installed", "over_budget", "skipped"]
 
@@ -33,7 +45,7 @@ class Record(BaseModel):
 
     schema_version: int = SCHEMA
     identity: str
-    cell: dict[str, Any]
+    cell: CellJson
     status: Status
     reason: str = ""
     scores: dict[str, FiniteFloat | None] = Field(default_factory=dict)
@@ -65,7 +77,7 @@ class _Known(BaseModel):
     model_config = ConfigDict(extra="allow", strict=True, allow_inf_nan=False)
 
 
-def _keeps(known: type[_Known]) -> AfterValidator:
+def _keeps(known: type[BaseModel]) -> AfterValidator:
     """Leaves a dictionary as it is, once its known names hold what they should."""
 
     def check(value: dict[str, Any]) -> dict[str, Any]:
@@ -77,6 +89,10 @@ def _keeps(known: type[_Known]) -> AfterValidator:
         return value
 
     return AfterValidator(check)
+
+
+def _required(field: dataclasses.Field[Any]) -> bool:
+    return field.default is field.default_factory is dataclasses.MISSING
 
 
 def _schema(known: type[_Known]) -> WithJsonSchema:
@@ -124,6 +140,14 @@ class _Provenance(_Known):
     seconds: float = 0.0
     versions: dict[str, str] = {}
 
+
+_HINTS = get_type_hints(Cell)
+_CELL: dict[str, Any] = {
+    each.name: _HINTS[each.name] if _required(each) else (_HINTS[each.name], None) for each in dataclasses.fields(Cell)
+}
+_Cell = create_model("_Cell", __config__=ConfigDict(extra="forbid", strict=True), **_CELL)
+CellJson = Annotated[dict[str, Any], _keeps(_Cell)]
+"""The fields of a :class:`Cell`; those with a default may be absent, as in records older than they are."""
 
 Counts = Annotated[dict[str, Any], _keeps(_Counts), _schema(_Counts)]
 Details = Annotated[dict[str, Any], _keeps(_Details), _schema(_Details)]

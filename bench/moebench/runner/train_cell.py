@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from safetensors.torch import save
 
+from moebench.contract.variant import loss_weights
 from moebench.hosts.host import Host
 from moebench.measures.memory import PeakMemory
 from moebench.measures.scores.final import Scores, scores_of
@@ -86,9 +87,7 @@ def recipe(cell: Cell, task: Task) -> Recipe:
         micro_batch=cell.micro_batch,
         lr=cell.settings["lr"],
         weight_decay=cell.settings["weight_decay"],
-        loss_weights={
-            name.removeprefix("loss/"): weight for name, weight in cell.settings.items() if name.startswith("loss/")
-        },
+        loss_weights=loss_weights(cell.settings),
         precision=cell.precision,
         augment=task.augment,
         seed=cell.seed,

@@ -9,9 +9,10 @@ from __future__ import annotations
 from moebench.errors import PluginError, UsageError
 from moebench.plugins.find import STUDIES
 from moebench.plugins.named import load, plain, spec_of
-from moebench.studies.claim import Claim
+from moebench.studies.claim import Bound, Claim, compare, difference, every, mean
+from moebench.studies.evidence import Evidence
 from moebench.studies.plot import Plot
-from moebench.studies.study import Report
+from moebench.studies.study import Report, Table
 from moebench.suites import Experiment
 
 
@@ -62,4 +63,18 @@ def suites() -> list[str]:
     ]
 
 
-__all__ = ["Report", "report_named", "study_of", "suites"]
+__all__ = [
+    "Bound",
+    "Claim",
+    "Evidence",
+    "Plot",
+    "Report",
+    "Table",
+    "compare",
+    "difference",
+    "every",
+    "mean",
+    "report_named",
+    "study_of",
+    "suites",
+]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,9 +19,6 @@ Array = NDArray[np.float64]
 Series = dict[int, float]
 """Training seed (its index) -> score."""
 
-KEPT = ("class_mass_CE_0", "scale_N", "norm_gap_N", "output_gap_N", "allowance_N", "use_CE_0", "right_CE")
-"""The arrays that figures are drawn from, of the first seed only."""
-
 DIGITS = 6
 """Significant digits of the arrays that are kept."""
 
@@ -31,7 +28,9 @@ PROVENANCE = ("device", "backend", "versions")
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run of a row (here called an arm). index: of its training seed. arrays: those that are kept of it."""
+    """A finished run of a row (here called an arm). index: of its training seed. arrays: those that figures need, of
+    the first seed only.
+    """
 
     arm: str
     index: int
@@ -108,12 +107,14 @@ class Evidence:
         return sorted(experts for experts in found if isinstance(experts, int) and experts >= least)
 
 
-def of_plans(name: str, title: str, plans: Sequence[Plan | Part], store: Store) -> Evidence:
-    """What the store holds of these plans. A part that could not be planned stands as it is."""
-    return Evidence(name, title, tuple(p if isinstance(p, Part) else part_of(p, store) for p in plans))
+def of_plans(
+    name: str, title: str, plans: Sequence[Plan | Part], store: Store, arrays: Collection[str] = ()
+) -> Evidence:
+    """What the store holds of these plans, with these arrays. A part that could not be planned stands as it is."""
+    return Evidence(name, title, tuple(p if isinstance(p, Part) else part_of(p, store, arrays) for p in plans))
 
 
-def part_of(plan: Plan, store: Store) -> Part:
+def part_of(plan: Plan, store: Store, arrays: Collection[str]) -> Part:
     """What the store holds of one plan."""
     runs: list[Run] = []
     missing: list[tuple[str, str, str]] = []
@@ -129,8 +130,8 @@ def part_of(plan: Plan, store: Store) -> Part:
         elif record.status != "done":
             missing.append((work.label, record.status, record.reason))
         else:
-            arrays = store.arrays(record.identity) if work.index == 0 else {}
-            runs.append(Run(work.entry, work.index, slim(record), kept(arrays)))
+            found = store.arrays(record.identity) if arrays and work.index == 0 else {}
+            runs.append(Run(work.entry, work.index, slim(record), kept(found, arrays)))
     return Part(plan.suite, plan.full, plan.suite.seeds, tuple(runs), tuple(missing))
 
 
@@ -145,9 +146,9 @@ def slim(record: Record) -> Record:
     )
 
 
-def kept(arrays: Mapping[str, Any]) -> dict[str, Array]:
-    """The arrays that figures need, rounded, so that a pack equals the store that it was made from."""
-    return {name: rounded(arrays[name]) for name in KEPT if name in arrays}
+def kept(arrays: Mapping[str, Any], names: Collection[str]) -> dict[str, Array]:
+    """The arrays of these names, rounded, so that a pack equals the store that it was made from."""
+    return {name: rounded(arrays[name]) for name in names if name in arrays}
 
 
 def rounded(array: Any) -> Array:

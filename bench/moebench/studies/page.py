@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from functools import cache
 from itertools import groupby
-from typing import TYPE_CHECKING
 
-from moebench.board import numbers
-from moebench.board.markdown import escape
+from moebench.board.markdown import escape, table
+from moebench.board.page import environment_of
 from moebench.board.style import theme
 from moebench.studies.claim import FAILS, HOLDS
 from moebench.studies.evidence import Evidence
@@ -15,10 +13,6 @@ from moebench.studies.facts import part_facts, size_tables
 from moebench.studies.judged import Judged, tally
 from moebench.studies.plot import Drawing, Plot
 from moebench.studies.study import Report, tables_of
-
-if TYPE_CHECKING:
-    from jinja2 import Environment
-
 
 INTERVALS = (
     "Intervals are 95 %: t over training seeds, paired by seed for differences{}. Each claim is judged by its own; "
@@ -31,7 +25,7 @@ def to_html(report: Report, evidence: Evidence, rows: list[Judged], drawings: li
     """The page's text. Names are escaped wherever they stand."""
     titles = {part.name: part.suite.title for part in evidence.parts}
     return (
-        _environment()
+        environment_of("moebench.studies", "moebench.board")
         .get_template("report.html.j2")
         .render(
             evidence=evidence,
@@ -50,40 +44,14 @@ def to_html(report: Report, evidence: Evidence, rows: list[Judged], drawings: li
     )
 
 
-@cache
-def _environment() -> Environment:
-    from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=ChoiceLoader(
-            [PackageLoader("moebench.studies", "templates"), PackageLoader("moebench.board", "templates")]
-        ),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        finalize=_printable,
-    )
-    environment.filters |= {"short": numbers.short, "fixed": numbers.fixed}
-    return environment
-
-
-def _printable(value: object) -> object:
-    """No control characters; what is already HTML stays as it is."""
-    return numbers.printable(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
-
-
 def to_markdown(report: Report, evidence: Evidence, rows: list[Judged]) -> str:
     """The table of claims, and how each part was measured."""
     lines = [f"# {escape(evidence.title)}", "", f"{report.source}. {tally(report, rows)}", ""]
-    lines += [_line("claim", "the paper", "measured here", "verdict"), _line("---", "---", "---", "---")]
-    lines += [_claim(row) for row in rows]
+    lines += [*table(["claim", "the paper", "measured here", "verdict"], []), *map(_claim, rows)]
     lines += ["", INTERVALS.format(report.intervals), ""]
-    for table in tables_of(report.tables, evidence):
-        lines += [f"## {escape(table.title)}", "", escape(table.caption), ""]
-        lines += [_line(*map(escape, table.head)), _line("---", *["---:"] * (len(table.head) - 1))]
-        lines += [*(_line(*map(escape, row)) for row in table.rows), ""]
+    for each in tables_of(report.tables, evidence):
+        lines += [f"## {escape(each.title)}", "", escape(each.caption), ""]
+        lines += [*table(each.head, each.rows, right=range(1, len(each.head))), ""]
     lines += ["## Rules", ""]
     lines += [f"- **{escape(row.claim.statement)}** {escape(row.claim.here)} {escape(row.claim.rule)}" for row in rows]
     lines += ["", "## How it was measured", ""]
@@ -100,8 +68,5 @@ def _claim(row: Judged) -> str:
     decides = finding.decides
     what = f" ({decides.what})" if decides and row.number != "-" else ""
     verdict = f"**{row.verdict}**" + (f": {escape(finding.reason)}" if finding.reason else "")
-    return _line(escape(row.claim.statement), escape(row.claim.paper), escape(row.number + what), verdict)
-
-
-def _line(*cells: str) -> str:
-    return f"| {' | '.join(cells)} |"
+    cells = map(escape, (row.claim.statement, row.claim.paper, row.number + what))
+    return f"| {' | '.join((*cells, verdict))} |"

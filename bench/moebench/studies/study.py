@@ -16,7 +16,8 @@ class Report:
 
     name: of its suite. source: whose claims they are, with the reference. question: a paragraph. undecided: the word
     for an undecided verdict. intervals: an addition to the sentence about them. sized: (part, arms, caption) of the
-    tables of sizes. tables: what else is shown in rows and columns.
+    tables of sizes. tables: what else is shown in rows and columns. arrays: names of those that plots are drawn from;
+    reports and packs have them of the first seed.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Report:
     intervals: str = ""
     sized: tuple[tuple[str, tuple[str, ...], str], ...] = ()
     tables: tuple[Tabled, ...] = ()
+    arrays: tuple[str, ...] = ()
 
     def called(self, verdict: Verdict) -> str:
         """The verdict in this report's words."""

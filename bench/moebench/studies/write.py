@@ -40,7 +40,7 @@ def write_report(
     if isinstance(source, Path):
         evidence = read_packs(experiment.name, experiment.title, experiment.suites, source)
     else:
-        evidence = of_plans(experiment.name, experiment.title, source, Store(results))
+        evidence = of_plans(experiment.name, experiment.title, source, Store(results), report.arrays)
         if not evidence:
             run = f"moebench run {experiment.called}{' --full' if source[0].full else ''}"
             raise ResultsError(

@@ -16,4 +16,5 @@ REPORT = Report(
     claims=CLAIMS,
     plots=PLOTS,
     sized=tuple((PART, (arm(family, "none"),), f"CIFAR-10, {family.experts}") for family in FAMILIES),
+    arrays=("class_mass_CE_0", "use_CE_0", "right_CE"),
 )

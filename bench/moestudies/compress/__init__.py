@@ -25,4 +25,5 @@ REPORT = Report(
         ),
     ),
     tables=(before_and_after,),
+    arrays=("class_mass_CE_0",),
 )

@@ -15,4 +15,5 @@ REPORT = Report(
     claims=CLAIMS,
     plots=PLOTS,
     sized=((PART, (OVER_E,), "Experts of one size, of which two act"),),
+    arrays=("class_mass_CE_0",),
 )

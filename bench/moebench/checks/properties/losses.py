@@ -10,8 +10,8 @@ from torch import Tensor
 from moebench.checks.compare import gap, listed
 from moebench.checks.outcome import NotApplicable
 from moebench.checks.subject import Subject
-from moebench.checks.toy import loss_weights
 from moebench.contract import Context, Dimension, Layer, Uniform
+from moebench.contract.variant import LOSS, loss_weights
 
 OVER_THE_BATCH = ("balance", "importance", "load", "kl")
 """Losses that are defined over all tokens of the batch and are not means of values of single tokens."""
@@ -48,18 +48,18 @@ def check_losses_are_scalars(subject: Subject) -> None:
 
 def check_loss_weights_have_losses(subject: Subject) -> None:
     """For every setting loss/<name> with a weight the routing gives that loss in training."""
-    largest = {name: _largest(dimension) for name, dimension in subject.space().items() if name.startswith("loss/")}
+    largest = {name: _largest(dimension) for name, dimension in subject.space().items() if name.startswith(LOSS)}
     weighed = {name: weight for name, weight in largest.items() if weight}
     for name, weight in weighed.items():
         given = _losses(subject.build({**subject.defaults(), name: weight}), subject.inputs())
-        if name.removeprefix("loss/") not in given:
+        if name.removeprefix(LOSS) not in given:
             raise subject.failed(
                 f"has a setting '{name}', but with {name}={weight:.4g} its routing gives "
                 f"{listed(list(given)) or 'no losses'}"
             )
     for loss in _losses(subject.build(), subject.inputs()):
-        if f"loss/{loss}" not in largest:
-            subject.note(f"gives a loss '{loss}' that nothing weighs: there is no setting 'loss/{loss}'.")
+        if f"{LOSS}{loss}" not in largest:
+            subject.note(f"gives a loss '{loss}' that nothing weighs: there is no setting '{LOSS}{loss}'.")
     if not weighed:
         raise NotApplicable("none of its settings is the weight of a loss.")
 

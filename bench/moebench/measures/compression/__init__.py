@@ -3,6 +3,6 @@
 A plug-in makes a single layer smaller, see :class:`Compressor`.
 """
 
-from moebench.measures.compression.compressor import Compressor, Met, load_compressor
+from moebench.measures.compression.compressor import Compressor, Met, load_compressor, rests_on
 
-__all__ = ["Compressor", "Met", "load_compressor"]
+__all__ = ["Compressor", "Met", "load_compressor", "rests_on"]

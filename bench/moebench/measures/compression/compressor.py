@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from torch import Generator, Tensor
 
@@ -11,6 +12,18 @@ from moebench.contract import Layer, Routing, Settings
 from moebench.errors import PluginError
 from moebench.plugins.find import COMPRESSORS
 from moebench.plugins.imports import load_object
+
+Measure = TypeVar("Measure", bound=Callable[..., Any])
+
+
+def rests_on(compressors: Callable[[Mapping[str, Any]], Sequence[str]]) -> Callable[[Measure], Measure]:
+    """Decorates a measure that uses compressors: their names, of what it takes, whose code is then in its identity."""
+
+    def mark(measure: Measure) -> Measure:
+        vars(measure)["compressors"] = compressors
+        return measure
+
+    return mark
 
 
 @dataclass(frozen=True)
