@@ -28,9 +28,9 @@ def subject_of(store: Store, record: Record, device: str | None, data: Path | No
 
     where, cell = choose_device(device), Cell.from_json(record.cell)
     task = get_task(cell.task)
-    if task.digest(data) != cell.data_digest:
+    if (digest := task.digest(data)) != cell.data_digest:
         raise DataError(
-            f"the copy of {task.label(data)} that is here is not the one of record {record.identity}; "
+            f"the copy of {task.info.label_of(digest)} that is here is not the one of record {record.identity}; "
             "name the directory that holds it with --data DIR.",
             code="other-data-copy",
         )

@@ -229,10 +229,6 @@ class Task(ABC):
         """
         return "drawn"
 
-    def label(self, data_dir: Path | None = None) -> str:
-        """As ``info.label``, but for the copy of the data that is there, such as one re-encoded as JPEG."""
-        return self.info.label
-
     def check_part(self, part: str) -> None:
         """:class:`UnknownNameError` for a part that no task has."""
         if part not in get_args(Part):
