@@ -15,7 +15,6 @@ from moebench.plans.cache import get_plan
 from moebench.plans.estimate import left
 from moebench.plans.history import board_directory, remember, remember_plan, remembered_extras
 from moebench.plans.plan import Plan
-from moebench.plugins.named import plain
 from moebench.records import Records, Store
 from moebench.runner.executors import Executor, open_executor
 from moebench.runner.options import RunOptions
@@ -149,7 +148,7 @@ class _Run:
                     remember_plan(plan, results)
                 outcome = self._trained(plan, plans, follower)
                 plans[index] = outcome.plan
-                unfinished += (*outcome.unfinished, *_cannot_run(plan))
+                unfinished += (*outcome.unfinished, *plan.cannot_run())
                 warnings += outcome.noted
                 if request.suite.tuning is not None:
                     boards.append(self._board(outcome.plan))
@@ -219,18 +218,6 @@ class _Run:
         except ResultsError as error:
             warnings.append(str(error))
             return None
-
-
-def _cannot_run(plan: Plan) -> list[Unfinished]:
-    """Rows and studies that this run was to work on and that cannot run at all."""
-    selected = {row.name for row in plan.rows if row.selected}
-    rows = [(row.name, "not_installed", row.problem) for row in plan.rows if row.selected and row.problem]
-    groups = [
-        (f"{group.row} {plain(group.task)}", "error" if group.broken else "over_budget", group.problem)
-        for group in plan.groups
-        if group.problem and group.row in selected
-    ]
-    return [*rows, *groups]
 
 
 def _damaged(store: Store) -> list[str]:

@@ -102,7 +102,7 @@ def plan_tables(plans: Sequence[Plan], results: Path) -> Iterator[RenderableType
         planned |= {work.cell.identity for work in plan.works(lookup)}
         tables = [_studies(plan, lookup)] if plan.groups else []
         tables += [_fixed(plan, lookup)] if plan.fixed or plan.measures else []
-        cannot = [Text.assemble((f"{row}  ", "bold"), (reason, "red")) for row, reason in problems(plan)]
+        cannot = [Text.assemble((f"{row}  ", "bold"), (reason, "red")) for row, _, reason in plan.cannot_run()]
         head = Text(heading(plan, workers), style="bold")
         yield Group(head, Text(amounts(plan, results, workers)), *tables, *cannot)
     if len(plans) > 1 and seconds:
@@ -139,18 +139,6 @@ def _fixed(plan: Plan, lookup: Lookup) -> Table:
         counts = [_of((n[row], d[row])) if n[row] else "-" for n, d in zip(planned, done, strict=True)]
         table.add_row(Text(row), *counts)
     return table
-
-
-def problems(plan: Plan) -> list[tuple[str, str]]:
-    """(row, reason) for every selected row, or study of it, that cannot run."""
-    rows = [(row.name, row.problem) for row in plan.rows if row.selected and row.problem]
-    selected = {row.name for row in plan.rows if row.selected}
-    groups = [
-        (f"{group.row} {plain(group.task)}", group.problem)
-        for group in plan.groups
-        if group.problem and group.row in selected
-    ]
-    return rows + groups
 
 
 def _of(counts: tuple[int, int]) -> str:

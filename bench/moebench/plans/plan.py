@@ -183,6 +183,16 @@ class Plan:
             row.spec for row in self.rows if row.problem or all(group.problem for group in self.groups_of(row.name))
         }
 
+    def cannot_run(self) -> Iterator[tuple[str, str, str]]:
+        """(label, status, reason) of the rows and studies that this run was to work on and that cannot run at all."""
+        selected = [row for row in self.rows if row.selected]
+        yield from ((row.name, "not_installed", row.problem) for row in selected if row.problem)
+        names = {row.name for row in selected}
+        for group in self.groups:
+            if group.problem and group.row in names:
+                status = "error" if group.broken else "over_budget"
+                yield f"{group.row} {plain(group.task)}", status, group.problem
+
     def selected_groups(self) -> tuple[Group, ...]:
         """The groups that this run works on and that can run."""
         selected = {row.name for row in self.rows if row.selected and not row.problem}
