@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from moebench.cli.options import COUNT, results_option
+from moebench.cli.options import COUNT, results_option, show
 
 if TYPE_CHECKING:
     from moebench.board import Board
@@ -75,15 +75,9 @@ def command(
     if ratio is not None or active is not None:
         _print_choice(board, form, ratio, active)
     elif form == "table":
-        from rich.console import Console
-
         from moebench.board import print_board, to_table
 
-        console = Console()
-        if console.is_terminal:
-            print_board(board, console)
-        else:
-            click.echo(to_table(board), nl=False)
+        show(board, print_board, to_table)
     else:
         from moebench.board import TEXTS
 

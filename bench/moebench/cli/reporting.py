@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -15,6 +14,7 @@ from rich.text import Text
 from moebench.board import Measure
 from moebench.board.numbers import with_interval
 from moebench.board.words import counted
+from moebench.cli.options import show
 from moebench.plans.estimate import left, tally
 from moebench.plans.plan import Lookup, Plan
 from moebench.plugins.named import plain
@@ -163,10 +163,7 @@ def print_session(session: Session, results: Path, *, quiet: bool) -> int:
 
     out, err = Console(), Console(stderr=True)
     for board, _ in session.boards:
-        if out.is_terminal:
-            print_board(board, out)
-        else:
-            click.echo(to_table(board), nl=False)
+        show(board, print_board, to_table)
     for plan in session.plans:
         if plan.fixed:
             out.print(_scores(plan, Store(results)))
