@@ -6,11 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from moebench.board.model import Against, Board, Entry, Rung, TaskNote
-from moebench.board.numbers import plain, setting, shown_name, with_interval
+from moebench.board.numbers import setting, shown_name, with_interval
 from moebench.board.reasons import Reason
 from moebench.board.rules import AXIS_WORDS, seeds_note
 from moebench.plans.rows import BASELINE
 from moebench.statistics import Calibration
+from moebench.text import one_line
 
 MOST_NAMES = 10
 """Names in one sentence: a board of 500 rows has 250 that are better than one in the middle."""
@@ -30,7 +31,7 @@ def heading(board: Board, budget: int) -> str:
     """What is compared: suite, protocol, tasks, budget of the expert layers, device."""
     tasks = ", ".join(task.name for task in board.tasks)
     parts = (board.suite, f"protocol {board.protocol}", tasks, amount(board, budget), board.device)
-    return "  ".join(map(plain, parts))
+    return "  ".join(map(one_line, parts))
 
 
 def how_ranked(board: Board) -> str:
@@ -79,14 +80,14 @@ def remarks(rung: Rung) -> tuple[tuple[str, str], ...]:
                 sentences.append(f"no specialization: {special.text}.")
             if entry.latency_reason and not common:
                 sentences.append(f"no latency: {entry.latency_reason.text}.")
-        found += [(shown_name(entry.variant), plain(sentence)) for sentence in sentences]
+        found += [(shown_name(entry.variant), one_line(sentence)) for sentence in sentences]
     return tuple(found)
 
 
 def latency_note(board: Board, rung: Rung) -> str:
     """How latency was measured, or why no row has one."""
     if common := _common_latency_reason(rung):
-        return f"Latency: {plain(common.text)}."
+        return f"Latency: {one_line(common.text)}."
     return (
         f"Latency: whole-model forward pass at batch {board.latency_batch}, median over the rounds of a "
         "session in which all rows took turns; the ratio to dense is taken inside each round. Intervals of latency "
@@ -99,7 +100,7 @@ def other_runs(board: Board) -> tuple[tuple[str, str], ...]:
     return tuple(
         (
             shown_name(s.variant),
-            plain(
+            one_line(
                 f"not ranked: {_count(s.runs, 'other run')} on {s.task}, mean {with_interval(s.score)}: "
                 f"{s.reason.sentence}"
             ),
@@ -139,9 +140,9 @@ def verified(board: Board) -> str:
     exact = "all" if v.exact == v.rerun else str(v.exact)
     largest = "" if v.exact == v.agreed == v.rerun else f", the largest difference {v.largest:.3f}"
     return (
-        f"Re-run, according to verification.json: {v.rerun} of {_count(v.runs, 'training run')} on {plain(v.device)}, "
-        f"{how}; {v.agreed} of {v.rerun} agreed, {exact} of them to the last digit{largest}. Latency was not measured "
-        "again."
+        f"Re-run, according to verification.json: {v.rerun} of {_count(v.runs, 'training run')} on "
+        f"{one_line(v.device)}, {how}; {v.agreed} of {v.rerun} agreed, {exact} of them to the last digit{largest}. "
+        "Latency was not measured again."
     )
 
 

@@ -80,6 +80,6 @@ def main() -> None:
 
 
 def _say(message: str) -> None:
-    from moebench.board.numbers import printable
+    from moebench.text import printable
 
     click.echo(f"moebench: {printable(message)}", err=True)

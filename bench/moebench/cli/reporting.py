@@ -17,7 +17,7 @@ from moebench.board.words import counted
 from moebench.cli.options import show
 from moebench.plans.estimate import left, tally
 from moebench.plans.plan import Lookup, Plan
-from moebench.plugins.named import plain
+from moebench.plugins.named import without_digest
 from moebench.records import Records, Store, is_settled
 from moebench.runner.executors.local import local_workers
 from moebench.statistics import mean_interval
@@ -37,7 +37,7 @@ def heading(plan: Plan, workers: int) -> str:
         return f"{suite.name}  {form}: {runs} training runs, {plan.expected_measures()} measures  {where}"
     budgets = ", ".join(f"{budget:,}" for budget in suite.budgets)
     threads = suite.training.threads
-    tasks = ", ".join(map(plain, suite.task_names))
+    tasks = ", ".join(map(without_digest, suite.task_names))
     return (
         f"{suite.name}  protocol {plan.protocol}  {tasks}  {budgets} {counted(suite.axis)}  "
         f"{where} x {threads} thread{'s' * (threads > 1)}"
@@ -118,7 +118,8 @@ def _studies(plan: Plan, lookup: Lookup) -> Table:
         table.add_column(name, justify="right")
     for t in tally(plan, lookup):
         time = duration(t.seconds) if t.seconds else "-"
-        table.add_row(Text(t.group.row), plain(t.group.task), f"{t.group.amount:,}", _of(t.trials), _of(t.finals), time)
+        task, amount = without_digest(t.group.task), f"{t.group.amount:,}"
+        table.add_row(Text(t.group.row), task, amount, _of(t.trials), _of(t.finals), time)
     return table
 
 

@@ -44,13 +44,13 @@ def print_table(record: Record, table: Table, remarks: Iterable[str], width: int
     from rich.console import Console
     from rich.text import Text
 
-    from moebench.board.numbers import plain
-    from moebench.plugins import named
+    from moebench.plugins.named import without_digest
+    from moebench.text import one_line
 
     console = Console()
     if not console.is_terminal:
         console = Console(width=width)
-    title = f"{plain(record.cell['variant'])}  {named.plain(record.cell['task'])}  record {record.identity}"
+    title = f"{one_line(record.cell['variant'])}  {without_digest(record.cell['task'])}  record {record.identity}"
     console.print(Text(title, style="bold"))
     console.print(table)
     for line in remarks:

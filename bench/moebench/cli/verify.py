@@ -75,7 +75,7 @@ def command(directory: Path, count: int | None, pick: str, data: Path | None) ->
 
 def _say(text: str, *, err: bool = False) -> None:
     """A line on which nothing of a submission moves the cursor."""
-    from moebench.board.numbers import printable
+    from moebench.text import printable
 
     click.echo(printable(text), err=err)
 

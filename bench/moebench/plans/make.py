@@ -18,7 +18,7 @@ from moebench.plans.space import fitting, to_plain, tuned_space, unfit
 from moebench.plugins.backends import load_backend
 from moebench.plugins.find import find_variant
 from moebench.plugins.load import load_variant
-from moebench.plugins.named import plain
+from moebench.plugins.named import without_digest
 from moebench.plugins.objects import object_digest
 from moebench.protocol import PROTOCOL
 from moebench.suites import Suite, TaskEntry
@@ -100,7 +100,7 @@ def _check_names(suite: Suite, rows: tuple[Row, ...]) -> None:
 
 def _check_directions(suite: Suite) -> None:
     """Representation is a mean over tasks, which says nothing where more is better on one and worse on another."""
-    infos = {plain(name): get_task(name).info for name in suite.task_names}
+    infos = {without_digest(name): get_task(name).info for name in suite.task_names}
     if without := [name for name, info in infos.items() if info.headline is None]:
         raise SuiteError(
             f"suite '{suite.name}': task '{without[0]}' only times layers and has no score to rank by; take it out.",
@@ -155,7 +155,7 @@ class _TaskSettings:
             "threads": training.threads,
         }
         ranges = {"lr": _triple(suite.tuned.lr), "weight_decay": _triple(suite.tuned.weight_decay)}
-        draws = shared_draws(ranges, suite.tuned.trials, derive_seed(plain(entry.name), "shared", 0))
+        draws = shared_draws(ranges, suite.tuned.trials, derive_seed(without_digest(entry.name), "shared", 0))
         return cls(entry.name, template, shapes, tuple(draws))
 
 
@@ -216,7 +216,7 @@ def _asked(suite: Suite, variant: Variant, task: _TaskSettings, blank: Group, bu
     fits = fitting(variant, budget)
     space = tuned_space(suite, variant, budget, fits)
     values = {name: to_plain(dimension) for name, dimension in space.items()}
-    called = plain(task.name)
+    called = without_digest(task.name)
     tuning, later = suite.tuned, suite.tuned.sampler == "tpe"
     first = min(tuning.generation, tuning.trials) if later else tuning.trials
     own = ask(values, first, sampler=tuning.sampler, seed=derive_seed(called, "sampler", 0), fits=fits)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from moebench import machine
 from moebench.errors import ResultsError
 from moebench.plans.rows import Row
-from moebench.plugins.named import plain
+from moebench.plugins.named import without_digest
 from moebench.records import Cell, Record, is_settled
 from moebench.suites import Suite
 from moebench.tasks import Headline, get_task
@@ -191,7 +191,7 @@ class Plan:
         for group in self.groups:
             if group.problem and group.row in names:
                 status = "error" if group.broken else "over_budget"
-                yield f"{group.row} {plain(group.task)}", status, group.problem
+                yield f"{group.row} {without_digest(group.task)}", status, group.problem
 
     def selected_groups(self) -> tuple[Group, ...]:
         """The groups that this run works on and that can run."""
@@ -204,7 +204,7 @@ class Plan:
             spec = self.row(group.row).spec
             for kind, cells in (("trial", group.trial_cells), ("final", group.final_cells(lookup))):
                 for index, cell in enumerate(cells):
-                    label = f"{group.row} {plain(group.task)} {kind} {index}"
+                    label = f"{group.row} {without_digest(group.task)} {kind} {index}"
                     yield Work(cell, group.row, spec, index, label, entry=group.row)
         yield from (work for work in self.fixed if work.trained)
 

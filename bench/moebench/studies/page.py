@@ -15,6 +15,7 @@ from moebench.studies.facts import part_facts, size_tables
 from moebench.studies.judged import Judged, tally
 from moebench.studies.plot import Drawing, Plot
 from moebench.studies.study import Report, tables_of
+from moebench.text import printable
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -71,7 +72,7 @@ def _environment() -> Environment:
 
 def _printable(value: object) -> object:
     """No control characters; what is already HTML stays as it is."""
-    return numbers.printable(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
+    return printable(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
 
 
 def to_markdown(report: Report, evidence: Evidence, rows: list[Judged]) -> str:
