@@ -1,4 +1,4 @@
-"""Text that may come from anyone's code, without what moves a terminal's cursor. Imports nothing."""
+"""Small pieces of text: names from anyone's code without control characters, counted nouns. Imports nothing."""
 
 from __future__ import annotations
 
@@ -11,3 +11,8 @@ def one_line(text: str) -> str:
 def printable(text: str) -> str:
     """A space for every control character, a line's end among them."""
     return "".join(char if char.isprintable() else " " for char in text)
+
+
+def counted_noun(number: int, noun: str) -> str:
+    """``1 seed``, ``2 seeds``."""
+    return f"{number} {noun}{'s' * (number != 1)}"

@@ -11,7 +11,7 @@ from moebench.board.reasons import Reason
 from moebench.board.rules import AXIS_WORDS, seeds_note
 from moebench.plans.rows import BASELINE
 from moebench.statistics import Calibration
-from moebench.text import one_line
+from moebench.text import counted_noun, one_line
 
 MOST_NAMES = 10
 """Names in one sentence: a board of 500 rows has 250 that are better than one in the middle."""
@@ -36,7 +36,7 @@ def heading(board: Board, budget: int) -> str:
 
 def how_ranked(board: Board) -> str:
     """Effort, what ranks, and what the intervals are."""
-    effort = f"{_count(board.seeds, 'seed')}, {_count(board.trials, 'trial')} ({board.sampler})"
+    effort = f"{counted_noun(board.seeds, 'seed')}, {counted_noun(board.trials, 'trial')} ({board.sampler})"
     return f"{effort}  ranked by test {score_name(board)}  ± 95% interval over training seeds"
 
 
@@ -101,7 +101,7 @@ def other_runs(board: Board) -> tuple[tuple[str, str], ...]:
         (
             shown_name(s.variant),
             one_line(
-                f"not ranked: {_count(s.runs, 'other run')} on {s.task}, mean {with_interval(s.score)}: "
+                f"not ranked: {counted_noun(s.runs, 'other run')} on {s.task}, mean {with_interval(s.score)}: "
                 f"{s.reason.sentence}"
             ),
         )
@@ -115,8 +115,9 @@ def calibrated(board: Board) -> str:
     if c is None:
         return ""
     return (
-        f"Calibration, on simulated boards like this one ({_count(c.seeds, 'seed')}, {_count(c.tasks, 'task')}, normal "
-        f"scores): {c.coverage:.1%} of the 95 % intervals hold the true difference; that of dense under another name "
+        f"Calibration, on simulated boards like this one ({counted_noun(c.seeds, 'seed')}, "
+        f"{counted_noun(c.tasks, 'task')}, normal scores): {c.coverage:.1%} of the 95 % intervals hold the true "
+        "difference; that of dense under another name "
         f"lies above dense {c.false_better:.1%} of the time; {c.told_apart:.1%} of the boards of {c.rows} equal rows "
         f"at one budget have a significant difference in their ranks{_anything(c)}."
     )
@@ -124,8 +125,8 @@ def calibrated(board: Board) -> str:
 
 def _anything(c: Calibration) -> str:
     """How often a whole board errs, where it has more than one ranking."""
-    more = [_count(c.budgets, "budget")] if c.budgets > 1 else []
-    more += [_count(c.references, "reference row")] if c.references else []
+    more = [counted_noun(c.budgets, "budget")] if c.budgets > 1 else []
+    more += [counted_noun(c.references, "reference row")] if c.references else []
     if not more:
         return ""
     return f"; with {' and '.join(more)}, about {c.anything:.0%} have any significant difference"
@@ -140,7 +141,7 @@ def verified(board: Board) -> str:
     exact = "all" if v.exact == v.rerun else str(v.exact)
     largest = "" if v.exact == v.agreed == v.rerun else f", the largest difference {v.largest:.3f}"
     return (
-        f"Re-run, according to verification.json: {v.rerun} of {_count(v.runs, 'training run')} on "
+        f"Re-run, according to verification.json: {v.rerun} of {counted_noun(v.runs, 'training run')} on "
         f"{one_line(v.device)}, {how}; {v.agreed} of {v.rerun} agreed, {exact} of them to the last digit{largest}. "
         "Latency was not measured again."
     )
@@ -211,10 +212,6 @@ def some(rung: Rung, rows: Sequence[str]) -> str:
     return f"{shown} and {more:,} more" if more > 0 else shown
 
 
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
-
-
 def shared_settings(board: Board) -> list[tuple[str, str]]:
     """(name, value) of budget, effort, data, training, arithmetic, host and software; once where all tasks have the
     same.
@@ -259,7 +256,7 @@ def _training(task: TaskNote) -> str:
 
 def _arithmetic(task: TaskNote) -> str:
     threads = task.shared_settings["threads"]
-    return f"{task.shared_settings['precision']}, {threads} thread{'' if threads == 1 else 's'}"
+    return f"{task.shared_settings['precision']}, {counted_noun(threads, 'thread')}"
 
 
 _OF_A_TASK: Mapping[str, Callable[[TaskNote], Any]] = {

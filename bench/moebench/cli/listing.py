@@ -18,6 +18,7 @@ from moebench.plugins.backends import load_backend
 from moebench.plugins.find import BACKENDS, COMPRESSORS, HOSTS, MEASURES, STUDIES, TASKS, VARIANTS, Found, Group
 from moebench.suites import find_suites
 from moebench.tasks import get_task
+from moebench.text import counted_noun
 
 
 def _table(title: str, *columns: str) -> Table:
@@ -50,7 +51,7 @@ def _tasks_and_effort(values: dict[str, Any]) -> tuple[str, str]:
     named = [*(task["name"] for task in values.get("task", ())), *(row.get("task") for row in values.get("row", ()))]
     few = values.get("seeds", 3)
     many = values.get("full_seeds", few)
-    seeds = f"{few} seed{'s' * (few > 1)}{f' ({many} with --full)' if many != few else ''}"
+    seeds = f"{counted_noun(few, 'seed')}{f' ({many} with --full)' if many != few else ''}"
     effort = f"{values['tuning']['trials']} trials" if "tuning" in values else "no tuning"
     return ", ".join(dict.fromkeys(filter(None, named))), f"{effort}, {seeds}"
 

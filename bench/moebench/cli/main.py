@@ -9,6 +9,7 @@ import click
 
 from moebench import __version__
 from moebench.errors import MoebenchError
+from moebench.text import printable
 
 COMMANDS = {
     "run": "Train what is missing of a suite, then print its leaderboard.",
@@ -80,6 +81,4 @@ def main() -> None:
 
 
 def _say(message: str) -> None:
-    from moebench.text import printable
-
     click.echo(f"moebench: {printable(message)}", err=True)

@@ -22,6 +22,7 @@ from moebench.records import Records, Store, is_settled
 from moebench.runner.executors.local import local_workers
 from moebench.statistics import mean_interval
 from moebench.tasks import get_task
+from moebench.text import counted_noun
 
 if TYPE_CHECKING:
     from moebench.experiment import Session
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 def heading(plan: Plan, workers: int) -> str:
     """One line: what is run, and where."""
     suite = plan.suite
-    where = f"{plan.device['name']}, {workers} worker{'s' * (workers > 1)}"
+    where = f"{plan.device['name']}, {counted_noun(workers, 'worker')}"
     if not plan.rows:
         form = "full form" if plan.full else "reduced form"
         runs = sum(work.trained for work in plan.fixed)
@@ -40,7 +41,7 @@ def heading(plan: Plan, workers: int) -> str:
     tasks = ", ".join(map(without_digest, suite.task_names))
     return (
         f"{suite.name}  protocol {plan.protocol}  {tasks}  {budgets} {counted(suite.axis)}  "
-        f"{where} x {threads} thread{'s' * (threads > 1)}"
+        f"{where} x {counted_noun(threads, 'thread')}"
     )
 
 
@@ -61,7 +62,7 @@ def amounts(plan: Plan, results: Path, workers: int) -> str:
         "measure": plan.expected_measures(),
         "latency session": plan.sessions,
     }
-    planned = [f"{n} {kind}{'s' * (n != 1)}" for kind, n in kinds.items() if n or kind in ("trial", "final")]
+    planned = [counted_noun(n, kind) for kind, n in kinds.items() if n or kind in ("trial", "final")]
     return f"{rows_said(plan)}: {', '.join(planned)}   {cached}{time}"
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from moebench.errors import DataError
+from moebench.text import counted_noun, one_line
 
 if TYPE_CHECKING:
     import torch
@@ -45,7 +46,6 @@ def print_table(record: Record, table: Table, remarks: Iterable[str], width: int
     from rich.text import Text
 
     from moebench.plugins.named import without_digest
-    from moebench.text import one_line
 
     console = Console()
     if not console.is_terminal:
@@ -62,7 +62,7 @@ def machine_words(record: Record, device: torch.device) -> str:
     from moebench.machine import versions
     from moebench.training.device import device_name
 
-    threads = f"{record.cell['threads']} thread{'s' * (record.cell['threads'] > 1)}"
+    threads = counted_noun(record.cell["threads"], "thread")
     return f"{device_name(device)}, {threads}, {record.cell['precision']}, torch {versions()['torch']}"
 
 
