@@ -17,7 +17,7 @@ COMMANDS = {
     "leaderboard": "Print the leaderboard of a suite that has run.",
     "compare": "Say which rows of one result set are better or worse than in another.",
     "report": "Write the report of a suite that judges claims, such as paper.",
-    "list": "List variants, suites, tasks, hosts, backends and compressors.",
+    "list": "List variants, suites, tasks, hosts, measures, studies, backends and compressors.",
     "check": "Hold a variant to the contract.",
     "subset": "Use a few experts of a trained model for each input: what it keeps, and what it costs.",
     "compress": "Merge or prune the experts of a trained sparse model: what is left, and what it saves.",

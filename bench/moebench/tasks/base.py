@@ -173,7 +173,7 @@ class Stream:
 
 class Task(ABC):
     """Data, a loss and scores. A subclass sets ``info`` and ``split``, and defines :meth:`load`, :meth:`loss` and
-    :meth:`scores`; the bases in ``tasks.classes`` and ``tasks.numbers`` have the last two.
+    :meth:`scores`; the bases in ``tasks.targets`` have the last two.
 
     split: how train, validation and test are divided, part of a run's identity. augment: the kind that
     ``augment_batch`` applies to training batches. loss_unit: of :meth:`loss`, such as nats. evaluation_batch: inputs of
