@@ -9,6 +9,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from moebench.board.build import build_board
+from moebench.board.files import write_board
+from moebench.board.model import Board
 from moebench.errors import ResultsError, UsageError
 from moebench.mlflow_store.follower import Follower
 from moebench.plans.cache import get_plan
@@ -27,7 +30,6 @@ from moebench.suites.request import Asked, Request
 from moebench.training.ranks import check_shares
 
 if TYPE_CHECKING:
-    from moebench.board.model import Board
     from moebench.contract import Variant
 
 OnPlan = Callable[[Plan, int, Path], None]
@@ -136,7 +138,7 @@ class _Run:
         results = self.how.results
         # Reading first sets damaged records aside, which becomes a warning.
         missing = any(left(plan, Records(self.store)).runs for plan in plans)
-        boards, unfinished, warnings = list[tuple["Board", Path]](), list[Unfinished](), list[str]()
+        boards, unfinished, warnings = list[tuple[Board, Path]](), list[Unfinished](), list[str]()
         with Follower(results, plans) as follower:
             if self.how.mlflow and missing:
                 follower.start()
@@ -199,9 +201,6 @@ class _Run:
         )
 
     def _board(self, plan: Plan) -> tuple[Board, Path]:
-        from moebench.board.build import build_board
-        from moebench.board.files import write_board
-
         board = build_board(plan, Records(self.store), partial(self.store.finals_of, plan.suite.name))
         pages = board_directory(self.how.results, plan.suite.name, plan.protocol)
         write_board(board, pages)
