@@ -10,7 +10,6 @@ from moebench.budgets import Axis, Budget, solve
 from moebench.contract import LayerShape, Uniform, Variant
 from moebench.errors import BudgetError, HostError, MoebenchError, PluginError, SuiteError, UnknownNameError
 from moebench.hosts import host_settings, layer_shapes
-from moebench.plans.ask import ask, shared_draws
 from moebench.plans.fixed import fixed_works, planned_measures
 from moebench.plans.plan import Group, Plan, mean_tokens
 from moebench.plans.rows import Row, resolve_rows
@@ -154,6 +153,8 @@ class _TaskSettings:
             "precision": precision,
             "threads": training.threads,
         }
+        from moebench.plans.ask import shared_draws  # imports optuna, which suites of fixed settings do not need
+
         ranges = {"lr": _triple(suite.tuned.lr), "weight_decay": _triple(suite.tuned.weight_decay)}
         draws = shared_draws(ranges, suite.tuned.trials, derive_seed(without_digest(entry.name), "shared", 0))
         return cls(entry.name, template, shapes, tuple(draws))
@@ -213,6 +214,8 @@ def _amount(suite: Suite, row: Row, variants: dict[str, Variant], task: _TaskSet
 
 
 def _asked(suite: Suite, variant: Variant, task: _TaskSettings, blank: Group, budget: Budget) -> Group:
+    from moebench.plans.ask import ask
+
     fits = fitting(variant, budget)
     space = tuned_space(suite, variant, budget, fits)
     values = {name: to_plain(dimension) for name, dimension in space.items()}

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 Lookup = Callable[[str], Record | None]
 """Identity -> record, or None."""
 
+SHARED = ("lr", "weight_decay")
+"""Settings of the training loop: drawn once per task and trial, and enqueued for every variant."""
+
 
 @dataclass(frozen=True)
 class Group:

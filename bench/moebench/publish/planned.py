@@ -11,10 +11,9 @@ from typing import Any
 import torch
 
 from moebench.errors import MoebenchError
-from moebench.plans.ask import SHARED
 from moebench.plans.generations import grown
 from moebench.plans.make import make_plan
-from moebench.plans.plan import Group, Plan
+from moebench.plans.plan import SHARED, Group, Plan
 from moebench.plans.rows import Row
 from moebench.protocol import changed_in, label, protocol_of
 from moebench.publish.sources import Submission
