@@ -142,6 +142,12 @@ def test_a_damaged_record_is_one_sentence_and_one_missing_run(bench: Bench) -> N
         path.write_text(whole)
 
 
+def test_reading_a_board_imports_no_torch() -> None:
+    code = "import sys; from moebench import load_board; print(load_board.__module__, 'torch' in sys.modules)"
+    said = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+    assert said == "moebench.publish.sources False\n"
+
+
 def test_a_misspelt_suite_names_the_nearest(tmp_path: Path) -> None:
     with pytest.raises(UnknownNameError, match="unknown suite 'quik'; did you mean 'quick'"):
         load_board("quik", tmp_path)

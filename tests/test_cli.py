@@ -138,6 +138,20 @@ assert not heavy, heavy
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
 
 
+def test_an_unknown_command_imports_what_it_says_and_no_more() -> None:
+    code = """
+import sys
+from moebench.cli.main import main
+sys.argv = ["moebench", "nosuch"]
+try:
+    main()
+except SystemExit:
+    print(*(name for name in sys.modules if name.startswith("moebench.")))
+"""
+    modules = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
+    assert sorted(modules) == ["moebench.cli", "moebench.cli.main", "moebench.errors", "moebench.text"]
+
+
 def test_help_is_fast() -> None:
     """Half a second on a quiet machine; the processor's time is what a busy one leaves comparable."""
     moebench("--help")

@@ -4,12 +4,13 @@ import pytest
 from click.testing import CliRunner
 
 from moebench.cli.list import KINDS
-from moebench.cli.listing import TABLES
 from moebench.cli.main import cli
 
 
-def test_what_may_be_asked_for_is_what_there_is():
-    assert list(TABLES) == KINDS
+def test_all_that_may_be_asked_for_is_listed_in_one_order():
+    parts = [CliRunner().invoke(cli, ["list", kind], catch_exceptions=False).output for kind in KINDS]
+    assert [part.partition("\n")[0].strip() for part in parts] == KINDS
+    assert CliRunner().invoke(cli, ["list"]).output == "".join(parts)
 
 
 @pytest.mark.parametrize("options", [(), ("--load",)])

@@ -106,7 +106,7 @@ def test_a_package_brings_them_under_a_name_with_the_digest_of_its_code(tmp_path
     monkeypatch.syspath_prepend(str(tmp_path))
     name = named.settle(TASKS, "bright")
     assert name.startswith("bright@")
-    assert named.plain(name) == "bright"
+    assert named.without_digest(name) == "bright"
     assert get_task(name).info.name == "bright_row"
     assert named.settle(TASKS, "digits") == "digits", "what moebench brings is covered by the protocol"
     named.remember({})

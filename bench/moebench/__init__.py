@@ -13,14 +13,15 @@ __version__ = "0.1.0"
 __all__ = ["__version__", "check", "load_board", "load_model", "run", "subset_inference", "wrap"]
 
 if TYPE_CHECKING:
-    from moebench.api import check, load_board, load_model, run
+    from moebench.api import check, load_model, run
     from moebench.contract.wrap import wrap
     from moebench.measures.subset.infer import subset_inference
+    from moebench.publish.sources import load_board
 
 _HOMES = {
     "run": "api",
     "check": "api",
-    "load_board": "api",
+    "load_board": "publish.sources",
     "load_model": "api",
     "wrap": "contract.wrap",
     "subset_inference": "measures.subset.infer",

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from rich.console import Console
+
+from moebench.board import Board
 from moebench.checks.outcome import Report
 from moebench.checks.run import run_checks
+from moebench.contract import Variant
 from moebench.errors import UsageError
-from moebench.publish import load_board
+from moebench.experiment import run_experiment
+from moebench.hosts.host import Host
+from moebench.plugins.load import verify
+from moebench.records.find import find_record
+from moebench.runner.options import RunOptions
+from moebench.runner.progress import choose_progress
+from moebench.runner.trained import load_trained
+from moebench.suites import load_experiment
+from moebench.suites.request import ask
+from moebench.training.device import choose_device
 
-if TYPE_CHECKING:
-    from moebench.board import Board
-    from moebench.contract import Variant
-    from moebench.hosts.host import Host
-
-__all__ = ["check", "load_board", "load_model", "run"]
+__all__ = ["check", "load_model", "run"]
 
 
 def run(
@@ -42,14 +49,6 @@ def run(
     a class of your own); empty means all of the suite. A row that could not be run is on the board with its reason.
     Raises a :class:`moebench.errors.MoebenchError` for wrong use.
     """
-    from rich.console import Console
-
-    from moebench.experiment import run_experiment
-    from moebench.runner.options import RunOptions
-    from moebench.runner.progress import choose_progress
-    from moebench.suites import load_experiment
-    from moebench.suites.request import ask
-
     variants = (variants,) if isinstance(variants, str) else variants
     counts = {"seeds": seeds, "trials": trials, "micro_batch": micro_batch, "workers": workers}
     for name, value in counts.items():
@@ -86,18 +85,12 @@ def load_model(record: str, *, results: str | Path = "results", device: str | No
     record: its identity, the beginning of one, or the path of its JSON file. Raises a
     :class:`moebench.errors.MoebenchError` where there is no such run, or nothing was kept of it.
     """
-    from moebench.records.find import find_record
-    from moebench.runner.trained import load_trained
-    from moebench.training.device import choose_device
-
     store, found = find_record(record, Path(results))
     return load_trained(store, found, choose_device(device))
 
 
 def _objects(variants: Sequence[str | Variant | type]) -> dict[str, Variant]:
     """The variants given as objects, by name; a class stands for its instance."""
-    from moebench.plugins.load import verify
-
     objects: dict[str, Variant] = {}
     for given in variants:
         if not isinstance(given, str):

@@ -9,13 +9,15 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from moebench.board.build import build_board
+from moebench.board.files import write_board
+from moebench.board.model import Board
 from moebench.errors import MoebenchError, UsageError
 from moebench.mlflow_store.follower import Follower
 from moebench.plans.cache import get_plan
 from moebench.plans.estimate import left
 from moebench.plans.history import board_directory, remember, remember_plan, remembered_extras
 from moebench.plans.plan import Plan
-from moebench.plugins.named import plain
 from moebench.records import Records, Store
 from moebench.runner.executors import Executor, open_executor
 from moebench.runner.options import RunOptions
@@ -28,7 +30,6 @@ from moebench.suites.request import Asked, Request
 from moebench.training.ranks import check_shares
 
 if TYPE_CHECKING:
-    from moebench.board.model import Board
     from moebench.contract import Variant
 
 OnPlan = Callable[[Plan, int, Path], None]
@@ -137,7 +138,7 @@ class _Run:
         results = self.how.results
         # Reading first sets damaged records aside, which becomes a warning.
         missing = any(left(plan, Records(self.store)).runs for plan in plans)
-        boards, unfinished, warnings = list[tuple["Board", Path]](), list[Unfinished](), list[str]()
+        boards, unfinished, warnings = list[tuple[Board, Path]](), list[Unfinished](), list[str]()
         with Follower(results, plans) as follower:
             if self.how.mlflow and missing:
                 follower.start()
@@ -149,7 +150,7 @@ class _Run:
                     remember_plan(plan, results)
                 outcome = self._trained(plan, plans, follower)
                 plans[index] = outcome.plan
-                unfinished += (*outcome.unfinished, *_cannot_run(plan))
+                unfinished += (*outcome.unfinished, *plan.cannot_run())
                 warnings += outcome.noted
                 if request.suite.tuning is not None:
                     boards.append(self._board(outcome.plan))
@@ -200,9 +201,6 @@ class _Run:
         )
 
     def _board(self, plan: Plan) -> tuple[Board, Path]:
-        from moebench.board.build import build_board
-        from moebench.board.files import write_board
-
         board = build_board(plan, Records(self.store), partial(self.store.finals_of, plan.suite.name))
         pages = board_directory(self.how.results, plan.suite.name, plan.protocol)
         write_board(board, pages)
@@ -219,18 +217,6 @@ class _Run:
         except MoebenchError as error:
             warnings.append(f"no report: {error}")
             return None
-
-
-def _cannot_run(plan: Plan) -> list[Unfinished]:
-    """Rows and studies that this run was to work on and that cannot run at all."""
-    selected = {row.name for row in plan.rows if row.selected}
-    rows = [(row.name, "not_installed", row.problem) for row in plan.rows if row.selected and row.problem]
-    groups = [
-        (f"{group.row} {plain(group.task)}", "error" if group.broken else "over_budget", group.problem)
-        for group in plan.groups
-        if group.problem and group.row in selected
-    ]
-    return [*rows, *groups]
 
 
 def _damaged(store: Store) -> list[str]:

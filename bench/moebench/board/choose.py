@@ -14,11 +14,12 @@ from moebench.board import words
 from moebench.board.data import dump
 from moebench.board.markdown import escape, table
 from moebench.board.model import Board, Entry, Measure, Rung
-from moebench.board.numbers import latency, p_value, plain, rank, short, shown_name, with_interval
+from moebench.board.numbers import latency, p_value, rank, short, shown_name, with_interval
 from moebench.board.reasons import Reason
 from moebench.board.rules import ALPHA, LEVEL
 from moebench.board.table import TextColumn, print_columns, say
 from moebench.statistics import holm, paired_interval, paired_test, rank_intervals
+from moebench.text import one_line
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,7 +174,7 @@ def notes(choice: Choice) -> list[str]:
         if each.reason and each.met:
             found.append(f"{name} may not meet them: {each.reason.text}.")
         elif each.reason:
-            reason = plain(each.reason.text).rstrip(".")
+            reason = one_line(each.reason.text).rstrip(".")
             found.append(f"not {name}: {reason}." if each.sure else f"not {name}, though it may meet them: {reason}.")
     return found
 

@@ -12,9 +12,9 @@ from typing import Any
 
 from moebench.board.columns import COLUMNS, COUNTED, bounds
 from moebench.board.model import Board, Entry, Measure, Rung, TaskResult, Timing
-from moebench.board.numbers import plain
 from moebench.board.reasons import Reason
 from moebench.board.rules import LEVEL, RANK_RULE
+from moebench.text import one_line
 
 
 def to_json(board: Board) -> str:
@@ -152,5 +152,5 @@ def _line(board: Board, rung: Rung, entry: Entry) -> dict[str, Any]:
 
 def _cell(value: str) -> str:
     """One line that no spreadsheet takes for a formula: names and reasons may come from anyone's code."""
-    cell = plain(value)
+    cell = one_line(value)
     return f"'{cell}" if cell.startswith(("=", "+", "-", "@")) else cell

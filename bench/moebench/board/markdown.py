@@ -9,8 +9,9 @@ from collections.abc import Collection, Iterable, Sequence
 from moebench.board import words
 from moebench.board.columns import SHOWN
 from moebench.board.model import Board, Entry, Rung
-from moebench.board.numbers import on_task, plain
+from moebench.board.numbers import on_task
 from moebench.board.rules import RANK_RULE
+from moebench.text import one_line
 
 SPECIAL = re.compile(r"[\\`*|\[\]~$]|(?<![^\W_])_|_(?![^\W_])")
 """What begins or ends markup; an underscore does so at the edge of a word, and none within it does."""
@@ -40,7 +41,7 @@ def escape(text: str) -> str:
     """Text that Markdown shows as it is, on one line: no markup, no HTML, no end of a table's cell, no link and no name
     that a pull request would call.
     """
-    marked = SPECIAL.sub(r"\\\g<0>", plain(text))
+    marked = SPECIAL.sub(r"\\\g<0>", one_line(text))
     return CALLS.sub(rf"\g<0>{WORD_JOINER}", html.escape(marked, quote=False))
 
 

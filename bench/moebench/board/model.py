@@ -1,4 +1,4 @@
-"""What a board holds. Plain values; the JSON of a board has the same names unless ``formats`` says otherwise."""
+"""What a board holds. Plain values; the JSON of a board has the same names unless ``data`` says otherwise."""
 
 from __future__ import annotations
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from moebench.board.model import Measure, TaskResult, Timing
+from moebench.text import one_line
 
 MISSING = "-"
 UNBOUNDED = "?"
@@ -12,19 +13,9 @@ NAMELESS = "(no name)"
 UNITS = ("", "k", "M", "G", "T", "P")
 
 
-def plain(text: str) -> str:
-    """One line without control characters: names and reasons may come from anyone's code."""
-    return printable(text).strip()
-
-
-def printable(text: str) -> str:
-    """A space for every control character, a line's end among them."""
-    return "".join(char if char.isprintable() else " " for char in text)
-
-
 def shown_name(name: str, length: int = 0) -> str:
     """A name as a person can point at it, also where it is empty; cut in the middle if it is longer than ``length``."""
-    text = plain(name) or NAMELESS
+    text = one_line(name) or NAMELESS
     if not length or len(text) <= length:
         return text
     head = length // 2
@@ -104,7 +95,7 @@ def moment(text: str) -> str:
     try:
         time = datetime.fromisoformat(text).astimezone(UTC)
     except ValueError:
-        return plain(text) or MISSING
+        return one_line(text) or MISSING
     return f"{time:%Y-%m-%d %H:%M} UTC"
 
 
@@ -112,4 +103,4 @@ def setting(value: object) -> str:
     """Numbers with four digits, other values as they are."""
     if isinstance(value, float):
         return f"{value:.4g}"
-    return plain(str(value))
+    return one_line(str(value))

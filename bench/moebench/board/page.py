@@ -16,6 +16,7 @@ from moebench.board.rules import RANK_RULE
 from moebench.board.style import theme
 from moebench.measures.scores.shares import SHARES, in_words
 from moebench.plans.rows import BASELINE
+from moebench.text import printable
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -106,7 +107,7 @@ def _environment() -> Environment:
 
 def _printable(value: Any) -> Any:
     """No control characters; what is already HTML stays as it is."""
-    return numbers.printable(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
+    return printable(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
 
 
 def _parts(board: Board, index: int) -> dict[str, Any]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from moebench.text import counted_noun
+
 LEVEL = 0.95
 """Coverage of every interval."""
 
@@ -37,5 +39,5 @@ RANK_RULE = (
 
 def seeds_note(seeds: int) -> str:
     """What the number of seeds means for a reader."""
-    note = f"{seeds} seed{'' if seeds == 1 else 's'}: rows whose ranks do not overlap differ significantly"
+    note = f"{counted_noun(seeds, 'seed')}: rows whose ranks do not overlap differ significantly"
     return f"{note}; `--seeds {PUBLISHED_SEEDS}` finds more differences." if seeds < PUBLISHED_SEEDS else f"{note}."

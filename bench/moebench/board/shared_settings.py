@@ -11,7 +11,7 @@ from moebench.board.reasons import Reason
 from moebench.board.rules import LEVEL
 from moebench.plans.plan import Plan, score_of
 from moebench.plugins.find import TASKS
-from moebench.plugins.named import is_here, plain
+from moebench.plugins.named import is_here, without_digest
 from moebench.records import Record
 from moebench.statistics import mean_interval
 from moebench.suites import TaskEntry
@@ -78,7 +78,7 @@ def other_runs(plan: Plan, records: Iterable[Record]) -> tuple[OtherRuns, ...]:
     return tuple(
         OtherRuns(
             variant=row,
-            task=plain(task),
+            task=without_digest(task),
             runs=len(runs),
             score=Measure.of(mean_interval([[value] for value, _ in runs], LEVEL), get_task(task).info.ranked_by.unit),
             reason=runs[0][1],

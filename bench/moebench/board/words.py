@@ -6,12 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from moebench.board.model import Against, Board, Entry, Rung, TaskNote
-from moebench.board.numbers import plain, setting, shown_name, with_interval
+from moebench.board.numbers import setting, shown_name, with_interval
 from moebench.board.reasons import Reason
 from moebench.board.rules import AXIS_WORDS, seeds_note
 from moebench.plans.rows import BASELINE
-from moebench.plugins.named import plain as without_digest
+from moebench.plugins.named import without_digest
 from moebench.statistics import Calibration
+from moebench.text import counted_noun, one_line
 
 MOST_NAMES = 10
 """Names in one sentence: a board of 500 rows has 250 that are better than one in the middle."""
@@ -31,12 +32,12 @@ def heading(board: Board, budget: int) -> str:
     """What is compared: suite, protocol, tasks, budget of the expert layers, device."""
     tasks = ", ".join(task.name for task in board.tasks)
     parts = (board.suite, f"protocol {board.protocol}", tasks, amount(board, budget), board.device)
-    return "  ".join(map(plain, parts))
+    return "  ".join(map(one_line, parts))
 
 
 def how_ranked(board: Board) -> str:
     """Effort, what ranks, and what the intervals are."""
-    effort = f"{_count(board.seeds, 'seed')}, {_count(board.trials, 'trial')} ({board.sampler})"
+    effort = f"{counted_noun(board.seeds, 'seed')}, {counted_noun(board.trials, 'trial')} ({board.sampler})"
     lower = "" if board.tasks[0].higher_is_better else " (lower is better)"
     return f"{effort}  ranked by test {score_name(board)}{lower}  ± 95% interval over training seeds"
 
@@ -81,14 +82,14 @@ def remarks(rung: Rung) -> tuple[tuple[str, str], ...]:
                 sentences.append(f"no specialization: {special.text}.")
             if entry.latency_reason and not common:
                 sentences.append(f"no latency: {entry.latency_reason.text}.")
-        found += [(shown_name(entry.variant), plain(sentence)) for sentence in sentences]
+        found += [(shown_name(entry.variant), one_line(sentence)) for sentence in sentences]
     return tuple(found)
 
 
 def latency_note(board: Board, rung: Rung) -> str:
     """How latency was measured, or why no row has one."""
     if common := _common_latency_reason(rung):
-        return f"Latency: {plain(common.text)}."
+        return f"Latency: {one_line(common.text)}."
     return (
         f"Latency: whole-model forward pass at batch {board.latency_batch}, median over the rounds of a "
         "session in which all rows took turns; the ratio to dense is taken inside each round. Intervals of latency "
@@ -101,8 +102,8 @@ def other_runs(board: Board) -> tuple[tuple[str, str], ...]:
     return tuple(
         (
             shown_name(s.variant),
-            plain(
-                f"not ranked: {_count(s.runs, 'other run')} on {s.task}, mean {with_interval(s.score)}: "
+            one_line(
+                f"not ranked: {counted_noun(s.runs, 'other run')} on {s.task}, mean {with_interval(s.score)}: "
                 f"{s.reason.sentence}"
             ),
         )
@@ -116,8 +117,9 @@ def calibrated(board: Board) -> str:
     if c is None:
         return ""
     return (
-        f"Calibration, on simulated boards like this one ({_count(c.seeds, 'seed')}, {_count(c.tasks, 'task')}, normal "
-        f"scores): {c.coverage:.1%} of the 95 % intervals hold the true difference; that of dense under another name "
+        f"Calibration, on simulated boards like this one ({counted_noun(c.seeds, 'seed')}, "
+        f"{counted_noun(c.tasks, 'task')}, normal scores): {c.coverage:.1%} of the 95 % intervals hold the true "
+        "difference; that of dense under another name "
         f"lies above dense {c.false_better:.1%} of the time; {c.told_apart:.1%} of the boards of {c.rows} equal rows "
         f"at one budget have a significant difference in their ranks{_anything(c)}."
     )
@@ -125,8 +127,8 @@ def calibrated(board: Board) -> str:
 
 def _anything(c: Calibration) -> str:
     """How often a whole board errs, where it has more than one ranking."""
-    more = [_count(c.budgets, "budget")] if c.budgets > 1 else []
-    more += [_count(c.references, "reference row")] if c.references else []
+    more = [counted_noun(c.budgets, "budget")] if c.budgets > 1 else []
+    more += [counted_noun(c.references, "reference row")] if c.references else []
     if not more:
         return ""
     return f"; with {' and '.join(more)}, about {c.anything:.0%} have any significant difference"
@@ -141,9 +143,9 @@ def verified(board: Board) -> str:
     exact = "all" if v.exact == v.rerun else str(v.exact)
     largest = "" if v.exact == v.agreed == v.rerun else f", the largest difference {v.largest:.3f}"
     return (
-        f"Re-run, according to verification.json: {v.rerun} of {_count(v.runs, 'training run')} on {plain(v.device)}, "
-        f"{how}; {v.agreed} of {v.rerun} agreed, {exact} of them to the last digit{largest}. Latency was not measured "
-        "again."
+        f"Re-run, according to verification.json: {v.rerun} of {counted_noun(v.runs, 'training run')} on "
+        f"{one_line(v.device)}, {how}; {v.agreed} of {v.rerun} agreed, {exact} of them to the last digit{largest}. "
+        "Latency was not measured again."
     )
 
 
@@ -212,17 +214,13 @@ def some(rung: Rung, rows: Sequence[str]) -> str:
     return f"{shown} and {more:,} more" if more > 0 else shown
 
 
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
-
-
 def shared_settings(board: Board) -> list[tuple[str, str]]:
     """(name, value) of budget, effort, data, training, arithmetic, host and software; once where all tasks have the
     same.
     """
     facts = [("budget", amount(board, rung.budget)) for rung in board.rungs]
     facts += [
-        ("tuning", f"{_count(board.trials, 'trial')}, {board.sampler} search"),
+        ("tuning", f"{counted_noun(board.trials, 'trial')}, {board.sampler} search"),
         ("training seeds", str(board.seeds)),
     ]
     for name, read in _OF_A_TASK.items():
@@ -261,7 +259,7 @@ def _training(task: TaskNote) -> str:
 
 def _arithmetic(task: TaskNote) -> str:
     threads = task.shared_settings["threads"]
-    return f"{task.shared_settings['precision']}, {threads} thread{'' if threads == 1 else 's'}"
+    return f"{task.shared_settings['precision']}, {counted_noun(threads, 'thread')}"
 
 
 _OF_A_TASK: Mapping[str, Callable[[TaskNote], Any]] = {

@@ -52,10 +52,10 @@ def dense_flops(shapes: Sequence[LayerShape], parameters: int) -> int:
     return int(total)
 
 
-def model_flops(model: nn.Module, x_NCHW: Tensor) -> int:
+def model_flops(model: nn.Module, inputs: Tensor) -> int:
     """FLOPs of one whole-model forward pass for one input, at the routing that comes, on the loop backend."""
     with torch.no_grad():
-        return flops_of(model, lambda: model(x_NCHW[:1]))
+        return flops_of(model, lambda: model(inputs[:1]))
 
 
 def flops_of(model: nn.Module, work: Callable[[], object]) -> int:

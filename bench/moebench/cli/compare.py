@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-if TYPE_CHECKING:
-    from moebench.board.compare import Comparison
+from moebench.cli.options import show
 
 FORMATS = ("table", "md", "json")
 
@@ -27,20 +25,12 @@ def command(a: Path, b: Path, suite: str | None, form: str) -> int:
 
     Exit status: 0 when nothing is worse, 1 when something is, 2 for wrong use.
     """
-    from moebench.board.compare import TEXTS, print_table
+    from moebench.board.compare import TEXTS, print_table, to_table
     from moebench.publish import compare_directories
 
     comparison = compare_directories(a, b, suite)
     if form == "table":
-        from rich.console import Console
-
-        if (console := Console()).is_terminal:
-            print_table(comparison, console)
-            return _status(comparison)
-    click.echo(TEXTS[form](comparison), nl=False)
-    return _status(comparison)
-
-
-def _status(comparison: Comparison) -> int:
-    """Only what became worse is a failure; what is missing is shown."""
-    return 1 if comparison.worse else 0
+        show(comparison, print_table, to_table)
+    else:
+        click.echo(TEXTS[form](comparison), nl=False)
+    return 1 if comparison.worse else 0  # what is missing is shown, and is no failure

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from moebench.cli.options import COUNT, results_option
+from moebench.cli.options import COUNT, results_option, show
 
 if TYPE_CHECKING:
     from moebench.board import Board
@@ -56,34 +56,23 @@ def command(
     """Print the leaderboard of SUITE (a name, a .toml file, or a directory of `moebench publish`), or of the suite that
     ran last.
     """
-    from moebench.board import read_board
     from moebench.errors import UsageError
-    from moebench.publish import named_directory, published_board
+    from moebench.publish import board_in, named_directory
     from moebench.records import Store
 
+    if suite is not None and (seeds is not None or trials is not None) and named_directory(suite) is not None:
+        raise UsageError(
+            f"'{suite}' is published with its own seeds and trials; leave out --seeds and --trials.",
+            code="published-seeds",
+        )
     store = Store(results)
-    directory = None if suite is None else named_directory(suite)
-    if directory is not None:
-        if seeds is not None or trials is not None:
-            raise UsageError(
-                f"'{suite}' is published with its own seeds and trials; leave out --seeds and --trials.",
-                code="published-seeds",
-            )
-        board = published_board(directory)
-    else:
-        board = read_board(store, suite, seeds, trials)
+    board = board_in(store, suite, seeds, trials)
     if ratio is not None or active is not None:
         _print_choice(board, form, ratio, active)
     elif form == "table":
-        from rich.console import Console
-
         from moebench.board import print_board, to_table
 
-        console = Console()
-        if console.is_terminal:
-            print_board(board, console)
-        else:
-            click.echo(to_table(board), nl=False)
+        show(board, print_board, to_table)
     else:
         from moebench.board import TEXTS
 

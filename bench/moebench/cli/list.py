@@ -14,12 +14,11 @@ def command(what: str | None, load: bool) -> None:
     """List variants, suites, tasks, hosts, measures, studies, backends and compressors, or one of these."""
     from rich.console import Console
 
-    from moebench.cli.listing import TABLES
+    from moebench.cli.listing import table
     from moebench.errors import UnknownNameError
 
     if what is not None and what not in KINDS:
         raise UnknownNameError("kind of thing to list", what, KINDS)
     console = Console()
-    for name, table in TABLES.items():
-        if what in (None, name):
-            console.print(table(load))
+    for kind in KINDS if what is None else [what]:
+        console.print(table(kind, load=load))

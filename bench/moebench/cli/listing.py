@@ -6,7 +6,6 @@ import ast
 import re
 import tomllib
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any
 
 from rich.table import Table
@@ -15,9 +14,11 @@ from rich.text import Text
 from moebench.errors import MoebenchError
 from moebench.hosts import host_kind
 from moebench.plugins import named
-from moebench.plugins.find import BACKENDS, COMPRESSORS, HOSTS, MEASURES, STUDIES, TASKS, Found, Group, find_variants
+from moebench.plugins.backends import load_backend
+from moebench.plugins.find import BACKENDS, COMPRESSORS, HOSTS, MEASURES, STUDIES, TASKS, VARIANTS, Found, Group
 from moebench.suites import find_suites
 from moebench.tasks import get_task
+from moebench.text import counted_noun
 
 
 def _table(title: str, *columns: str) -> Table:
@@ -27,12 +28,14 @@ def _table(title: str, *columns: str) -> Table:
     return table
 
 
-def variants(load: bool) -> Table:
-    """Name, package, and what it is, or why it cannot be used."""
-    return _plugins("variants", find_variants(), _load_variant if load else None)
+def table(kind: str, *, load: bool) -> Table:
+    """The table of one kind. load: import each plug-in, to see whether it works."""
+    if kind == "suites":
+        return _suites()
+    return _tasks(load) if kind == "tasks" else _plugins(kind, load)
 
 
-def suites(load: bool) -> Table:
+def _suites() -> Table:
     """Name, title, tasks, rows and effort."""
     table = _table("suites", "name", "what it compares", "tasks", "effort")
     for name, path in find_suites().items():
@@ -48,16 +51,16 @@ def _tasks_and_effort(values: dict[str, Any]) -> tuple[str, str]:
     named = [*(task["name"] for task in values.get("task", ())), *(row.get("task") for row in values.get("row", ()))]
     few = values.get("seeds", 3)
     many = values.get("full_seeds", few)
-    seeds = f"{few} seed{'s' * (few > 1)}{f' ({many} with --full)' if many != few else ''}"
+    seeds = f"{counted_noun(few, 'seed')}{f' ({many} with --full)' if many != few else ''}"
     effort = f"{values['tuning']['trials']} trials" if "tuning" in values else "no tuning"
     return ", ".join(dict.fromkeys(filter(None, named))), f"{effort}, {seeds}"
 
 
-def tasks(load: bool) -> Table:
+def _tasks(load: bool) -> Table:
     """Name, package, what the data are, the shape of an input, and the outputs of a model."""
     table = _table("tasks", "name", "package", "data", "inputs", "outputs")
     for found in TASKS.installed().values():
-        problem = found.problem or _missing_import(found) or (_problem_of(_load_task, found) if load else "")
+        problem = _problem("tasks", found, load)
         if problem or not (load or found.package == "moebench"):
             table.add_row(Text(found.name), Text(found.package), _about(found, problem), "", "")
         else:
@@ -66,53 +69,27 @@ def tasks(load: bool) -> Table:
     return table
 
 
-def hosts(load: bool) -> Table:
+def _plugins(kind: str, load: bool) -> Table:
     """Name, package, and what it is, or why it cannot be used."""
-    return _plugins("hosts", HOSTS.installed(), _load_host if load else None)
-
-
-def measures(load: bool) -> Table:
-    """Name, package, and what it is, or why it cannot be used."""
-    return _plugins("measures", MEASURES.installed(), partial(_load_named, MEASURES) if load else None)
-
-
-def studies(load: bool) -> Table:
-    """Name, package, and what it is, or why it cannot be used."""
-    return _plugins("studies", STUDIES.installed(), partial(_load_named, STUDIES) if load else None)
-
-
-def backends(load: bool) -> Table:
-    """Name, package, and what it is, or why it cannot be used."""
-    return _plugins("backends", BACKENDS.installed(), _load_backend if load else None)
-
-
-def compressors(load: bool) -> Table:
-    """Name, package, and what it is, or why it cannot be used."""
-    return _plugins("compressors", COMPRESSORS.installed(), _load_compressor if load else None)
-
-
-def _plugins(title: str, plugins: Mapping[str, Found], load: Callable[[Found], object] | None) -> Table:
-    table = _table(title, "name", "package", "what it is")
-    for found in plugins.values():
-        problem = found.problem or _missing_import(found) or (_problem_of(load, found) if load else "")
-        table.add_row(Text(found.name), Text(found.package), _about(found, problem))
+    table = _table(kind, "name", "package", "what it is")
+    for found in PLUGINS[kind][0].installed().values():
+        table.add_row(Text(found.name), Text(found.package), _about(found, _problem(kind, found, load)))
     return table
+
+
+def _problem(kind: str, found: Found, load: bool) -> str:
+    """Why a plug-in cannot be used; empty where it can, as far as is known without ``load``."""
+    if (problem := found.problem or _missing_import(found)) or not load:
+        return problem
+    try:
+        PLUGINS[kind][1](found)
+    except MoebenchError as error:
+        return str(error)
+    return ""
 
 
 def _about(found: Found, problem: str) -> Text:
     return Text(f"not usable: {problem}", style="red") if problem else Text(_summary(found))
-
-
-TABLES: Mapping[str, Callable[[bool], Table]] = {
-    "variants": variants,
-    "suites": suites,
-    "tasks": tasks,
-    "hosts": hosts,
-    "measures": measures,
-    "studies": studies,
-    "backends": backends,
-    "compressors": compressors,
-}
 
 
 def _tree(found: Found) -> ast.Module | None:
@@ -162,33 +139,18 @@ def _load_variant(found: Found) -> object:
     return load_variant(found)
 
 
-def _load_task(found: Found) -> object:
-    return get_task(found.name)
-
-
-def _load_host(found: Found) -> object:
-    return host_kind(found.name)
-
-
-def _load_named(group: Group, found: Found) -> object:
-    return named.load(group, found.name)
-
-
-def _load_backend(found: Found) -> object:
-    from moebench.plugins.backends import load_backend
-
-    return load_backend(found.name)
-
-
 def _load_compressor(found: Found) -> object:
     from moebench.measures.compression import load_compressor
 
     return load_compressor(found.name)
 
 
-def _problem_of(load: Callable[[Found], object], found: Found) -> str:
-    try:
-        load(found)
-    except MoebenchError as error:
-        return str(error)
-    return ""
+PLUGINS: Mapping[str, tuple[Group, Callable[[Found], object]]] = {
+    "variants": (VARIANTS, _load_variant),
+    "tasks": (TASKS, lambda found: get_task(found.name)),
+    "hosts": (HOSTS, lambda found: host_kind(found.name)),
+    "measures": (MEASURES, lambda found: named.load(MEASURES, found.name)),
+    "studies": (STUDIES, lambda found: named.load(STUDIES, found.name)),
+    "backends": (BACKENDS, lambda found: load_backend(found.name)),
+    "compressors": (COMPRESSORS, _load_compressor),
+}

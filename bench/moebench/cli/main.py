@@ -9,6 +9,7 @@ import click
 
 from moebench import __version__
 from moebench.errors import MoebenchError
+from moebench.text import printable
 
 COMMANDS = {
     "run": "Train what is missing of a suite, then print its leaderboard.",
@@ -16,7 +17,7 @@ COMMANDS = {
     "leaderboard": "Print the leaderboard of a suite that has run.",
     "compare": "Say which rows of one result set are better or worse than in another.",
     "report": "Write the report of a suite that judges claims, such as paper.",
-    "list": "List variants, suites, tasks, hosts, backends and compressors.",
+    "list": "List variants, suites, tasks, hosts, measures, studies, backends and compressors.",
     "check": "Hold a variant to the contract.",
     "subset": "Use a few experts of a trained model for each input: what it keeps, and what it costs.",
     "compress": "Merge or prune the experts of a trained sparse model: what is left, and what it saves.",
@@ -80,6 +81,4 @@ def main() -> None:
 
 
 def _say(message: str) -> None:
-    from moebench.board.numbers import printable
-
     click.echo(f"moebench: {printable(message)}", err=True)

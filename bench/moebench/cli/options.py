@@ -1,14 +1,18 @@
-"""Options that several commands share."""
+"""What several commands share: their options, and how a table is shown."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
 F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
 
 
 class Whole(click.IntRange):
@@ -76,3 +80,13 @@ def full_option(command: F) -> F:
     """``--full``."""
     help = "The full form of a suite that has a reduced one: more seeds, more values."
     return click.option("--full", is_flag=True, help=help)(command)
+
+
+def show(what: T, print_on: Callable[[T, Console], None], to_text: Callable[[T], str]) -> None:
+    """On a terminal as it fits there, with colours; elsewhere as its text."""
+    from rich.console import Console
+
+    if (console := Console()).is_terminal:
+        print_on(what, console)
+    else:
+        click.echo(to_text(what), nl=False)

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -15,13 +14,15 @@ from rich.text import Text
 from moebench.board import Measure
 from moebench.board.numbers import with_interval
 from moebench.board.words import counted
+from moebench.cli.options import show
 from moebench.plans.estimate import left, tally
 from moebench.plans.plan import Lookup, Plan
-from moebench.plugins.named import plain
+from moebench.plugins.named import without_digest
 from moebench.records import Records, Store, is_settled
 from moebench.runner.executors.local import local_workers
 from moebench.statistics import mean_interval
 from moebench.tasks import get_task
+from moebench.text import counted_noun
 
 if TYPE_CHECKING:
     from moebench.experiment import Session
@@ -30,17 +31,17 @@ if TYPE_CHECKING:
 def heading(plan: Plan, workers: int) -> str:
     """One line: what is run, and where."""
     suite = plan.suite
-    where = f"{plan.device['name']}, {workers} worker{'s' * (workers > 1)}"
+    where = f"{plan.device['name']}, {counted_noun(workers, 'worker')}"
     if not plan.rows:
         form = "full form" if plan.full else "reduced form"
         runs = sum(work.trained for work in plan.fixed)
         return f"{suite.name}  {form}: {runs} training runs, {plan.expected_measures()} measures  {where}"
     budgets = ", ".join(f"{budget:,}" for budget in suite.budgets)
     threads = suite.training.threads
-    tasks = ", ".join(map(plain, suite.task_names))
+    tasks = ", ".join(map(without_digest, suite.task_names))
     return (
         f"{suite.name}  protocol {plan.protocol}  {tasks}  {budgets} {counted(suite.axis)}  "
-        f"{where} x {threads} thread{'s' * (threads > 1)}"
+        f"{where} x {counted_noun(threads, 'thread')}"
     )
 
 
@@ -61,7 +62,7 @@ def amounts(plan: Plan, results: Path, workers: int) -> str:
         "measure": plan.expected_measures(),
         "latency session": plan.sessions,
     }
-    planned = [f"{n} {kind}{'s' * (n != 1)}" for kind, n in kinds.items() if n or kind in ("trial", "final")]
+    planned = [counted_noun(n, kind) for kind, n in kinds.items() if n or kind in ("trial", "final")]
     return f"{rows_said(plan)}: {', '.join(planned)}   {cached}{time}"
 
 
@@ -102,7 +103,7 @@ def plan_tables(plans: Sequence[Plan], results: Path) -> Iterator[RenderableType
         planned |= {work.cell.identity for work in plan.works(lookup)}
         tables = [_studies(plan, lookup)] if plan.groups else []
         tables += [_fixed(plan, lookup)] if plan.fixed or plan.measures else []
-        cannot = [Text.assemble((f"{row}  ", "bold"), (reason, "red")) for row, reason in problems(plan)]
+        cannot = [Text.assemble((f"{row}  ", "bold"), (reason, "red")) for row, _, reason in plan.cannot_run()]
         head = Text(heading(plan, workers), style="bold")
         yield Group(head, Text(amounts(plan, results, workers)), *tables, *cannot)
     if len(plans) > 1 and seconds:
@@ -118,7 +119,8 @@ def _studies(plan: Plan, lookup: Lookup) -> Table:
         table.add_column(name, justify="right")
     for t in tally(plan, lookup):
         time = duration(t.seconds) if t.seconds else "-"
-        table.add_row(Text(t.group.row), plain(t.group.task), f"{t.group.amount:,}", _of(t.trials), _of(t.finals), time)
+        task, amount = without_digest(t.group.task), f"{t.group.amount:,}"
+        table.add_row(Text(t.group.row), task, amount, _of(t.trials), _of(t.finals), time)
     return table
 
 
@@ -139,18 +141,6 @@ def _fixed(plan: Plan, lookup: Lookup) -> Table:
         counts = [_of((n[row], d[row])) if n[row] else "-" for n, d in zip(planned, done, strict=True)]
         table.add_row(Text(row), *counts)
     return table
-
-
-def problems(plan: Plan) -> list[tuple[str, str]]:
-    """(row, reason) for every selected row, or study of it, that cannot run."""
-    rows = [(row.name, row.problem) for row in plan.rows if row.selected and row.problem]
-    selected = {row.name for row in plan.rows if row.selected}
-    groups = [
-        (f"{group.row} {plain(group.task)}", group.problem)
-        for group in plan.groups
-        if group.problem and group.row in selected
-    ]
-    return rows + groups
 
 
 def _of(counts: tuple[int, int]) -> str:
@@ -175,10 +165,7 @@ def print_session(session: Session, results: Path, *, quiet: bool) -> int:
 
     out, err = Console(), Console(stderr=True)
     for board, _ in session.boards:
-        if out.is_terminal:
-            print_board(board, out)
-        else:
-            click.echo(to_table(board), nl=False)
+        show(board, print_board, to_table)
     for plan in session.plans:
         if plan.fixed:
             out.print(_scores(plan, Store(results)))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from moebench.cli.options import data_option, results_option
+from moebench.text import counted_noun
 
 if TYPE_CHECKING:
     from moebench.mlflow_store.write import Progress
@@ -31,7 +32,7 @@ def command(suite: str | None, results: Path, data: Path | None) -> None:
     wanted = _wanted(suite, results, data)
     for plan, report in [(get_plan(request, results), report) for request, report in wanted]:
         written = _sync(plan, results, report)
-        done = f"{written} run{'s' * (written != 1)} written" if written else "nothing to write"
+        done = f"{counted_noun(written, 'run')} written" if written else "nothing to write"
         protocol = f"  protocol {plan.protocol}" if plan.rows else ""
         click.echo(f"{plan.suite.name}{protocol}  {done}")
     click.echo("MLflow: moebench ui")

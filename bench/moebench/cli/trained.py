@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from moebench.errors import DataError
+from moebench.text import counted_noun, one_line
 
 if TYPE_CHECKING:
     import torch
@@ -30,9 +31,9 @@ def subject_of(store: Store, record: Record, device: str | None, data: Path | No
     where, cell = choose_device(device), Cell.from_json(record.cell)
     remember_suites(store.root)
     task = get_task(cell.task)
-    if task.digest(data) != cell.data_digest:
+    if (digest := task.digest(data)) != cell.data_digest:
         raise DataError(
-            f"the copy of {task.label(data)} that is here is not the one of record {record.identity}; "
+            f"the copy of {task.info.label_of(digest)} that is here is not the one of record {record.identity}; "
             "name the directory that holds it with --data DIR.",
             code="other-data-copy",
         )
@@ -46,13 +47,12 @@ def print_table(record: Record, table: Table, remarks: Iterable[str], width: int
     from rich.console import Console
     from rich.text import Text
 
-    from moebench.board.numbers import plain
-    from moebench.plugins import named
+    from moebench.plugins.named import without_digest
 
     console = Console()
     if not console.is_terminal:
         console = Console(width=width)
-    title = f"{plain(record.cell['variant'])}  {named.plain(record.cell['task'])}  record {record.identity}"
+    title = f"{one_line(record.cell['variant'])}  {without_digest(record.cell['task'])}  record {record.identity}"
     console.print(Text(title, style="bold"))
     console.print(table)
     for line in remarks:
@@ -64,7 +64,7 @@ def machine_words(record: Record, device: torch.device) -> str:
     from moebench.machine import versions
     from moebench.training.device import device_name
 
-    threads = f"{record.cell['threads']} thread{'s' * (record.cell['threads'] > 1)}"
+    threads = counted_noun(record.cell["threads"], "thread")
     return f"{device_name(device)}, {threads}, {record.cell['precision']}, torch {versions()['torch']}"
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from moebench.cli.options import COUNT, data_option
+from moebench.text import counted_noun, printable
 
 if TYPE_CHECKING:
     from moebench.publish import Submission
@@ -68,15 +69,13 @@ def command(directory: Path, count: int | None, pick: str, data: Path | None) ->
             "says; only --rerun N sees it here."
         )
     rows, records = len(submission.plan.rows), len(submission.pack.records)
-    verdict = "holds" if not wrong else f"does not hold: {wrong} finding{'s' * (wrong != 1)}"
+    verdict = "holds" if not wrong else f"does not hold: {counted_noun(wrong, 'finding')}"
     _say(f"{directory}: {rows} rows, {records} records: {verdict}")
     return 1 if wrong else 0
 
 
 def _say(text: str, *, err: bool = False) -> None:
     """A line on which nothing of a submission moves the cursor."""
-    from moebench.board.numbers import printable
-
     click.echo(printable(text), err=err)
 
 

@@ -46,7 +46,7 @@ class Call:
     rule: how the experts that were selected are combined, one of :func:`rules_of` or "as_is".
     nominal: route at nominal load, to count FLOPs. routings: those of the full layers, whatever acts.
     inputs: x_BTD of each layer, kept only when asked for. divided: how a layer works where the batch is divided among
-    processes, see ``training.division``; nothing is selected then.
+    processes, see ``training.ranks.division``; nothing is selected then.
     """
 
     select: Select | None = None

@@ -56,7 +56,8 @@ def layer_shapes(settings: HostSettings, task: TaskInfo) -> tuple[LayerShape, ..
     gives, reads = task.inputs, settings.reads
     if not isinstance(gives, reads):
         raise SuiteError(
-            f"the host '{named.plain(settings.name)}' reads {reads.words}; task '{task.name}' gives {gives.words}.",
+            f"the host '{named.without_digest(settings.name)}' reads {reads.words}; "
+            f"task '{task.name}' gives {gives.words}.",
             code="other-inputs",
             task=task.name,
         )

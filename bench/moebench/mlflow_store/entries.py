@@ -21,7 +21,7 @@ from moebench.mlflow_store.labels import (
 from moebench.mlflow_store.runs import Measured, row_entry, seed_entry, study_entry, trained_entry
 from moebench.plans.latency import finalist, latency_cells
 from moebench.plans.plan import Group, Lookup, Plan
-from moebench.plugins.named import plain
+from moebench.plugins.named import without_digest
 from moebench.records import Record, Store
 from moebench.records.canonical import digest
 
@@ -139,7 +139,7 @@ def _latency_content(plan: Plan, record: Record, timed: Timings) -> Content:
     kept |= {name: cell["session"].get(name) for name in ("rounds", "repeats")}
     tags = run_tags(plan, "latency", record.identity, task=cell["task"], budget=cell["budget"])
     return Content(
-        name=f"latency {plain(cell['task'])}{budget_suffix(plan, cell['budget'])}",
+        name=f"latency {without_digest(cell['task'])}{budget_suffix(plan, cell['budget'])}",
         status="FINISHED" if record.settled else "FAILED",
         times=spent,
         tags=tags | status_tags(record),

@@ -8,17 +8,14 @@ import posixpath
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+from mlflow import MlflowClient
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
 
 from moebench.mlflow_store.content import Content, Data, Entry, shortened
 from moebench.mlflow_store.database import artifact_location, tracking_uri
 from moebench.mlflow_store.ledger import Known
 from moebench.records.canonical import digest
-
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
-    from mlflow.entities import DatasetInput, Metric, Run
-
 
 KEY, VERSION, PARENT = "moebench.key", "moebench.version", "mlflow.parentRunId"
 METRICS_A_CALL = 900
@@ -87,8 +84,6 @@ class Experiment:
                 del self.known[key]
 
     def _log(self, run_id: str, content: Content, there: Mapping[str, float]) -> None:
-        from mlflow.entities import Param, RunTag
-
         params = [Param(name, value) for name, value in content.params.items()]
         tags = [RunTag(name, value) for name, value in content.tags.items()]
         metrics = list(_metrics(content, there))
@@ -129,16 +124,12 @@ def _can_become(run: Run, content: Content) -> bool:
 
 
 def _dataset(data: Data) -> DatasetInput:
-    from mlflow.entities import Dataset, DatasetInput, InputTag
-
     profile = json.dumps({"split": data.split, "metric": data.metric})
     entry = Dataset(data.name, data.digest, "local", json.dumps({"uri": data.name}), profile=profile)
     return DatasetInput(entry, [InputTag("mlflow.data.context", "train, validation, test")])
 
 
 def _metrics(content: Content, there: Mapping[str, float]) -> Iterator[Metric]:
-    from mlflow.entities import Metric
-
     for name, value in content.metrics.items():
         if there.get(name) != value:
             yield Metric(name, value, content.times.ended, 0)

@@ -9,7 +9,7 @@ from typing import Any
 
 from moebench.mlflow_store.content import Data, Times, shortened, texts_of
 from moebench.plans.plan import Group, Plan
-from moebench.plugins.named import plain
+from moebench.plugins.named import without_digest
 from moebench.records import Record
 from moebench.tasks import get_task
 
@@ -50,7 +50,7 @@ def status_tags(record: Record) -> dict[str, str]:
 
 def study_name(plan: Plan, group: Group) -> str:
     """Row and task, and the budget where the suite has several."""
-    return f"{group.row} {plain(group.task)}{budget_suffix(plan, group.budget)}"
+    return f"{group.row} {without_digest(group.task)}{budget_suffix(plan, group.budget)}"
 
 
 def budget_suffix(plan: Plan, budget: int) -> str:

@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
+import optuna
+
 Value = bool | int | float | str | None
 Plain = Mapping[str, Any]
-
-SHARED = ("lr", "weight_decay")
-"""Settings of the training loop: drawn once per task and trial, and enqueued for every variant."""
 
 DRAWS_PER_TRIAL = 100
 """Draws after which a space that hardly ever meets the budget is given up."""
@@ -26,8 +25,6 @@ def shared_draws(ranges: Mapping[str, tuple[float, float, float]], trials: int, 
 
     ranges: name -> (low, high, default).
     """
-    import optuna
-
     study = _study("random", seed)
     dimensions = {
         name: optuna.distributions.FloatDistribution(low, high, log=True) for name, (low, high, _) in ranges.items()
@@ -52,8 +49,6 @@ def ask(
     needs none. A draw that cannot meet the budget is drawn again before it becomes a trial, so that every variant
     trains the same number of trials; fewer than ``count`` come back where hardly any draw does.
     """
-    import optuna
-
     dimensions = {name: _distribution(dimension) for name, dimension in space.items()}
     study = _study(sampler, seed + len(told))
     for settings, value in told:
@@ -74,16 +69,12 @@ def ask(
 def _told_trial(
     space: Mapping[str, Plain], dimensions: Mapping[str, Any], settings: Mapping[str, Value], value: float
 ) -> Any:
-    import optuna
-
     params = {name: _encode(dimension, settings[name]) for name, dimension in space.items()}
     return optuna.trial.create_trial(params=params, distributions=dict(dimensions), value=value)
 
 
 def _study(sampler: Literal["random", "tpe"], seed: int) -> Any:
     """A maximising study; sampler and pruner are named because their defaults differ between Optuna's versions."""
-    import optuna
-
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     chosen: optuna.samplers.BaseSampler = optuna.samplers.RandomSampler(seed=seed)
     if sampler == "tpe":
@@ -92,8 +83,6 @@ def _study(sampler: Literal["random", "tpe"], seed: int) -> Any:
 
 
 def _distribution(dimension: Plain) -> Any:
-    import optuna
-
     if "options" in dimension:
         return optuna.distributions.IntDistribution(0, len(dimension["options"]) - 1)
     return optuna.distributions.FloatDistribution(dimension["low"], dimension["high"], log=dimension.get("log", False))

@@ -16,7 +16,7 @@ from moebench.plans.plan import Work, mean_tokens
 from moebench.plugins.find import COMPRESSORS, MEASURES, find_variant
 from moebench.plugins.identity import code_identity
 from moebench.plugins.load import load_variant
-from moebench.plugins.named import load, plain
+from moebench.plugins.named import load, without_digest
 from moebench.protocol import PROTOCOL
 from moebench.records import Cell
 from moebench.suites import Suite, TaskEntry
@@ -54,7 +54,7 @@ def _session(suite: Suite, measure: Measure, where: dict[str, Any]) -> dict[str,
     said = f"suite '{suite.name}', measure '{measure.name}'"
     measured = load(MEASURES, measure.kind)
     if not callable(measured):
-        raise PluginError(f"{said}: '{plain(measure.kind)}' is no function of a subject.", code="no-measure")
+        raise PluginError(f"{said}: '{without_digest(measure.kind)}' is no function of a subject.", code="no-measure")
     try:
         inspect.signature(measured).bind(None, **measure.takes)
     except TypeError as error:
@@ -104,7 +104,7 @@ def _works(request: Request, row: Row, entry: TaskEntry, precision: str) -> Iter
                 settings={**row.settings, **chosen, **shared},
                 axis=axis,
                 budget=budget,
-                seed=derive_seed(plain(entry.name), "final", index),
+                seed=derive_seed(without_digest(entry.name), "final", index),
                 **template,
             )
             seed_label = f"{label} seed {index}"
@@ -120,7 +120,7 @@ def _budgets(suite: Suite, row: Row) -> list[int | None]:
 
 def _label(suite: Suite, row: Row, entry: TaskEntry, amount: int | None, chosen: Settings) -> str:
     """The row's name, and what of task, budget and settings it has several of."""
-    task = [plain(entry.name)] if len(suite.entries_of(row)) > 1 else []
+    task = [without_digest(entry.name)] if len(suite.entries_of(row)) > 1 else []
     budget = [f"{amount:,}"] if len(_budgets(suite, row)) > 1 else []
     return " ".join([row.name, *task, *budget, *(f"{name}={value}" for name, value in chosen.items())])
 

@@ -6,8 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from moebench.plans.ask import SHARED, ask
-from moebench.plans.plan import Group, Lookup, Plan, score_of
+from moebench.plans.plan import SHARED, Group, Lookup, Plan, score_of
 from moebench.tasks import get_task
 from moebench.training.seeds import derive_seed
 
@@ -44,6 +43,8 @@ def _grown_group(plan: Plan, group: Group, lookup: Lookup) -> Group:
 
 
 def _next_generation(group: Group, values: list[float | None], count: int) -> list[dict[str, Any]]:
+    from moebench.plans.ask import ask  # imports optuna, which a plan whose trials are known does not need
+
     space = {name: value for name, value in group.space.items() if name not in SHARED}
     told = [
         ({name: settings[name] for name in space}, value)

@@ -10,7 +10,6 @@ from moebench.budgets import Axis, Budget, solve
 from moebench.contract import LayerShape, Uniform, Variant
 from moebench.errors import BudgetError, HostError, MoebenchError, PluginError, SuiteError, UnknownNameError
 from moebench.hosts import host_settings, layer_shapes
-from moebench.plans.ask import ask, shared_draws
 from moebench.plans.fixed import fixed_works, planned_measures
 from moebench.plans.plan import Group, Plan, mean_tokens
 from moebench.plans.rows import Row, resolve_rows
@@ -18,7 +17,7 @@ from moebench.plans.space import fitting, to_plain, tuned_space, unfit
 from moebench.plugins.backends import load_backend
 from moebench.plugins.find import find_variant
 from moebench.plugins.load import load_variant
-from moebench.plugins.named import plain
+from moebench.plugins.named import without_digest
 from moebench.plugins.objects import object_digest
 from moebench.protocol import PROTOCOL
 from moebench.suites import Suite, TaskEntry
@@ -106,7 +105,7 @@ def _check_task_names(suite: Suite) -> None:
         other = called.setdefault(get_task(name).info.name, name)
         if other != name:
             raise SuiteError(
-                f"suite '{suite.name}': the tasks {plain(other)} and {plain(name)} both call themselves "
+                f"suite '{suite.name}': {without_digest(other)} and {without_digest(name)} both call themselves "
                 f"'{get_task(name).info.name}'; rename one.",
                 code="tasks-of-one-name",
                 names=[other, name],
@@ -115,7 +114,7 @@ def _check_task_names(suite: Suite) -> None:
 
 def _check_directions(suite: Suite) -> None:
     """Representation is a mean over tasks, which says nothing where more is better on one and worse on another."""
-    infos = {plain(name): get_task(name).info for name in suite.task_names}
+    infos = {without_digest(name): get_task(name).info for name in suite.task_names}
     if without := [name for name, info in infos.items() if info.headline is None]:
         raise SuiteError(
             f"suite '{suite.name}': task '{without[0]}' only times layers and has no score to rank by; take it out.",
@@ -169,8 +168,10 @@ class _TaskSettings:
             "precision": precision,
             "threads": training.threads,
         }
+        from moebench.plans.ask import shared_draws  # imports optuna, which suites of fixed settings do not need
+
         ranges = {"lr": _triple(suite.tuned.lr), "weight_decay": _triple(suite.tuned.weight_decay)}
-        draws = shared_draws(ranges, suite.tuned.trials, derive_seed(plain(entry.name), "shared", 0))
+        draws = shared_draws(ranges, suite.tuned.trials, derive_seed(without_digest(entry.name), "shared", 0))
         return cls(entry.name, template, shapes, tuple(draws))
 
 
@@ -228,10 +229,12 @@ def _amount(suite: Suite, row: Row, variants: dict[str, Variant], task: _TaskSet
 
 
 def _asked(suite: Suite, variant: Variant, task: _TaskSettings, blank: Group, budget: Budget) -> Group:
+    from moebench.plans.ask import ask
+
     fits = fitting(variant, budget)
     space = tuned_space(suite, variant, budget, fits)
     values = {name: to_plain(dimension) for name, dimension in space.items()}
-    called = plain(task.name)
+    called = without_digest(task.name)
     tuning, later = suite.tuned, suite.tuned.sampler == "tpe"
     first = min(tuning.generation, tuning.trials) if later else tuning.trials
     own = ask(values, first, sampler=tuning.sampler, seed=derive_seed(called, "sampler", 0), fits=fits)

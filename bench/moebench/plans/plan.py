@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from moebench import machine
 from moebench.errors import ResultsError
 from moebench.plans.rows import Row
-from moebench.plugins.named import plain
+from moebench.plugins.named import without_digest
 from moebench.records import Cell, Record, is_settled
 from moebench.suites import Suite
 from moebench.tasks import Headline, get_task
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 Lookup = Callable[[str], Record | None]
 """Identity -> record, or None."""
+
+SHARED = ("lr", "weight_decay")
+"""Settings of the training loop: drawn once per task and trial, and enqueued for every variant."""
 
 
 @dataclass(frozen=True)
@@ -189,6 +192,16 @@ class Plan:
             row.spec for row in self.rows if row.problem or all(group.problem for group in self.groups_of(row.name))
         }
 
+    def cannot_run(self) -> Iterator[tuple[str, str, str]]:
+        """(label, status, reason) of the rows and studies that this run was to work on and that cannot run at all."""
+        selected = [row for row in self.rows if row.selected]
+        yield from ((row.name, "not_installed", row.problem) for row in selected if row.problem)
+        names = {row.name for row in selected}
+        for group in self.groups:
+            if group.problem and group.row in names:
+                status = "error" if group.broken else "over_budget"
+                yield f"{group.row} {without_digest(group.task)}", status, group.problem
+
     def selected_groups(self) -> tuple[Group, ...]:
         """The groups that this run works on and that can run."""
         selected = {row.name for row in self.rows if row.selected and not row.problem}
@@ -200,7 +213,7 @@ class Plan:
             spec = self.row(group.row).spec
             for kind, cells in (("trial", group.trial_cells), ("final", group.final_cells(lookup))):
                 for index, cell in enumerate(cells):
-                    label = f"{group.row} {plain(group.task)} {kind} {index}"
+                    label = f"{group.row} {without_digest(group.task)} {kind} {index}"
                     yield Work(cell, group.row, spec, index, label, entry=group.row)
         yield from (work for work in self.fixed if work.trained)
 

@@ -47,7 +47,7 @@ def spec_of(name: str) -> str | None:
     return _SPECS.get(name)
 
 
-def plain(name: str) -> str:
+def without_digest(name: str) -> str:
     """The name without the digest, as it is printed."""
     return name.partition("@")[0]
 
@@ -74,17 +74,17 @@ def _found(group: Group, name: str) -> Found:
     spec = _SPECS.get(name, name)
     if spec != name or is_place(spec) or "@" not in spec:
         found = group.find(spec)
-    elif plain(name) in group.installed():
-        found = group.find(plain(name))
+    elif without_digest(name) in group.installed():
+        found = group.find(without_digest(name))
     else:
         raise PluginError(
-            f"{group.noun} '{plain(name)}' is not installed, nor in a file that a suite names here as it was.",
+            f"{group.noun} '{without_digest(name)}' is not installed, nor in a file that a suite names here as it was.",
             code="plugin-not-here",
             name=name,
         )
     if "@" in name and not is_place(name) and name.partition("@")[2] != code_digest(found)[:DIGITS]:
         raise PluginError(
-            f"{group.noun} '{plain(name)}' has changed since these results were planned.",
+            f"{group.noun} '{without_digest(name)}' has changed since these results were planned.",
             code="plugin-changed",
             name=name,
         )

@@ -6,6 +6,7 @@
 from moebench.publish.index import write_index
 from moebench.publish.sources import (
     Submission,
+    board_in,
     compare_directories,
     load_board,
     named_directory,
@@ -17,6 +18,7 @@ from moebench.publish.write import publish
 
 __all__ = [
     "Submission",
+    "board_in",
     "compare_directories",
     "load_board",
     "named_directory",

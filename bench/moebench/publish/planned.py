@@ -8,17 +8,21 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from moebench.errors import MoebenchError
-from moebench.plans.ask import SHARED
 from moebench.plans.generations import grown
-from moebench.plans.plan import Group, Plan
+from moebench.plans.make import make_plan
+from moebench.plans.plan import SHARED, Group, Plan
 from moebench.plans.rows import Row
 from moebench.protocol import changed_in, label, protocol_of
 from moebench.publish.sources import Submission
 from moebench.records import Record
 from moebench.records.canonical import canonical_json
+from moebench.runner.model import build
 from moebench.suites import Suite, find_suites, load_suite
 from moebench.suites.request import changeable, request_for
+from moebench.training.device import default_precision
 
 
 def suite(submission: Submission) -> Iterator[str]:
@@ -75,9 +79,6 @@ def plan(submission: Submission) -> Iterator[str]:
 
 def _made_here(submission: Submission) -> Plan:
     """The plan of the same suite on this machine, at the precision that the submission's kind of device means."""
-    from moebench.plans.make import make_plan
-    from moebench.training.device import default_precision
-
     theirs = submission.plan
     training = theirs.suite.training
     if training.precision == "auto":
@@ -145,10 +146,6 @@ def _built_alike(record: Record) -> str:
 
 def _counted(submission: Submission, row: str, record: Record) -> dict[str, Any] | str:
     """The counts, or why they cannot be made."""
-    import torch
-
-    from moebench.runner.model import build
-
     job = dataclasses.replace(submission.job(record.identity, Path(), "cpu"), backend=None)
     try:
         counts: dict[str, Any] = json.loads(json.dumps(build(job, torch.device("cpu")).counts))

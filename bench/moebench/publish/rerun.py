@@ -11,12 +11,16 @@ from math import sqrt
 from pathlib import Path
 from statistics import mean, variance
 
+import torch
+
 from moebench.board import Verification
 from moebench.errors import DeviceError
 from moebench.plans.plan import Group
 from moebench.publish import manifest, pack
 from moebench.publish.sources import Submission
 from moebench.records import Record, Store
+from moebench.runner.executors.local import LocalExecutor
+from moebench.tasks import get_task
 
 SPREADS = 4.0
 """Standard deviations over seeds within which a re-run on another machine agrees: rounding changes a run as much as a
@@ -99,10 +103,6 @@ def rerun(
 
     The device is of the kind that they ran on; :class:`DeviceError` where there is none.
     """
-    import torch
-
-    from moebench.runner.executors.local import LocalExecutor
-
     device = str(submission.plan.device["type"])
     if device == "cuda" and not torch.cuda.is_available():
         raise DeviceError(
@@ -143,8 +143,6 @@ def verification(submission: Submission, again: list[Again], pick: str = "") -> 
 
 def _compared(submission: Submission, identity: str, record: Record, label: str) -> Again:
     """Everything that the board shows of the run, as it was published and as it is now."""
-    from moebench.tasks import get_task
-
     group, cell = submission.training[identity]
     headline, published = get_task(cell.task).info.ranked_by, submission.pack.records[identity]
     then, now = published.scores, record.scores

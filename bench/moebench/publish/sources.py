@@ -138,10 +138,13 @@ def load_board(
     suite: a name, the path of a suite's file, a directory of ``moebench publish``, or None for the suite that ran last.
     ``seeds`` and ``trials`` instead of those it last ran with, as on the command line.
     """
-    directory = None if suite is None else named_directory(str(suite))
-    if directory is not None:
-        return published_board(directory)
-    return read_board(Store(Path(results)), None if suite is None else str(suite), seeds, trials)
+    return board_in(Store(Path(results)), None if suite is None else str(suite), seeds, trials)
+
+
+def board_in(store: Store, suite: str | None, seeds: int | None = None, trials: int | None = None) -> Board:
+    """As :func:`load_board`; afterwards ``store.damaged`` lists the records that could not be read."""
+    directory = None if suite is None else named_directory(suite)
+    return read_board(store, suite, seeds, trials) if directory is None else published_board(directory)
 
 
 def compare_directories(a: str | Path, b: str | Path, suite: str | None = None) -> Comparison:

@@ -15,7 +15,7 @@ from moebench.plans.latency import latency_cells
 from moebench.plans.plan import Lookup, Plan
 from moebench.plans.rows import BASELINE, OBJECT, Row
 from moebench.plugins.find import find_variant, is_place
-from moebench.plugins.named import plain
+from moebench.plugins.named import without_digest
 from moebench.protocol import changed_in, label
 from moebench.publish import manifest, pack
 from moebench.publish.manifest import VARIANTS, VERIFICATION
@@ -149,7 +149,7 @@ def _left_out(plan: Plan, lookup: Lookup) -> dict[str, str]:
     :class:`ResultsError` where the other rows leave nothing to compare.
     """
     rests_on = {*plan.suite.task_names, *(group.template["host"]["name"] for group in plan.groups)}
-    if files := sorted(plain(name) for name in rests_on if is_place(plan.suite.plugins.get(name, ""))):
+    if files := sorted(without_digest(name) for name in rests_on if is_place(plan.suite.plugins.get(name, ""))):
         raise ResultsError(
             f"the tasks and hosts of suite '{plan.suite.name}' are files that nobody else has ({', '.join(files)}); "
             "bring them in a package.",

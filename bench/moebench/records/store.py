@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import tempfile
+import zipfile
+import zlib
 from collections.abc import Container, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -91,8 +94,6 @@ class Store:
 
     def put_arrays(self, identity: str, arrays: Mapping[str, np.ndarray]) -> Path:
         """Write the sidecar of a run: numbers, booleans or text, never pickled objects."""
-        import io
-
         import numpy as np
 
         for name, array in arrays.items():
@@ -107,9 +108,6 @@ class Store:
 
     def arrays(self, identity: str) -> dict[str, np.ndarray]:
         """The sidecar of a run; empty where there is none or it is damaged (then it is set aside and listed)."""
-        import zipfile
-        import zlib
-
         import numpy as np
 
         path = self.sidecar_path(identity)

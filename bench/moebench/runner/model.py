@@ -15,7 +15,7 @@ from moebench.errors import BudgetError, PluginError
 from moebench.hosts import host_settings, layer_shapes
 from moebench.hosts.build import build_model
 from moebench.hosts.host import Host
-from moebench.plans.ask import SHARED
+from moebench.plans.plan import SHARED
 from moebench.plugins.backends import choose_backend
 from moebench.plugins.find import find_variant
 from moebench.plugins.identity import code_identity

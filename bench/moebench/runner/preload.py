@@ -5,7 +5,7 @@ import os
 from importlib import import_module
 
 from moebench.machine import versions
-from moebench.plugins.find import BACKENDS, VARIANTS
+from moebench.plugins.find import BACKENDS, HOSTS, VARIANTS
 
 # torch asks the driver through NVML instead of initialising CUDA, which would not survive the fork.
 os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
@@ -21,9 +21,7 @@ for name in (
     "safetensors.torch",
     "moebench.runner.worker",
     "moebench.runner.latency_worker",
-    "moebench.hosts.vit",
-    "moebench.hosts.resnet",
-    "moebench.hosts.single_layer",
+    *(host.module for host in HOSTS.installed().values() if host.package == "moebench"),
 ):
     import_module(name)
 

@@ -13,8 +13,7 @@ from moebench import machine
 from moebench.errors import PluginError, ResultsError
 from moebench.measures import Scores, Subject
 from moebench.plugins.find import MEASURES
-from moebench.plugins.named import load, remember
-from moebench.plugins.named import plain as without_digest
+from moebench.plugins.named import load, remember, without_digest
 from moebench.records import Record, Store
 from moebench.runner.checkpoints import Checkpoints
 from moebench.runner.heartbeat import Heartbeat

@@ -17,7 +17,7 @@ from moebench.plans.latency import latency_cells
 from moebench.plans.plan import Lookup, Plan, Work
 from moebench.plugins.find import find_variant
 from moebench.plugins.identity import code_digest
-from moebench.plugins.named import plain
+from moebench.plugins.named import without_digest
 from moebench.records import Cell, Record, Records, Store, is_settled
 from moebench.records.leases import Leases
 from moebench.runner.executors.base import POLL_SECONDS, Executor
@@ -144,7 +144,7 @@ class _Run:
             except Stopped:
                 return
             if record is not None:
-                self._ended(f"latency {plain(cell.task)}", record)
+                self._ended(f"latency {without_digest(cell.task)}", record)
 
     def _measured(self, cell: Cell) -> Record | None:
         """The session's record; None if there was one, or another process has made it meanwhile."""
@@ -159,7 +159,7 @@ class _Run:
             with leases.hold(cell.identity, POLL_SECONDS) as mine:
                 if mine and not is_settled(self.lookup(cell.identity)):
                     return self.executor.measure(cell, self._finalists(cell), tick)
-            tick(f"latency {plain(cell.task)} elsewhere")
+            tick(f"latency {without_digest(cell.task)} elsewhere")
         return None
 
     def _finalists(self, session: Cell) -> list[Job]:
@@ -176,7 +176,7 @@ class _Run:
         plan, labels = self.outcome.plan, dict[str, str]()
         for work in plan.works(self.lookup):
             labels.setdefault(work.cell.identity, work.label)  # two rows may share their runs
-        labels |= {cell.identity: f"latency {plain(cell.task)}" for cell in latency_cells(plan, self.lookup)}
+        labels |= {cell.identity: f"latency {without_digest(cell.task)}" for cell in latency_cells(plan, self.lookup)}
         for identity, label in labels.items():
             record = self.lookup(identity)
             if record is None:

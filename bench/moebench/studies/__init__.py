@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from moebench.errors import PluginError, UsageError
 from moebench.plugins.find import STUDIES
-from moebench.plugins.named import load, plain, spec_of
+from moebench.plugins.named import load, spec_of, without_digest
 from moebench.studies.claim import Bound, Claim, compare, difference, every, mean
 from moebench.studies.evidence import Evidence
 from moebench.studies.plot import Plot
@@ -44,7 +44,7 @@ def study_of(experiment: Experiment) -> Report | None:
     report = report_named(experiment.study)
     if not {suite.name for suite in experiment.suites} & {*report.parts}:
         raise UsageError(
-            f"the study '{plain(experiment.study)}' has no claim about suite '{experiment.name}', but about: "
+            f"the study '{without_digest(experiment.study)}' has no claim about suite '{experiment.name}', but about: "
             f"{', '.join(report.parts)}.",
             code="study-of-other-suites",
             study=experiment.study,

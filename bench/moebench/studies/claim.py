@@ -11,6 +11,7 @@ import numpy as np
 from moebench.board import Measure
 from moebench.statistics import Interval, mean_interval, paired_interval
 from moebench.studies.evidence import Evidence, Series
+from moebench.text import counted_noun
 
 Unit = Literal["difference", "share", "ratio", "MSE", "count", "slope", "rank correlation"]
 
@@ -100,7 +101,7 @@ class Bound:
 
     def _open(self, estimate: Estimate) -> str:
         if estimate.seeds < self.least_seeds:
-            return f"{estimate.seeds} training seed{'s' * (estimate.seeds != 1)}, and {self.least_seeds} are needed"
+            return f"{counted_noun(estimate.seeds, 'training seed')}, and {self.least_seeds} are needed"
         return "the seeds show no spread, so there is no interval" if estimate.low is None else ""
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from moebench.plans.generations import grown
 from moebench.plans.plan import Plan
-from moebench.plugins.named import plain
+from moebench.plugins.named import without_digest
 from moebench.records import Record, Store
 from moebench.suites import Suite
 
@@ -40,7 +40,7 @@ class Run:
     @property
     def kind(self) -> str:
         """``final``, or the name of the measure of a derived run."""
-        return plain(str(self.record.cell["session"].get("measure", self.record.cell["kind"])))
+        return without_digest(str(self.record.cell["session"].get("measure", self.record.cell["kind"])))
 
     @property
     def trained(self) -> bool:
@@ -121,7 +121,7 @@ def part_of(plan: Plan, store: Store, arrays: Collection[str]) -> Part:
     plan = grown(plan, store.get)
     for group in plan.selected_groups():
         if group.winner(store.get) is None:
-            missing.append((f"{group.row} {plain(group.task)} {group.budget:,}", "not tuned", ""))
+            missing.append((f"{group.row} {without_digest(group.task)} {group.budget:,}", "not tuned", ""))
     works = [work for work in plan.works(store.get) if work.cell.kind != "trial"]
     for work in works:
         record = store.get(work.cell.identity)

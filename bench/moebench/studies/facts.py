@@ -9,6 +9,7 @@ from typing import Any
 from moebench.studies.evidence import Evidence, Part, Run
 from moebench.suites import Suite
 from moebench.tasks import get_task
+from moebench.text import counted_noun
 
 SHOWN = 6
 """So many missing runs of a part are named."""
@@ -92,9 +93,9 @@ def _size(run: Run) -> Size:
 def part_facts(part: Part) -> PartFacts:
     """How a part was measured, and what of it is missing."""
     form = ("full form, " if part.full else "reduced form, ") if part.suite.has_full_form else ""
-    facts = [("seeds", f"{form}{_count(part.seeds, 'seed')}" if part.seeds else "not planned")]
+    facts = [("seeds", f"{form}{counted_noun(part.seeds, 'seed')}" if part.seeds else "not planned")]
     if part.suite.tuning is not None:
-        facts.append(("tuning", f"{_count(part.suite.tuning.trials, 'trial')} of each row"))
+        facts.append(("tuning", f"{counted_noun(part.suite.tuning.trials, 'trial')} of each row"))
     facts.append(("done", f"{len(part.runs)} of {len(part.runs) + len(part.missing)} runs"))
     if part.runs:
         made, cells = [run.record.provenance for run in part.runs], [run.record.cell for run in part.runs]
@@ -103,7 +104,10 @@ def part_facts(part: Part) -> PartFacts:
             ("software", _distinct(_versions(each.get("versions", {})) for each in made)),
             ("data", _distinct(f"{_label(cell)}, {cell['split']}" for cell in cells)),
             ("training", _distinct(_training(run.record.cell) for run in part.runs if run.trained) or "none"),
-            ("arithmetic", _distinct(f"{cell['precision']}, {_count(cell['threads'], 'thread')}" for cell in cells)),
+            (
+                "arithmetic",
+                _distinct(f"{cell['precision']}, {counted_noun(cell['threads'], 'thread')}" for cell in cells),
+            ),
             ("protocol", _distinct(str(cell["protocol"]) for cell in cells)),
         ]
     left_out = "" if part.full or not part.seeds else _left_out(part.suite, part.seeds)
@@ -113,7 +117,7 @@ def part_facts(part: Part) -> PartFacts:
 def _left_out(suite: Suite, seeds: int) -> str:
     """What the full form has and the reduced one does not."""
     many = suite.full_seeds or seeds
-    gone = [f"{many - seeds} of {_count(many, 'seed')}"] if seeds < many else []
+    gone = [f"{many - seeds} of {counted_noun(many, 'seed')}"] if seeds < many else []
     for row in suite.row:
         if row.only_full:
             gone.append(row.name)
@@ -153,7 +157,3 @@ def _versions(versions: dict[str, str]) -> str:
 
 def _distinct(texts: Iterable[str]) -> str:
     return "; ".join(dict.fromkeys(texts))
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"

@@ -193,7 +193,7 @@ class Stream:
 
 class Task(ABC):
     """Data, a loss and scores. A subclass sets ``info`` and ``split``, and defines :meth:`load`, :meth:`loss` and
-    :meth:`scores`; the bases in ``tasks.classes`` and ``tasks.numbers`` have the last two.
+    :meth:`scores`; the bases in ``tasks.targets`` have the last two.
 
     split: how train, validation and test are divided, part of a run's identity. augment: the kind that
     ``augment_batch`` applies to training batches. loss_unit: of :meth:`loss`, such as nats. evaluation_batch: inputs of
@@ -248,10 +248,6 @@ class Task(ABC):
         default a constant, for data that no user could change.
         """
         return "drawn"
-
-    def label(self, data_dir: Path | None = None) -> str:
-        """As ``info.label``, but for the copy of the data that is there, such as one re-encoded as JPEG."""
-        return self.info.label
 
     def check_part(self, part: str) -> None:
         """:class:`UnknownNameError` for a part that no task has."""

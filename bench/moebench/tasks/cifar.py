@@ -10,7 +10,7 @@ import moebench.tasks.places as downloads
 from moebench.errors import DataError
 from moebench.tasks.base import Image
 from moebench.tasks.image_task import ImageTask, ten_classes
-from moebench.tasks.parquet import first_is_jpeg, read_parquet
+from moebench.tasks.parquet import read_parquet
 from moebench.tasks.partition import OfficialTest
 from moebench.tasks.pixels import Pixels
 from moebench.tasks.places import cached, file_fingerprint, missing, roots
@@ -52,13 +52,10 @@ class CifarSource:
 
     def fingerprint(self, data_dir: Path | None) -> str:
         """Digest of path, size and time of the files."""
-        found = _located(data_dir)
+        found = locate(data_dir)
+        if found is None:
+            raise missing("CIFAR-10", roots(data_dir), _remedy(data_dir))
         return file_fingerprint(path for pool in POOLS for path in found.files[pool])
-
-    def encoding(self, data_dir: Path | None) -> str:
-        """``JPEG`` where the images were re-encoded so."""
-        found = _located(data_dir)
-        return "JPEG" if found.batches is None and first_is_jpeg(found.files["train"][0]) else ""
 
 
 def locate(data_dir: Path | None) -> Found | None:
@@ -69,13 +66,6 @@ def locate(data_dir: Path | None) -> Found | None:
             if found is not None:
                 return found
     return None
-
-
-def _located(data_dir: Path | None) -> Found:
-    found = locate(data_dir)
-    if found is None:
-        raise missing("CIFAR-10", roots(data_dir), _remedy(data_dir))
-    return found
 
 
 def _download(data_dir: Path | None) -> Found:
@@ -133,7 +123,6 @@ def _wrong_batch(batches: Path) -> Path:
 CIFAR10 = ImageTask(
     # Of JPEG at quality 75: scores on it are a little lower, and no others are mixed with them.
     replace(ten_classes("cifar10", "CIFAR-10", Image(3, 32, 32)), copies={"955a793f275df35d3812": "JPEG"}),
-    title="CIFAR-10",
     source=CifarSource(),
     partition=OfficialTest(every=10),
     augment="crop-flip",

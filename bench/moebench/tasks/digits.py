@@ -29,10 +29,6 @@ class DigitsSource:
         """A constant: nothing is read from where a user could change it."""
         return "embedded"
 
-    def encoding(self, data_dir: Path | None) -> str:
-        """Empty: stored without loss."""
-        return ""
-
 
 @cache
 def _digits() -> Pixels:
@@ -47,7 +43,6 @@ def _digits() -> Pixels:
 
 DIGITS = ImageTask(
     ten_classes("digits", "digits", Image(1, 8, 8)),
-    title="digits",
     source=DigitsSource(),
     partition=ThreeWay(seed=0),
 )

@@ -45,17 +45,12 @@ class Source(Protocol):
         """Digest of path, size and time of the files; DataError if they are not there."""
         ...
 
-    def encoding(self, data_dir: Path | None) -> str:
-        """A word such as ``JPEG`` where the copy that is there was re-encoded; empty otherwise."""
-        ...
-
 
 @dataclass(eq=False)
 class ImageTask(Classes):
-    """Classification of images. ``title`` is the data set's name without a remark on its encoding."""
+    """Classification of images."""
 
     info: TaskInfo
-    title: str
     source: Source
     partition: Partition
     augment: str | None = None
@@ -83,11 +78,6 @@ class ImageTask(Classes):
     def fingerprint(self, data_dir: Path | None = None) -> str:
         """A digest of the files' path, size and time; never downloads."""
         return self.source.fingerprint(data_dir)
-
-    def label(self, data_dir: Path | None = None) -> str:
-        """The name to print beside numbers made from the copy that is there."""
-        encoding = self.source.encoding(data_dir)
-        return f"{self.title} ({encoding})" if encoding else self.title
 
 
 KINDS = ("crop-flip",)

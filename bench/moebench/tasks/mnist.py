@@ -112,10 +112,6 @@ class IdxSource:
             raise missing(self.title, self._searched(data_dir), self._remedy(data_dir))
         return file_fingerprint(files.values())
 
-    def encoding(self, data_dir: Path | None) -> str:
-        """Empty: these sets are stored without loss."""
-        return ""
-
     def locate(self, data_dir: Path | None) -> dict[tuple[str, str], Path] | None:
         """The four files by pool and kind, from the first folder that has them all."""
         for folder in self._folders(data_dir):
@@ -186,7 +182,6 @@ def _plain_or_gz(folder: Path, name: str) -> Path | None:
 
 FASHION_MNIST = ImageTask(
     ten_classes("fashion_mnist", "Fashion-MNIST", Image(1, 28, 28)),
-    title="Fashion-MNIST",
     source=IdxSource(
         title="Fashion-MNIST",
         folders=("fashion-mnist", "fashion_mnist", "FashionMNIST/raw"),
@@ -203,13 +198,11 @@ FASHION_MNIST = ImageTask(
 FASHION_MNIST_2K = replace(
     FASHION_MNIST,
     info=replace(FASHION_MNIST.info, name="fashion_mnist_2k", label="Fashion-MNIST, 2,000 to train on"),
-    title="Fashion-MNIST, 2,000 to train on",
     partition=OfficialTest(every=6, keep=2_000),
 )
 
 MNIST = ImageTask(
     ten_classes("mnist", "MNIST", Image(1, 28, 28)),
-    title="MNIST",
     source=IdxSource(
         title="MNIST",
         folders=("mnist", "MNIST/raw"),

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-JPEG = b"\xff\xd8\xff"
 FORMATS = ("JPEG", "PNG")
 CHUNK = 1000
 
@@ -47,17 +46,6 @@ def _check_shards(files: Sequence[Path]) -> None:
                 f"'{path.parent}'; put all of them there and no others.",
                 code="shards-missing",
             )
-
-
-def first_is_jpeg(path: Path) -> bool:
-    """Whether the first image of the file is a JPEG."""
-    import pyarrow.parquet
-
-    try:
-        batch = next(pyarrow.parquet.ParquetFile(path).iter_batches(batch_size=1, columns=["img.bytes"]))
-        return bool(batch.column(0).field("bytes")[0].as_py()[:3] == JPEG)
-    except (OSError, ValueError, KeyError, TypeError, StopIteration) as error:
-        raise _damaged(path, error) from error
 
 
 def _read_file(path: Path, image: Image, classes: int) -> Pixels:

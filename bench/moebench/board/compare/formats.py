@@ -12,10 +12,11 @@ from moebench.board import markdown
 from moebench.board.compare.verdicts import Comparison, Pair, Verdict
 from moebench.board.data import dump
 from moebench.board.markdown import escape
-from moebench.board.numbers import MISSING, milliseconds, p_value, plain, shown_name, with_interval
+from moebench.board.numbers import MISSING, milliseconds, p_value, shown_name, with_interval
 from moebench.board.rules import ALPHA, LEVEL
 from moebench.board.table import TextColumn, as_text, print_columns, say
 from moebench.plans.rows import BASELINE
+from moebench.text import one_line
 
 STAYS = ("verdict", "row", "budget", "B - A")
 """Of the other columns, those on the right give way first in a narrow terminal."""
@@ -35,8 +36,8 @@ def to_table(comparison: Comparison, width: int = 100) -> str:
 
 def print_table(comparison: Comparison, console: Console) -> None:
     """Print the summary, a line for each row, and what a reader needs beside it."""
-    say(console, Text(f"{plain(comparison.suite)}: {summary(comparison)}", style="bold"))
-    say(console, f"A {plain(comparison.a)}   B {plain(comparison.b)}")
+    say(console, Text(f"{one_line(comparison.suite)}: {summary(comparison)}", style="bold"))
+    say(console, f"A {one_line(comparison.a)}   B {one_line(comparison.b)}")
     lines = [cells(comparison, pair) for pair in comparison.pairs]
     columns = [
         TextColumn(
@@ -110,14 +111,14 @@ def notes(comparison: Comparison) -> list[str]:
     """Why rows are not compared, what else differs, how verdicts are made, why latency is not compared."""
     ladder = bool(_budget(comparison))
     found = [
-        f"{shown_name(pair.row)}{f' at {pair.budget:,}' if ladder else ''}: {plain(reasons)}."
+        f"{shown_name(pair.row)}{f' at {pair.budget:,}' if ladder else ''}: {one_line(reasons)}."
         for pair in comparison.pairs
         if (reasons := _reasons(pair))
     ]
     if changed := _changed(comparison):
-        found.append(f"Beside the scores, A and B differ in {plain(changed)}.")
+        found.append(f"Beside the scores, A and B differ in {one_line(changed)}.")
     found += [_rule(comparison)] if any(pair.p_value is not None for pair in comparison.pairs) else []
-    found += [f"{plain(comparison.no_latency.text)}."] if comparison.no_latency else []
+    found += [f"{one_line(comparison.no_latency.text)}."] if comparison.no_latency else []
     return [*found, LATENCY] if _latency(comparison) else found
 
 
@@ -189,4 +190,4 @@ def _reasons(pair: Pair) -> str:
 
 def _code(path: str) -> str:
     """What a code span shows as it is."""
-    return plain(path).replace("`", "'")
+    return one_line(path).replace("`", "'")
