@@ -108,7 +108,7 @@ def test_the_page_says_what_is_missing_and_what_was_left_out(report):
     assert "Not drawn, for nothing of it has run: " in text
     assert "2 of 5 seeds" in text
     assert "soft_moe with experts = 2, 8, 32, 256, 512" in text
-    assert "reduced, 3 seeds" in text
+    assert "reduced form, 3 seeds" in text
     assert papers.MACHINE in text
 
 

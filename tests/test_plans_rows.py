@@ -221,7 +221,7 @@ def test_a_suites_file_is_found_again_from_any_directory_and_under_its_own_name(
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        (VARIANT, "has no 'Min'; it has Mine."),
+        (VARIANT, "has no 'Min'; did you mean 'Mine'?"),
         ("x = 1\n", None),
         ("from elsewhere import Min\n", None),
         ("from elsewhere import *\n", None),

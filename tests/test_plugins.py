@@ -8,7 +8,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from moebench.cli.listing import backends
+from moebench.cli.listing import table
 from moebench.contract import Layer
 from moebench.errors import PluginError, UnknownNameError
 from moebench.plugins.backends import choose_backend, load_backend, switches_set
@@ -71,7 +71,7 @@ def test_an_instance_or_a_nested_class_will_do(site, tmp_path):
 
 @pytest.mark.parametrize("spec", ["mine.py", "mine.py:", "mine:Mine", "mine.txt:Mine", "mine.py:two words"])
 def test_neither_a_name_nor_a_place(spec):
-    with pytest.raises(PluginError, match=r"is neither a variant's name nor of the form path\.py:Class\.$"):
+    with pytest.raises(PluginError, match=r"is neither a variant's name nor of the form path\.py:Name\.$"):
         find_variant(spec)
 
 
@@ -82,7 +82,7 @@ def test_a_file_that_is_not_there(tmp_path):
 
 def test_a_class_that_is_not_there(tmp_path):
     spec = file_with(tmp_path, VARIANT).replace(":Mine", ":Yours")
-    assert refusal(spec) == f"'{tmp_path}/mine.py' has no 'Yours'; it has Mine."
+    assert refusal(spec) == f"'{tmp_path}/mine.py' has no 'Yours'; it has: Mine."
 
 
 @pytest.mark.parametrize(
@@ -307,7 +307,7 @@ def test_the_list_says_why_a_backend_cannot_be_used(site):
     site.write("backend_e.py", "def run(*a): pass\ndef available(): return 'no such card'")
     entries = {"needy": "backend_d:run", "carded": "backend_e:run"}
     site.install("backend-d", entries, group="moebench.backends")
-    said = {load: "".join(rendered(backends(load)).split()) for load in (False, True)}
+    said = {load: "".join(rendered(table("backends", load=load)).split()) for load in (False, True)}
     assert "notusable:itimports'no_such_package',whichisnotinstalled." in said[False]
     assert "nosuchcard" in said[True]
     assert "Oneexpertaftertheother" in said[True]

@@ -86,7 +86,7 @@ def test_broken_plugin_is_a_row_and_does_not_stop_the_others(check, tmp_path):
         (("sfot_moe",), "unknown variant 'sfot_moe'; did you mean 'soft_moe'?"),
         (("dense", "--only", "pickel"), "unknown check 'pickel'; did you mean 'pickle'?"),
         (("nowhere.py:Mine",), "there is no file 'nowhere.py' for 'nowhere.py:Mine'."),
-        (("mine.py",), "'mine.py' is neither a variant's name nor of the form path.py:Class."),
+        (("mine.py",), "'mine.py' is neither a variant's name nor of the form path.py:Name."),
         ((), "Missing argument 'VARIANT...'."),
     ],
 )

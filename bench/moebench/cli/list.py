@@ -8,7 +8,7 @@ KINDS = ["variants", "suites", "tasks", "hosts", "measures", "studies", "backend
 
 
 @click.command("list")
-@click.argument("what", required=False, metavar=f"[{'|'.join(KINDS)}]")
+@click.argument("what", required=False, metavar="[KIND]")
 @click.option("--load", is_flag=True, help="Import each plug-in, to see whether it works.")
 def command(what: str | None, load: bool) -> None:
     """List variants, suites, tasks, hosts, measures, studies, backends and compressors, or one of these."""

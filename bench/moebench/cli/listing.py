@@ -111,9 +111,9 @@ def _summary(found: Found) -> str:
 
 
 def _first_paragraph(docstring: str | None) -> str:
-    """As plain words: on one line, without roles and quotes of reStructuredText."""
+    """On one line, without roles of reStructuredText; code in single quotes."""
     words = " ".join((docstring or "").partition("\n\n")[0].split())
-    return re.sub(r"(:\w+:`~?|`+)", "", words)
+    return re.sub(r"``([^`]+)``", r"'\1'", re.sub(r":\w+:`~?([^`]+)`", r"\1", words))
 
 
 def _missing_import(found: Found) -> str:

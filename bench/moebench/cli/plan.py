@@ -14,8 +14,11 @@ from moebench.cli.options import full_option, request_options
 @click.argument("suite")
 @request_options
 @full_option
-def command(suite: str, results: Path, **options: Any) -> None:
-    """Say what a run of SUITE would do: what is cached, what is missing, and about how long it takes."""
+def command(suite: str, results: Path, **options: Any) -> int:
+    """Print what a run of SUITE would do: what is cached, what is missing, and about how long it takes.
+
+    Exit status: 1 where none of it can run.
+    """
     from rich.console import Console
 
     from moebench.cli.reporting import plan_tables
@@ -26,3 +29,4 @@ def command(suite: str, results: Path, **options: Any) -> None:
     plans = [get_plan(request, results) for request in prepare(ask(suite, **options), results)]
     for table in plan_tables(plans, results):
         Console().print(table, soft_wrap=True)
+    return 0 if any(plan.expected_runs() for plan in plans) else 1

@@ -101,8 +101,7 @@ def plan_tables(plans: Sequence[Plan], results: Path) -> Iterator[RenderableType
         workers = local_workers(None, plan.suite.training.threads, plan.device["torch"])
         seconds += left(plan, lookup, planned).on(workers)
         planned |= {work.cell.identity for work in plan.works(lookup)}
-        tables = [_studies(plan, lookup)] if plan.groups else []
-        tables += [_fixed(plan, lookup)] if plan.fixed or plan.measures else []
+        tables = [table for table in (_studies(plan, lookup), _fixed(plan, lookup)) if table.row_count]
         cannot = [Text.assemble((f"{row}  ", "bold"), (reason, "red")) for row, _, reason in plan.cannot_run()]
         head = Text(heading(plan, workers), style="bold")
         yield Group(head, Text(amounts(plan, results, workers)), *tables, *cannot)
@@ -111,7 +110,7 @@ def plan_tables(plans: Sequence[Plan], results: Path) -> Iterator[RenderableType
 
 
 def _studies(plan: Plan, lookup: Lookup) -> Table:
-    """A row for each study."""
+    """A line for the tuning of each row on each task."""
     table = Table(box=None, pad_edge=False)
     for name in ("row", "task"):
         table.add_column(name)
@@ -159,8 +158,11 @@ def not_done(unfinished: Sequence[tuple[str, str, str]]) -> Table:
     return table
 
 
-def print_session(session: Session, results: Path, *, quiet: bool) -> int:
-    """Print boards and scores, where the pages are, and what is not done; returns the exit status."""
+def print_session(session: Session, results: Path, *, quiet: bool, mlflow: bool = True) -> int:
+    """Print boards and scores, where the pages are, and what is not done; returns the exit status.
+
+    mlflow: whether the runs were written there.
+    """
     from moebench.board import print_board, to_table
 
     out, err = Console(), Console(stderr=True)
@@ -177,8 +179,13 @@ def print_session(session: Session, results: Path, *, quiet: bool) -> int:
         pages = [f"board  {pages / 'board.html'}" for _, pages in session.boards]
         pages += [f"report  {session.report}"] if session.report is not None else []
         for page in pages:
-            out.print(f"{page}    MLflow: moebench ui", highlight=False, soft_wrap=True)
+            out.print(f"{page}{f'    {mlflow_hint(results)}' * mlflow}", highlight=False, soft_wrap=True)
     return 1 if session.unfinished else 0
+
+
+def mlflow_hint(results: Path) -> str:
+    """The command that shows what was written to MLflow."""
+    return f"MLflow: moebench ui{'' if results == Path('results') else f' --results {results}'}"
 
 
 def _scores(plan: Plan, store: Store) -> Table:

@@ -27,6 +27,7 @@ def command(suite: str | None, results: Path, data: Path | None) -> None:
 
     What is there already is left alone. The store is results/mlflow.db, or what MLFLOW_TRACKING_URI names.
     """
+    from moebench.cli.reporting import mlflow_hint
     from moebench.plans.cache import get_plan
 
     wanted = _wanted(suite, results, data)
@@ -35,7 +36,7 @@ def command(suite: str | None, results: Path, data: Path | None) -> None:
         done = f"{counted_noun(written, 'run')} written" if written else "nothing to write"
         protocol = f"  protocol {plan.protocol}" if plan.rows else ""
         click.echo(f"{plan.suite.name}{protocol}  {done}")
-    click.echo("MLflow: moebench ui")
+    click.echo(mlflow_hint(results))
 
 
 def _wanted(suite: str | None, results: Path, data: Path | None) -> list[tuple[Request, Path | None]]:

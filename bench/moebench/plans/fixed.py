@@ -58,7 +58,8 @@ def _session(suite: Suite, measure: Measure, where: dict[str, Any]) -> dict[str,
     try:
         inspect.signature(measured).bind(None, **measure.takes)
     except TypeError as error:
-        raise SuiteError(f"{said}: {error}.", code="measure-takes") from error
+        takes = ", ".join(list(inspect.signature(measured).parameters)[1:]) or "nothing"
+        raise SuiteError(f"{said}: {error}; it takes: {takes}.", code="measure-takes") from error
     session = {"measure": measure.kind, "takes": measure.takes, **where}
     if methods := getattr(measured, "compressors", lambda takes: ())(measure.takes):
         session["code"] = {name: code_identity(COMPRESSORS.find(name)) for name in methods}

@@ -251,8 +251,8 @@ class Plan:
 
     @property
     def sessions(self) -> int:
-        """Latency sessions: one for each task and budget of the board."""
-        return len(self.suite.task) * len(self.suite.budgets) if self.rows else 0
+        """Latency sessions: one for each task and budget of the board at which a row can run."""
+        return len({(group.task, group.budget) for group in self.groups if not group.problem})
 
     def expected_runs(self) -> int:
         """Training runs and measures of this run, what depends on a winner not yet known included."""
