@@ -57,7 +57,8 @@ def to_markdown(report: Report, evidence: Evidence, rows: list[Judged]) -> str:
     lines += ["", "## How it was measured", ""]
     for part in map(part_facts, evidence.parts):
         facts = "; ".join(f"{name}: {value}" for name, value in part.facts)
-        lines.append(f"- **{escape(part.name)}**: {escape(part.question)}. {escape(facts)}.")
+        end = "" if part.question.endswith("?") else "."
+        lines.append(f"- **{escape(part.name)}**: {escape(part.question.rstrip('.'))}{end} {escape(facts)}.")
         lines += [f"  Left out of the full form: {escape(part.left_out)}."] if part.left_out else []
         lines += [f"  {escape(part.missing)}"] if part.missing else []
     return "\n".join(lines) + "\n"
