@@ -1,4 +1,4 @@
-"""The reference row for routing: sparse top-k whose router never learns."""
+"""Sparse top-k whose router is frozen: the layers below may still steer it."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from moevariants.sparse_topk import SparseTopK
 class RandomRouter(SparseTopK):
     """:class:`SparseTopK` with its router frozen as drawn, and no auxiliary loss, having nothing to balance.
 
-    The router counts in the budget like any other parameter. A layer that does not beat this one gains
-    nothing from its routing. Settings, size and claims are those of sparse_topk.
+    The router counts in the budget like any other parameter. It is no null of learned routing: a gradient flows through
+    its weights into the stream, and the layers below learn to steer it. ``random_detached`` is the null. Settings, size
+    and claims are those of sparse_topk.
     """
 
     name = "random_router"

@@ -33,6 +33,10 @@ def check_claims(variant: Variant, shape: LayerShape) -> None:
             variant=variant.name,
             kind=shape.kind,
         )
+    if variant.reads_ids and shape.vocabulary is None:
+        raise HostError(
+            f"{variant.name} routes by token ids, and this host has none.", code="no-token-ids", variant=variant.name
+        )
     if shape.causal and not variant.causal:
         raise HostError(
             f"{variant.name} has no place in a causal host, because it does not claim that its output for a token "

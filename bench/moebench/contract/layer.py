@@ -15,11 +15,13 @@ class Context:
     """What is known of a batch beside x_BTD.
 
     token_mask_BT: False at padding, which takes no part; None: there is none. token_ids_BT: the tokens of a text; None
-    in a host of numbers, and where only costs are counted.
+    in a host of numbers, and where only costs are counted. group_ids_BT: the groups that a task hides; only for
+    reference rows that say that they read them.
     """
 
     token_mask_BT: Tensor | None = None
     token_ids_BT: Tensor | None = None
+    group_ids_BT: Tensor | None = None
 
     def kept(self, chosen_BTK: Tensor) -> Tensor | None:
         """kept_BTK: False for the choices of padding; None where there is none."""

@@ -21,7 +21,8 @@ class LayerShape:
     ``tokens`` is T where the host fixes it, else None. ``grid`` is (height, width) where the tokens are the places of
     a feature map, row by row, else None; a layer that looks at neighbours needs it, any other takes places as tokens.
     ``views`` names the outputs where a task has several targets; a layer that knows nothing of them gives one output,
-    which all targets share. ``index`` counts the replaced layers from 0 to ``depth``-1.
+    which all targets share. ``vocabulary``: token ids are below it, in a host of text; else None.
+    ``index`` counts the replaced layers from 0 to ``depth``-1.
     """
 
     dim: int
@@ -32,6 +33,7 @@ class LayerShape:
     grid: tuple[int, int] | None = None
     causal: bool = False
     views: tuple[str, ...] = ()
+    vocabulary: int | None = None
     index: int = 0
     depth: int = 1
 
@@ -50,6 +52,6 @@ class LayerShape:
         return ACTIVATIONS[self.activation](x)
 
     def to_json(self) -> dict[str, Any]:
-        """As a record has it; grid and views only where there are any."""
+        """As a record has it; grid, views and vocabulary only where there are any."""
         values = dataclasses.asdict(self) | {"kind": self.kind}
-        return {name: value for name, value in values.items() if name not in ("grid", "views") or value}
+        return {name: value for name, value in values.items() if name not in ("grid", "views", "vocabulary") or value}

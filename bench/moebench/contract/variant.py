@@ -38,6 +38,8 @@ class Variant:
         tokens ("pooled"); "" makes no promise.
     token_equivariant: permuting the tokens permutes the outputs.
     whole_input: an input is routed as a whole: all its tokens have the same experts, with the same weights.
+    reads_ids: it routes by the ids of tokens, and has no place in a host without any.
+    reads_groups: it is shown the groups that a task hides; it may only be a reference row.
     tune: what tuning may choose among: a setting's options, or a range; the default is that of ``build``, where it is
         among the options, else the first. ``loss/<name>``: the weight of an auxiliary loss.
     """
@@ -50,6 +52,8 @@ class Variant:
     single_expert: Literal["dense", "pooled", ""] = ""
     token_equivariant: bool = False
     whole_input: bool = False
+    reads_ids: bool = False
+    reads_groups: bool = False
     tune: Mapping[str, tuple[Value, ...] | Uniform] = MappingProxyType({})
 
     def build(self, shape: LayerShape, size: int, *args: Any, **settings: Any) -> Layer:

@@ -22,5 +22,6 @@ def build_model(
     shapes = layer_shapes(host, task)
     # A fixed point in the stream of random numbers: the layers' draws do not depend on the host's.
     torch.manual_seed(seed + 1)
+    model.shows_groups = variant.reads_groups
     model.attach([variant.layer(shape, size, settings) for shape, size in zip(shapes, sizes, strict=True)])
     return model

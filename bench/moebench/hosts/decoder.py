@@ -73,7 +73,7 @@ class DecoderSettings(HostSettings):
     def places(self, task: TaskInfo) -> list[Place]:
         """One in each block."""
         assert isinstance(task.inputs, Tokens)
-        return [Place(self.dim, task.inputs.length)] * self.depth
+        return [Place(self.dim, task.inputs.length, vocabulary=task.inputs.vocabulary)] * self.depth
 
     def build(self, task: TaskInfo) -> Decoder:
         """The network."""

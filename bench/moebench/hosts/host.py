@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
@@ -46,7 +46,8 @@ class Call:
     rule: how the experts that were selected are combined, one of :func:`rules_of` or "as_is".
     nominal: route at nominal load, to count FLOPs. routings: those of the full layers, whatever acts.
     inputs: x_BTD of each layer, kept only when asked for. divided: how a layer works where the batch is divided among
-    processes, see ``training.ranks.division``; nothing is selected then.
+    processes, see ``training.ranks.division``; nothing is selected then. groups_BT: of the batch's tokens, for layers
+    that may see them.
     """
 
     select: Select | None = None
@@ -56,6 +57,7 @@ class Call:
     routings: list[Routing] = field(default_factory=list)
     inputs: list[Tensor] = field(default_factory=list)
     divided: Divided | None = None
+    groups_BT: Tensor | None = None
 
 
 # Set for the length of one call only, so that nothing survives in the module: copies and pickles stay sound.
@@ -74,6 +76,8 @@ class Site(nn.Module):
         call, context = _CALL.get(), context or Context()
         if call is None:
             return self.layer.compute(x_BTD, self.layer.route(x_BTD, context))
+        if call.groups_BT is not None:
+            context = replace(context, group_ids_BT=call.groups_BT)
         if call.divided is not None:
             return call.divided(self.layer, x_BTD, context, call.routings)
         routing = nominal_routing(self.layer, x_BTD) if call.nominal else self.layer.route(x_BTD, context)
@@ -112,12 +116,14 @@ class HostOutput:
 class Host(nn.Module, ABC):
     """A network with expert layers: a body that holds the sites, and one head for all targets together.
 
-    targets: name -> number of outputs, in the order in which :meth:`head_outputs` has them side by side.
+    targets: name -> number of outputs, in the order in which :meth:`head_outputs` has them side by side. shows_groups:
+    whether the layers are shown the groups that a task hides.
     """
 
     def __init__(self, targets: Mapping[str, int]) -> None:
         super().__init__()
         self.targets = dict(targets)
+        self.shows_groups = False
 
     @abstractmethod
     def attach(self, layers: list[Layer]) -> None:

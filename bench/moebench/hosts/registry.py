@@ -68,6 +68,7 @@ def layer_shapes(settings: HostSettings, task: TaskInfo) -> tuple[LayerShape, ..
             out_dim=place.dim,
             tokens=place.tokens,
             grid=place.grid,
+            vocabulary=place.vocabulary,
             activation=settings.activation,
             bias=settings.bias,
             causal=settings.causal,

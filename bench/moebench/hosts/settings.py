@@ -23,11 +23,12 @@ Numbers = Annotated[tuple[StrictInt, ...], Field(strict=False)]
 
 @dataclass(frozen=True)
 class Place:
-    """Where a layer stands: D, T, and the grid of a map."""
+    """Where a layer stands: D, T, the grid of a map, and the vocabulary of a text."""
 
     dim: int
     tokens: int
     grid: tuple[int, int] | None = None
+    vocabulary: int | None = None
 
 
 class HostSettings(BaseModel):

@@ -80,6 +80,9 @@ def _load(rows: tuple[Row, ...], objects: Mapping[str, Variant]) -> tuple[dict[s
                 variants[row.name] = objects[row.name] if given else load_variant(find_variant(row.spec))
             except PluginError as error:
                 problem = str(error)
+        if row.name in variants and variants[row.name].reads_groups and not row.reference:
+            problem = f"'{row.name}' is shown the groups that a task hides; it can only be a reference row."
+            del variants[row.name]
         name = variants[row.name].name if row.name in variants else row.variant
         checked.append(replace(row, problem=problem, variant=name))
     return variants, tuple(checked)

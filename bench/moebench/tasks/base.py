@@ -156,10 +156,12 @@ class TaskInfo:
 class Split:
     """One part of a data set, or a batch of it: ``inputs`` as the task's kind of input says, and for each target a
     tensor whose first axis is N: (N,) int64 classes, (N,) float32 numbers, (N, A) int64 classes of a sequence.
+    groups_NT: the group of each token, int64, where the task knows one; only reference rows are shown it.
     """
 
     inputs: Tensor
     targets: Values
+    groups_NT: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -173,7 +175,8 @@ class Split:
 
     def each(self, change: Callable[[Tensor], Tensor]) -> Split:
         """``change`` applied to every tensor."""
-        return Split(change(self.inputs), {name: change(target) for name, target in self.targets.items()})
+        targets = {name: change(target) for name, target in self.targets.items()}
+        return Split(change(self.inputs), targets, None if self.groups_NT is None else change(self.groups_NT))
 
     def batches(self, size: int) -> Iterator[Split]:
         """Its rows in order, so many at a time; the last may be fewer."""

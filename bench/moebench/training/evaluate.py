@@ -54,7 +54,8 @@ def evaluate(
     device = data.inputs.device.type
     with asking(model):
         for part in data.batches(batch or _fitting(BATCH, model, select)):
-            call = Call(select=select, rule=rule)
+            groups_BT = part.groups_NT if model.shows_groups else None
+            call = Call(select=select, rule=rule, groups_BT=groups_BT)
             with torch.autocast(device, torch.bfloat16, enabled=precision == "bf16"):
                 outputs = model.run(part.inputs, call)
             values.append(read({name: output.float() for name, output in outputs.items()}, part))

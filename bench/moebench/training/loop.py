@@ -84,6 +84,7 @@ def train(
             if recipe.augment:
                 part = replace(part, inputs=augment_batch(part.inputs, recipe.augment, generator))
             call, own = replica.call(step), part.each(world.own)
+            call.groups_BT = own.groups_NT if model.shows_groups else None
             with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
                 of_task = loss(replica.run(own.inputs, call), own)
             share = len(part) / recipe.batch

@@ -62,7 +62,7 @@ class Division:
 
     def _whole(self, context: Context) -> Context:
         """What is known of the whole batch."""
-        tensors = (context.token_mask_BT, context.token_ids_BT)
+        tensors = (context.token_mask_BT, context.token_ids_BT, context.group_ids_BT)
         return Context(*(None if each is None else _gathered(each, self._world) for each in tensors))
 
     def _computed(self, layer: Layer, x_bTD: Tensor, x_BTD: Tensor, routing: Routing) -> Tensor:
