@@ -19,7 +19,7 @@ from moebench.tasks.base import (
 )
 from moebench.tasks.catalogue import get_task, load_part
 from moebench.tasks.image_task import augment_batch
-from moebench.tasks.targets import Classes, Numbers, Sequences, accuracy, mean_squared_error
+from moebench.tasks.targets import Classes, Numbers, Sequences, Tokenwise, accuracy, mean_squared_error
 
 __all__ = [
     "Classes",
@@ -35,6 +35,7 @@ __all__ = [
     "Task",
     "TaskInfo",
     "Tokens",
+    "Tokenwise",
     "Values",
     "Vectors",
     "accuracy",

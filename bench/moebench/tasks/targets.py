@@ -82,6 +82,23 @@ class Sequences(Classes):
         return None
 
 
+class Tokenwise(Classes):
+    """Every target is a class for each token of an input, (N, T); the accuracy is the share of tokens."""
+
+    no_class = "an input has a class for each token, not one"
+
+    @property
+    def class_target(self) -> None:
+        """None: each token has a class."""
+        return None
+
+    def scores(self, outputs: Values, batch: Split) -> Values:
+        """accuracy (N,): the share of an input's tokens whose class is right. loss_nats: cross-entropy (N, T)."""
+        pairs = [(outputs[name], target) for name, target in batch.targets.items()]
+        right = [(logits.argmax(-1) == target).double().mean(-1) for logits, target in pairs]
+        return {**super().scores(outputs, batch), "accuracy": _mean(right)}
+
+
 def correct(logits: Tensor, target: Tensor) -> Tensor:
     """Zeros and ones (N,) in float64: whether the largest logit of (N, O) is the target's, of (N, A, O) everywhere."""
     return (logits.argmax(-1) == target).unsqueeze(-1).flatten(1).all(1).double()
