@@ -116,6 +116,8 @@ def test_models_are_found_under_both_arms():
 class Constant(torch.nn.Module):
     """Always says class 3, with the logit 2."""
 
+    shows_groups = False
+
     def run(self, x_NCHW, call):
         logits_NC = torch.zeros(len(x_NCHW), 10)
         logits_NC[:, 3] = 2.0

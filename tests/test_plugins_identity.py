@@ -158,7 +158,7 @@ def built_in():
 
 def test_no_edit_of_the_built_in_package_but_of_a_revision_changes_an_identity(site):
     before, package = built_in(), copied(site)
-    assert len(before) == len(set(before.values())) == 16
+    assert len(before) == len(set(before.values())) > 10
     for path in package.rglob("*.py"):
         path.write_text(path.read_text().replace("routing", "decided") + "\nMORE = 1\n")
     assert built_in() == before

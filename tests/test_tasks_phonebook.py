@@ -65,6 +65,8 @@ def test_it_is_asked_for_what_it_was_trained_on():
 class Says(nn.Module):
     """Answers every input with the classes 0, 1."""
 
+    shows_groups = False
+
     def run(self, x, call):
         call.routings.append(Routing.soft(torch.tensor([[[3.0, 1.0]]]).expand(len(x), 1, 2)))
         return {"number": torch.tensor([[[9.0, 0, 0], [0, 9, 0]]]).expand(len(x), 2, 3)}

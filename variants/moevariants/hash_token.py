@@ -22,7 +22,7 @@ class HashToken(Variant):
     """
 
     name = "hash_token"
-    revision = "1"
+    revision = "hash_token_1"
     causal = True
     separable = True
     mass = "exact"

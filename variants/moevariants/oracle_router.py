@@ -20,15 +20,15 @@ class OracleRouter(Variant):
     """
 
     name = "oracle_router"
-    revision = "1"
+    revision = "oracle_router_1"
     causal = True
     separable = True
     mass = "exact"
     single_expert = "dense"
     reads_groups = True
-    tune = {"experts": (16, 8, 32, 64), "top_k": (1,)}
+    tune = {"experts": (8, 16, 32, 64), "top_k": (1,)}
 
-    def build(self, shape: LayerShape, size: int, *, experts: int = 16, top_k: int = 1) -> HashedLayer:
+    def build(self, shape: LayerShape, size: int, *, experts: int = 8, top_k: int = 1) -> HashedLayer:
         """One layer of E experts of hidden width ``size``."""
         experts, top_k = experts_and_k(self, experts, top_k)
         bank = Experts(experts, shape, size)

@@ -18,7 +18,7 @@ class RandomDetached(RandomRouter):
     """
 
     name = "random_detached"
-    revision = "1"
+    revision = "random_detached_1"
 
     def _router(self, shape: LayerShape, experts: int) -> nn.Module:
         return DetachedRouter(shape.dim, experts)
