@@ -329,3 +329,9 @@ def test_a_row_from_a_file_says_so_on_the_board(copy: Path) -> None:
     board = published_board(copy)
     assert board.entry("mine").note == "from the file mine.py"
     assert "from the file mine.py" in TEXTS["html"](board)
+
+
+def test_the_published_board_on_the_digits_is_what_is_planned_here_and_its_pages_what_its_records_give() -> None:
+    """The others need data sets that may not be here."""
+    (directory,) = (Path(__file__).parent.parent / "results" / "published" / "quick-all").iterdir()
+    assert findings(directory, "files", "rows", "records", "suite", "boards", "plan") == {}
