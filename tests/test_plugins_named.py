@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from moebench import load_model
+from moebench import load_board, load_model
+from moebench.board import to_table
 from moebench.cli.main import cli
 from moebench.errors import DataError, MoebenchError, PluginError, ResultsError, SuiteError
 from moebench.hosts import host_settings
@@ -109,7 +110,6 @@ def test_a_package_brings_them_under_a_name_with_the_digest_of_its_code(tmp_path
     assert named.without_digest(name) == "bright"
     assert get_task(name).info.name == "bright_row"
     assert named.settle(TASKS, "digits") == "digits", "what moebench brings is covered by the protocol"
-    named.remember({})
     with pytest.raises(PluginError) as caught:
         named.load(TASKS, "bright@000000000000")
     assert caught.value.code == "plugin-changed"
@@ -301,6 +301,22 @@ def test_the_report_of_a_suite_that_ran_is_found_by_its_name(ran):
     folder, _, _ = ran
     done = moebench("report", "everything", "--results", folder / "results")
     assert done.output.strip().endswith("report.html")
+
+
+def test_a_board_prints_as_its_table_and_a_notebook_shows_it(ran):
+    folder, _, _ = ran
+    board = load_board(suite="everything", results=folder / "results")
+    assert str(board) == to_table(board)
+    assert "from_nothing" in board._repr_markdown_()
+    assert len(repr(board)) < 200
+
+
+def test_plan_ends_with_status_1_where_nothing_can_run(tmp_path):
+    suite = copied(tmp_path)
+    suite.write_text(suite.read_text().replace("41_000", "100"))
+    done = moebench("plan", suite, "--results", tmp_path / "results")
+    assert done.return_value == 1
+    assert "0 cached, 0 to run" in done.output
 
 
 def test_a_suite_that_was_moved_is_read_where_it_is(ran, tmp_path):
