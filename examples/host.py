@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from moebench.hosts import Host, HostSettings, Place, Site, image_of
+from moebench.hosts import Host, HostSettings, LayerPlace, Site, image_of
 
 
 class Mixer(HostSettings):
@@ -18,7 +18,7 @@ class Mixer(HostSettings):
 
     def places(self, task):
         image = image_of(task, self.patch, "patch")  # refuses a patch that does not divide the images
-        return [Place(self.dim, (image.height // self.patch) * (image.width // self.patch))]
+        return [LayerPlace(self.dim, (image.height // self.patch) * (image.width // self.patch))]
 
     def build(self, task):
         return MixerNetwork(self, task)

@@ -3,7 +3,7 @@
 moebench run examples/everything.toml
 """
 
-from moebench.studies import Bound, Claim, Report, difference, every
+from moebench.studies import Bound, Claim, Study, difference, every
 
 SUITE = "everything"
 
@@ -15,7 +15,7 @@ def sparse_beats_dense(evidence):
     )
 
 
-STUDY = Report(
+STUDY = Study(
     name="everything",
     source="nobody",
     question="Do experts help where a dense layer is worst?",

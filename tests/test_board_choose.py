@@ -10,23 +10,23 @@ import pytest
 from click.testing import CliRunner
 
 from boards import Bench, small_board
-from moebench.board import Limits, Reason, choose
-from moebench.board.choose import Choice, notes
+from moebench.board import Reason, RowLimits, choose
+from moebench.board.choose import BudgetChoice, notes
 from moebench.cli.main import cli
 from moebench.errors import UsageError
 from moebench.plans.history import remember
 from moebench.suites.request import ask
 
 
-def choice(bench: Bench, ratio: float | None = None, active: int | None = None) -> Choice:
-    return choose(bench.board().rungs[0], Limits(latency_ratio=ratio, active=active), True)
+def choice(bench: Bench, ratio: float | None = None, active: int | None = None) -> BudgetChoice:
+    return choose(bench.board().rungs[0], RowLimits(latency_ratio=ratio, active=active), True)
 
 
-def names(found: Choice) -> list[str]:
+def names(found: BudgetChoice) -> list[str]:
     return [each.entry.variant for each in found.chosen]
 
 
-def excluded(found: Choice) -> dict[str, str]:
+def excluded(found: BudgetChoice) -> dict[str, str]:
     return {each.entry.variant: each.reason.code for each in found.excluded}
 
 

@@ -20,7 +20,7 @@ from boards import BUDGET, Bench, hostile_board, renamed, small_board
 from moebench.board import TEXTS, to_table
 from moebench.board.build import build_board
 from moebench.board.markdown import escape
-from moebench.board.model import Board, Measure
+from moebench.board.model import Board, Estimate
 from moebench.board.numbers import fixed, milliseconds, short
 from moebench.records import Record
 
@@ -173,7 +173,7 @@ def test_json_keeps_full_precision(board: Board) -> None:
 
 
 def test_json_has_no_nan(board: Board) -> None:
-    entry = dataclasses.replace(board.entries[0], representation=Measure(float("nan"), float("-inf"), 1.0, "share"))
+    entry = dataclasses.replace(board.entries[0], representation=Estimate(float("nan"), float("-inf"), 1.0, "share"))
     broken = dataclasses.replace(board, rungs=(dataclasses.replace(board.rungs[0], entries=(entry,)),))
     value = json.loads(TEXTS["json"](broken), parse_constant=pytest.fail)
     assert value["entries"][0]["representation"] == {"value": None, "low": None, "high": 1.0, "unit": "share"}

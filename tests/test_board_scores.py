@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from boards import BUDGET, SHARED, Bench, small_board
-from moebench.board import Measure, Reason
+from moebench.board import Estimate, Reason
 
 TWO = ["digits", "fashion_mnist"]
 
@@ -28,7 +28,7 @@ def test_one_seed_sets_no_bounds_and_claims_no_rank(tmp_path: Path) -> None:
     bench.fill("dense", (0.90,))
     bench.fill("soft_moe", (0.99,))
     entry = bench.board().entry("soft_moe")
-    assert entry.representation == Measure(0.99, None, None, "share")
+    assert entry.representation == Estimate(0.99, None, None, "share")
     assert entry.rank == (1, 2)
 
 
@@ -41,7 +41,7 @@ def test_the_difference_to_dense_is_paired_by_seed(tmp_path: Path) -> None:
 
 
 def test_dense_differs_from_itself_by_nothing(tmp_path: Path) -> None:
-    assert small_board(tmp_path).board().entry("dense").vs_dense == Measure(0.0, 0.0, 0.0, "share")
+    assert small_board(tmp_path).board().entry("dense").vs_dense == Estimate(0.0, 0.0, 0.0, "share")
 
 
 def test_without_dense_there_is_no_difference_but_still_a_rank(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from moebench.plans.plan import Plan
 from moebench.records import Store
 from moebench.studies import study_of
 from moebench.studies.claim import Bound, Claim, every, mean
-from moebench.studies.study import Report
+from moebench.studies.study import Study
 from moebench.suites import load_experiment
 from moebench.suites.request import ask
 from plans import VALUES as RANKED
@@ -65,7 +65,7 @@ CLAIM = Claim(
     unit="difference",
     judge=judged,
 )
-STUDY = Report(name="worth", source="nobody", question="Are they?", claims=(CLAIM,), plots=())
+STUDY = Study(name="worth", source="nobody", question="Are they?", claims=(CLAIM,), plots=())
 
 
 @pytest.fixture(scope="module")

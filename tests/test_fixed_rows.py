@@ -15,7 +15,7 @@ from moebench.records import Store
 from moebench.suites import Suite, load_experiment, load_suite
 from moebench.suites.load import check_hosts
 from moebench.suites.request import ask
-from moebench.training.device import Place
+from moebench.training.device import DeviceInfo
 
 
 def row(**changes):
@@ -115,7 +115,7 @@ def test_a_time_belongs_to_the_machine_that_it_was_measured_on():
     (time,) = measured(here, alone=True)
     assert time.cell.session["device"] == here.device["name"]
     assert time.cell.session["versions"]["torch"] == torch.__version__.partition("+")[0]
-    there = plan_of(VALUES, place=Place("cpu", "another machine", "cpu", versions()))
+    there = plan_of(VALUES, place=DeviceInfo("cpu", "another machine", "cpu", versions()))
     assert measured(there, alone=True)[0].cell.identity != time.cell.identity
     assert [work.cell.identity for work in measured(there)] == [work.cell.identity for work in measured(here)]
     assert measured(plan_of(VALUES, backend="loop"), alone=True)[0].cell.identity != time.cell.identity

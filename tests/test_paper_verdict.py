@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from moebench.studies.claim import FAILS, HOLDS, OPEN, Bound, Estimate, Item, difference, every, less, mean, ratio
+from moebench.studies.claim import FAILS, HOLDS, OPEN, Bound, Item, SeededEstimate, difference, every, less, mean, ratio
 
 
 @pytest.mark.parametrize(
@@ -20,20 +20,20 @@ from moebench.studies.claim import FAILS, HOLDS, OPEN, Bound, Estimate, Item, di
     ],
 )
 def test_the_whole_interval_must_lie_on_one_side(side, low, high, verdict):
-    item = Bound(0, side).judge("x", Estimate((low + high) / 2, low, high, seeds=5))
+    item = Bound(0, side).judge("x", SeededEstimate((low + high) / 2, low, high, seeds=5))
     assert item.verdict == verdict
     assert ("includes the bound 0" in item.reason) == (verdict == OPEN)
 
 
 def test_the_bound_need_not_be_zero():
-    estimate = Estimate(0.5, 0.4, 0.6, seeds=5)
+    estimate = SeededEstimate(0.5, 0.4, 0.6, seeds=5)
     assert [Bound(b).judge("x", estimate).verdict for b in (0.39, 0.5, 0.61)] == [HOLDS, OPEN, FAILS]
 
 
 def test_two_seeds_settle_nothing_and_three_do():
-    assert Bound(0).judge("x", Estimate(1, 0.9, 1.1, seeds=2)).reason == "2 training seeds, and 3 are needed"
-    assert Bound(0).judge("x", Estimate(1, None, None, seeds=1)).reason == "1 training seed, and 3 are needed"
-    assert Bound(0).judge("x", Estimate(1, 0.9, 1.1, seeds=3)).verdict == HOLDS
+    assert Bound(0).judge("x", SeededEstimate(1, 0.9, 1.1, seeds=2)).reason == "2 training seeds, and 3 are needed"
+    assert Bound(0).judge("x", SeededEstimate(1, None, None, seeds=1)).reason == "1 training seed, and 3 are needed"
+    assert Bound(0).judge("x", SeededEstimate(1, 0.9, 1.1, seeds=3)).verdict == HOLDS
 
 
 def test_seeds_without_spread_are_no_certainty():
@@ -42,7 +42,7 @@ def test_seeds_without_spread_are_no_certainty():
 
 
 def item(what: str, verdict: str, margin: float) -> Item:
-    return Item(what, Estimate(margin, seeds=5), verdict, "why" if verdict == OPEN else "", margin)  # type: ignore[arg-type]
+    return Item(what, SeededEstimate(margin, seeds=5), verdict, "why" if verdict == OPEN else "", margin)  # type: ignore[arg-type]
 
 
 def test_the_weakest_decides():

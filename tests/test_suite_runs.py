@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 from hand_made import accuracy, answer
 from moebench import load_board
-from moebench.experiment import Session
+from moebench.experiment import ExperimentResult
 from moebench.plugins.find import find_variant
 from moebench.plugins.identity import code_digest
 from moebench.records import Record, Store
@@ -134,7 +134,7 @@ DYING = {
 
 
 @pytest.fixture(scope="module")
-def misbehaved(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path, Session]:
+def misbehaved(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path, ExperimentResult]:
     """A suite with plug-ins that die in training, diverge, cannot be built or cannot be imported, and its results."""
     folder = tmp_path_factory.mktemp("misbehaved")
     suite = write_suite(folder, steps=2)
@@ -149,7 +149,7 @@ def misbehaved(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path, Ses
     return suite, folder / "results", session
 
 
-def test_a_plugin_that_dies_ends_its_own_row_only(misbehaved: tuple[str, Path, Session]) -> None:
+def test_a_plugin_that_dies_ends_its_own_row_only(misbehaved: tuple[str, Path, ExperimentResult]) -> None:
     _, _, session = misbehaved
     unfinished = {label: (status, reason) for label, status, reason in session.unfinished}
     entries = {entry.variant: entry for entry in session.board.entries}
@@ -162,14 +162,16 @@ def test_a_plugin_that_dies_ends_its_own_row_only(misbehaved: tuple[str, Path, S
         assert status in entries[name].reason.sentence
 
 
-def test_a_plugin_that_fails_to_import_is_a_row_with_its_reason(misbehaved: tuple[str, Path, Session]) -> None:
+def test_a_plugin_that_fails_to_import_is_a_row_with_its_reason(misbehaved: tuple[str, Path, ExperimentResult]) -> None:
     _, _, session = misbehaved
     entries = {entry.variant: entry for entry in session.board.entries}
     assert "a_module_that_is_not_there" in entries["broken"].reason.sentence
     assert "broken" in [label for label, *_ in session.unfinished]
 
 
-def test_a_build_that_raises_is_an_error_and_no_row_of_later_boards(misbehaved: tuple[str, Path, Session]) -> None:
+def test_a_build_that_raises_is_an_error_and_no_row_of_later_boards(
+    misbehaved: tuple[str, Path, ExperimentResult],
+) -> None:
     suite, results, session = misbehaved
     ((status, reason),) = [(s, r) for label, s, r in session.unfinished if label == "unbuildable digits"]
     assert status == "error", "it meets no budget only because it cannot be built"
@@ -178,7 +180,7 @@ def test_a_build_that_raises_is_an_error_and_no_row_of_later_boards(misbehaved: 
     assert "unbuildable" not in {entry.variant for entry in load_board(suite, results).entries}
 
 
-def test_a_diverging_run_is_settled_and_ranked_at_the_floor(misbehaved: tuple[str, Path, Session]) -> None:
+def test_a_diverging_run_is_settled_and_ranked_at_the_floor(misbehaved: tuple[str, Path, ExperimentResult]) -> None:
     entries = {entry.variant: entry for entry in misbehaved[2].board.entries}
     assert entries["diverges"].representation is not None
     assert entries["diverges"].representation.value == pytest.approx(0.1)

@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from moebench.board import Board
-from moebench.checks.outcome import Report
+from moebench.checks.outcome import CheckReport
 from moebench.checks.run import run_checks
 from moebench.contract import Variant
 from moebench.errors import UsageError
@@ -74,7 +74,7 @@ def run(
     return run_experiment(asked, how, progress, objects=objects).board
 
 
-def check(*variants: str | Variant | type) -> list[Report]:
+def check(*variants: str | Variant | type) -> list[CheckReport]:
     """Hold variants to the contract, as ``moebench check`` does; one report each."""
     return [run_checks(variant) for variant in variants]
 

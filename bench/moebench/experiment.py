@@ -39,7 +39,7 @@ NO_OBJECTS: Mapping[str, Variant] = {}
 
 
 @dataclass(frozen=True)
-class Session:
+class ExperimentResult:
     """What a run left: a plan for each suite, as it grew; boards, and where their pages are; the report's page; what is
     not done; and warnings.
     """
@@ -78,7 +78,7 @@ def run_experiment(
     *,
     on_plan: OnPlan | None = None,
     objects: Mapping[str, Variant] = NO_OBJECTS,
-) -> Session:
+) -> ExperimentResult:
     """Run what is missing of every suite, make its board, and the report of the study.
 
     All suites are planned before any of them runs, which finds missing data sets. ``objects`` are variants given as
@@ -91,7 +91,9 @@ def run_experiment(
         requests = tuple(dataclasses.replace(each, place=executor.place(each.device)) for each in requests)
         plans = [_plan(request, how.results, objects) for request in requests]
         workers = executor.fit(plans[0].device["torch"])
-        return _Run(asked, how, progress, executor, workers, objects, Store(how.results)).run(requests, plans, on_plan)
+        return _ExperimentRun(asked, how, progress, executor, workers, objects, Store(how.results)).run(
+            requests, plans, on_plan
+        )
     finally:
         executor.close()
 
@@ -125,7 +127,7 @@ def _plan(request: Request, results: Path, objects: Mapping[str, Variant]) -> Pl
 
 
 @dataclass(frozen=True)
-class _Run:
+class _ExperimentRun:
     asked: Asked
     how: RunOptions
     progress: Progress
@@ -134,7 +136,7 @@ class _Run:
     objects: Mapping[str, Variant]
     store: Store
 
-    def run(self, requests: Sequence[Request], plans: list[Plan], on_plan: OnPlan | None) -> Session:
+    def run(self, requests: Sequence[Request], plans: list[Plan], on_plan: OnPlan | None) -> ExperimentResult:
         results = self.how.results
         # Reading first sets damaged records aside, which becomes a warning.
         missing = any(left(plan, Records(self.store)).runs for plan in plans)
@@ -158,7 +160,7 @@ class _Run:
             if self.how.mlflow:
                 follower.finish(plans, report)
         warnings = [*_damaged(self.store), *warnings, *filter(None, [follower.problem])]
-        return Session(tuple(plans), tuple(boards), report, tuple(unfinished), tuple(warnings))
+        return ExperimentResult(tuple(plans), tuple(boards), report, tuple(unfinished), tuple(warnings))
 
     def _trained(self, plan: Plan, plans: Sequence[Plan], follower: Follower) -> Outcome:
         """One suite, trained and measured; :class:`Interrupted` if it was stopped."""

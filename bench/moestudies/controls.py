@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from moebench.studies.claim import Bound, Claim, Finding, Item, difference, every, means
 from moebench.studies.evidence import Evidence
-from moebench.studies.study import Report
+from moebench.studies.study import Study
 
 SUITE = "controls"
 NEAR, FAR, HIDDEN = "clusters_near", "clusters_far", "clusters_hidden"
@@ -55,7 +55,7 @@ def _claim(key: str, statement: str, here: str, rule: str, judge: Callable[[Evid
 
 ABOVE = "Holds when the interval over seeds lies above 0 on both tasks."
 
-REPORT = Report(
+REPORT = Study(
     name=SUITE,
     source="a control of this harness",
     question="Each token belongs to one of 16 clusters, and each cluster has labels of its own, so that routing by "

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from moebench.experiment import Session, run_experiment
+from moebench.experiment import ExperimentResult, run_experiment
 from moebench.plans.make import make_plan
 from moebench.records import Store
 from moebench.runner.executors import Executor, open_executor
@@ -35,7 +35,7 @@ def write_tiny(folder: Path) -> tuple[str, tuple[str, ...]]:
     return write_suite(folder), ("dense", write_plugin(folder, "crash", in_training="os._exit(3)"))
 
 
-def run_on(executor: str, suite: str, results: Path, *, variants: tuple[str, ...], **options: str) -> Session:
+def run_on(executor: str, suite: str, results: Path, *, variants: tuple[str, ...], **options: str) -> ExperimentResult:
     """Run a suite, two runs at a time."""
     how = RunOptions(
         results=results,

@@ -6,7 +6,7 @@ import pytest
 from cluster_suites import Reference, run_on, write_tiny
 
 from clusters import ray_cluster, ray_environment, short, slurm
-from moebench.experiment import Session
+from moebench.experiment import ExperimentResult
 
 __all__ = ["ray_cluster", "ray_environment", "short", "slurm"]
 
@@ -16,5 +16,5 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> Reference:
     """A suite with a row that works and one that crashes, run by the local executor."""
     folder = tmp_path_factory.mktemp("reference")
     suite, variants = write_tiny(folder)
-    session: Session = run_on("local", suite, folder / "results", variants=variants)
+    session: ExperimentResult = run_on("local", suite, folder / "results", variants=variants)
     return Reference(suite, variants, folder / "results", session.unfinished)

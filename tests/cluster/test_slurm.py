@@ -66,8 +66,8 @@ def test_a_job_that_is_preempted_goes_on_from_its_checkpoint(slurm: Slurm, tmp_p
         wait_until(
             lambda: said("squeue", "--noheader", "--array", "--states=PENDING", "--format=%i").split() == array[:1]
         )
-        # A requeued job waits two minutes. A few seconds are needed: SLURM refuses a start ("credential revoked") in the
-        # second in which the first one was ended.
+        # A requeued job waits two minutes. A few seconds are needed: SLURM refuses a start ("credential revoked")
+        # in the second in which the first one was ended.
         said("scontrol", "update", f"JobId={array[0]}", "StartTime=now+4seconds")
         ended = finish(executor)
     finally:

@@ -6,7 +6,7 @@ import copy
 from pathlib import Path
 from typing import Any
 
-from moebench.experiment import Session, run_experiment
+from moebench.experiment import ExperimentResult, run_experiment
 from moebench.plans.make import make_plan
 from moebench.plans.plan import Plan, Work
 from moebench.records import Record
@@ -90,7 +90,7 @@ def write(path: Path, given: dict[str, Any]) -> Path:
     return path
 
 
-def run(path: Path, results: Path, *, mlflow: bool = False, **asked: Any) -> Session:
+def run(path: Path, results: Path, *, mlflow: bool = False, **asked: Any) -> ExperimentResult:
     """Run a suite's file without a word."""
     return run_experiment(ask(str(path), **asked), RunOptions(results=results, workers=2, mlflow=mlflow), Progress())
 

@@ -10,7 +10,7 @@ import numpy as np
 from moebench.records import Cell, Record
 from moebench.studies.evidence import Evidence, Part, Run, kept, slim
 from moebench.suites import load_experiment
-from moebench.suites.schema import Row, Suite
+from moebench.suites.schema import Suite, SuiteRow
 from moestudies.paper import REPORT
 
 Scores = dict[str, float | None]
@@ -22,7 +22,7 @@ EXTRA = {0: 0.0, 1: 0.004, 2: -0.003, 3: 0.001, 4: -0.002}
 SCALES = [10**exponent for exponent in (-1, 0, 1, 2, 3, 4)]
 
 
-def cell(arm: Row, settings: dict[str, Any], index: int, measure: str) -> Cell:
+def cell(arm: SuiteRow, settings: dict[str, Any], index: int, measure: str) -> Cell:
     final = Cell(
         kind="final",
         protocol="1",
@@ -69,7 +69,7 @@ def record(of: Cell, scores: Scores, counts: dict[str, Any] | None = None) -> Re
     )
 
 
-def counts(arm: Row, experts: int) -> dict[str, Any]:
+def counts(arm: SuiteRow, experts: int) -> dict[str, Any]:
     total = 402_432 + experts
     dim = arm.host.get("dim", 196)
     layer = {"dim": dim, "out_dim": dim, "tokens": 4}
@@ -196,7 +196,7 @@ def evidence(
     return Evidence(name, experiment.title, tuple(parts))
 
 
-def rows_of(suite: Suite) -> list[Row]:
+def rows_of(suite: Suite) -> list[SuiteRow]:
     """The fixed rows, each with its task and its whole host."""
     return [
         row.model_copy(update={"task": entry.name, "host": suite.host_of(entry, row)})
@@ -219,7 +219,9 @@ def _runs(suite: Suite, full: bool, seeds: int, change: Change):
                     yield _run(suite.name, arm, settings, experts, index, kind, change)
 
 
-def _run(part: str, arm: Row, settings: dict[str, Any], experts: int, index: int, kind: str, change: Change) -> Run:
+def _run(
+    part: str, arm: SuiteRow, settings: dict[str, Any], experts: int, index: int, kind: str, change: Change
+) -> Run:
     arrays: dict[str, Any] = {}
     if kind == "gaps":
         scores, arrays = gap(arm.name, experts)

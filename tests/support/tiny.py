@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from moebench.experiment import Session, run_experiment
-from moebench.runner.options import Limits, RunOptions
+from moebench.experiment import ExperimentResult, run_experiment
+from moebench.runner.options import RunLimits, RunOptions
 from moebench.runner.progress import Progress
 from moebench.suites.request import ask
 
@@ -99,13 +99,13 @@ def run_tiny(
     silence: float = 600,
     checkpoint_seconds: float = 60,
     **request: object,
-) -> Session:
+) -> ExperimentResult:
     """Run a suite without MLflow."""
     how = RunOptions(
         results=results,
         workers=workers,
         mlflow=mlflow,
-        limits=Limits(timeout, silence),
+        limits=RunLimits(timeout, silence),
         checkpoint_seconds=checkpoint_seconds,
         ranks=ranks,
     )

@@ -4,11 +4,11 @@ Nothing here imports torch or mlflow: a board is a function of a plan and the re
 """
 
 from moebench.board.build import build_board
-from moebench.board.choose import Limits, choose
-from moebench.board.evidence import Evidence, ResultSet
+from moebench.board.choose import RowLimits, choose
+from moebench.board.evidence import ResultSet, RowRuns
 from moebench.board.files import TEXTS, read_board, write_board
 from moebench.board.markdown import to_markdown
-from moebench.board.model import Board, Entry, Measure, Verification
+from moebench.board.model import Board, Entry, Estimate, Verification
 from moebench.board.reasons import Reason
 from moebench.board.table import print_board, to_table
 
@@ -20,11 +20,11 @@ __all__ = [
     "TEXTS",
     "Board",
     "Entry",
-    "Evidence",
-    "Limits",
-    "Measure",
+    "Estimate",
     "Reason",
     "ResultSet",
+    "RowLimits",
+    "RowRuns",
     "Verification",
     "build_board",
     "choose",

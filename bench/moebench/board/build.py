@@ -7,9 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from moebench.board import estimates
-from moebench.board.evidence import Evidence, Study
+from moebench.board.evidence import RowRuns, RowStudy
 from moebench.board.latency import Clock
-from moebench.board.model import Board, Entry, Measure, Rung, TaskResult
+from moebench.board.model import Board, Entry, Estimate, Rung, TaskResult
 from moebench.board.ranking import against_references, calibration, in_order, on_pareto, rank_rows
 from moebench.board.reasons import Reason
 from moebench.board.shared_settings import other_runs, task_notes
@@ -35,7 +35,7 @@ def build_board(plan: Plan, lookup: Lookup, others: Others = lambda known: ()) -
         return known[identity]
 
     suite = plan.suite
-    gathered = {budget: [Evidence.of(plan, row, budget, seen) for row in plan.rows] for budget in suite.budgets}
+    gathered = {budget: [RowRuns.of(plan, row, budget, seen) for row in plan.rows] for budget in suite.budgets}
     rungs = tuple(_rung(plan, budget, evidences, seen) for budget, evidences in gathered.items())
     runs = [run for evidences in gathered.values() for e in evidences for study in e.studies for run in study.runs]
     return Board(
@@ -57,7 +57,7 @@ def build_board(plan: Plan, lookup: Lookup, others: Others = lambda known: ()) -
     )
 
 
-def _rung(plan: Plan, budget: int, evidences: list[Evidence], lookup: Lookup) -> Rung:
+def _rung(plan: Plan, budget: int, evidences: list[RowRuns], lookup: Lookup) -> Rung:
     clock = Clock.of(plan, budget, lookup)
     reasons = {e.row.name: e.unranked(plan.suite.axis) for e in evidences}
     ranking = rank_rows(evidences, reasons)
@@ -77,7 +77,7 @@ def _rung(plan: Plan, budget: int, evidences: list[Evidence], lookup: Lookup) ->
 
 
 def _entry(
-    plan: Plan, budget: int, evidence: Evidence, clock: Clock, *, dense: Evidence | None, reason: Reason | None
+    plan: Plan, budget: int, evidence: RowRuns, clock: Clock, *, dense: RowRuns | None, reason: Reason | None
 ) -> Entry:
     """The row without what follows from the ranking. ``dense`` is None where it is not ranked."""
     row, studies = evidence.row, evidence.studies
@@ -123,7 +123,7 @@ def _from_file(spec: str) -> str:
     return f"from the file {Path(spec.rpartition(':')[0]).name}" if is_place(spec) else ""
 
 
-def _task_result(plan: Plan, evidence: Evidence, study: Study, clock: Clock) -> TaskResult:
+def _task_result(plan: Plan, evidence: RowRuns, study: RowStudy, clock: Clock) -> TaskResult:
     name, problem = study.info.name, evidence.row.problem
     special, special_reason = estimates.specialization([study])
     timing, timing_reason = clock.only(study.task).read(evidence.row.name)
@@ -133,7 +133,7 @@ def _task_result(plan: Plan, evidence: Evidence, study: Study, clock: Clock) -> 
         higher_is_better=study.headline.higher_is_better,
         status=_status(evidence, study),
         reason=study.missing or (Reason("cannot_run", problem=problem) if problem else None),
-        score=estimates.representation(Evidence(evidence.row, (study,))),
+        score=estimates.representation(RowRuns(evidence.row, (study,))),
         seeds=study.scores if study.complete else (),
         specialization=special,
         specialization_reason=special_reason,
@@ -149,7 +149,7 @@ def _task_result(plan: Plan, evidence: Evidence, study: Study, clock: Clock) -> 
     )
 
 
-def _vs_dense(evidence: Evidence, dense: Evidence | None) -> tuple[Measure | None, Reason | None]:
+def _vs_dense(evidence: RowRuns, dense: RowRuns | None) -> tuple[Estimate | None, Reason | None]:
     if not evidence.complete:
         return None, Reason("row_incomplete")
     if dense is None:
@@ -157,7 +157,7 @@ def _vs_dense(evidence: Evidence, dense: Evidence | None) -> tuple[Measure | Non
     return estimates.difference(evidence, dense), None
 
 
-def _status(evidence: Evidence, study: Study) -> str:
+def _status(evidence: RowRuns, study: RowStudy) -> str:
     """One status for a task: that of its first failure, else not_run, else diverged, else done."""
     if evidence.row.problem or study.group is None:
         return "not_installed"
@@ -169,7 +169,7 @@ def _status(evidence: Evidence, study: Study) -> str:
     return "diverged" if any(record.status == "diverged" for record in study.final_records) else "done"
 
 
-def _flags(plan: Plan, evidence: Evidence, results: Sequence[TaskResult], clock: Clock) -> tuple[Reason, ...]:
+def _flags(plan: Plan, evidence: RowRuns, results: Sequence[TaskResult], clock: Clock) -> tuple[Reason, ...]:
     """What a reader should know before trusting the row's numbers."""
     several, row = len(results) > 1, evidence.row.name
     found: list[Reason] = []

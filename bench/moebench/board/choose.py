@@ -13,7 +13,7 @@ from rich.text import Text
 from moebench.board import words
 from moebench.board.data import dump
 from moebench.board.markdown import escape, table
-from moebench.board.model import Board, Entry, Measure, Rung
+from moebench.board.model import Board, Entry, Estimate, Rung
 from moebench.board.numbers import latency, p_value, rank, short, shown_name, with_interval
 from moebench.board.reasons import Reason
 from moebench.board.rules import ALPHA, LEVEL
@@ -37,12 +37,12 @@ class Answer:
     sure: bool = True
     reason: Reason | None = None
     rank: tuple[int, int] | None = None
-    behind: Measure | None = None
+    behind: Estimate | None = None
     p_value: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
-class Limits:
+class RowLimits:
     """What a row must meet on every task: its latency as a ratio to dense, its active parameters. None: no limit."""
 
     latency_ratio: float | None = None
@@ -74,22 +74,22 @@ class Limits:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Choice:
+class BudgetChoice:
     """At one budget: the rows that meet the limits, best first, then reference rows; the others with the reason."""
 
     budget: int
-    limits: Limits
+    limits: RowLimits
     chosen: tuple[Answer, ...]
     excluded: tuple[Answer, ...]
 
 
-def choose(rung: Rung, limits: Limits, higher_is_better: bool) -> Choice:
+def choose(rung: Rung, limits: RowLimits, higher_is_better: bool) -> BudgetChoice:
     """Choose among the rows of a budget; ranks are made anew among those that meet the limits."""
     answers = [limits.met_by(entry) for entry in rung.entries]
     meeting = [answer for answer in answers if answer.met]
     ranked = sorted((each for each in meeting if each.entry.rank), key=_score, reverse=higher_is_better)
     references = [each for each in meeting if not each.entry.rank]
-    return Choice(
+    return BudgetChoice(
         budget=rung.budget,
         limits=limits,
         chosen=(*_compared(ranked, higher_is_better), *references),
@@ -109,7 +109,7 @@ def _compared(ranked: Sequence[Answer], higher: bool) -> list[Answer]:
     adjusted = holm([paired_test(b, a).p_value for a, b in combinations(scores, 2)])
     compared = [replace(each, rank=rank) for each, rank in zip(ranked, ranks, strict=True)]
     for n, p in zip(range(1, len(ranked)), adjusted, strict=False):
-        behind = Measure.of(paired_interval(scores[n], scores[0], LEVEL), ranked[0].entry.tasks[0].unit)
+        behind = Estimate.of(paired_interval(scores[n], scores[0], LEVEL), ranked[0].entry.tasks[0].unit)
         compared[n] = replace(compared[n], behind=behind, p_value=p)
     return compared
 
@@ -142,7 +142,7 @@ def _place(task: str, entry: Entry) -> str:
     return task if len(entry.tasks) > 1 else ""
 
 
-def _bounds(ratio: Measure) -> str:
+def _bounds(ratio: Estimate) -> str:
     return "unknown bounds" if ratio.low is None or ratio.high is None else f"{ratio.low:.2f} to {ratio.high:.2f}"
 
 
@@ -166,7 +166,7 @@ def cells(chosen: Answer) -> list[str]:
     ]
 
 
-def notes(choice: Choice) -> list[str]:
+def notes(choice: BudgetChoice) -> list[str]:
     """How sure the first place is, what may not meet the limits after all, and what does not meet them."""
     found = [_first(choice)]
     for each in (*choice.chosen, *choice.excluded):
@@ -179,7 +179,7 @@ def notes(choice: Choice) -> list[str]:
     return found
 
 
-def _first(choice: Choice) -> str:
+def _first(choice: BudgetChoice) -> str:
     ranked = [chosen for chosen in choice.chosen if chosen.rank]
     near = [shown_name(each.entry.variant) for each in choice.excluded if each.entry.rank and not each.sure]
     left_out = f"; not compared: {', '.join(near)}, which may meet them, too" if near else ""
@@ -197,7 +197,7 @@ def _first(choice: Choice) -> str:
     return f"{name} has the best score that meets the limits; it is significantly {rest} {', '.join(level)}{left_out}."
 
 
-def print_choices(board: Board, choices: list[Choice]) -> None:
+def print_choices(board: Board, choices: list[BudgetChoice]) -> None:
     """A table and its notes for each budget."""
     console = Console()
     console = console if console.is_terminal else Console(width=WIDTH, color_system=None)
@@ -222,7 +222,7 @@ def print_choices(board: Board, choices: list[Choice]) -> None:
             say(console, note)
 
 
-def to_markdown(board: Board, choices: list[Choice]) -> str:
+def to_markdown(board: Board, choices: list[BudgetChoice]) -> str:
     """A heading, a table and the notes for each budget."""
     lines = []
     for choice in choices:
@@ -233,7 +233,7 @@ def to_markdown(board: Board, choices: list[Choice]) -> str:
     return "\n".join(lines)
 
 
-def to_json(board: Board, choices: list[Choice]) -> str:
+def to_json(board: Board, choices: list[BudgetChoice]) -> str:
     """One object; ``choices`` has one for each budget."""
     return dump(
         {
@@ -245,7 +245,7 @@ def to_json(board: Board, choices: list[Choice]) -> str:
     )
 
 
-def _object(choice: Choice) -> dict[str, Any]:
+def _object(choice: BudgetChoice) -> dict[str, Any]:
     return {
         "budget": choice.budget,
         "max_latency_ratio": choice.limits.latency_ratio,

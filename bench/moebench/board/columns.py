@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
-from moebench.board.model import Board, Counts, Entry, Measure, Timing
+from moebench.board.model import Board, Entry, EntryCounts, Estimate, Timing
 from moebench.board.numbers import MISSING, latency, rank, short, shown_name, with_interval
 from moebench.board.reasons import Reason
 from moebench.board.words import score_name
@@ -73,7 +73,7 @@ class Column:
         """Whether its texts are set to the right."""
         return self.kind in ("latency", "amount")
 
-    def measure(self, entry: Entry) -> Measure | None:
+    def measure(self, entry: Entry) -> Estimate | None:
         """What the page draws of it: an interval, or a latency's ratio to dense."""
         value = self.value(entry)
         return value.ratio_to_dense if isinstance(value, Timing) else value
@@ -91,7 +91,7 @@ def _sentence(reason: Reason | None) -> str | None:
     return reason.sentence if reason else None
 
 
-def bounds(name: str, measure: Measure | None) -> dict[str, float | None]:
+def bounds(name: str, measure: Estimate | None) -> dict[str, float | None]:
     """The three fields of an interval in CSV."""
     if measure is None:
         return {name: None, f"{name}_low": None, f"{name}_high": None}
@@ -271,5 +271,5 @@ DETAILS = _named(
 )
 """What the page says of each row beside its table."""
 
-COUNTED = tuple(column.key for column in COLUMNS if column.key in {field.name for field in fields(Counts)})
+COUNTED = tuple(column.key for column in COLUMNS if column.key in {field.name for field in fields(EntryCounts)})
 """The counts, in the order of JSON."""

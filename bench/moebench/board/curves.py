@@ -7,7 +7,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING
 
 from moebench.board import words
-from moebench.board.model import Board, Entry, Measure, TaskResult
+from moebench.board.model import Board, Entry, Estimate, TaskResult
 from moebench.board.numbers import shown_name
 from moebench.board.rules import AXIS_WORDS
 from moebench.board.style import log2_ticks, paints, panels
@@ -155,7 +155,7 @@ def _ahead(a: Entry, b: Entry) -> bool:
     return a.rank is not None and b.rank is not None and a.rank[1] < b.rank[0]
 
 
-def _line(board: Board, variant: str) -> list[Measure]:
+def _line(board: Board, variant: str) -> list[Estimate]:
     """The row's score at each budget; empty where one is missing."""
     found = [entry.representation for rung in board.rungs for entry in rung.entries if entry.variant == variant]
     return [measure for measure in found if measure] if all(found) and len(found) == len(board.rungs) else []

@@ -11,7 +11,7 @@ from math import isfinite
 from typing import Any
 
 from moebench.board.columns import COLUMNS, COUNTED, bounds
-from moebench.board.model import Board, Entry, Measure, Rung, TaskResult, Timing
+from moebench.board.model import Board, Entry, Estimate, Rung, TaskResult, Timing
 from moebench.board.reasons import Reason
 from moebench.board.rules import LEVEL, RANK_RULE
 from moebench.text import one_line
@@ -53,7 +53,7 @@ def dump(value: Any) -> str:
 
 def to_plain(value: Any) -> Any:
     """What JSON has for a value: of a measure its bounds, of a reason its text, of other objects their fields."""
-    if isinstance(value, Measure):
+    if isinstance(value, Estimate):
         return to_plain(_measure(value))
     if isinstance(value, Reason):
         return value.text
@@ -72,7 +72,7 @@ def _fields(value: Any, *without: str) -> dict[str, Any]:
     return {name: to_plain(getattr(value, name)) for name in names}
 
 
-def _measure(value: Measure) -> dict[str, Any]:
+def _measure(value: Estimate) -> dict[str, Any]:
     """value, low, high, unit; a timing has its ratio to dense beside them."""
     found: dict[str, Any] = {"value": value.value, "low": value.low, "high": value.high}
     if value.unit:

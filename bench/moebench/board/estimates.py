@@ -8,8 +8,8 @@ from math import log
 from statistics import median
 from typing import Any
 
-from moebench.board.evidence import Evidence, Study, first_reason
-from moebench.board.model import Counts, Measure, Provenance, Score, Tuning
+from moebench.board.evidence import RowRuns, RowStudy, first_reason
+from moebench.board.model import EntryCounts, EntryProvenance, Estimate, Score, TuningSummary
 from moebench.board.reasons import Reason
 from moebench.board.rules import EDGE_SHARE, LEVEL
 from moebench.measures.scores.shares import NO_EXPERTS
@@ -21,19 +21,19 @@ HEADLINE = "specialization"
 COUNTED = ("total_params", "active_params", "model_params", "flops_per_input")
 
 
-def representation(evidence: Evidence) -> Measure | None:
+def representation(evidence: RowRuns) -> Estimate | None:
     """Mean over tasks of the mean over seeds of the test score; None while a run is missing."""
-    return Measure.of(mean_interval(evidence.scores_SM, LEVEL), evidence.unit) if evidence.complete else None
+    return Estimate.of(mean_interval(evidence.scores_SM, LEVEL), evidence.unit) if evidence.complete else None
 
 
-def difference(evidence: Evidence, dense: Evidence) -> Measure:
+def difference(evidence: RowRuns, dense: RowRuns) -> Estimate:
     """Representation less that of dense, paired by seed; dense differs from itself by nothing."""
     if evidence.row.name == dense.row.name:
-        return Measure(0.0, 0.0, 0.0, evidence.unit)
-    return Measure.of(paired_interval(evidence.scores_SM, dense.scores_SM, LEVEL), evidence.unit)
+        return Estimate(0.0, 0.0, 0.0, evidence.unit)
+    return Estimate.of(paired_interval(evidence.scores_SM, dense.scores_SM, LEVEL), evidence.unit)
 
 
-def specialization(studies: Sequence[Study]) -> tuple[Measure | None, Reason | None]:
+def specialization(studies: Sequence[RowStudy]) -> tuple[Estimate | None, Reason | None]:
     """Mean over tasks and seeds, or None with the commonest reason of a run that has none."""
     if not all(study.complete for study in studies):
         return None, Reason("row_incomplete")
@@ -41,10 +41,10 @@ def specialization(studies: Sequence[Study]) -> tuple[Measure | None, Reason | N
     if reason := first_reason(reasons):
         return None, reason
     values = [[record.scores[HEADLINE] or 0.0 for record in study.final_records] for study in studies]
-    return Measure.of(mean_interval(list(zip(*values, strict=True)), LEVEL), "ratio"), None
+    return Estimate.of(mean_interval(list(zip(*values, strict=True)), LEVEL), "ratio"), None
 
 
-def scores_beside(study: Study) -> tuple[Score, ...]:
+def scores_beside(study: RowStudy) -> tuple[Score, ...]:
     """Every other score of the final runs by name, as its mean over seeds."""
     if not study.complete:
         return ()
@@ -53,7 +53,7 @@ def scores_beside(study: Study) -> tuple[Score, ...]:
     return tuple(_mean(name, records) for name in sorted(names))
 
 
-def tuning(study: Study, sampler: str) -> Tuning | None:
+def tuning(study: RowStudy, sampler: str) -> TuningSummary | None:
     """What tuning found and what it cost; None until every trial has a result."""
     group = study.group
     if group is None or study.winner is None:
@@ -62,7 +62,7 @@ def tuning(study: Study, sampler: str) -> Tuning | None:
     values = [score_of(record, study.headline, "validation") for record in records]
     settings = dict(sorted(group.trials[study.winner].items()))
     curve, reason = _effort(values, sampler, study.headline.higher_is_better)
-    return Tuning(
+    return TuningSummary(
         winner=study.winner,
         settings=settings,
         validation=values[study.winner],
@@ -75,7 +75,7 @@ def tuning(study: Study, sampler: str) -> Tuning | None:
     )
 
 
-def counts(study: Study) -> Counts | None:
+def counts(study: RowStudy) -> EntryCounts | None:
     """As the harness counted the first final run; the final runs differ in their seed alone."""
     error = study.budget_error
     if error is None:
@@ -83,38 +83,38 @@ def counts(study: Study) -> Counts | None:
     recorded = study.final_records[0].counts
     if any(recorded.get(name) is None for name in COUNTED):
         return None
-    return Counts(**{name: int(recorded[name]) for name in COUNTED}, budget_error=error)
+    return EntryCounts(**{name: int(recorded[name]) for name in COUNTED}, budget_error=error)
 
 
-def mean_counts(studies: Sequence[Study]) -> Counts | None:
+def mean_counts(studies: Sequence[RowStudy]) -> EntryCounts | None:
     """Means over the tasks; None until every task has counts."""
     found = [one for study in studies if (one := counts(study))]
     if len(found) < len(studies):
         return None
     means = {name: round(sum(getattr(one, name) for one in found) / len(found)) for name in COUNTED}
-    return Counts(**means, budget_error=max((one.budget_error for one in found), key=abs))
+    return EntryCounts(**means, budget_error=max((one.budget_error for one in found), key=abs))
 
 
-def inputs_per_second(study: Study) -> float | None:
+def inputs_per_second(study: RowStudy) -> float | None:
     """Of training: the median over the final runs."""
     known = _details(study, "inputs_per_second")
     return median(known) if known else None
 
 
-def train_memory(study: Study) -> float | None:
+def train_memory(study: RowStudy) -> float | None:
     """Peak memory of training in MiB, the largest over the final runs."""
     return max(_details(study, "peak_memory_mib"), default=None)
 
 
 def over_tasks(
-    studies: Sequence[Study], read: Callable[[Study], float | None], combine: Callable[[list[float]], float]
+    studies: Sequence[RowStudy], read: Callable[[RowStudy], float | None], combine: Callable[[list[float]], float]
 ) -> float | None:
     """A number of each task combined into one; None if a task has none."""
     known = [value for value in map(read, studies) if value is not None]
     return combine(known) if known and len(known) == len(studies) else None
 
 
-def provenance(records: Sequence[Record]) -> Provenance | None:
+def provenance(records: Sequence[Record]) -> EntryProvenance | None:
     """Where the final runs of one row on one task come from; None without any."""
     if not records:
         return None
@@ -122,7 +122,7 @@ def provenance(records: Sequence[Record]) -> Provenance | None:
     def named(name: str) -> tuple[str, ...]:
         return tuple(sorted({str(found) for r in records if (found := r.provenance.get(name)) is not None}))
 
-    return Provenance(
+    return EntryProvenance(
         code_digest=str(records[0].cell["code_digest"]),
         devices=named("device"),
         backends=named("backend"),
@@ -141,7 +141,7 @@ def versions(records: Iterable[Record]) -> dict[str, str]:
     return {package: ", ".join(sorted(found[package])) for package in sorted(found)}
 
 
-def _details(study: Study, name: str) -> list[float]:
+def _details(study: RowStudy, name: str) -> list[float]:
     return [float(r.details[name]) for r in study.final_records if r.details.get(name) is not None]
 
 
@@ -150,7 +150,7 @@ def _mean(name: str, records: Sequence[Record]) -> Score:
     values = [record.scores.get(name) for record in records]
     known = [value for value in values if value is not None]
     if len(known) == len(values):
-        return Score(name, Measure.of(mean_interval([[value] for value in known], LEVEL), ""))
+        return Score(name, Estimate.of(mean_interval([[value] for value in known], LEVEL), ""))
     pairs = zip(records, values, strict=True)
     reasons = [_why_null(record, name) for record, value in pairs if value is None]
     return Score(name, None, _commonest(reasons, len(values)))

@@ -17,7 +17,7 @@ from moebench.tasks import Headline, TaskInfo, get_task
 
 
 @dataclass(frozen=True)
-class Run:
+class PlannedRun:
     """A planned run. ``record`` is None where it was not run yet; ``metric`` is the score it must have."""
 
     label: str
@@ -43,18 +43,18 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Study:
+class RowStudy:
     """A row on one task at one budget. ``group`` is None where the plan has none: the row has a problem."""
 
     task: str
     info: TaskInfo
     group: Group | None
-    trials: tuple[Run, ...] = ()
-    finals: tuple[Run, ...] = ()
+    trials: tuple[PlannedRun, ...] = ()
+    finals: tuple[PlannedRun, ...] = ()
     winner: int | None = None
 
     @classmethod
-    def of(cls, task: str, group: Group | None, lookup: Lookup) -> Study:
+    def of(cls, task: str, group: Group | None, lookup: Lookup) -> RowStudy:
         """Look up every run of the group; those that cannot be known yet count as not run."""
         info = get_task(task).info
         if group is None or group.problem:
@@ -76,12 +76,12 @@ class Study:
         return self.info.ranked_by
 
     @property
-    def runs(self) -> tuple[Run, ...]:
+    def runs(self) -> tuple[PlannedRun, ...]:
         """Trials, then finals."""
         return self.trials + self.finals
 
     @property
-    def open_runs(self) -> tuple[Run, ...]:
+    def open_runs(self) -> tuple[PlannedRun, ...]:
         """The runs without a result."""
         return tuple(run for run in self.runs if run.problem)
 
@@ -118,18 +118,18 @@ class Study:
 
 
 @dataclass(frozen=True)
-class Evidence:
+class RowRuns:
     """One row at one budget: a study for each task, in the suite's order."""
 
     row: Row
-    studies: tuple[Study, ...]
+    studies: tuple[RowStudy, ...]
 
     @classmethod
-    def of(cls, plan: Plan, row: Row, budget: int, lookup: Lookup) -> Evidence:
+    def of(cls, plan: Plan, row: Row, budget: int, lookup: Lookup) -> RowRuns:
         """Gather the records of a row."""
         groups = {group.task: group for group in plan.groups_of(row.name) if group.budget == budget}
         tasks = plan.suite.task_names
-        return cls(row, tuple(Study.of(task, groups.get(task), lookup) for task in tasks))
+        return cls(row, tuple(RowStudy.of(task, groups.get(task), lookup) for task in tasks))
 
     @property
     def complete(self) -> bool:
@@ -193,12 +193,12 @@ class ResultSet:
     plan: Plan
     lookup: Lookup
 
-    def evidence(self, name: str, budget: int) -> Evidence | None:
+    def evidence(self, name: str, budget: int) -> RowRuns | None:
         """What there is of a row; None where the set does not have it at that budget."""
         row = next((each for each in self.plan.rows if each.name == name), None)
         if row is None or budget not in self.plan.suite.budgets:
             return None
-        return Evidence.of(self.plan, row, budget, self.lookup)
+        return RowRuns.of(self.plan, row, budget, self.lookup)
 
 
 def first_reason(by_task: Mapping[str, Reason | None]) -> Reason | None:
@@ -209,7 +209,7 @@ def first_reason(by_task: Mapping[str, Reason | None]) -> Reason | None:
     return next((reason.on(task) for task, reason in by_task.items() if reason), None)
 
 
-def _incomplete(runs: Sequence[Run], named: Sequence[tuple[str, Run]]) -> Reason:
+def _incomplete(runs: Sequence[PlannedRun], named: Sequence[tuple[str, PlannedRun]]) -> Reason:
     """Which of the runs have no result: those that failed, and those that are not run yet. named: these, by name."""
     if all(run.record is None for run in runs):
         return Reason("not_run")
@@ -221,6 +221,6 @@ def _incomplete(runs: Sequence[Run], named: Sequence[tuple[str, Run]]) -> Reason
     )
 
 
-def _runs(kind: str, records: Sequence[Record | None], planned: int, metric: str) -> tuple[Run, ...]:
+def _runs(kind: str, records: Sequence[Record | None], planned: int, metric: str) -> tuple[PlannedRun, ...]:
     missing: list[Record | None] = [None] * (planned - len(records))
-    return tuple(Run(f"{kind} {index}", record, metric) for index, record in enumerate([*records, *missing]))
+    return tuple(PlannedRun(f"{kind} {index}", record, metric) for index, record in enumerate([*records, *missing]))

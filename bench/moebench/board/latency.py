@@ -9,7 +9,7 @@ from statistics import median
 from typing import Any
 
 from moebench.board.evidence import first_reason
-from moebench.board.model import Measure, Timing
+from moebench.board.model import Estimate, Timing
 from moebench.board.reasons import Reason
 from moebench.board.rules import LEVEL
 from moebench.plans.latency import finalist, latency_cells
@@ -27,7 +27,7 @@ Rounds = tuple[float, ...]
 
 
 @dataclass(frozen=True)
-class Session:
+class LatencySession:
     """One task's session: what was measured of each final run, by identity; empty with a ``reason``."""
 
     task: str
@@ -44,7 +44,7 @@ class Session:
 class Clock:
     """All sessions of one budget, in the order of the tasks, and which run of a row each of them timed."""
 
-    sessions: tuple[Session, ...]
+    sessions: tuple[LatencySession, ...]
     identities: dict[tuple[str, str], str]
 
     @classmethod
@@ -67,7 +67,7 @@ class Clock:
         if not own:
             return None, Reason("unequal_rounds")
         interval = median_interval(own, LEVEL)
-        ratio = Measure.of(ratio_interval(own, dense, LEVEL), "ratio") if len(dense) == len(own) else None
+        ratio = Estimate.of(ratio_interval(own, dense, LEVEL), "ratio") if len(dense) == len(own) else None
         return Timing(interval.value, interval.low, interval.high, "ms", ratio), None
 
     def rounds(self, row: str, name: str = FORWARD) -> Rounds:
@@ -100,10 +100,10 @@ class Clock:
         known = [float(value) for value in found if value is not None]
         return max(known) if known and len(known) == len(found) else None
 
-    def _result(self, session: Session, row: str) -> dict[str, Any]:
+    def _result(self, session: LatencySession, row: str) -> dict[str, Any]:
         return session.finalists.get(self.identities.get((row, session.task), ""), {})
 
-    def _why_not(self, session: Session, row: str, name: str) -> Reason | None:
+    def _why_not(self, session: LatencySession, row: str, name: str) -> Reason | None:
         if not self.identities.get((row, session.task)):
             return Reason("nothing_to_time")
         if session.reason and not session.finalists:
@@ -113,17 +113,17 @@ class Clock:
         return None
 
 
-def _session(plan: Plan, task: str, identity: str | None, lookup: Lookup) -> Session:
+def _session(plan: Plan, task: str, identity: str | None, lookup: Lookup) -> LatencySession:
     wanted, record = plan.device["name"], lookup(identity) if identity else None
     if record is None:
-        return Session(task, {}, Reason("not_timed", device=wanted))
+        return LatencySession(task, {}, Reason("not_timed", device=wanted))
     device = record.provenance.get("device")
     if device != wanted:
-        return Session(task, {}, Reason("timed_elsewhere", found=device, device=wanted))
+        return LatencySession(task, {}, Reason("timed_elsewhere", found=device, device=wanted))
     finalists = record.details.get("finalists", {})
     if record.status != "done" and (why := record.reason.rstrip(".")):
-        return Session(task, finalists, Reason("session_failed", text=why))
-    return Session(task, finalists, None if finalists else Reason("session_empty"))
+        return LatencySession(task, finalists, Reason("session_failed", text=why))
+    return LatencySession(task, finalists, None if finalists else Reason("session_empty"))
 
 
 def _rounds(result: dict[str, Any], name: str) -> Rounds:

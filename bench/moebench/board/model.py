@@ -10,7 +10,7 @@ from moebench.statistics import Calibration, Interval, Place
 
 
 @dataclass(frozen=True)
-class Measure:
+class Estimate:
     """A number with its 95 % interval. ``low`` and ``high`` are None where the runs can set no bounds."""
 
     value: float
@@ -19,16 +19,16 @@ class Measure:
     unit: str = ""
 
     @classmethod
-    def of(cls, interval: Interval, unit: str) -> Measure:
+    def of(cls, interval: Interval, unit: str) -> Estimate:
         """An interval of the statistics, as a number of the board."""
         return cls(interval.value, interval.low, interval.high, unit)
 
 
 @dataclass(frozen=True)
-class Timing(Measure):
+class Timing(Estimate):
     """Milliseconds: the median over a session's rounds. ``ratio_to_dense`` was taken inside each round."""
 
-    ratio_to_dense: Measure | None = None
+    ratio_to_dense: Estimate | None = None
 
 
 @dataclass(frozen=True)
@@ -36,12 +36,12 @@ class Score:
     """A score that stands beside the headlines: its mean over seeds, or None with the reason."""
 
     name: str
-    measure: Measure | None
+    measure: Estimate | None
     reason: Reason | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tuning:
+class TuningSummary:
     """What tuning found on one task, and what it cost.
 
     settings: the winner's. validation, default_validation: accuracy of the winner and of trial 0.
@@ -60,7 +60,7 @@ class Tuning:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Counts:
+class EntryCounts:
     """Of the trained models: parameters of the expert layers and of the model, FLOPs per input.
 
     budget_error: the largest signed share by which the expert layers miss their budget.
@@ -74,7 +74,7 @@ class Counts:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Provenance:
+class EntryProvenance:
     """Where the final runs of a row on a task come from: what may differ between equal results.
 
     started: the first of them, in UTC. seconds: of all of them together.
@@ -101,19 +101,19 @@ class TaskResult:
     higher_is_better: bool
     status: str
     reason: Reason | None = None
-    score: Measure | None = None
+    score: Estimate | None = None
     seeds: tuple[float, ...] = ()
-    specialization: Measure | None = None
+    specialization: Estimate | None = None
     specialization_reason: Reason | None = None
     scores: tuple[Score, ...] = ()
-    tuning: Tuning | None = None
-    counts: Counts | None = None
+    tuning: TuningSummary | None = None
+    counts: EntryCounts | None = None
     latency: Timing | None = None
     latency_reason: Reason | None = None
     train_inputs_per_second: float | None = None
     peak_memory_mib: float | None = None
     records: tuple[str, ...] = ()
-    provenance: Provenance | None = None
+    provenance: EntryProvenance | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,13 +138,13 @@ class Entry:
     flags: tuple[Reason, ...]
     seeds: int
     trials: int
-    counts: Counts | None
+    counts: EntryCounts | None
     tasks: tuple[TaskResult, ...]
-    representation: Measure | None
+    representation: Estimate | None
     representation_reason: Reason | None
-    vs_dense: Measure | None
+    vs_dense: Estimate | None
     vs_dense_reason: Reason | None
-    specialization: Measure | None
+    specialization: Estimate | None
     specialization_reason: Reason | None
     latency: Timing | None
     latency_reason: Reason | None
@@ -181,7 +181,7 @@ class OtherRuns:
     variant: str
     task: str
     runs: int
-    score: Measure
+    score: Estimate
     reason: Reason
 
 

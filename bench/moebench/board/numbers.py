@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from moebench.board.model import Measure, TaskResult, Timing
+from moebench.board.model import Estimate, TaskResult, Timing
 from moebench.text import one_line
 
 MISSING = "-"
@@ -30,7 +30,7 @@ def fixed(value: float | None, places: int = 3, *, sign: bool = False) -> str:
     return text.lstrip("+-") if float(text) == 0 else text
 
 
-def with_interval(measure: Measure | None, places: int = 3, *, sign: bool = False) -> str:
+def with_interval(measure: Estimate | None, places: int = 3, *, sign: bool = False) -> str:
     """``0.972 ±0.007``; ``0.972 ±?`` where the runs set no bounds. t intervals are symmetric around their value."""
     if measure is None:
         return MISSING
@@ -52,7 +52,7 @@ def p_value(value: float | None) -> str:
     return "<0.001" if value < 0.001 else f"{value:.3f}"
 
 
-def bounds(measure: Measure | None, places: int = 3) -> str:
+def bounds(measure: Estimate | None, places: int = 3) -> str:
     """``0.965 to 0.979``, or nothing where there is no interval."""
     if measure is None or measure.low is None or measure.high is None:
         return ""

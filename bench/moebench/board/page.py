@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from moebench.board import charts, numbers, words
 from moebench.board.columns import COUNTED, DETAILS, SHOWN
-from moebench.board.model import Board, Measure, Provenance, Score, TaskResult
+from moebench.board.model import Board, EntryProvenance, Estimate, Score, TaskResult
 from moebench.board.rules import RANK_RULE
 from moebench.board.style import theme
 from moebench.measures.scores.shares import SHARES, in_words
@@ -139,7 +139,7 @@ def breakable(name: str) -> Markup:
     return Markup("<bdi>{}</bdi>").format(escape(numbers.shown_name(name)).replace("_", Markup("_<wbr>")))
 
 
-def versions_of(provenance: Provenance, board: Board) -> str:
+def versions_of(provenance: EntryProvenance, board: Board) -> str:
     """The software that a row's runs do not share with the whole board."""
     own = [f"{name} {version}" for name, version in provenance.versions.items() if version != board.versions.get(name)]
     return ", ".join(own) or "as the whole board"
@@ -165,7 +165,7 @@ class Scale:
     mark: float | None = None
 
     @classmethod
-    def over(cls, measures: Iterable[Measure | None], *, mark: float | None = None) -> Scale | None:
+    def over(cls, measures: Iterable[Estimate | None], *, mark: float | None = None) -> Scale | None:
         """The scale that holds all intervals and the mark; None where there is nothing to draw."""
         ends = [end for m in measures if m for end in (m.value, m.low, m.high) if end is not None]
         if not ends:
@@ -179,7 +179,7 @@ class Scale:
         """Where a value lies, to a tenth; None for None."""
         return None if value is None else round(WIDTH * (value - self.low) / (self.high - self.low), 1)
 
-    def bar(self, measure: Measure) -> dict[str, float | None]:
+    def bar(self, measure: Estimate) -> dict[str, float | None]:
         """Places of a value, its interval and the scale's mark; without bounds it is a point."""
         value = self.at(measure.value)
         low, high = self.at(measure.low), self.at(measure.high)

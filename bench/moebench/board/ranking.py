@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from moebench.board.estimates import mean_counts
-from moebench.board.evidence import Evidence
+from moebench.board.evidence import RowRuns
 from moebench.board.latency import Clock
 from moebench.board.model import Against, Entry, Rung
 from moebench.board.reasons import Reason
@@ -54,7 +54,7 @@ class Ranking:
         return tuple(sorted(compress(self.names, self.better_NN[self.names.index(name)].tolist())))
 
 
-def rank_rows(evidences: Sequence[Evidence], reasons: Reasons) -> Ranking:
+def rank_rows(evidences: Sequence[RowRuns], reasons: Reasons) -> Ranking:
     """Compare all rows that may be ranked, in pairs."""
     ranked = {e.row.name: e.scores_SM for e in evidences if not reasons[e.row.name]}
     return Ranking(tuple(ranked), better_matrix(ranked, evidences[0].higher_is_better, ALPHA))
@@ -72,7 +72,7 @@ def in_order(entries: Sequence[Entry], higher_is_better: bool = True) -> tuple[E
     return tuple(sorted(entries, key=key))
 
 
-def against_references(evidences: Sequence[Evidence], reasons: Reasons, higher: bool) -> tuple[Against, ...]:
+def against_references(evidences: Sequence[RowRuns], reasons: Reasons, higher: bool) -> tuple[Against, ...]:
     """Each complete reference row, with the ranked rows that are significantly better, worse, and neither.
 
     Paired by seed, with Holm's rule over all pairs of a ranked row and a reference row; the ranks' own adjustment is
@@ -94,7 +94,7 @@ def against_references(evidences: Sequence[Evidence], reasons: Reasons, higher: 
     )
 
 
-def on_pareto(ranking: Ranking, evidences: Sequence[Evidence], clock: Clock) -> dict[str, Place]:
+def on_pareto(ranking: Ranking, evidences: Sequence[RowRuns], clock: Clock) -> dict[str, Place]:
     """The place of each ranked row by the Pareto front of representation, latency and active parameters, by name.
 
     A row without one of the three is left out. Representation differs as in the ranks; latency by the sign test over
@@ -119,7 +119,7 @@ def on_pareto(ranking: Ranking, evidences: Sequence[Evidence], clock: Clock) -> 
     )
 
 
-def calibration(evidences: Sequence[Evidence], seeds: int, rungs: Sequence[Rung]) -> Calibration | None:
+def calibration(evidences: Sequence[RowRuns], seeds: int, rungs: Sequence[Rung]) -> Calibration | None:
     """Simulate boards of so many seeds, budgets and rows, with the spreads that dense shows on the tasks at the first
     budget; None for one seed, which has no interval.
     """

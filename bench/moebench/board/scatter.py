@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from moebench.board import words
-from moebench.board.model import Board, Entry, Measure, Rung
+from moebench.board.model import Board, Entry, Estimate, Rung
 from moebench.board.numbers import shown_name
 from moebench.board.style import BLUE, GREY, INK, LINE, PALE, PAPER, SOFT, panels
 from moebench.plans.rows import BASELINE
@@ -112,7 +112,7 @@ def _bars(axis: Axes, points: Sequence[Point]) -> None:
             draw(*zip(*bars, strict=True), **thin)
 
 
-def _ends(measure: Measure | None) -> tuple[float, float] | None:
+def _ends(measure: Estimate | None) -> tuple[float, float] | None:
     if measure is None or measure.low is None or measure.high is None:
         return None
     return measure.low, measure.high

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from moebench.board.model import Measure, OtherRuns, TaskNote
+from moebench.board.model import Estimate, OtherRuns, TaskNote
 from moebench.board.reasons import Reason
 from moebench.board.rules import LEVEL
 from moebench.plans.plan import Plan, score_of
@@ -80,7 +80,7 @@ def other_runs(plan: Plan, records: Iterable[Record]) -> tuple[OtherRuns, ...]:
             variant=row,
             task=without_digest(task),
             runs=len(runs),
-            score=Measure.of(mean_interval([[value] for value, _ in runs], LEVEL), get_task(task).info.ranked_by.unit),
+            score=Estimate.of(mean_interval([[value] for value, _ in runs], LEVEL), get_task(task).info.ranked_by.unit),
             reason=runs[0][1],
         )
         for (row, task, _), runs in sorted(found.items(), key=lambda each: each[0])

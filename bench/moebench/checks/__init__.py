@@ -9,18 +9,18 @@
         check()
 """
 
-from moebench.checks.outcome import CheckFailed, NotApplicable, Report, Row
+from moebench.checks.outcome import CheckFailed, CheckReport, CheckResult, NotApplicable
 from moebench.checks.parametrize import conformance
 from moebench.checks.run import all_checks, run_checks
-from moebench.checks.subject import Built, Subject
+from moebench.checks.subject import BuiltLayer, CheckSubject
 
 __all__ = [
-    "Built",
+    "BuiltLayer",
     "CheckFailed",
+    "CheckReport",
+    "CheckResult",
+    "CheckSubject",
     "NotApplicable",
-    "Report",
-    "Row",
-    "Subject",
     "all_checks",
     "conformance",
     "run_checks",

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from moebench.checks.outcome import NotApplicable
-from moebench.checks.subject import Subject
+from moebench.checks.subject import CheckSubject
 from moebench.contract import Context, Layer
 
 
-def experts_to_mask(subject: Subject, layer: Layer, *, separable: bool = False) -> int:
+def experts_to_mask(subject: CheckSubject, layer: Layer, *, separable: bool = False) -> int:
     """The number of experts; not applicable where there is nothing to mask or its meaning is not claimed."""
     if layer.num_experts < 2:
         raise NotApplicable("it has no experts to mask.")

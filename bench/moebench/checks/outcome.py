@@ -23,7 +23,7 @@ def one_line(error: BaseException) -> str:
 
 
 @dataclass(frozen=True)
-class Row:
+class CheckResult:
     """One check on one variant. ``message`` is the failure or the reason; ``notes`` are merely reported."""
 
     name: str
@@ -33,11 +33,11 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Report:
+class CheckReport:
     """All checks on one variant, named ``label``. ``problem``: why it could not be loaded."""
 
     label: str
-    rows: tuple[Row, ...] = ()
+    rows: tuple[CheckResult, ...] = ()
     problem: str = ""
 
     @property
@@ -46,14 +46,14 @@ class Report:
         return not self.problem and not self.failures
 
     @property
-    def failures(self) -> tuple[Row, ...]:
+    def failures(self) -> tuple[CheckResult, ...]:
         """The rows that failed, in the order of the checks."""
         return tuple(row for row in self.rows if row.outcome == "fails")
 
     @property
-    def applicable(self) -> tuple[Row, ...]:
+    def applicable(self) -> tuple[CheckResult, ...]:
         """The rows whose check applies."""
         return tuple(row for row in self.rows if row.outcome != "not applicable")
 
-    def __getitem__(self, name: str) -> Row:
+    def __getitem__(self, name: str) -> CheckResult:
         return {row.name: row for row in self.rows}[name]

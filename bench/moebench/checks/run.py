@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Any
 
-from moebench.checks.outcome import CheckFailed, NotApplicable, Outcome, Report, Row, one_line
+from moebench.checks.outcome import CheckFailed, CheckReport, CheckResult, NotApplicable, Outcome, one_line
 from moebench.checks.process_state import untouched
 from moebench.checks.properties import (
     budget,
@@ -25,13 +25,13 @@ from moebench.checks.properties import (
     structure,
     subsets,
 )
-from moebench.checks.subject import Subject, slot_of
+from moebench.checks.subject import CheckSubject, slot_of
 from moebench.contract import Variant
 from moebench.errors import PluginError, UnknownNameError
 from moebench.plugins.find import find_variant
 from moebench.plugins.load import load_variant, verify
 
-Check = Callable[[Subject], None]
+Check = Callable[[CheckSubject], None]
 
 THEMES = (
     registration,
@@ -68,7 +68,7 @@ def run_checks(
     only: Iterable[str] | None = None,
     *,
     on_start: Callable[[str], None] = lambda name: None,
-) -> Report:
+) -> CheckReport:
     """Check a variant against the contract, by all checks or by those in ``only``.
 
     ``variant`` is a name, ``path.py:Class``, a class or an instance. What cannot be found raises; what is
@@ -79,13 +79,13 @@ def run_checks(
     try:
         loaded = load()
     except PluginError as error:
-        return Report(label, problem=str(error))
+        return CheckReport(label, problem=str(error))
     memory: dict[Any, Any] = {}
     rows = []
     for name in names:
         on_start(name)
         rows.append(run_one(name, loaded, memory))
-    return Report(label, tuple(rows))
+    return CheckReport(label, tuple(rows))
 
 
 def chosen_checks(only: Iterable[str] | None) -> list[str]:
@@ -98,9 +98,9 @@ def chosen_checks(only: Iterable[str] | None) -> list[str]:
     return [name for name in known if name in wanted]
 
 
-def run_one(name: str, variant: Variant, memory: dict[Any, Any]) -> Row:
+def run_one(name: str, variant: Variant, memory: dict[Any, Any]) -> CheckResult:
     """The row of one check. What a variant raises is its failure; what it does to the process is undone."""
-    subject = Subject(variant, slot_of(variant), memory=memory)
+    subject = CheckSubject(variant, slot_of(variant), memory=memory)
     outcome: Outcome = "holds"
     message = ""
     try:
@@ -112,7 +112,7 @@ def run_one(name: str, variant: Variant, memory: dict[Any, Any]) -> Row:
         outcome, message = "fails", str(failure)
     except Exception as error:
         outcome, message = "fails", f"{subject.name} raises {one_line(error)}"
-    return Row(name, outcome, message, tuple(subject.notes))
+    return CheckResult(name, outcome, message, tuple(subject.notes))
 
 
 def loader(variant: str | Variant | type[Any]) -> Callable[[], Variant]:

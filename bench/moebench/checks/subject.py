@@ -45,7 +45,7 @@ def ladder(shape: LayerShape) -> tuple[int, ...]:
     return tuple(amount * KERNEL_PLACES for amount in LADDER) if shape.kind == "map" else LADDER
 
 
-class Judged:
+class CheckTarget:
     """What a failure is about: a variant, or a layer of it that was built with some settings."""
 
     name: str
@@ -71,7 +71,7 @@ class Judged:
 
 
 @dataclass(frozen=True)
-class Built(Judged):
+class BuiltLayer(CheckTarget):
     """A layer of the variant ``name``; ``words`` names the settings that are not defaults: `` with experts=16``."""
 
     name: str
@@ -81,7 +81,7 @@ class Built(Judged):
 
 
 @dataclass
-class Subject(Judged):
+class CheckSubject(CheckTarget):
     """One variant in one kind of slot. ``notes`` collects what a check reports without failing.
 
     Spaces and sizes, once worked out, are kept in ``memory``, which the subjects of one variant share.
@@ -101,9 +101,9 @@ class Subject(Judged):
         if text not in self.notes:
             self.notes.append(text)
 
-    def in_shape(self, **changes: Any) -> Subject:
+    def in_shape(self, **changes: Any) -> CheckSubject:
         """The same variant in another slot."""
-        return Subject(self.variant, dataclasses.replace(self.shape, **changes), self.notes, self.memory)
+        return CheckSubject(self.variant, dataclasses.replace(self.shape, **changes), self.notes, self.memory)
 
     @property
     def one_token(self) -> dict[str, Any]:
@@ -162,7 +162,7 @@ class Subject(Judged):
         torch.manual_seed(seed)
         return self.variant.layer(dataclasses.replace(self.shape, **changes), size, settings)
 
-    def trials(self, samples: int = 3, *, perturbed: bool = True, **changes: Any) -> Iterator[Built]:
+    def trials(self, samples: int = 3, *, perturbed: bool = True, **changes: Any) -> Iterator[BuiltLayer]:
         """Layers in eval mode: of the default settings, then of sampled ones, each different from the others.
 
         ``perturbed`` adds noise to the weights, so that nothing hides behind zeros it starts from.
@@ -173,7 +173,7 @@ class Subject(Judged):
                 tried.append(settings)
                 layer = self.build(settings, **changes).eval()
                 layer = perturb(layer) if perturbed else layer
-                yield Built(self.name, layer, settings, self.changed(settings))
+                yield BuiltLayer(self.name, layer, settings, self.changed(settings))
 
     def changed(self, settings: Settings, amount: int | None = None) -> str:
         """`` with experts=16``: the settings that are not defaults; empty if none."""

@@ -9,7 +9,7 @@ import click
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from moebench.checks import Report
+    from moebench.checks import CheckReport
 
 
 @click.command("check")
@@ -39,7 +39,7 @@ def command(context: click.Context, variants: tuple[str, ...], only: tuple[str, 
     context.exit(status)
 
 
-def _watched(variant: str, names: list[str]) -> Report:
+def _watched(variant: str, names: list[str]) -> CheckReport:
     """Run the checks; on a terminal a line says which one is running."""
     from rich.console import Console
 
@@ -53,7 +53,7 @@ def _watched(variant: str, names: list[str]) -> Report:
         )
 
 
-def _show(console: Console, report: Report, *, verbose: bool) -> None:
+def _show(console: Console, report: CheckReport, *, verbose: bool) -> None:
     """The heading, the failures, and what is worth a note."""
     if report.problem:
         console.print(f"{report.label}  cannot be checked", style="bold", markup=False)

@@ -82,13 +82,13 @@ def command(
 
 def _print_choice(board: Board, form: str, ratio: float | None, active: int | None) -> None:
     """The rows that meet the limits, budget by budget."""
-    from moebench.board import Limits, choose
+    from moebench.board import RowLimits, choose
     from moebench.board.choose import print_choices, to_json, to_markdown
     from moebench.errors import UsageError
 
     if ratio is not None and not isfinite(ratio):
         raise UsageError(f"--max-latency-ratio must be a number, such as 0.8, not {ratio:g}.", code="ratio-not-finite")
-    limits = Limits(latency_ratio=ratio, active=active)
+    limits = RowLimits(latency_ratio=ratio, active=active)
     choices = [choose(rung, limits, board.tasks[0].higher_is_better) for rung in board.rungs]
     if form == "json":
         click.echo(to_json(board, choices), nl=False)

@@ -15,7 +15,7 @@ from moebench.errors import MoebenchError
 from moebench.hosts import host_kind
 from moebench.plugins import named
 from moebench.plugins.backends import load_backend
-from moebench.plugins.find import BACKENDS, COMPRESSORS, HOSTS, MEASURES, STUDIES, TASKS, VARIANTS, Found, Group
+from moebench.plugins.find import BACKENDS, COMPRESSORS, HOSTS, MEASURES, STUDIES, TASKS, VARIANTS, Found, PluginGroup
 from moebench.suites import find_suites
 from moebench.tasks import get_task
 from moebench.text import counted_noun
@@ -145,7 +145,7 @@ def _load_compressor(found: Found) -> object:
     return load_compressor(found.name)
 
 
-PLUGINS: Mapping[str, tuple[Group, Callable[[Found], object]]] = {
+PLUGINS: Mapping[str, tuple[PluginGroup, Callable[[Found], object]]] = {
     "variants": (VARIANTS, _load_variant),
     "tasks": (TASKS, lambda found: get_task(found.name)),
     "hosts": (HOSTS, lambda found: host_kind(found.name)),

@@ -11,7 +11,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from moebench.board import Measure
+from moebench.board import Estimate
 from moebench.board.numbers import with_interval
 from moebench.board.words import counted
 from moebench.cli.options import show
@@ -25,7 +25,7 @@ from moebench.tasks import get_task
 from moebench.text import counted_noun
 
 if TYPE_CHECKING:
-    from moebench.experiment import Session
+    from moebench.experiment import ExperimentResult
 
 
 def heading(plan: Plan, workers: int) -> str:
@@ -158,7 +158,7 @@ def not_done(unfinished: Sequence[tuple[str, str, str]]) -> Table:
     return table
 
 
-def print_session(session: Session, results: Path, *, quiet: bool, mlflow: bool = True) -> int:
+def print_session(session: ExperimentResult, results: Path, *, quiet: bool, mlflow: bool = True) -> int:
     """Print boards and scores, where the pages are, and what is not done; returns the exit status.
 
     mlflow: whether the runs were written there.
@@ -202,7 +202,7 @@ def _scores(plan: Plan, store: Store) -> Table:
             score = f"test_{get_task(done[0].cell['task']).info.ranked_by.name}"
             values = [record.scores[score] for record in done]
             interval = mean_interval([[value] for value in values if value is not None])
-            text = with_interval(Measure(interval.value, interval.low, interval.high))
+            text = with_interval(Estimate(interval.value, interval.low, interval.high))
             counted_params = f"{done[0].counts['total_params']:,}"
             table.add_row(Text(row), str(len(done)), f"{score.removeprefix('test_')} {text}", counted_params)
     return table

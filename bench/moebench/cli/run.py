@@ -86,7 +86,7 @@ def command(
     from moebench.cli.reporting import opening, print_session
     from moebench.errors import UsageError
     from moebench.experiment import run_experiment
-    from moebench.runner.options import Limits, RunOptions
+    from moebench.runner.options import RunLimits, RunOptions
     from moebench.runner.progress import choose_progress
     from moebench.suites.request import ask
 
@@ -96,7 +96,7 @@ def command(
         executor_options=dict(map(_named, executor_options)),
         workers=options.pop("workers"),
         ranks=options.pop("ranks"),
-        limits=Limits(options.pop("timeout"), options.pop("silence")),
+        limits=RunLimits(options.pop("timeout"), options.pop("silence")),
         checkpoint_seconds=options.pop("checkpoint_every"),
         save_weights=options.pop("weights"),
         mlflow=options.pop("mlflow"),

@@ -16,19 +16,19 @@ from moebench.records import Record
 
 if TYPE_CHECKING:
     from moebench.measures import Subject
-    from moebench.measures.subset.report import Row
+    from moebench.measures.subset.report import SubsetRow
 
 WIDTH = 120
 
 
-def print_comparison(rows: Sequence[Row], record: Record, score: str, inputs: int, subject: Subject) -> None:
+def print_comparison(rows: Sequence[SubsetRow], record: Record, score: str, inputs: int, subject: Subject) -> None:
     """The table; above it what was used, below it what was measured and on what machine."""
     headline = subject.task.info.ranked_by.name
     machine = machine_words(record, subject.device)
     print_table(record, _table(rows, headline), _remarks(rows, record, score, headline, inputs, machine), WIDTH)
 
 
-def _table(rows: Sequence[Row], headline: str) -> Table:
+def _table(rows: Sequence[SubsetRow], headline: str) -> Table:
     """Two lines a row: the whole model, and its expert layers alone; ratios are to all experts."""
     whole = rows[0].cost
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -57,7 +57,7 @@ def _table(rows: Sequence[Row], headline: str) -> Table:
 
 
 def _remarks(
-    rows: Sequence[Row], record: Record, score: str, headline: str, inputs: int, machine: str
+    rows: Sequence[SubsetRow], record: Record, score: str, headline: str, inputs: int, machine: str
 ) -> Iterator[str]:
     largest = max(rows[0].cost.model_ms)
     yield (

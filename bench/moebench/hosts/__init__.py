@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from moebench.hosts.registry import host_kind, host_settings, layer_shapes
-from moebench.hosts.settings import HostSettings, Place, image_of
+from moebench.hosts.settings import HostSettings, LayerPlace, image_of
 
 if TYPE_CHECKING:
     from moebench.hosts.host import Host, Site
 
-__all__ = ["Host", "HostSettings", "Place", "Site", "host_kind", "host_settings", "image_of", "layer_shapes"]
+__all__ = ["Host", "HostSettings", "LayerPlace", "Site", "host_kind", "host_settings", "image_of", "layer_shapes"]
 
 
 def __getattr__(name: str) -> Any:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from moebench.contract import Layer
 from moebench.errors import SuiteError
 from moebench.hosts.host import Host, Site
-from moebench.hosts.settings import HostSettings, Place
+from moebench.hosts.settings import HostSettings, LayerPlace
 from moebench.tasks import Inputs, TaskInfo, Vectors
 
 
@@ -20,7 +20,7 @@ class BareSettings(HostSettings):
 
     name: Literal["bare"] = "bare"
 
-    def places(self, task: TaskInfo) -> list[Place]:
+    def places(self, task: TaskInfo) -> list[LayerPlace]:
         """One, on the vectors."""
         inputs = task.inputs
         assert isinstance(inputs, Vectors)
@@ -30,7 +30,7 @@ class BareSettings(HostSettings):
                 code="no-head",
                 task=task.name,
             )
-        return [Place(inputs.dim, inputs.tokens)]
+        return [LayerPlace(inputs.dim, inputs.tokens)]
 
     def build(self, task: TaskInfo) -> Bare:
         """The network."""

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from moebench.contract import Context, Layer
 from moebench.hosts.host import Host, Site
-from moebench.hosts.settings import HostSettings, Place
+from moebench.hosts.settings import HostSettings, LayerPlace
 from moebench.tasks import Inputs, TaskInfo, Tokens
 
 DEVIATION = 0.02
@@ -70,10 +70,10 @@ class DecoderSettings(HostSettings):
             raise ValueError(f"dim {self.dim} must be a multiple of heads {self.heads}")
         return self
 
-    def places(self, task: TaskInfo) -> list[Place]:
+    def places(self, task: TaskInfo) -> list[LayerPlace]:
         """One in each block."""
         assert isinstance(task.inputs, Tokens)
-        return [Place(self.dim, task.inputs.length, vocabulary=task.inputs.vocabulary)] * self.depth
+        return [LayerPlace(self.dim, task.inputs.length, vocabulary=task.inputs.vocabulary)] * self.depth
 
     def build(self, task: TaskInfo) -> Decoder:
         """The network."""

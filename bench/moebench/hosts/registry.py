@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from moebench.errors import MoebenchError, PluginError, SuiteError
-from moebench.hosts.settings import HostSettings, Place
+from moebench.hosts.settings import HostSettings, LayerPlace
 from moebench.plugins import named
 from moebench.plugins.find import HOSTS
 from moebench.tasks import TaskInfo
@@ -79,7 +79,7 @@ def layer_shapes(settings: HostSettings, task: TaskInfo) -> tuple[LayerShape, ..
     )
 
 
-def _places(settings: HostSettings, task: TaskInfo) -> Sequence[Place]:
+def _places(settings: HostSettings, task: TaskInfo) -> Sequence[LayerPlace]:
     """What the host says; :class:`PluginError` where it raises, or a layer could not stand there."""
     who = f"host {type(settings).__name__}: its places()"
     try:
@@ -88,7 +88,7 @@ def _places(settings: HostSettings, task: TaskInfo) -> Sequence[Place]:
         raise
     except Exception as error:  # the host's author's
         raise PluginError(f"{who} raised {type(error).__name__}: {error}.", code="places-raised") from error
-    if not (isinstance(places, Sequence) and places and all(isinstance(place, Place) for place in places)):
+    if not (isinstance(places, Sequence) and places and all(isinstance(place, LayerPlace) for place in places)):
         raise PluginError(f"{who} gave {places!r:.60}, not a list of Place.", code="no-places")
     if wrong := [place for place in places if place.dim < 1 or place.tokens < 1]:
         raise PluginError(f"{who} gave {wrong[0]}; dim and tokens must be at least 1.", code="impossible-place")

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from moebench.contract import Layer
 from moebench.hosts.host import Host, Site
-from moebench.hosts.settings import Activation, HostSettings, Numbers, Place, image_of
+from moebench.hosts.settings import Activation, HostSettings, LayerPlace, Numbers, image_of
 from moebench.tasks import Image, TaskInfo
 
 
@@ -98,11 +98,11 @@ class ResNetSettings(HostSettings):
         half = 2 ** (1 + self.stage_of(index)[0])
         return -(-image[0] // half), -(-image[1] // half)
 
-    def places(self, task: TaskInfo) -> list[Place]:
+    def places(self, task: TaskInfo) -> list[LayerPlace]:
         """One in each replaced block, on its map."""
         image = image_of(task)
         grids = {index: self.grid(index, (image.height, image.width)) for index in self.replaced}
-        return [Place(self.channels_of(index), grid[0] * grid[1], grid) for index, grid in grids.items()]
+        return [LayerPlace(self.channels_of(index), grid[0] * grid[1], grid) for index, grid in grids.items()]
 
     def build(self, task: TaskInfo) -> ResNet:
         """The network."""

@@ -22,7 +22,7 @@ Numbers = Annotated[tuple[StrictInt, ...], Field(strict=False)]
 
 
 @dataclass(frozen=True)
-class Place:
+class LayerPlace:
     """Where a layer stands: D, T, the grid of a map, and the vocabulary of a text."""
 
     dim: int
@@ -48,7 +48,7 @@ class HostSettings(BaseModel):
     activation: Activation = "gelu"
     bias: bool = True
 
-    def places(self, task: TaskInfo) -> list[Place]:
+    def places(self, task: TaskInfo) -> list[LayerPlace]:
         """The place of each layer, in the order of the forward pass; arithmetic only.
 
         ``task.inputs`` is of the kind that the host reads. :class:`SuiteError` where the task does not fit otherwise.

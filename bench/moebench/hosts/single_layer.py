@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from moebench.contract import Layer
 from moebench.hosts.host import Host, Site
-from moebench.hosts.settings import Activation, HostSettings, Place, image_of
+from moebench.hosts.settings import Activation, HostSettings, LayerPlace, image_of
 from moebench.tasks import Image, TaskInfo
 
 
@@ -26,10 +26,10 @@ class SingleLayerSettings(HostSettings):
     residual: bool = False
     layer_norm: bool = False
 
-    def places(self, task: TaskInfo) -> list[Place]:
+    def places(self, task: TaskInfo) -> list[LayerPlace]:
         """One, on grid x grid patches."""
         image = image_of(task, self.grid, "grid")
-        return [Place(image.channels * (image.height // self.grid) * (image.width // self.grid), self.grid**2)]
+        return [LayerPlace(image.channels * (image.height // self.grid) * (image.width // self.grid), self.grid**2)]
 
     def build(self, task: TaskInfo) -> SingleLayer:
         """The network."""

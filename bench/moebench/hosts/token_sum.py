@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from moebench.contract import Layer
 from moebench.errors import SuiteError
 from moebench.hosts.host import Host, Site
-from moebench.hosts.settings import Activation, HostSettings, Place
+from moebench.hosts.settings import Activation, HostSettings, LayerPlace
 from moebench.tasks import Features, Inputs, TaskInfo
 
 
@@ -29,7 +29,7 @@ class TokenSumSettings(HostSettings):
     tokens: int = Field(ge=1)
     residual: bool = False
 
-    def places(self, task: TaskInfo) -> list[Place]:
+    def places(self, task: TaskInfo) -> list[LayerPlace]:
         """One, on equal parts of the vector."""
         inputs = task.inputs
         assert isinstance(inputs, Features)
@@ -40,7 +40,7 @@ class TokenSumSettings(HostSettings):
                 code="no-equal-tokens",
                 task=task.name,
             )
-        return [Place(inputs.count // self.tokens, self.tokens)]
+        return [LayerPlace(inputs.count // self.tokens, self.tokens)]
 
     def build(self, task: TaskInfo) -> TokenSum:
         """The network."""

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from moebench.contract import Layer
 from moebench.hosts.host import Host, Site
-from moebench.hosts.settings import HostSettings, Place
+from moebench.hosts.settings import HostSettings, LayerPlace
 from moebench.tasks import Inputs, TaskInfo, Vectors
 
 
@@ -22,10 +22,10 @@ class TokenwiseSettings(HostSettings):
     dim: int = Field(32, ge=2)
     depth: int = Field(1, ge=1)
 
-    def places(self, task: TaskInfo) -> list[Place]:
+    def places(self, task: TaskInfo) -> list[LayerPlace]:
         """One in each block."""
         assert isinstance(task.inputs, Vectors)
-        return [Place(self.dim, task.inputs.tokens)] * self.depth
+        return [LayerPlace(self.dim, task.inputs.tokens)] * self.depth
 
     def build(self, task: TaskInfo) -> Tokenwise:
         """The network."""

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from moebench.contract import Layer
 from moebench.hosts.host import Host, Site
-from moebench.hosts.settings import HostSettings, Numbers, Place, image_of
+from moebench.hosts.settings import HostSettings, LayerPlace, Numbers, image_of
 from moebench.tasks import Image, TaskInfo
 
 
@@ -58,11 +58,11 @@ class ViTSettings(HostSettings):
         """The blocks whose MLP is an expert layer, in order."""
         return tuple(range(self.depth)) if self.replace is None else tuple(sorted(self.replace))
 
-    def places(self, task: TaskInfo) -> list[Place]:
+    def places(self, task: TaskInfo) -> list[LayerPlace]:
         """One in each replaced block."""
         image = image_of(task, self.patch, "patch")
         tokens = (image.height // self.patch) * (image.width // self.patch)
-        return [Place(self.dim, tokens)] * len(self.replaced)
+        return [LayerPlace(self.dim, tokens)] * len(self.replaced)
 
     def build(self, task: TaskInfo) -> ViT:
         """The network."""

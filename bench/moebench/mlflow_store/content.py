@@ -22,7 +22,7 @@ class Times(NamedTuple):
     ended: int
 
 
-class Point(NamedTuple):
+class CurvePoint(NamedTuple):
     """One point of a curve; ``time`` in milliseconds since 1970."""
 
     name: str
@@ -51,7 +51,7 @@ class Content:
     tags: Mapping[str, str]
     params: Mapping[str, str] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
-    curves: tuple[Point, ...] = ()
+    curves: tuple[CurvePoint, ...] = ()
     texts: Mapping[str, str] = field(default_factory=dict)
     files: tuple[Path, ...] = ()
     note: str | None = None
@@ -59,7 +59,7 @@ class Content:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
+class RunEntry:
     """A run that MLflow should have.
 
     key: names it within its experiment. version: changes whenever its content does. parent: the key of the

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from moebench.mlflow_store.content import Point, Times
+from moebench.mlflow_store.content import CurvePoint, Times
 from moebench.records import Record, Store
 from moebench.tasks import get_task
 
@@ -18,7 +18,7 @@ Curve = list[tuple[int, float]]
 """(step, value): the mean over a window, and the last step of the window, counted from 1."""
 
 
-def curve_points(record: Record, store: Store, times: Times) -> tuple[Point, ...]:
+def curve_points(record: Record, store: Store, times: Times) -> tuple[CurvePoint, ...]:
     """The curves, spread over the time of the run; none if the sidecar is damaged."""
     try:
         curves = training_curves(store.arrays(record.identity), get_task(record.cell["task"]).loss_unit)
@@ -26,7 +26,7 @@ def curve_points(record: Record, store: Store, times: Times) -> tuple[Point, ...
         return ()
     last = max((curve[-1][0] for curve in curves.values()), default=1)
     return tuple(
-        Point(name, step, value, times.started + (times.ended - times.started) * step // last)
+        CurvePoint(name, step, value, times.started + (times.ended - times.started) * step // last)
         for name, curve in curves.items()
         for step, value in curve
     )

@@ -9,7 +9,7 @@ from typing import Any
 
 from moebench.board.files import FIGURES
 from moebench.board.latency import FORWARD, Clock
-from moebench.mlflow_store.content import Content, Entry, Point, Times, finite, shortened, texts_of, version_of
+from moebench.mlflow_store.content import Content, CurvePoint, RunEntry, Times, finite, shortened, texts_of, version_of
 from moebench.mlflow_store.labels import (
     budget_suffix,
     experiment_tags,
@@ -31,7 +31,7 @@ NOTE_LENGTH = 5000
 
 def entries(
     plan: Plan, store: Store, lookup: Lookup, board: Path, report: Path | None, *, live: bool = False
-) -> Iterator[Entry]:
+) -> Iterator[RunEntry]:
     """Studies and fixed rows, each before its runs, then latency sessions, the board in the directory ``board``, and
     the page of the report.
     """
@@ -101,11 +101,11 @@ Timings = Mapping[str, Mapping[str, float]]
 """Identity of a finalist -> its medians over rounds (forward_ms, ...), and its paired ratio to dense."""
 
 
-def _latency_entry(plan: Plan, record: Record, timed: Timings) -> Entry:
+def _latency_entry(plan: Plan, record: Record, timed: Timings) -> RunEntry:
     """The run of a session."""
     version = version_of(record.model_dump(mode="json"))
     key = f"latency/{record.identity}"
-    return Entry(key=key, version=version, content=lambda: _latency_content(plan, record, timed))
+    return RunEntry(key=key, version=version, content=lambda: _latency_content(plan, record, timed))
 
 
 def _timings(clock: Clock, task: str) -> Timings:
@@ -150,7 +150,7 @@ def _latency_content(plan: Plan, record: Record, timed: Timings) -> Content:
             for name, value in timed.get(identity, {}).items()
         },
         curves=tuple(
-            Point(f"rounds/{name}/{each['row']}", index + 1, value, spent.ended)
+            CurvePoint(f"rounds/{name}/{each['row']}", index + 1, value, spent.ended)
             for each in finalists.values()
             for name, values in _rounds(each).items()
             for index, value in enumerate(values)
@@ -168,7 +168,7 @@ def _is_of(plan: Plan, path: Path) -> bool:
         return False
 
 
-def _board_entry(plan: Plan, directory: Path) -> Entry:
+def _board_entry(plan: Plan, directory: Path) -> RunEntry:
     files = tuple(path for suffix in ("json", "md", "html", "csv") if (path := directory / f"board.{suffix}").is_file())
     texts = {path.suffix: path.read_text(encoding="utf-8") for path in files}
     note = shortened(texts[".md"], NOTE_LENGTH) if ".md" in texts else None
@@ -176,7 +176,7 @@ def _board_entry(plan: Plan, directory: Path) -> Entry:
     return _pages(plan, "board", version_of(list(texts.values())), (*files, *figures), note)
 
 
-def _pages(plan: Plan, kind: str, version: str, files: tuple[Path, ...], note: str | None = None) -> Entry:
+def _pages(plan: Plan, kind: str, version: str, files: tuple[Path, ...], note: str | None = None) -> RunEntry:
     """A run whose artifacts are pages and their figures."""
 
     def content() -> Content:
@@ -186,4 +186,4 @@ def _pages(plan: Plan, kind: str, version: str, files: tuple[Path, ...], note: s
             name=kind, status="FINISHED", times=Times(min(made), max(made)), tags=tags, files=files, note=note
         )
 
-    return Entry(key=kind, version=version, fixed=False, content=content)
+    return RunEntry(key=kind, version=version, fixed=False, content=content)

@@ -12,9 +12,9 @@ from pathlib import Path
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
 
-from moebench.mlflow_store.content import Content, Data, Entry, shortened
+from moebench.mlflow_store.content import Content, Data, RunEntry, shortened
 from moebench.mlflow_store.database import artifact_location, tracking_uri
-from moebench.mlflow_store.ledger import Known
+from moebench.mlflow_store.ledger import LoggedRun
 from moebench.records.canonical import digest
 
 KEY, VERSION, PARENT = "moebench.key", "moebench.version", "mlflow.parentRunId"
@@ -22,7 +22,7 @@ METRICS_A_CALL = 900
 """MLflow takes 1000 a call."""
 
 
-class Experiment:
+class TrackedExperiment:
     """The experiment of that name, made if there is none. ``known``: its runs by key, as found there."""
 
     def __init__(self, client: MlflowClient, name: str, tags: Mapping[str, str], results: Path) -> None:
@@ -31,14 +31,14 @@ class Experiment:
         self.id = _find_or_create(client, name, dict(tags), results)
         self.known = {run.data.tags[KEY]: _known(run) for run in self._runs() if KEY in run.data.tags}
 
-    def has(self, entry: Entry) -> bool:
+    def has(self, entry: RunEntry) -> bool:
         """Whether the run is there, complete, up to date, and below the right one."""
         known = self.known.get(entry.key)
         if known is None or known.version != entry.version:
             return False
         return not entry.parent or (entry.parent in self.known and known.parent == self._parent(entry))
 
-    def write(self, entry: Entry) -> None:
+    def write(self, entry: RunEntry) -> None:
         """Write a run whole; its version comes last, so that one cut short is written again."""
         content = with_keys(entry.content())
         run_id, there = self._start(entry, content)
@@ -56,13 +56,13 @@ class Experiment:
         if content.note is not None:
             self._client.set_experiment_tag(self.id, "mlflow.note.content", content.note)
         self._client.set_tag(run_id, VERSION, entry.version)
-        self.known[entry.key] = Known(run_id, entry.version, self._parent(entry))
+        self.known[entry.key] = LoggedRun(run_id, entry.version, self._parent(entry))
 
-    def _parent(self, entry: Entry) -> str:
+    def _parent(self, entry: RunEntry) -> str:
         """The run id of the entry's parent, which has been written before it."""
         return self.known[entry.parent].run_id if entry.parent else ""
 
-    def _start(self, entry: Entry, content: Content) -> tuple[str, dict[str, float]]:
+    def _start(self, entry: RunEntry, content: Content) -> tuple[str, dict[str, float]]:
         """The run to write to, and the metrics it has: the old one if it can be updated, else a new."""
         known = self.known.get(entry.key)
         if known is not None:
@@ -112,9 +112,9 @@ def _find_or_create(client: MlflowClient, name: str, tags: dict[str, str], resul
     return str(found.experiment_id)
 
 
-def _known(run: Run) -> Known:
+def _known(run: Run) -> LoggedRun:
     tags = run.data.tags
-    return Known(run.info.run_id, tags.get(VERSION, ""), tags.get(PARENT, ""))
+    return LoggedRun(run.info.run_id, tags.get(VERSION, ""), tags.get(PARENT, ""))
 
 
 def _can_become(run: Run, content: Content) -> bool:

@@ -12,7 +12,7 @@ from moebench.records.canonical import digest
 from moebench.records.store import write_atomic
 
 
-class Known(NamedTuple):
+class LoggedRun(NamedTuple):
     """A run in MLflow. version: digest of what it was written from, empty if cut short. parent: run id."""
 
     run_id: str
@@ -31,11 +31,11 @@ class Ledger:
         self._path = results / ".mlflow" / f"{digest(self._uri)}.json"
         self.certain = store_stamp(self._uri) is not None
 
-    def known(self, experiment: str) -> dict[str, Known]:
+    def known(self, experiment: str) -> dict[str, LoggedRun]:
         """The runs of an experiment, by key; empty if the database is not the one they were written to."""
-        return {key: Known(*value) for key, value in self._read().get(experiment, {}).items()}
+        return {key: LoggedRun(*value) for key, value in self._read().get(experiment, {}).items()}
 
-    def save(self, experiment: str, known: Mapping[str, Known]) -> None:
+    def save(self, experiment: str, known: Mapping[str, LoggedRun]) -> None:
         """Remember the runs of an experiment."""
         values = {"store": store_stamp(self._uri), "experiments": {**self._read(), experiment: dict(known)}}
         write_atomic(self._path, (json.dumps(values, indent=0) + "\n").encode())

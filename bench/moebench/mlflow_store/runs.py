@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from moebench.mlflow_store.content import Content, Data, Entry, RunStatus, finite, shortened, version_of
+from moebench.mlflow_store.content import Content, Data, RunEntry, RunStatus, finite, shortened, version_of
 from moebench.mlflow_store.curves import curve_points
 from moebench.mlflow_store.labels import (
     REASON_LENGTH,
@@ -29,7 +29,7 @@ Measured = Sequence[Record]
 """The record of a run, and after it those of the measures of its trained model."""
 
 
-def trained_entry(plan: Plan, group: Group, label: str, records: Measured, parent: str, store: Store) -> Entry:
+def trained_entry(plan: Plan, group: Group, label: str, records: Measured, parent: str, store: Store) -> RunEntry:
     """A trial or a final run of a study. label: "trial 2" or "seed 0"; parent: the key of the study."""
     run = records[0]
     tags = study_tags(plan, group, run.cell["kind"], run.identity)
@@ -38,7 +38,7 @@ def trained_entry(plan: Plan, group: Group, label: str, records: Measured, paren
     return _entry(name, group.row, version, parent, tags, records, store, data_of(run.cell))
 
 
-def seed_entry(plan: Plan, row: str, index: int, records: Measured, parent: str, store: Store) -> Entry:
+def seed_entry(plan: Plan, row: str, index: int, records: Measured, parent: str, store: Store) -> RunEntry:
     """A seed of a row of fixed settings; where the row is not trained, the measure of its initial weights."""
     run = records[0]
     tags = run_tags(plan, run.cell["kind"], run.identity, row=row)
@@ -55,7 +55,7 @@ def _entry(
     records: Measured,
     store: Store,
     data: Data | None = None,
-) -> Entry:
+) -> RunEntry:
     run, *derived = records
 
     def content() -> Content:
@@ -73,7 +73,7 @@ def _entry(
             texts={"record.json": _text(run), **texts},
         )
 
-    return Entry(key=f"{row}/{run.identity}", version=version, parent=parent, content=content)
+    return RunEntry(key=f"{row}/{run.identity}", version=version, parent=parent, content=content)
 
 
 def study_entry(
@@ -84,7 +84,7 @@ def study_entry(
     latency_ms: Mapping[str, float],
     *,
     live: bool,
-) -> Entry:
+) -> RunEntry:
     """The run above ``runs`` (label, record). latency_ms: of its finalist. live: the suite is running now."""
     # Edited code or another search space is another study.
     identity = digest([group.row, group.budget, group.template, group.space, group.shared, group.final_seeds])
@@ -111,7 +111,7 @@ def study_entry(
     )
 
 
-def row_entry(plan: Plan, row: str, runs: Sequence[Measured]) -> Entry:
+def row_entry(plan: Plan, row: str, runs: Sequence[Measured]) -> RunEntry:
     """The run above the seeds of a row of fixed settings, with the means of the metrics that all of them have."""
     records = [run[0] for run in runs]
     metrics = [_metrics(run) for run in runs]
@@ -132,10 +132,10 @@ def row_entry(plan: Plan, row: str, runs: Sequence[Measured]) -> Entry:
     )
 
 
-def _changing(row: str, identity: str, content: Content) -> Entry:
+def _changing(row: str, identity: str, content: Content) -> RunEntry:
     """A run that is brought up to date; not for new times alone, which every run that ends below it brings."""
     version = version_of([content.status, dict(content.tags), dict(content.params), dict(content.metrics)])
-    return Entry(key=f"{row}/{identity}", version=version, fixed=False, content=lambda: content)
+    return RunEntry(key=f"{row}/{identity}", version=version, fixed=False, content=lambda: content)
 
 
 def mean_scores(task: str, finals: Sequence[Record]) -> dict[str, float | None]:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from moebench.mlflow_store.content import Entry
+from moebench.mlflow_store.content import RunEntry
 from moebench.mlflow_store.database import could_not_write
 from moebench.mlflow_store.entries import entries
 from moebench.mlflow_store.labels import experiment_name, experiment_tags
@@ -19,7 +19,7 @@ from moebench.records import Records, Store
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-    from moebench.mlflow_store.experiment import Experiment
+    from moebench.mlflow_store.experiment import TrackedExperiment
 
 Progress = Callable[[int, int], None]
 """Called with how many runs are written, and of how many."""
@@ -42,7 +42,7 @@ class Mirror:
     def __init__(self, store: Store, client: MlflowClient) -> None:
         self._store, self._client, self._lookup = store, client, Records(store)
         self._plans: dict[str, Plan] = {}
-        self._experiments: dict[str, Experiment] = {}
+        self._experiments: dict[str, TrackedExperiment] = {}
 
     def write(
         self, plan: Plan, report: Path | None = None, progress: Progress | None = None, *, live: bool = False
@@ -58,9 +58,9 @@ class Mirror:
         if not wanted:
             return 0
         if name not in self._experiments:
-            from moebench.mlflow_store.experiment import Experiment
+            from moebench.mlflow_store.experiment import TrackedExperiment
 
-            self._experiments[name] = Experiment(
+            self._experiments[name] = TrackedExperiment(
                 self._client, experiment_name(plan), experiment_tags(plan), self._store.root
             )
         experiment = self._experiments[name]
@@ -70,13 +70,13 @@ class Mirror:
             Ledger(self._store.root).save(experiment.name, experiment.known)
 
 
-def _wanted(plan: Plan, store: Store, lookup: Lookup, report: Path | None, *, live: bool = False) -> list[Entry]:
+def _wanted(plan: Plan, store: Store, lookup: Lookup, report: Path | None, *, live: bool = False) -> list[RunEntry]:
     """All runs that MLflow should have of a plan, its board in the usual place."""
     board = board_directory(store.root, plan.suite.name, plan.protocol)
     return list(entries(plan, store, lookup, board, report, live=live))
 
 
-def _write_missing(experiment: Experiment, wanted: list[Entry], progress: Progress | None) -> int:
+def _write_missing(experiment: TrackedExperiment, wanted: list[RunEntry], progress: Progress | None) -> int:
     total = sum(not experiment.has(entry) for entry in wanted)
     written = in_a_row = 0
     problem = None

@@ -21,13 +21,13 @@ from moebench.protocol import PROTOCOL
 from moebench.records import Cell
 from moebench.suites import Suite, TaskEntry
 from moebench.suites.request import Request
-from moebench.suites.schema import Measure, Row
+from moebench.suites.schema import SuiteMeasure, SuiteRow
 from moebench.tasks import get_task
-from moebench.training.device import Place, default_precision
+from moebench.training.device import DeviceInfo, default_precision
 from moebench.training.seeds import derive_seed
 
 
-def fixed_works(request: Request, place: Place) -> tuple[Work, ...]:
+def fixed_works(request: Request, place: DeviceInfo) -> tuple[Work, ...]:
     """The finals of every fixed row; :class:`SuiteError` where one cannot be built."""
     suite, works = request.suite, list[Work]()
     for row in suite.row:
@@ -40,7 +40,7 @@ def fixed_works(request: Request, place: Place) -> tuple[Work, ...]:
     return tuple(sorted(works, key=lambda work: work.index))
 
 
-def planned_measures(request: Request, place: Place) -> dict[str, dict[str, Any]]:
+def planned_measures(request: Request, place: DeviceInfo) -> dict[str, dict[str, Any]]:
     """What identifies each of the suite's measures, by name.
 
     :class:`UnknownNameError` or :class:`SuiteError` for one that cannot be made as it is.
@@ -50,7 +50,7 @@ def planned_measures(request: Request, place: Place) -> dict[str, dict[str, Any]
     return {each.name: _session(request.suite, each, where if each.alone else {}) for each in request.suite.measure}
 
 
-def _session(suite: Suite, measure: Measure, where: dict[str, Any]) -> dict[str, Any]:
+def _session(suite: Suite, measure: SuiteMeasure, where: dict[str, Any]) -> dict[str, Any]:
     said = f"suite '{suite.name}', measure '{measure.name}'"
     measured = load(MEASURES, measure.kind)
     if not callable(measured):
@@ -66,7 +66,7 @@ def _session(suite: Suite, measure: Measure, where: dict[str, Any]) -> dict[str,
     return session
 
 
-def _works(request: Request, row: Row, entry: TaskEntry, precision: str) -> Iterator[Work]:
+def _works(request: Request, row: SuiteRow, entry: TaskEntry, precision: str) -> Iterator[Work]:
     """The finals of a row on one task, seed by seed."""
     suite, found = request.suite, find_variant(row.variant)
     variant, task, host = load_variant(found), get_task(entry.name), host_settings(suite.host_of(entry, row))
@@ -112,14 +112,14 @@ def _works(request: Request, row: Row, entry: TaskEntry, precision: str) -> Iter
             yield Work(cell, label, found.spec, index, seed_label, entry=row.name, ranked=False, tokens=tokens)
 
 
-def _budgets(suite: Suite, row: Row) -> list[int | None]:
+def _budgets(suite: Suite, row: SuiteRow) -> list[int | None]:
     """The row's own, those of the suite, or None where its width decides."""
     if row.width is not None or row.expert_width is not None:
         return [None]
     return [row.budget] if row.budget is not None else [*suite.budgets]
 
 
-def _label(suite: Suite, row: Row, entry: TaskEntry, amount: int | None, chosen: Settings) -> str:
+def _label(suite: Suite, row: SuiteRow, entry: TaskEntry, amount: int | None, chosen: Settings) -> str:
     """The row's name, and what of task, budget and settings it has several of."""
     task = [without_digest(entry.name)] if len(suite.entries_of(row)) > 1 else []
     budget = [f"{amount:,}"] if len(_budgets(suite, row)) > 1 else []
@@ -127,7 +127,7 @@ def _label(suite: Suite, row: Row, entry: TaskEntry, amount: int | None, chosen:
 
 
 def _size(
-    suite: Suite, row: Row, variant: Variant, shapes: tuple[LayerShape, ...], amount: int | None, chosen: Settings
+    suite: Suite, row: SuiteRow, variant: Variant, shapes: tuple[LayerShape, ...], amount: int | None, chosen: Settings
 ) -> tuple[Axis, int]:
     """Axis and budget of the cell: an amount that its layers can have, or what layers of the row's width hold."""
     settings = {**row.settings, **chosen}
@@ -147,7 +147,7 @@ def _size(
     return "total", count_layers(layers).total
 
 
-def _width_of_one(row: Row, settings: Settings) -> int:
+def _width_of_one(row: SuiteRow, settings: Settings) -> int:
     """H, the hidden units of one expert: as the row says, or when all of them together have its width."""
     if row.expert_width is not None:
         return row.expert_width

@@ -25,7 +25,7 @@ from moebench.suites.load import check_hosts
 from moebench.suites.request import Request
 from moebench.suites.schema import Range
 from moebench.tasks import get_task
-from moebench.training.device import Place, default_precision, here
+from moebench.training.device import DeviceInfo, default_precision, here
 from moebench.training.seeds import derive_seed
 
 
@@ -149,7 +149,7 @@ class _TaskSettings:
         return mean_tokens(self.budget_shapes)
 
     @classmethod
-    def of(cls, suite: Suite, entry: TaskEntry, place: Place, request: Request) -> _TaskSettings:
+    def of(cls, suite: Suite, entry: TaskEntry, place: DeviceInfo, request: Request) -> _TaskSettings:
         task = get_task(entry.name)
         host = host_settings(suite.host_of(entry))
         try:

@@ -44,7 +44,7 @@ class Found:
 
 
 @dataclass(frozen=True)
-class Group:
+class PluginGroup:
     """One kind of plug-in. noun: what one is called. entry: the group of entry points."""
 
     noun: str
@@ -52,7 +52,7 @@ class Group:
 
     def installed(self) -> dict[str, Found]:
         """Every installed plug-in by name; one that two packages bring has a problem naming both."""
-        by_name: dict[str, list[_Point]] = defaultdict(list)
+        by_name: dict[str, list[_EntryPoint]] = defaultdict(list)
         for point in _points(self.entry, installation()):
             by_name[point.name].append(point)
         return {name: _from_entry_points(self.noun, name, points) for name, points in sorted(by_name.items())}
@@ -67,13 +67,13 @@ class Group:
         return installed[spec]
 
 
-VARIANTS = Group("variant", "moebench.variants")
-BACKENDS = Group("backend", "moebench.backends")
-COMPRESSORS = Group("compressor", "moebench.compressors")
-TASKS = Group("task", "moebench.tasks")
-HOSTS = Group("host", "moebench.hosts")
-MEASURES = Group("measure", "moebench.measures")
-STUDIES = Group("study", "moebench.studies")
+VARIANTS = PluginGroup("variant", "moebench.variants")
+BACKENDS = PluginGroup("backend", "moebench.backends")
+COMPRESSORS = PluginGroup("compressor", "moebench.compressors")
+TASKS = PluginGroup("task", "moebench.tasks")
+HOSTS = PluginGroup("host", "moebench.hosts")
+MEASURES = PluginGroup("measure", "moebench.measures")
+STUDIES = PluginGroup("study", "moebench.studies")
 GROUPS = (VARIANTS, BACKENDS, COMPRESSORS, TASKS, HOSTS, MEASURES, STUDIES)
 
 
@@ -139,7 +139,7 @@ def _ask_finders(module: str) -> ModuleSpec | None:
 
 
 @dataclass(frozen=True)
-class _Point:
+class _EntryPoint:
     """An entry point: ``value`` is what follows its name, package who brings it."""
 
     name: str
@@ -148,15 +148,15 @@ class _Point:
 
 
 @cache
-def _points(group: str, installed: Installation) -> tuple[_Point, ...]:
+def _points(group: str, installed: Installation) -> tuple[_EntryPoint, ...]:
     """Read once for as long as nothing is installed or removed: a worker has what its fork server has read."""
     return tuple(
-        _Point(point.name, point.value, point.dist.name if point.dist is not None else "unknown")
+        _EntryPoint(point.name, point.value, point.dist.name if point.dist is not None else "unknown")
         for point in entry_points(group=group)
     )
 
 
-def _from_entry_points(noun: str, name: str, points: list[_Point]) -> Found:
+def _from_entry_points(noun: str, name: str, points: list[_EntryPoint]) -> Found:
     packages = sorted({point.package for point in points})
     point = min(points, key=lambda point: (point.package, point.value))
     place = PLACE.fullmatch(point.value)

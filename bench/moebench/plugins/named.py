@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from moebench.errors import MoebenchError, PluginError
-from moebench.plugins.find import Found, Group, is_place
+from moebench.plugins.find import Found, PluginGroup, is_place
 from moebench.plugins.identity import code_digest
 from moebench.plugins.imports import load_object
 
@@ -23,7 +23,7 @@ _SPECS: dict[str, str] = {}
 """Name with digest -> where it is found. A suite and a job carry what they need of it, see :func:`remember`."""
 
 
-def settle(group: Group, spec: str) -> str:
+def settle(group: PluginGroup, spec: str) -> str:
     """The name for what a suite asks for as a name or as ``path.py:Name``; remembers where that is."""
     if spec in _SPECS:
         return spec
@@ -52,7 +52,7 @@ def without_digest(name: str) -> str:
     return name.partition("@")[0]
 
 
-def load(group: Group, name: str, *, instance: bool = True) -> Any:
+def load(group: PluginGroup, name: str, *, instance: bool = True) -> Any:
     """What a settled name, an installed name or ``path.py:Name`` stands for.
 
     An instance where that is a class, or the class itself. :class:`UnknownNameError` for a name that nothing has,
@@ -61,7 +61,7 @@ def load(group: Group, name: str, *, instance: bool = True) -> Any:
     return load_object(_found(group, name), group.noun, instance=instance)
 
 
-def is_here(group: Group, name: str) -> bool:
+def is_here(group: PluginGroup, name: str) -> bool:
     """Whether :func:`load` finds it."""
     try:
         _found(group, name)
@@ -70,7 +70,7 @@ def is_here(group: Group, name: str) -> bool:
     return True
 
 
-def _found(group: Group, name: str) -> Found:
+def _found(group: PluginGroup, name: str) -> Found:
     spec = _SPECS.get(name, name)
     if spec != name or is_place(spec) or "@" not in spec:
         found = group.find(spec)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from moebench.board import Evidence, ResultSet, write_board
+from moebench.board import ResultSet, RowRuns, write_board
 from moebench.board.numbers import shown_name
 from moebench.errors import ResultsError
 from moebench.plans.latency import latency_cells
@@ -182,7 +182,7 @@ def _why_not(plan: Plan, row: Row, lookup: Lookup) -> str:
     if row.spec == OBJECT:
         return "it was given as a Python object, which nobody else has; put it into a file or a package."
     for budget in plan.suite.budgets:
-        evidence = Evidence.of(plan, row, budget, lookup)
+        evidence = RowRuns.of(plan, row, budget, lookup)
         if not evidence.complete and (reason := evidence.unranked(plan.suite.axis)):
             return reason.sentence
     return ""

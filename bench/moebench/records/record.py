@@ -111,7 +111,7 @@ class _Counts(_Known):
     budget_error: float | None = None
 
 
-class _Finalist(_Known):
+class _FinalistTimes(_Known):
     """Of a latency session: a model's times, one a round."""
 
     row: str | None = None
@@ -127,7 +127,7 @@ class _Details(_Known):
     train_seconds: float | None = None
     inputs_per_second: float | None = None
     peak_memory_mib: float | None = None
-    finalists: dict[str, Annotated[dict[str, Any], _keeps(_Finalist), _schema(_Finalist)]] = {}
+    finalists: dict[str, Annotated[dict[str, Any], _keeps(_FinalistTimes), _schema(_FinalistTimes)]] = {}
 
 
 class _Provenance(_Known):

@@ -26,7 +26,7 @@ from moebench.tasks import get_task
 
 
 @dataclass(frozen=True)
-class Built:
+class BuiltModel:
     """A model on its device, and what was counted before it went there."""
 
     model: Host
@@ -48,7 +48,7 @@ def variant_of(job: Job) -> Variant:
     return load_variant(found)
 
 
-def build(job: Job, device: torch.device) -> Built:
+def build(job: Job, device: torch.device) -> BuiltModel:
     """Solve the budget, build from the cell's seed, count, check the rules if the row is ranked, move to the device."""
     cell, variant = job.cell, variant_of(job)
     host, info = host_settings(cell.host), get_task(cell.task).info
@@ -81,7 +81,7 @@ def build(job: Job, device: torch.device) -> Built:
     }
     if job.backend:
         choose_backend(model, job.backend)
-    return Built(model.to(device), counts)
+    return BuiltModel(model.to(device), counts)
 
 
 def load_weights(model: Host, store: Store, identity: str, device: torch.device) -> bool:

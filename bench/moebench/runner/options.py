@@ -13,7 +13,7 @@ SILENCE = 1800.0
 
 
 @dataclass(frozen=True)
-class Limits:
+class RunLimits:
     """timeout: the longest a run may take, in seconds (None: no limit). silence: the longest it may show nothing."""
 
     timeout: float | None = None
@@ -33,7 +33,7 @@ class RunOptions:
     executor: str = "local"
     executor_options: Mapping[str, str] = field(default_factory=dict)
     workers: int | None = None
-    limits: Limits = field(default_factory=Limits)
+    limits: RunLimits = field(default_factory=RunLimits)
     checkpoint_seconds: float = 60.0
     ranks: int = 1
     save_weights: bool = True

@@ -12,7 +12,7 @@ from moebench.errors import BudgetError, PluginError
 from moebench.plugins.backends import switches_set
 from moebench.records import Record, Status
 from moebench.runner.job import Job
-from moebench.runner.options import Limits
+from moebench.runner.options import RunLimits
 
 TAIL = 2000
 """Characters of a dead run's output that its record keeps."""
@@ -88,7 +88,7 @@ def exit_words(code: int | None) -> tuple[Status, str]:
     return "error", f"ended with {how}"
 
 
-def ended_by(limits: Limits, log: Path, ran: float) -> Verdict | None:
+def ended_by(limits: RunLimits, log: Path, ran: float) -> Verdict | None:
     """The limit that a run has exceeded, if any. ran: seconds since it was started."""
     try:
         found = log.stat()

@@ -60,7 +60,7 @@ def run_plan(
     the machine alone: what it starts may run beside the next. before_alone: called before anything that needs the
     machine alone. Returns early, with nothing under way, once ``stop`` is set.
     """
-    run = _Run(Outcome(plan), how, executor, progress, stop, pickled, on_record, Records(Store(how.results)))
+    run = _PlanRun(Outcome(plan), how, executor, progress, stop, pickled, on_record, Records(Store(how.results)))
     run.drain(alone=False)
     if not stop:
         before_alone()
@@ -72,7 +72,7 @@ def run_plan(
 
 
 @dataclass(frozen=True)
-class _Run:
+class _PlanRun:
     outcome: Outcome
     how: RunOptions
     executor: Executor

@@ -12,16 +12,16 @@ from moebench.plugins.named import load, spec_of, without_digest
 from moebench.studies.claim import Bound, Claim, compare, difference, every, mean
 from moebench.studies.evidence import Evidence
 from moebench.studies.plot import Plot
-from moebench.studies.study import Report, Table
+from moebench.studies.study import Study, Table
 from moebench.suites import Experiment
 
 
-def report_named(name: str) -> Report:
+def report_named(name: str) -> Study:
     """The report of that name; :class:`PluginError` where it is none."""
     report = load(STUDIES, name)
-    if not isinstance(report, Report):
+    if not isinstance(report, Study):
         spec = spec_of(name) or name
-        raise PluginError(f"study {spec}: it must be a moebench.studies.Report.", code="no-study", spec=spec)
+        raise PluginError(f"study {spec}: it must be a moebench.studies.Study.", code="no-study", spec=spec)
     for field, kind in (("claims", Claim), ("plots", Plot)):
         if wrong := [each for each in getattr(report, field) if not isinstance(each, kind)]:
             raise PluginError(
@@ -33,7 +33,7 @@ def report_named(name: str) -> Report:
     return report
 
 
-def study_of(experiment: Experiment) -> Report | None:
+def study_of(experiment: Experiment) -> Study | None:
     """The study that an experiment names; None where it makes no claims.
 
     :class:`UnknownNameError` for a study that there is not, :class:`UsageError` for one that has no claim about any of
@@ -68,7 +68,7 @@ __all__ = [
     "Claim",
     "Evidence",
     "Plot",
-    "Report",
+    "Study",
     "Table",
     "compare",
     "difference",

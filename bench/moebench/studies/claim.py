@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from moebench.board import Measure
+from moebench.board import Estimate
 from moebench.statistics import Interval, mean_interval, paired_interval
 from moebench.studies.evidence import Evidence, Series
 from moebench.text import counted_noun
@@ -45,7 +45,7 @@ LEAST_SEEDS = 3
 
 
 @dataclass(frozen=True)
-class Estimate(Measure):
+class SeededEstimate(Estimate):
     """A number with its 95 % interval and the training seeds that it rests on; 0 where it varies with no seed."""
 
     seeds: int = 0
@@ -56,7 +56,7 @@ class Item:
     """One number that a claim rests on. margin: how far on the claim's side of its bound; less is weaker."""
 
     what: str
-    estimate: Estimate | None
+    estimate: SeededEstimate | None
     verdict: Verdict
     reason: str = ""
     margin: float = 0.0
@@ -81,7 +81,7 @@ class Bound:
     side: Literal["above", "below"] = "above"
     least_seeds: int = LEAST_SEEDS
 
-    def judge(self, what: str, estimate: Estimate | None, note: str = "") -> Item:
+    def judge(self, what: str, estimate: SeededEstimate | None, note: str = "") -> Item:
         """On the bound's side the claim holds, on the other it does not; else it is open, with the reason."""
         if estimate is None:
             return Item(what, None, OPEN, "it has not run", note=note)
@@ -99,7 +99,7 @@ class Bound:
             return Item(what, estimate, FAILS, "", margin, note)
         return Item(what, estimate, OPEN, f"the interval includes the bound {self.value:g}", margin, note)
 
-    def _open(self, estimate: Estimate) -> str:
+    def _open(self, estimate: SeededEstimate) -> str:
         if estimate.seeds < self.least_seeds:
             return f"{counted_noun(estimate.seeds, 'training seed')}, and {self.least_seeds} are needed"
         return "the seeds show no spread, so there is no interval" if estimate.low is None else ""
@@ -124,7 +124,7 @@ def compare(
     return every([bound.judge(what, difference(a, b), means(a, b, form)) for what, a, b in pairs], absent)
 
 
-def exact(estimate: Estimate | None) -> Estimate | None:
+def exact(estimate: SeededEstimate | None) -> SeededEstimate | None:
     """A number that is the same under every seed is its own interval."""
     if estimate is None or estimate.low is not None or estimate.seeds < 2:
         return estimate
@@ -136,14 +136,14 @@ def means(a: Series, b: Series, form: str = "{:.3f}") -> str:
     return " and ".join(form.format(found.value) if found else "-" for found in (mean(a), mean(b)))
 
 
-def mean(values: Series) -> Estimate | None:
+def mean(values: Series) -> SeededEstimate | None:
     """Mean over seeds with its t interval; None without any."""
     if not values:
         return None
     return _estimate(mean_interval(np.array([[values[s]] for s in sorted(values)])), len(values))
 
 
-def difference(a: Series, b: Series) -> Estimate | None:
+def difference(a: Series, b: Series) -> SeededEstimate | None:
     """Mean of a - b, paired by seed, with its t interval; None without a seed that has both."""
     seeds = sorted(a.keys() & b.keys())
     if not seeds:
@@ -161,5 +161,5 @@ def less(a: Series, b: Series) -> Series:
     return {seed: a[seed] - b[seed] for seed in sorted(a.keys() & b.keys())}
 
 
-def _estimate(interval: Interval, seeds: int) -> Estimate:
-    return Estimate(interval.value, interval.low, interval.high, seeds=seeds)
+def _estimate(interval: Interval, seeds: int) -> SeededEstimate:
+    return SeededEstimate(interval.value, interval.low, interval.high, seeds=seeds)

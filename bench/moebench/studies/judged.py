@@ -10,9 +10,9 @@ from typing import Any
 
 from moebench.board.numbers import bounds, fixed
 from moebench.errors import PluginError
-from moebench.studies.claim import FAILS, HOLDS, OPEN, Claim, Estimate, Finding, Item, Unit
+from moebench.studies.claim import FAILS, HOLDS, OPEN, Claim, Finding, Item, SeededEstimate, Unit
 from moebench.studies.evidence import Evidence
-from moebench.studies.study import Report
+from moebench.studies.study import Study
 
 PLACES: Mapping[Unit, int] = {"count": 2, "slope": 4, "rank correlation": 2}
 """Digits after the point; 3 by default."""
@@ -24,7 +24,7 @@ SIGNED: tuple[Unit, ...] = ("difference", "MSE", "slope", "rank correlation")
 class Judged:
     """A claim and what came of it."""
 
-    report: Report
+    report: Study
     claim: Claim
     finding: Finding
 
@@ -41,7 +41,7 @@ class Judged:
             return "-"
         return decides.note if self.claim.unit == "count" else self.show(decides.estimate)
 
-    def show(self, estimate: Estimate | None) -> str:
+    def show(self, estimate: SeededEstimate | None) -> str:
         """``+0.312, 0.290 to 0.334``."""
         if estimate is None:
             return "-"
@@ -50,7 +50,7 @@ class Judged:
         return ", ".join(filter(None, (value, bounds(estimate, places))))
 
 
-def judge(report: Report, evidence: Evidence) -> list[Judged]:
+def judge(report: Study, evidence: Evidence) -> list[Judged]:
     """The report's claims about the parts that there are, judged; :class:`PluginError` where one cannot be."""
     parts = {part.name for part in evidence.parts}
     return [Judged(report, claim, _finding(claim, evidence)) for claim in report.claims if claim.part in parts]
@@ -70,7 +70,7 @@ def _finding(claim: Claim, evidence: Evidence) -> Finding:
         ) from error
 
 
-def tally(report: Report, rows: list[Judged]) -> str:
+def tally(report: Study, rows: list[Judged]) -> str:
     """How many claims hold, do not, and are open."""
     count = Counter(row.finding.verdict for row in rows)
     return (
@@ -106,7 +106,7 @@ def _row(row: Judged) -> dict[str, Any]:
     }
 
 
-def _item(report: Report, item: Item) -> dict[str, Any]:
+def _item(report: Study, item: Item) -> dict[str, Any]:
     return {
         "what": item.what,
         **{name: getattr(item.estimate, name, None) for name in ("value", "low", "high")},

@@ -12,7 +12,7 @@ from moebench.studies.evidence import Evidence
 from moebench.studies.facts import part_facts, size_tables
 from moebench.studies.judged import Judged, tally
 from moebench.studies.plot import Drawing, Plot
-from moebench.studies.study import Report, tables_of
+from moebench.studies.study import Study, tables_of
 
 INTERVALS = (
     "Intervals are 95 %: t over training seeds, paired by seed for differences{}. Each claim is judged by its own; "
@@ -21,7 +21,7 @@ INTERVALS = (
 )
 
 
-def to_html(report: Report, evidence: Evidence, rows: list[Judged], drawings: list[Drawing], absent: list[Plot]) -> str:
+def to_html(report: Study, evidence: Evidence, rows: list[Judged], drawings: list[Drawing], absent: list[Plot]) -> str:
     """The page's text. Names are escaped wherever they stand."""
     titles = {part.name: part.suite.title for part in evidence.parts}
     return (
@@ -44,7 +44,7 @@ def to_html(report: Report, evidence: Evidence, rows: list[Judged], drawings: li
     )
 
 
-def to_markdown(report: Report, evidence: Evidence, rows: list[Judged]) -> str:
+def to_markdown(report: Study, evidence: Evidence, rows: list[Judged]) -> str:
     """The table of claims, and how each part was measured."""
     lines = [f"# {escape(evidence.title)}", "", f"{report.source}. {tally(report, rows)}", ""]
     lines += [*table(["claim", "the paper", "measured here", "verdict"], []), *map(_claim, rows)]

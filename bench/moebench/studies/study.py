@@ -11,7 +11,7 @@ from moebench.studies.plot import Plot
 
 
 @dataclass(frozen=True, kw_only=True)
-class Report:
+class Study:
     """The content of a report without its numbers.
 
     name: of its suite. source: whose claims they are, with the reference. question: a paragraph. undecided: the word

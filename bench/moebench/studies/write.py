@@ -17,7 +17,7 @@ from moebench.plugins.find import is_place
 from moebench.records import Store
 from moebench.records.canonical import canonical_json
 from moebench.records.store import parse_record, write_atomic
-from moebench.studies import Report, study_of, suites
+from moebench.studies import Study, study_of, suites
 from moebench.studies.evidence import Evidence, Part, Run, of_plans, slim
 from moebench.studies.judged import judge, to_json
 from moebench.studies.page import to_html, to_markdown
@@ -59,7 +59,7 @@ def _folder(results: Path, name: str, source: Path | Sequence[Plan | Part]) -> P
     return board_directory(results, name, plans[0].protocol) if len(plans) == 1 else results / name
 
 
-def write_evidence(report: Report, evidence: Evidence, out: Path) -> Path:
+def write_evidence(report: Study, evidence: Evidence, out: Path) -> Path:
     """As :func:`write_report`. A file whose content would not change is not written."""
     for name, content in _files(report, evidence):
         path = out / name
@@ -76,7 +76,7 @@ def write_evidence(report: Report, evidence: Evidence, out: Path) -> Path:
     return out / PAGE
 
 
-def check_report(experiment: Experiment) -> Report:
+def check_report(experiment: Experiment) -> Study:
     """The study of an experiment; :class:`UsageError` where it has none."""
     report = study_of(experiment)
     if report is None:
@@ -108,7 +108,7 @@ def plan_parts(asked: Asked, results: Path) -> list[Plan | Part]:
     return found
 
 
-def _files(report: Report, evidence: Evidence) -> Iterator[tuple[str, bytes]]:
+def _files(report: Study, evidence: Evidence) -> Iterator[tuple[str, bytes]]:
     rows = judge(report, evidence)
     drawings, absent = draw(report.plots, evidence)
     for part in evidence.parts:

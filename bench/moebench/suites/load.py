@@ -15,9 +15,9 @@ from pydantic import BaseModel, ValidationError
 
 from moebench.errors import SuiteError, UnknownNameError
 from moebench.hosts import host_kind, host_settings
-from moebench.plugins.find import HOSTS, MEASURES, STUDIES, TASKS, Group, find_variants, is_place
+from moebench.plugins.find import HOSTS, MEASURES, STUDIES, TASKS, PluginGroup, find_variants, is_place
 from moebench.plugins.named import settle, spec_of
-from moebench.suites.schema import Measure, Row, Series, Suite, TaskEntry, Training
+from moebench.suites.schema import Series, Suite, SuiteMeasure, SuiteRow, TaskEntry, TrainingSettings
 
 WORDS = {
     "int_type": "must be a whole number",
@@ -142,7 +142,7 @@ def parse_suite(values: dict[str, Any], where: str) -> Suite:
         for key, _, changed in _places(suite):
             key = f"{key}.training"
             training = suite.training_of(*changed)
-            if isinstance(row := changed[-1], Row):
+            if isinstance(row := changed[-1], SuiteRow):
                 lacking = next((name for name in ("optimiser", "lr") if getattr(training, name) is None), "")
                 if lacking:
                     raise SuiteError(
@@ -151,7 +151,7 @@ def parse_suite(values: dict[str, Any], where: str) -> Suite:
                         key=lacking,
                     )
     except ValidationError as error:
-        raise _invalid(where, error, key, {"Suite": Suite, "Training": Training}) from error
+        raise _invalid(where, error, key, {"Suite": Suite, "TrainingSettings": TrainingSettings}) from error
     except UnknownNameError as error:
         raise SuiteError(f"suite '{where}': {error}", code=error.code, **error.facts) from error
     return suite
@@ -180,7 +180,7 @@ def _settled(suite: Suite, folder: Path) -> Suite:
 
     at = partial(_beside, folder)
 
-    def name(group: Group, spec: str) -> str:
+    def name(group: PluginGroup, spec: str) -> str:
         return settle(group, at(spec))
 
     def of_host(values: dict[str, Any]) -> dict[str, Any]:
@@ -189,11 +189,11 @@ def _settled(suite: Suite, folder: Path) -> Suite:
     def of_task(entry: TaskEntry) -> TaskEntry:
         return entry.model_copy(update={"name": name(TASKS, entry.name), "host": of_host(entry.host)})
 
-    def of_row(row: Row) -> Row:
+    def of_row(row: SuiteRow) -> SuiteRow:
         task = row.task and name(TASKS, row.task)
         return row.model_copy(update={"task": task, "host": of_host(row.host), "variant": at(row.variant)})
 
-    def of_measure(measure: Measure) -> Measure:
+    def of_measure(measure: SuiteMeasure) -> SuiteMeasure:
         return measure.model_copy(update={"kind": name(MEASURES, measure.kind)})
 
     settled = suite.model_copy(
@@ -213,7 +213,7 @@ def _settled(suite: Suite, folder: Path) -> Suite:
     return settled.model_copy(update={"plugins": {each: spec for each in named if each and (spec := spec_of(each))}})
 
 
-def _places(suite: Suite) -> Iterator[tuple[str, TaskEntry, tuple[TaskEntry | Row, ...]]]:
+def _places(suite: Suite) -> Iterator[tuple[str, TaskEntry, tuple[TaskEntry | SuiteRow, ...]]]:
     """(key, task, what changes host and training) of every task of the board, and of every fixed row on each of its
     tasks.
     """

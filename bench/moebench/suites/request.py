@@ -9,7 +9,7 @@ from typing import Any
 from moebench.errors import SuiteError, UsageError
 from moebench.protocol import PROTOCOL, label
 from moebench.suites import Experiment, Suite, load_experiment
-from moebench.training.device import Place
+from moebench.training.device import DeviceInfo
 
 CHANGEABLE = ("seeds", "trials", "micro_batch")
 """What the command line may change of a suite."""
@@ -37,7 +37,7 @@ class Request:
     device: str | None = None
     backend: str | None = None
     data: Path | None = None
-    place: Place | None = None
+    place: DeviceInfo | None = None
 
 
 @dataclass(frozen=True)

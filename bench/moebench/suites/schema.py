@@ -86,7 +86,7 @@ class Range(_Table):
         return self
 
 
-class Training(_Table):
+class TrainingSettings(_Table):
     """How every model is trained. threads and precision are part of the protocol; ``auto`` is bf16 on CUDA.
 
     optimiser (see ``moebench.training.loop``), lr, weight_decay: of rows with fixed settings, which need the first
@@ -105,7 +105,7 @@ class Training(_Table):
     weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
 
 
-class Tuning(_Table):
+class TuningSettings(_Table):
     """The effort that every variant gets, and the settings that all share: the same draws for every variant.
 
     random: all trials are asked when the suite is planned. tpe: asked in generations of fixed size, told in order.
@@ -150,7 +150,7 @@ class Reference(_Table):
         return name
 
 
-class Row(_Table):
+class SuiteRow(_Table):
     """A variant with fixed settings, at every combination of those that vary: trained and measured, never tuned.
 
     task, host, training: what differs from the suite's; without a task it is on all of them. vary, vary_full: setting
@@ -193,7 +193,7 @@ class Row(_Table):
         return ""
 
 
-class Measure(_Table):
+class SuiteMeasure(_Table):
     """Something measured on trained models. kind: see ``moebench.measures``. takes: what that measure takes.
 
     rows: of which rows (by default all); of a tuned row it is measured on the final models. seeds: only the first so
@@ -232,14 +232,14 @@ class Suite(_Table):
     full_seeds: Positive | None = None
     variants: list[StrictStr] = Field(default_factory=list)
     reference: list[Reference] = Field(default_factory=list)
-    row: list[Row] = Field(default_factory=list)
+    row: list[SuiteRow] = Field(default_factory=list)
     task: list[TaskEntry] = Field(default_factory=list)
     host: dict[str, Any] = Field(default_factory=dict)
-    training: Training
-    tuning: Tuning | None = None
+    training: TrainingSettings
+    tuning: TuningSettings | None = None
     latency: Latency = Field(default_factory=Latency)
     space: dict[str, Values] = Field(default_factory=dict)
-    measure: list[Measure] = Field(default_factory=list)
+    measure: list[SuiteMeasure] = Field(default_factory=list)
     study: StrictStr | None = None
     plugins: dict[str, str] = Field(default_factory=dict)
 
@@ -259,7 +259,7 @@ class Suite(_Table):
         return [*self.variants, *(each.name for each in self.reference), *(row.name for row in self.row)]
 
     @property
-    def tuned(self) -> Tuning:
+    def tuned(self) -> TuningSettings:
         """How the rows of the board are tuned; of a suite that has a board."""
         assert self.tuning is not None
         return self.tuning
@@ -269,25 +269,25 @@ class Suite(_Table):
         """Whether there is more of it than the reduced form."""
         return self.full_seeds is not None or any(row.only_full or row.vary_full for row in self.row)
 
-    def entries_of(self, row: Row) -> list[TaskEntry]:
+    def entries_of(self, row: SuiteRow) -> list[TaskEntry]:
         """The tasks that a row of fixed settings is on, with what differs for them."""
         if row.task is None:
             return self.task
         return [entry for entry in self.task if entry.name == row.task] or [TaskEntry(name=row.task)]
 
-    def host_of(self, *changed: TaskEntry | Row) -> dict[str, Any]:
+    def host_of(self, *changed: TaskEntry | SuiteRow) -> dict[str, Any]:
         """The host with what a task and a row change."""
         host = self.host
         for each in changed:
             host = host | each.host
         return host
 
-    def training_of(self, *changed: TaskEntry | Row) -> Training:
+    def training_of(self, *changed: TaskEntry | SuiteRow) -> TrainingSettings:
         """The training with what a task and a row change."""
         values: Mapping[str, Any] = self.training.model_dump()
         for each in changed:
             values = {**values, **each.training}
-        return Training.model_validate(values)
+        return TrainingSettings.model_validate(values)
 
     @model_validator(mode="after")
     def _holds_together(self) -> Suite:

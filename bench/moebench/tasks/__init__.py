@@ -19,7 +19,7 @@ from moebench.tasks.base import (
 )
 from moebench.tasks.catalogue import get_task, load_part
 from moebench.tasks.image_task import augment_batch
-from moebench.tasks.targets import Classes, Numbers, Sequences, Tokenwise, accuracy, mean_squared_error
+from moebench.tasks.targets import Classes, Numbers, Sequences, TokenClasses, accuracy, mean_squared_error
 
 __all__ = [
     "Classes",
@@ -34,8 +34,8 @@ __all__ = [
     "Stream",
     "Task",
     "TaskInfo",
+    "TokenClasses",
     "Tokens",
-    "Tokenwise",
     "Values",
     "Vectors",
     "accuracy",

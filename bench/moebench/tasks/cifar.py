@@ -28,7 +28,7 @@ FOLDERS = ("cifar10", "cifar10/plain_text", "plain_text", ".")
 
 
 @dataclass(frozen=True)
-class Found:
+class CifarFiles:
     """The files of each pool; ``batches`` is torchvision's folder where they are its batches."""
 
     files: Mapping[str, tuple[Path, ...]]
@@ -58,7 +58,7 @@ class CifarSource:
         return file_fingerprint(path for pool in POOLS for path in found.files[pool])
 
 
-def locate(data_dir: Path | None) -> Found | None:
+def locate(data_dir: Path | None) -> CifarFiles | None:
     """The first place that holds both training and test files."""
     for root in roots(data_dir):
         for folder in FOLDERS:
@@ -68,7 +68,7 @@ def locate(data_dir: Path | None) -> Found | None:
     return None
 
 
-def _download(data_dir: Path | None) -> Found:
+def _download(data_dir: Path | None) -> CifarFiles:
     reason = downloads.download("CIFAR10", BATCHES, roots(data_dir)[0])
     found = locate(data_dir)
     if found is None:
@@ -84,16 +84,16 @@ def _remedy(data_dir: Path | None) -> str:
     )
 
 
-def _parquet(folder: Path) -> Found | None:
+def _parquet(folder: Path) -> CifarFiles | None:
     files = {pool: tuple(sorted(folder.glob(f"{pool}*.parquet"))) for pool in POOLS}
-    return Found(files) if all(files.values()) else None
+    return CifarFiles(files) if all(files.values()) else None
 
 
-def _batches(folder: Path) -> Found | None:
+def _batches(folder: Path) -> CifarFiles | None:
     batches = folder / BATCHES
     files = {pool: tuple(batches / name for name in names) for pool, names in BATCH_FILES.items()}
     whole = all(path.is_file() for paths in files.values() for path in paths)
-    return Found(files, batches) if whole else None
+    return CifarFiles(files, batches) if whole else None
 
 
 def _read_batches(batches: Path, pool: str) -> Pixels:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, overload
 
 from moebench.tasks.base import Part, Split, Stream, TaskInfo, Vectors, digest_of
-from moebench.tasks.targets import Tokenwise, accuracy
+from moebench.tasks.targets import TokenClasses, accuracy
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
@@ -23,7 +23,7 @@ HELD_OUT = 1_000
 SEEDS = {"validation": 1, "test": 2}
 
 
-class ClustersTask(Tokenwise):
+class ClustersTask(TokenClasses):
     """x = [u ~ N(0, I), centre_k + noise], each half of 16 entries; the label is argmax of W_k u over 8 classes.
 
     W_k and the directions of the centres are fixed. length: of a centre; 0 hides the cluster, so that no router can

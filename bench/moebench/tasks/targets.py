@@ -82,7 +82,7 @@ class Sequences(Classes):
         return None
 
 
-class Tokenwise(Classes):
+class TokenClasses(Classes):
     """Every target is a class for each token of an input, (N, T); the accuracy is the share of tokens."""
 
     no_class = "an input has a class for each token, not one"

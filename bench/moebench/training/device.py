@@ -57,7 +57,7 @@ def default_precision(kind: str) -> str:
 
 
 @dataclass(frozen=True)
-class Place:
+class DeviceInfo:
     """type: cpu or cuda. name: as a person would name the device. torch: as torch does. versions: of the software."""
 
     type: str
@@ -70,7 +70,7 @@ class Place:
         return {"type": self.type, "name": self.name, "torch": self.torch}
 
 
-def here(asked: str | None) -> Place:
+def here(asked: str | None) -> DeviceInfo:
     """This machine's device: the one asked for, or CUDA where there is one, else the CPU."""
     device = choose_device(asked)
-    return Place(device.type, device_name(device), str(device), machine.versions())
+    return DeviceInfo(device.type, device_name(device), str(device), machine.versions())

@@ -18,7 +18,7 @@ from moebench.hosts.host import Host
 from moebench.tasks import Split, Stream, Values, augment_batch
 from moebench.training.ranks.world import ALONE, World
 from moebench.training.recipe import OPTIMISERS, Recipe
-from moebench.training.snapshot import Keeper, Snapshot, Training
+from moebench.training.snapshot import Keeper, Snapshot, TrainingState
 
 LOOK_EVERY = 50
 """Steps between two looks at whether the loss is still a number; on a GPU each look waits for the device."""
@@ -72,7 +72,7 @@ def train(
     optimizer = torch.optim.AdamW(_groups(model, recipe.weight_decay), lr=recipe.lr, betas=how.betas, fused=True)
     model.train()
     batches = _batches(data, recipe, generator, device)
-    training = Training(model, optimizer, generator, curves.tensors)
+    training = TrainingState(model, optimizer, generator, curves.tensors)
     replica = world.replica(model, recipe)
     start, earlier = _go_on(training, keeper, world)
     clock = time.perf_counter()
@@ -106,7 +106,7 @@ def train(
     return curves.done(earlier + time.perf_counter() - clock, earlier, start)
 
 
-def _go_on(training: Training, keeper: Keeper | None, world: World) -> tuple[int, float]:
+def _go_on(training: TrainingState, keeper: Keeper | None, world: World) -> tuple[int, float]:
     """Restore what rank 0's keeper has; returns the steps that are done and the seconds that they took."""
     snapshot = world.first(keeper.kept() if keeper else None)
     if snapshot is None:
@@ -120,7 +120,7 @@ def _go_on(training: Training, keeper: Keeper | None, world: World) -> tuple[int
     return snapshot.step, snapshot.seconds
 
 
-def _taken(training: Training, origin: float, step: int) -> Snapshot:
+def _taken(training: TrainingState, origin: float, step: int) -> Snapshot:
     """origin: what the clock's reading is counted from, negative."""
     return Snapshot(step, origin + time.perf_counter(), training.tensors(step))
 

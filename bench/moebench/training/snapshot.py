@@ -33,7 +33,7 @@ class Keeper(Protocol):
 
 
 @dataclass(frozen=True)
-class Training:
+class TrainingState:
     """Everything that a step changes.
 
     generator: of the order of the data. curves: name -> tensor (S, ...), filled step by step.

@@ -1,11 +1,11 @@
 """What the claim of arXiv 2204.10598 comes to: soft constraints specialise experts, hard ones make models better."""
 
-from moebench.studies.study import Report
+from moebench.studies.study import Study
 from moestudies.cnn.arms import FAMILIES, PART, arm
 from moestudies.cnn.claims import CLAIMS
 from moestudies.cnn.figures import PLOTS
 
-REPORT = Report(
+REPORT = Study(
     name="cnn",
     source="arXiv 2204.10598 (Pavlitska, Hubschneider, Struppek, Zöllner)",
     question="The paper puts sparse mixtures into convolutional networks: each image goes, as a whole feature map, to "

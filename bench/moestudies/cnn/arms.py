@@ -47,7 +47,7 @@ def arm(family: Family, what: str) -> str:
 
 
 @dataclass(frozen=True)
-class Score:
+class ArmScore:
     """A score of the arms. kind: ``final`` or the measure ``fixed``. less: another one, which is taken away from it."""
 
     kind: str
@@ -60,15 +60,15 @@ class Score:
         return less(values, evidence.values(PART, self.kind, name, self.less)) if self.less else values
 
 
-ACCURACY = Score("final", "test_accuracy")
-INFORMATION = Score("final", "class_information")
-EVENNESS = Score("fixed", "use_entropy")
-FIXED = Score("fixed", "fixed")
-LOST = Score("fixed", "all", less="fixed")
+ACCURACY = ArmScore("final", "test_accuracy")
+INFORMATION = ArmScore("final", "class_information")
+EVENNESS = ArmScore("fixed", "use_entropy")
+FIXED = ArmScore("fixed", "fixed")
+LOST = ArmScore("fixed", "all", less="fixed")
 """What a single fixed expert loses against all."""
 
 
-def more(score: Score, these: Sequence[str], than: Sequence[str]) -> Callable[[Evidence], Finding]:
+def more(score: ArmScore, these: Sequence[str], than: Sequence[str]) -> Callable[[Evidence], Finding]:
     """Judge that each arm of ``these`` has more of a score than each of ``than``, in every family, paired by seed."""
 
     def judge(evidence: Evidence) -> Finding:

@@ -33,8 +33,8 @@ from moestudies.cnn.arms import (
     PART,
     PLAIN,
     PLAIN_ACTIVE,
+    ArmScore,
     Family,
-    Score,
     arm,
 )
 
@@ -134,7 +134,7 @@ def _fixed_words(evidence: Evidence) -> str:
     return f"Means over the experts: {means}" if means else ""
 
 
-def _means(evidence: Evidence, score: Score, arms: Sequence[str]) -> str:
+def _means(evidence: Evidence, score: ArmScore, arms: Sequence[str]) -> str:
     parts = []
     for family in FAMILIES:
         found = {what: mean(score.of(evidence, arm(family, what))) for what in arms}

@@ -1,11 +1,11 @@
 """The bound of arXiv 2403.17404 beside measured gaps between training and test."""
 
-from moebench.studies.study import Report
+from moebench.studies.study import Study
 from moestudies.generalization.claims import CLAIMS
 from moestudies.generalization.figures import PLOTS
 from moestudies.generalization.models import OVER_E, PART
 
-REPORT = Report(
+REPORT = Study(
     name=PART,
     source="arXiv 2403.17404 (Zhao, Wang, Wang: Generalization Error Analysis for Sparse Mixture-of-Experts)",
     question="The paper bounds how far the error on new data can lie above that on training data: with K of E experts "

@@ -1,6 +1,6 @@
 """What each claim of arXiv 2409.00879 comes to."""
 
-from moebench.studies.study import Report
+from moebench.studies.study import Study
 from moestudies.paper.claims import CLAIMS
 from moestudies.paper.figures import PLOTS
 
@@ -11,7 +11,7 @@ SIZED = (
     ("paper-norm", ("2x5",), "The norm, D = 5: expert parameters are equal, totals are not"),
 )
 
-REPORT = Report(
+REPORT = Study(
     name="paper",
     source="arXiv 2409.00879 (Chung, Malik, Schneider, Li, Singh; TMLR 2025)",
     question="The paper says that a Soft MoE of one expert cannot represent simple functions that several experts can, "

@@ -1,6 +1,6 @@
 """Memorisation against reasoning: what each claim of arXiv 2410.19034 comes to."""
 
-from moebench.studies.study import Report
+from moebench.studies.study import Study
 from moestudies.parrots.arms import PATHS, RECALL, SIZES, WIDTHS, book
 from moestudies.parrots.claims import CLAIMS
 from moestudies.parrots.figures import PLOTS
@@ -16,7 +16,7 @@ SIZED = (
     (PATHS, _BY_WIDTH, f"Shortest path: {_WIDTH}"),
 )
 
-REPORT = Report(
+REPORT = Study(
     name="parrots",
     source="arXiv 2410.19034 (Mixture of Parrots: Experts improve memorization more than reasoning)",
     question="The paper says that experts buy memory and not reasoning: what a mixture knows by heart grows with its "

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from moebench.board.evidence import Evidence, ResultSet, Study
+from moebench.board.evidence import ResultSet, RowRuns, RowStudy
 from moebench.board.reasons import Reason
 from moebench.board.shared_settings import differences, in_words
 from moebench.plans.plan import Plan
-from moebench.suites.schema import Range, Tuning
+from moebench.suites.schema import Range, TuningSettings
 
 Matrix = list[list[float]]
 
@@ -36,8 +36,8 @@ class Match:
 
     row: str
     budget: int
-    a: Evidence | None = None
-    b: Evidence | None = None
+    a: RowRuns | None = None
+    b: RowRuns | None = None
     a_SM: Matrix | None = None
     b_SM: Matrix | None = None
     identical: bool = False
@@ -67,7 +67,7 @@ def _match(a: ResultSet, b: ResultSet, row: str, budget: int) -> Match | None:
     return _paired(row, budget, of_a, of_b)
 
 
-def _paired(row: str, budget: int, a: Evidence, b: Evidence) -> Match:
+def _paired(row: str, budget: int, a: RowRuns, b: RowRuns) -> Match:
     """Two complete rows that can be compared, by the seeds that all tasks have in both."""
     others = {study.info.name: study for study in b.studies}
     sides = [(_by_seed(study), _by_seed(others[study.info.name])) for study in a.studies]
@@ -93,15 +93,15 @@ def _paired(row: str, budget: int, a: Evidence, b: Evidence) -> Match:
     )
 
 
-def _ran(evidence: Evidence | None) -> bool:
+def _ran(evidence: RowRuns | None) -> bool:
     return evidence is not None and any(run.record for study in evidence.studies for run in study.runs)
 
 
-def _complete(evidence: Evidence | None) -> Evidence | None:
+def _complete(evidence: RowRuns | None) -> RowRuns | None:
     return evidence if evidence is not None and evidence.complete else None
 
 
-def _why_not(side: str, results: ResultSet, evidence: Evidence | None, budget: int) -> Reason | None:
+def _why_not(side: str, results: ResultSet, evidence: RowRuns | None, budget: int) -> Reason | None:
     """Why a set has no result of a row; None where it has, or where it does not have the row."""
     if evidence is None:
         budgets = results.plan.suite.budgets
@@ -111,7 +111,7 @@ def _why_not(side: str, results: ResultSet, evidence: Evidence | None, budget: i
     return Reason("in_side", side=side, reason=reason) if reason else None
 
 
-def _not_comparable(a: Plan, b: Plan, of_a: Evidence, of_b: Evidence) -> Reason | None:
+def _not_comparable(a: Plan, b: Plan, of_a: RowRuns, of_b: RowRuns) -> Reason | None:
     """The first of: other tasks, other settings, another tuning effort, a side that misses its budget; else None."""
     return (
         _tasks(of_a, of_b)
@@ -122,14 +122,14 @@ def _not_comparable(a: Plan, b: Plan, of_a: Evidence, of_b: Evidence) -> Reason 
     )
 
 
-def _tasks(a: Evidence, b: Evidence) -> Reason | None:
+def _tasks(a: RowRuns, b: RowRuns) -> Reason | None:
     names = [[study.info.name for study in each.studies] for each in (a, b)]
     if sorted(names[0]) == sorted(names[1]):
         return None
     return Reason("tasks_differ", a=", ".join(names[0]), b=", ".join(names[1]))
 
 
-def _settings(a: Evidence, b: Evidence) -> Reason | None:
+def _settings(a: RowRuns, b: RowRuns) -> Reason | None:
     """All that differs on the first task of which anything does."""
     others = {study.info.name: study.group for study in b.studies}
     for study in a.studies:
@@ -142,7 +142,7 @@ def _settings(a: Evidence, b: Evidence) -> Reason | None:
     return None
 
 
-def _effort(a: Tuning, b: Tuning) -> Reason | None:
+def _effort(a: TuningSettings, b: TuningSettings) -> Reason | None:
     """Tuning effort must be equal: a row that was tuned longer is better for that alone."""
     for name, title in EFFORT.items():
         own, other = getattr(a, name), getattr(b, name)
@@ -151,7 +151,7 @@ def _effort(a: Tuning, b: Tuning) -> Reason | None:
     return None
 
 
-def _size(side: str, plan: Plan, evidence: Evidence) -> Reason | None:
+def _size(side: str, plan: Plan, evidence: RowRuns) -> Reason | None:
     reason = evidence.off_budget(plan.suite.axis)
     return Reason("size_in_side", side=side, reason=reason) if reason else None
 
@@ -162,23 +162,23 @@ def _in_words(value: object) -> str:
     return in_words(value)
 
 
-def _by_seed(study: Study) -> dict[int, float]:
+def _by_seed(study: RowStudy) -> dict[int, float]:
     assert study.group is not None
     return dict(zip(study.group.final_seeds, study.scores, strict=True))
 
 
-def _identities(evidence: Evidence) -> list[list[str]]:
+def _identities(evidence: RowRuns) -> list[list[str]]:
     return sorted([record.identity for record in study.final_records] for study in evidence.studies)
 
 
-def _fewer(shared: int, a: Evidence, b: Evidence) -> Reason | None:
+def _fewer(shared: int, a: RowRuns, b: RowRuns) -> Reason | None:
     counts = [len(each.studies[0].finals) for each in (a, b)]
     if counts[0] == counts[1] == shared:
         return None
     return Reason("fewer_seeds", shared=shared, a=counts[0], b=counts[1]) if shared else Reason("no_shared_seed")
 
 
-def _diverged(a: Evidence, b: Evidence) -> Reason | None:
+def _diverged(a: RowRuns, b: RowRuns) -> Reason | None:
     """How many final runs diverged, where that changed: a few of many need not change the mean significantly."""
     runs = [[record.status for study in each.studies for record in study.final_records] for each in (a, b)]
     in_a, in_b = (statuses.count("diverged") for statuses in runs)

@@ -9,9 +9,9 @@ from typing import Literal, get_args
 
 from moebench.board.compare.matching import Match, Matrix, match
 from moebench.board.estimates import provenance
-from moebench.board.evidence import Evidence, ResultSet, Study
+from moebench.board.evidence import ResultSet, RowRuns, RowStudy
 from moebench.board.latency import Clock
-from moebench.board.model import Measure, Timing
+from moebench.board.model import Estimate, Timing
 from moebench.board.reasons import Reason
 from moebench.board.rules import ALPHA, LEVEL
 from moebench.board.words import metric_name
@@ -41,12 +41,12 @@ class Pair:
     row: str
     budget: int
     verdict: Verdict
-    a: Measure | None = None
-    b: Measure | None = None
-    difference: Measure | None = None
+    a: Estimate | None = None
+    b: Estimate | None = None
+    difference: Estimate | None = None
     p_value: float | None = None
     seeds: int = 0
-    tasks: Mapping[str, Measure] = field(default_factory=dict)
+    tasks: Mapping[str, Estimate] = field(default_factory=dict)
     reasons: tuple[Reason, ...] = ()
     changed: tuple[str, ...] = ()
     latency: tuple[Timing, Timing] | None = None
@@ -155,34 +155,34 @@ def _verdict(
     return ("better" if (test.difference > 0) == higher else "worse"), None
 
 
-def _mean(evidence: Evidence | None, shared_SM: Matrix | None) -> Measure | None:
+def _mean(evidence: RowRuns | None, shared_SM: Matrix | None) -> Estimate | None:
     """Over the seeds that both have, where they are compared; else over the row's own."""
     if evidence is None:
         return None
-    return Measure.of(mean_interval(shared_SM or evidence.scores_SM, LEVEL), evidence.unit)
+    return Estimate.of(mean_interval(shared_SM or evidence.scores_SM, LEVEL), evidence.unit)
 
 
-def _difference(found: Match) -> Measure | None:
+def _difference(found: Match) -> Estimate | None:
     """B less A over all tasks; the same runs differ by nothing."""
     if not found.a_SM or not found.b_SM or found.a is None:
         return None
     if found.identical:
-        return Measure(0.0, 0.0, 0.0, found.a.unit)
-    return Measure.of(paired_interval(found.b_SM, found.a_SM, LEVEL), found.a.unit)
+        return Estimate(0.0, 0.0, 0.0, found.a.unit)
+    return Estimate.of(paired_interval(found.b_SM, found.a_SM, LEVEL), found.a.unit)
 
 
-def _tasks(found: Match) -> dict[str, Measure]:
+def _tasks(found: Match) -> dict[str, Estimate]:
     """B less A on each task, where there are several."""
     if not found.a_SM or not found.b_SM or found.identical or found.a is None or len(found.a.studies) < 2:
         return {}
     b_MS, a_MS = zip(*found.b_SM, strict=True), zip(*found.a_SM, strict=True)
     return {
-        study.info.name: Measure.of(paired_interval([[x] for x in b], [[x] for x in a], LEVEL), study.headline.unit)
+        study.info.name: Estimate.of(paired_interval([[x] for x in b], [[x] for x in a], LEVEL), study.headline.unit)
         for study, b, a in zip(found.a.studies, b_MS, a_MS, strict=True)
     }
 
 
-def _changes(a: Evidence, b: Evidence) -> tuple[str, ...]:
+def _changes(a: RowRuns, b: RowRuns) -> tuple[str, ...]:
     """``code``, ``settings``, ``device: X to Y``, ``torch: 2.13.0 to 2.14.1``: what differs between the final runs."""
     others = {study.info.name: study for study in b.studies}
     pairs = [(study, others[study.info.name]) for study in a.studies]
@@ -193,16 +193,16 @@ def _changes(a: Evidence, b: Evidence) -> tuple[str, ...]:
     return (*found, *(f"{name}: {in_a} to {in_b}" for name, in_a, in_b in sides if in_a != in_b))
 
 
-def _code(study: Study) -> object:
+def _code(study: RowStudy) -> object:
     return study.group.template["code_digest"] if study.group else None
 
 
-def _settings(study: Study) -> object:
+def _settings(study: RowStudy) -> object:
     """The winner's."""
     return study.group.trials[study.winner] if study.group and study.winner is not None else None
 
 
-def _circumstances(evidence: Evidence) -> dict[str, str]:
+def _circumstances(evidence: RowRuns) -> dict[str, str]:
     found = provenance([record for study in evidence.studies for record in study.final_records])
     if found is None:
         return {}

@@ -15,7 +15,7 @@ from moebench.budgets.count import build_on_meta, experts_per_token
 from moebench.budgets.flops import model_flops
 from moebench.checks.compare import count, listed
 from moebench.checks.outcome import NotApplicable
-from moebench.checks.subject import Built, Subject, ladder
+from moebench.checks.subject import BuiltLayer, CheckSubject, ladder
 from moebench.contract import Context, Layer, Settings
 from moebench.errors import BudgetError
 
@@ -25,7 +25,7 @@ COMMON = 400_000
 """A budget as suites have it: a buffer with a number an expert is nothing beside it."""
 
 
-def check_budget_is_met(subject: Subject) -> None:
+def check_budget_is_met(subject: CheckSubject) -> None:
     """At three budgets its built layers hold the parameters that were asked for, within 1 %."""
     for amount in ladder(subject.shape):
         settings = subject.defaults(amount)
@@ -40,7 +40,7 @@ def check_budget_is_met(subject: Subject) -> None:
             )
 
 
-def check_parameters_grow_with_size(subject: Subject) -> None:
+def check_parameters_grow_with_size(subject: CheckSubject) -> None:
     """A larger size has more parameters, as the solver of the budget needs it."""
     settings = subject.defaults()
     totals = [count_layer(build_on_meta(subject.variant, subject.shape, s, settings)).total for s in SIZES]
@@ -51,7 +51,7 @@ def check_parameters_grow_with_size(subject: Subject) -> None:
             )
 
 
-def check_impossible_budget_is_refused(subject: Subject) -> None:
+def check_impossible_budget_is_refused(subject: CheckSubject) -> None:
     """A budget below its smallest layer ends in a BudgetError that names the nearest it reaches."""
     try:
         reached = solve(subject.variant, subject.budget(IMPOSSIBLE), subject.defaults())
@@ -63,7 +63,7 @@ def check_impossible_budget_is_refused(subject: Subject) -> None:
     )
 
 
-def check_rules_of_the_budget(subject: Subject) -> None:
+def check_rules_of_the_budget(subject: CheckSubject) -> None:
     """Its buffers stay below 0.1 % of its parameters, and its FLOPs within 1.1 times those of dense layers."""
     shapes = subject.budget(COMMON).shapes
     for settings in (subject.defaults(COMMON), *subject.sampled(3, seed=1, amount=COMMON)):
@@ -75,14 +75,14 @@ def check_rules_of_the_budget(subject: Subject) -> None:
             raise subject.failed(f"breaks a rule of the board at {where}: {broken}")
 
 
-def _layers_at(subject: Subject, amount: int, settings: Settings) -> list[Layer]:
+def _layers_at(subject: CheckSubject, amount: int, settings: Settings) -> list[Layer]:
     """All layers of the budget."""
     torch.manual_seed(0)
     sized = zip(subject.budget(amount).shapes, subject.sizes(settings, amount), strict=True)
     return [subject.variant.layer(shape, size, settings) for shape, size in sized]
 
 
-def check_nominal_routing_is_honest(subject: Subject) -> None:
+def check_nominal_routing_is_honest(subject: CheckSubject) -> None:
     """The routing whose FLOPs are quoted costs no less than a real one."""
     for built in subject.trials():
         quoted = count_flops(built.layer, subject.shape)
@@ -94,7 +94,7 @@ def check_nominal_routing_is_honest(subject: Subject) -> None:
             )
 
 
-def check_nothing_is_hidden(subject: Subject) -> None:
+def check_nothing_is_hidden(subject: CheckSubject) -> None:
     """All its modules and tensors are registered, and none comes into being during a forward pass."""
     for built in subject.trials():
         before = count_layer(built.layer)
@@ -109,7 +109,7 @@ def check_nothing_is_hidden(subject: Subject) -> None:
         _expect_registered(built, " after a forward pass")
 
 
-def _expect_registered(built: Built, when: str) -> None:
+def _expect_registered(built: BuiltLayer, when: str) -> None:
     layer = built.layer
     registered = {id(thing) for thing in (*layer.modules(), *layer.parameters(), *layer.buffers())}
     for place, thing in _kept(layer):
@@ -151,7 +151,7 @@ def _inside(value: Any, depth: int = 3) -> Iterator[Tensor | nn.Module]:
         yield from _inside(item, depth - 1)
 
 
-def check_active_parameters_are_counted(subject: Subject) -> None:
+def check_active_parameters_are_counted(subject: CheckSubject) -> None:
     """No more experts act on a token than its active parameters are counted for."""
     for built in subject.trials():
         combine_BTE = built.layer.route(subject.inputs(), Context()).combine_BTE

@@ -6,14 +6,14 @@ import torch
 
 from moebench.checks.compare import difference_at, listed
 from moebench.checks.outcome import NotApplicable
-from moebench.checks.subject import Subject
+from moebench.checks.subject import CheckSubject
 from moebench.checks.toy import train
 from moebench.contract import Context, Layer
 
 STEPS = 3
 
 
-def check_same_seed_same_results(subject: Subject) -> None:
+def check_same_seed_same_results(subject: CheckSubject) -> None:
     """Two layers built and trained under one seed give equal weights, outputs and losses of three steps."""
     one, two = subject.build(seed=5), subject.build(seed=5)
     if unequal := _unequal(one, two):
@@ -36,7 +36,7 @@ def _unequal(one: Layer, two: Layer) -> list[str]:
     return [n for n in {**a, **b} if n not in a or n not in b or not torch.equal(a[n], b[n])]
 
 
-def check_another_seed_other_weights(subject: Subject) -> None:
+def check_another_seed_other_weights(subject: CheckSubject) -> None:
     """Another seed draws other weights, and so does a second layer from the same stream of random numbers."""
     one, two = subject.build(seed=5), subject.build(seed=6)
     drawn = [name for name, parameter in one.named_parameters() if parameter.numel() > 1]
@@ -50,7 +50,7 @@ def check_another_seed_other_weights(subject: Subject) -> None:
             raise subject.failed(f"draws the same weights {how}, in {listed(drawn)}: leave seeding alone")
 
 
-def check_eval_draws_nothing(subject: Subject) -> None:
+def check_eval_draws_nothing(subject: CheckSubject) -> None:
     """In eval mode two calls give equal outputs and masses, and no random number is drawn."""
     for built in subject.trials():
         layer, x_BTD = built.layer, subject.inputs()

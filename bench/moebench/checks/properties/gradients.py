@@ -10,7 +10,7 @@ from torch import Tensor
 from moebench.checks.compare import count, listed
 from moebench.checks.masking import experts_held
 from moebench.checks.outcome import NotApplicable
-from moebench.checks.subject import Built, Subject
+from moebench.checks.subject import BuiltLayer, CheckSubject
 from moebench.checks.toy import toy_loss
 from moebench.contract import Context, Layer
 
@@ -54,7 +54,7 @@ class _Gradients:
         return [name for name, largest in self.largest.items() if largest <= floor], of_experts
 
 
-def check_every_parameter_learns(subject: Subject) -> None:
+def check_every_parameter_learns(subject: CheckSubject) -> None:
     """The outputs alone give a finite loss and a gradient to every parameter within 50 random batches."""
     for built in subject.trials(perturbed=False):
         if not any(parameter.requires_grad for parameter in built.layer.parameters()):
@@ -81,7 +81,7 @@ def check_every_parameter_learns(subject: Subject) -> None:
             )
 
 
-def _train(subject: Subject, built: Built) -> _Gradients:
+def _train(subject: CheckSubject, built: BuiltLayer) -> _Gradients:
     """Train on random batches until all has had a gradient; layers that start at zero leave it so."""
     layer, gradients = built.layer.train(), _Gradients()
     optimizer = torch.optim.SGD([p for p in layer.parameters() if p.requires_grad], lr=0.01)
@@ -103,7 +103,7 @@ def _train(subject: Subject, built: Built) -> _Gradients:
     return gradients
 
 
-def check_input_gets_gradient(subject: Subject) -> None:
+def check_input_gets_gradient(subject: CheckSubject) -> None:
     """The layer hands a finite gradient on to its input, also from a plain sum of its outputs."""
     for built in subject.trials():
         x_BTD = subject.inputs().requires_grad_()

@@ -7,14 +7,14 @@ from torch import Tensor
 
 from moebench.checks.compare import same
 from moebench.checks.outcome import NotApplicable
-from moebench.checks.subject import Built, Subject
+from moebench.checks.subject import BuiltLayer, CheckSubject
 from moebench.contract import Context, Layer, Routing
 
 LOUD = 5.0
 """Replacements are this many times larger than what they replace."""
 
 
-def check_inputs_do_not_leak(subject: Subject) -> None:
+def check_inputs_do_not_leak(subject: CheckSubject) -> None:
     """In eval mode an input's output does not depend on the other inputs of its batch, nor on their order."""
     for built in subject.trials():
         layer, x_BTD = built.layer, subject.inputs()
@@ -38,7 +38,7 @@ def _in_training(layer: Layer, x_BTD: Tensor) -> Tensor:
     return y_BTO
 
 
-def check_padding_has_no_say(subject: Subject) -> None:
+def check_padding_has_no_say(subject: CheckSubject) -> None:
     """What stands at padding changes neither masses nor losses nor, in eval mode, the other tokens' outputs."""
     for built in subject.trials():
         x_BTD = subject.inputs()
@@ -67,7 +67,7 @@ def _real_outputs(layer: Layer, x_BTD: Tensor, real_BT: Tensor) -> tuple[Tensor,
     return layer.compute(x_BTD, routing) * real_BT[..., None], routing
 
 
-def _expect_same_decision(built: Built, got: Routing, want: Routing) -> None:
+def _expect_same_decision(built: BuiltLayer, got: Routing, want: Routing) -> None:
     if got.mass_BE is not None and want.mass_BE is not None and not same(got.mass_BE, want.mass_BE):
         raise built.failed("counts padding in its masses: other values at padded tokens change them")
     for name, loss in want.losses.items():
@@ -78,7 +78,7 @@ def _expect_same_decision(built: Built, got: Routing, want: Routing) -> None:
             )
 
 
-def check_calls_share_no_state(subject: Subject) -> None:
+def check_calls_share_no_state(subject: CheckSubject) -> None:
     """compute() follows the routing it is handed, whatever was routed since."""
     for built in subject.trials():
         layer, x_BTD = built.layer, subject.inputs()
@@ -89,7 +89,7 @@ def check_calls_share_no_state(subject: Subject) -> None:
         built.expect_same(got, want, "keeps its routing: when another input is routed in between, compute() changes")
 
 
-def check_inference_mode_leaves_nothing(subject: Subject) -> None:
+def check_inference_mode_leaves_nothing(subject: CheckSubject) -> None:
     """After a pass in inference mode it still trains."""
     for built in subject.trials():
         with built.expect_no_error("cannot train after a pass in inference mode"):

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 
 from moebench.checks.outcome import NotApplicable
-from moebench.checks.subject import Subject
+from moebench.checks.subject import CheckSubject
 from moebench.checks.toy import train
 
 INPUTS = 32
 STEPS = 150
 
 
-def check_learns_toy_set(subject: Subject) -> None:
+def check_learns_toy_set(subject: CheckSubject) -> None:
     """In 150 steps it halves the loss on 32 inputs, though the head on its outputs is fixed."""
     layer = subject.build()
     if not any(parameter.requires_grad for parameter in layer.parameters()):

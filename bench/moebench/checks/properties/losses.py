@@ -9,7 +9,7 @@ from torch import Tensor
 
 from moebench.checks.compare import gap, listed
 from moebench.checks.outcome import NotApplicable
-from moebench.checks.subject import Subject
+from moebench.checks.subject import CheckSubject
 from moebench.contract import Context, Dimension, Layer, Uniform
 from moebench.contract.variant import LOSS, loss_weights
 
@@ -27,7 +27,7 @@ def _losses(layer: Layer, x_BTD: Tensor) -> Mapping[str, Tensor]:
     return losses
 
 
-def check_losses_are_scalars(subject: Subject) -> None:
+def check_losses_are_scalars(subject: CheckSubject) -> None:
     """Every loss that it gives is a finite scalar, and has a gradient while its weight is not zero."""
     given = False
     for built in subject.trials():
@@ -46,7 +46,7 @@ def check_losses_are_scalars(subject: Subject) -> None:
         raise NotApplicable(NONE)
 
 
-def check_loss_weights_have_losses(subject: Subject) -> None:
+def check_loss_weights_have_losses(subject: CheckSubject) -> None:
     """For every setting loss/<name> with a weight the routing gives that loss in training."""
     largest = {name: _largest(dimension) for name, dimension in subject.space().items() if name.startswith(LOSS)}
     weighed = {name: weight for name, weight in largest.items() if weight}
@@ -70,7 +70,7 @@ def _largest(dimension: Dimension) -> float:
     return max((float(o) for o in dimension.options if isinstance(o, int | float)), default=0.0)
 
 
-def check_losses_do_not_accumulate(subject: Subject) -> None:
+def check_losses_do_not_accumulate(subject: CheckSubject) -> None:
     """A loss is that of its own call: the same input gives the same, however many calls went before."""
     for built in subject.trials():
         first = _losses(built.layer, subject.inputs())
@@ -86,7 +86,7 @@ def check_losses_do_not_accumulate(subject: Subject) -> None:
                 )
 
 
-def check_losses_are_over_the_batch(subject: Subject) -> None:
+def check_losses_are_over_the_batch(subject: CheckSubject) -> None:
     """By default balance losses are taken over all tokens of the batch, not inside each input."""
     layer, x_BTD = next(iter(subject.trials(samples=0))).layer, subject.inputs()
     whole = _losses(layer, x_BTD)

@@ -9,11 +9,11 @@ from moebench.budgets.flops import flops_of
 from moebench.checks.compare import difference_at, listed, same
 from moebench.checks.masking import experts_held, experts_to_mask, keep, masked
 from moebench.checks.outcome import NotApplicable
-from moebench.checks.subject import Built, Subject
+from moebench.checks.subject import BuiltLayer, CheckSubject
 from moebench.contract import Context, Layer
 
 
-def check_keep_all_is_no_mask(subject: Subject) -> None:
+def check_keep_all_is_no_mask(subject: CheckSubject) -> None:
     """Keeping all experts is the same as no mask."""
     for built in subject.trials():
         x_BTD = subject.inputs()
@@ -22,7 +22,7 @@ def check_keep_all_is_no_mask(subject: Subject) -> None:
         built.expect_same(got, built.layer(x_BTD), "differs with every expert kept from no mask,")
 
 
-def check_mask_is_obeyed(subject: Subject) -> None:
+def check_mask_is_obeyed(subject: CheckSubject) -> None:
     """Masking an expert changes the outputs of the inputs that give it mass, and of no others."""
     for built in subject.trials():
         layer, x_BTD = built.layer, subject.inputs()
@@ -46,7 +46,7 @@ def check_mask_is_obeyed(subject: Subject) -> None:
                     )
 
 
-def check_mask_is_per_input(subject: Subject) -> None:
+def check_mask_is_per_input(subject: CheckSubject) -> None:
     """Each input follows its own row of the mask."""
     for built in subject.trials():
         layer, x_BTD = built.layer, subject.inputs()
@@ -61,7 +61,7 @@ def check_mask_is_per_input(subject: Subject) -> None:
             )
 
 
-def check_mask_adds_up(subject: Subject) -> None:
+def check_mask_adds_up(subject: CheckSubject) -> None:
     """Under any mask the output is that of no expert plus what each kept one contributes when alone."""
     for built in subject.trials():
         layer, x_BTD = built.layer, subject.inputs()
@@ -80,7 +80,7 @@ def check_mask_adds_up(subject: Subject) -> None:
             )
 
 
-def check_mask_leaves_the_routing(subject: Subject) -> None:
+def check_mask_leaves_the_routing(subject: CheckSubject) -> None:
     """compute() under a mask does not change the routing, nor what a later call without a mask gives."""
     for built in subject.trials():
         layer, x_BTD = built.layer, subject.inputs()
@@ -99,7 +99,7 @@ def check_mask_leaves_the_routing(subject: Subject) -> None:
             )
 
 
-def check_mask_really_skips(subject: Subject) -> None:
+def check_mask_really_skips(subject: CheckSubject) -> None:
     """Masked experts are not computed: NaN in their parameters stays there, and their FLOPs are saved."""
     for built in subject.trials():
         experts = experts_to_mask(subject, built.layer, separable=True)
@@ -107,7 +107,7 @@ def check_mask_really_skips(subject: Subject) -> None:
         _expect_less_work(built, subject.inputs(), experts)
 
 
-def _expect_no_nan(built: Built, x_BTD: Tensor, experts: int) -> None:
+def _expect_no_nan(built: BuiltLayer, x_BTD: Tensor, experts: int) -> None:
     layer, poisoned = built.layer, [e for e in range(experts) if e % 2]
     keep_BE = keep(len(x_BTD), experts, all_but=poisoned)
     # Input 0 keeps all, so that the poisoned experts do work, but not for the others.
@@ -129,7 +129,7 @@ def _expect_no_nan(built: Built, x_BTD: Tensor, experts: int) -> None:
     built.expect_same(got, want, f"{text} changed")
 
 
-def _expect_less_work(built: Built, x_BTD: Tensor, experts: int) -> None:
+def _expect_less_work(built: BuiltLayer, x_BTD: Tensor, experts: int) -> None:
     """NaN that is replaced afterwards would pass unseen; the FLOPs of a pass without experts would not."""
     layer = built.layer
     every, none = (_flops(layer, x_BTD, keep(len(x_BTD), experts, kept)) for kept in (list(range(experts)), []))

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from moebench.checks.compare import gap, listed
-from moebench.checks.subject import Built, Subject
+from moebench.checks.subject import BuiltLayer, CheckSubject
 from moebench.contract import Context
 
 NEAR = 0.05
@@ -16,7 +16,7 @@ MASS = 1e-3
 """Masses that move by more than this show that the router works in bfloat16."""
 
 
-def check_bf16_autocast(subject: Subject) -> None:
+def check_bf16_autocast(subject: CheckSubject) -> None:
     """Under bfloat16 autocast outputs and gradients are finite, and the outputs near those of fp32."""
     for built in subject.trials():
         layer, x_BTD = built.layer, subject.inputs(batch=8)
@@ -38,7 +38,7 @@ def check_bf16_autocast(subject: Subject) -> None:
             )
 
 
-def _under_autocast(built: Built, x_BTD: Tensor) -> tuple[Tensor, Tensor | None]:
+def _under_autocast(built: BuiltLayer, x_BTD: Tensor) -> tuple[Tensor, Tensor | None]:
     """The output and masses in eval mode, after a backward pass in training mode."""
     with torch.autocast("cpu", torch.bfloat16):
         loss = built.layer.train()(x_BTD).float().square().mean()

@@ -14,7 +14,7 @@ from torch import Tensor
 from moebench.checks import process_state as world
 from moebench.checks.compare import listed
 from moebench.checks.process_state import Global
-from moebench.checks.subject import Subject
+from moebench.checks.subject import CheckSubject
 from moebench.contract import Context, Layer
 
 SENTINEL = 1_234_567
@@ -23,25 +23,25 @@ SENTINEL = 1_234_567
 TORCH_SEED = Global("the seed of torch's default generator", torch.initial_seed, torch.manual_seed, SENTINEL)
 
 
-def check_random_states(subject: Subject) -> None:
+def check_random_states(subject: CheckSubject) -> None:
     """NumPy's and Python's random state are untouched, and torch's default generator is never seeded."""
     things = (world.PYTHON_RANDOM, world.NUMPY_RANDOM, TORCH_SEED)
     _expect_unchanged(subject, things, "draw from torch's default generator only")
 
 
-def check_environment(subject: Subject) -> None:
+def check_environment(subject: CheckSubject) -> None:
     """Environment variables and the working directory are untouched."""
     with world.environment_writes() as written:
         _expect_unchanged(subject, (world.ENVIRONMENT, world.DIRECTORY), "leave them to the user", written)
 
 
-def check_torch_settings(subject: Subject) -> None:
+def check_torch_settings(subject: CheckSubject) -> None:
     """Threads, default dtype and device, grad mode, autocast and the like are untouched."""
     _expect_unchanged(subject, world.TORCH_SETTINGS, "they belong to the harness")
 
 
 def _expect_unchanged(
-    subject: Subject, things: tuple[Global, ...], remedy: str, written: set[str] | None = None
+    subject: CheckSubject, things: tuple[Global, ...], remedy: str, written: set[str] | None = None
 ) -> None:
     for phase, act in _life(subject):
         # Set to what hardly any code would choose, or else setting the same a second time would go unseen.
@@ -59,7 +59,7 @@ def _expect_unchanged(
             raise subject.failed(f"changes {listed(changed)} in {phase}; {remedy}")
 
 
-def _life(subject: Subject) -> Iterator[tuple[str, Callable[[], Any]]]:
+def _life(subject: CheckSubject) -> Iterator[tuple[str, Callable[[], Any]]]:
     """What happens to a variant, step by step: (where, what)."""
     settings = subject.defaults()
     size = subject.sizes(settings)[0]
@@ -84,7 +84,7 @@ def _life(subject: Subject) -> Iterator[tuple[str, Callable[[], Any]]]:
     yield "a forward pass in eval mode", run
 
 
-def _import_again(subject: Subject) -> None:
+def _import_again(subject: CheckSubject) -> None:
     """Run the module's code once more, in a module that nobody sees, to watch an import that is long past."""
     spec = getattr(sys.modules.get(type(subject.variant).__module__), "__spec__", None)
     if spec is None or not str(spec.origin).endswith(".py"):

@@ -7,7 +7,7 @@ from typing import get_args, get_type_hints
 
 from moebench.checks.compare import listed
 from moebench.checks.outcome import CheckFailed, one_line
-from moebench.checks.subject import Subject
+from moebench.checks.subject import CheckSubject
 from moebench.contract import Choice, Settings, Space, Uniform, Variant
 from moebench.errors import BudgetError, PluginError
 from moebench.plugins.load import verify
@@ -17,7 +17,7 @@ KINDS = ("tokens", "map")
 SAMPLES = 20
 
 
-def check_name_and_traits(subject: Subject) -> None:
+def check_name_and_traits(subject: CheckSubject) -> None:
     """Its name and its claims are well formed, and no claim contradicts another."""
     try:
         verify(subject.name, subject.variant)
@@ -38,7 +38,7 @@ def check_name_and_traits(subject: Subject) -> None:
         raise subject.failed("claims to be causal, and that a single expert sees the pooled token: pooling looks ahead")
 
 
-def check_space(subject: Subject) -> None:
+def check_space(subject: CheckSubject) -> None:
     """Its space has lower-case names, known dimensions and defaults inside them, the same at every call."""
     space = subject.variant.space(subject.shape)
     if not isinstance(space, Space):
@@ -57,7 +57,7 @@ def check_space(subject: Subject) -> None:
         raise subject.failed(f"offers another space at the second call; it differs in {listed(other)}")
 
 
-def check_sampled_settings_build(subject: Subject) -> None:
+def check_sampled_settings_build(subject: CheckSubject) -> None:
     """Its defaults, and those of 20 sampled settings that meet the budget, build and run."""
     for i, settings in enumerate([subject.defaults(), *subject.sampled(SAMPLES)]):
         which = "the default settings" if i == 0 else f"the settings {_named(settings)}"

@@ -10,7 +10,7 @@ from torch import Tensor
 from moebench.budgets.place import perturb
 from moebench.checks.masking import keep
 from moebench.checks.outcome import NotApplicable
-from moebench.checks.subject import Built, Subject
+from moebench.checks.subject import BuiltLayer, CheckSubject
 from moebench.contract import Context, Layer, Routing
 
 SLACK = 1e-4
@@ -19,7 +19,7 @@ ROUNDING = 1e-6
 """A share of the largest weight, by which a processor's softmax may differ from one token to the next."""
 
 
-def check_mass_is_as_claimed(subject: Subject) -> None:
+def check_mass_is_as_claimed(subject: CheckSubject) -> None:
     """Masses are one nonnegative number per input and expert, and sum to what ``mass`` claims."""
     claim, experts, tokens = subject.variant.mass, 0, subject.shape.tokens or 0
     for built in subject.trials():
@@ -45,7 +45,7 @@ def check_mass_is_as_claimed(subject: Subject) -> None:
             )
 
 
-def check_choices_are_well_formed(subject: Subject) -> None:
+def check_choices_are_well_formed(subject: CheckSubject) -> None:
     """Where tokens choose, each token has K experts out of E, K weights, and K booleans."""
     for built in subject.trials():
         layer, (chosen, weight, kept) = built.layer, choices_of(built.layer.route(subject.inputs(), Context()))
@@ -69,7 +69,7 @@ def choices_of(routing: Routing) -> tuple[Tensor, Tensor, Tensor]:
     return routing.chosen_BTK, routing.weight_BTK, every_BTK if routing.kept_BTK is None else routing.kept_BTK
 
 
-def check_whole_inputs_are_routed(subject: Subject) -> None:
+def check_whole_inputs_are_routed(subject: CheckSubject) -> None:
     """Where it claims to route whole inputs, all tokens of an input have the same experts with the same weights."""
     if not subject.variant.whole_input:
         raise NotApplicable("it does not claim to route whole inputs.")
@@ -86,7 +86,7 @@ def check_whole_inputs_are_routed(subject: Subject) -> None:
             )
 
 
-def check_route_does_no_expert_work(subject: Subject) -> None:
+def check_route_does_no_expert_work(subject: CheckSubject) -> None:
     """route() does not touch the parameters of experts: with NaN in all of them it decides the same."""
     for built in subject.trials():
         layer, x_BTD = built.layer, subject.inputs()
@@ -107,7 +107,7 @@ def check_route_does_no_expert_work(subject: Subject) -> None:
                 )
 
 
-def check_weights_are_those_applied(subject: Subject) -> None:
+def check_weights_are_those_applied(subject: CheckSubject) -> None:
     """For sparse routing an expert's contribution grows with its reported weight, and only with it."""
     if not subject.variant.separable:
         raise NotApplicable("it does not claim that its experts are separable.")
@@ -153,7 +153,7 @@ def _contribution(layer: Layer, x_BTD: Tensor) -> tuple[Tensor, Tensor]:
     return alone_BTO, gate_BT
 
 
-def check_gate_is_one_softmax(subject: Subject) -> None:
+def check_gate_is_one_softmax(subject: CheckSubject) -> None:
     """With sharp logits an expert's weight does not end at the ceiling that a second softmax leaves."""
     if subject.variant.mass not in ("exact", "at_most"):
         raise NotApplicable("its masses are not weights that sum to one for a token.")
@@ -172,7 +172,7 @@ def check_gate_is_one_softmax(subject: Subject) -> None:
 
 
 @torch.no_grad()
-def _highest_weight(subject: Subject, built: Built) -> float:
+def _highest_weight(subject: CheckSubject, built: BuiltLayer) -> float:
     """The largest mass of an expert over 256 inputs of one token, with router and inputs scaled up."""
     x_BTD, highest = subject.inputs(batch=256, tokens=1), 0.0
     for scale in (1.0, 30.0, 1000.0):

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from moebench.checks.compare import difference_at
 from moebench.checks.masking import experts_held
-from moebench.checks.subject import Built, Subject
+from moebench.checks.subject import BuiltLayer, CheckSubject
 from moebench.contract import Context, Layer, Routing
 
 SLOTS: tuple[tuple[int, int, tuple[int, int] | None], ...] = ((1, 7, None), (3, 1, None), (2, 5, None), (2, 13, None))
@@ -21,7 +21,7 @@ FLOAT64 = 1e-3
 """fp32 parts inside a float64 layer are allowed; a cast of its result is not."""
 
 
-def check_output_shape(subject: Subject) -> None:
+def check_output_shape(subject: CheckSubject) -> None:
     """It keeps batch and tokens, for one input, one token and odd numbers of tokens, and fills its width."""
     for batch, tokens, grid in MAPS if subject.shape.kind == "map" else SLOTS:
         layer = subject.build(tokens=tokens, grid=grid)
@@ -35,7 +35,7 @@ def check_output_shape(subject: Subject) -> None:
     _expect_shape(subject, layer, subject.inputs(), wider)
 
 
-def _expect_shape(subject: Subject, layer: Layer, x_BTD: Tensor, out_dim: int) -> None:
+def _expect_shape(subject: CheckSubject, layer: Layer, x_BTD: Tensor, out_dim: int) -> None:
     given, want = tuple(x_BTD.shape), (*x_BTD.shape[:2], out_dim)
     with subject.expect_no_error(f"fails for an input of shape {given}"):
         got = tuple(layer.eval()(x_BTD).shape)
@@ -43,7 +43,7 @@ def _expect_shape(subject: Subject, layer: Layer, x_BTD: Tensor, out_dim: int) -
         raise subject.failed(f"turns {given} into {got}; the slot asks for {want}")
 
 
-def check_routing_is_a_routing(subject: Subject) -> None:
+def check_routing_is_a_routing(subject: CheckSubject) -> None:
     """route() returns a Routing, and E and K of the layer are numbers that agree with it and with the claims."""
     for built in subject.trials():
         layer = built.layer
@@ -63,7 +63,7 @@ def check_routing_is_a_routing(subject: Subject) -> None:
         _check_expert_parameters(built, layer)
 
 
-def _check_expert_parameters(built: Built, layer: Layer) -> None:
+def _check_expert_parameters(built: BuiltLayer, layer: Layer) -> None:
     shapes = {name: tuple(parameter.shape) for name, parameter in layer.named_parameters()}
     counted: Counter[int] = Counter()
     for name, axis in layer.expert_parameters().items():
@@ -81,7 +81,7 @@ def _check_expert_parameters(built: Built, layer: Layer) -> None:
         raise built.failed(f"holds expert {missing[0]} of {layer.num_experts} in none of its expert_parameters()")
 
 
-def check_dtype_and_device(subject: Subject) -> None:
+def check_dtype_and_device(subject: CheckSubject) -> None:
     """The output has the input's dtype and device; losses and masses are floating and on that device."""
     layer = subject.build().eval()
     x_BTD = subject.inputs()
@@ -94,7 +94,7 @@ def check_dtype_and_device(subject: Subject) -> None:
         _expect_kind(subject, layer.float().cuda(), x_BTD.cuda())
 
 
-def _expect_kind(subject: Subject, layer: Layer, x_BTD: Tensor) -> None:
+def _expect_kind(subject: CheckSubject, layer: Layer, x_BTD: Tensor) -> None:
     kind = f"{x_BTD.dtype} on {x_BTD.device}"
     with subject.expect_no_error(f"fails for {kind}"):
         routing = layer.route(x_BTD, Context())
@@ -109,7 +109,7 @@ def _expect_kind(subject: Subject, layer: Layer, x_BTD: Tensor) -> None:
             raise subject.failed(f"gives {name} as {tensor.dtype} on {tensor.device} for {kind}")
 
 
-def check_non_contiguous_input(subject: Subject) -> None:
+def check_non_contiguous_input(subject: CheckSubject) -> None:
     """An input that is a transposed or expanded view gives what its contiguous copy gives."""
     layer = subject.build().eval()
     transposed = subject.inputs().transpose(0, 1).contiguous().transpose(0, 1)
@@ -121,7 +121,7 @@ def check_non_contiguous_input(subject: Subject) -> None:
         subject.expect_same(view, copy, f"treats a {kind} input unlike its contiguous copy,")
 
 
-def check_input_is_left_alone(subject: Subject) -> None:
+def check_input_is_left_alone(subject: CheckSubject) -> None:
     """It does not write into its input."""
     for built in subject.trials():
         x_BTD = subject.inputs()
@@ -130,7 +130,7 @@ def check_input_is_left_alone(subject: Subject) -> None:
             raise built.failed(f"writes into its input, {difference_at(x_BTD, subject.inputs())}")
 
 
-def check_forward_is_route_and_compute(subject: Subject) -> None:
+def check_forward_is_route_and_compute(subject: CheckSubject) -> None:
     """forward(x) is compute(x, route(x))."""
     for built in subject.trials():
         x_BTD = subject.inputs()

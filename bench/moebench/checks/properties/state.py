@@ -10,15 +10,15 @@ import torch
 from torch import Tensor
 
 from moebench.checks.compare import difference_at, listed
-from moebench.checks.subject import Built, Subject
+from moebench.checks.subject import BuiltLayer, CheckSubject
 from moebench.checks.toy import adam, auxiliary, steps_of, train
 from moebench.contract import Context, Layer
-from moebench.training.snapshot import Snapshot, Training
+from moebench.training.snapshot import Snapshot, TrainingState
 
 STEPS = 2
 
 
-def check_state_dict_round_trip(subject: Subject) -> None:
+def check_state_dict_round_trip(subject: CheckSubject) -> None:
     """A trained layer's state_dict, loaded into a new one, gives the same outputs."""
     for built in subject.trials():
         train(built.layer, built.settings, subject.inputs(), STEPS)
@@ -30,17 +30,17 @@ def check_state_dict_round_trip(subject: Subject) -> None:
         _expect_twin(subject, built, other, "loaded from its state_dict")
 
 
-def check_resume(subject: Subject) -> None:
+def check_resume(subject: CheckSubject) -> None:
     """A training that stops goes on from its checkpoint, in a new layer, as if it had not stopped."""
     for built in subject.trials():
         straight = built.layer
-        training = Training(straight, adam(straight), torch.Generator(), {})
+        training = TrainingState(straight, adam(straight), torch.Generator(), {})
         torch.manual_seed(1)
         steps_of(straight, built.settings, subject.inputs(), STEPS, training.optimizer)
         kept = Snapshot(STEPS, 0.0, training.tensors(STEPS))
         steps_of(straight, built.settings, subject.inputs(), STEPS, training.optimizer)
         other = subject.build(built.settings, seed=11)
-        resumed = Training(other, adam(other), torch.Generator(), {})
+        resumed = TrainingState(other, adam(other), torch.Generator(), {})
         resumed.restore(kept)
         steps_of(other, built.settings, subject.inputs(), STEPS, resumed.optimizer)
         if changed := _changed(resumed.tensors(STEPS), training.tensors(STEPS)):
@@ -51,7 +51,7 @@ def check_resume(subject: Subject) -> None:
             )
 
 
-def check_deepcopy(subject: Subject) -> None:
+def check_deepcopy(subject: CheckSubject) -> None:
     """A copy made after a training step gives the same outputs and shares nothing with the original."""
     for built in subject.trials():
         other = _duplicate(subject, built, copy.deepcopy, "deepcopied")
@@ -66,13 +66,13 @@ def check_deepcopy(subject: Subject) -> None:
             )
 
 
-def check_pickle(subject: Subject) -> None:
+def check_pickle(subject: CheckSubject) -> None:
     """A layer pickled after a training step gives the same outputs when it is read back."""
     for built in subject.trials():
         _duplicate(subject, built, lambda layer: pickle.loads(pickle.dumps(layer)), "pickled and read back")
 
 
-def _duplicate(subject: Subject, built: Built, make: Callable[[Layer], Layer], how: str) -> Layer:
+def _duplicate(subject: CheckSubject, built: BuiltLayer, make: Callable[[Layer], Layer], how: str) -> Layer:
     train(built.layer, built.settings, subject.inputs(), STEPS)
     routing = built.layer.train().route(subject.inputs(), Context())
     loss = built.layer.compute(subject.inputs(), routing).square().mean() + auxiliary(routing, built.settings)
@@ -87,13 +87,13 @@ def _duplicate(subject: Subject, built: Built, make: Callable[[Layer], Layer], h
     return other
 
 
-def _expect_twin(subject: Subject, built: Built, other: Layer, how: str) -> None:
+def _expect_twin(subject: CheckSubject, built: BuiltLayer, other: Layer, how: str) -> None:
     got, want = other(subject.inputs()), built.layer(subject.inputs())
     if not torch.equal(got, want):
         raise built.failed(f"gives other outputs when {how}, {difference_at(got, want)}")
 
 
-def check_eval_changes_nothing(subject: Subject) -> None:
+def check_eval_changes_nothing(subject: CheckSubject) -> None:
     """A pass in eval mode changes no parameter and no buffer, and no later step knows of it."""
     for built in subject.trials():
         layer = built.layer
@@ -117,7 +117,7 @@ def _changed(before: dict[str, Tensor], after: dict[str, Tensor]) -> list[str]:
     return [name for name in after if name not in before or not torch.equal(before[name], after[name])]
 
 
-def check_after_step(subject: Subject) -> None:
+def check_after_step(subject: CheckSubject) -> None:
     """after_step() works after every step and before the first one, and leaves trained weights alone."""
     for built in subject.trials():
         layer = built.layer.train()

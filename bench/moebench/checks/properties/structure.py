@@ -11,11 +11,11 @@ from torch import Tensor
 from moebench.budgets.place import find_leak, perturb
 from moebench.checks.compare import difference_at, gap
 from moebench.checks.outcome import NotApplicable
-from moebench.checks.subject import Built, Subject, sample_settings
+from moebench.checks.subject import BuiltLayer, CheckSubject, sample_settings
 from moebench.contract import Layer, LayerShape, Settings
 
 
-def check_token_equivariance(subject: Subject) -> None:
+def check_token_equivariance(subject: CheckSubject) -> None:
     """Where it claims to be token-equivariant, permuting the tokens permutes the outputs."""
     if not subject.variant.token_equivariant:
         raise NotApplicable("it does not claim to be token-equivariant.")
@@ -30,7 +30,7 @@ def check_token_equivariance(subject: Subject) -> None:
         )
 
 
-def check_causality(subject: Subject) -> None:
+def check_causality(subject: CheckSubject) -> None:
     """Where it claims to be causal, later tokens do not change the outputs of earlier ones."""
     if not subject.variant.causal:
         raise NotApplicable("it does not claim to be causal.")
@@ -44,7 +44,7 @@ def check_causality(subject: Subject) -> None:
             )
 
 
-def check_single_expert(subject: Subject) -> None:
+def check_single_expert(subject: CheckSubject) -> None:
     """With one expert it is what it claims: the plain MLP, or the MLP of the pooled token."""
     if not subject.variant.single_expert:
         raise NotApplicable("it makes no promise for a single expert.")
@@ -67,14 +67,14 @@ def check_single_expert(subject: Subject) -> None:
     built.expect_same(got, best, f"{promise} differs from it", 1e-4)
 
 
-def _with_one_expert(subject: Subject) -> Built:
+def _with_one_expert(subject: CheckSubject) -> BuiltLayer:
     """Built with E = 1, and P = 1 where it has slots; other settings as first found to allow it."""
     space = subject.space()
     if "experts" not in space:
         layer = perturb(subject.build().eval())
         if layer.num_experts > 1:
             raise NotApplicable(f"it has {layer.num_experts} experts and no setting 'experts'.")
-        return Built(subject.name, layer, subject.defaults())
+        return BuiltLayer(subject.name, layer, subject.defaults())
     one = {"experts": 1, **({"slots": 1} if "slots" in space else {})}
     # Settings left out fall back to what build() takes as their defaults beside one expert.
     tries: list[Settings] = [one, *({**s, **one} for s in (subject.defaults(), *sample_settings(space, 10)))]
@@ -86,13 +86,13 @@ def _with_one_expert(subject: Subject) -> Built:
             refusal = str(error)
             continue
         if layer.num_experts == 1:
-            return Built(subject.name, perturb(layer.eval()), settings)
+            return BuiltLayer(subject.name, perturb(layer.eval()), settings)
         refusal = f"it has {layer.num_experts} experts"
     claim = subject.variant.single_expert
     raise subject.failed(f"promises single_expert={claim!r}, but cannot be built with experts=1: {refusal}")
 
 
-def _sized_like_default(subject: Subject, settings: Settings) -> Layer:
+def _sized_like_default(subject: CheckSubject, settings: Settings) -> Layer:
     size = subject.sizes(subject.defaults())[0]
     # A hidden width unlike D, so that shapes show which axis is which.
     size = size + 1 if size == subject.shape.dim else size

@@ -8,7 +8,7 @@ from torch import Tensor
 from moebench.checks.compare import same
 from moebench.checks.masking import experts_to_mask, keep
 from moebench.checks.outcome import NotApplicable
-from moebench.checks.subject import Built, Subject
+from moebench.checks.subject import BuiltLayer, CheckSubject
 from moebench.contract import Context, Layer, Routing
 from moebench.hosts.host import restrict, rules_of
 from moebench.measures.subset.scores import contribution_norms, dispatch_weights, masked_norms
@@ -16,13 +16,13 @@ from moebench.measures.subset.scores import contribution_norms, dispatch_weights
 SLACK = 1e-4
 
 
-def check_combine_weights(subject: Subject) -> None:
+def check_combine_weights(subject: CheckSubject) -> None:
     """The combine weights are one finite number per token and expert, and none is negative."""
     for built in subject.trials():
         _by_token(subject, built, built.layer.route(subject.inputs(), Context()).combine_BTE, "combine")
 
 
-def check_dispatch_weights_are_shares(subject: Subject) -> None:
+def check_dispatch_weights_are_shares(subject: CheckSubject) -> None:
     """The dispatch weights, where given, are one number per token and expert from 0 to 1, and take in some token."""
     for built in subject.trials():
         routing = built.layer.route(subject.inputs(), Context())
@@ -34,7 +34,7 @@ def check_dispatch_weights_are_shares(subject: Subject) -> None:
             )
 
 
-def _by_token(subject: Subject, built: Built, weight_BTE: Tensor | None, what: str) -> Tensor:
+def _by_token(subject: CheckSubject, built: BuiltLayer, weight_BTE: Tensor | None, what: str) -> Tensor:
     """The weights, of the right shape, finite and not negative; not applicable where there are none."""
     if weight_BTE is None:
         raise NotApplicable(f"it gives no {what} weights.")
@@ -49,7 +49,7 @@ def _by_token(subject: Subject, built: Built, weight_BTE: Tensor | None, what: s
     return weight_BTE
 
 
-def check_contribution_norms_are_of_masks(subject: Subject) -> None:
+def check_contribution_norms_are_of_masks(subject: CheckSubject) -> None:
     """What it reports that an expert adds, in norms over tokens, is what masking all others leaves of that expert."""
     for built in subject.trials():
         layer, x_BTD = built.layer, subject.inputs()
@@ -69,7 +69,7 @@ def check_contribution_norms_are_of_masks(subject: Subject) -> None:
             )
 
 
-def check_rules_are_as_claimed(subject: Subject) -> None:
+def check_rules_are_as_claimed(subject: CheckSubject) -> None:
     """Each of its rules works and keeps to the subset, input by input."""
     for built in subject.trials():
         layer, x_BTD = built.layer, subject.inputs()
@@ -92,7 +92,7 @@ def _restricted(layer: Layer, x_BTD: Tensor, keep_BE: Tensor, rule: str) -> tupl
         return routing, layer.compute(x_BTD, routing, keep_BE)
 
 
-def _expect_subset(built: Built, x_BTD: Tensor, rule: str) -> None:
+def _expect_subset(built: BuiltLayer, x_BTD: Tensor, rule: str) -> None:
     """No mass outside, nothing that is not finite even with nobody kept, and the full layer's routing untouched."""
     layer = built.layer
     keep_BE = keep(len(x_BTD), layer.num_experts)
@@ -113,7 +113,7 @@ def _expect_subset(built: Built, x_BTD: Tensor, rule: str) -> None:
     built.expect_same(got[:1], nobody[:1], f"with no expert kept differs under {rule!r} from the same without a rule")
 
 
-def check_renormalise_shares_out_one(subject: Subject) -> None:
+def check_renormalise_shares_out_one(subject: CheckSubject) -> None:
     """Under "renormalise" a token's weights in the subset sum to 1, in their old proportions, or all stay 0."""
     for built in subject.trials():
         layer, x_BTD = built.layer, subject.inputs()
@@ -133,7 +133,7 @@ def check_renormalise_shares_out_one(subject: Subject) -> None:
         built.expect_same(after_BTE, want_BTE, wrong, SLACK)
 
 
-def check_mask_logits_of_all_is_no_rule(subject: Subject) -> None:
+def check_mask_logits_of_all_is_no_rule(subject: CheckSubject) -> None:
     """Under "mask_logits" with every expert kept the layer is itself, and with one kept it is that one alone."""
     for built in subject.trials():
         layer, x_BTD = built.layer, subject.inputs()

@@ -64,9 +64,9 @@ def costs(
             modes.enter_context(asking(model))
         modes.enter_context(torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"))
         memory = {name: _peak_memory_mib(*rival, largest) for name, rival in rivals.items()}
-        work = {name: _Work(*rival, largest).flops() for name, rival in rivals.items()}
+        work = {name: _TimedUse(*rival, largest).flops() for name, rival in rivals.items()}
         works = {
-            batch: {name: _Work(*rival, repeat_to(data.inputs, batch)) for name, rival in rivals.items()}
+            batch: {name: _TimedUse(*rival, repeat_to(data.inputs, batch)) for name, rival in rivals.items()}
             for batch in batches
         }
         times = {
@@ -89,10 +89,10 @@ def costs(
 def flops_per_input(model: Host, inputs: Tensor, *, precision: str = "fp32") -> tuple[float, float]:
     """FLOPs of the whole model and of its expert layers alone, means over ``inputs``, on the loop backend."""
     with asking(model), torch.autocast(inputs.device.type, torch.bfloat16, enabled=precision == "bf16"):
-        return _Work(model, ALL, inputs).flops()
+        return _TimedUse(model, ALL, inputs).flops()
 
 
-class _Work:
+class _TimedUse:
     """One way to use a model on one batch."""
 
     def __init__(self, model: Host, subset: Subset, x: Tensor) -> None:

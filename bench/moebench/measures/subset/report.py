@@ -15,7 +15,7 @@ from moebench.tasks import Split, Task
 
 
 @dataclass(frozen=True)
-class Row:
+class SubsetRow:
     """One way to use the model. score: the task's headline on test data; of a random subset, the mean of
     ``RANDOM_DRAWS`` draws.
 
@@ -41,7 +41,7 @@ def compare(
     precision: str = "fp32",
     rounds: int = ROUNDS,
     repeats: int = REPEATS,
-) -> tuple[Row, ...]:
+) -> tuple[SubsetRow, ...]:
     """The rows "all E experts", "k of E, score, rule" and "random k of E", the last under the same rule.
 
     Arguments and errors as in :func:`moebench.measures.subset.infer.subset_inference` and
@@ -60,4 +60,4 @@ def compare(
     cost = costs(firsts, test, batches=batches, precision=precision, rounds=rounds, repeats=repeats)
     whole = scores[next(iter(ways))]
     share = bool(whole) and task.info.ranked_by.higher_is_better
-    return tuple(Row(name, scores[name], scores[name] / whole if share else None, cost[name]) for name in ways)
+    return tuple(SubsetRow(name, scores[name], scores[name] / whole if share else None, cost[name]) for name in ways)

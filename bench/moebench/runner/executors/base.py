@@ -7,7 +7,7 @@ from typing import Protocol
 
 from moebench.records import Cell, Record
 from moebench.runner.job import Job
-from moebench.training.device import Place
+from moebench.training.device import DeviceInfo
 
 POLL_SECONDS = 1.0
 """Between two checks for what has ended."""
@@ -26,7 +26,7 @@ class Executor(Protocol):
     The record is in the results directory before ``wait`` returns it.
     """
 
-    def place(self, device: str | None) -> Place | None:
+    def place(self, device: str | None) -> DeviceInfo | None:
         """Where jobs run, for planning; None where that is this machine."""
 
     def fit(self, device: str) -> int:

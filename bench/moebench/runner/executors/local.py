@@ -20,7 +20,7 @@ from moebench.runner.executors.base import Ended, Tick
 from moebench.runner.job import Job
 from moebench.runner.latency_session import run_session
 from moebench.runner.machine_lock import alone, someone_is_alone
-from moebench.runner.options import Limits, RunOptions
+from moebench.runner.options import RunLimits, RunOptions
 from moebench.runner.outcomes import Verdict, after_exit, ended_by
 from moebench.runner.processes import start
 from moebench.runner.stopping import ENDED_EARLY, HELD
@@ -31,7 +31,7 @@ GRACE = 60.0
 LOOK_SECONDS = 0.5
 """How often the logs and clocks of running jobs are checked."""
 
-NO_LIMITS = Limits()
+NO_LIMITS = RunLimits()
 
 
 def open_executor(how: RunOptions, threads: int) -> LocalExecutor:
@@ -58,7 +58,7 @@ class LocalExecutor:
         results: Path,
         workers: int | None = None,
         threads: int = 1,
-        limits: Limits = NO_LIMITS,
+        limits: RunLimits = NO_LIMITS,
         ranks: int = 1,
     ) -> None:
         self._asked, self._threads, self._limits, self._ranks = workers, threads, limits, ranks

@@ -18,9 +18,9 @@ from moebench.runner.executors.local import LocalExecutor
 from moebench.runner.job import Job
 from moebench.runner.latency_session import run_session
 from moebench.runner.machine_lock import alone
-from moebench.runner.options import Limits
+from moebench.runner.options import RunLimits
 from moebench.runner.stopping import Stop, Stopped
-from moebench.training.device import Place, here
+from moebench.training.device import DeviceInfo, here
 
 
 def leave_mark(results: Path) -> Path:
@@ -48,13 +48,13 @@ def unseen(results: Path, node: str) -> ResultsError:
     )
 
 
-def place_here(mark: Path, asked: str | None) -> Place:
+def place_here(mark: Path, asked: str | None) -> DeviceInfo:
     """The device of this node, if it sees the results directory."""
     find_mark(mark)
     return here(asked)
 
 
-def run_here(job: Job, limits: Limits, stop: Stop) -> bool:
+def run_here(job: Job, limits: RunLimits, stop: Stop) -> bool:
     """Run a job as ``--executor local`` would, until it ends, or keeps a checkpoint because ``stop`` is set; whether it
     left a record.
     """

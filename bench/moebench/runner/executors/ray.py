@@ -24,7 +24,7 @@ from moebench.runner.job import Job
 from moebench.runner.options import RunOptions
 from moebench.runner.outcomes import failed
 from moebench.runner.stopping import listening
-from moebench.training.device import Place
+from moebench.training.device import DeviceInfo
 
 OPTIONS = {
     "address": "of a cluster to join, HOST:PORT (RAY_ADDRESS, or else a Ray that is started on this machine)",
@@ -67,7 +67,7 @@ class _RayExecutor:
         self._tasks: dict[Any, Job] = {}
         self._room, self._looked = 0, 0.0
 
-    def place(self, device: str | None) -> Place:
+    def place(self, device: str | None) -> DeviceInfo:
         """The first of the nodes' devices by name; a GPU where there is one."""
         found = min(self._places(device).values(), key=lambda place: (place.type != "cuda", place.name))
         self._name = found.name
@@ -175,7 +175,7 @@ class _RayExecutor:
             wanted=self._name,
         )
 
-    def _places(self, device: str | None) -> dict[str, Place]:
+    def _places(self, device: str | None) -> dict[str, DeviceInfo]:
         """What each node is, by its id; those that cannot be asked, or lack the device, are left out."""
         asked = {}
         for node, about in _nodes().items():

@@ -19,11 +19,11 @@ from moebench.records import Cell, Record, Store
 from moebench.runner.executors.base import Ended, Tick
 from moebench.runner.executors.local import local_workers
 from moebench.runner.executors.node import unseen
-from moebench.runner.executors.slurm_jobs import Answer, Question, Run, look, measure
+from moebench.runner.executors.slurm_jobs import Answer, Question, SlurmRun, look, measure
 from moebench.runner.executors.slurm_queue import OfSlurm, OfThisMachine
 from moebench.runner.job import Job
 from moebench.runner.options import RunOptions
-from moebench.training.device import Place
+from moebench.training.device import DeviceInfo
 
 OPTIONS = {
     "cluster": "slurm, or local for processes of this machine (slurm)",
@@ -90,11 +90,11 @@ class _SlurmExecutor:
         self._looked = 0.0
         self._lost = False
 
-    def place(self, device: str | None) -> Place:
+    def place(self, device: str | None) -> DeviceInfo:
         """The device of a node that SLURM allocates."""
         self._set_gpus(device)
         answer = self._asked(Question(self._folder / "place.answer", look, (device,)), lambda _: None)
-        return Place(**answer["place"])
+        return DeviceInfo(**answer["place"])
 
     def fit(self, device: str) -> int:
         """What was asked for; else AT_A_TIME, or as fit on this machine."""
@@ -158,7 +158,7 @@ class _SlurmExecutor:
                 continue
             for job in jobs:
                 self._answer(job.cell).unlink(missing_ok=True)
-            runs = [Run(self._answer(job.cell), job, self._how.limits, self._folder / STOP) for job in jobs]
+            runs = [SlurmRun(self._answer(job.cell), job, self._how.limits, self._folder / STOP) for job in jobs]
             self._sent += zip(self._submitted(runs, exclusive=alone), jobs, strict=True)
 
     def _ended(self) -> list[Ended]:

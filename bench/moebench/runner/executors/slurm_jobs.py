@@ -21,7 +21,7 @@ from moebench.records import Cell
 from moebench.records.store import write_atomic
 from moebench.runner.executors.node import measure_here, run_here
 from moebench.runner.job import Job
-from moebench.runner.options import Limits
+from moebench.runner.options import RunLimits
 from moebench.runner.stopping import Stop, listening
 from moebench.training.device import here
 
@@ -57,10 +57,10 @@ def measure(cell: Cell, jobs: Sequence[Job], stop: Stop) -> Answer | None:
     return {} if measure_here(cell, jobs, stop) else None
 
 
-class Run:
+class SlurmRun:
     """One run. stop: a file that exists once runs are to end, for those that begin after that."""
 
-    def __init__(self, answer: Path, job: Job, limits: Limits, stop: Path) -> None:
+    def __init__(self, answer: Path, job: Job, limits: RunLimits, stop: Path) -> None:
         self._answer, self._job, self._limits, self._stop_file = answer, job, limits, stop
         self._stop = Stop()
         self._going: Future[bool] | None = None
@@ -82,4 +82,4 @@ class Run:
             wait_for([self._going])
         if self._stop_file.exists():
             return None
-        return DelayedSubmission(Run(self._answer, self._job, self._limits, self._stop_file))
+        return DelayedSubmission(SlurmRun(self._answer, self._job, self._limits, self._stop_file))

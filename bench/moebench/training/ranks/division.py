@@ -24,7 +24,7 @@ from torch.utils._pytree import tree_leaves
 
 from moebench.contract import Context, Layer, Routing
 from moebench.errors import UsageError
-from moebench.training.ranks.world import Group
+from moebench.training.ranks.world import RankGroup
 from moebench.training.seeds import derive_seed
 
 APART = 0.02
@@ -34,7 +34,7 @@ APART = 0.02
 class Division:
     """A ``hosts.host.Divided`` of one training. seed: of what ``compute`` draws."""
 
-    def __init__(self, world: Group, seed: int) -> None:
+    def __init__(self, world: RankGroup, seed: int) -> None:
         self._world, self._seed = world, seed
         self._step = self._visits = 0
         self._checked: set[Layer] = set()
@@ -146,7 +146,7 @@ def _drawing(seed: int, device: torch.device) -> Iterator[None]:
         yield
 
 
-def _gathered(rows_b: Tensor, world: Group) -> Tensor:
+def _gathered(rows_b: Tensor, world: RankGroup) -> Tensor:
     """The rows of all ranks, in their order."""
     rows_B = rows_b.new_empty(len(rows_b) * world.size, *rows_b.shape[1:])
     dist.all_gather_into_tensor(rows_B, rows_b.contiguous(), group=world.gathering)
@@ -161,7 +161,7 @@ class _Gathered(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, x_bTD: Tensor, world: Group) -> Tensor:
+    def forward(ctx: Any, x_bTD: Tensor, world: RankGroup) -> Tensor:
         ctx.world = world
         return _gathered(x_bTD, world)
 

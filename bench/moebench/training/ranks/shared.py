@@ -21,7 +21,7 @@ from moebench.hosts.host import Call, Host
 from moebench.tasks import Values
 from moebench.training.ranks import check_shares
 from moebench.training.ranks.division import Division
-from moebench.training.ranks.world import Group, Replica
+from moebench.training.ranks.world import RankGroup, Replica
 from moebench.training.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ PATIENCE = timedelta(minutes=30)
 """How long a rank waits for the others."""
 
 
-class Ranks(Group):
+class Ranks(RankGroup):
     """Weights, curves and buffers are to rounding those of one process with the same batch, and to the bit the same on
     all ranks.
     """

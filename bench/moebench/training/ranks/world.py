@@ -41,7 +41,7 @@ class World:
         return Replica(model)
 
 
-class Group(World):
+class RankGroup(World):
     """Several processes, each with its share of every batch.
 
     gathering: the process group that layers gather in; DDP reduces gradients meanwhile, in another.

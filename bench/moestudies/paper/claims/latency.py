@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from moebench.studies.claim import Bound, Claim, Estimate, Finding, Item, every
+from moebench.studies.claim import Bound, Claim, Finding, Item, SeededEstimate, every
 from moebench.studies.evidence import Evidence, Run
 
 PART = "paper-latency"
@@ -20,10 +20,10 @@ def timed(run: Run, part: str, k: int, batch: int) -> tuple[float, float, float]
     return _with_ends(run, f"k={k} {part}_ms", batch)
 
 
-def speed_up(run: Run, part: str, share: int, batch: int) -> Estimate | None:
+def speed_up(run: Run, part: str, share: int, batch: int) -> SeededEstimate | None:
     """All experts' time over that of k = E / share: the median of ratios taken inside each round, with its interval."""
     found = _with_ends(run, f"k={run.setting('experts') // share} {part}_speedup", batch)
-    return Estimate(*found) if found else None
+    return SeededEstimate(*found) if found else None
 
 
 def _with_ends(run: Run, name: str, batch: int) -> tuple[float, float, float] | None:

@@ -15,9 +15,9 @@ from moebench.studies.claim import (
     OPEN,
     Bound,
     Claim,
-    Estimate,
     Finding,
     Item,
+    SeededEstimate,
     compare,
     every,
     mean,
@@ -139,7 +139,7 @@ def _all_or_none(groups: Sequence[Group], *, beyond_holds: bool, score: str = AN
 def _count(what: str, runs: Sequence[Run], score: str, *, beyond_holds: bool) -> Item:
     beyond = sum(run.record.scores.get(score) == 1 for run in runs)
     verdict = OPEN if 0 < beyond < len(runs) else HOLDS if bool(beyond) == beyond_holds else FAILS
-    return Item(what, Estimate(beyond / len(runs)), verdict, note=f"{beyond} of {len(runs)} layers")
+    return Item(what, SeededEstimate(beyond / len(runs)), verdict, note=f"{beyond} of {len(runs)} layers")
 
 
 WORST: dict[str, Sequence[str]] = {"trained": TRAINED, "initial weights": UNTRAINED}

@@ -10,9 +10,9 @@ from moebench.studies.claim import (
     HOLDS,
     Bound,
     Claim,
-    Estimate,
     Finding,
     Item,
+    SeededEstimate,
     compare,
     every,
     less,
@@ -125,7 +125,7 @@ def totals_within(totals: dict[int, int]) -> Finding:
     low, high = min(totals.values()), max(totals.values())
     verdict = HOLDS if high <= WITHIN * low else FAILS
     note = f"{low:,} to {high:,} parameters, E = {min(totals)} to {max(totals)}"
-    item = Item("largest over smallest total", Estimate(high / low), verdict, note=note)
+    item = Item("largest over smallest total", SeededEstimate(high / low), verdict, note=note)
     return Finding(verdict, "", item, (item,))
 
 
