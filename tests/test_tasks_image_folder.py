@@ -114,6 +114,10 @@ def test_where_it_is_found(tmp_path, below):
     assert len(make(folders=("image_folder", "imagenet")).load("test", tmp_path)) == 3
 
 
+def load_both(root):
+    return [make().load(part, root) for part in ("validation", "test")]
+
+
 def damage(root, how):
     victim = root / "val" / "bee"
     if how == "class-without-image":
@@ -132,8 +136,7 @@ def damage(root, how):
 def test_a_directory_that_is_none_is_refused(root, code):
     damage(root, code)
     with pytest.raises(DataError) as caught:
-        for part in ("validation", "test"):
-            make().load(part, root)
+        load_both(root)
     assert caught.value.code == code
 
 
