@@ -194,7 +194,8 @@ def _read(suite: Suite, path: Path) -> Part:
 
 
 def _line(run: Run) -> dict[str, Any]:
-    arrays = {name: array.tolist() for name, array in run.arrays.items()}
+    # JSON has no NaN, which stands where a class has no input.
+    arrays = {name: np.where(np.isnan(array), None, array).tolist() for name, array in run.arrays.items()}
     return {"arm": run.arm, "index": run.index, "record": run.record.model_dump(mode="json"), "arrays": arrays}
 
 

@@ -50,7 +50,6 @@ class Case:
     even: bool = False
     learned: bool = True
     settings: Mapping[str, Any] = field(default_factory=dict)
-    bias: bool = True
 
 
 CASES = (
@@ -71,7 +70,6 @@ CASES = (
         pixels="0 to 1",
         settings={"normalise": True, "slots_from_normalised_tokens": True},
     ),
-    Case("experts without biases", bias=False),
 )
 
 
@@ -110,7 +108,7 @@ def images(task: ImageTask, part: Part, pixels: Pixels, data_dir: Path | None) -
 
 def measure(case: Case, experts: int, task: ImageTask, data_dir: Path | None, epochs: int, seed: int) -> Found:
     """Train one model and take the selected and random eighths of its experts."""
-    host = host_settings({"name": "single_layer", "grid": 2, "bias": case.bias})
+    host = host_settings({"name": "single_layer", "grid": 2})
     settings = {"experts": experts, "slots": 1, "normalise": False, **case.settings}
     variant = load_variant(find_variant("soft_moe"))
     size = settle(variant, Budget("total", BUDGET, layer_shapes(host, task.info)), settings).sizes
