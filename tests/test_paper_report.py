@@ -122,14 +122,14 @@ def test_every_rule_and_verdict_is_on_the_page(report):
     assert markdown.count("\n| ") == len(claims) + 2
     counted = r"(\d+) holds?, (\d+) do(?:es)? not hold,(?: and)? (\d+) (?:is|are) undecided"
     counted += r"(?:, and (\d+) (?:is|are) not testable at this scale)?\."
-    of = {"paper": rf"Of the paper's 17 claims {counted}", "extension": rf"Of 16 extensions asked here {counted}"}
+    of = {"paper": rf"Of 17 published claims {counted}", "extension": rf"Of 16 extensions asked here {counted}"}
     for source, words in of.items():
         found = [claim["verdict"] for claim in claims if claim["source"] == source]
         numbers = [*map(found.count, ("holds", "does not hold", "undecided", "not testable at this scale"))]
         tally = re.search(words, text)
         assert tally is not None
         assert [int(number or 0) for number in tally.groups()] == numbers
-    assert markdown.splitlines()[2].count("Of the paper's 17 claims") == 1
+    assert markdown.splitlines()[2].count("Of 17 published claims") == 1
 
 
 def test_names_are_escaped(tmp_path):

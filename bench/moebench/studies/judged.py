@@ -75,13 +75,13 @@ def _finding(claim: Claim, evidence: Evidence) -> Finding:
 
 
 def tally(report: Study, rows: list[Judged]) -> str:
-    """How many claims have which verdict: of the paper's, and in a second sentence of those asked beside them."""
+    """How many claims have which verdict: of the published, and in a second sentence of those asked beside them."""
     papers = [row for row in rows if row.claim.source == "paper"]
     ours = [row for row in rows if row.claim.source == "extension"]
     if not papers or not ours:
         return _counted(report, counted_noun(len(rows), "claim"), rows)
-    of_paper, of_ours = f"the paper's {counted_noun(len(papers), 'claim')}", counted_noun(len(ours), "extension")
-    return f"{_counted(report, of_paper, papers)} {_counted(report, f'{of_ours} asked here', ours)}"
+    published, extensions = counted_noun(len(papers), "published claim"), counted_noun(len(ours), "extension")
+    return f"{_counted(report, published, papers)} {_counted(report, f'{extensions} asked here', ours)}"
 
 
 def _counted(report: Study, which: str, rows: list[Judged]) -> str:

@@ -18,7 +18,7 @@ from moebench.records import Store
 from moebench.records.canonical import canonical_json
 from moebench.records.store import parse_record, write_atomic
 from moebench.studies import Study, study_of, suites
-from moebench.studies.evidence import Evidence, Part, Run, of_plans, part_left_out, slim
+from moebench.studies.evidence import Array, Evidence, Part, Run, of_plans, part_left_out, slim
 from moebench.studies.judged import judge, to_json
 from moebench.studies.page import to_html, to_markdown
 from moebench.studies.plot import draw
@@ -194,9 +194,16 @@ def _read(suite: Suite, path: Path) -> Part:
 
 
 def _line(run: Run) -> dict[str, Any]:
-    # JSON has no NaN, which stands where a class has no input.
-    arrays = {name: np.where(np.isnan(array), None, array).tolist() for name, array in run.arrays.items()}
+    arrays = {name: _with_nulls(array) for name, array in run.arrays.items()}
     return {"arm": run.arm, "index": run.index, "record": run.record.model_dump(mode="json"), "arrays": arrays}
+
+
+def _with_nulls(array: Array) -> list[Any]:
+    """Nested lists; null for NaN, which JSON does not have and which stands where a class has no input."""
+    values = array.astype(object)
+    values[np.isnan(array)] = None
+    listed: list[Any] = values.tolist()
+    return listed
 
 
 def _run(line: str, arms: set[str] | None) -> Run:

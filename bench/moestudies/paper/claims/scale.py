@@ -11,10 +11,10 @@ IMAGES, CIFAR100 = "paper-gpu-images", "paper-gpu-cifar100"
 RESIDUAL, PLAIN = "residual", "no residual"
 """Rows. The paper removed the residual around the layers of Astroformer, which it trained on CIFAR."""
 
-OF_IMAGES = {"part": IMAGES, "arm": RESIDUAL}
 SIX = "in each of the last six blocks of a ViT-S"
 
 _images = partial(Claim, part=IMAGES)
+_retains = partial(retains, part=IMAGES, arm=RESIDUAL)
 
 SCALE = (
     Claim(
@@ -32,7 +32,7 @@ SCALE = (
         paper="Figure for k = E/4 of the last six blocks of a ViT-B/16.",
         here=f"Accuracy with k = E/4 {SIX}, selected less random.",
         rule=f"Holds when for every E >= {LEAST} the interval lies above 0.",
-        judge=gain("random", 4, Bound(0), **OF_IMAGES),
+        judge=gain("random", 4, Bound(0), part=IMAGES, arm=RESIDUAL),
     ),
     _images(
         key="scale-grows",
@@ -40,7 +40,7 @@ SCALE = (
         paper="k = E/8: more is retained at E = 128 than at E = 8.",
         here=f"Share of the accuracy retained with k = E/8 {SIX}, E = 128 less E = {LEAST}.",
         rule="Holds when the interval lies above 0.",
-        judge=grows(**OF_IMAGES),
+        judge=grows(part=IMAGES, arm=RESIDUAL),
     ),
     _images(
         key="scale-99-many",
@@ -49,7 +49,7 @@ SCALE = (
         here=f"Share of the accuracy retained with k = E/8 {SIX}.",
         rule=f"Holds when for every E >= {MANY} the interval lies above 0.99.",
         unit="share",
-        judge=retains(Bound(0.99), least=MANY, **OF_IMAGES),
+        judge=_retains(Bound(0.99), least=MANY),
     ),
     _images(
         key="scale-99-few",
@@ -58,7 +58,7 @@ SCALE = (
         here=f"Share of the accuracy retained with k = E/8 {SIX}.",
         rule=f"Holds when at E = {FEW} the interval lies below 0.99.",
         unit="share",
-        judge=retains(Bound(0.99, "below"), only=FEW, **OF_IMAGES),
+        judge=_retains(Bound(0.99, "below"), only=FEW),
     ),
 )
 """Claims of parts ``paper-gpu-cifar100`` and ``paper-gpu-images``."""
