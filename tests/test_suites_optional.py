@@ -66,17 +66,24 @@ def test_the_plan_goes_without_it(tmp_path):
     assert "on-mnist" in result.stderr
 
 
-def lacking(request):
-    raise DataError("it is not there.", code="data-missing")
+def making(lacking, code="data-missing"):
+    """Plans of all but the suites on these tasks."""
 
+    def make(request):
+        if request.suite.name.removeprefix("on-") in lacking:
+            raise DataError("its data are not as they should be.", code=code)
+        return request.suite.name
 
-def damaged(request):
-    raise DataError("it is cut off.", code="truncated")
+    return make
 
 
 @pytest.mark.parametrize(
     ("optional", "make", "code"),
-    [([], lacking, "data-missing"), (["digits", "mnist"], lacking, "data-missing"), (["digits"], damaged, "truncated")],
+    [
+        ([], making(["mnist"]), "data-missing"),
+        (["digits", "mnist"], making(["digits", "mnist"]), "data-missing"),
+        (["mnist"], making(["mnist"], "truncated"), "truncated"),
+    ],
     ids=["needed", "all of them", "damaged"],
 )
 def test_data_that_are_needed_or_damaged_are_an_error(tmp_path, optional, make, code):
@@ -84,6 +91,11 @@ def test_data_that_are_needed_or_damaged_are_an_error(tmp_path, optional, make, 
     with pytest.raises(DataError) as caught:
         plan_all(requests, make)
     assert caught.value.code == code
+
+
+def test_what_is_optional_and_not_there_is_left_out(tmp_path):
+    plans, left_out = plan_all(ask(series(tmp_path, ["mnist"])).requests, making(["mnist"]))
+    assert (plans, list(left_out)) == (["on-digits"], ["on-mnist"])
 
 
 def test_alone_the_part_is_not_optional():
