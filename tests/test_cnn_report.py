@@ -149,7 +149,7 @@ def test_the_report_is_written_with_its_rules(tmp_path):
     assert {path.stem for path in (tmp_path / "figures").glob("*.svg")} == {plot.name for plot in PLOTS}
     for claim in CLAIMS:
         assert claim.rule in (tmp_path / "report.md").read_text()
-    assert "Of 9 claims 9 hold, 0 do not hold, and 0 are undecided" in text
+    assert "Of 6 published claims 6 hold, 0 do not hold, and 0 are undecided. Of 3 extensions asked here 3 hold" in text
     assert "hard 0.630" in text
     assert (tmp_path / "cnn.jsonl").is_file()
 

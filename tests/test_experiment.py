@@ -173,7 +173,7 @@ def test_a_file_is_read_once_by_every_command(both, read):
         assert len(read) == 1, words
     read.clear()
     ask("paper", full=True)
-    assert len(read) == len(set(read)) == 6, "the series and its parts"
+    assert len(read) == len(set(read)) == 7, "the series and its parts"
 
 
 def test_a_request_is_frozen_and_resolved_once(read):

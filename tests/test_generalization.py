@@ -94,7 +94,7 @@ def test_a_seed_that_lacks_a_model_has_no_line():
 def test_what_is_written(tmp_path):
     page = write_evidence(REPORT, evidence(as_the_bound), tmp_path)
     text = page.read_text()
-    assert "Of 5 claims 5 hold" in text
+    assert "Of 3 published claims 3 hold" in text
     assert "arXiv 2403.17404" in text
     assert "Soft MoE" not in text
     assert {path.name for path in (tmp_path / "figures").glob("*.svg")} == {"gap-by-number.svg", "gap-by-bound.svg"}

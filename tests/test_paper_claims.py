@@ -5,32 +5,64 @@ from __future__ import annotations
 import pytest
 
 import papers
-from moebench.studies.claim import FAILS, HOLDS, OPEN
+from moebench.studies.claim import ELSEWHERE, FAILS, HOLDS, OPEN
 from moebench.suites import load_experiment
 from moestudies.paper import SIZED
-from moestudies.paper.claims import CLAIMS, hosts, latency, norm, subsets
+from moestudies.paper.claims import CLAIMS, hosts, latency, norm, scale, subsets
 from moestudies.paper.figures.costs import LAYERS
 from moestudies.paper.figures.norms import GAPS
 
 BY_KEY = {claim.key: claim for claim in CLAIMS}
-NOT_SO = {"norm-several-experts", "small-e-no-better", "retained-99-many", "oracle-rise"}
+NOT_SO = {"small-e-no-better", "scale-99-many", "oracle-rise", "retained-mnist"}
 """What does not hold in the evidence as it is made."""
+
+OTHER_SCALE = {"retained-grows", "retained-99-many", "retained-99-few", "depth-selected", "depth-residual"}
+"""Claims about models that are too large for the suite ``paper``."""
+
+OTHER_TASK = {"selected-beats-random", "small-e-no-better", "oracle-beats-random"}
+"""Claims about MNIST, which may not be there."""
+
+SCALES = {scale.CIFAR100, scale.IMAGES}
 
 
 @pytest.fixture(scope="module")
 def whole():
-    return papers.evidence()
+    return {name: papers.evidence(name=name) for name in ("paper", "paper-gpu")}
 
 
 def judged(key, **how):
     return BY_KEY[key].judge(papers.evidence(name=BY_KEY[key].part, **how))
 
 
+def series_of(key):
+    return "paper-gpu" if BY_KEY[key].part in SCALES else "paper"
+
+
 @pytest.mark.parametrize("key", BY_KEY)
 def test_every_claim_has_its_verdict(whole, key):
-    finding = BY_KEY[key].judge(whole)
-    assert finding.verdict == (FAILS if key in NOT_SO else HOLDS), finding
+    finding = BY_KEY[key].judge(whole[series_of(key)])
+    assert finding.verdict == (ELSEWHERE if key in OTHER_SCALE else FAILS if key in NOT_SO else HOLDS), finding
     assert finding.decides is not None
+
+
+@pytest.mark.parametrize("key", sorted(OTHER_SCALE | OTHER_TASK))
+def test_what_was_judged_on_another_task_or_scale_has_its_number_and_no_verdict(key):
+    finding = judged(key)
+    assert (finding.verdict, bool(finding.reason)) == (ELSEWHERE, True)
+    assert finding.decides is not None
+    assert finding.decides.verdict in (HOLDS, FAILS)
+
+
+def test_claims_about_mnist_are_judged_on_mnist_where_it_has_run():
+    def worse_there(part, kind, arm, experts, index, scores):
+        if part == subsets.MNIST and kind == "subset":
+            for name in [name for name in scores if name.startswith("random")]:
+                scores[name] = 0.9 + index / 100
+
+    assert BY_KEY["selected-beats-random"].judge(papers.evidence(change=worse_there)).verdict == FAILS
+    without = papers.evidence(change=worse_there, leave_out=subsets.MNIST)
+    finding = BY_KEY["selected-beats-random"].judge(without)
+    assert (finding.verdict, finding.decides.verdict) == (ELSEWHERE, HOLDS)
 
 
 @pytest.mark.parametrize("key", BY_KEY)
@@ -42,7 +74,7 @@ def test_a_part_that_has_not_run_is_open(key):
 
 
 COUNTED = {
-    *("norm-theorem-one-expert", "norm-several-experts", "norm-residual", "equal-budget"),
+    *("norm-theorem-one-expert", "norm-any-number", "norm-residual", "equal-budget"),
     *(key for key in BY_KEY if key.startswith("latency")),
 }
 """What is counted, or measured within one session, does not rest on training seeds."""
@@ -58,8 +90,8 @@ def test_two_seeds_are_too_few(key):
     if key in COUNTED:
         assert finding.verdict != OPEN
     else:
-        assert finding.verdict == OPEN
-        assert "2 training seeds, and 3 are needed" in finding.reason
+        assert finding.verdict == (ELSEWHERE if key in OTHER_SCALE | OTHER_TASK else OPEN)
+        assert "2 training seeds, and 3 are needed" in finding.decides.reason
 
 
 def at(kind, arm=None, experts=None, **new):
@@ -86,7 +118,16 @@ FLIPS = {
     "norm-one-expert-D2-biases": (at("final", "5x2 biases", 1, test_mse=lambda s, i: 20 + i / 10), FAILS),
     "norm-falls-D2": (at("final", "5x2", 5, test_mse=lambda s, i: 9.5 + i / 100), FAILS),
     "norm-falls-D5-biases": (at("final", "2x5 biases", 10, test_mse=lambda s, i: 0.48 + (i - 2) / 10), OPEN),
-    "norm-several-experts": (at("gaps", "5x2", 10, beyond_limit_at_largest=0.0), OPEN),
+    "norm-any-number": (at("gaps", "5x2", 10, beyond_limit_at_largest=0.0), OPEN),
+    "retained-mnist": (at("subset", "soft_moe", **{"combine_sum": lambda s, i: s["all"] * (0.95 + i / 1e4)}), HOLDS),
+    "scale-99-many": (at("subset", "residual", **{"combine_sum": lambda s, i: s["all"] * (0.995 + i / 1e4)}), HOLDS),
+    "scale-99-few": (
+        at("subset", "residual", 16, **{"combine_sum k=2": lambda s, i: s["all"] * (0.992 + i / 1e4)}),
+        FAILS,
+    ),
+    "scale-grows": (at("subset", "residual", 128, **{"combine_sum k=16": lambda s, i: 0.2 + i / 100}), FAILS),
+    "scale-selected": (at("subset", "residual", 8, **{"random k=2": lambda s, i: 0.9 + i / 100}), FAILS),
+    "scale-cifar100-selected": (at("subset", "no residual", 8, **{"random k=2": lambda s, i: 0.9 + i / 100}), FAILS),
     "norm-theorem-one-expert": (at("gaps", None, 1, beyond_limit_at_largest=0.0), FAILS),
     "norm-residual": (at("gaps", "5x2 residual", vectors_beyond_limit_at_largest=1.0), OPEN),
     "selected-beats-random": (
@@ -143,8 +184,10 @@ FLIPS = {
 def test_the_verdict_flips_with_the_numbers(key):
     change, verdict = FLIPS[key]
     finding = judged(key, change=change)
-    assert finding.verdict == verdict, finding
-    assert (verdict == OPEN) == bool(finding.reason)
+    elsewhere = key in OTHER_SCALE | OTHER_TASK
+    assert finding.verdict == (ELSEWHERE if elsewhere else verdict), finding
+    assert (finding.decides.verdict if elsewhere else finding.verdict) == verdict
+    assert (finding.verdict in (OPEN, ELSEWHERE)) == bool(finding.reason)
 
 
 def test_a_model_that_lacks_a_seed_is_compared_on_the_others():
@@ -153,7 +196,7 @@ def test_a_model_that_lacks_a_seed_is_compared_on_the_others():
             scores["combine_sum k=4"] = None
 
     finding = judged("selected-beats-random", change=lose)
-    assert finding.verdict == HOLDS
+    assert finding.decides.verdict == HOLDS
     assert [item.estimate.seeds for item in finding.items] == [5, 4, 5, 5, 5, 5, 5]
 
 
@@ -179,12 +222,16 @@ def test_speed_ups_are_the_ratios_taken_inside_the_rounds():
 
 
 def test_the_suites_have_the_arms_that_claims_and_figures_speak_of():
-    arms = {suite.name: set(suite.row_names) for suite in load_experiment("paper").suites}
+    suites = [suite for name in ("paper", "paper-gpu") for suite in load_experiment(name).suites]
+    arms = {suite.name: set(suite.row_names) for suite in suites}
     assert {claim.part for claim in CLAIMS} == set(arms)
     named = {
         norm.PART: {*(a + b for a in norm.WIDTHS.values() for b in ("", " biases")), *(arm for _, arm, _ in GAPS)}
         | {*norm.TRAINED, *norm.UNTRAINED, *norm.RESIDUAL},
         subsets.PART: {subsets.ARM, *subsets.CONDITIONS},
+        subsets.MNIST: {subsets.ARM},
+        scale.CIFAR100: {scale.PLAIN},
+        scale.IMAGES: {scale.PLAIN, scale.RESIDUAL},
         hosts.DEPTH: {hosts.PLAIN, hosts.RESIDUAL},
         hosts.VARIANTS: {subsets.ARM, *hosts.ROUTED},
         latency.PART: {*LAYERS, *latency.MODELS},

@@ -53,6 +53,17 @@ def test_packs_are_small_and_hold_arrays_of_the_first_seed_alone(tmp_path):
         assert {line["index"] for line in lines if line["arrays"]} <= {0}
 
 
+def test_a_class_without_an_input_survives_the_pack(tmp_path):
+    evidence = papers.evidence(name="paper-variants", full=False)
+    (part,) = evidence.parts
+    place, run = next((place, run) for place, run in enumerate(part.runs) if run.arrays)
+    name, array = next(iter(run.arrays.items()))
+    array[0] = np.nan
+    pack_path(tmp_path, part.name).write_text(to_lines(part))
+    read_again = {each.name: each for each in read(tmp_path).parts}[part.name].runs[place].arrays[name]
+    assert np.array_equal(read_again, array, equal_nan=True)
+
+
 def cut(text):
     return text[: len(text) // 2]
 

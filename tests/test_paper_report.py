@@ -58,7 +58,7 @@ def test_what_is_written(report):
     assert {name for name in names if name.startswith("figures/")} == {
         f"figures/{name}.{suffix}" for name in drawn for suffix in ("svg", "png")
     }
-    packs = {"paper-norm", "paper-specialization", "paper-variants", "paper-depth", "paper-latency"}
+    packs = {suite.name for suite in load_experiment("paper").suites}
     assert names >= {"report.html", "report.md", "claims.json", *(f"{name}.jsonl" for name in packs)}
 
 
@@ -120,11 +120,16 @@ def test_every_rule_and_verdict_is_on_the_page(report):
     for claim in claims:
         assert all(claim[name] in text for name in ("statement", "rule", "paper", "here", "reason"))
     assert markdown.count("\n| ") == len(claims) + 2
-    tally = re.search(r"Of (\d+) claims (\d+) hold, (\d+) do(?:es)? not hold, and (\d+) (?:is|are) not testable", text)
-    verdicts = [claim["verdict"] for claim in claims]
-    numbers = [len(claims), *map(verdicts.count, ("holds", "does not hold", "not testable at this scale"))]
-    assert tally is not None
-    assert list(map(int, tally.groups())) == numbers
+    counted = r"(\d+) holds?, (\d+) do(?:es)? not hold,(?: and)? (\d+) (?:is|are) undecided"
+    counted += r"(?:, and (\d+) (?:is|are) not testable at this scale)?\."
+    of = {"paper": rf"Of 17 published claims {counted}", "extension": rf"Of 16 extensions asked here {counted}"}
+    for source, words in of.items():
+        found = [claim["verdict"] for claim in claims if claim["source"] == source]
+        numbers = [*map(found.count, ("holds", "does not hold", "undecided", "not testable at this scale"))]
+        tally = re.search(words, text)
+        assert tally is not None
+        assert [int(number or 0) for number in tally.groups()] == numbers
+    assert markdown.splitlines()[2].count("Of 17 published claims") == 1
 
 
 def test_names_are_escaped(tmp_path):
@@ -226,8 +231,8 @@ def test_a_part_without_its_data_is_left_out_with_the_reason(monkeypatch, tmp_pa
     monkeypatch.setattr("moebench.studies.write.get_plan", plan)
     lost = {"paper-depth"}
     found = plan_parts(ask("paper", full=True), tmp_path)
-    assert found[:3] == ["paper-norm", "paper-specialization", "paper-variants"]
-    assert part_facts(found[3]).missing == "Not planned: there is no such data set."
+    assert found[:4] == ["paper-norm", "paper-specialization", "paper-mnist", "paper-variants"]
+    assert part_facts(found[4]).missing == "Not planned: there is no such data set."
     lost = {"paper-norm"}
     with pytest.raises(DataError, match="no such data set"):
         plan_parts(ask("paper-norm", full=True), tmp_path)

@@ -39,11 +39,11 @@ def encode(image, kind="PNG"):
     return buffer.getvalue()
 
 
-def write_parquet(path, contents, labels, column="img", **types):
+def write_parquet(path, contents, labels, column="img", label="label", **types):
     path.parent.mkdir(parents=True, exist_ok=True)
     rows = [{"bytes": content, "path": f"{i}.png"} for i, content in enumerate(contents)]
     image = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
-    table = pa.table({column: pa.array(rows, image), "label": pa.array(labels, **types)})
+    table = pa.table({column: pa.array(rows, image), label: pa.array(labels, **types)})
     pq.write_table(table, path, row_group_size=16)
 
 

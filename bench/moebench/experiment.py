@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 from moebench.board.build import build_board
 from moebench.board.files import write_board
 from moebench.board.model import Board
-from moebench.errors import MoebenchError, UsageError
+from moebench.errors import DataError, MoebenchError, UsageError
 from moebench.mlflow_store.follower import Follower
-from moebench.plans.cache import get_plan
+from moebench.plans.cache import get_plan, plan_all
 from moebench.plans.estimate import left
 from moebench.plans.history import board_directory, remember, remember_plan, remembered_extras
 from moebench.plans.plan import Plan
@@ -26,6 +26,7 @@ from moebench.runner.progress import Progress
 from moebench.runner.run_plan import Outcome, Unfinished, run_plan
 from moebench.runner.stopping import Interrupted, Stop, listening
 from moebench.studies import study_of
+from moebench.studies.evidence import Part, part_left_out
 from moebench.suites.request import Asked, Request
 from moebench.training.ranks import check_shares
 
@@ -81,17 +82,18 @@ def run_experiment(
 ) -> ExperimentResult:
     """Run what is missing of every suite, make its board, and the report of the study.
 
-    All suites are planned before any of them runs, which finds missing data sets. ``objects`` are variants given as
-    Python objects, by name.
+    All suites are planned before any of them runs, which finds missing data sets; an optional part without its data is
+    left out with a warning. ``objects`` are variants given as Python objects, by name.
     """
     _check(asked, how)
     requests = prepare(asked, how.results)
     executor = open_executor(how, max(request.suite.training.threads for request in requests))
     try:
         requests = tuple(dataclasses.replace(each, place=executor.place(each.device)) for each in requests)
-        plans = [_plan(request, how.results, objects) for request in requests]
+        plans, left_out = plan_all(requests, lambda request: _plan(request, how.results, objects))
         workers = executor.fit(plans[0].device["torch"])
-        return _ExperimentRun(asked, how, progress, executor, workers, objects, Store(how.results)).run(
+        requests = tuple(request for request in requests if request.suite.name not in left_out)
+        return _ExperimentRun(asked, how, progress, executor, workers, objects, Store(how.results), left_out).run(
             requests, plans, on_plan
         )
     finally:
@@ -135,12 +137,14 @@ class _ExperimentRun:
     workers: int
     objects: Mapping[str, Variant]
     store: Store
+    left_out: Mapping[str, DataError]
 
     def run(self, requests: Sequence[Request], plans: list[Plan], on_plan: OnPlan | None) -> ExperimentResult:
         results = self.how.results
         # Reading first sets damaged records aside, which becomes a warning.
         missing = any(left(plan, Records(self.store)).runs for plan in plans)
-        boards, unfinished, warnings = list[tuple[Board, Path]](), list[Unfinished](), list[str]()
+        boards, unfinished = list[tuple[Board, Path]](), list[Unfinished]()
+        warnings = [left_out_said(name, error) for name, error in self.left_out.items()]
         with Follower(results, plans) as follower:
             if self.how.mlflow and missing:
                 follower.start()
@@ -215,10 +219,23 @@ class _ExperimentRun:
         from moebench.studies.write import write_report
 
         try:
-            return write_report(self.asked.experiment, plans, self.how.results)
+            return write_report(self.asked.experiment, self._sources(plans), self.how.results)
         except MoebenchError as error:
             warnings.append(f"no report: {error}")
             return None
+
+    def _sources(self, plans: Sequence[Plan]) -> list[Plan | Part]:
+        """What a report is made of: a plan, or a part without runs, for each suite in the order of the experiment."""
+        of = {plan.suite.name: plan for plan in plans}
+        return [
+            of.get(each.suite.name) or part_left_out(each, self.left_out[each.suite.name])
+            for each in self.asked.requests
+        ]
+
+
+def left_out_said(name: str, error: DataError) -> str:
+    """That an optional part is left out, and why."""
+    return f"part '{name}' is left out: {error}"
 
 
 def _damaged(store: Store) -> list[str]:

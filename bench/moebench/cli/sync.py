@@ -28,10 +28,13 @@ def command(suite: str | None, results: Path, data: Path | None) -> None:
     What is there already is left alone. The store is results/mlflow.db, or what MLFLOW_TRACKING_URI names.
     """
     from moebench.cli.reporting import mlflow_hint
-    from moebench.plans.cache import get_plan
+    from moebench.plans.cache import get_plan, plan_all
 
     wanted = _wanted(suite, results, data)
-    for plan, report in [(get_plan(request, results), report) for request, report in wanted]:
+    reports = {request.suite.name: report for request, report in wanted}
+    plans, _ = plan_all([request for request, _ in wanted], lambda request: get_plan(request, results))
+    for plan in plans:
+        report = reports[plan.suite.name]
         written = _sync(plan, results, report)
         done = f"{counted_noun(written, 'run')} written" if written else "nothing to write"
         protocol = f"  protocol {plan.protocol}" if plan.rows else ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,24 @@ def get_plan(request: Request, results: Path, on_miss: Callable[[], None] = lamb
     if path is not None and not _curable(plan, rows):
         write_plan(plan, path)
     return plan
+
+
+def plan_all(requests: Sequence[Request], make: Callable[[Request], Plan]) -> tuple[list[Plan], dict[str, DataError]]:
+    """The plans of an experiment's suites, and by name why an optional one has none: its data set is not there.
+
+    :class:`DataError` where one that is not optional lacks its data, or there is no plan at all.
+    """
+    plans, left_out = list[Plan](), dict[str, DataError]()
+    for request in requests:
+        try:
+            plans.append(make(request))
+        except DataError as error:
+            if not request.optional or error.code != "data-missing":
+                raise
+            left_out[request.suite.name] = error
+    if not plans:
+        raise next(iter(left_out.values()))
+    return plans, left_out
 
 
 def write_plan(plan: Plan, path: Path) -> None:

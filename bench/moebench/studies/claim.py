@@ -35,10 +35,12 @@ class Claim:
     unit: Unit = "difference"
 
 
-Verdict = Literal["holds", "does not hold", "undecided"]
+Verdict = Literal["holds", "does not hold", "undecided", "not testable at this scale"]
 HOLDS: Verdict = "holds"
 FAILS: Verdict = "does not hold"
 OPEN: Verdict = "undecided"
+ELSEWHERE: Verdict = "not testable at this scale"
+"""Of a claim about another task, or models of another scale, than were measured."""
 
 LEAST_SEEDS = 3
 """Fewer training seeds settle nothing that varies from seed to seed."""

@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from moebench.errors import DataError
 from moebench.plans.generations import grown
 from moebench.plans.plan import Plan
 from moebench.plugins.named import without_digest
 from moebench.records import Record, Store
 from moebench.suites import Suite
+from moebench.suites.request import Request
 
 Array = NDArray[np.float64]
 Series = dict[int, float]
@@ -105,6 +107,11 @@ class Evidence:
         """The numbers of experts that an arm has runs of, from ``least`` on, in order."""
         found = {run.setting("experts") for run in self.find(part, kind, arm)}
         return sorted(experts for experts in found if isinstance(experts, int) and experts >= least)
+
+
+def part_left_out(request: Request, error: DataError) -> Part:
+    """A part whose data set is not there, so that nothing of it can have run."""
+    return Part(request.suite, request.full, 0, (), problem=str(error))
 
 
 def of_plans(

@@ -10,12 +10,16 @@ from typing import Any
 
 from moebench.board.numbers import bounds, fixed
 from moebench.errors import PluginError
-from moebench.studies.claim import FAILS, HOLDS, OPEN, Claim, Finding, Item, SeededEstimate, Unit
+from moebench.studies.claim import ELSEWHERE, FAILS, HOLDS, OPEN, Claim, Finding, Item, SeededEstimate, Unit
 from moebench.studies.evidence import Evidence
 from moebench.studies.study import Study
+from moebench.text import counted_noun
 
 PLACES: Mapping[Unit, int] = {"count": 2, "slope": 4, "rank correlation": 2}
 """Digits after the point; 3 by default."""
+
+LAST = (OPEN, ELSEWHERE)
+"""Verdicts that are none; the second is counted where there is one."""
 
 SIGNED: tuple[Unit, ...] = ("difference", "MSE", "slope", "rank correlation")
 
@@ -71,13 +75,24 @@ def _finding(claim: Claim, evidence: Evidence) -> Finding:
 
 
 def tally(report: Study, rows: list[Judged]) -> str:
-    """How many claims hold, do not, and are open."""
+    """How many claims have which verdict: of the published, and in a second sentence of those asked beside them."""
+    papers = [row for row in rows if row.claim.source == "paper"]
+    ours = [row for row in rows if row.claim.source == "extension"]
+    if not papers or not ours:
+        return _counted(report, counted_noun(len(rows), "claim"), rows)
+    published, extensions = counted_noun(len(papers), "published claim"), counted_noun(len(ours), "extension")
+    return f"{_counted(report, published, papers)} {_counted(report, f'{extensions} asked here', ours)}"
+
+
+def _counted(report: Study, which: str, rows: list[Judged]) -> str:
     count = Counter(row.finding.verdict for row in rows)
-    return (
-        f"Of {len(rows)} claim{'s' * (len(rows) != 1)} {count[HOLDS]} hold{'s' * (count[HOLDS] == 1)}, {count[FAILS]} "
-        f"{'does' if count[FAILS] == 1 else 'do'} not hold, and {count[OPEN]} {'is' if count[OPEN] == 1 else 'are'} "
-        f"{report.undecided}."
-    )
+    parts = [
+        f"{count[HOLDS]} hold{'s' * (count[HOLDS] == 1)}",
+        f"{count[FAILS]} {'does' if count[FAILS] == 1 else 'do'} not hold",
+        *(f"{count[verdict]} {'is' if count[verdict] == 1 else 'are'} {report.called(verdict)}" for verdict in LAST),
+    ]
+    shown = parts if count[ELSEWHERE] else parts[:-1]
+    return f"Of {which} {', '.join(shown[:-1])}, and {shown[-1]}."
 
 
 def to_json(evidence: Evidence, rows: list[Judged]) -> str:

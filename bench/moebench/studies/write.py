@@ -18,7 +18,7 @@ from moebench.records import Store
 from moebench.records.canonical import canonical_json
 from moebench.records.store import parse_record, write_atomic
 from moebench.studies import Study, study_of, suites
-from moebench.studies.evidence import Evidence, Part, Run, of_plans, slim
+from moebench.studies.evidence import Array, Evidence, Part, Run, of_plans, part_left_out, slim
 from moebench.studies.judged import judge, to_json
 from moebench.studies.page import to_html, to_markdown
 from moebench.studies.plot import draw
@@ -102,7 +102,7 @@ def plan_parts(asked: Asked, results: Path) -> list[Plan | Part]:
             found.append(get_plan(request, results))
         except DataError as error:
             problems.append(error)
-            found.append(Part(request.suite, request.full, 0, (), problem=str(error)))
+            found.append(part_left_out(request, error))
     if len(problems) == len(found):
         raise problems[-1]
     return found
@@ -194,8 +194,16 @@ def _read(suite: Suite, path: Path) -> Part:
 
 
 def _line(run: Run) -> dict[str, Any]:
-    arrays = {name: array.tolist() for name, array in run.arrays.items()}
+    arrays = {name: _with_nulls(array) for name, array in run.arrays.items()}
     return {"arm": run.arm, "index": run.index, "record": run.record.model_dump(mode="json"), "arrays": arrays}
+
+
+def _with_nulls(array: Array) -> list[Any]:
+    """Nested lists; null for NaN, which JSON does not have and which stands where a class has no input."""
+    values = array.astype(object)
+    values[np.isnan(array)] = None
+    listed: list[Any] = values.tolist()
+    return listed
 
 
 def _run(line: str, arms: set[str] | None) -> Run:

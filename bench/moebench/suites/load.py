@@ -45,7 +45,8 @@ RENAMED = {"arm": "row", "report": "study"}
 class Experiment:
     """What a file describes, read once: one suite, or a series of them with one study.
 
-    named: each suite as a person may name it, by its name or its file.
+    named: each suite as a person may name it, by its name or its file. optional: those of ``named`` that are left out
+    where their data set is not there.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Experiment:
     study: str | None
     suites: tuple[Suite, ...]
     named: tuple[str, ...]
+    optional: frozenset[str] = frozenset()
 
     def ranked(self) -> Suite:
         """The suite that has a board; :class:`SuiteError` where there is none, or more than one suite."""
@@ -103,7 +105,8 @@ def load_experiment(name_or_path: str) -> Experiment:
             raise SuiteError(f"suite '{where}': its part '{part}' has parts itself.", code="part-has-parts")
         suites.append(parse_suite(values, place))
     study = series.study and settle(STUDIES, _beside(Path(where).parent, series.study))
-    return Experiment(series.name, series.title, study, tuple(suites), tuple(series.parts))
+    named, optional = tuple(series.parts), frozenset(series.optional)
+    return Experiment(series.name, series.title, study, tuple(suites), named, optional)
 
 
 def read_values(name_or_path: str) -> tuple[dict[str, Any], str]:

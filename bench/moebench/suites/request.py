@@ -22,7 +22,8 @@ class Request:
     named: the suite's name or file, as it was given. variants: rows to run (names or ``path.py:Class``); empty means
     all of the suite. seeds, trials, micro_batch: what was asked instead of the suite's; they change the protocol, so
     that such rows never mix with others. extras: rows beside the suite's, from earlier runs into the same results.
-    full: in its full form. place: where it is to run, if that is not this machine.
+    full: in its full form. optional: whether it is left out where its data set is not there. place: where it is to
+    run, if that is not this machine.
     """
 
     suite: Suite
@@ -34,6 +35,7 @@ class Request:
     trials: int | None = None
     micro_batch: int | None = None
     full: bool = False
+    optional: bool = False
     device: str | None = None
     backend: str | None = None
     data: Path | None = None
@@ -68,8 +70,11 @@ def ask(asked: str | Experiment, **options: Any) -> Asked:
                 f"suite '{experiment.called}' sweeps fixed settings and tunes nothing; leave {wrong} out.",
                 code="option-without-tuning",
             )
-    named = zip(experiment.suites, experiment.named, strict=True)
-    return Asked(experiment, tuple(request_for(suite, named=name, **options) for suite, name in named))
+    requests = (
+        request_for(suite, named=name, optional=name in experiment.optional, **options)
+        for suite, name in zip(experiment.suites, experiment.named, strict=True)
+    )
+    return Asked(experiment, tuple(requests))
 
 
 def request_for(

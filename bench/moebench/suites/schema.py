@@ -325,9 +325,20 @@ class Suite(_Table):
 
 
 class Series(_Table):
-    """Suites that run one after the other and have one study."""
+    """Suites that run one after the other and have one study.
+
+    optional: the parts that are left out, with the reason, where their data set is not there.
+    """
 
     name: SuiteName
     title: StrictStr
     parts: Annotated[list[StrictStr], Field(min_length=1)]
+    optional: list[StrictStr] = Field(default_factory=list)
     study: StrictStr | None = None
+
+    @model_validator(mode="after")
+    def _optional_parts_exist(self) -> Series:
+        stray = next((name for name in self.optional if name not in self.parts), None)
+        if stray is not None:
+            raise ValueError(f"optional: '{stray}' is no part; the parts are: {', '.join(self.parts)}")
+        return self

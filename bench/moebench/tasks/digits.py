@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from moebench.tasks.base import Image
-from moebench.tasks.image_task import ImageTask, ten_classes
+from moebench.tasks.image_task import ImageTask, equal_classes
 from moebench.tasks.partition import ThreeWay
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def _digits() -> Pixels:
 
 
 DIGITS = ImageTask(
-    ten_classes("digits", "digits", Image(1, 8, 8)),
+    equal_classes("digits", "digits", Image(1, 8, 8)),
     source=DigitsSource(),
     partition=ThreeWay(seed=0),
 )

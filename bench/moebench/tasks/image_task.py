@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 TEN_CLASSES = 10
 
 
-def ten_classes(name: str, label: str, image: Image) -> TaskInfo:
-    """Images of ten classes, equally many of each."""
-    targets = {"class": TEN_CLASSES}
-    return TaskInfo(name=name, inputs=image, targets=targets, headline=accuracy(floor=1 / TEN_CLASSES), label=label)
+def equal_classes(name: str, label: str, image: Image, classes: int = TEN_CLASSES) -> TaskInfo:
+    """Images of so many classes, equally many of each."""
+    targets = {"class": classes}
+    return TaskInfo(name=name, inputs=image, targets=targets, headline=accuracy(floor=1 / classes), label=label)
 
 
 class Source(Protocol):

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import moebench.tasks.places as downloads
 from moebench.errors import DataError
 from moebench.tasks.base import Image
-from moebench.tasks.image_task import TEN_CLASSES, ImageTask, ten_classes
+from moebench.tasks.image_task import TEN_CLASSES, ImageTask, equal_classes
 from moebench.tasks.partition import OfficialTest
 from moebench.tasks.pixels import Pixels
 from moebench.tasks.places import file_fingerprint, missing, roots
@@ -181,7 +181,7 @@ def _plain_or_gz(folder: Path, name: str) -> Path | None:
 
 
 FASHION_MNIST = ImageTask(
-    ten_classes("fashion_mnist", "Fashion-MNIST", Image(1, 28, 28)),
+    equal_classes("fashion_mnist", "Fashion-MNIST", Image(1, 28, 28)),
     source=IdxSource(
         title="Fashion-MNIST",
         folders=("fashion-mnist", "fashion_mnist", "FashionMNIST/raw"),
@@ -202,7 +202,7 @@ FASHION_MNIST_2K = replace(
 )
 
 MNIST = ImageTask(
-    ten_classes("mnist", "MNIST", Image(1, 28, 28)),
+    equal_classes("mnist", "MNIST", Image(1, 28, 28)),
     source=IdxSource(
         title="MNIST",
         folders=("mnist", "MNIST/raw"),

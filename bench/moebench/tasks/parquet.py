@@ -1,4 +1,4 @@
-"""Images in parquet files as Hugging Face ``datasets`` writes them: ``img`` {bytes, path} and ``label``."""
+"""Images in parquet files as Hugging Face ``datasets`` writes them: ``img`` {bytes, path} and a column of labels."""
 
 from __future__ import annotations
 
@@ -24,12 +24,14 @@ Image = tuple[int, int, int]
 """Channels (3), height, width."""
 
 
-def read_parquet(files: Sequence[Path], image: Image, classes: int) -> Pixels:
-    """All rows of the files, in order; ``image`` is (3, H, W). DataError names the file that is damaged."""
+def read_parquet(files: Sequence[Path], image: Image, classes: int, label: str = "label") -> Pixels:
+    """All rows of the files, in order; ``image`` is (3, H, W), ``label`` the column of the class. DataError names the
+    file that is damaged.
+    """
     import numpy as np
 
     _check_shards(files)
-    parts = [_read_file(path, image, classes) for path in files]
+    parts = [_read_file(path, image, classes, label) for path in files]
     return Pixels(
         np.concatenate([part.images_NCHW for part in parts]),
         np.concatenate([part.labels_N for part in parts]),
@@ -48,8 +50,8 @@ def _check_shards(files: Sequence[Path]) -> None:
             )
 
 
-def _read_file(path: Path, image: Image, classes: int) -> Pixels:
-    contents, labels_N = _columns(path)
+def _read_file(path: Path, image: Image, classes: int, label: str) -> Pixels:
+    contents, labels_N = _columns(path, label)
     whole = labels_N.dtype.kind in "iu" and len(labels_N) > 0
     if not whole or labels_N.min() < 0 or labels_N.max() >= classes:
         raise DataError(
@@ -58,22 +60,23 @@ def _read_file(path: Path, image: Image, classes: int) -> Pixels:
     return Pixels(_decode(path, contents, image), labels_N.astype("int64"))
 
 
-def _columns(path: Path) -> tuple[list[bytes | None], NDArray[Any]]:
+def _columns(path: Path, label: str) -> tuple[list[bytes | None], NDArray[Any]]:
     # ArrowInvalid is a ValueError, ArrowIOError an OSError; a field that is missing is a KeyError.
     import pyarrow.parquet
 
     try:
-        table = pyarrow.parquet.read_table(path, columns=["img", "label"])
+        table = pyarrow.parquet.read_table(path, columns=["img", label])
         images = table.column("img").combine_chunks().field("bytes")
-        return images.to_pylist(), table.column("label").to_numpy()
+        return images.to_pylist(), table.column(label).to_numpy()
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise _damaged(path, error) from error
+        raise _damaged(path, label, error) from error
 
 
-def _damaged(path: Path, error: Exception) -> DataError:
+def _damaged(path: Path, label: str, error: Exception) -> DataError:
     reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
     return DataError(
-        f"'{path}' is not a whole parquet file with columns img {{bytes, path}} and label ({reason}); fetch it again.",
+        f"'{path}' is not a whole parquet file with columns img {{bytes, path}} and {label} ({reason}); "
+        "fetch it again.",
         code="not-parquet",
     )
 

@@ -21,7 +21,6 @@ REPORT = Study(
     claims=CLAIMS,
     plots=PLOTS,
     intervals="; for ratios of times that of the median of ratios taken inside each round",
-    undecided="not testable at this scale",
     sized=SIZED,
     arrays=("class_mass_CE_0", "scale_N", "norm_gap_N", "output_gap_N", "allowance_N"),
 )

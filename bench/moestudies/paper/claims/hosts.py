@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from moebench.studies.claim import Bound, Claim, Finding, compare, less
 from moebench.studies.evidence import Evidence, Series
+from moestudies.paper.claims.elsewhere import elsewhere
 from moestudies.paper.claims.subsets import LEAST, accuracy, gain
 
 DEPTH, VARIANTS = "paper-depth", "paper-variants"
 PLAIN, RESIDUAL = "no residual", "residual"
 ROUTED = {"sparse_topk": "sparse top-k", "random_router": "a frozen random router"}
+
+SMALL_VIT = "CIFAR-10 and a small ViT"
 
 
 def worth(evidence: Evidence, arm: str, experts: int) -> Series:
@@ -43,7 +46,9 @@ DEPTH_CLAIMS = (
         paper="Astroformer-1 on CIFAR-10 and CIFAR-100, two layers; ViT on ImageNet, six.",
         here="Accuracy with k = E/4 in each of three layers of a small ViT on CIFAR-10, selected less random.",
         rule=f"Holds when for every E >= {LEAST} the interval lies above 0.",
-        judge=gain("random", 4, Bound(0), part=DEPTH, arm=PLAIN),
+        judge=elsewhere(
+            gain("random", 4, Bound(0), part=DEPTH, arm=PLAIN), measured=SMALL_VIT, paper="models of another scale"
+        ),
     ),
     Claim(
         key="depth-residual",
@@ -52,7 +57,7 @@ DEPTH_CLAIMS = (
         paper="Removes it, because training ignored the experts; gives no numbers.",
         here="What all experts add to the accuracy with none: without the residual, less with it.",
         rule="Holds when for every E the interval lies above 0.",
-        judge=_matters_less,
+        judge=elsewhere(_matters_less, measured=SMALL_VIT, paper="models of another scale"),
     ),
 )
 """Claims of part ``paper-depth``."""

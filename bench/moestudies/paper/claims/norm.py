@@ -139,32 +139,50 @@ def _all_or_none(groups: Sequence[Group], *, beyond_holds: bool, score: str = AN
 def _count(what: str, runs: Sequence[Run], score: str, *, beyond_holds: bool) -> Item:
     beyond = sum(run.record.scores.get(score) == 1 for run in runs)
     verdict = OPEN if 0 < beyond < len(runs) else HOLDS if bool(beyond) == beyond_holds else FAILS
-    return Item(what, SeededEstimate(beyond / len(runs)), verdict, note=f"{beyond} of {len(runs)} layers")
+    note = f"{beyond} of {len(runs)} layers{_from(runs) if score == ANSWERS else ''}"
+    return Item(what, SeededEstimate(beyond / len(runs)), verdict, note=note)
+
+
+def _from(runs: Sequence[Run]) -> str:
+    """The sizes of the inputs from which on layers are beyond the limit, where they are."""
+    found = [run.record.scores.get("beyond_limit_from_scale") for run in runs]
+    scales = sorted(scale for scale in found if scale is not None)
+    if not scales:
+        return ""
+    ends = dict.fromkeys(f"{scale:,.{0 if scale >= 10 else 1}f}" for scale in (scales[0], scales[-1]))
+    return f", from a size of {' to '.join(ends)} on"
 
 
 WORST: dict[str, Sequence[str]] = {"trained": TRAINED, "initial weights": UNTRAINED}
 LIMIT = "|t(A) - t(B)| less |y(A) - y(B)| is more than max{1, t(A)/20} + max{1, t(B)/20}"
 PAIRS = "Pairs of inputs A, B of size 10,000, made for each layer so that its outputs for both are nearly equal"
+CONDITIONS = (
+    "The slots mix raw tokens, and the router adds no noise. Sizes from 0.1 to 10,000 are tried: from the size that is "
+    "printed on, every larger one is beyond the limit."
+)
 
 WORST_CASE = (
     _claim(
         key="norm-theorem-one-expert",
         statement="In the worst case one expert cannot represent the norm (Theorem 1).",
         paper="Proved for E = 1 and the plain router.",
-        here=f"{PAIRS}: every layer of one expert, trained and untrained, both routers, one and two slots.",
+        here=f"{PAIRS}: every layer of one expert, trained and untrained, both routers, one and two slots. "
+        f"{CONDITIONS}",
         rule=f"Holds when for every layer {LIMIT}; does not hold when for none.",
         unit="count",
         judge=lambda evidence: _all_or_none(_groups(evidence, WORST, one=True), beyond_holds=True),
     ),
     _claim(
-        key="norm-several-experts",
+        key="norm-any-number",
         source="extension",
-        statement="In the worst case several experts can represent the norm.",
-        paper="Suggested by its experiment; no theorem for E > 1. Our proof: they cannot, at any E, P, T >= 2 and Phi.",
-        here=f"{PAIRS}: every layer of several experts, E up to 64, trained and untrained, both routers.",
-        rule=f"Does not hold when for every layer {LIMIT}; holds, as far as these pairs show, when for none.",
+        statement="In the worst case no number of experts can represent the norm; so this cannot be why several are "
+        "necessary.",
+        paper="Proves it for one expert and concludes that several are necessary; it has no theorem for E > 1. The "
+        "proof here is for every E, P, T >= 2 and Phi.",
+        here=f"{PAIRS}: every layer of several experts, E up to 64, trained and untrained, both routers. {CONDITIONS}",
+        rule=f"Holds when for every layer {LIMIT}; does not hold when for none.",
         unit="count",
-        judge=lambda evidence: _all_or_none(_groups(evidence, WORST, one=False), beyond_holds=False),
+        judge=lambda evidence: _all_or_none(_groups(evidence, WORST, one=False), beyond_holds=True),
     ),
     _claim(
         key="norm-residual",
