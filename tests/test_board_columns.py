@@ -5,13 +5,15 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from boards import small_board
+from boards import Bench, small_board
 from moebench.board import TEXTS, columns, to_table
-from moebench.board.columns import COLUMNS, DETAILS, SHOWN, Column
+from moebench.board.columns import COLUMNS, DETAILS, PRINTED, SHOWN, Column
 
 NAME_LENGTH = Column(
     key="name_length",
@@ -30,15 +32,16 @@ NAME_LENGTH = Column(
 def test_a_declared_column_is_in_every_format(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in ("columns", "data"):
         monkeypatch.setattr(f"moebench.board.{module}.COLUMNS", (*COLUMNS, NAME_LENGTH))
-    for module in ("table", "markdown", "page"):
+    monkeypatch.setattr("moebench.board.table.PRINTED", (*PRINTED, NAME_LENGTH))
+    for module in ("markdown", "page"):
         monkeypatch.setattr(f"moebench.board.{module}.SHOWN", (*SHOWN, NAME_LENGTH))
     monkeypatch.setattr("moebench.board.page.DETAILS", (*DETAILS, NAME_LENGTH))
     board = small_board(tmp_path).board()
     table, page, markdown = to_table(board, 200), TEXTS["html"](board), TEXTS["md"](board)
     assert "  letters\n" in table
     assert "  8 letters\n" in table
-    assert "| FLOPs per input | letters of the name |" in markdown
-    assert "| 8.45M | 8 letters |" in markdown
+    assert "| training FLOPs | letters of the name |" in markdown
+    assert "| - | 8 letters |" in markdown
     assert '<th role="columnheader" scope="col" data-best="low" class="number">letters of the name</th>' in page
     assert '<td role="cell" class="number" data-sort="8" data-label="letters">' in page
     assert "<dt>letters</dt><dd>8 of them</dd>" in page
@@ -49,3 +52,43 @@ def test_a_declared_column_is_in_every_format(tmp_path: Path, monkeypatch: pytes
 def test_every_column_says_what_it_is_under_a_name_of_its_own() -> None:
     assert len({column.key for column in columns.COLUMNS}) == len(columns.COLUMNS)
     assert all(column.help.endswith(".") for column in columns.COLUMNS)
+
+
+def with_costs(flops: int, seconds: float | None) -> Any:
+    """What a run of this code counts beside what the small board's runs do."""
+    return lambda fields: (
+        fields
+        | {
+            "counts": fields["counts"] | {"model_flops_per_input": flops, "training_flops": 3 * flops * 10},
+            "details": fields.get("details", {}) | ({"train_seconds": seconds} if seconds else {}),
+        }
+    )
+
+
+def test_the_costs_of_the_whole_model_and_of_training_are_in_every_format(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, variants=["dense"], tasks=["digits", "fashion_mnist"])
+    bench.fill("dense", (0.90, 0.92, 0.94), change=with_costs(2_000_000, 5.0))
+    bench.fill("dense", (0.70, 0.72, 0.74), task="fashion_mnist", change=with_costs(4_000_000, 7.0))
+    board = bench.board()
+    (entry,) = json.loads(TEXTS["json"](board))["entries"]
+    assert entry["training"] == {"flops": 90_000_000, "seconds": 6.0}
+    assert entry["model_flops_per_input"] == 3_000_000
+    assert entry["tasks"]["digits"]["training"] == {"flops": 60_000_000, "seconds": 5.0}
+    assert entry["tasks"]["digits"]["model_flops_per_input"] == 2_000_000
+    line = next(csv.DictReader(io.StringIO(TEXTS["csv"](board))))
+    assert (line["training_flops"], line["training_seconds"]) == ("90000000", "6.0")
+    markdown, page = TEXTS["md"](board), TEXTS["html"](board)
+    assert "| parameters, whole model | FLOPs per input, whole model | training FLOPs |" in markdown
+    assert re.search(r"\| [\d.]+k \| 3M \| 90M \|\n", markdown)
+    assert 'data-sort="90000000" data-label="training FLOPs"' in page
+    assert "<dt>FLOPs per input, whole model</dt><dd>3,000,000</dd>" in page
+
+
+def test_costs_that_a_record_lacks_are_not_made_up(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, variants=["dense"], tasks=["digits", "fashion_mnist"])
+    bench.fill("dense", (0.90, 0.92, 0.94), change=with_costs(2_000_000, None))
+    bench.fill("dense", (0.70, 0.72, 0.74), task="fashion_mnist")
+    (entry,) = json.loads(TEXTS["json"](bench.board()))["entries"]
+    assert entry["model_flops_per_input"] is None
+    assert entry["training"]["flops"] is None
+    assert entry["tasks"]["digits"]["training"]["flops"] == 60_000_000

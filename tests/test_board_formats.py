@@ -64,7 +64,7 @@ more differences.
 TOP = {"suite", "protocol", "axis", "budget", "device", "entries"}
 ENTRY = {
     *("variant", "total_params", "model_params", "active_params", "flops_per_input", "seeds", "trials", "rank"),
-    *("vs_dense", "tasks", "representation", "specialization", "latency"),
+    *("vs_dense", "tasks", "representation", "specialization", "latency", "model_flops_per_input", "training"),
 }
 
 
@@ -209,7 +209,7 @@ def test_markdown_shows_hostile_names_as_they_are(tmp_path: Path) -> None:
     rows = [line for line in text.splitlines() if line.startswith("| ") and "alert" in line]
     assert rows
     for row in rows:
-        assert len(re.findall(r"(?<!\\)\|", row)) == 9
+        assert len(re.findall(r"(?<!\\)\|", row)) == 12
         assert not re.search(r"(?<!\\)[`\[\]]", row)
     assert not [line for line in text.splitlines() if line.startswith("# big")]
     assert "@" in text
@@ -321,7 +321,7 @@ def test_no_name_breaks_a_format(tmp_path: Path, name: str) -> None:
     bench = small_board(tmp_path)
     board = build_board(renamed(bench, "soft_moe", name), bench.store.get)
     table = [line for line in TEXTS["md"](board).splitlines() if line.startswith("|")]
-    assert [len(re.findall(r"(?<!\\)\|", line)) for line in table] == [9] * 6, "eight cells a line"
+    assert [len(re.findall(r"(?<!\\)\|", line)) for line in table] == [12] * 6, "eleven cells a line"
     assert len(list(csv.DictReader(io.StringIO(TEXTS["csv"](board))))) == 4
     assert json.loads(TEXTS["json"](board))["entries"][0]["variant"] == name
     assert all(cell_len(line) <= 100 for line in to_table(board, 100).splitlines())

@@ -1,16 +1,21 @@
 """FLOPs against numbers worked by hand: multiply and add are two, biases and activations are nothing."""
 
+import copy
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from layers import slots
 from moebench.budgets import check_rules, count_flops, count_layer, dense_flops
 from moebench.budgets.count import Counts
 from moebench.budgets.flops import model_flops
+from moebench.hosts import host_settings, layer_shapes
+from moebench.hosts.build import build_model, host_flops
 from moebench.plugins.backends import choose_backend, load_backend
+from moebench.tasks import get_task
 from moevariants.dense import Dense
 from moevariants.soft_moe import SoftMoE
 from moevariants.sparse_topk import SparseTopK
@@ -103,3 +108,34 @@ def test_the_first_layer_that_a_process_counts_is_counted_whole():
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=SUPPORT)
     assert int(ran.stdout) == 2 * 16 * 2 * 64 * 2048
+
+
+def test_flops_of_a_host_are_those_of_its_own_products():
+    info = get_task("digits").info
+    host = host_settings({"name": "vit", "dim": 16, "depth": 2, "heads": 2, "patch": 4})
+    models = [build_model(host, info, variant, [9, 9], {}, seed=0) for variant in (Dense(), SparseTopK())]
+    tokens, dim = 4, 16
+    embed, head = 2 * tokens * 16 * dim, 2 * dim * 10
+    attention = 2 * tokens * dim * 4 * dim + 2 * 2 * tokens * tokens * dim
+    assert [host_flops(model, info) for model in models] == [embed + 2 * attention + head] * 2
+
+
+@pytest.mark.parametrize(
+    ("host", "task"),
+    [
+        ({"name": "decoder"}, "phonebook_256"),
+        ({"name": "resnet"}, "digits"),
+        ({"name": "token_sum", "tokens": 5}, "norm"),
+        ({"name": "tokenwise"}, "clusters_near"),
+    ],
+)
+def test_counting_leaves_a_host_and_the_generator_as_they_were(host, task):
+    info, host = get_task(task).info, host_settings(host)
+    model = build_model(host, info, Dense(), [4] * len(layer_shapes(host, info)), {}, seed=0)
+    next(model.children()).eval()
+    modes, state = [m.training for m in model.modules()], copy.deepcopy(model.state_dict())
+    torch.manual_seed(3)
+    assert host_flops(model, info) >= 0
+    assert torch.equal(torch.rand(2), torch.rand(2, generator=torch.Generator().manual_seed(3)))
+    assert [m.training for m in model.modules()] == modes
+    assert all(torch.equal(value, state[key]) for key, value in model.state_dict().items())

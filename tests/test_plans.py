@@ -252,13 +252,13 @@ def test_soft_moe_has_no_place_on_the_active_axis():
 
 
 def test_quick_gives_dense_active_the_active_parameters_of_sparse_topk():
-    """Two layers of E = 8, K = 2, H from 264,320: the router and two experts of each."""
+    """Two layers of E = 16, K = 2, H from 264,320: the router and two experts of each."""
     plan = make_plan(a_request(suite=load_suite("quick")))
     assert not any(group.problem for group in plan.groups)
     assert {len(group.trials) for group in plan.groups} == {plan.suite.tuning.trials}
     shapes = layer_shapes(host_settings(plan.suite.host), get_task("digits").info)
-    sizes = solve(SparseTopK(), Budget("total", plan.suite.budgets[0], shapes), {"experts": 8}).sizes
-    assert group_of(plan, "dense_active").amount == sum(64 * 8 + 2 * (129 * hidden + 64) for hidden in sizes)
+    sizes = solve(SparseTopK(), Budget("total", plan.suite.budgets[0], shapes), {"experts": 16}).sizes
+    assert group_of(plan, "dense_active").amount == sum(64 * 16 + 2 * (129 * hidden + 64) for hidden in sizes)
 
 
 def test_a_misspelt_setting_is_answered_with_the_nearest():

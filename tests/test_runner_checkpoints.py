@@ -61,7 +61,7 @@ def assert_same(one, other):
     assert (one[1].mass_SLE == other[1].mass_SLE).all()
 
 
-@pytest.mark.parametrize("name", ["dense", "soft_moe", "sparse_topk", "deepseek", "expert_choice"])
+@pytest.mark.parametrize("name", ["dense", "soft_moe", "sparse_topk", "deepseek", "topk_qb", "expert_choice"])
 def test_an_interrupted_training_ends_with_the_bits_of_one_that_was_not(tmp_path, name):
     path = tmp_path / "x.checkpoint"
     for steps in (1, 5, STEPS - 6):

@@ -50,6 +50,20 @@ def test_every_planned_run_has_a_record(finished: tuple[str, Path]) -> None:
             assert record.provenance["code"] == code_digest(find_variant(record.cell["variant"])), "not its revision"
 
 
+def test_what_training_costs_is_counted(finished: tuple[str, Path]) -> None:
+    _, results = finished
+    for record in [*of_kind(results, "trial"), *of_kind(results, "final")]:
+        counts, cell = record.counts, record.cell
+        assert counts["model_flops_per_input"] > counts["flops_per_input"] > 0
+        assert counts["training_flops"] == 3 * counts["model_flops_per_input"] * cell["steps"] * cell["batch"]
+    suite, _ = finished
+    entry = load_board(suite, results=results).entry("dense")
+    assert entry.training is not None
+    assert entry.counts is not None
+    assert entry.training.flops == 3 * entry.counts.model_flops_per_input * 12 * 32
+    assert entry.training.seconds > 0
+
+
 def test_one_worker_gives_the_digits_of_two(finished: tuple[str, Path], tmp_path: Path) -> None:
     suite, results = finished
     run_tiny(suite, tmp_path / "again", workers=1)

@@ -23,6 +23,8 @@ CASES = {
     "random_router": ("random_router", {}, {}),
     "expert_choice": ("expert_choice", {}, {}),
     "deepseek": ("deepseek", {"bias_rate": 0.01}, {"steps": 12}),
+    "topk_qb": ("topk_qb", {}, {}),
+    "topk_qb in micro-batches": ("topk_qb", {}, {"micro_batch": 6, "batch": 16}),
     "cosine_topk": ("cosine_topk", {"loss/balance": 0.1}, {}),
     "hash_position": ("hash_position", {}, {}),
     "mu_moe_cp": ("mu_moe_cp", {}, {}),

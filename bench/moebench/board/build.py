@@ -108,6 +108,7 @@ def _entry(
         latency_batch1=clock.read(row.name, "forward_batch1_ms")[0],
         latency_layers=clock.read(row.name, "layers_ms")[0],
         train_step=clock.read(row.name, "train_step_ms")[0],
+        training=estimates.training(studies),
         train_inputs_per_second=estimates.over_tasks(studies, estimates.inputs_per_second, _mean),
         train_peak_memory_mib=estimates.over_tasks(studies, estimates.train_memory, max),
         forward_peak_memory_mib=clock.peak_memory_mib(row.name),
@@ -144,6 +145,7 @@ def _task_result(plan: Plan, evidence: RowRuns, study: RowStudy, clock: Clock) -
         latency_reason=timing_reason,
         train_inputs_per_second=estimates.inputs_per_second(study),
         peak_memory_mib=estimates.train_memory(study),
+        training=estimates.training([study]),
         records=tuple(record.identity for record in study.final_records),
         provenance=estimates.provenance(study.final_records),
     )

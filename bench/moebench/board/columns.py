@@ -1,7 +1,7 @@
 """The columns of the board, each declared once: terminal, Markdown, CSV, JSON and page are made from here.
 
 A new column is a :class:`Column` among :data:`COLUMNS`, in the order of JSON; its key in :data:`SHOWN` puts it into the
-tables, in :data:`DETAILS` beside the other facts of a row on the page.
+tables, in :data:`PRINTED` into a terminal's as well, in :data:`DETAILS` beside the other facts of a row on the page.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
-from moebench.board.model import Board, Entry, EntryCounts, Estimate, Timing
+from moebench.board.model import Board, Entry, EntryCounts, Estimate, Timing, TrainingCost
 from moebench.board.numbers import MISSING, latency, rank, short, shown_name, with_interval
 from moebench.board.reasons import Reason
 from moebench.board.words import score_name
@@ -58,6 +58,11 @@ class Column:
     def value(self, entry: Entry) -> Any:
         """Of a row; None where there is none."""
         return self.read(entry) if self.read else getattr(entry, self.key)
+
+    def drawn(self, entry: Entry) -> Any:
+        """What the page's table has of its value."""
+        value = self.value(entry)
+        return value.flops if isinstance(value, TrainingCost) else value
 
     def detail_text(self, entry: Entry) -> str | None:
         """Its text among the details of a row."""
@@ -164,7 +169,14 @@ COLUMNS = (
         detail="parameters, expert layers",
         detail_form="{:,} ({counts.budget_error:+.2%} of its budget)",
     ),
-    _count("model_params", "Parameters of the whole model.", detail="parameters, whole model"),
+    _count(
+        "model_params",
+        "Parameters of the whole model.",
+        title="parameters, whole model",
+        short_title="model",
+        best="low",
+        detail="parameters, whole model",
+    ),
     _count(
         "active_params",
         "Parameters of the expert layers that act on an input.",
@@ -182,6 +194,14 @@ COLUMNS = (
         best="low",
         gives_way=5,
         detail="FLOPs per input, expert layers",
+    ),
+    _count(
+        "model_flops_per_input",
+        "FLOPs of a forward pass of the whole model for an input.",
+        title="FLOPs per input, whole model",
+        short_title="model FLOPs",
+        best="low",
+        detail="FLOPs per input, whole model",
     ),
     _count("budget_error", "The largest signed share by which the expert layers miss their budget."),
     _interval(
@@ -231,6 +251,17 @@ COLUMNS = (
     _timing("latency_layers", "Of the expert layers.", "latency, expert layers alone"),
     _timing("train_step", "Milliseconds of a training step.", "training step"),
     Column(
+        key="training",
+        help="Of one training: FLOPs, three times those of a forward pass for each input of each step, and seconds.",
+        kind="amount",
+        csv=lambda e, own: {
+            f"training_{name}": getattr(e.training, name) if e.training else None for name in ("flops", "seconds")
+        },
+        title="training FLOPs",
+        cell=lambda e: short(e.training.flops if e.training else None),
+        best="low",
+    ),
+    Column(
         key="train_inputs_per_second",
         help="Inputs that training took in a second.",
         kind="amount",
@@ -262,12 +293,15 @@ def _named(keys: str) -> tuple[Column, ...]:
     return tuple(by_key[key] for key in keys.split())
 
 
-SHOWN = _named("rank variant representation vs_dense specialization latency active_params flops_per_input")
-"""The columns of the tables that people read; each task's scores stand behind the representation."""
+PRINTED = _named("rank variant representation vs_dense specialization latency active_params flops_per_input")
+"""The columns of the table in a terminal; each task's scores stand behind the representation."""
+
+SHOWN = (*PRINTED, *_named("model_params model_flops_per_input training"))
+"""The columns of the tables that have room: a page's and Markdown's."""
 
 DETAILS = _named(
-    "total_params active_params model_params flops_per_input latency latency_batch1 latency_layers train_step "
-    "train_inputs_per_second train_peak_memory_mib forward_peak_memory_mib"
+    "total_params active_params model_params flops_per_input model_flops_per_input latency latency_batch1 "
+    "latency_layers train_step train_inputs_per_second train_peak_memory_mib forward_peak_memory_mib"
 )
 """What the page says of each row beside its table."""
 

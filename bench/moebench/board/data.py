@@ -123,6 +123,7 @@ def _task(task: TaskResult) -> dict[str, Any]:
         **{name: getattr(task.counts, name, None) for name in COUNTED},
         "train_inputs_per_second": task.train_inputs_per_second,
         "train_peak_memory_mib": task.peak_memory_mib,
+        "training": task.training,
         "tuning": task.tuning,
         "scores": {
             score.name: (_measure(score.measure) if score.measure else {"value": None})

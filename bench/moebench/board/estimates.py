@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import log
-from statistics import median
+from statistics import fmean, median
 from typing import Any
 
 from moebench.board.evidence import RowRuns, RowStudy, first_reason
-from moebench.board.model import EntryCounts, EntryProvenance, Estimate, Score, TuningSummary
+from moebench.board.model import EntryCounts, EntryProvenance, Estimate, Score, TrainingCost, TuningSummary
 from moebench.board.reasons import Reason
 from moebench.board.rules import EDGE_SHARE, LEVEL
 from moebench.measures.scores.shares import NO_EXPERTS
@@ -83,7 +83,9 @@ def counts(study: RowStudy) -> EntryCounts | None:
     recorded = study.final_records[0].counts
     if any(recorded.get(name) is None for name in COUNTED):
         return None
-    return EntryCounts(**{name: int(recorded[name]) for name in COUNTED}, budget_error=error)
+    whole = recorded.get("model_flops_per_input")
+    named = {name: int(recorded[name]) for name in COUNTED}
+    return EntryCounts(**named, model_flops_per_input=None if whole is None else int(whole), budget_error=error)
 
 
 def mean_counts(studies: Sequence[RowStudy]) -> EntryCounts | None:
@@ -92,7 +94,30 @@ def mean_counts(studies: Sequence[RowStudy]) -> EntryCounts | None:
     if len(found) < len(studies):
         return None
     means = {name: round(sum(getattr(one, name) for one in found) / len(found)) for name in COUNTED}
-    return EntryCounts(**means, budget_error=max((one.budget_error for one in found), key=abs))
+    whole = _mean_of_means([[one.model_flops_per_input] for one in found])
+    return EntryCounts(
+        **means,
+        model_flops_per_input=None if whole is None else round(whole),
+        budget_error=max((one.budget_error for one in found), key=abs),
+    )
+
+
+def training(studies: Sequence[RowStudy]) -> TrainingCost | None:
+    """What a final run takes: a mean over runs, then over tasks; None until every task has final runs."""
+    if not all(study.final_records for study in studies):
+        return None
+    flops = [[record.counts.get("training_flops") for record in study.final_records] for study in studies]
+    seconds = [[record.details.get("train_seconds") for record in study.final_records] for study in studies]
+    whole = _mean_of_means(flops)
+    return TrainingCost(flops=None if whole is None else round(whole), seconds=_mean_of_means(seconds))
+
+
+def _mean_of_means(values: Sequence[Sequence[float | None]]) -> float | None:
+    """None where any is."""
+    known = [[value for value in each if value is not None] for each in values]
+    if any(len(some) < len(every) for some, every in zip(known, values, strict=True)):
+        return None
+    return fmean(fmean(each) for each in known)
 
 
 def inputs_per_second(study: RowStudy) -> float | None:

@@ -63,14 +63,24 @@ class TuningSummary:
 class EntryCounts:
     """Of the trained models: parameters of the expert layers and of the model, FLOPs per input.
 
-    budget_error: the largest signed share by which the expert layers miss their budget.
+    model_flops_per_input: of the whole model; None in records of earlier versions. budget_error: the largest signed
+    share by which the expert layers miss their budget.
     """
 
     total_params: int
     active_params: int
     model_params: int
     flops_per_input: int
+    model_flops_per_input: int | None = None
     budget_error: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingCost:
+    """Of one final run, a mean: FLOPs of its training steps, and seconds. None in records that lack it."""
+
+    flops: int | None
+    seconds: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,6 +122,7 @@ class TaskResult:
     latency_reason: Reason | None = None
     train_inputs_per_second: float | None = None
     peak_memory_mib: float | None = None
+    training: TrainingCost | None = None
     records: tuple[str, ...] = ()
     provenance: EntryProvenance | None = None
 
@@ -151,6 +162,7 @@ class Entry:
     latency_batch1: Timing | None = None
     latency_layers: Timing | None = None
     train_step: Timing | None = None
+    training: TrainingCost | None = None
     train_inputs_per_second: float | None = None
     train_peak_memory_mib: float | None = None
     forward_peak_memory_mib: float | None = None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -21,12 +22,19 @@ def count_flops(layer: Layer, shape: LayerShape) -> int:
     weight = next((p for p in layer.parameters() if p.is_floating_point()), torch.empty(0))
     generator = torch.Generator().manual_seed(0)
     x_BTD = torch.randn(1, shape.tokens or 1, shape.dim, generator=generator).to(weight)
-    # Every module has its own mode back afterwards: a part may have been put into eval on purpose.
-    modes = [(module, module.training) for module in layer.modules()]
-    layer.eval()
+    with counting(layer):
+        return flops_of(layer, lambda: layer.compute(x_BTD, nominal_routing(layer, x_BTD)))
+
+
+@contextmanager
+def counting(model: nn.Module) -> Iterator[None]:
+    """In evaluation, without gradients; the modes of all modules and torch's generator are as before afterwards."""
+    # Each has its own mode back: a part may have been put into eval on purpose.
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
     try:
         with torch.random.fork_rng(devices=[]), torch.no_grad():
-            return flops_of(layer, lambda: layer.compute(x_BTD, nominal_routing(layer, x_BTD)))
+            yield
     finally:
         for module, mode in modes:
             module.training = mode

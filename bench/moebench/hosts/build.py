@@ -6,11 +6,12 @@ from collections.abc import Sequence
 
 import torch
 
+from moebench.budgets.flops import counting, flops_of
 from moebench.contract import Settings, Variant
-from moebench.hosts.host import Host
+from moebench.hosts.host import Call, Host
 from moebench.hosts.registry import layer_shapes
 from moebench.hosts.settings import HostSettings
-from moebench.tasks import TaskInfo
+from moebench.tasks import TaskInfo, Tokens
 
 
 def build_model(
@@ -25,3 +26,15 @@ def build_model(
     model.shows_groups = variant.reads_groups
     model.attach([variant.layer(shape, size, settings) for shape, size in zip(shapes, sizes, strict=True)])
     return model
+
+
+def host_flops(model: Host, task: TaskInfo) -> int:
+    """FLOPs of a forward pass of one input through the host, without its expert layers; on the CPU, in fp32.
+
+    Those of the whole model are these and what ``budgets.count_flops`` says of each layer, at nominal routing.
+    """
+    inputs = torch.zeros(
+        (1, *task.inputs.shape), dtype=torch.long if isinstance(task.inputs, Tokens) else torch.float32
+    )
+    with counting(model):
+        return flops_of(model, lambda: model.run(inputs, Call(divided=lambda layer, x_BTD, context, routings: x_BTD)))

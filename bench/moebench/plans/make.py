@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from moebench.budgets import Axis, Budget, solve
-from moebench.contract import LayerShape, Uniform, Variant
+from moebench.contract import Choice, LayerShape, Space, Uniform, Variant
 from moebench.errors import BudgetError, HostError, MoebenchError, PluginError, SuiteError, UnknownNameError
 from moebench.hosts import host_settings, layer_shapes
 from moebench.plans.fixed import fixed_works, planned_measures
 from moebench.plans.plan import Group, Plan, mean_tokens
 from moebench.plans.rows import Row, resolve_rows
-from moebench.plans.space import fitting, to_plain, tuned_space, unfit
+from moebench.plans.space import fitting, suite_space, to_plain, tuned_space, unfit
 from moebench.plugins.backends import load_backend
 from moebench.plugins.find import find_variant
 from moebench.plugins.load import load_variant
@@ -90,7 +90,7 @@ def _load(rows: tuple[Row, ...], objects: Mapping[str, Variant]) -> tuple[dict[s
 
 def _check_names(suite: Suite, rows: tuple[Row, ...]) -> None:
     """A variant from a file is known by name only now."""
-    known = {row.variant for row in rows}
+    known = {name for row in rows for name in (row.variant, row.name)}
     for name in suite.space:
         if name not in known:
             raise UnknownNameError("variant", name, known, f"[space] of suite '{suite.name}'")
@@ -189,7 +189,8 @@ def _group(suite: Suite, row: Row, variants: dict[str, Variant], task: _TaskSett
     blank = Group(row.name, task.name, budget, budget, template | {"budget": budget}, tokens=task.tokens)
     try:
         amount = _amount(suite, row, variants, task, budget)
-        return _asked(suite, variant, task, blank, Budget(axis, amount, task.budget_shapes))
+        own = _space(suite, row, variants, task.budget_shapes[0])
+        return _asked(suite, variant, own, task, blank, Budget(axis, amount, task.budget_shapes))
     except (BudgetError, HostError) as error:
         return replace(blank, problem=str(error))
     except MoebenchError:
@@ -218,7 +219,8 @@ def _amount(suite: Suite, row: Row, variants: dict[str, Variant], task: _TaskSet
         )
     whole = Budget(suite.axis, budget, task.budget_shapes)
     try:
-        return solve(other, whole, tuned_space(suite, other, whole).defaults()).counts.active
+        own = suite_space(suite, row.active_of, other, task.budget_shapes[0])
+        return solve(other, whole, tuned_space(own, other, whole).defaults()).counts.active
     except (BudgetError, HostError) as error:
         raise BudgetError(
             f"it needs the active parameters of '{row.active_of}': {error}", code="active-of-invalid"
@@ -231,26 +233,56 @@ def _amount(suite: Suite, row: Row, variants: dict[str, Variant], task: _TaskSet
         ) from error
 
 
-def _asked(suite: Suite, variant: Variant, task: _TaskSettings, blank: Group, budget: Budget) -> Group:
+SPARSITY = ("experts", "top_k")
+"""Settings that a reference has from the row that it is like."""
+
+
+def _space(suite: Suite, row: Row, variants: dict[str, Variant], shape: LayerShape) -> Space:
+    """What tuning of a row may choose among; a reference has the E and K of the row that it is like.
+
+    :class:`SuiteError` where the suite leaves these to the tuning of that row, for the two could then differ in them.
+    """
+    own = suite_space(suite, row.name, variants[row.name], shape)
+    like = next((each.like for each in suite.reference if each.name == row.name), None)
+    if like is None:
+        return own
+    if like not in variants:
+        raise BudgetError(f"it is like '{like}', which cannot be used.", code="like-unusable", row=like)
+    if "experts" not in own:
+        raise UnknownNameError("setting", "experts", own, f"'{row.name}', which is to be like '{like}'")
+    its = suite_space(suite, like, variants[like], shape)
+    shared = {name: its[name] for name in SPARSITY if name in its}
+    if "experts" not in shared or not all(isinstance(d, Choice) and len(d.options) == 1 for d in shared.values()):
+        raise SuiteError(
+            f"suite '{suite.name}': the reference '{row.name}' is like '{like}', so [space.{like}] must give one "
+            "number of experts, and one top_k.",
+            code="like-needs-one-sparsity",
+            row=row.name,
+            like=like,
+        )
+    return Space({**own, **{name: dimension for name, dimension in shared.items() if name in own}})
+
+
+def _asked(suite: Suite, variant: Variant, own: Space, task: _TaskSettings, blank: Group, budget: Budget) -> Group:
     from moebench.plans.ask import ask
 
     fits = fitting(variant, budget)
-    space = tuned_space(suite, variant, budget, fits)
+    space = tuned_space(own, variant, budget, fits)
     values = {name: to_plain(dimension) for name, dimension in space.items()}
     called = without_digest(task.name)
     tuning, later = suite.tuned, suite.tuned.sampler == "tpe"
     first = min(tuning.generation, tuning.trials) if later else tuning.trials
-    own = ask(values, first, sampler=tuning.sampler, seed=derive_seed(called, "sampler", 0), fits=fits)
-    if len(own) < first:
+    found = ask(values, first, sampler=tuning.sampler, seed=derive_seed(called, "sampler", 0), fits=fits)
+    if len(found) < first:
         raise BudgetError(
-            f"{variant.name}: hardly any of its settings meets {budget.amount:,}; found {len(own)}.",
+            f"{variant.name}: hardly any of its settings meets {budget.amount:,}; found {len(found)}.",
             code="few-settings-fit",
         )
     return replace(
         blank,
         amount=budget.amount,
         template=blank.template | {"budget": budget.amount},
-        trials=tuple({**settings, **task.trials[index]} for index, settings in enumerate(own)),
+        trials=tuple({**settings, **task.trials[index]} for index, settings in enumerate(found)),
         trial_seeds=tuple(derive_seed(called, "trial", index) for index in range(first)),
         final_seeds=tuple(derive_seed(called, "final", index) for index in range(suite.seeds)),
         space=values | {name: to_plain(dimension) for name, dimension in _shared(suite).items()},

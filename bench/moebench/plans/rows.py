@@ -75,6 +75,8 @@ def resolve_rows(
 def _suite_rows(suite: Suite, installed: dict[str, Found]) -> list[Row]:
     where = f"suite '{suite.name}'"
     rows = [_row(name, name, installed, where) for name in suite.variants]
+    for ranked in suite.ranked:
+        rows.append(replace(_row(ranked.name, ranked.variant, installed, where), name=ranked.name))
     for reference in suite.reference:
         row = _row(reference.name, reference.variant, installed, where)
         rows.append(
@@ -84,7 +86,7 @@ def _suite_rows(suite: Suite, installed: dict[str, Found]) -> list[Row]:
 
 
 def _object_rows(suite: Suite, objects: Mapping[str, str]) -> list[Row]:
-    taken = {*suite.variants, *(reference.name for reference in suite.reference)}
+    taken = {*suite.variants, *(each.name for each in suite.named)}
     for name in objects:
         if name in taken:
             raise UsageError(

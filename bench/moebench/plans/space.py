@@ -7,7 +7,7 @@ import itertools
 from typing import Any
 
 from moebench.budgets import Budget, Fits, narrowed, reachable, settle
-from moebench.contract import Choice, Dimension, Settings, Space, Variant
+from moebench.contract import Choice, Dimension, LayerShape, Settings, Space, Variant
 from moebench.contract.variant import LOSS
 from moebench.errors import BudgetError, HostError, UnknownNameError
 from moebench.suites import Suite
@@ -36,18 +36,25 @@ def _settles(variant: Variant, budget: Budget, settings: Settings) -> bool:
     return True
 
 
-def tuned_space(suite: Suite, variant: Variant, budget: Budget, fits: Fits | None = None) -> Space:
-    """The variant's space with the suite's choices; options that cannot meet the budget, or the host, are
-    left out.
+def suite_space(suite: Suite, row: str, variant: Variant, shape: LayerShape) -> Space:
+    """The variant's space with the suite's choices for it, then for the row.
 
-    :class:`BudgetError` or :class:`HostError` if the defaults have no neighbour that meets them,
     :class:`UnknownNameError` for a setting that the variant does not have.
     """
-    own = Space(variant.space(budget.shapes[0]))
-    for name, options in suite.space.get(variant.name, {}).items():
-        if name not in own:
-            raise UnknownNameError("setting", name, own, f"space.{variant.name} of suite '{suite.name}'")
-        own[name] = narrowed(own[name], options)
+    own = Space(variant.space(shape))
+    for owner in dict.fromkeys((variant.name, row)):
+        for name, options in suite.space.get(owner, {}).items():
+            if name not in own:
+                raise UnknownNameError("setting", name, own, f"space.{owner} of suite '{suite.name}'")
+            own[name] = narrowed(own[name], options)
+    return own
+
+
+def tuned_space(own: Space, variant: Variant, budget: Budget, fits: Fits | None = None) -> Space:
+    """The space without options that cannot meet the budget, or the host.
+
+    :class:`BudgetError` or :class:`HostError` if the defaults have no neighbour that meets them.
+    """
     space = reachable(fits or fitting(variant, budget), own)
     settle(variant, budget, space.defaults())
     return space

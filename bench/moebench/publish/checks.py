@@ -73,7 +73,7 @@ def rows(submission: Submission) -> Iterator[str]:
     plan, installed = submission.plan, find_variants()
     specs = [(row.name, row.spec) for row in plan.rows]
     specs += [(spec, spec) for spec in plan.suite.variants]
-    specs += [(each.name, each.variant) for each in plan.suite.reference]
+    specs += [(each.name, each.variant) for each in plan.suite.named]
     for name, spec in dict.fromkeys(specs):
         file = file_of(spec)
         if is_place(spec) and file is None:

@@ -45,11 +45,13 @@ def suite(submission: Submission) -> Iterator[str]:
     if request.protocol != plan.protocol:
         yield f"its protocol is '{plan.protocol}', and these settings of '{plan.suite.name}' make '{request.protocol}'."
     # Everything but which of the rows were run, and what was added to them.
-    rows, variants = {row.name for row in plan.rows}, {row.variant for row in plan.rows}
+    rows = {row.name for row in plan.rows}
+    spaced = rows | {row.variant for row in plan.rows}
     same_rows = {
         "variants": plan.suite.variants,
+        "ranked": [each for each in request.suite.ranked if each.name in rows],
         "reference": [each for each in request.suite.reference if each.name in rows],
-        "space": {name: values for name, values in request.suite.space.items() if name in variants},
+        "space": {name: values for name, values in request.suite.space.items() if name in spaced},
     }
     ours = request.suite.model_copy(update=same_rows)
     for name in Suite.model_fields:
@@ -84,14 +86,7 @@ def _made_here(submission: Submission) -> Plan:
     if training.precision == "auto":
         training = training.model_copy(update={"precision": default_precision(theirs.device["type"])})
     specs = {row.name: submission.spec(row.name) for row in theirs.rows}
-    changes = {
-        "training": training,
-        "variants": [specs[row.name] for row in theirs.rows if not row.reference],
-        "reference": [
-            each.model_copy(update={"variant": specs.get(each.name, each.variant)}) for each in theirs.suite.reference
-        ],
-    }
-    made = theirs.suite.model_copy(update=changes)
+    made = theirs.suite.with_specs(specs).model_copy(update={"training": training})
     request = request_for(made, device="cpu", data=submission.data)
     return grown(make_plan(request), submission.pack.get)
 

@@ -119,12 +119,7 @@ def _with_files(plan: Plan) -> tuple[Plan, dict[str, bytes]]:
                     file=found.source.name,
                 )
             specs[row.name] = f"{name}:{found.attribute}"
-    suite = plan.suite.model_copy(
-        update={
-            "variants": [specs[row.name] for row in plan.rows if not row.reference],
-            "reference": [each.model_copy(update={"variant": specs[each.name]}) for each in plan.suite.reference],
-        }
-    )
+    suite = plan.suite.with_specs({row.name: specs[row.name] for row in plan.rows})
     rows = tuple(dataclasses.replace(row, spec=specs[row.name]) for row in plan.rows)
     return dataclasses.replace(plan, suite=suite, rows=rows), sources
 
@@ -162,6 +157,11 @@ def _left_out(plan: Plan, lookup: Lookup) -> dict[str, str]:
         for row in plan.rows
         if row.active_of in left_out and row.name not in left_out
     }
+    left_out |= {
+        each.name: f"it is like '{each.like}', which is left out."
+        for each in plan.suite.reference
+        if each.like in left_out and each.name not in left_out
+    }
     if BASELINE in left_out:
         raise ResultsError(
             f"'{BASELINE}' cannot be published ({left_out[BASELINE].rstrip('.')}), and every row is compared with it; "
@@ -191,11 +191,12 @@ def _why_not(plan: Plan, row: Row, lookup: Lookup) -> str:
 def _without(plan: Plan, names: dict[str, str]) -> Plan:
     """The plan of the other rows of the board, without what names the machine's files."""
     rows = tuple(dataclasses.replace(row, selected=True) for row in plan.rows if row.name not in names)
-    suite = plan.suite.model_copy(
+    spaced = {name for row in rows for name in (row.name, row.variant)}
+    suite = plan.suite.with_specs({row.name: row.spec for row in rows}).model_copy(
         update={
-            "variants": [row.spec for row in rows if not row.reference],
+            "ranked": [each for each in plan.suite.ranked if each.name not in names],
             "reference": [each for each in plan.suite.reference if each.name not in names],
-            "space": {name: values for name, values in plan.suite.space.items() if name in {r.variant for r in rows}},
+            "space": {name: values for name, values in plan.suite.space.items() if name in spaced},
             # A board needs neither its measures nor its study, which may be files of this machine.
             "plugins": {name: spec for name, spec in plan.suite.plugins.items() if not is_place(spec)},
         }

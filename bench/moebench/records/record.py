@@ -108,6 +108,8 @@ class _Counts(_Known):
     active_params: int | None = None
     model_params: int | None = None
     flops_per_input: int | None = None
+    model_flops_per_input: int | None = None
+    training_flops: int | None = None
     budget_error: float | None = None
 
 

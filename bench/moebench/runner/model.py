@@ -13,7 +13,7 @@ from moebench.budgets import AXES, Budget, check_rules, count_flops, count_layer
 from moebench.contract import Variant
 from moebench.errors import BudgetError, PluginError
 from moebench.hosts import host_settings, layer_shapes
-from moebench.hosts.build import build_model
+from moebench.hosts.build import build_model, host_flops
 from moebench.hosts.host import Host
 from moebench.plans.plan import SHARED
 from moebench.plugins.backends import choose_backend
@@ -23,6 +23,9 @@ from moebench.plugins.load import load_variant
 from moebench.records import Store
 from moebench.runner.job import Job
 from moebench.tasks import get_task
+
+FORWARD_AND_BACKWARD = 3
+"""FLOPs of a training step over those of its forward pass: the backward pass has two products for each of it."""
 
 
 @dataclass(frozen=True)
@@ -69,12 +72,15 @@ def build(job: Job, device: torch.device) -> BuiltModel:
     broken = check_rules(cell.axis, shapes, counted, flops, experts=max(layer.num_experts for layer in layers))
     if broken and job.ranked:
         raise BudgetError(f"{variant.name}: {broken}", code="rules-broken", variant=variant.name, rules=broken)
+    whole = flops + host_flops(model, info)
     counts = {
         "sizes": list(solution.sizes),
         **{f"{name}_params": getattr(counted, name) for name in ("total", "active", "trainable")},
         "float_buffers": counted.float_buffers,
         "model_params": sum(p.numel() for p in model.parameters()),
         "flops_per_input": flops,
+        "model_flops_per_input": whole,
+        "training_flops": FORWARD_AND_BACKWARD * whole * cell.batch * cell.steps,
         "dense_flops_per_input": dense_flops(shapes, counted.total),
         "budget_error": solution.amount / cell.budget - 1,
         "layers": [shape.to_json() for shape in shapes],

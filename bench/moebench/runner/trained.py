@@ -87,5 +87,5 @@ def _specs_of_suites(results: Path) -> Iterator[str]:
     for request in remember_suites(results):
         suite = request.suite
         yield from (*request.extras, *suite.variants)
-        yield from (reference.variant for reference in suite.reference)
+        yield from (each.variant for each in suite.named)
         yield from (row.variant for row in suite.row)

@@ -204,6 +204,7 @@ def _settled(suite: Suite, folder: Path) -> Suite:
     settled = suite.model_copy(
         update={
             "variants": [at(each) for each in suite.variants],
+            "ranked": [each.model_copy(update={"variant": at(each.variant)}) for each in suite.ranked],
             "reference": [each.model_copy(update={"variant": at(each.variant)}) for each in suite.reference],
             "task": [of_task(entry) for entry in suite.task],
             "row": [of_row(row) for row in suite.row],
@@ -231,7 +232,7 @@ def _places(suite: Suite) -> Iterator[tuple[str, TaskEntry, tuple[TaskEntry | Su
 
 def _check_names(suite: Suite, where: str) -> None:
     """What refers to rows or variants refers to the suite's. If not, it may be the variant that is misspelt."""
-    behind = [*(each.variant for each in suite.reference), *(row.variant for row in suite.row)]
+    behind = [*(each.variant for each in suite.named), *(row.variant for row in suite.row)]
     variants = sorted({*suite.variants, *behind})
     if any(map(is_place, variants)):
         return  # the name that a file gives itself is known when it is imported
@@ -245,13 +246,16 @@ def _check_names(suite: Suite, where: str) -> None:
 
 
 def _stray_names(suite: Suite, variants: list[str]) -> Iterator[str]:
+    ranked = [*suite.variants, *(each.name for each in suite.ranked)]
     for reference in suite.reference:
-        name = reference.active_of
-        if name is not None and name not in suite.variants:
-            yield f"active_of of the reference '{reference.name}' is '{name}'; {_hint(name, suite.variants)}"
+        for key in ("active_of", "like"):
+            name = getattr(reference, key)
+            if name is not None and name not in ranked:
+                yield f"{key} of the reference '{reference.name}' is '{name}'; {_hint(name, ranked)}"
+    spaced = [*variants, *(each.name for each in suite.named)]
     for name in suite.space:
-        if name not in variants:
-            yield f"space.{name} is for a variant that the suite does not have; {_hint(name, variants)}"
+        if name not in spaced:
+            yield f"space.{name} is for a variant that the suite does not have; {_hint(name, spaced)}"
     rows = suite.row_names
     for measure in suite.measure:
         for name in measure.rows or ():

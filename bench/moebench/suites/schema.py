@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -140,13 +140,11 @@ class TaskEntry(_Table):
     training: dict[str, Any] = Field(default_factory=dict)
 
 
-class Reference(_Table):
-    """An unranked row. ``active_of`` gives it the budget of that variant's active parameters, at its defaults."""
+class NamedRow(_Table):
+    """A ranked row under a name of its own, so that one variant may have several, each with its [space.NAME]."""
 
     name: StrictStr
     variant: StrictStr
-    note: StrictStr
-    active_of: StrictStr | None = None
 
     @field_validator("name")
     @classmethod
@@ -154,6 +152,18 @@ class Reference(_Table):
         if not ROW_NAME.fullmatch(name):
             raise ValueError("a row's name must be lower-case letters, digits and underscores")
         return name
+
+
+class Reference(NamedRow):
+    """An unranked row. ``active_of`` gives it the budget of that row's active parameters, at its defaults; ``like`` the
+    numbers of experts and choices that the suite gives that row.
+    """
+
+    later = ("like",)
+
+    note: StrictStr
+    active_of: StrictStr | None = None
+    like: StrictStr | None = None
 
 
 class SuiteRow(_Table):
@@ -221,14 +231,15 @@ class SuiteMeasure(_Table):
 class Suite(_Table):
     """One experiment: rows x tasks x budgets, under one protocol.
 
-    variants, reference: rows that are tuned, which needs [tuning], and ranked on a board. row: rows of fixed settings.
+    variants, ranked, reference: rows that are tuned, which needs [tuning], on a board; the first two with a rank. row:
+    rows of fixed settings.
     budgets: one amount, or a ladder, on the declared axis, over all expert layers. full_seeds: seeds of the full form.
-    space: per variant, the values of a setting that tuning may choose among instead of the variant's own. study: who
-    judges claims by the records. plugins: where the tasks, hosts, measures and the study are found that moebench does
-    not bring; made when the file is read.
+    space: per variant or row, the values of a setting that tuning may choose among instead of the variant's own; those
+    of a row come before those of its variant. study: who judges claims by the records. plugins: where the tasks, hosts,
+    measures and the study are found that moebench does not bring; made when the file is read.
     """
 
-    later = ("full_seeds", "row", "measure", "study", "plugins")
+    later = ("full_seeds", "ranked", "row", "measure", "study", "plugins")
 
     name: SuiteName
     title: StrictStr
@@ -237,6 +248,7 @@ class Suite(_Table):
     seeds: Positive = 3
     full_seeds: Positive | None = None
     variants: list[StrictStr] = Field(default_factory=list)
+    ranked: list[NamedRow] = Field(default_factory=list)
     reference: list[Reference] = Field(default_factory=list)
     row: list[SuiteRow] = Field(default_factory=list)
     task: list[TaskEntry] = Field(default_factory=list)
@@ -260,9 +272,26 @@ class Suite(_Table):
         return list(dict.fromkeys([*self.task_names, *(row.task for row in self.row if row.task)]))
 
     @property
+    def named(self) -> list[NamedRow]:
+        """The tuned rows that have a name of their own: the ranked ones, then the references."""
+        return [*self.ranked, *self.reference]
+
+    @property
     def row_names(self) -> list[str]:
         """All rows; a variant from a file is here by its file."""
-        return [*self.variants, *(each.name for each in self.reference), *(row.name for row in self.row)]
+        return [*self.variants, *(each.name for each in self.named), *(row.name for row in self.row)]
+
+    def with_specs(self, specs: Mapping[str, str]) -> Suite:
+        """With other specs of the variants of its tuned rows, row -> spec; a row that it does not name is a variant."""
+        named = {each.name for each in self.named}
+
+        def renewed(rows: Sequence[NamedRow]) -> list[NamedRow]:
+            return [each.model_copy(update={"variant": specs.get(each.name, each.variant)}) for each in rows]
+
+        variants = [spec for row, spec in specs.items() if row not in named]
+        return self.model_copy(
+            update={"variants": variants, "ranked": renewed(self.ranked), "reference": renewed(self.reference)}
+        )
 
     @property
     def tuned(self) -> TuningSettings:
@@ -318,7 +347,7 @@ class Suite(_Table):
 
     def _needed(self) -> Iterator[str]:
         """The keys that this suite must have, beside those that every suite has."""
-        if self.tuning or self.variants or self.reference or self.space or not self.row:
+        if self.tuning or self.variants or self.named or self.space or not self.row:
             yield from ("variants", "budgets", "task", "host", "tuning")
         if any(row.task is None for row in self.row):
             yield "task"

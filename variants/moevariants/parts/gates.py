@@ -136,3 +136,61 @@ class SigmoidGate(Gate):
         chosen_BTK = choose_top_k(ranked_BTE, self.top_k)
         weight_BTK = shared_out(score_BTE.gather(-1, chosen_BTK))
         return Gated(chosen_BTK, weight_BTK, score_BTE.detach().amax(-1), {})
+
+
+class QuantileGate(Gate):
+    """Balanced by the quantiles of the last batch (J. Su, kexue.fm/archives/11619; report of Kimi K3, section 2.3.3).
+
+    N tokens of a training step; the K experts of largest logit + bias_E are chosen, weighted by sigmoid(logit), over
+    their sum where ``renormalise``; the bias plays no part in weights. After a step, with alpha_n the (K+1)-th largest
+    of token n's logit + bias and q = floor(N K / E): bias_e = -(the q-th largest over n of logit[n, e] - alpha_n), less
+    the mean over experts. It replaces the last bias. At each expert q tokens then reach their alpha_n; as alpha_n moves
+    with the bias, loads of two experts are even after one step, those of more after several. Padding is not counted;
+    nothing is kept in evaluation. With K = E nothing is to be balanced.
+    """
+
+    bias_E: Tensor
+
+    def __init__(self, num_experts: int, top_k: int, *, renormalise: bool) -> None:
+        super().__init__()
+        self.top_k, self.renormalise = top_k, renormalise
+        self.register_buffer("bias_E", torch.zeros(num_experts))
+        self._margins_nE: list[Tensor] = []
+        """logit - alpha of the real tokens since the last step, a tensor for each micro-batch."""
+
+    def forward(self, logits_BTE: Tensor, token_mask_BT: Tensor | None = None) -> Gated:
+        """Choose; in training keep what the next :meth:`after_step` needs."""
+        detached_BTE = logits_BTE.detach()
+        more = self.top_k + (self.training and self.top_k < len(self.bias_E))
+        chosen_BTK = choose_top_k(detached_BTE + self.bias_E, more)
+        if more > self.top_k:
+            next_BT1 = chosen_BTK[..., self.top_k :]
+            alpha_BT1 = detached_BTE.gather(-1, next_BT1) + self.bias_E[next_BT1]
+            margin_BTE = detached_BTE - alpha_BT1
+            self._margins_nE.append(margin_BTE.flatten(0, 1) if token_mask_BT is None else margin_BTE[token_mask_BT])
+        return self._gated(logits_BTE.sigmoid(), chosen_BTK[..., : self.top_k])
+
+    def among(self, logits_BTE: Tensor, keep_BE: Tensor) -> Gated:
+        """The kept experts of largest logit + bias."""
+        keep_B1E = keep_BE.unsqueeze(1)
+        ranked_BTE = (logits_BTE.detach() + self.bias_E).masked_fill(~keep_B1E, -torch.inf)
+        return self._gated(logits_BTE.sigmoid() * keep_B1E, choose_top_k(ranked_BTE, self.top_k))
+
+    @torch.no_grad()
+    def after_step(self) -> None:
+        """Put the bias of the tokens since the last step in the place of the old one, and forget these tokens."""
+        if not self._margins_nE:
+            return
+        margin_EN = torch.cat(self._margins_nE).mT.contiguous()
+        self._margins_nE.clear()
+        num_tokens = margin_EN.shape[1]
+        if num_tokens:
+            quota = max(1, num_tokens * self.top_k // len(self.bias_E))
+            beta_E = margin_EN.kthvalue(num_tokens - quota + 1).values
+            self.bias_E.copy_(beta_E.mean() - beta_E)
+
+    def _gated(self, score_BTE: Tensor, chosen_BTK: Tensor) -> Gated:
+        weight_BTK = score_BTE.gather(-1, chosen_BTK)
+        if self.renormalise:
+            weight_BTK = shared_out(weight_BTK)
+        return Gated(chosen_BTK, weight_BTK, score_BTE.detach().amax(-1), {})
