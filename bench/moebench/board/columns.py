@@ -193,7 +193,7 @@ COLUMNS = (
     ),
     _interval(
         "vs_dense",
-        "The score less that of dense, paired by seed.",
+        "The score less that of dense.",
         reason=lambda e: _text(e.vs_dense_reason),
         title="vs dense",
         cell=lambda e: MISSING if e.variant == BASELINE else with_interval(e.vs_dense, sign=True),

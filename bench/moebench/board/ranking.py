@@ -23,9 +23,9 @@ from moebench.statistics import (
     calibrate,
     faster_matrix,
     holm,
-    paired_test,
     pareto_places,
     ranks_of,
+    welch_test,
 )
 
 LEAST_SHARE = 0.01
@@ -75,13 +75,13 @@ def in_order(entries: Sequence[Entry], higher_is_better: bool = True) -> tuple[E
 def against_references(evidences: Sequence[RowRuns], reasons: Reasons, higher: bool) -> tuple[Against, ...]:
     """Each complete reference row, with the ranked rows that are significantly better, worse, and neither.
 
-    Paired by seed, with Holm's rule over all pairs of a ranked row and a reference row; the ranks' own adjustment is
+    Welch's tests with Holm's rule over all pairs of a ranked row and a reference row; the ranks' own adjustment is
     without reference rows, so that they cost it no power.
     """
     ranked = [each for each in evidences if not reasons[each.row.name]]
     references = [each for each in evidences if each.row.reference and each.complete]
     pairs = [(reference, row) for reference in references for row in ranked]
-    tests = [paired_test(row.scores_SM, reference.scores_SM) for reference, row in pairs]
+    tests = [welch_test(row.scores_SM, reference.scores_SM) for reference, row in pairs]
     adjusted = holm([test.p_value for test in tests])
     verdicts: dict[str, dict[str, list[str]]] = {each.row.name: {} for each in references}
     for (reference, row), test, p in zip(pairs, tests, adjusted, strict=True):

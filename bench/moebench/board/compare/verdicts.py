@@ -16,7 +16,7 @@ from moebench.board.reasons import Reason
 from moebench.board.rules import ALPHA, LEVEL
 from moebench.board.words import metric_name
 from moebench.errors import UsageError
-from moebench.statistics import PairedTest, holm, mean_interval, paired_interval, paired_test
+from moebench.statistics import TTest, holm, mean_interval, paired_interval, paired_test
 from moebench.tasks import get_task
 
 Verdict = Literal["worse", "better", "undecided", "identical", "not comparable", "missing", "new", "unfinished"]
@@ -114,7 +114,7 @@ def compare(a: ResultSet, b: ResultSet) -> Comparison:
 
 
 def _pair(
-    found: Match, tests: Mapping[tuple[str, int], tuple[PairedTest, float]], clocks: Clocks | None, higher: bool
+    found: Match, tests: Mapping[tuple[str, int], tuple[TTest, float]], clocks: Clocks | None, higher: bool
 ) -> Pair:
     test, p_value = tests.get((found.row, found.budget), (None, None))
     verdict, why = _verdict(found, test, p_value, higher)
@@ -136,7 +136,7 @@ def _pair(
 
 
 def _verdict(
-    found: Match, test: PairedTest | None, p_value: float | None, higher: bool
+    found: Match, test: TTest | None, p_value: float | None, higher: bool
 ) -> tuple[Verdict, Reason | None]:
     """The verdict, and why the seeds do not decide."""
     if found.a is None:
