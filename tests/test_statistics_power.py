@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from moebench.statistics import power_of
+from moebench.statistics import pooled_spread, power_of
 from moebench.statistics.power import MOST_SEEDS, POWER, seeds_needed
 
 
@@ -35,6 +35,14 @@ def test_half_a_point_on_two_tasks_like_those_of_the_published_boards():
 def test_tasks_alike_need_as_many_as_one_of_less_spread():
     # A mean over four tasks of spread 2 has the spread 2 / sqrt(4) = 1; its degrees of freedom are four times as many.
     assert seeds_needed(0.5, [2.0] * 4, 0.05) in (seeds_needed(0.5, [1.0], 0.05), seeds_needed(0.5, [1.0], 0.05) - 1)
+
+
+def test_the_pooled_spread_by_hand():
+    # Variances 1 and 4 on the first task, 0 and 9 on the second, where rounding is none.
+    scores = [[[1, 0.1 + 0.2], [2, 0.3], [3, 0.3]], [[2, 3], [4, 6], [6, 9]]]
+    assert pooled_spread(scores) == pytest.approx([np.sqrt(2.5), np.sqrt(4.5)])
+    assert pooled_spread([[[0.5], [0.5]], [[0.7], [0.7]]]).tolist() == [0.0]
+    assert pooled_spread([[[0.5]]]).tolist() == [0.0], "one seed"
 
 
 def test_what_no_number_of_seeds_finds_has_none():

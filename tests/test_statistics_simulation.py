@@ -1,4 +1,4 @@
-"""What decided for Welch's test: error rates over simulated boards, and the moderated variances that were not adopted."""
+"""What decided for Welch's test: error rates over simulated boards; moderated variances, which were not adopted."""
 
 import numpy as np
 import pytest
@@ -33,7 +33,9 @@ def test_pairing_is_no_more_exact_where_seeds_share_nothing():
 def test_the_simulated_welch_test_is_the_boards():
     scores = np.random.default_rng(0).normal(size=(1, 3, 4))
     first, second = np.triu_indices(3, k=1)
-    alone = [welch_test(scores[0, a, :, None], scores[0, b, :, None]).p_value for a, b in zip(first, second, strict=True)]
+    alone = [
+        welch_test(scores[0, a, :, None], scores[0, b, :, None]).p_value for a, b in zip(first, second, strict=True)
+    ]
     assert welch(scores, first, second)[0] == pytest.approx(alone)
 
 

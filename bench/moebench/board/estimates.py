@@ -26,6 +26,14 @@ def representation(evidence: RowRuns) -> Estimate | None:
     return Estimate.of(mean_interval(evidence.scores_SM, LEVEL), evidence.unit) if evidence.complete else None
 
 
+def score_beside(evidence: RowRuns) -> Estimate | None:
+    """The same of the score that does not rank, of headline and loss; None where a task lacks it."""
+    beside = evidence.studies[0].beside
+    if beside is None or not evidence.beside_SM:
+        return None
+    return Estimate.of(mean_interval(evidence.beside_SM, LEVEL), beside.unit)
+
+
 def difference(evidence: RowRuns, dense: RowRuns) -> Estimate:
     """Representation less that of dense; dense differs from itself by nothing."""
     if evidence.row.name == dense.row.name:

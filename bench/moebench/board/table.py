@@ -128,6 +128,7 @@ def _columns(board: Board, rung: Rung, *, compact: bool = False) -> list[TextCol
             folds=column.key == "variant",
         )
         for column in SHOWN
+        if column.terminal and column.on(board)
     ]
 
 

@@ -33,7 +33,7 @@ from moebench.statistics.intervals import (
     ratio_interval,
     welch_interval,
 )
-from moebench.statistics.power import Power, power_of
+from moebench.statistics.power import Power, pooled_spread, power_of
 
 __all__ = [
     "Calibration",
@@ -52,6 +52,7 @@ __all__ = [
     "paired_interval",
     "paired_test",
     "pareto_places",
+    "pooled_spread",
     "power_of",
     "rank_intervals",
     "ranks_of",

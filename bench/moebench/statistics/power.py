@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from moebench.statistics.intervals import satterthwaite
+from moebench.statistics.intervals import Array, deviation, satterthwaite
 
 POWER = 0.8
 """How often the difference is to be found."""
@@ -28,6 +28,13 @@ class Power:
     pairs: int
     seeds: int | None
     seeds_alone: int | None
+
+
+def pooled_spread(scores_NSM: ArrayLike) -> Array:
+    """Standard deviation over seeds on each task (M,), pooled over N variants; 0 where none shows any."""
+    scores = np.asarray(scores_NSM, dtype=np.float64)
+    deviation_NM = deviation(scores, np.abs(scores).max(axis=1))
+    return np.asarray(np.sqrt((deviation_NM**2).mean(axis=0)))
 
 
 def power_of(difference: float, spread_M: ArrayLike, pairs: int, alpha: float = 0.05) -> Power:

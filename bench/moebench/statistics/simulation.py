@@ -13,9 +13,11 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from moebench.statistics.intervals import Array
+
+Places = NDArray[np.int64]
 
 ALPHA = 1 - 0.95
 
@@ -45,7 +47,7 @@ class Rates:
     least_coverage: float
 
 
-def paired(scores_XNS: Array, first_P: Array, second_P: Array) -> Array:
+def paired(scores_XNS: Array, first_P: Places, second_P: Places) -> Array:
     """p-values (X, P) of Student's t test, paired by seed."""
     difference_XPS = scores_XNS[:, first_P] - scores_XNS[:, second_P]
     variance_XP = difference_XPS.var(axis=2, ddof=1)
@@ -53,19 +55,19 @@ def paired(scores_XNS: Array, first_P: Array, second_P: Array) -> Array:
     return _p_values(difference_XPS.mean(axis=2), variance_XP / seeds, np.full_like(variance_XP, seeds - 1))
 
 
-def welch(scores_XNS: Array, first_P: Array, second_P: Array) -> Array:
+def welch(scores_XNS: Array, first_P: Places, second_P: Places) -> Array:
     """p-values (X, P) of Welch's t test: every row has its own variance."""
     variance_XN = scores_XNS.var(axis=2, ddof=1)
     return _of_rows(scores_XNS, variance_XN, np.full_like(variance_XN, scores_XNS.shape[2] - 1), first_P, second_P)
 
 
-def moderated(scores_XNS: Array, first_P: Array, second_P: Array) -> Array:
+def moderated(scores_XNS: Array, first_P: Places, second_P: Places) -> Array:
     """p-values (X, P) of Welch's t test with variances that were shrunk to the board's common one."""
     variance_XN, df_XN = moderated_variances(scores_XNS.var(axis=2, ddof=1), scores_XNS.shape[2] - 1)
     return _of_rows(scores_XNS, variance_XN, df_XN, first_P, second_P)
 
 
-WAYS: Mapping[str, Callable[[Array, Array, Array], Array]] = MappingProxyType(
+WAYS: Mapping[str, Callable[[Array, Places, Places], Array]] = MappingProxyType(
     {"paired": paired, "Welch": welch, "moderated": moderated}
 )
 
@@ -111,7 +113,7 @@ def rates(way: str, spread_N: Sequence[float], seeds: int, boards: int) -> Rates
     )
 
 
-def _of_rows(scores_XNS: Array, variance_XN: Array, df_XN: Array, first_P: Array, second_P: Array) -> Array:
+def _of_rows(scores_XNS: Array, variance_XN: Array, df_XN: Array, first_P: Places, second_P: Places) -> Array:
     mean_XN, error_XN = scores_XNS.mean(axis=2), variance_XN / scores_XNS.shape[2]
     first_XP, second_XP = error_XN[:, first_P], error_XN[:, second_P]
     total_XP = first_XP + second_XP
@@ -140,7 +142,9 @@ def _inverse_trigamma(value: Array) -> Array:
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description="Error rates of three tests on simulated boards of 13 equal rows.")
-    parser.add_argument("--boards", type=int, default=20_000, help="simulated boards of each line (default: %(default)s)")
+    parser.add_argument(
+        "--boards", type=int, default=20_000, help="simulated boards of each line (default: %(default)s)"
+    )
     boards = parser.parse_args().boards
     print("| spread of the rows | seeds | " + " | ".join(WAYS) + " |")
     print("| --- | ---: |" + " --- |" * len(WAYS))
