@@ -32,12 +32,12 @@ def test_one_seed_sets_no_bounds_and_claims_no_rank(tmp_path: Path) -> None:
     assert entry.rank == (1, 2)
 
 
-def test_the_difference_to_dense_is_paired_by_seed(tmp_path: Path) -> None:
+def test_the_difference_to_dense_has_welchs_interval(tmp_path: Path) -> None:
     versus = small_board(tmp_path).board().entry("soft_moe").vs_dense
     assert versus is not None
-    assert versus.value == pytest.approx((0.011 + 0.009 + 0.012) / 3)
-    # sd 0.001528, SE 0.000882, t(2, 97.5 %) = 4.303
-    assert versus.low == pytest.approx(0.010667 - 4.303 * 0.000882, abs=1e-5)
+    assert versus.value == pytest.approx((0.010 + 0.010 + 0.012) / 3)
+    # sd 0.001155 each, SE 0.000943, t(4, 97.5 %) = 2.776
+    assert versus.low == pytest.approx(0.010667 - 2.776 * 0.000943, abs=1e-5)
 
 
 def test_dense_differs_from_itself_by_nothing(tmp_path: Path) -> None:

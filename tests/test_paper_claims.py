@@ -159,7 +159,7 @@ FLIPS = {
         OPEN,
     ),
     "score-static": (
-        at("subset", "soft_moe", 512, **{"static k=64": lambda s, i: s["combine_sum k=64"] + 0.001 * (i + 1)}),
+        at("subset", "soft_moe", 512, **{"static k=64": lambda s, i: s["combine_sum k=64"] + 0.01 + 0.001 * (i + 1)}),
         FAILS,
     ),
     "not-renormalised": (

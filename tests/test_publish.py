@@ -233,7 +233,7 @@ def test_boards_of_the_same_models_stand_side_by_side(tmp_path: Path) -> None:
     (line,) = [
         line for line in text.splitlines() if line.startswith("| soft\\_moe |") or line.startswith("| soft_moe |")
     ]
-    assert line.endswith("| 1: 0.976 ±0.011 | 1: 0.976 ±0.011 |")
+    assert line.endswith("| 1: 0.976 ±0.003 | 1: 0.976 ±0.003 |")
     fewer = dataclasses.replace(boards[1][1], protocol="1 (seeds=2)", seeds=2)
     text = to_markdown([boards[0], (Path("flops/there"), fewer)])
     assert "expert layers (total), 3 seeds | " in text

@@ -1,4 +1,4 @@
-"""mean_interval, paired_interval, paired_test: matrices worked by hand, and scipy where it has the test."""
+"""Intervals and t tests of means, paired and Welch's: matrices worked by hand, and scipy where it has the test."""
 
 import doctest
 import json
@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from moebench.statistics import mean_interval, paired_interval, paired_test
-from moebench.statistics.comparisons import paired_tests
+from moebench.statistics import mean_interval, paired_interval, paired_test, welch_interval, welch_test
+from moebench.statistics.comparisons import welch_tests
 
 # Quantiles of Student's t with 2 degrees of freedom are closed: (2p - 1) / sqrt(2p (1 - p)).
 T2_975 = 0.95 / sqrt(2 * 0.975 * 0.025)  # 4.3027
@@ -45,6 +45,44 @@ def test_mean_by_hand():
     interval = mean_interval(B_SM)
     half = stats.t.ppf(0.975, 4) * sqrt(1 / 6)
     assert (interval.value, interval.low, interval.high) == pytest.approx((16, 16 - half, 16 + half))
+
+
+def test_welch_by_hand():
+    # Means 13 and 11, variances 4 and 1: V = (4 + 1) / 3, df = (4 + 1)^2 / ((16 + 1) / 2) = 50 / 17.
+    difference, error, df, _ = welch_test(A_SM[:, :1], B_SM[:, :1])
+    assert (difference, error, df) == pytest.approx((2, sqrt(5 / 3), 50 / 17))
+    interval = welch_interval(A_SM[:, :1], B_SM[:, :1])
+    half = stats.t.ppf(0.975, 50 / 17) * sqrt(5 / 3)
+    assert (interval.value, interval.low, interval.high) == pytest.approx((2, 2 - half, 2 + half))
+
+
+def test_welch_on_two_tasks_by_hand():
+    # Variances 4 and 16 of A, 1 and 1 of B: V = 22 / 3 / 2^2, df = 22^2 / ((16 + 256 + 1 + 1) / 2).
+    difference, error, df, _ = welch_test(A_SM, B_SM)
+    assert (difference, error, df) == pytest.approx((2.5, sqrt(22 / 12), 22**2 / 137))
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 5, 8, 50])
+def test_one_task_is_scipys_welch_test(seeds):
+    rng = np.random.default_rng(seeds)
+    a, b = rng.normal(0.9, 0.02, (seeds, 1)), rng.normal(0.91, 0.06, (seeds, 1))
+    theirs = stats.ttest_ind(a[:, 0], b[:, 0], equal_var=False)
+    ours, interval = welch_test(a, b), welch_interval(a, b, 0.9)
+    assert (ours.p_value, ours.df) == pytest.approx((theirs.pvalue, theirs.df))
+    assert (interval.low, interval.high) == pytest.approx(tuple(theirs.confidence_interval(0.9)))
+
+
+def test_welch_asks_for_no_order_of_seeds():
+    assert welch_test(A_SM[::-1], B_SM) == pytest.approx(welch_test(A_SM, B_SM))
+    assert paired_test(A_SM[::-1], B_SM) != pytest.approx(paired_test(A_SM, B_SM))
+
+
+def test_welch_without_any_spread_has_no_bounds():
+    flat = np.array([[0.5], [0.5], [0.5]])
+    assert welch_test(flat + 0.1, flat) == (pytest.approx(0.1), None, None, 1)
+    assert no_bounds(welch_interval(flat + 0.1, flat), 0.1)
+    # One that spreads leaves the error to itself: V = 1 / 3 with 2 degrees of freedom.
+    assert welch_test(B_SM[:, :1], 0 * flat)[:3] == pytest.approx((11, sqrt(1 / 3), 2))
 
 
 @pytest.mark.parametrize("seeds", [2, 3, 5, 8, 50])
@@ -181,16 +219,16 @@ def test_importing_the_statistics_loads_no_heavy_library():
 
 def test_many_pairs_at_once_are_the_pairs_one_by_one():
     scores = np.random.default_rng(3).normal(0.9, 0.01, (4, 5, 2))
-    scores[3] = scores[2] + 0.25  # differs by a constant: no spread, so nothing is told
-    scores[1, :, 1] = scores[0, :, 1]  # alike on one task
+    scores[2], scores[3] = 0.5, 0.75  # without spread, so nothing is told
+    scores[1, :, 1] = scores[1, 0, 1]  # without spread on one task
     first, second = np.triu_indices(4, 1)
-    differences, p_values = paired_tests(scores, first, second)
+    differences, p_values = welch_tests(scores, first, second)
     for a, b, difference, p in zip(first, second, differences, p_values, strict=True):
-        alone = paired_test(scores[a], scores[b])
+        alone = welch_test(scores[a], scores[b])
         assert difference == pytest.approx(alone.difference, abs=1e-15)
         assert p == pytest.approx(alone.p_value, rel=1e-12)
     assert p_values[-1] == 1
-    assert paired_tests(scores[:, :1], first, second)[1].tolist() == [1.0] * 6
+    assert welch_tests(scores[:, :1], first, second)[1].tolist() == [1.0] * 6
 
 
 def test_the_example_of_the_docs_shows_true_numbers():

@@ -10,7 +10,7 @@ from moebench.board import estimates
 from moebench.board.evidence import RowRuns, RowStudy
 from moebench.board.latency import Clock
 from moebench.board.model import Board, Entry, Estimate, Rung, TaskResult
-from moebench.board.ranking import against_references, calibration, in_order, on_pareto, rank_rows
+from moebench.board.ranking import against_references, calibration, in_order, on_pareto, power, rank_rows
 from moebench.board.reasons import Reason
 from moebench.board.shared_settings import other_runs, task_notes
 from moebench.plans.plan import Lookup, Plan
@@ -73,7 +73,12 @@ def _rung(plan: Plan, budget: int, evidences: list[RowRuns], lookup: Lookup) -> 
         for evidence in evidences
     ]
     higher = evidences[0].higher_is_better
-    return Rung(budget, in_order(entries, higher), against_references(evidences, reasons, higher))
+    return Rung(
+        budget,
+        in_order(entries, higher),
+        against_references(evidences, reasons, higher),
+        power(evidences, reasons, plan.suite.smallest_difference),
+    )
 
 
 def _entry(
@@ -99,6 +104,7 @@ def _entry(
         tasks=tuple(results),
         representation=estimates.representation(evidence),
         representation_reason=None if evidence.complete else reason,
+        score_beside=estimates.score_beside(evidence),
         vs_dense=versus,
         vs_dense_reason=versus_reason,
         specialization=special,

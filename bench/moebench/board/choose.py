@@ -18,7 +18,7 @@ from moebench.board.numbers import latency, p_value, rank, short, shown_name, wi
 from moebench.board.reasons import Reason
 from moebench.board.rules import ALPHA, LEVEL
 from moebench.board.table import TextColumn, print_columns, say
-from moebench.statistics import holm, paired_interval, paired_test, rank_intervals
+from moebench.statistics import holm, rank_intervals, welch_interval, welch_test
 from moebench.text import one_line
 
 
@@ -27,8 +27,8 @@ class Answer:
     """Whether a row meets the limits.
 
     met: by the values measured. reason: why it does not, or may not. sure: whether the intervals agree.
-    rank: among the rows that meet them; None for a reference row. behind: its score less that of the first, paired by
-    seed. p_value: of no difference from the first, adjusted by Holm's rule over all pairs of these rows, so that it
+    rank: among the rows that meet them; None for a reference row. behind: its score less that of the first.
+    p_value: of no difference from the first, adjusted by Holm's rule over all pairs of these rows, so that it
     agrees with the ranks.
     """
 
@@ -106,10 +106,10 @@ def _compared(ranked: Sequence[Answer], higher: bool) -> list[Answer]:
     """The ranked rows with their ranks among each other, and their differences from the first."""
     scores = [list(zip(*(task.seeds for task in each.entry.tasks), strict=True)) for each in ranked]
     ranks = rank_intervals({str(n): each for n, each in enumerate(scores)}, higher, ALPHA).values()
-    adjusted = holm([paired_test(b, a).p_value for a, b in combinations(scores, 2)])
+    adjusted = holm([welch_test(b, a).p_value for a, b in combinations(scores, 2)])
     compared = [replace(each, rank=rank) for each, rank in zip(ranked, ranks, strict=True)]
     for n, p in zip(range(1, len(ranked)), adjusted, strict=False):
-        behind = Estimate.of(paired_interval(scores[n], scores[0], LEVEL), ranked[0].entry.tasks[0].unit)
+        behind = Estimate.of(welch_interval(scores[n], scores[0], LEVEL), ranked[0].entry.tasks[0].unit)
         compared[n] = replace(compared[n], behind=behind, p_value=p)
     return compared
 

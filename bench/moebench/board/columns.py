@@ -1,7 +1,7 @@
 """The columns of the board, each declared once: terminal, Markdown, CSV, JSON and page are made from here.
 
 A new column is a :class:`Column` among :data:`COLUMNS`, in the order of JSON; its key in :data:`SHOWN` puts it into the
-tables, in :data:`PRINTED` into a terminal's as well, in :data:`DETAILS` beside the other facts of a row on the page.
+tables, in a terminal's unless it is not ``terminal``; in :data:`DETAILS` beside the other facts of a row on the page.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, Literal
 from moebench.board.model import Board, Entry, EntryCounts, Estimate, Timing, TrainingCost
 from moebench.board.numbers import MISSING, latency, rank, short, shown_name, with_interval
 from moebench.board.reasons import Reason
-from moebench.board.words import score_name
+from moebench.board.words import beside_name, score_name
 from moebench.plans.rows import BASELINE
 
 Kind = Literal["text", "interval", "latency", "amount"]
@@ -31,7 +31,8 @@ class Column:
     Of a column in :data:`SHOWN`: title, short_title (in a terminal, and beside a value on a narrow page), cell (its
     text), best (which end of the values is best; ``score`` for that of the scores), gives_way (columns with a higher
     number go first where a terminal is narrow; 0 stays). Of an interval: places (decimals), sign, mark (what its scale
-    marks), against_dense (the row of dense has nothing to show).
+    marks), against_dense (the row of dense has nothing to show). on (whether a
+    board has it), terminal (whether its table there has it).
 
     Of one in :data:`DETAILS`: detail, its name there, and detail_form, of its value; a latency has none, for the page
     has a form of its own for it.
@@ -52,6 +53,8 @@ class Column:
     sign: bool = False
     mark: float | None = None
     against_dense: bool = False
+    on: Callable[[Board], bool] = lambda board: True
+    terminal: bool = True
     detail: str = ""
     detail_form: str = "{:,}"
 
@@ -71,7 +74,8 @@ class Column:
 
     def titled(self, board: Board, *, short: bool = False) -> str:
         """Its title on a board; the scores' is their metric's name."""
-        return ((self.short_title if short else "") or self.title).format(score=score_name(board))
+        title = (self.short_title if short else "") or self.title
+        return title.format(score=score_name(board), beside=beside_name(board))
 
     @property
     def right(self) -> bool:
@@ -174,6 +178,7 @@ COLUMNS = (
         "Parameters of the whole model.",
         title="parameters, whole model",
         short_title="model",
+        terminal=False,
         best="low",
         detail="parameters, whole model",
     ),
@@ -200,6 +205,7 @@ COLUMNS = (
         "FLOPs of a forward pass of the whole model for an input.",
         title="FLOPs per input, whole model",
         short_title="model FLOPs",
+        terminal=False,
         best="low",
         detail="FLOPs per input, whole model",
     ),
@@ -212,8 +218,17 @@ COLUMNS = (
         cell=lambda e: with_interval(e.representation),
     ),
     _interval(
+        "score_beside",
+        "The score that does not rank, of headline and loss: the mean over tasks of the mean over seeds.",
+        best="",
+        title="{beside}",
+        cell=lambda e: with_interval(e.score_beside),
+        on=lambda board: any(task.metric_beside for task in board.tasks),
+        terminal=False,
+    ),
+    _interval(
         "vs_dense",
-        "The score less that of dense, paired by seed.",
+        "The score less that of dense.",
         reason=lambda e: _text(e.vs_dense_reason),
         title="vs dense",
         cell=lambda e: MISSING if e.variant == BASELINE else with_interval(e.vs_dense, sign=True),
@@ -258,6 +273,7 @@ COLUMNS = (
             f"training_{name}": getattr(e.training, name) if e.training else None for name in ("flops", "seconds")
         },
         title="training FLOPs",
+        terminal=False,
         cell=lambda e: short(e.training.flops if e.training else None),
         best="low",
     ),
@@ -293,11 +309,11 @@ def _named(keys: str) -> tuple[Column, ...]:
     return tuple(by_key[key] for key in keys.split())
 
 
-PRINTED = _named("rank variant representation vs_dense specialization latency active_params flops_per_input")
-"""The columns of the table in a terminal; each task's scores stand behind the representation."""
-
-SHOWN = (*PRINTED, *_named("model_params model_flops_per_input training"))
-"""The columns of the tables that have room: a page's and Markdown's."""
+SHOWN = _named(
+    "rank variant representation vs_dense score_beside specialization latency active_params flops_per_input model_params "
+    "model_flops_per_input training"
+)
+"""The columns of the tables that people read; each task's scores stand behind the representation."""
 
 DETAILS = _named(
     "total_params active_params model_params flops_per_input model_flops_per_input latency latency_batch1 "

@@ -93,7 +93,7 @@ def to_csv(board: Board) -> str:
 
 
 def _of_rung(rung: Rung) -> dict[str, Any]:
-    return {"entries": list(map(_entry, rung.entries)), "against": rung.against}
+    return {"entries": list(map(_entry, rung.entries)), "against": rung.against, "power": rung.power}
 
 
 def _entry(entry: Entry) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from moebench.board.rules import EDGE_SHARE, LEVEL
 from moebench.measures.scores.shares import NO_EXPERTS
 from moebench.plans.plan import score_of
 from moebench.records import Record
-from moebench.statistics import expected_best_curve, mean_interval, paired_interval
+from moebench.statistics import expected_best_curve, mean_interval, welch_interval
 
 HEADLINE = "specialization"
 COUNTED = ("total_params", "active_params", "model_params", "flops_per_input")
@@ -26,11 +26,19 @@ def representation(evidence: RowRuns) -> Estimate | None:
     return Estimate.of(mean_interval(evidence.scores_SM, LEVEL), evidence.unit) if evidence.complete else None
 
 
+def score_beside(evidence: RowRuns) -> Estimate | None:
+    """The same of the score that does not rank, of headline and loss; None where a task lacks it."""
+    beside = evidence.studies[0].beside
+    if beside is None or not evidence.beside_SM:
+        return None
+    return Estimate.of(mean_interval(evidence.beside_SM, LEVEL), beside.unit)
+
+
 def difference(evidence: RowRuns, dense: RowRuns) -> Estimate:
-    """Representation less that of dense, paired by seed; dense differs from itself by nothing."""
+    """Representation less that of dense; dense differs from itself by nothing."""
     if evidence.row.name == dense.row.name:
         return Estimate(0.0, 0.0, 0.0, evidence.unit)
-    return Estimate.of(paired_interval(evidence.scores_SM, dense.scores_SM, LEVEL), evidence.unit)
+    return Estimate.of(welch_interval(evidence.scores_SM, dense.scores_SM, LEVEL), evidence.unit)
 
 
 def specialization(studies: Sequence[RowStudy]) -> tuple[Estimate | None, Reason | None]:

@@ -44,36 +44,39 @@ class PlannedRun:
 
 @dataclass(frozen=True)
 class RowStudy:
-    """A row on one task at one budget. ``group`` is None where the plan has none: the row has a problem."""
+    """A row on one task at one budget. ``group`` is None where the plan has none: the row has a problem.
+
+    headline: the score that ranks. beside: the other of headline and loss, if there is one.
+    """
 
     task: str
     info: TaskInfo
+    headline: Headline
     group: Group | None
     trials: tuple[PlannedRun, ...] = ()
     finals: tuple[PlannedRun, ...] = ()
     winner: int | None = None
+    beside: Headline | None = None
 
     @classmethod
-    def of(cls, task: str, group: Group | None, lookup: Lookup) -> RowStudy:
+    def of(cls, task: str, group: Group | None, rank_by: str | None, lookup: Lookup) -> RowStudy:
         """Look up every run of the group; those that cannot be known yet count as not run."""
-        info = get_task(task).info
+        found = get_task(task)
+        info, headline, beside = found.info, found.score_that_ranks(rank_by), found.score_beside(rank_by)
         if group is None or group.problem:
-            return cls(task, info, group)
+            return cls(task, info, headline, group, beside=beside)
         trials = [lookup(cell.identity) for cell in group.trial_cells]
         finals = [lookup(cell.identity) for cell in group.final_cells(lookup)]
         return cls(
             task,
             info,
+            headline,
             group,
-            _runs("trial", trials, len(group.shared), f"validation_{info.ranked_by.name}"),
-            _runs("final", finals, len(group.final_seeds), f"test_{info.ranked_by.name}"),
+            _runs("trial", trials, len(group.shared), f"validation_{headline.name}"),
+            _runs("final", finals, len(group.final_seeds), f"test_{headline.name}"),
             group.winner(lookup),
+            beside,
         )
-
-    @property
-    def headline(self) -> Headline:
-        """The score of the task that ranks."""
-        return self.info.ranked_by
 
     @property
     def runs(self) -> tuple[PlannedRun, ...]:
@@ -99,6 +102,15 @@ class RowStudy:
     def scores(self) -> tuple[float, ...]:
         """Test score by seed; a diverged run has the task's floor. Only for a complete study."""
         return tuple(score_of(record, self.headline, "test") for record in self.final_records)
+
+    @cached_property
+    def scores_beside(self) -> tuple[float, ...]:
+        """The same of the score that stands beside the one that ranks; empty where a run lacks it."""
+        name = f"test_{self.beside.name}" if self.beside else ""
+        done = [record for record in self.final_records if record.status == "done"]
+        if self.beside is None or not self.complete or any(record.scores.get(name) is None for record in done):
+            return ()
+        return tuple(score_of(record, self.beside, "test") for record in self.final_records)
 
     @property
     def missing(self) -> Reason | None:
@@ -129,7 +141,7 @@ class RowRuns:
         """Gather the records of a row."""
         groups = {group.task: group for group in plan.groups_of(row.name) if group.budget == budget}
         tasks = plan.suite.task_names
-        return cls(row, tuple(RowStudy.of(task, groups.get(task), lookup) for task in tasks))
+        return cls(row, tuple(RowStudy.of(task, groups.get(task), plan.suite.rank_by, lookup) for task in tasks))
 
     @property
     def complete(self) -> bool:
@@ -140,6 +152,15 @@ class RowRuns:
     def scores_SM(self) -> list[list[float]]:
         """Test scores (S seeds, M tasks). Only for complete evidence."""
         return [list(seed) for seed in zip(*(study.scores for study in self.studies), strict=True)]
+
+    @cached_property
+    def beside_SM(self) -> list[list[float]]:
+        """The same of the scores beside those that rank; empty unless every task has one of the same name."""
+        if not all(study.scores_beside for study in self.studies):
+            return []
+        if len({study.beside.name for study in self.studies if study.beside}) > 1:
+            return []
+        return [list(seed) for seed in zip(*(study.scores_beside for study in self.studies), strict=True)]
 
     @property
     def unit(self) -> str:

@@ -66,7 +66,8 @@ def _rung(board: Board, rung: Rung) -> list[str]:
     lines = [f"## {', '.join(map(escape, parts))}", "", *_board_table(board, rung.entries), ""]
     if remarks := words.remarks(rung):
         lines += [*named(remarks), ""]
-    for note in filter(None, (*words.against(rung), words.pareto(rung), words.latency_note(board, rung))):
+    notes = (*words.against(rung), words.pareto(rung), words.latency_note(board, rung), words.power(board, rung))
+    for note in filter(None, notes):
         lines += [escape(note), ""]
     if better := words.better(rung):
         lines += ["Significant differences, by Holm's rule over all pairs at this budget:", ""]
@@ -77,7 +78,7 @@ def _rung(board: Board, rung: Rung) -> list[str]:
 def _board_table(board: Board, entries: Sequence[Entry]) -> list[str]:
     """The shown columns, with the tasks' scores behind their mean where there are several."""
     titles, cells, right = list[str](), list[list[str]](), list[int]()
-    for column in SHOWN:
+    for column in (each for each in SHOWN if each.on(board)):
         right += [len(titles)] if column.right else []
         titles.append(column.titled(board))
         cells.append(list(map(column.cell, entries)))

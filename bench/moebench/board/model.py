@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from moebench.board.reasons import Reason
-from moebench.statistics import Calibration, Interval, Place
+from moebench.statistics import Calibration, Interval, Place, Power
 
 
 @dataclass(frozen=True)
@@ -132,6 +132,7 @@ class Entry:
     """One row of the board. Where a headline is None, the reason of that name says why.
 
     budget: the row's own (a reference row may have another than the suite's). counts: means over tasks.
+    score_beside: the mean over tasks of the score beside the one that ranks, loss or headline.
     reason: why it has no rank. flags: what to know before trusting its numbers. seeds, trials: how many have a result,
     the fewest of any task.
     better_than: the ranked rows at its budget that it is significantly better than.
@@ -153,6 +154,7 @@ class Entry:
     tasks: tuple[TaskResult, ...]
     representation: Estimate | None
     representation_reason: Reason | None
+    score_beside: Estimate | None = None
     vs_dense: Estimate | None
     vs_dense_reason: Reason | None
     specialization: Estimate | None
@@ -172,7 +174,9 @@ class Entry:
 
 @dataclass(frozen=True, kw_only=True)
 class TaskNote:
-    """What every row shared on a task. shared_settings: data, split, host and training, by name."""
+    """What every row shared on a task. metric: the score that ranks; metric_beside: the one beside it, if there is one.
+    shared_settings: data, split, host and training, by name.
+    """
 
     name: str
     label: str
@@ -180,6 +184,7 @@ class TaskNote:
     unit: str
     higher_is_better: bool
     floor: float
+    metric_beside: str | None = None
     shared_settings: dict[str, Any]
 
 
@@ -228,11 +233,15 @@ class Against:
 
 @dataclass(frozen=True)
 class Rung:
-    """The entries of one budget: ranked ones first, then those without a rank, then reference rows."""
+    """The entries of one budget: ranked ones first, then those without a rank, then reference rows.
+
+    power: how many seeds a difference that matters needs; None for one seed, and where no ranked row shows a spread.
+    """
 
     budget: int
     entries: tuple[Entry, ...]
     against: tuple[Against, ...] = ()
+    power: Power | None = None
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)

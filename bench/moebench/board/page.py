@@ -58,7 +58,7 @@ def to_html(board: Board) -> str:
         words=words,
         rank_rule=RANK_RULE,
         shared_settings=words.shared_settings(board),
-        shown=SHOWN,
+        shown=[column for column in SHOWN if column.on(board)],
         details=DETAILS,
         counted=COUNTED,
         baseline=BASELINE,
@@ -127,7 +127,7 @@ def _parts(board: Board, index: int) -> dict[str, Any]:
         "scales": {
             column.key: Scale.over(map(column.measure, entries), mark=column.mark)
             for column in SHOWN
-            if column.kind in ("interval", "latency")
+            if column.kind in ("interval", "latency") and column.best
         },
     }
 

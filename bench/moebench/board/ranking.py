@@ -19,13 +19,16 @@ from moebench.plans.rows import BASELINE
 from moebench.statistics import (
     Calibration,
     Place,
+    Power,
     better_matrix,
     calibrate,
     faster_matrix,
     holm,
-    paired_test,
     pareto_places,
+    pooled_spread,
+    power_of,
     ranks_of,
+    welch_test,
 )
 
 LEAST_SHARE = 0.01
@@ -75,13 +78,13 @@ def in_order(entries: Sequence[Entry], higher_is_better: bool = True) -> tuple[E
 def against_references(evidences: Sequence[RowRuns], reasons: Reasons, higher: bool) -> tuple[Against, ...]:
     """Each complete reference row, with the ranked rows that are significantly better, worse, and neither.
 
-    Paired by seed, with Holm's rule over all pairs of a ranked row and a reference row; the ranks' own adjustment is
+    Welch's tests with Holm's rule over all pairs of a ranked row and a reference row; the ranks' own adjustment is
     without reference rows, so that they cost it no power.
     """
     ranked = [each for each in evidences if not reasons[each.row.name]]
     references = [each for each in evidences if each.row.reference and each.complete]
     pairs = [(reference, row) for reference in references for row in ranked]
-    tests = [paired_test(row.scores_SM, reference.scores_SM) for reference, row in pairs]
+    tests = [welch_test(row.scores_SM, reference.scores_SM) for reference, row in pairs]
     adjusted = holm([test.p_value for test in tests])
     verdicts: dict[str, dict[str, list[str]]] = {each.row.name: {} for each in references}
     for (reference, row), test, p in zip(pairs, tests, adjusted, strict=True):
@@ -117,6 +120,28 @@ def on_pareto(ranking: Ranking, evidences: Sequence[RowRuns], clock: Clock) -> d
         np.stack([ranking.better_NN[np.ix_(places, places)], faster_NN, smaller_NN]),
         np.stack([never_NN, never_NN, alike_NN]),
     )
+
+
+SMALLEST_SHARE = 0.005
+"""Half a point of a share, such as accuracy; of any other score so much of that of dense: the smallest difference that
+matters, unless a suite names one.
+"""
+
+
+def power(evidences: Sequence[RowRuns], reasons: Reasons, smallest: float | None) -> Power | None:
+    """How many seeds the smallest difference that matters needs, with the spread of the ranked rows, pooled; None where
+    they show none.
+    """
+    ranked = [each for each in evidences if not reasons[each.row.name]]
+    if not ranked:
+        return None
+    spread_M = pooled_spread([each.scores_SM for each in ranked])
+    dense = next((each for each in ranked if each.row.name == BASELINE), ranked[0])
+    scale = 1.0 if dense.unit == "share" else abs(float(np.mean(dense.scores_SM)))
+    difference = smallest or SMALLEST_SHARE * scale
+    if not spread_M.any() or not difference:
+        return None
+    return power_of(difference, spread_M, len(ranked) * (len(ranked) - 1) // 2, ALPHA)
 
 
 def calibration(evidences: Sequence[RowRuns], seeds: int, rungs: Sequence[Rung]) -> Calibration | None:

@@ -28,12 +28,12 @@ AXIS_WORDS: Mapping[str, str] = MappingProxyType(
 """What a budget counts, over all expert layers, by axis."""
 
 RANK_RULE = (
-    "Rank is by the score alone: the mean over tasks of the test score of models trained on fresh seeds. Rows are "
-    "compared in pairs, seed by seed, with t tests adjusted by Holm's rule over all pairs. The first number of a rank "
-    "is 1 + how many rows are significantly better, the second is the number of ranked rows less those significantly "
-    "worse. Rows whose ranks do not overlap differ significantly; some whose ranks overlap do, too. Each budget has "
-    "its own adjustment. The interval of a difference from dense has none, so it may exclude 0 for a row that does not "
-    "differ significantly from dense."
+    "Rank is by the score alone: the mean over tasks of the test score of models trained on fresh seeds. Every two "
+    "rows are compared by Welch's t test over seeds, adjusted by Holm's rule over all pairs. The first number of a "
+    "rank is 1 + how many rows are significantly better, the second is the number of ranked rows less those "
+    "significantly worse. Rows whose ranks do not overlap differ significantly; some whose ranks overlap do, too. "
+    "Each budget has its own adjustment. The interval of a difference from dense has none, so it may exclude 0 for a "
+    "row that does not differ significantly from dense."
 )
 
 

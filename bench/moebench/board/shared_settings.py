@@ -73,18 +73,22 @@ def other_runs(plan: Plan, records: Iterable[Record]) -> tuple[OtherRuns, ...]:
     for record in records:
         row, task = str(record.provenance.get("row", "")), str(record.cell["task"])
         if record.settled and is_here(TASKS, task) and (reason := not_compared(plan, row, record.cell)):
-            score = score_of(record, get_task(task).info.ranked_by, "test")
+            score = score_of(record, get_task(task).score_that_ranks(plan.suite.rank_by), "test")
             found[row, task, reason.text].append((score, reason))
     return tuple(
         OtherRuns(
             variant=row,
             task=without_digest(task),
             runs=len(runs),
-            score=Estimate.of(mean_interval([[value] for value, _ in runs], LEVEL), get_task(task).info.ranked_by.unit),
+            score=Estimate.of(mean_interval([[value] for value, _ in runs], LEVEL), _unit(plan, task)),
             reason=runs[0][1],
         )
         for (row, task, _), runs in sorted(found.items(), key=lambda each: each[0])
     )
+
+
+def _unit(plan: Plan, task: str) -> str:
+    return get_task(task).score_that_ranks(plan.suite.rank_by).unit
 
 
 def not_compared(plan: Plan, row: str, cell: Mapping[str, Any]) -> Reason | None:
@@ -106,8 +110,8 @@ def _inner(own: Any, other: Any) -> tuple[Any, Any, str]:
 
 
 def _note(plan: Plan, entry: TaskEntry) -> TaskNote:
-    info = get_task(entry.name).info
-    headline = info.ranked_by
+    task, rank_by = get_task(entry.name), plan.suite.rank_by
+    info, headline, beside = task.info, task.score_that_ranks(rank_by), task.score_beside(rank_by)
     training = plan.suite.training_of(entry).model_dump(mode="json") | {"host": plan.suite.host_of(entry)}
     # From the plan's cells, or from the suite where no row could be planned.
     values = training | next((group.template for group in plan.groups if group.task == entry.name), {})
@@ -119,5 +123,6 @@ def _note(plan: Plan, entry: TaskEntry) -> TaskNote:
         unit=headline.unit,
         higher_is_better=headline.higher_is_better,
         floor=headline.floor,
+        metric_beside=beside.name if beside else None,
         shared_settings=shared,
     )

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from moebench.board import words
-from moebench.board.columns import PRINTED
+from moebench.board.columns import SHOWN
 from moebench.board.model import Board, Rung
 from moebench.board.numbers import on_task, shown_name
 
@@ -127,7 +127,8 @@ def _columns(board: Board, rung: Rung, *, compact: bool = False) -> list[TextCol
             column.gives_way,
             folds=column.key == "variant",
         )
-        for column in PRINTED
+        for column in SHOWN
+        if column.terminal and column.on(board)
     ]
 
 

@@ -12,6 +12,7 @@ from moebench.board.rules import AXIS_WORDS, seeds_note
 from moebench.plans.rows import BASELINE
 from moebench.plugins.named import without_digest
 from moebench.statistics import Calibration
+from moebench.statistics.power import MOST_SEEDS
 from moebench.text import counted_noun, one_line
 
 MOST_NAMES = 10
@@ -45,6 +46,11 @@ def how_ranked(board: Board) -> str:
 def score_name(board: Board) -> str:
     """The name of the score that ranks."""
     return metric_name([task.metric for task in board.tasks])
+
+
+def beside_name(board: Board) -> str:
+    """The name of the score beside the one that ranks."""
+    return metric_name([task.metric_beside or "other score" for task in board.tasks])
 
 
 def metric_name(metrics: Sequence[str]) -> str:
@@ -123,6 +129,27 @@ def calibrated(board: Board) -> str:
         f"lies above dense {c.false_better:.1%} of the time; {c.told_apart:.1%} of the boards of {c.rows} equal rows "
         f"at one budget have a significant difference in their ranks{_anything(c)}."
     )
+
+
+def power(board: Board, rung: Rung) -> str:
+    """How many seeds the smallest difference that matters needs; empty where no spread is known."""
+    found = rung.power
+    if found is None:
+        return ""
+    unit = board.tasks[0].unit
+    if unit == "share":
+        what = f"{100 * found.difference:.3g} points of {score_name(board)}"
+    else:
+        what = f"{found.difference:.3g} {unit}"
+    return (
+        f"Power: {what} need {_seeds(found.seeds)} to differ significantly on four of five boards, with the pooled "
+        f"spread of the ranked rows and Holm's rule over {counted_noun(found.pairs, 'pair')}; the interval of one "
+        f"difference alone needs {_seeds(found.seeds_alone)}. This board has {board.seeds}."
+    )
+
+
+def _seeds(seeds: int | None) -> str:
+    return f"more than {MOST_SEEDS:,} seeds" if seeds is None else counted_noun(seeds, "seed")
 
 
 def _anything(c: Calibration) -> str:

@@ -23,7 +23,7 @@ from moebench.mlflow_store.labels import (
 from moebench.plans.plan import Group, Lookup, Plan, score_of
 from moebench.records import Record, Store
 from moebench.records.canonical import digest
-from moebench.tasks import get_task
+from moebench.tasks import Headline
 
 Measured = Sequence[Record]
 """The record of a run, and after it those of the measures of its trained model."""
@@ -106,7 +106,7 @@ def study_entry(
             tags=study_tags(plan, group, "study", identity) | tags,
             data=data_of(group.template),
             params=params,
-            metrics=finite({**latency_ms, **(mean_scores(group.task, finals) if finals else {})}),
+            metrics=finite({**latency_ms, **(mean_scores(group.headline, finals) if finals else {})}),
         ),
     )
 
@@ -138,12 +138,12 @@ def _changing(row: str, identity: str, content: Content) -> RunEntry:
     return RunEntry(key=f"{row}/{identity}", version=version, fixed=False, content=lambda: content)
 
 
-def mean_scores(task: str, finals: Sequence[Record]) -> dict[str, float | None]:
+def mean_scores(headline: Headline, finals: Sequence[Record]) -> dict[str, float | None]:
     """Means over the final seeds of the scores that all of them have, and the counts, which are the same for all.
 
-    A diverged seed counts with the floor of the task's headline, as on the board; it has no other scores.
+    A diverged seed counts with the floor of the headline, the score that ranks, as on the board; it has no other
+    scores.
     """
-    headline = get_task(task).info.ranked_by
     parts = {f"{part}_{headline.name}": part for part in ("validation", "test")}
     scores = [
         record.scores if record.status == "done" else {n: score_of(record, headline, p) for n, p in parts.items()}

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from moebench.plans.plan import SHARED, Group, Lookup, Plan, score_of
-from moebench.tasks import get_task
 from moebench.training.seeds import derive_seed
 
 
@@ -60,11 +59,10 @@ def _fits(group: Group, settings: Mapping[str, Any]) -> bool:
 
 
 def _value(group: Group, lookup: Lookup, identity: str) -> float | None:
-    """What a trial is told as, higher being better: its validation headline, the floor if it diverged; None until it is
-    settled.
+    """What a trial is told as, higher being better: its validation score that ranks, the floor if it diverged; None
+    until it is settled.
     """
     record = lookup(identity)
     if record is None or not record.settled:
         return None
-    headline = get_task(group.task).info.ranked_by
-    return headline.difference(score_of(record, headline, "validation"), 0.0)
+    return group.headline.difference(score_of(record, group.headline, "validation"), 0.0)

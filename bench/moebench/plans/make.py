@@ -117,15 +117,15 @@ def _check_task_names(suite: Suite) -> None:
 
 def _check_directions(suite: Suite) -> None:
     """Representation is a mean over tasks, which says nothing where more is better on one and worse on another."""
-    infos = {without_digest(name): get_task(name).info for name in suite.task_names}
-    if without := [name for name, info in infos.items() if info.headline is None]:
+    tasks = {without_digest(name): get_task(name) for name in suite.task_names}
+    if without := [name for name, task in tasks.items() if task.info.headline is None]:
         raise SuiteError(
             f"suite '{suite.name}': task '{without[0]}' only times layers and has no score to rank by; take it out.",
             code="task-without-headline",
             task=without[0],
         )
-    high = [name for name, info in infos.items() if info.ranked_by.higher_is_better]
-    low = [name for name in infos if name not in high]
+    high = [name for name, task in tasks.items() if task.score_that_ranks(suite.rank_by).higher_is_better]
+    low = [name for name in tasks if name not in high]
     if high and low:
         raise SuiteError(
             f"suite '{suite.name}': more is better on {', '.join(high)} and worse on {', '.join(low)}, and scores are "
@@ -186,7 +186,8 @@ def _group(suite: Suite, row: Row, variants: dict[str, Variant], task: _TaskSett
     """One study; a budget, host or setting that cannot be met is its problem, not a crash."""
     variant, axis = variants[row.name], _axis(suite, row)
     template = task.template | {"variant": variant.name, "code_digest": row.code_digest, "axis": axis}
-    blank = Group(row.name, task.name, budget, budget, template | {"budget": budget}, tokens=task.tokens)
+    template |= {"budget": budget}
+    blank = Group(row.name, task.name, budget, budget, template, tokens=task.tokens, rank_by=suite.rank_by)
     try:
         amount = _amount(suite, row, variants, task, budget)
         own = _space(suite, row, variants, task.budget_shapes[0])

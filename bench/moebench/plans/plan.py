@@ -39,7 +39,7 @@ class Group:
     training loop included. shared: the training loop's settings of every trial. problem: why none of it can run.
     unfit: combinations of choices that cannot meet the budget, for a sampler that asks later. broken: whether the
     problem is an exception of the plug-in's own, which may be cured outside the plan. tokens: T of a layer, on
-    average, from which the time of a run is guessed.
+    average, from which the time of a run is guessed. rank_by: as in the suite.
     """
 
     row: str
@@ -56,6 +56,12 @@ class Group:
     unfit: tuple[dict[str, Any], ...] = ()
     broken: bool = False
     tokens: int = 0
+    rank_by: str | None = None
+
+    @property
+    def headline(self) -> Headline:
+        """The score that selects trials and ranks."""
+        return get_task(self.task).score_that_ranks(self.rank_by)
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Group:
@@ -71,12 +77,11 @@ class Group:
         )
 
     def winner(self, lookup: Lookup) -> int | None:
-        """The trial of best validation headline, then tie-break, then the earlier; None until all are settled."""
+        """The trial of best validation score, then tie-break, then the earlier; None until all are settled."""
         records = [lookup(cell.identity) for cell in self.trial_cells]
         if not records or len(records) < len(self.shared) or not all(map(is_settled, records)):
             return None
-        headline = get_task(self.task).info.ranked_by
-        return min(range(len(records)), key=lambda index: (*_merit(records[index], headline), index))
+        return min(range(len(records)), key=lambda index: (*_merit(records[index], self.headline), index))
 
     def final_cells(self, lookup: Lookup) -> tuple[Cell, ...]:
         """The cells of the winner on fresh seeds; empty until it is known."""
@@ -152,8 +157,9 @@ class Work:
 
 
 def _written(each: Group | Work) -> dict[str, Any]:
-    """Plain values; plans of earlier versions had no ``tokens``."""
-    return {name: value for name, value in dataclasses.asdict(each).items() if name != "tokens" or value}
+    """Plain values; plans of earlier versions had no ``tokens`` and no ``rank_by``."""
+    later = ("tokens", "rank_by")
+    return {name: value for name, value in dataclasses.asdict(each).items() if name not in later or value}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,7 +20,6 @@ from moebench.publish import manifest, pack
 from moebench.publish.sources import Submission
 from moebench.records import Record, Store
 from moebench.runner.executors.local import LocalExecutor
-from moebench.tasks import get_task
 
 SPREADS = 4.0
 """Standard deviations over seeds within which a re-run on another machine agrees: rounding changes a run as much as a
@@ -144,7 +143,7 @@ def verification(submission: Submission, again: list[Again], pick: str = "") -> 
 def _compared(submission: Submission, identity: str, record: Record, label: str) -> Again:
     """Everything that the board shows of the run, as it was published and as it is now."""
     group, cell = submission.training[identity]
-    headline, published = get_task(cell.task).info.ranked_by, submission.pack.records[identity]
+    headline, published = group.headline, submission.pack.records[identity]
     then, now = published.scores, record.scores
 
     def number(name: str, spread_of: str, floor: float, share: float) -> Number:

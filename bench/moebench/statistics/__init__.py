@@ -1,10 +1,9 @@
 """The statistics of boards, reports and measures: pure functions of numbers, no files and no state.
 
-The training seed is the only unit of replication, and it is paired across variants. The argument of nearly
-every function is a matrix of scores:
+The training seed is the only unit of replication. The argument of nearly every function is a matrix of scores:
 
-    scores_SM   one variant's scores, (S seeds, M tasks); row s is the same seed in the same order for
-                every variant, column m is the same task
+    scores_SM   one variant's scores, (S seeds, M tasks); column m is the same task for every variant. Only the
+                functions of the name ``paired`` ask that row s is the same seed for both
 
 With one seed, or seeds that do not differ, an interval has no bounds (``None``) and a p-value is 1.
 ``docs/statistics.md`` gives the formulas.
@@ -12,8 +11,8 @@ With one seed, or seeds that do not differ, an interval has no bounds (``None``)
 
 from moebench.statistics.calibration import Calibration, calibrate
 from moebench.statistics.comparisons import (
-    PairedTest,
     Place,
+    TTest,
     better_matrix,
     faster_matrix,
     holm,
@@ -22,6 +21,7 @@ from moebench.statistics.comparisons import (
     rank_intervals,
     ranks_of,
     trend_p_value,
+    welch_test,
 )
 from moebench.statistics.intervals import (
     Interval,
@@ -31,13 +31,16 @@ from moebench.statistics.intervals import (
     median_interval,
     paired_interval,
     ratio_interval,
+    welch_interval,
 )
+from moebench.statistics.power import Power, pooled_spread, power_of
 
 __all__ = [
     "Calibration",
     "Interval",
-    "PairedTest",
     "Place",
+    "Power",
+    "TTest",
     "better_matrix",
     "calibrate",
     "expected_best",
@@ -49,8 +52,12 @@ __all__ = [
     "paired_interval",
     "paired_test",
     "pareto_places",
+    "pooled_spread",
+    "power_of",
     "rank_intervals",
     "ranks_of",
     "ratio_interval",
     "trend_p_value",
+    "welch_interval",
+    "welch_test",
 ]

@@ -13,14 +13,14 @@ from itertools import combinations, product
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from moebench.statistics.intervals import satterthwaite
+from moebench.statistics.intervals import Array, satterthwaite
 
 ALPHA = 1 - 0.95
 
 BOARDS = 20_000
 """Simulated pairs: a share near 0.95 then has a standard error of 0.0015."""
 
-MOST_ROWS = 12
+MOST_ROWS = 13
 """A larger board is simulated with so many rows: the pairs grow with their square, and the shares hardly change."""
 
 
@@ -56,7 +56,8 @@ def calibrate(
     spread = np.asarray(spread_M, dtype=np.float64)
     rows, references = min(rows, MOST_ROWS), min(references, MOST_ROWS)
     rng = np.random.default_rng([seeds, len(spread), rows])
-    t_X, p_X = _tests(rng.normal(size=(boards, seeds, len(spread))) * spread)
+    first_XSM, second_XSM = rng.normal(size=(2, boards, seeds, len(spread))) * spread
+    t_X, p_X = _tests(first_XSM, second_XSM)
     scores_RXSM = rng.normal(size=(rows + references, boards // 5, seeds, len(spread))) * spread
     ranked_X = _any_significant(scores_RXSM, combinations(range(rows), 2))
     against_X = _any_significant(scores_RXSM, product(range(rows), range(rows, rows + references)))
@@ -73,19 +74,20 @@ def calibrate(
     )
 
 
-def _any_significant(scores_RXSM: NDArray[np.float64], pairs: Iterable[tuple[int, int]]) -> NDArray[np.bool_]:
+def _any_significant(scores_RXSM: Array, pairs: Iterable[tuple[int, int]]) -> NDArray[np.bool_]:
     """Boards (X,) on which any of the pairs differs after Holm's rule: the one with the smallest p-value does then."""
-    p_PX = np.array([_tests(scores_RXSM[a] - scores_RXSM[b])[1] for a, b in pairs])
+    p_PX = np.array([_tests(scores_RXSM[a], scores_RXSM[b])[1] for a, b in pairs])
     if not len(p_PX):
         return np.zeros(scores_RXSM.shape[1], dtype=bool)
     smallest: NDArray[np.bool_] = p_PX.min(axis=0) * len(p_PX) < ALPHA
     return smallest
 
 
-def _tests(difference_XSM: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """t statistic and two-sided p-value (X,) of simulated differences, each as ``paired_test`` makes them of one."""
+def _tests(a_XSM: Array, b_XSM: Array) -> tuple[Array, Array]:
+    """t statistic and two-sided p-value (X,) of simulated differences, each as ``welch_test`` makes them of one."""
     from scipy import special
 
-    standard_error_X, df_X = satterthwaite(difference_XSM.std(axis=1, ddof=1), difference_XSM.shape[1])
-    t_X = difference_XSM.mean(axis=(1, 2)) / standard_error_X
+    deviation_XP = np.concatenate([a_XSM.std(axis=1, ddof=1), b_XSM.std(axis=1, ddof=1)], axis=-1)
+    standard_error_X, df_X = satterthwaite(deviation_XP, *a_XSM.shape[1:])
+    t_X = (a_XSM - b_XSM).mean(axis=(1, 2)) / standard_error_X
     return t_X, 2 * special.stdtr(df_X, -np.abs(t_X))

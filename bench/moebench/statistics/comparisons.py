@@ -1,4 +1,4 @@
-"""Who is better than whom: paired tests over seeds, sign tests over rounds, ranks as intervals, the Pareto front."""
+"""Who is better than whom: t tests over seeds, sign tests over rounds, ranks as intervals, the Pareto front."""
 
 from __future__ import annotations
 
@@ -10,17 +10,19 @@ from numpy.typing import ArrayLike, NDArray
 
 from moebench.statistics.intervals import (
     Array,
+    Mean,
     check_samples,
     deviation,
     mean_difference,
     paired_matrices,
     satterthwaite,
+    welch_difference,
 )
 
 Place = Literal["front", "undecided", "beaten"]
 
 
-class PairedTest(NamedTuple):
+class TTest(NamedTuple):
     """A difference a - b, in the unit of the scores, and the two-sided p-value of no difference.
 
     ``standard_error`` and ``df`` are None, and ``p_value`` is 1, where the seeds cannot tell.
@@ -32,34 +34,47 @@ class PairedTest(NamedTuple):
     p_value: float
 
 
-def paired_test(a_SM: ArrayLike, b_SM: ArrayLike) -> PairedTest:
+def paired_test(a_SM: ArrayLike, b_SM: ArrayLike) -> TTest:
     """Two-sided t test of no difference, paired by seed; it rejects at 1 - level when the interval omits 0.
 
     ``a_SM``, ``b_SM``: two variants' scores, (S seeds, M tasks), rows the same seeds in the same order.
     """
+    return _tested(mean_difference(a_SM, b_SM))
+
+
+def welch_test(a_SM: ArrayLike, b_SM: ArrayLike) -> TTest:
+    """Two-sided t test of no difference between independent runs (Welch 1947); it rejects at 1 - level when
+    :func:`~moebench.statistics.welch_interval` omits 0.
+
+    ``a_SM``, ``b_SM``: two variants' scores, (S seeds, M tasks).
+    """
+    return _tested(welch_difference(a_SM, b_SM))
+
+
+def _tested(mean: Mean) -> TTest:
     from scipy import special
 
-    mean = mean_difference(a_SM, b_SM)
     if mean.error is None:
-        return PairedTest(mean.value, None, None, 1.0)
+        return TTest(mean.value, None, None, 1.0)
     standard_error, df = mean.error
     p_value = 2 * float(special.stdtr(df, -abs(mean.value) / standard_error))
-    return PairedTest(mean.value, standard_error, df, p_value)
+    return TTest(mean.value, standard_error, df, p_value)
 
 
-def paired_tests(scores_NSM: Array, first_P: NDArray[np.int64], second_P: NDArray[np.int64]) -> tuple[Array, Array]:
-    """:func:`paired_test` of many pairs at once: difference (P,) and p-value (P,) of the rows that are named.
+def welch_tests(scores_NSM: Array, first_P: NDArray[np.int64], second_P: NDArray[np.int64]) -> tuple[Array, Array]:
+    """:func:`welch_test` of many pairs at once: difference (P,) and p-value (P,) of the rows that are named.
 
-    ``scores_NSM``: scores of N variants, (N, S seeds, M tasks), the same seeds and tasks for all.
+    ``scores_NSM``: scores of N variants, (N, S seeds, M tasks).
     """
     from scipy import special
 
-    difference_PSM = scores_NSM[first_P] - scores_NSM[second_P]
-    size_NM = np.abs(scores_NSM).max(axis=1)
-    deviation_PM = deviation(difference_PSM, np.maximum(size_NM[first_P], size_NM[second_P]))
-    value_P, p_P = difference_PSM.mean(axis=1).mean(axis=1), np.ones(len(first_P))
-    spread_P = deviation_PM.any(axis=1)
-    standard_error, df = satterthwaite(deviation_PM[spread_P], scores_NSM.shape[1])
+    seeds, tasks = scores_NSM.shape[1:]
+    mean_N = scores_NSM.mean(axis=1).mean(axis=1)
+    deviation_NM = deviation(scores_NSM, np.abs(scores_NSM).max(axis=1))
+    value_P, p_P = mean_N[first_P] - mean_N[second_P], np.ones(len(first_P))
+    deviation_P2M = np.concatenate([deviation_NM[first_P], deviation_NM[second_P]], axis=1)
+    spread_P = deviation_P2M.any(axis=1)
+    standard_error, df = satterthwaite(deviation_P2M[spread_P], seeds, tasks)
     p_P[spread_P] = 2 * special.stdtr(df, -np.abs(value_P[spread_P]) / standard_error)
     return value_P, p_P
 
@@ -80,15 +95,15 @@ def holm(p_values: Sequence[float] | Array) -> tuple[float, ...]:
 def better_matrix(scores: Mapping[str, ArrayLike], higher_is_better: bool, alpha: float = 0.05) -> NDArray[np.bool_]:
     """better_NN[a, b]: whether variant a is significantly better than b, in the order of ``scores``.
 
-    Paired tests at ``alpha`` with Holm's adjustment over all pairs. ``scores``: name to scores_SM, (S seeds, M tasks),
-    rows the same seeds in the same order for every name.
+    Welch's tests at ``alpha`` with Holm's adjustment over all pairs. ``scores``: name to scores_SM, (S seeds, M tasks),
+    as many for every name.
     """
     if len(scores) < 2:
         return np.zeros((len(scores), len(scores)), dtype=bool)
     one = next(iter(scores))
     scores_NSM = np.stack([paired_matrices(scores[one], scores[name], (one, name))[1] for name in scores])
     first_P, second_P = np.triu_indices(len(scores), 1)
-    difference_P, p_P = paired_tests(scores_NSM, first_P, second_P)
+    difference_P, p_P = welch_tests(scores_NSM, first_P, second_P)
     return _square(len(scores), p_P, (difference_P > 0) == higher_is_better, alpha)
 
 
@@ -126,7 +141,7 @@ def rank_intervals(
 ) -> dict[str, tuple[int, int]]:
     """Rank from 1 + the number significantly better to N - the number significantly worse, by name in the order given.
 
-    ``scores``: name to scores_SM, (S seeds, M tasks), rows the same seeds in the same order for every name.
+    ``scores``: name to scores_SM, (S seeds, M tasks), as many for every name.
     All N intervals together hold the true ranks with probability 1 - alpha or more (as exact as the t tests).
     """
     return dict(zip(scores, ranks_of(better_matrix(scores, higher_is_better, alpha)), strict=True))

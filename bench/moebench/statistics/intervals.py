@@ -5,6 +5,9 @@ variance over the S seeds on task m, and runs of different tasks independent:
 
     variance of the mean   V = (1 / M^2) sum_m s_m^2 / S
     degrees of freedom     (sum_m s_m^2)^2 / sum_m (s_m^4 / (S - 1)), between S - 1 and M (S - 1)
+
+The difference of two variants that are not paired adds up the variances of both, so that the sums have 2 M terms: with
+one task it is Welch's (Biometrika 1947).
 """
 
 from __future__ import annotations
@@ -63,6 +66,15 @@ def paired_interval(a_SM: ArrayLike, b_SM: ArrayLike, level: float = 0.95) -> In
     return _t_interval(mean_difference(a_SM, b_SM), level)
 
 
+def welch_interval(a_SM: ArrayLike, b_SM: ArrayLike, level: float = 0.95) -> Interval:
+    """Difference of the means a - b with its t interval, of runs that are independent; no bounds where neither variant
+    shows any spread.
+
+    ``a_SM``, ``b_SM``: two variants' scores, (S seeds, M tasks).
+    """
+    return _t_interval(welch_difference(a_SM, b_SM), level)
+
+
 def median_interval(samples: ArrayLike, level: float = 0.95) -> Interval:
     """Median with the k-th smallest and k-th largest sample as bounds, k the largest that still covers.
 
@@ -110,13 +122,12 @@ def expected_best_curve(validation_scores: Sequence[float], *, higher_is_better:
     return tuple(expected_best(validation_scores, n, higher_is_better=higher_is_better) for n in range(1, count + 1))
 
 
-def satterthwaite(deviation_XM: Array, seeds: int) -> tuple[Array, Array]:
+def satterthwaite(deviation_XP: Array, seeds: int, tasks: int) -> tuple[Array, Array]:
     """Standard error of the mean over tasks and its degrees of freedom, each (...,), from the standard deviations over
-    seeds (..., M tasks), at least one of them above zero.
+    seeds (..., P), at least one of them above zero: one for each task, or for each task of each of two variants.
     """
-    tasks = deviation_XM.shape[-1]
-    norm_X = np.linalg.norm(deviation_XM, axis=-1)
-    df_X = (seeds - 1) / ((deviation_XM / norm_X[..., None]) ** 4).sum(-1)
+    norm_X = np.linalg.norm(deviation_XP, axis=-1)
+    df_X = (seeds - 1) / ((deviation_XP / norm_X[..., None]) ** 4).sum(-1)
     return norm_X / sqrt(seeds) / tasks, df_X
 
 
@@ -138,8 +149,15 @@ def mean_difference(a_SM: ArrayLike, b_SM: ArrayLike) -> Mean:
     return _mean(a - b, np.maximum(np.abs(a), np.abs(b)).max(axis=0))
 
 
+def welch_difference(a_SM: ArrayLike, b_SM: ArrayLike) -> Mean:
+    """The difference of the means of a and b with its error, not paired."""
+    a, b = paired_matrices(a_SM, b_SM, ("a_SM", "b_SM"))
+    deviation_P = np.concatenate([deviation(x, np.abs(x).max(axis=0)) for x in (a, b)])
+    return _with_error(float((a - b).mean(axis=0).mean()), deviation_P, *a.shape)
+
+
 def paired_matrices(a_SM: ArrayLike, b_SM: ArrayLike, names: tuple[str, str]) -> tuple[Array, Array]:
-    """Both matrices as float64, refused unless they have the same seeds and tasks."""
+    """Both matrices as float64, refused unless they have as many seeds and tasks."""
     a, b = _matrix(a_SM, names[0]), _matrix(b_SM, names[1])
     if a.shape != b.shape:
         raise ValueError(
@@ -174,11 +192,13 @@ def _mean(x_SM: Array, scale_M: Array) -> Mean:
     A spread of zero counts as unknown: coarse scores (accuracies on a few hundred images, three seeds) often agree by
     chance.
     """
-    value = float(x_SM.mean(axis=0).mean())
-    deviation_M = deviation(x_SM, scale_M)
-    if not deviation_M.any():
+    return _with_error(float(x_SM.mean(axis=0).mean()), deviation(x_SM, scale_M), *x_SM.shape)
+
+
+def _with_error(value: float, deviation_P: Array, seeds: int, tasks: int) -> Mean:
+    if not deviation_P.any():
         return Mean(value, None)
-    standard_error, df = satterthwaite(deviation_M, len(x_SM))
+    standard_error, df = satterthwaite(deviation_P, seeds, tasks)
     return Mean(value, (float(standard_error), float(df)))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from statistics import fmean
 from typing import Literal
 
 import numpy as np
@@ -42,20 +43,50 @@ OPEN: Verdict = "undecided"
 ELSEWHERE: Verdict = "not testable at this scale"
 """Of a claim about another task, or models of another scale, than were measured."""
 
+LEVEL = 0.95
+"""Coverage of a claim's intervals together."""
+
 LEAST_SEEDS = 3
 """Fewer training seeds settle nothing that varies from seed to seed."""
 
 
 @dataclass(frozen=True)
 class SeededEstimate(Estimate):
-    """A number with its 95 % interval and the training seeds that it rests on; 0 where it varies with no seed."""
+    """A number with its interval and the training seeds that it rests on; 0 where it varies with no seed.
+
+    level: of the interval. below, above: how much of it is no noise of seeds, but the number itself that is known only
+    between two others, as what is read off a curve of few points; more seeds do not narrow it.
+    """
 
     seeds: int = 0
+    level: float = LEVEL
+    below: float = 0.0
+    above: float = 0.0
+
+    def among(self, intervals: int) -> SeededEstimate:
+        """The same with the interval that holds together with all others of so many with 95 % (Bonferroni).
+
+        It is widened by the quantiles of t with ``seeds`` - 1 degrees of freedom; an interval over rounds, which are
+        many, by those of the normal distribution.
+        """
+        from scipy import special
+
+        if self.low is None or self.high is None or intervals < 2:
+            return self
+        level = 1 - (1 - LEVEL) / intervals
+        ends = [(1 + each) / 2 for each in (self.level, level)]
+        known, asked = special.stdtrit(self.seeds - 1, ends) if self.seeds > 1 else special.ndtri(ends)
+        share = float(asked / known)
+        low = self.value - self.below - share * (self.value - self.below - self.low)
+        high = self.value + self.above + share * (self.high - self.above - self.value)
+        return replace(self, low=low, high=high, level=level)
 
 
 @dataclass(frozen=True)
 class Item:
-    """One number that a claim rests on. margin: how far on the claim's side of its bound; less is weaker."""
+    """One number that a claim rests on. margin: how far on the claim's side of its bound; less is weaker. bound: that
+    judged its interval; None of a number without one.
+    """
 
     what: str
     estimate: SeededEstimate | None
@@ -63,6 +94,19 @@ class Item:
     reason: str = ""
     margin: float = 0.0
     note: str = ""
+    bound: Bound | None = None
+
+    @property
+    def uncertain(self) -> bool:
+        """Whether its interval may miss the true number, now or once it has run."""
+        exactly = self.estimate is not None and self.estimate.low == self.estimate.value == self.estimate.high
+        return self.bound is not None and not exactly
+
+    def among(self, intervals: int) -> Item:
+        """Judged anew by the interval that holds together with the others of so many."""
+        if self.bound is None or self.estimate is None:
+            return self
+        return self.bound.judge(self.what, self.estimate.among(intervals), self.note)
 
 
 @dataclass(frozen=True)
@@ -86,20 +130,20 @@ class Bound:
     def judge(self, what: str, estimate: SeededEstimate | None, note: str = "") -> Item:
         """On the bound's side the claim holds, on the other it does not; else it is open, with the reason."""
         if estimate is None:
-            return Item(what, None, OPEN, "it has not run", note=note)
+            return Item(what, None, OPEN, "it has not run", note=note, bound=self)
         sign = 1 if self.side == "above" else -1
         margin = sign * (estimate.value - self.value)
         reason = self._open(estimate)
         if reason:
-            return Item(what, estimate, OPEN, reason, margin, note)
+            return Item(what, estimate, OPEN, reason, margin, note, self)
         assert estimate.low is not None
         assert estimate.high is not None
         near, far = (estimate.low, estimate.high) if sign == 1 else (estimate.high, estimate.low)
         if sign * (near - self.value) > 0:
-            return Item(what, estimate, HOLDS, "", margin, note)
+            return Item(what, estimate, HOLDS, "", margin, note, self)
         if sign * (far - self.value) < 0:
-            return Item(what, estimate, FAILS, "", margin, note)
-        return Item(what, estimate, OPEN, f"the interval includes the bound {self.value:g}", margin, note)
+            return Item(what, estimate, FAILS, "", margin, note, self)
+        return Item(what, estimate, OPEN, f"the interval includes the bound {self.value:g}", margin, note, self)
 
     def _open(self, estimate: SeededEstimate) -> str:
         if estimate.seeds < self.least_seeds:
@@ -108,9 +152,16 @@ class Bound:
 
 
 def every(items: Sequence[Item], absent: str = NOT_RUN) -> Finding:
-    """All must hold; one that clearly does not is enough against. ``absent``: the reason where there are none."""
+    """All must hold; one that clearly does not is enough against. ``absent``: the reason where there are none.
+
+    Several intervals are judged with Bonferroni: n of them at 1 - 0.05 / n each, so that all hold the true numbers with
+    95 %, whatever their dependence. A number that varies with nothing is not counted, and one that has two bounds is
+    counted once.
+    """
     if not items:
         return Finding(OPEN, absent, None)
+    intervals = len({item.what for item in items if item.uncertain})
+    items = [item.among(intervals) for item in items]
     verdicts = {item.verdict for item in items}
     verdict = next(each for each in (FAILS, OPEN, HOLDS) if each in verdicts)
     concerned = [item for item in items if item.verdict == verdict]
@@ -143,6 +194,17 @@ def mean(values: Series) -> SeededEstimate | None:
     if not values:
         return None
     return _estimate(mean_interval(np.array([[values[s]] for s in sorted(values)])), len(values))
+
+
+def bracketed(values: Series, least: Series, most: Series) -> SeededEstimate | None:
+    """Mean over seeds of numbers of which each is known only to lie between two others, as what is read off a curve of
+    few points: its t interval, widened by how far the means of these lie from it. None without any.
+    """
+    found = mean(values)
+    if found is None or found.low is None or found.high is None:
+        return found
+    below, above = (abs(fmean(ends[seed] - values[seed] for seed in values)) for ends in (least, most))
+    return replace(found, low=found.low - below, high=found.high + above, below=below, above=above)
 
 
 def difference(a: Series, b: Series) -> SeededEstimate | None:

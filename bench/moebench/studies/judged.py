@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any
 
 from moebench.board.numbers import bounds, fixed
@@ -121,10 +122,16 @@ def _row(row: Judged) -> dict[str, Any]:
     }
 
 
+def _finite(value: float | None) -> float | None:
+    """None where there is no end."""
+    return value if value is not None and isfinite(value) else None
+
+
 def _item(report: Study, item: Item) -> dict[str, Any]:
     return {
         "what": item.what,
-        **{name: getattr(item.estimate, name, None) for name in ("value", "low", "high")},
+        **{name: _finite(getattr(item.estimate, name, None)) for name in ("value", "low", "high")},
+        "level": item.estimate.level if item.estimate else None,
         "seeds": item.estimate.seeds if item.estimate else 0,
         "verdict": report.called(item.verdict),
         "reason": item.reason,

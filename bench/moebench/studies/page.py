@@ -15,9 +15,10 @@ from moebench.studies.plot import Drawing, Plot
 from moebench.studies.study import Study, tables_of
 
 INTERVALS = (
-    "Intervals are 95 %: t over training seeds, paired by seed for differences{}. Each claim is judged by its own; "
-    "nothing is corrected for their number. A claim about several cases is decided by its weakest, and the number "
-    "shown is that one."
+    "Intervals are t over training seeds, paired by seed for differences{}. A claim of one interval is judged by one "
+    "of 95 %, a claim of n by n of 1 - 5 %/n (Bonferroni), so that a claim's intervals all hold with 95 %; these are "
+    "shown. Nothing is corrected for the number of claims. A claim about several cases is decided by its weakest, and "
+    "the number shown is that one."
 )
 
 

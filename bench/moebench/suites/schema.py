@@ -233,18 +233,22 @@ class Suite(_Table):
 
     variants, ranked, reference: rows that are tuned, which needs [tuning], on a board; the first two with a rank. row:
     rows of fixed settings.
-    budgets: one amount, or a ladder, on the declared axis, over all expert layers. full_seeds: seeds of the full form.
+    budgets: one amount, or a ladder, on the declared axis, over all expert layers. rank_by: the score that selects
+    trials and ranks, ``loss`` or the name of a score, by default the headline of each task. smallest_difference: of two
+    rows' scores, that matters; the board tells how many seeds find it. full_seeds: seeds of the full form.
     space: per variant or row, the values of a setting that tuning may choose among instead of the variant's own; those
     of a row come before those of its variant. study: who judges claims by the records. plugins: where the tasks, hosts,
     measures and the study are found that moebench does not bring; made when the file is read.
     """
 
-    later = ("full_seeds", "ranked", "row", "measure", "study", "plugins")
+    later = ("full_seeds", "ranked", "row", "measure", "study", "plugins", "rank_by", "smallest_difference")
 
     name: SuiteName
     title: StrictStr
     axis: Axis = "total"
     budgets: list[Positive] = Field(default_factory=list)
+    rank_by: StrictStr | None = None
+    smallest_difference: Number | None = None
     seeds: Positive = 3
     full_seeds: Positive | None = None
     variants: list[StrictStr] = Field(default_factory=list)
@@ -344,6 +348,9 @@ class Suite(_Table):
         for what, names in twice.items():
             yield from (f"{what} '{name}' is named twice" for name in names if names.count(name) > 1)
         yield from filter(None, (row.problem(self.budgets) for row in self.row))
+        if self.tuning is None:
+            ranking = ("rank_by", "smallest_difference")
+            yield from (f"the key '{key}' is for rows that are ranked" for key in ranking if getattr(self, key))
 
     def _needed(self) -> Iterator[str]:
         """The keys that this suite must have, beside those that every suite has."""

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 Part = Literal["train", "validation", "test"]
 
+LOSS = "loss"
+"""What a suite calls the loss of every task, to rank by it."""
+
 Values = Mapping[str, "Tensor"]
 """By name, tensors whose first axis is N: a model's outputs by target, targets, values by score."""
 
@@ -221,6 +224,31 @@ class Task(ABC):
     def configured(self, settings: Mapping[str, int | str]) -> Task:
         """The task with some of :attr:`settings`, which are known to be its own; its ``info.name`` says so."""
         raise NotImplementedError
+
+    @property
+    def loss_score(self) -> Headline | None:
+        """The loss as a score of a part, which stands beside the headline and may rank in its place; None where there
+        is none, or where it is the headline.
+        """
+        return None
+
+    def score_that_ranks(self, rank_by: str | None = None) -> Headline:
+        """The headline, or the score that a suite ranks by: ``loss`` or the name of either.
+
+        :class:`UnknownNameError` for another name, :class:`SuiteError` for a task without a headline.
+        """
+        headline, loss = self.info.ranked_by, self.loss_score
+        if rank_by is None:
+            return headline
+        known = {headline.name: headline} | ({loss.name: loss, LOSS: loss} if loss else {})
+        if rank_by not in known:
+            raise UnknownNameError("score", rank_by, known, where=f"task '{self.info.name}'")
+        return known[rank_by]
+
+    def score_beside(self, rank_by: str | None = None) -> Headline | None:
+        """Of headline and loss the one that does not rank."""
+        ranks = self.score_that_ranks(rank_by)
+        return next((each for each in (self.info.headline, self.loss_score) if each and each != ranks), None)
 
     @overload
     def load(self, part: Literal["train"], data_dir: Path | None = None) -> Split | Stream: ...

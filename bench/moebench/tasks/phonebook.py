@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-SIZES = tuple(2**power for power in range(8, 15))
-"""Pairs in the books that there are; each book begins with the pairs of those that are smaller."""
 
 LETTERS, NAME = 26, 4
 DIGITS, NUMBER = 10, 4
@@ -68,6 +66,20 @@ def entries(pairs: int) -> NDArray[np.int64]:
     return np.concatenate([letters, LETTERS + digits], axis=1).astype(np.int64)
 
 
-PHONEBOOK_256, PHONEBOOK_512, PHONEBOOK_1024, PHONEBOOK_2048, PHONEBOOK_4096, PHONEBOOK_8192, PHONEBOOK_16384 = map(
-    PhonebookTask, SIZES
-)
+# Each book begins with the pairs of those that are smaller; from 512 to 4,096 there are four to an octave.
+PHONEBOOK_256 = PhonebookTask(256)
+PHONEBOOK_512 = PhonebookTask(512)
+PHONEBOOK_609 = PhonebookTask(609)
+PHONEBOOK_724 = PhonebookTask(724)
+PHONEBOOK_861 = PhonebookTask(861)
+PHONEBOOK_1024 = PhonebookTask(1024)
+PHONEBOOK_1218 = PhonebookTask(1218)
+PHONEBOOK_1448 = PhonebookTask(1448)
+PHONEBOOK_1722 = PhonebookTask(1722)
+PHONEBOOK_2048 = PhonebookTask(2048)
+PHONEBOOK_2435 = PhonebookTask(2435)
+PHONEBOOK_2896 = PhonebookTask(2896)
+PHONEBOOK_3444 = PhonebookTask(3444)
+PHONEBOOK_4096 = PhonebookTask(4096)
+PHONEBOOK_8192 = PhonebookTask(8192)
+PHONEBOOK_16384 = PhonebookTask(16384)

@@ -5,6 +5,8 @@ N inputs   A answers of a sequence   O outputs: logits over classes
 
 from __future__ import annotations
 
+from math import log
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 from moebench.tasks.base import Headline, Split, Task, Values
@@ -23,6 +25,12 @@ class Classes(Task):
 
     loss_unit = "nats"
     no_class = "an input has several classes, not one"
+
+    @property
+    def loss_score(self) -> Headline:
+        """Mean cross-entropy in nats; its floor is that of even chances, the mean over targets of ln(classes)."""
+        floor = fmean(log(classes) for classes in self.info.targets.values())
+        return Headline(name="loss_nats", unit="nats", higher_is_better=False, floor=floor)
 
     @property
     def class_target(self) -> str | None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from moebench.studies.evidence import Evidence, Series
 
 RECALL, PATHS = "parrots-recall", "parrots-paths"
-SIZES = (512, 1024, 2048, 4096)
-"""Pairs in the phone books."""
+SIZES = (512, 609, 724, 861, 1024, 1218, 1448, 1722, 2048, 2435, 2896, 3444, 4096)
+"""Pairs in the phone books: four to an octave."""
 
 WIDTHS = {16: 32, 24: 16, 32: 8}
 """Width D of the host -> experts E, at equal totals of the whole model."""
@@ -68,21 +69,41 @@ def paths(evidence: Evidence, model: Model) -> Series:
     return model.accuracy(evidence, PATHS, model.arm)
 
 
-def known(evidence: Evidence, model: Model) -> Series:
-    """Pairs of the largest book that is known, by seed; of the seeds that have tried every book."""
-    curves = [recall(evidence, model, pairs) for pairs in SIZES]
-    seeds = set.intersection(*map(set, curves))
-    return {seed: largest_known([curve[seed] for curve in curves]) for seed in sorted(seeds)}
+@dataclass(frozen=True)
+class Capacity:
+    """Pairs of the largest book that is known: read off the curve, and the two neighbouring books between which it lies
+    whatever the curve does between them, as long as it falls.
+    """
+
+    pairs: float
+    least: float
+    most: float
 
 
-def largest_known(shares: list[float]) -> float:
-    """Where recall over :data:`SIZES` first falls below :data:`KNOWN`, on straight lines over the logarithm of pairs.
+def known(evidence: Evidence, model: Model) -> dict[int, Capacity]:
+    """The largest book that is known, by seed, over the books that have run; of the seeds that have tried all these."""
+    tried = {pairs: curve for pairs in SIZES if (curve := recall(evidence, model, pairs))}
+    if not tried:
+        return {}
+    seeds = set.intersection(*map(set, tried.values()))
+    return {s: largest_known([*tried], [curve[s] for curve in tried.values()]) for s in sorted(seeds)}
 
-    No less than the smallest book and no more than the largest: beyond them nothing was tried.
+
+def pairs_known(evidence: Evidence, model: Model) -> Series:
+    """As read off the curve, by seed."""
+    return {seed: capacity.pairs for seed, capacity in known(evidence, model).items()}
+
+
+def largest_known(sizes: Sequence[int], shares: Sequence[float]) -> Capacity:
+    """Where recall over ``sizes`` first falls below :data:`KNOWN`, on straight lines over the logarithm of pairs.
+
+    Below the smallest book and above the largest nothing was tried, so that there is no other end.
     """
     first = next((index for index, share in enumerate(shares) if share < KNOWN), len(shares))
-    if first in (0, len(shares)):
-        return float(SIZES[min(first, len(shares) - 1)])
+    if first == 0:
+        return Capacity(float(sizes[0]), 0.0, float(sizes[0]))
+    if first == len(shares):
+        return Capacity(float(sizes[-1]), float(sizes[-1]), math.inf)
     before, after = shares[first - 1], shares[first]
-    low, high = math.log2(SIZES[first - 1]), math.log2(SIZES[first])
-    return float(2 ** (low + (before - KNOWN) / (before - after) * (high - low)))
+    least, most = sizes[first - 1], sizes[first]
+    return Capacity(least * (most / least) ** ((before - KNOWN) / (before - after)), float(least), float(most))

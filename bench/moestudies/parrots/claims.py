@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
 from itertools import pairwise
+from math import inf
 
-from moebench.studies.claim import Bound, Claim, Finding, compare, every, mean, means, ratio
-from moebench.studies.evidence import Evidence, Series
-from moestudies.parrots.arms import KNOWN, NARROW, PATHS, RECALL, SIZES, Model, by_experts, by_width, known, paths
+from moebench.studies.claim import Bound, Claim, Finding, SeededEstimate, bracketed, compare, every, means
+from moebench.studies.evidence import Evidence
+from moestudies.parrots.arms import (
+    KNOWN,
+    NARROW,
+    PATHS,
+    RECALL,
+    SIZES,
+    Capacity,
+    Model,
+    by_experts,
+    by_width,
+    known,
+    pairs_known,
+    paths,
+)
 
 LEAST_SEEDS = 5
 NO_LARGER = 1.25
@@ -21,24 +35,30 @@ Pair = tuple[Model, Model]
 
 
 def _books(evidence: Evidence, pairs: Iterable[Pair], bound: Bound) -> Finding:
-    """Ratios of the largest books that are known."""
-    found = _named(evidence, pairs, known, "over")
-    return every([bound.judge(what, mean(ratio(a, b)), means(a, b, "{:,.0f}")) for what, a, b in found])
+    """Ratios of the largest books that are known, with the books between which they lie in their intervals."""
+    items = []
+    for more, less in pairs:
+        a, b = known(evidence, more), known(evidence, less)
+        if a or b:
+            note = means(pairs_known(evidence, more), pairs_known(evidence, less), "{:,.0f}")
+            items.append(bound.judge(f"{_name(more, less)} over {_name(less, more)}", _ratio(a, b), note))
+    return every(items)
+
+
+def _ratio(a: dict[int, Capacity], b: dict[int, Capacity]) -> SeededEstimate | None:
+    """Of two largest books, by seed; from the smallest that they allow to the largest."""
+    both = {seed: (a[seed], b[seed]) for seed in sorted(a.keys() & b.keys())}
+    return bracketed(
+        {seed: one.pairs / other.pairs for seed, (one, other) in both.items()},
+        {seed: one.least / other.most for seed, (one, other) in both.items()},
+        {seed: one.most / other.least if other.least else inf for seed, (one, other) in both.items()},
+    )
 
 
 def _shares(evidence: Evidence, pairs: Iterable[Pair], bound: Bound) -> Finding:
     """Differences of the shares of paths that are found."""
-    return compare(_named(evidence, pairs, paths, "less"), bound)
-
-
-def _named(
-    evidence: Evidence, pairs: Iterable[Pair], of: Callable[[Evidence, Model], Series], word: str
-) -> Iterator[tuple[str, Series, Series]]:
-    """A score of the pairs of which one has run, under the names of both."""
-    for more, less in pairs:
-        a, b = of(evidence, more), of(evidence, less)
-        if a or b:
-            yield f"{_name(more, less)} {word} {_name(less, more)}", a, b
+    found = [(more, less, paths(evidence, more), paths(evidence, less)) for more, less in pairs]
+    return compare([(f"{_name(m, n)} less {_name(n, m)}", a, b) for m, n, a, b in found if a or b], bound)
 
 
 def _name(model: Model, other: Model) -> str:
@@ -66,7 +86,8 @@ def _wider_finds_more(evidence: Evidence) -> Finding:
 
 
 _BOOKS = (
-    f"Books of {SIZES[0]:,} to {SIZES[-1]:,} pairs; the largest of which {KNOWN:.0%} is recalled, read off the curve."
+    f"Books of {SIZES[0]:,} to {SIZES[-1]:,} pairs; the largest of which {KNOWN:.0%} is recalled, read off "
+    "the curve. The interval includes the two books between which it lies."
 )
 _WIDTHS = ", ".join(f"D = {model.width} with E = {model.experts}" for model in by_width())
 

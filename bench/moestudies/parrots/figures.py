@@ -17,7 +17,7 @@ from moestudies.parrots.arms import (
     Model,
     by_experts,
     by_width,
-    known,
+    pairs_known,
     paths,
     recall,
 )
@@ -45,7 +45,7 @@ def _recall_curves(evidence: Evidence) -> Figure | None:
         for model, label, colour in zip(models, _labels(models), shades(len(models)), strict=True):
             curve(axis, {pairs: recall(evidence, model, pairs) for pairs in SIZES}, colour, marker="o", label=label)
         axis.axhline(KNOWN, color=SOFT, linewidth=0.9, linestyle=DASHED)
-        log2_ticks(axis, SIZES, [f"{pairs:,}" for pairs in SIZES])
+        log2_ticks(axis, SIZES[::4], [f"{pairs:,}" for pairs in SIZES[::4]])
         axis.legend(loc="lower left")
     return figure
 
@@ -66,7 +66,7 @@ def _paths_by_model(evidence: Evidence) -> Figure | None:
 
 def _recall_words(evidence: Evidence) -> str:
     models = by_experts(evidence, RECALL)
-    found = zip(_labels(models), [mean(known(evidence, model)) for model in models], strict=True)
+    found = zip(_labels(models), [mean(pairs_known(evidence, model)) for model in models], strict=True)
     parts = [f"{value.value:,.0f} pairs ({label})" for label, value in found if value]
     return f"Known by heart at equal active parameters: {', '.join(parts)}." if parts else ""
 

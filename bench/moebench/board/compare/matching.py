@@ -115,11 +115,18 @@ def _not_comparable(a: Plan, b: Plan, of_a: RowRuns, of_b: RowRuns) -> Reason | 
     """The first of: other tasks, other settings, another tuning effort, a side that misses its budget; else None."""
     return (
         _tasks(of_a, of_b)
+        or _scores(of_a, of_b)
         or _settings(of_a, of_b)
         or _effort(a.suite.tuned, b.suite.tuned)
         or _size("A", a, of_a)
         or _size("B", b, of_b)
     )
+
+
+def _scores(a: RowRuns, b: RowRuns) -> Reason | None:
+    """Which score ranks, where it is not the same."""
+    names = [", ".join(sorted({study.headline.name for study in each.studies})) for each in (a, b)]
+    return None if names[0] == names[1] else Reason("settings_differ", differences=(("the score that ranks", *names),))
 
 
 def _tasks(a: RowRuns, b: RowRuns) -> Reason | None:

@@ -16,7 +16,7 @@ from moebench.board.reasons import Reason
 from moebench.board.rules import ALPHA, LEVEL
 from moebench.board.words import metric_name
 from moebench.errors import UsageError
-from moebench.statistics import PairedTest, holm, mean_interval, paired_interval, paired_test
+from moebench.statistics import TTest, holm, mean_interval, paired_interval, paired_test
 from moebench.tasks import get_task
 
 Verdict = Literal["worse", "better", "undecided", "identical", "not comparable", "missing", "new", "unfinished"]
@@ -94,7 +94,8 @@ def compare(a: ResultSet, b: ResultSet) -> Comparison:
             f"neither '{a.source}' nor '{b.source}' has a row with a result on every seed and task.",
             code="nothing-to-compare",
         )
-    headlines = [get_task(name).info.ranked_by for name in a.plan.suite.task_names]
+    suite = a.plan.suite
+    headlines = [get_task(name).score_that_ranks(suite.rank_by) for name in suite.task_names]
     higher = headlines[0].higher_is_better
     tested = [each for each in matches if each.a_SM and each.b_SM and not each.identical]
     tests = [paired_test(each.b_SM or [], each.a_SM or []) for each in tested]
@@ -114,7 +115,7 @@ def compare(a: ResultSet, b: ResultSet) -> Comparison:
 
 
 def _pair(
-    found: Match, tests: Mapping[tuple[str, int], tuple[PairedTest, float]], clocks: Clocks | None, higher: bool
+    found: Match, tests: Mapping[tuple[str, int], tuple[TTest, float]], clocks: Clocks | None, higher: bool
 ) -> Pair:
     test, p_value = tests.get((found.row, found.budget), (None, None))
     verdict, why = _verdict(found, test, p_value, higher)
@@ -135,9 +136,7 @@ def _pair(
     )
 
 
-def _verdict(
-    found: Match, test: PairedTest | None, p_value: float | None, higher: bool
-) -> tuple[Verdict, Reason | None]:
+def _verdict(found: Match, test: TTest | None, p_value: float | None, higher: bool) -> tuple[Verdict, Reason | None]:
     """The verdict, and why the seeds do not decide."""
     if found.a is None:
         return ("unfinished" if found.b is None else "new"), None

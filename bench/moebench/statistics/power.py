@@ -1,0 +1,66 @@
+"""How many seeds a board needs to find a difference that matters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from moebench.statistics.intervals import Array, deviation, satterthwaite
+
+POWER = 0.8
+"""How often the difference is to be found."""
+
+MOST_SEEDS = 1000
+"""No more are tried."""
+
+
+@dataclass(frozen=True)
+class Power:
+    """What it takes to find a ``difference`` of two rows, in the unit of the scores, in four of five boards.
+
+    seeds: with Holm's rule over so many ``pairs``, where no pair differs more clearly. seeds_alone: of one pair without
+    adjustment, as in the column "vs dense". None where more than :data:`MOST_SEEDS` are needed.
+    """
+
+    difference: float
+    pairs: int
+    seeds: int | None
+    seeds_alone: int | None
+
+
+def pooled_spread(scores_NSM: ArrayLike) -> Array:
+    """Standard deviation over seeds on each task (M,), pooled over N variants; 0 where none shows any."""
+    scores = np.asarray(scores_NSM, dtype=np.float64)
+    deviation_NM = deviation(scores, np.abs(scores).max(axis=1))
+    return np.asarray(np.sqrt((deviation_NM**2).mean(axis=0)))
+
+
+def power_of(difference: float, spread_M: ArrayLike, pairs: int, alpha: float = 0.05) -> Power:
+    """``spread_M``: standard deviation of a score over seeds on each task, at least one above zero, of both rows alike.
+    ``difference``: of their means over the tasks, above zero.
+    """
+    return Power(
+        difference=difference,
+        pairs=pairs,
+        seeds=seeds_needed(difference, spread_M, alpha / max(1, pairs)),
+        seeds_alone=seeds_needed(difference, spread_M, alpha),
+    )
+
+
+def seeds_needed(difference: float, spread_M: ArrayLike, alpha: float) -> int | None:
+    """The fewest seeds with which a two-sided Welch test at ``alpha`` finds the difference with :data:`POWER`, by the
+    noncentral t distribution.
+    """
+    from scipy import special
+
+    spread = np.asarray(spread_M, dtype=np.float64)
+    seeds_S = np.arange(2, MOST_SEEDS + 1)
+    error, df = satterthwaite(np.concatenate([spread, spread]), 2, len(spread))
+    error_S, df_S = error * np.sqrt(2 / seeds_S), df * (seeds_S - 1)
+    least_S = -special.stdtrit(df_S, alpha / 2)
+    shift_S = difference / error_S
+    found_S = 1 - special.nctdtr(df_S, shift_S, least_S) + special.nctdtr(df_S, shift_S, -least_S)
+    enough = np.flatnonzero(found_S >= POWER)
+    return int(seeds_S[enough[0]]) if len(enough) else None
