@@ -124,6 +124,7 @@ def _task(task: TaskResult) -> dict[str, Any]:
         "train_inputs_per_second": task.train_inputs_per_second,
         "train_peak_memory_mib": task.peak_memory_mib,
         "tuning": task.tuning,
+        "curve": task.curve,
         "scores": {
             score.name: (_measure(score.measure) if score.measure else {"value": None})
             | ({"reason": score.reason} if score.reason else {})

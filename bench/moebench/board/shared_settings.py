@@ -120,4 +120,5 @@ def _note(plan: Plan, entry: TaskEntry) -> TaskNote:
         higher_is_better=headline.higher_is_better,
         floor=headline.floor,
         shared_settings=shared,
+        loss_unit=get_task(entry.name).loss_unit,
     )

@@ -32,6 +32,7 @@ from moebench.statistics.intervals import (
     paired_interval,
     ratio_interval,
 )
+from moebench.statistics.resampling import rank_survival
 
 __all__ = [
     "Calibration",
@@ -50,6 +51,7 @@ __all__ = [
     "paired_test",
     "pareto_places",
     "rank_intervals",
+    "rank_survival",
     "ranks_of",
     "ratio_interval",
     "trend_p_value",
