@@ -44,13 +44,13 @@ class Made:
 
 
 def made(**levels):
-    """Levels of each row after each length; the seeds of each row lie apart by another amount, below 0.01 for all."""
+    """Levels of each row after each length; the seeds of each row lie apart by another amount, 0.03 at most."""
     rows = {row: [0.3 + 0.1 * place] * 3 for place, row in enumerate(ROWS)} | levels
     return Made(
         {
-            (part, row): [level + (place + 1) * each for each in (0.0, 0.001, 0.0021)]
+            (part, row): [level + (place + 1) * (length + 1) * each for each in (0.0, 0.001, 0.0021)]
             for place, (row, of_parts) in enumerate(rows.items())
-            for part, level in zip(PARTS, of_parts, strict=True)
+            for length, (part, level) in enumerate(zip(PARTS, of_parts, strict=True))
         }
     )
 
@@ -66,13 +66,13 @@ def test_an_order_that_never_changes_is_settled_from_the_start():
 
 
 def test_a_lead_that_turns_round_after_the_shortest_length():
-    evidence = made(dense=[0.3, 0.6, 0.6], sparse_topk=[0.5, 0.5, 0.5])
+    evidence = made(dense=[0.1, 0.3, 0.3], sparse_topk=[0.2, 0.2, 0.2])
     assert settled_from(evidence, ("dense", "sparse_topk")) == PARTS[1]
     assert verdicts(evidence) == ["does not hold", "holds", "holds"]
 
 
 def test_a_lead_that_vanishes_is_not_settled_before_it_has():
-    evidence = made(dense=[0.3, 0.3, 0.5], sparse_topk=[0.5, 0.5, 0.5])
+    evidence = made(dense=[0.1, 0.1, 0.2], sparse_topk=[0.2, 0.2, 0.2])
     assert settled_from(evidence, ("dense", "sparse_topk")) == PARTS[2]
     assert verdicts(evidence) == ["undecided", "undecided", "holds"]
 

@@ -7,7 +7,9 @@ import pytest
 import torch
 
 from hand_made import DIGITS, digits, model_of, recipe, train
-from moebench.records import Record, schema
+from moebench.mlflow_store.content import CurvePoint, Times
+from moebench.mlflow_store.curves import curve_points
+from moebench.records import Record, Store, schema
 from moebench.training.curve import POINTS, thin_curve, watched_inputs, windows
 from moebench.training.evaluate import mean_loss
 
@@ -83,6 +85,17 @@ def test_the_mean_loss_is_that_of_one_batch():
     with torch.no_grad():
         whole = DIGITS.loss(model.outputs(part.inputs), part)
     assert float(mean_loss(model, DIGITS, part)) == pytest.approx(float(whole), rel=1e-5)
+
+
+def test_mlflow_has_the_thin_curve_where_there_is_no_sidecar(tmp_path):
+    curve = {"steps": [1, 2], "train_loss": [1.0, None], "validation_loss": [0.5, 0.25]}
+    points = curve_points(record({"curve": curve}), Store(tmp_path), Times(1000, 3000))
+    assert points == (
+        CurvePoint("train_loss_nats", 1, 1.0, 2000),
+        CurvePoint("curve_validation_loss_nats", 1, 0.5, 2000),
+        CurvePoint("curve_validation_loss_nats", 2, 0.25, 3000),
+    )
+    assert curve_points(record({}), Store(tmp_path), Times(1000, 3000)) == ()
 
 
 def record(details):
