@@ -83,7 +83,7 @@ def training(board: Board, index: int) -> Figure | None:
         axis.set_xlabel("steps")
         axis.set_title(f"{name}: loss{f', {units[name]}' if units[name] else ''}")
 
-    return _panels(board, index, [points("train_loss"), points("validation_loss")], finish)
+    return _panels(board, index, [points("train_loss"), points("validation_loss")], finish, named_only=True)
 
 
 def ladder(board: Board, index: int) -> Figure | None:
@@ -156,8 +156,13 @@ def _panels(
     index: int,
     curves: Sequence[Callable[[TaskResult], Curve]],
     finish: Callable[[Axes, str], None],
+    *,
+    named_only: bool = False,
 ) -> Figure | None:
-    """The first curve of a row as its line, a second one as dots; every row looks the same in every panel."""
+    """The first curve of a row as its line, a second one as dots; every row looks the same in every panel.
+
+    named_only: of many rows only those that the legend names.
+    """
     from matplotlib.lines import Line2D
 
     entries = board.rungs[index].entries
@@ -165,6 +170,7 @@ def _panels(
     if not drawn:
         return None
     looks = paints(len(entries))
+    drawn = [(i, entry) for i, entry in drawn if looks[i].named or not named_only]
     figure, axes = panels(len(board.tasks), height=3.9, columns=2)
     for number, (axis, note) in enumerate(zip(axes, board.tasks, strict=True)):
         for i, entry in reversed(drawn):  # the first rows last, so that they lie above
