@@ -84,11 +84,13 @@ def _as_at_the_end(part: str) -> Callable[[Evidence], Finding]:
 
 def _lead_shrinks(evidence: Evidence) -> Finding:
     """Whether top-k's lead over dense is larger after the shortest length than after the longest."""
-    leads = [less(*(accuracy(evidence, part, row) for row in ("sparse_topk", "dense"))) for part in (PARTS[0], LONGEST)]
-    if not all(leads):
+    short, long = (
+        less(*(accuracy(evidence, part, row) for row in ("sparse_topk", "dense"))) for part in (PARTS[0], LONGEST)
+    )
+    if not short or not long:
         return every([])
     what = f"lead after {steps_of(evidence, PARTS[0])} less lead after {steps_of(evidence, LONGEST)}"
-    return every([Bound(0.0).judge(what, difference(*leads), means(*leads))])
+    return every([Bound(0.0).judge(what, difference(short, long), means(short, long))])
 
 
 def _table(evidence: Evidence) -> Table | None:
