@@ -82,7 +82,7 @@ def test_the_files_are_written_once_and_again_only_when_something_changed(tmp_pa
     pages = tmp_path / "tiny"
     assert {path.name for path in write_board(bench.board(), pages)} == {
         *("board.json", "board.md", "board.html", "board.csv"),
-        *("scatter-0.png", "retention-0.png", "effort-0.png"),
+        *("scatter-0.png", "retention-0.png", "effort-0.png", "training-0.png"),
     }
     times = {path: path.stat().st_mtime_ns for path in pages.rglob("*")}
     assert write_board(bench.board(), pages) == []
@@ -104,7 +104,9 @@ def test_a_board_costs_neither_torch_nor_mlflow(tmp_path: Path) -> None:
 def test_the_command_prints_the_suite_that_ran_last(bench: Bench) -> None:
     code, out, err = run(bench)
     assert (code, err) == (0, "")
-    assert out.startswith("alone  protocol 1  digits  20,000 parameters in the expert layers (total)  cpu")
+    assert out.startswith(
+        "alone  protocol 1  digits (0.148 epochs)  20,000 parameters in the expert layers (total)  cpu"
+    )
     assert "1     dense    0.960 ±0.025" in out
 
 

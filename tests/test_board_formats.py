@@ -25,7 +25,8 @@ from moebench.board.numbers import fixed, milliseconds, short
 from moebench.records import Record
 
 WIDE = """\
-tiny  protocol 1  digits  264,000 parameters in the expert layers (total)  cpu (a test's processor)
+tiny  protocol 1  digits (23.7 epochs)  264,000 parameters in the expert layers (total)  cpu (a
+test's processor)
 3 seeds, 4 trials (random)  ranked by test accuracy  ± 95% interval over training seeds
 rank  variant        accuracy      vs dense       specialization          latency  active  FLOPs
 1     soft_moe       0.976 ±0.003  +0.011 ±0.003  0.22 ±0.06      1.32 ms (0.69x)    264k  8.45M
@@ -41,8 +42,8 @@ of that session scatter; another session may differ by more.
 3 seeds: rows whose ranks do not overlap differ significantly; `--seeds 8` finds more differences.
 """
 NARROW = """\
-tiny  protocol 1  digits  264,000 parameters in the expert layers (total)  cpu
-(a test's processor)
+tiny  protocol 1  digits (23.7 epochs)  264,000 parameters in the expert layers
+(total)  cpu (a test's processor)
 3 seeds, 4 trials (random)  ranked by test accuracy  ± 95% interval over
 training seeds
 rank  variant        accuracy     vs dense      specialization          latency
@@ -101,7 +102,7 @@ def test_a_long_name_is_folded_before_a_column_is_lost(tmp_path: Path) -> None:
     text = to_table(build_board(renamed(bench, "soft_moe", name), bench.store.get), 100)
     assert "active" in text
     assert max(map(len, text.splitlines())) <= 100
-    first, second = [line[6:].split()[0] for line in text.splitlines()[3:5]]
+    first, second = [line[6:].split()[0] for line in text.splitlines()[4:6]]
     assert first + second == name
 
 
@@ -267,7 +268,9 @@ def test_the_page_needs_nothing_from_anywhere(text: str) -> None:
     assert not page.all("img")
     assert not [a for tag in ("script", "iframe", "object") for a in page.all(tag) if a]
     assert "@import" not in text
-    assert set(re.findall(r"url\(([^)]{5})", text)) <= {"#scat", "#rete", "#effo"}, "clip paths of the drawings"
+    assert set(re.findall(r"url\(([^)]{5})", text)) <= {"#scat", "#rete", "#effo", "#trai"}, (
+        "clip paths of the drawings"
+    )
     abroad = [str(a["href"]) for a in page.all("a") if not str(a["href"]).startswith("#row-")]
     assert abroad
     assert all(re.fullmatch(r"http://127\.0\.0\.1:5000/moebench/run/[0-9a-f]{20}", href) for href in abroad)

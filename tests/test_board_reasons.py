@@ -47,6 +47,7 @@ WORDING = [
     (Reason("nothing_to_time"), "no final run is done, so there is nothing to time."),
     (Reason("not_timed", device="a CPU"), "not measured yet for these rows and versions on a CPU."),
     (Reason("timed_elsewhere", found="a GPU", device="a CPU"), "it was measured on a GPU, not on a CPU."),
+    (Reason("one_trial"), "one trial cannot be resampled."),
     (Reason("session_failed", text="its process ended"), "its process ended."),
     (Reason("session_empty"), "its session holds no measurement."),
     (Reason("session_lacks", why="it ended"), "its session did not measure it (it ended)."),
@@ -54,8 +55,8 @@ WORDING = [
     (Reason("unequal_rounds"), "its sessions have different numbers of rounds."),
     (Reason("diverged", seed=1, floor=0.1, on_task="digits"), "digits: seed 1 diverged and counts as the floor 0.1."),
     (
-        Reason("edge", name="lr", value=0.0011092, low=0.001, high=0.01),
-        "best lr = 0.001109 is at the edge of its range 0.001 to 0.01.",
+        Reason("edge", name="lr", value=0.0011092, end="smallest", low=0.0011092, high=0.01, tried=4),
+        "best lr = 0.001109 is the smallest of the 4 tried, 0.001109 to 0.01.",
     ),
     (Reason("other_device", devices="a GPU"), "trained on a GPU."),
     (

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from boards import BUDGET, SHARED, Bench, small_board
-from moebench.board import Estimate, Reason
+from boards import BUDGET, CURVE, SHARED, Bench, small_board
+from moebench.board import TEXTS, Estimate, Reason, to_table
 
 TWO = ["digits", "fashion_mnist"]
 
@@ -119,6 +119,52 @@ def test_tuning_shows_the_winner_the_default_and_the_cost(tmp_path: Path) -> Non
     assert tuning.settings == {"experts": 8, **SHARED[1]}
     assert (tuning.validation, tuning.default_validation) == (0.95, 0.90)
     assert tuning.device_seconds == pytest.approx(4 * 2.5)
+
+
+def test_the_winners_curse_is_what_the_best_trial_is_better_than_the_final_runs(tmp_path: Path) -> None:
+    """The best trial has 0.95; the finals have 0.001 less on validation data than their test scores."""
+    entry = small_board(tmp_path).board().entry("soft_moe")
+    tuning = entry.tasks[0].tuning
+    finals = (0.972 + 0.981 + 0.976) / 3 - 0.001
+    assert tuning is not None
+    assert tuning.finals_validation == pytest.approx(finals)
+    assert tuning.winners_curse == entry.winners_curse == pytest.approx(0.95 - finals)
+
+
+def test_the_curve_of_a_task_is_the_mean_over_final_runs_and_epochs_are_passes(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, variants=["dense"])
+    curves = iter([CURVE, {**CURVE, "train_loss": [4.0, 2.0, 1.0, 0.5]}, {**CURVE, "validation_loss": []}])
+    bench.fill(
+        "dense", (0.95, 0.97, 0.96), change=lambda f: {**f, "details": {"train_inputs": 512, "curve": next(curves)}}
+    )
+    board = bench.board()
+    curve = board.entry("dense").tasks[0].curve
+    assert curve is not None
+    assert curve.steps == (100, 200, 300, 400)
+    assert curve.train_loss == pytest.approx((8 / 3, 4 / 3, 2 / 3, 1 / 3))
+    assert curve.validation_loss == (), "one record lacks it"
+    assert board.tasks[0].epochs == 400 * 64 / 512 == 50
+    assert "digits (50 epochs)" in to_table(board, 120)
+    page = TEXTS["html"](board)
+    assert 'id="chart-training-0"' in page
+    assert "50 epochs" in page
+
+
+def test_records_without_a_curve_are_as_before(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, variants=["dense"])
+    bench.fill("dense", (0.95, 0.97, 0.96), change=lambda f: {**f, "details": {}})
+    board = bench.board()
+    assert board.entry("dense").tasks[0].curve is None
+    assert board.tasks[0].epochs is None
+    assert 'id="chart-training-0"' not in TEXTS["html"](board)
+
+
+def test_the_effort_curve_of_a_fixed_design_is_of_all_trials(tmp_path: Path) -> None:
+    """0.90, 0.95, 0.93, 0.94: their mean first."""
+    tuning = small_board(tmp_path, sampler="grid").board().entry("soft_moe").tasks[0].tuning
+    assert tuning is not None
+    assert tuning.effort[0] == pytest.approx(0.93)
+    assert tuning.effort[-1] == 0.95
 
 
 def test_the_effort_curve_leaves_out_the_default_which_nobody_drew(tmp_path: Path) -> None:

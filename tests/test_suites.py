@@ -95,7 +95,7 @@ def test_a_misspelt_key_is_named_before_the_one_that_it_leaves_missing():
         ("task.0.name", "digit", "unknown task 'digit'; did you mean 'digits'?"),
         ("host.name", "vitt", "unknown host 'vitt'; did you mean 'vit'?"),
         ("axis", "totla", "axis: must be 'total', 'active' or 'flops', not 'totla'."),
-        ("tuning.sampler", "tpee", "tuning.sampler: must be 'random' or 'tpe', not 'tpee'."),
+        ("tuning.sampler", "tpee", "tuning.sampler: must be 'grid', 'random' or 'tpe', not 'tpee'."),
         ("training.precision", "fp16", "training.precision: must be 'auto', 'fp32' or 'bf16', not 'fp16'."),
         (
             "space.soft_mo",

@@ -25,10 +25,11 @@ SPACE = {
 }
 SHARED = (
     {"lr": 3e-3, "weight_decay": 0.05},
-    {"lr": 5e-3, "weight_decay": 0.01},
-    {"lr": 2e-3, "weight_decay": 0.1},
     {"lr": 4e-3, "weight_decay": 0.02},
+    {"lr": 2e-3, "weight_decay": 0.1},
+    {"lr": 5e-3, "weight_decay": 0.01},
 )
+CURVE = {"steps": [100, 200, 300, 400], "train_loss": [2.0, 1.0, 0.5, 0.25], "validation_loss": [1.8, 0.9, 0.6, 0.5]}
 HOSTILE = "@all <script>alert(1)</script>|`rm`[x](javascript:y)\x1b[31m\n# big"
 ACTIVE = {"dense": 264_000, "soft_moe": 264_000, "sparse_topk": 66_000}
 
@@ -134,7 +135,13 @@ class Bench:
                 "scores": _final_scores(accuracy, value),
                 "reasons": {} if value is not None else {"specialization": reason},
                 "counts": _counts(row, group.amount),
-                "details": {"train_seconds": 2.0, "inputs_per_second": 12_800.0, "peak_memory_mib": 120.5},
+                "details": {
+                    "train_seconds": 2.0,
+                    "inputs_per_second": 12_800.0,
+                    "peak_memory_mib": 120.5,
+                    "train_inputs": 1078,
+                    "curve": CURVE,
+                },
             }
             self.put(cell, row, **change(fields))
 

@@ -9,8 +9,16 @@ from pathlib import Path
 from moebench.board import estimates
 from moebench.board.evidence import RowRuns, RowStudy
 from moebench.board.latency import Clock
-from moebench.board.model import Board, Entry, Estimate, Rung, TaskResult
-from moebench.board.ranking import against_references, calibration, in_order, on_pareto, power, rank_rows
+from moebench.board.model import Board, Entry, Estimate, Rung, TaskNote, TaskResult
+from moebench.board.ranking import (
+    against_references,
+    calibration,
+    in_order,
+    on_pareto,
+    power,
+    rank_rows,
+    tuning_survival,
+)
 from moebench.board.reasons import Reason
 from moebench.board.shared_settings import other_runs, task_notes
 from moebench.plans.plan import Lookup, Plan
@@ -37,6 +45,7 @@ def build_board(plan: Plan, lookup: Lookup, others: Others = lambda known: ()) -
     suite = plan.suite
     gathered = {budget: [RowRuns.of(plan, row, budget, seen) for row in plan.rows] for budget in suite.budgets}
     rungs = tuple(_rung(plan, budget, evidences, seen) for budget, evidences in gathered.items())
+    studies = [study for evidences in gathered.values() for evidence in evidences for study in evidence.studies]
     runs = [run for evidences in gathered.values() for e in evidences for study in e.studies for run in study.runs]
     return Board(
         suite=suite.name,
@@ -49,7 +58,10 @@ def build_board(plan: Plan, lookup: Lookup, others: Others = lambda known: ()) -
         sampler=suite.tuned.sampler,
         latency_batch=suite.latency.batch,
         latency_rounds=suite.latency.rounds,
-        tasks=task_notes(plan),
+        tasks=tuple(
+            _with_epochs(note, [study for study in studies if study.info.name == note.name])
+            for note in task_notes(plan)
+        ),
         rungs=rungs,
         versions=estimates.versions(run.record for run in runs if run.record is not None),
         calibration=calibration(gathered[suite.budgets[0]], suite.seeds, rungs),
@@ -62,6 +74,7 @@ def _rung(plan: Plan, budget: int, evidences: list[RowRuns], lookup: Lookup) -> 
     reasons = {e.row.name: e.unranked(plan.suite.axis) for e in evidences}
     ranking = rank_rows(evidences, reasons)
     ranks, places = ranking.ranks, on_pareto(ranking, evidences, clock)
+    survival, survival_reason = tuning_survival(ranking, evidences, plan.suite.tuned.sampler)
     dense = next((e for e in evidences if e.row.name == BASELINE and not reasons[BASELINE]), None)
     entries = [
         replace(
@@ -69,6 +82,8 @@ def _rung(plan: Plan, budget: int, evidences: list[RowRuns], lookup: Lookup) -> 
             rank=ranks.get(evidence.row.name),
             better_than=ranking.better_than(evidence.row.name),
             pareto=places.get(evidence.row.name),
+            rank_survival=survival.get(evidence.row.name),
+            rank_survival_reason=survival_reason if evidence.row.name in ranks else None,
         )
         for evidence in evidences
     ]
@@ -118,7 +133,14 @@ def _entry(
         train_inputs_per_second=estimates.over_tasks(studies, estimates.inputs_per_second, _mean),
         train_peak_memory_mib=estimates.over_tasks(studies, estimates.train_memory, max),
         forward_peak_memory_mib=clock.peak_memory_mib(row.name),
+        winners_curse=estimates.winners_curse(results),
     )
+
+
+def _with_epochs(note: TaskNote, studies: Sequence[RowStudy]) -> TaskNote:
+    """The note with how often training passed over the data."""
+    inputs, known = estimates.train_inputs(studies), note.shared_settings
+    return replace(note, epochs=known["steps"] * known["batch"] / inputs) if inputs else note
 
 
 def _mean(values: list[float]) -> float:
@@ -146,6 +168,7 @@ def _task_result(plan: Plan, evidence: RowRuns, study: RowStudy, clock: Clock) -
         specialization_reason=special_reason,
         scores=estimates.scores_beside(study),
         tuning=estimates.tuning(study, plan.suite.tuned.sampler),
+        curve=estimates.loss_curve(study),
         counts=estimates.counts(study),
         latency=timing,
         latency_reason=timing_reason,

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from moebench.board import curves, numbers, scatter, words
+from moebench.board import curves, numbers, scatter
 from moebench.board.model import Board, Entry
 from moebench.board.style import inline, png, settle, styled, svg
 
@@ -35,7 +35,7 @@ class Chart:
 
 
 def of_rung(board: Board, index: int) -> list[Chart]:
-    """Scatter, retention and effort at one budget; those of which there is nothing to draw are left out."""
+    """Scatter, retention, effort and training at one budget; those of which there is nothing to draw are left out."""
     return _drawn(board, index, _rung_charts(board, index))
 
 
@@ -57,11 +57,12 @@ def figures(board: Board) -> dict[str, bytes]:
 
 
 def _rung_charts(board: Board, index: int) -> list[Chart]:
-    note, score = scatter.left_out(board.rungs[index]), words.score_name(board)
+    note = scatter.left_out(board.rungs[index])
     return [
         Chart(f"scatter-{index}", scatter.TITLE, scatter.READING, scatter.draw, note),
         Chart(f"retention-{index}", curves.RETENTION, curves.RETENTION_READING, curves.retention),
-        Chart(f"effort-{index}", curves.EFFORT, curves.EFFORT_READING.format(score=score), curves.effort),
+        Chart(f"effort-{index}", curves.EFFORT, curves.effort_reading(board), curves.effort),
+        Chart(f"training-{index}", curves.TRAINING, curves.TRAINING_READING, curves.training),
     ]
 
 

@@ -299,6 +299,19 @@ COLUMNS = (
         detail="peak memory, forward",
         detail_form="{:,.1f} MiB",
     ),
+    Column(
+        key="rank_survival",
+        help="Share of resampled tunings in which its place stays inside its rank.",
+        reason=lambda e: _text(e.rank_survival_reason),
+        detail="rank survives resampled tunings",
+        detail_form="{:.0%}",
+    ),
+    Column(
+        key="winners_curse",
+        help="By how much its best trial is better than its final runs on validation data, mean over tasks.",
+        detail="best trial less final runs, validation",
+        detail_form="{:+.3f}",
+    ),
     Column(key="better_than", help="The ranked rows that it is significantly better than.", csv=None),
     Column(key="pareto", help="Whether it is on the Pareto front: front, undecided or beaten.", csv=None),
 )
@@ -317,7 +330,8 @@ SHOWN = _named(
 
 DETAILS = _named(
     "total_params active_params model_params flops_per_input model_flops_per_input latency latency_batch1 "
-    "latency_layers train_step train_inputs_per_second train_peak_memory_mib forward_peak_memory_mib"
+    "latency_layers train_step train_inputs_per_second train_peak_memory_mib forward_peak_memory_mib rank_survival "
+    "winners_curse"
 )
 """What the page says of each row beside its table."""
 

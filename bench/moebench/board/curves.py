@@ -23,7 +23,12 @@ RETENTION_READING = (
     "the experts of largest mass for each input; dots: the same experts for every input."
 )
 EFFORT = "Quality against tuning effort"
-EFFORT_READING = "The best validation {score} to expect after so many random trials. The default's is not among them."
+
+TRAINING = "Loss during training"
+TRAINING_READING = (
+    "Lines: mean training loss since the point before; dots: loss on a fixed part of the validation data. Means over "
+    "the final runs, on a logarithmic axis."
+)
 
 LADDER = "Quality against budget"
 LADDER_READING = (
@@ -38,6 +43,14 @@ def retention(board: Board, index: int) -> Figure | None:
     return _panels(board, index, [_kept("selected"), _kept("static")], _share_axis)
 
 
+def effort_reading(board: Board) -> str:
+    """Of which trials the drawing of effort is."""
+    score = words.score_name(board)
+    if board.sampler == "random":
+        return f"The best validation {score} to expect after so many random trials. The default's is not among them."
+    return f"The best validation {score} to expect of so many of the trials, chosen at random from the design."
+
+
 def effort(board: Board, index: int) -> Figure | None:
     """A panel for each task."""
     from matplotlib.ticker import MaxNLocator
@@ -48,10 +61,29 @@ def effort(board: Board, index: int) -> Figure | None:
 
     def finish(axis: Axes, name: str) -> None:
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axis.set_xlabel("random trials")
+        axis.set_xlabel("random trials" if board.sampler == "random" else "trials")
         axis.set_title(f"{name}: validation {words.score_name(board)}")
 
     return _panels(board, index, [expected], finish)
+
+
+def training(board: Board, index: int) -> Figure | None:
+    """A panel for each task."""
+    units = {task.label: task.loss_unit for task in board.tasks}
+
+    def points(name: str) -> Callable[[TaskResult], Curve]:
+        def curve(task: TaskResult) -> Curve:
+            steps, values = (getattr(task.curve, each, ()) for each in ("steps", name))
+            return [(float(step), value) for step, value in zip(steps, values, strict=False) if value > 0]
+
+        return curve
+
+    def finish(axis: Axes, name: str) -> None:
+        axis.set_yscale("log")
+        axis.set_xlabel("steps")
+        axis.set_title(f"{name}: loss{f', {units[name]}' if units[name] else ''}")
+
+    return _panels(board, index, [points("train_loss"), points("validation_loss")], finish, named_only=True)
 
 
 def ladder(board: Board, index: int) -> Figure | None:
@@ -124,8 +156,13 @@ def _panels(
     index: int,
     curves: Sequence[Callable[[TaskResult], Curve]],
     finish: Callable[[Axes, str], None],
+    *,
+    named_only: bool = False,
 ) -> Figure | None:
-    """The first curve of a row as its line, a second one as dots; every row looks the same in every panel."""
+    """The first curve of a row as its line, a second one as dots; every row looks the same in every panel.
+
+    named_only: of many rows only those that the legend names.
+    """
     from matplotlib.lines import Line2D
 
     entries = board.rungs[index].entries
@@ -133,6 +170,7 @@ def _panels(
     if not drawn:
         return None
     looks = paints(len(entries))
+    drawn = [(i, entry) for i, entry in drawn if looks[i].named or not named_only]
     figure, axes = panels(len(board.tasks), height=3.9, columns=2)
     for number, (axis, note) in enumerate(zip(axes, board.tasks, strict=True)):
         for i, entry in reversed(drawn):  # the first rows last, so that they lie above

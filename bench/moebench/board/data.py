@@ -125,6 +125,7 @@ def _task(task: TaskResult) -> dict[str, Any]:
         "train_peak_memory_mib": task.peak_memory_mib,
         "training": task.training,
         "tuning": task.tuning,
+        "curve": task.curve,
         "scores": {
             score.name: (_measure(score.measure) if score.measure else {"value": None})
             | ({"reason": score.reason} if score.reason else {})

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from math import log
 from statistics import fmean, median
 from typing import Any
 
 from moebench.board.evidence import RowRuns, RowStudy, first_reason
-from moebench.board.model import EntryCounts, EntryProvenance, Estimate, Score, TrainingCost, TuningSummary
+from moebench.board.model import (
+    EntryCounts,
+    EntryProvenance,
+    Estimate,
+    LossCurve,
+    Score,
+    TaskResult,
+    TrainingCost,
+    TuningSummary,
+)
 from moebench.board.reasons import Reason
-from moebench.board.rules import EDGE_SHARE, LEVEL
+from moebench.board.rules import LEVEL
 from moebench.measures.scores.shares import NO_EXPERTS
 from moebench.plans.plan import score_of
 from moebench.records import Record
@@ -70,14 +78,16 @@ def tuning(study: RowStudy, sampler: str) -> TuningSummary | None:
     values = [score_of(record, study.headline, "validation") for record in records]
     settings = dict(sorted(group.trials[study.winner].items()))
     curve, reason = _effort(values, sampler, study.headline.higher_is_better)
+    finals = _finals_validation(study)
     return TuningSummary(
         winner=study.winner,
         settings=settings,
         validation=values[study.winner],
         default_validation=values[0],
+        finals_validation=finals,
+        winners_curse=None if finals is None else study.headline.difference(values[study.winner], finals),
         device_seconds=round(sum(float(record.provenance.get("seconds", 0)) for record in records), 3),
-        # Nothing is at the end of a range where only the default was tried.
-        edges=tuple(filter(None, (_edge(n, settings[n], group.space.get(n, {})) for n in settings if len(values) > 1))),
+        edges=_edges(group.trials, settings),
         effort=curve,
         effort_reason=reason,
     )
@@ -210,27 +220,69 @@ def _commonest(reasons: Sequence[Reason], seeds: int) -> Reason:
 
 
 def _effort(values: list[float], sampler: str, higher: bool) -> tuple[tuple[float, ...], Reason | None]:
-    """The curve over the random trials; trial 0 is the default, which nobody drew."""
-    if sampler != "random":
+    """The curve over the trials: all of a fixed design, or all but the default of those drawn at random."""
+    if sampler == "tpe":
         return (), Reason("dependent_trials", sampler=sampler)
-    if len(values) < 2:
+    counted = values if sampler == "grid" else values[1:]
+    if not counted:
         return (), Reason("no_random_trial")
-    return expected_best_curve(values[1:], higher_is_better=higher), None
+    return expected_best_curve(counted, higher_is_better=higher), None
 
 
-def _edge(name: str, value: Any, dimension: Mapping[str, Any]) -> Reason | None:
-    """Given if the setting lies at the edge of what was tuned; two options have no inside."""
-    if numbers := [option for option in dimension.get("options", ()) if _is_number(option)]:
-        low, high = min(numbers), max(numbers)
-        inside = len(numbers) < max(3, len(dimension["options"])) or low < value < high
-    elif "low" in dimension:
-        low, high = dimension["low"], dimension["high"]
-        scale = log if dimension.get("log") else float
-        inside = EDGE_SHARE < (scale(value) - scale(low)) / (scale(high) - scale(low)) < 1 - EDGE_SHARE
-    else:
-        return None
-    return None if inside else Reason("edge", name=name, value=value, low=low, high=high)
+def _edges(trials: Sequence[Mapping[str, Any]], best: Mapping[str, Any]) -> tuple[Reason, ...]:
+    """The settings, learning rate first, of which the best value is the smallest or largest of three or more tried."""
+    found = []
+    for name in sorted(best, key=lambda name: (name != "lr", name)):
+        tried = {trial[name] for trial in trials if _is_number(trial[name])}
+        if len(tried) > 2 and best[name] in (low := min(tried), high := max(tried)):
+            end = "smallest" if best[name] == low else "largest"
+            found.append(Reason("edge", name=name, value=best[name], end=end, low=low, high=high, tried=len(tried)))
+    return tuple(found)
 
 
 def _is_number(option: Any) -> bool:
     return isinstance(option, int | float) and not isinstance(option, bool)
+
+
+def _finals_validation(study: RowStudy) -> float | None:
+    """Mean validation score of the final runs; None while one is missing, or where a record lacks it."""
+    name = f"validation_{study.headline.name}"
+    lacking = any(record.status == "done" and record.scores.get(name) is None for record in study.final_records)
+    if not study.complete or lacking:
+        return None
+    return fmean(score_of(record, study.headline, "validation") for record in study.final_records)
+
+
+def winners_curse(results: Sequence[TaskResult]) -> float | None:
+    """Mean over tasks; None if a task has none."""
+    found = [result.tuning.winners_curse for result in results if result.tuning]
+    known = [value for value in found if value is not None]
+    return fmean(known) if known and len(known) == len(results) else None
+
+
+def validation_scores(study: RowStudy) -> list[float]:
+    """Of every trial of a complete study, a diverged one at the task's floor."""
+    return [score_of(run.record, study.headline, "validation") for run in study.trials if run.record is not None]
+
+
+def loss_curve(study: RowStudy) -> LossCurve | None:
+    """Mean over the final runs that are done; None where their records have none, or unequal ones."""
+    kept = [record.details.get("curve", {}) for record in study.final_records if record.status == "done"]
+    steps = [curve.get("steps") for curve in kept]
+    if not kept or not steps[0] or any(each != steps[0] for each in steps):
+        return None
+    train, validation = (_means(kept, name) for name in ("train_loss", "validation_loss"))
+    return LossCurve(steps=tuple(steps[0]), train_loss=train, validation_loss=validation) if train else None
+
+
+def _means(curves: Sequence[Mapping[str, Any]], name: str) -> tuple[float, ...]:
+    """Point by point; empty unless every curve has a number at each of its steps."""
+    values = [curve.get(name, ()) for curve in curves]
+    whole = all(len(each) == len(curves[0]["steps"]) and None not in each for each in values)
+    return tuple(map(fmean, zip(*values, strict=True))) if whole else ()
+
+
+def train_inputs(studies: Iterable[RowStudy]) -> int | None:
+    """How many training inputs there are on a task, as the first record that knows says."""
+    records = (record for study in studies for record in study.final_records)
+    return next((int(found) for record in records if (found := record.details.get("train_inputs"))), None)

@@ -44,9 +44,12 @@ class Score:
 class TuningSummary:
     """What tuning found on one task, and what it cost.
 
-    settings: the winner's. validation, default_validation: accuracy of the winner and of trial 0.
-    edges: settings of the winner at the edge of their range. device_seconds: of all trials.
-    effort: expected best validation accuracy after 1, 2, ... random trials; empty with ``effort_reason``.
+    settings: the winner's. validation, default_validation: score of the winner and of trial 0.
+    finals_validation: mean of the final runs, a diverged one at the task's floor. winners_curse: by how much the winner
+    is better than that; None while a final run is missing.
+    edges: settings of which the winner has the smallest or largest value tried, the learning rate first.
+    device_seconds: of all trials. effort: expected best validation score of so many of the trials; empty with
+    ``effort_reason``.
     """
 
     winner: int
@@ -54,6 +57,8 @@ class TuningSummary:
     edges: tuple[Reason, ...] = ()
     validation: float
     default_validation: float
+    finals_validation: float | None = None
+    winners_curse: float | None = None
     device_seconds: float
     effort: tuple[float, ...] = ()
     effort_reason: Reason | None = None
@@ -99,6 +104,19 @@ class EntryProvenance:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LossCurve:
+    """Mean over the final runs, at the same steps of each, in the unit of the task's loss.
+
+    train_loss: means since the step before. validation_loss: on a fixed part of the validation data; empty in records
+    that lack it.
+    """
+
+    steps: tuple[int, ...]
+    train_loss: tuple[float, ...]
+    validation_loss: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class TaskResult:
     """One row on one task. ``score`` is None until every seed has a result; ``reason`` says what is missing.
 
@@ -117,6 +135,7 @@ class TaskResult:
     specialization_reason: Reason | None = None
     scores: tuple[Score, ...] = ()
     tuning: TuningSummary | None = None
+    curve: LossCurve | None = None
     counts: EntryCounts | None = None
     latency: Timing | None = None
     latency_reason: Reason | None = None
@@ -138,6 +157,9 @@ class Entry:
     better_than: the ranked rows at its budget that it is significantly better than.
     pareto: whether it is certainly on the Pareto front of representation, latency and active parameters, certainly
     not, or neither; None without one of these or a rank.
+    rank_survival: share of resampled tunings in which its place stays inside its rank; None without a rank, or for the
+    reason of that name. winners_curse: mean over tasks of what the best trial is better than the final runs, on
+    validation data.
     """
 
     variant: str
@@ -170,12 +192,18 @@ class Entry:
     forward_peak_memory_mib: float | None = None
     better_than: tuple[str, ...] = ()
     pareto: Place | None = None
+    rank_survival: float | None = None
+    rank_survival_reason: Reason | None = None
+    winners_curse: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class TaskNote:
     """What every row shared on a task. metric: the score that ranks; metric_beside: the one beside it, if there is one.
     shared_settings: data, split, host and training, by name.
+
+    epochs: passes over the training data; None where batches are drawn afresh, or no record says how many data there
+    are. loss_unit: of the training loss.
     """
 
     name: str
@@ -186,6 +214,8 @@ class TaskNote:
     floor: float
     metric_beside: str | None = None
     shared_settings: dict[str, Any]
+    epochs: float | None = None
+    loss_unit: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from itertools import compress
 import numpy as np
 from numpy.typing import NDArray
 
-from moebench.board.estimates import mean_counts
+from moebench.board.estimates import mean_counts, validation_scores
 from moebench.board.evidence import RowRuns
 from moebench.board.latency import Clock
 from moebench.board.model import Against, Entry, Rung
@@ -27,6 +27,7 @@ from moebench.statistics import (
     pareto_places,
     pooled_spread,
     power_of,
+    rank_survival,
     ranks_of,
     welch_test,
 )
@@ -61,6 +62,20 @@ def rank_rows(evidences: Sequence[RowRuns], reasons: Reasons) -> Ranking:
     """Compare all rows that may be ranked, in pairs."""
     ranked = {e.row.name: e.scores_SM for e in evidences if not reasons[e.row.name]}
     return Ranking(tuple(ranked), better_matrix(ranked, evidences[0].higher_is_better, ALPHA))
+
+
+def tuning_survival(
+    ranking: Ranking, evidences: Sequence[RowRuns], sampler: str
+) -> tuple[dict[str, float], Reason | None]:
+    """How often the rank of each ranked row survives resampled tunings, by name; or why that is not known."""
+    if sampler == "tpe":
+        return {}, Reason("dependent_trials", sampler=sampler)
+    ranked = {e.row.name: e for e in evidences if e.row.name in ranking.names}
+    validation = {name: [validation_scores(study) for study in each.studies] for name, each in ranked.items()}
+    if any(len(trials) < 2 for tasks in validation.values() for trials in tasks):
+        return {}, Reason("one_trial")
+    scores = {name: float(np.mean(each.scores_SM)) for name, each in ranked.items()}
+    return rank_survival(scores, validation, ranking.ranks, higher_is_better=evidences[0].higher_is_better), None
 
 
 def in_order(entries: Sequence[Entry], higher_is_better: bool = True) -> tuple[Entry, ...]:

@@ -115,6 +115,7 @@ SENTENCES: Mapping[str, str | Callable[..., str]] = MappingProxyType(
         "not_measured": "it was not measured",
         "dependent_trials": "trials of the sampler '{sampler}' depend on each other",
         "no_random_trial": "there is no random trial beside the default",
+        "one_trial": "one trial cannot be resampled",
         # why a latency is missing
         "nothing_to_time": "no final run is done, so there is nothing to time",
         "not_timed": "not measured yet for these rows and versions on {device}",
@@ -125,7 +126,7 @@ SENTENCES: Mapping[str, str | Callable[..., str]] = MappingProxyType(
         "unequal_rounds": "its sessions have different numbers of rounds",
         # what to know before trusting a row's numbers
         "diverged": "seed {seed} diverged and counts as the floor {floor:g}",
-        "edge": "best {name} = {value:.4g} is at the edge of its range {low:.4g} to {high:.4g}",
+        "edge": "best {name} = {value:.4g} is the {end} of the {tried} tried, {low:.4g} to {high:.4g}",
         "other_device": "trained on {devices}",
         "drift": "its latency went from {early:.2f}x to {late:.2f}x dense over the rounds of its session, so its "
         "interval is too narrow",

@@ -16,9 +16,6 @@ ALPHA = 1 - LEVEL
 BUDGET_TOLERANCE = 0.01
 """A row further from its budget than this share is not ranked."""
 
-EDGE_SHARE = 0.05
-"""A best setting in the outer 5 % of its range is flagged."""
-
 PUBLISHED_SEEDS = 8
 """Seeds of the suites that are made to be published: with fewer, a board advises more."""
 

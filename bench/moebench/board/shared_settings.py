@@ -125,4 +125,5 @@ def _note(plan: Plan, entry: TaskEntry) -> TaskNote:
         floor=headline.floor,
         metric_beside=beside.name if beside else None,
         shared_settings=shared,
+        loss_unit=get_task(entry.name).loss_unit,
     )

@@ -31,9 +31,16 @@ def counted(axis: str) -> str:
 
 def heading(board: Board, budget: int) -> str:
     """What is compared: suite, protocol, tasks, budget of the expert layers, device."""
-    tasks = ", ".join(task.name for task in board.tasks)
+    tasks = ", ".join(f"{task.name}{f' ({epochs(task)})' if task.epochs else ''}" for task in board.tasks)
     parts = (board.suite, f"protocol {board.protocol}", tasks, amount(board, budget), board.device)
     return "  ".join(map(one_line, parts))
+
+
+def epochs(task: TaskNote) -> str:
+    """How often training passes over the data; empty where that is not known, or batches are drawn afresh."""
+    if not task.epochs:
+        return ""
+    return f"{task.epochs:.3g} epoch{'' if f'{task.epochs:.3g}' == '1' else 's'}"
 
 
 def how_ranked(board: Board) -> str:
@@ -77,11 +84,12 @@ def _without_bounds(entry: Entry) -> bool:
 
 
 def remarks(rung: Rung) -> tuple[tuple[str, str], ...]:
-    """(row, sentence): why it has no rank, what to know of it, why a headline is missing."""
+    """(row, sentence): why it has no rank, what to know of it, why a headline is missing; then :func:`edges`."""
     common = _common_latency_reason(rung)
     found = []
     for entry in rung.entries:
-        sentences = [*([entry.reason.sentence] if entry.reason else []), *(f"{flag.text}." for flag in entry.flags)]
+        flags = [flag for flag in entry.flags if flag.code != "edge"]
+        sentences = [*([entry.reason.sentence] if entry.reason else []), *(f"{flag.text}." for flag in flags)]
         if entry.representation is not None:
             special = entry.specialization_reason
             if special and special.code != "no_experts":
@@ -89,7 +97,28 @@ def remarks(rung: Rung) -> tuple[tuple[str, str], ...]:
             if entry.latency_reason and not common:
                 sentences.append(f"no latency: {entry.latency_reason.text}.")
         found += [(shown_name(entry.variant), one_line(sentence)) for sentence in sentences]
+    return (*found, *edges(rung))
+
+
+def edges(rung: Rung) -> tuple[tuple[str, str], ...]:
+    """(setting, sentence): of which rows the smallest or largest value tried is the best; the learning rate first."""
+    rows: dict[str, dict[str, list[str]]] = {}
+    for entry in rung.entries:
+        for flag in entry.flags:
+            if flag.code == "edge":
+                task = flag.facts.get("on_task")
+                where = f"{shown_name(entry.variant)}{f' ({task})' if task else ''}"
+                rows.setdefault(flag.facts["name"], {}).setdefault(flag.facts["end"], []).append(where)
+    found = []
+    for name in sorted(rows, key=lambda name: (name != "lr", name)):
+        parts = [f"the {end} value tried is the best of {_listed(rows[name][end])}" for end in sorted(rows[name])]
+        found.append((name, one_line(f"{'; '.join(parts)}; a better one may lie outside.")))
     return tuple(found)
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown, more = ", ".join(names[:MOST_NAMES]), len(names) - MOST_NAMES
+    return f"{shown} and {more:,} more" if more > 0 else shown
 
 
 def latency_note(board: Board, rung: Rung) -> str:
@@ -237,8 +266,7 @@ def some(rung: Rung, rows: Sequence[str]) -> str:
     """The rows in the board's order, of many the first ones and how many more there are; empty without any."""
     named = set(rows)
     names = [shown_name(entry.variant) for entry in rung.entries if entry.variant in named]
-    shown, more = ", ".join(names[:MOST_NAMES]), len(names) - MOST_NAMES
-    return f"{shown} and {more:,} more" if more > 0 else shown
+    return _listed(names)
 
 
 def shared_settings(board: Board) -> list[tuple[str, str]]:
@@ -281,7 +309,8 @@ def _data(task: TaskNote) -> str:
 def _training(task: TaskNote) -> str:
     known = task.shared_settings
     micro = f" in micro-batches of {known['micro_batch']}" if known.get("micro_batch") else ""
-    return f"{known['steps']:,} steps of batch {known['batch']}{micro}"
+    passes = f", {epochs(task)}" if task.epochs else ""
+    return f"{known['steps']:,} steps of batch {known['batch']}{micro}{passes}"
 
 
 def _arithmetic(task: TaskNote) -> str:

@@ -12,7 +12,7 @@ from moebench.training.seeds import derive_seed
 
 def grown(plan: Plan, lookup: Lookup) -> Plan:
     """The plan with every generation that the records allow; the same object if none is due."""
-    if plan.suite.tuning is None or plan.suite.tuning.sampler == "random":
+    if plan.suite.tuning is None or plan.suite.tuning.sampler != "tpe":
         return plan
     groups = tuple(_grown_group(plan, group, lookup) for group in plan.groups)
     if all(new is old for new, old in zip(groups, plan.groups, strict=True)):

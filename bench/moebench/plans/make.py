@@ -10,6 +10,7 @@ from moebench.budgets import Axis, Budget, solve
 from moebench.contract import Choice, LayerShape, Space, Uniform, Variant
 from moebench.errors import BudgetError, HostError, MoebenchError, PluginError, SuiteError, UnknownNameError
 from moebench.hosts import host_settings, layer_shapes
+from moebench.plans.design import Bounds, shared_design
 from moebench.plans.fixed import fixed_works, planned_measures
 from moebench.plans.plan import Group, Plan, mean_tokens
 from moebench.plans.rows import Row, resolve_rows
@@ -171,14 +172,21 @@ class _TaskSettings:
             "precision": precision,
             "threads": training.threads,
         }
-        from moebench.plans.ask import shared_draws  # imports optuna, which suites of fixed settings do not need
-
-        ranges = {"lr": _triple(suite.tuned.lr), "weight_decay": _triple(suite.tuned.weight_decay)}
-        draws = shared_draws(ranges, suite.tuned.trials, derive_seed(without_digest(entry.name), "shared", 0))
-        return cls(entry.name, template, shapes, tuple(draws))
+        return cls(entry.name, template, shapes, tuple(_shared_trials(suite, entry)))
 
 
-def _triple(values: Range) -> tuple[float, float, float]:
+def _shared_trials(suite: Suite, entry: TaskEntry) -> list[dict[str, float]]:
+    """Learning rate and weight decay of every trial on a task."""
+    tuning, (lr, weight_decay) = suite.tuned, map(_triple, (suite.tuned.lr, suite.tuned.weight_decay))
+    if tuning.sampler != "random":
+        return shared_design(lr, weight_decay, tuning.trials)
+    from moebench.plans.ask import shared_draws  # imports optuna, which suites of fixed settings do not need
+
+    seed = derive_seed(without_digest(entry.name), "shared", 0)
+    return shared_draws({"lr": lr, "weight_decay": weight_decay}, tuning.trials, seed)
+
+
+def _triple(values: Range) -> Bounds:
     return values.low, values.high, values.default
 
 
@@ -273,7 +281,9 @@ def _asked(suite: Suite, variant: Variant, own: Space, task: _TaskSettings, blan
     called = without_digest(task.name)
     tuning, later = suite.tuned, suite.tuned.sampler == "tpe"
     first = min(tuning.generation, tuning.trials) if later else tuning.trials
-    found = ask(values, first, sampler=tuning.sampler, seed=derive_seed(called, "sampler", 0), fits=fits)
+    rates = [trial["lr"] for trial in task.trials] if tuning.sampler == "grid" else []
+    seed = derive_seed(called, "sampler", 0)
+    found = ask(values, first, sampler=tuning.sampler, seed=seed, fits=fits, rates=rates)
     if len(found) < first:
         raise BudgetError(
             f"{variant.name}: hardly any of its settings meets {budget.amount:,}; found {len(found)}.",

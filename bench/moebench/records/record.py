@@ -125,10 +125,20 @@ class _FinalistTimes(_Known):
     train_step_ms: list[float | None] | None = None
 
 
+class _Curve(_Known):
+    """Of a trial or a final run: last steps of the windows; mean training loss of each; validation loss at its end."""
+
+    steps: list[int] = []
+    train_loss: list[float | None] = []
+    validation_loss: list[float | None] = []
+
+
 class _Details(_Known):
     train_seconds: float | None = None
     inputs_per_second: float | None = None
     peak_memory_mib: float | None = None
+    train_inputs: int | None = None
+    curve: Annotated[dict[str, Any], _keeps(_Curve), _schema(_Curve)] = {}
     finalists: dict[str, Annotated[dict[str, Any], _keeps(_FinalistTimes), _schema(_FinalistTimes)]] = {}
 
 

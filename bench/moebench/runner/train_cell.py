@@ -18,7 +18,9 @@ from moebench.runner.job import Job
 from moebench.runner.model import build
 from moebench.runner.ranks import Agreement, opened
 from moebench.tasks import Split, Task, get_task, load_part
-from moebench.training.loop import Curves, train
+from moebench.training.curve import thin_curve, watched_inputs
+from moebench.training.evaluate import mean_loss
+from moebench.training.loop import Curves, Watch, train
 from moebench.training.ranks.world import World
 from moebench.training.recipe import Recipe
 from moebench.training.snapshot import Keeper
@@ -35,12 +37,15 @@ def train_and_score(job: Job, device: torch.device, store: Store, keeper: Keeper
         built = build(job, device)
         train_data = load_part(task, "train", job.data).to(device)
         validation = load_part(task, "validation", job.data).to(device)
-        curves = train(built.model, train_data, recipe(cell, task), task.loss, keeper, world)
+        watch = _watch(built.model, task, validation, cell) if cell.kind == "final" else None
+        curves = train(built.model, train_data, recipe(cell, task), task.loss, keeper, world, watch)
     trained = len(curves.loss_S) * cell.batch
     details = {
         "train_seconds": round(curves.seconds, 3),
         "inputs_per_second": round(trained / curves.seconds, 1),
         "peak_memory_mib": None if memory.mib is None else round(memory.mib, 1),
+        "train_inputs": len(train_data) if isinstance(train_data, Split) else None,
+        "curve": thin_curve(curves.loss_S, curves.validation_S, cell.steps),
     }
     arrays = {"loss_S": curves.loss_S, "mass_SLE": curves.mass_SLE}
     status, scores = _scored(job, built.model, validation, curves, device)
@@ -65,6 +70,14 @@ def train_share(job: Job, device: torch.device, keeper: Keeper, world: World) ->
     built = build(job, device)
     data = load_part(task, "train", job.data).to(device)
     train(built.model, data, recipe(job.cell, task), task.loss, keeper, world)
+
+
+def _watch(model: Host, task: Task, validation: Split, cell: Cell) -> Watch:
+    """The loss on a fixed part of the validation data, whose inputs lie evenly in its order."""
+    count = watched_inputs(len(validation), cell.steps, cell.batch)
+    places = torch.arange(count, device=validation.inputs.device) * len(validation) // count
+    part = validation[places]
+    return lambda: mean_loss(model, task, part, precision=cell.precision)
 
 
 def _scored(job: Job, model: Host, validation: Split, curves: Curves, device: torch.device) -> tuple[Status, Scores]:

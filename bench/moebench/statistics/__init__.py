@@ -34,6 +34,7 @@ from moebench.statistics.intervals import (
     welch_interval,
 )
 from moebench.statistics.power import Power, pooled_spread, power_of
+from moebench.statistics.resampling import rank_survival
 
 __all__ = [
     "Calibration",
@@ -55,6 +56,7 @@ __all__ = [
     "pooled_spread",
     "power_of",
     "rank_intervals",
+    "rank_survival",
     "ranks_of",
     "ratio_interval",
     "trend_p_value",

@@ -71,7 +71,7 @@ class _Table(BaseModel):
 
 
 class Range(_Table):
-    """A tuned number, drawn log-uniformly between low and high; trial 0 has the default."""
+    """A tuned number between low and high, on a log scale; trial 0 has the default."""
 
     low: Number
     high: Number
@@ -106,13 +106,15 @@ class TrainingSettings(_Table):
 
 
 class TuningSettings(_Table):
-    """The effort that every variant gets, and the settings that all share: the same draws for every variant.
+    """The effort that every variant gets, and the settings that all share: the same for every variant.
 
-    random: all trials are asked when the suite is planned. tpe: asked in generations of fixed size, told in order.
+    grid: learning rates and weight decays of a fixed design (``moebench.plans.design``); a variant's own choices take
+    their options in turn along the rates, its ranges are drawn at random. random: all of it is drawn at random, as in
+    protocol 1. tpe: the shared settings as for grid, a variant's own asked in generations of fixed size, told in order.
     """
 
     trials: Positive = 4
-    sampler: Literal["random", "tpe"] = "random"
+    sampler: Literal["grid", "random", "tpe"] = "grid"
     generation: Positive = 4
     lr: Range
     weight_decay: Range

@@ -83,6 +83,19 @@ def evaluate_task(
     return evaluate(model, data, task.scores, batch=batch, precision=precision, select=select, rule=rule)
 
 
+def mean_loss(model: Host, task: Task, data: Split, *, precision: str = "fp32") -> Tensor:
+    """The task's loss on ``data`` without gradients, a scalar on the model's device; no random state changes."""
+    total, device = torch.zeros((), device=data.inputs.device), data.inputs.device.type
+    with asking(model):
+        for part in data.batches(_fitting(task.evaluation_batch, model, None)):
+            call = Call(groups_BT=part.groups_NT if model.shows_groups else None)
+            with torch.autocast(device, torch.bfloat16, enabled=precision == "bf16"):
+                outputs = model.run(part.inputs, call)
+            loss = task.loss({name: output.float() for name, output in outputs.items()}, part)
+            total += loss * (len(part) / len(data))
+    return total
+
+
 def headline_of(task: Task, values: Values) -> float:
     """The task's headline, from the values of all inputs of a part."""
     return task.summary(values)[task.info.ranked_by.name]

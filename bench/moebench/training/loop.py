@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from moebench.contract import Layer, Routing
 from moebench.hosts.host import Host
 from moebench.tasks import Split, Stream, Values, augment_batch
+from moebench.training.curve import POINTS, windows
 from moebench.training.ranks.world import ALONE, World
 from moebench.training.recipe import OPTIMISERS, Recipe
 from moebench.training.snapshot import Keeper, Snapshot, TrainingState
@@ -28,12 +29,14 @@ LOOK_EVERY = 50
 class Curves:
     """What was measured at each step: loss_S of the task, in its unit, and mass_SLE summed over the batch.
 
-    S ends early where training did; E is 0 where no layer has experts. seconds: of training, ``earlier`` ones, before
-    an interruption, included. resumed_at: the step it went on from, 0 where it was not interrupted.
+    S ends early where training did; E is 0 where no layer has experts. validation_S: what ``watch`` gave, NaN at the
+    steps in between; None without it. seconds: of training, ``earlier`` ones, before an interruption, included.
+    resumed_at: the step it went on from, 0 where it was not interrupted.
     """
 
     loss_S: np.ndarray
     mass_SLE: np.ndarray
+    validation_S: np.ndarray | None = None
     seconds: float = 0.0
     earlier: float = 0.0
     resumed_at: int = 0
@@ -48,6 +51,10 @@ Loss = Callable[[Values, Split], Tensor]
 """(outputs by target, the batch or a share of it) -> the scalar that is minimised, such as ``Task.loss``."""
 
 
+Watch = Callable[[], Tensor]
+"""-> the validation loss of the model as it is, a scalar."""
+
+
 def train(
     model: Host,
     data: Split | Stream,
@@ -55,11 +62,13 @@ def train(
     loss: Loss,
     keeper: Keeper | None = None,
     world: World = ALONE,
+    watch: Watch | None = None,
 ) -> Curves:
     """Train in place, where the model is; stops early only if the loss is not finite.
 
     keeper: may have a snapshot of an interrupted training of this recipe; called after every step. world: the
-    processes that train it together, each with the same model, data and recipe; the curves are those of all.
+    processes that train it together, each with the same model, data and recipe; the curves are those of all. watch:
+    called at the points of the thin curve (``moebench.training.curve``); it must leave all random states as they are.
     """
     device = next(model.parameters()).device
     # Seeds beside those of the initial weights (seed and seed + 1, see hosts.build): of the layers' noise, and of the
@@ -67,7 +76,8 @@ def train(
     torch.manual_seed(recipe.seed + 2)
     generator = torch.Generator().manual_seed(recipe.seed + 3)
     layers = model.layers()
-    curves = _Recorder(recipe.steps, layers, device)
+    curves = _Recorder(recipe.steps, layers, device, watched=watch is not None)
+    watched = set(windows(recipe.steps, POINTS)[1:].tolist()) if watch else set()
     how = OPTIMISERS[recipe.optimiser]
     optimizer = torch.optim.AdamW(_groups(model, recipe.weight_decay), lr=recipe.lr, betas=how.betas, fused=True)
     model.train()
@@ -96,6 +106,10 @@ def train(
         optimizer.zero_grad(set_to_none=True)
         for layer in layers:
             layer.after_step()
+        if watch and step + 1 in watched:
+            before = time.perf_counter()
+            curves.watch(step, watch())
+            clock += time.perf_counter() - before  # it is no part of training
         if (step + 1) % LOOK_EVERY == 0 and not curves.finite_at(step):
             break
         if keeper is not None:
@@ -174,11 +188,15 @@ def _groups(model: Host, weight_decay: float) -> list[dict[str, object]]:
 class _Recorder:
     """Collects the curves on the device, so that no step waits for a number."""
 
-    def __init__(self, steps: int, layers: list[Layer], device: torch.device) -> None:
+    def __init__(self, steps: int, layers: list[Layer], device: torch.device, *, watched: bool) -> None:
         experts = max((layer.num_experts for layer in layers), default=0)
         self._loss_S = torch.zeros(steps, device=device)
         self._mass_SLE = torch.zeros(steps, len(layers), experts, device=device)
+        self._validation_S = torch.full((steps if watched else 0,), math.nan, device=device)
         self._steps = 0
+
+    def watch(self, step: int, loss: Tensor) -> None:
+        self._validation_S[step] = loss
 
     def add(self, step: int, loss: Tensor, routings: list[Routing]) -> None:
         self._steps = step + 1
@@ -190,7 +208,8 @@ class _Recorder:
 
     @property
     def tensors(self) -> dict[str, Tensor]:
-        return {"loss_S": self._loss_S, "mass_SLE": self._mass_SLE}
+        watched = {"validation_S": self._validation_S} if len(self._validation_S) else {}
+        return {"loss_S": self._loss_S, "mass_SLE": self._mass_SLE, **watched}
 
     def finite_at(self, step: int) -> bool:
         return bool(self._loss_S[step].isfinite())
@@ -198,4 +217,5 @@ class _Recorder:
     def done(self, seconds: float, earlier: float, resumed_at: int) -> Curves:
         steps = max(self._steps, resumed_at)  # all of them may have been done before
         loss_S, mass_SLE = self._loss_S[:steps], self._mass_SLE[:steps]
-        return Curves(loss_S.cpu().numpy(), mass_SLE.cpu().numpy(), seconds, earlier, resumed_at)
+        validation_S = self._validation_S[:steps].cpu().numpy() if len(self._validation_S) else None
+        return Curves(loss_S.cpu().numpy(), mass_SLE.cpu().numpy(), validation_S, seconds, earlier, resumed_at)

@@ -1,0 +1,48 @@
+"""How much a ranking rests on which trials the tuning happened to make."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+DRAWS = 2000
+"""Resamples; a share of 0.5 is known to 0.02."""
+
+SEED = 0
+
+
+def rank_survival(
+    scores: Mapping[str, float],
+    validation: Mapping[str, Sequence[ArrayLike]],
+    ranks: Mapping[str, tuple[int, int]],
+    *,
+    higher_is_better: bool = True,
+    draws: int = DRAWS,
+) -> dict[str, float]:
+    """For each row, the share of resampled tunings in which its place stays inside its rank.
+
+    A resampled tuning draws as many of a task's N trials as there are, with replacement, the same for all rows, for all
+    share the design. The best of the drawn trials would have won; a row's score then changes by as much as its best
+    validation score does, averaged over tasks. Its place among the rows follows; rows with equal scores share places.
+
+    scores: name -> mean test score. validation: name -> for each task, (N trials,) validation scores, in the unit of
+    the test score. ranks: name -> (first, last) place that is printed.
+    """
+    sign = 1.0 if higher_is_better else -1.0
+    names, random = list(scores), np.random.default_rng(SEED)
+    final_R = sign * np.array([scores[name] for name in names], dtype=np.float64)
+    tasks = len(validation[names[0]]) if names else 0
+    loss_RD = np.zeros((len(names), draws))
+    for task in range(tasks):
+        value_RN = sign * np.array([validation[name][task] for name in names], dtype=np.float64)
+        drawn_DN = random.integers(value_RN.shape[1], size=(draws, value_RN.shape[1]))
+        loss_RD += (value_RN.max(axis=1)[:, None] - value_RN[:, drawn_DN].max(axis=2)) / tasks
+    score_RD = np.round(final_R[:, None] - loss_RD, 12)  # equal scores stay equal
+    first_RD = 1 + (score_RD[None] > score_RD[:, None]).sum(axis=1)
+    last_RD = len(names) - (score_RD[None] < score_RD[:, None]).sum(axis=1)
+    return {
+        name: float(((first <= ranks[name][1]) & (last >= ranks[name][0])).mean())
+        for name, first, last in zip(names, first_RD, last_RD, strict=True)
+    }
