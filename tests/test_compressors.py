@@ -93,6 +93,18 @@ def test_units_are_put_in_the_order_of_the_references_by_hand():
     assert b_out.tolist() == [[7.0], [8.0]]
 
 
+def test_a_gate_stays_with_its_unit():
+    """Of a gated MLP: expert 1 has the two units of expert 0 the other way round, each as (gate, up)."""
+    experts = Experts(2, LayerShape(dim=1, out_dim=1, tokens=1, activation="swiglu"), 2).double()
+    with torch.no_grad():
+        experts.w_in_EDH.copy_(torch.tensor([[[1.0, 2.0, 5.0, 6.0]], [[5.0, 6.0, 1.0, 2.0]]]))
+        experts.b_in_EH.copy_(torch.tensor([[0.1, 0.2, 0.3, 0.4], [0.3, 0.4, 0.1, 0.2]]))
+        experts.w_out_EHO.copy_(torch.tensor([[[2.0], [-3.0]], [[-3.0], [2.0]]]))
+    w_in, b_in, w_out, _ = aligned(experts, torch.tensor([0, 0]))
+    for stack in (w_in, b_in, w_out):
+        assert torch.equal(stack[0], stack[1])
+
+
 def test_biases_have_a_say_in_the_order():
     """Units that differ in nothing but their biases."""
     experts = Experts(2, LayerShape(dim=1, out_dim=1, tokens=1), 2).double()

@@ -220,8 +220,8 @@ def test_a_measure_that_does_not_take_what_is_given_or_is_none_is_refused(tmp_pa
         ("return None", "no-places"),
         ('return ["x"]', "no-places"),
         ('raise ValueError("bad")', "places-raised"),
-        ("return [Place(-3, 4)]", "impossible-place"),
-        ("return [Place(32, 0)]", "impossible-place"),
+        ("return [LayerPlace(-3, 4)]", "impossible-place"),
+        ("return [LayerPlace(32, 0)]", "impossible-place"),
     ],
 )
 def test_a_host_whose_places_are_none_is_refused_when_planned(tmp_path, place, code):

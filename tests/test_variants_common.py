@@ -275,3 +275,34 @@ def test_active_parameters_leave_out_idle_experts(variant, settings):
     busy = {SoftMoE: 8, SMoLA: 8, ExpertChoice: settings.get("capacity", 2), DeepSeek: 3}
     idle = 8 - busy.get(variant, settings.get("top_k", 2))
     assert active_parameters(layer) == total - int(idle * each)
+
+
+GATED = LayerShape(dim=8, out_dim=6, tokens=None, activation="swiglu")
+
+
+@every
+def test_a_gated_activation_gives_every_mlp_a_third_matrix(variant, settings):
+    """At one hidden width: D more weights and a bias for each hidden unit, and all of it learns."""
+    torch.manual_seed(0)
+    plain, gated = (variant().layer(shape, 5, settings) for shape in (SHAPE, GATED))
+    more = sum(p.numel() for p in gated.parameters()) - sum(p.numel() for p in plain.parameters())
+    banks = [m for m in plain.modules() if isinstance(m, experts.Experts) and not m.linear]
+    hidden = sum(bank.w_out_EHO.shape[:2].numel() for bank in banks) or plain.linear_out.in_features
+    assert more == hidden * (8 + 1)
+    x_BTD = tokens()
+    y_BTO = gated.compute(x_BTD, gated.route(x_BTD, Context()))
+    assert y_BTO.shape == (3, 7, 6)
+    y_BTO.square().sum().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in gated.parameters() if p.requires_grad)
+
+
+def test_dense_with_swiglu_is_the_published_layer():
+    """silu(x W) * (x V), then W2 (Shazeer, arXiv 2002.05202, equation 6), by hand."""
+    torch.manual_seed(0)
+    layer = Dense().layer(GATED, 5, {})
+    x_BTD = tokens()
+    gate, up = (layer.linear_in.weight[first::2] for first in (0, 1))
+    of_gate, of_up = (layer.linear_in.bias[first::2] for first in (0, 1))
+    hidden = torch.nn.functional.silu(x_BTD @ gate.T + of_gate) * (x_BTD @ up.T + of_up)
+    wanted = hidden @ layer.linear_out.weight.T + layer.linear_out.bias
+    torch.testing.assert_close(layer.compute(x_BTD, layer.route(x_BTD, Context())), wanted)

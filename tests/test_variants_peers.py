@@ -63,7 +63,7 @@ def test_soft_moe_is_that_of_soft_moe_pytorch(normalise, slots):
 @pytest.mark.parametrize("kind", ["eager", "grouped_mm"])
 @pytest.mark.parametrize("backend", ["loop", "grouped", "padded", "onednn"])
 def test_sparse_topk_is_the_block_of_mixtral(kind, backend):
-    """Its experts are gated: with a feature that is always 1, and gates that see it alone, the gate is 1."""
+    """Weight by weight and gradient by gradient: ``swiglu``, whose gate and up units take turns here."""
     from transformers import MixtralConfig
     from transformers.models.mixtral.modeling_mixtral import MixtralSparseMoeBlock
 
@@ -71,24 +71,21 @@ def test_sparse_topk_is_the_block_of_mixtral(kind, backend):
     config = MixtralConfig(hidden_size=dim, intermediate_size=hidden, num_local_experts=EXPERTS, num_experts_per_tok=2)
     config._experts_implementation = kind
     theirs = MixtralSparseMoeBlock(config)
-    shape = LayerShape(dim=dim, out_dim=dim, tokens=TOKENS, activation="silu", bias=False)
+    shape = LayerShape(dim=dim, out_dim=dim, tokens=TOKENS, activation="swiglu", bias=False)
     torch.manual_seed(0)
     ours = SparseTopK().layer(shape, hidden, {"experts": EXPERTS, "top_k": 2})
     ours.experts.set_backend(backend)
     w_in_EDH, w_out_EHD = ours.experts.w_in_EDH, ours.experts.w_out_EHO
-    up_EDH = torch.zeros_like(w_in_EDH)
-    up_EDH[:, -1] = 1.0
+    gate_EDH, up_EDH = w_in_EDH.detach().unflatten(2, (-1, 2)).unbind(-1)
     with torch.no_grad():
         theirs.gate.weight.copy_(ours.router.weight_DE.t())
-        theirs.experts.gate_up_proj.copy_(torch.cat([w_in_EDH, up_EDH], dim=2).mT)
+        theirs.experts.gate_up_proj.copy_(torch.cat([gate_EDH, up_EDH], dim=2).mT)
         theirs.experts.down_proj.copy_(w_out_EHD.mT)
     x_BTD, probe_BTD = torch.randn(2, INPUTS, TOKENS, dim).unbind()
-    x_BTD[..., -1] = 1.0
     y, of_x, of_router, of_in, of_out = gradients_of(
         theirs, x_BTD, probe_BTD, [theirs.gate.weight, theirs.experts.gate_up_proj, theirs.experts.down_proj]
     )
     mine = gradients_of(ours, x_BTD, probe_BTD, [ours.router.weight_DE, w_in_EDH, w_out_EHD])
-    # The feature that is always 1 has a gradient of its own there, by way of the gates.
-    mine[1], of_x = mine[1][..., :-1], of_x[..., :-1]
-    for one, other in zip(mine, (y, of_x, of_router.t(), of_in[:, :hidden].mT, of_out.mT), strict=True):
+    of_in = torch.stack(of_in.mT.chunk(2, dim=2), -1).flatten(2)
+    for one, other in zip(mine, (y, of_x, of_router.t(), of_in, of_out.mT), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)

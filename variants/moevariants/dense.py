@@ -34,7 +34,7 @@ class DenseLayer(Layer):
         if hidden < 1:
             raise ValueError(f"dense: the hidden width must be at least 1, not {hidden}")
         self.shape = shape
-        self.linear_in = nn.Linear(shape.dim, hidden, bias=shape.bias)
+        self.linear_in = nn.Linear(shape.dim, shape.units(hidden), bias=shape.bias)
         self.linear_out = nn.Linear(hidden, shape.out_dim, bias=shape.bias)
 
     def route(self, x_BTD: Tensor, context: Context) -> Routing:

@@ -40,7 +40,7 @@ class MuMoECP(Variant):
         """One layer of E experts and rank ``size``."""
         whole(self, "experts", experts)
         middle = whole(self, "wide", wide) * shape.dim
-        first = self.linear(experts, shape.dim, middle, size, bias=shape.bias)
+        first = self.linear(experts, shape.dim, shape.units(middle), size, bias=shape.bias)
         second = self.linear(experts, middle, shape.out_dim, size, bias=shape.bias)
         return MuMoELayer(shape, experts, first, second)
 

@@ -10,14 +10,33 @@ from typing import Any, Literal
 from torch import Tensor
 from torch.nn import functional as F
 
-ACTIVATIONS: Mapping[str, Callable[[Tensor], Tensor]] = {"gelu": F.gelu, "relu": F.relu, "silu": F.silu}
+
+def swiglu(units: Tensor) -> Tensor:
+    """silu(gate) * up of (..., 2 H) units in which gate and up take turns: (..., H) (Shazeer, arXiv 2002.05202, eq. 6).
+
+    They take turns, rather than halves, so that a run of units is a run of hidden ones.
+    """
+    gate, up = units.reshape(*units.shape[:-1], -1, 2).unbind(-1)
+    return F.silu(gate) * up
+
+
+ACTIVATIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
+    "gelu": F.gelu,
+    "relu": F.relu,
+    "silu": F.silu,
+    "swiglu": swiglu,
+}
+
+GATED = ("swiglu",)
+"""Activations that make one hidden value of two units, so that an MLP has three matrices, two of them side by side."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LayerShape:
     """The slot a layer has to fill: ``(B, T, dim) -> (B, T, out_dim)``, or ``(B, V, T, out_dim)`` with views.
 
-    ``activation`` and ``bias`` belong to the host, so that no variant wins by choosing them.
+    ``activation`` and ``bias`` belong to the host, so that no variant wins by choosing them. With ``swiglu`` the first
+    product of an MLP has to give ``units(hidden)`` = 2 x hidden values.
     ``tokens`` is T where the host fixes it, else None. ``grid`` is (height, width) where the tokens are the places of
     a feature map, row by row, else None; a layer that looks at neighbours needs it, any other takes places as tokens.
     ``views`` names the outputs where a task has several targets; a layer that knows nothing of them gives one output,
@@ -47,8 +66,12 @@ class LayerShape:
         """What flows through: a set of tokens, or one feature map per input."""
         return "tokens" if self.grid is None else "map"
 
+    def units(self, hidden: int) -> int:
+        """Values that the first product of an MLP gives, for so many hidden ones: twice as many where it is gated."""
+        return 2 * hidden if self.activation in GATED else hidden
+
     def activate(self, x: Tensor) -> Tensor:
-        """Apply the host's activation, elementwise."""
+        """The host's activation: (..., ``units(H)``) -> (..., H)."""
         return ACTIVATIONS[self.activation](x)
 
     def to_json(self) -> dict[str, Any]:

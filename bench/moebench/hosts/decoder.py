@@ -145,7 +145,7 @@ class Decoder(Host):
 
     def head_outputs(self, x: Tensor) -> Tensor:
         """Logits of the answers (B, A, O) of ids_BT."""
-        answers_BAD = self.stream(x)[:, -self.answer :]
+        answers_BAD = self.stream(x.long())[:, -self.answer :]
         logits: Tensor = self.head(self.norm(answers_BAD))
         return logits
 

@@ -11,6 +11,7 @@ from timm.models import resnet
 from torch import Tensor, nn
 
 from moebench.contract import Layer
+from moebench.contract.shape import GATED
 from moebench.hosts.host import Host, Site
 from moebench.hosts.settings import Activation, HostSettings, LayerPlace, Numbers, image_of
 from moebench.tasks import Image, TaskInfo
@@ -52,6 +53,8 @@ class ResNetSettings(HostSettings):
 
     @model_validator(mode="after")
     def _blocks_exist(self) -> ResNetSettings:
+        if self.activation in GATED:
+            raise ValueError(f"activation '{self.activation}' is gated; feature maps need an elementwise one")
         if len(self.channels) != len(self.blocks) or not 1 <= len(self.blocks) <= STAGES:
             raise ValueError(
                 f"channels {list(self.channels)} and blocks {list(self.blocks)} must each name the same 1 to {STAGES} "

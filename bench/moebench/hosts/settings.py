@@ -16,7 +16,7 @@ from moebench.tasks import Image, Inputs, TaskInfo
 if TYPE_CHECKING:
     from moebench.hosts.host import Host
 
-Activation = Literal["gelu", "relu", "silu"]
+Activation = Literal["gelu", "relu", "silu", "swiglu"]
 Numbers = Annotated[tuple[StrictInt, ...], Field(strict=False)]
 """A list, in TOML and JSON."""
 

@@ -18,6 +18,7 @@ from moebench.hosts import host_kind, host_settings
 from moebench.plugins.find import HOSTS, MEASURES, STUDIES, TASKS, PluginGroup, find_variants, is_place
 from moebench.plugins.named import settle, spec_of
 from moebench.suites.schema import Series, Suite, SuiteMeasure, SuiteRow, TaskEntry, TrainingSettings
+from moebench.tasks.catalogue import split_settings, with_settings
 
 WORDS = {
     "int_type": "must be a whole number",
@@ -187,7 +188,8 @@ def _settled(suite: Suite, folder: Path) -> Suite:
         return values | {"name": name(HOSTS, str(values["name"]))} if "name" in values else values
 
     def of_task(entry: TaskEntry) -> TaskEntry:
-        return entry.model_copy(update={"name": name(TASKS, entry.name), "host": of_host(entry.host)})
+        called = with_settings(name(TASKS, entry.name), entry.settings)
+        return entry.model_copy(update={"name": called, "settings": {}, "host": of_host(entry.host)})
 
     def of_row(row: SuiteRow) -> SuiteRow:
         task = row.task and name(TASKS, row.task)
@@ -209,7 +211,8 @@ def _settled(suite: Suite, folder: Path) -> Suite:
     )
     hosts = [settled.host, *(entry.host for entry in settled.task), *(row.host for row in settled.row)]
     kinds = (measure.kind for measure in settled.measure)
-    named = [*settled.all_tasks, *(host.get("name") for host in hosts), settled.study, *kinds]
+    tasks = (split_settings(task)[0] for task in settled.all_tasks)
+    named = [*tasks, *(host.get("name") for host in hosts), settled.study, *kinds]
     return settled.model_copy(update={"plugins": {each: spec for each in named if each and (spec := spec_of(each))}})
 
 

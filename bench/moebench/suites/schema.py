@@ -127,9 +127,15 @@ class Latency(_Table):
 
 
 class TaskEntry(_Table):
-    """A task of the suite, with what differs from the suite's [host] and [training] for it."""
+    """A task of the suite, with what differs from the suite's [host] and [training] for it.
+
+    settings: those of the task that are not its defaults; once the suite is read they stand behind its name.
+    """
+
+    later = ("settings",)
 
     name: StrictStr
+    settings: dict[str, int | StrictStr] = Field(default_factory=dict)
     host: dict[str, Any] = Field(default_factory=dict)
     training: dict[str, Any] = Field(default_factory=dict)
 

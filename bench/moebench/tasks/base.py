@@ -198,7 +198,8 @@ class Task(ABC):
     """Data, a loss and scores. A subclass sets ``info`` and ``split``, and defines :meth:`load`, :meth:`loss` and
     :meth:`scores`; the bases in ``tasks.targets`` have the last two.
 
-    split: how train, validation and test are divided, part of a run's identity. augment: the kind that
+    split: how train, validation and test are divided, part of a run's identity. settings: those that a suite may give,
+    with their defaults; see :meth:`configured`. augment: the kind that
     ``augment_batch`` applies to training batches. loss_unit: of :meth:`loss`, such as nats. evaluation_batch: inputs of
     a pass without training. class_target: the target that is the one class of an input; None where there is no such
     class, for the reason ``no_class``. ``data_dir`` is the directory that the user named; None is the usual places.
@@ -206,6 +207,7 @@ class Task(ABC):
 
     info: TaskInfo
     split: str
+    settings: Mapping[str, int | str] = {}
     augment: str | None = None
     loss_unit: str = ""
     evaluation_batch: int = 256
@@ -215,6 +217,10 @@ class Task(ABC):
     def class_target(self) -> str | None:
         """The target that is the one class of an input."""
         return None
+
+    def configured(self, settings: Mapping[str, int | str]) -> Task:
+        """The task with some of :attr:`settings`, which are known to be its own; its ``info.name`` says so."""
+        raise NotImplementedError
 
     @overload
     def load(self, part: Literal["train"], data_dir: Path | None = None) -> Split | Stream: ...

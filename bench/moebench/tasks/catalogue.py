@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Literal, overload
 
-from moebench.errors import DataError, PluginError
+from moebench.errors import DataError, PluginError, SuiteError, UnknownNameError
 from moebench.plugins import named
 from moebench.plugins.find import TASKS
 from moebench.tasks.base import (
@@ -22,14 +22,18 @@ from moebench.tasks.base import (
 )
 
 NAME = re.compile(r"[a-z][a-z0-9_-]{0,59}")
+CONFIGURED = re.compile(r"(?P<name>.+):(?P<settings>\w+=[^,=:]+(,\w+=[^,=:]+)*)")
 
 
 @cache
 def get_task(name: str) -> Task:
-    """The task of a name, or of ``path.py:Name``.
+    """The task of a name, or of ``path.py:Name``; with the settings behind it, as :func:`with_settings` writes them.
 
     :class:`UnknownNameError` with the nearest match where there is none, :class:`PluginError` where it is no task.
     """
+    base, settings = split_settings(name)
+    if settings:
+        return _configured(base, settings)
     task = named.load(TASKS, name)
     spec = named.spec_of(name) or name
     if not isinstance(task, Task):
@@ -45,6 +49,38 @@ def get_task(name: str) -> Task:
         )
     _check_info(spec, task.info)
     return task
+
+
+def with_settings(name: str, settings: Mapping[str, int | str]) -> str:
+    """The name of a task with these settings: ``code:tokenizer=bpe-1024,window=128``."""
+    written = ",".join(f"{setting}={value}" for setting, value in sorted(settings.items()))
+    return f"{name}:{written}" if written else name
+
+
+def split_settings(name: str) -> tuple[str, dict[str, str]]:
+    """The name of the task itself, and the settings as they are written behind it."""
+    found = CONFIGURED.fullmatch(name)
+    return (found["name"], dict(each.split("=") for each in found["settings"].split(","))) if found else (name, {})
+
+
+def _configured(name: str, written: Mapping[str, str]) -> Task:
+    """:class:`UnknownNameError` for a setting that the task does not have, :class:`SuiteError` for a word in place of a
+    whole number.
+    """
+    task = get_task(name)
+    settings: dict[str, int | str] = {}
+    for setting, value in written.items():
+        if setting not in task.settings:
+            raise UnknownNameError("setting", setting, task.settings, where=f"task '{task.info.name}'")
+        number = isinstance(task.settings[setting], int)
+        if number and not value.isdecimal():
+            raise SuiteError(
+                f"task '{task.info.name}': the setting '{setting}' is a whole number, not '{value}'.",
+                code="wrong-task-setting",
+                setting=setting,
+            )
+        settings[setting] = int(value) if number else value
+    return task.configured(settings)
 
 
 def _check_info(spec: str, info: TaskInfo) -> None:

@@ -47,8 +47,9 @@ def run(experts: Experts, rows_ND: Tensor, counts_E: Tensor, most: int | None = 
     if why_not(device, dtype) is not None or not len(rows_ND):
         return loop.run(experts, rows_ND, counts_E)
     lane = 16 // dtype.itemsize
-    (_, dim, hidden), out_dim = experts.w_in_EDH.shape, experts.w_out_EHO.shape[2]
+    (_, dim, units), (_, hidden, out_dim) = experts.w_in_EDH.shape, experts.w_out_EHO.shape
     more_D, more_H, more_O = -dim % lane, -hidden % lane, -out_dim % lane
+    more_units = more_H * (units // hidden)
     stacks = experts.stacks
     if more_D or more_H or more_O or dtype != experts.w_in_EDH.dtype:
         stacks, counts_E = _of_busy(stacks, counts_E)
@@ -57,10 +58,10 @@ def run(experts: Experts, rows_ND: Tensor, counts_E: Tensor, most: int | None = 
     ends_E[-1] = len(rows_ND)
     row_N = torch.arange(len(rows_ND), device=rows_ND.device, dtype=torch.int32)
     expert_N = torch.searchsorted(ends_E, row_N, right=True)
-    w_in, b_in = _padded(stacks.w_in_EDH, dtype, more_H, more_D), stacks.b_in_EH
+    w_in, b_in = _padded(stacks.w_in_EDH, dtype, more_units, more_D), stacks.b_in_EH
     w_out, b_out = _padded(stacks.w_out_EHO, dtype, more_O, more_H), stacks.b_out_EO
     b_in, b_out = (
-        None if bias is None else _padded(bias, dtype, more) for bias, more in ((b_in, more_H), (b_out, more_O))
+        None if bias is None else _padded(bias, dtype, more) for bias, more in ((b_in, more_units), (b_out, more_O))
     )
     # Padded hidden units meet rows of zeros in w_out, whatever the activation makes of them.
     rows_NH = _affine(_padded(rows_ND, dtype, more_D), w_in, b_in, ends_E, expert_N)

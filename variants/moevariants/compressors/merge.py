@@ -51,8 +51,8 @@ class MergeCompress:
         """A layer of ``keep`` experts with fewer parameters each."""
         refuse_unknown(self.name, settings, ("align", "rank", "sparse"))
         layer, experts = reducible(met.layer)
-        dim, hidden = experts.w_in_EDH.shape[1:]
-        most = min(dim, hidden, experts.w_out_EHO.shape[2])
+        hidden, out_dim = experts.w_out_EHO.shape[1:]
+        most = min(experts.shape.dim, hidden, out_dim)
         chosen = settings.get("rank", max(1, most // 4))
         rank = whole(self, "rank", chosen, most, " (the smallest side of its weights)")
         share = number(self, "sparse", settings.get("sparse", 0.1))
@@ -111,13 +111,17 @@ def aligned(experts: Experts, reference_E: Tensor) -> list[Tensor | None]:
     assignment problem that is solved exactly, in float64.
     """
     w_in_EDH, b_in_EH, w_out_EHO, b_out_EO = experts.stacks
-    biases = [] if b_in_EH is None else [b_in_EH.unsqueeze(2)]
+    # A hidden unit of a gated MLP has a gate and an up value, which stay together.
+    each = w_in_EDH.shape[2] // w_out_EHO.shape[1]
+    w_in_EDHe = w_in_EDH.reshape(*w_in_EDH.shape[:2], -1, each)
+    b_in_EHe = None if b_in_EH is None else b_in_EH.reshape(len(b_in_EH), -1, each)
     # What goes into a unit and what comes out of it, one row a unit.
-    units_EHU = torch.cat([w_in_EDH.mT, *biases, w_out_EHO], 2).double()
+    biases = [] if b_in_EHe is None else [b_in_EHe]
+    units_EHU = torch.cat([w_in_EDHe.transpose(1, 2).flatten(2), *biases, w_out_EHO], 2).double()
     order_EH = torch.stack([_order(units_EHU[int(r)], units_EHU[e]) for e, r in enumerate(reference_E)])
     return [
-        w_in_EDH.gather(2, order_EH.unsqueeze(1).expand_as(w_in_EDH)),
-        None if b_in_EH is None else b_in_EH.gather(1, order_EH),
+        w_in_EDHe.gather(2, order_EH[:, None, :, None].expand_as(w_in_EDHe)).flatten(2),
+        None if b_in_EHe is None else b_in_EHe.gather(1, order_EH.unsqueeze(2).expand_as(b_in_EHe)).flatten(1),
         w_out_EHO.gather(1, order_EH.unsqueeze(2).expand_as(w_out_EHO)),
         b_out_EO,
     ]

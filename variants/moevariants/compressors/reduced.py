@@ -81,10 +81,10 @@ def reducible(layer: Layer) -> tuple[SparseLayer, Experts]:
 @torch.no_grad()
 def bank_of(experts: Experts, stacks: list[Tensor | None]) -> Experts:
     """A bank of the same kind with these stacks in place of w_in, b_in, w_out and b_out."""
-    w_in_GDH = stacks[0]
-    assert w_in_GDH is not None
+    _, _, w_out_GHO, _ = stacks
+    assert w_out_GHO is not None
     with torch.random.fork_rng(devices=[]):
-        bank = Experts(len(w_in_GDH), experts.shape, w_in_GDH.shape[2]).to(w_in_GDH)
+        bank = Experts(len(w_out_GHO), experts.shape, w_out_GHO.shape[1]).to(w_out_GHO)
     for own, given in zip(bank.stacks, stacks, strict=True):
         if own is not None:
             assert given is not None

@@ -71,7 +71,7 @@ def in_turns(rows_ND: Tensor, counts: Sequence[int], stacks: Stacks, activation:
     """
     learns = torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in (rows_ND, *stacks))
     big = stacks.w_in_EDH[0].numel() >= BIG
-    if big and not learns and set(counts) <= {0, 1} and stacks.w_in_EDH.shape[2] % 2 == 0:
+    if big and not learns and set(counts) <= {0, 1} and stacks.w_out_EHO.shape[1] % 2 == 0:
         busy = [expert for expert, count in zip(stacks.unbind(), counts, strict=True) if count]
         rows = zip(torch.split(rows_ND, 1), busy, strict=True)
         return torch.cat([_in_two_blocks(row_1D, expert, activation) for row_1D, expert in rows])

@@ -84,6 +84,7 @@ class Experts(Bank):
     """E experts ``act(x W_in + b_in) W_out + b_out`` with the host's activation and its choice of bias.
 
     w_in_EDH, b_in_EH, w_out_EHO, b_out_EO: stacked parameters of logical size, the biases None where the host has none.
+    Of a gated activation the H of the first two is 2 H: gate and up in turns.
     ``linear`` leaves out biases and activation: experts of rank H. The harness tells every submodule that has
     ``set_backend`` which backend computes; "auto" until then.
     """
@@ -97,9 +98,10 @@ class Experts(Bank):
             if value < 1:
                 raise ValueError(f"a bank of experts needs {name} of at least 1, not {value}")
         self.count, self.linear, self.shape = count, linear, shape
-        self.w_in_EDH = nn.Parameter(torch.empty(count, shape.dim, size))
+        units = size if linear else shape.units(size)
+        self.w_in_EDH = nn.Parameter(torch.empty(count, shape.dim, units))
         self.w_out_EHO = nn.Parameter(torch.empty(count, size, shape.out_dim))
-        self.b_in_EH = nn.Parameter(torch.empty(count, size)) if shape.bias and not linear else None
+        self.b_in_EH = nn.Parameter(torch.empty(count, units)) if shape.bias and not linear else None
         self.b_out_EO = nn.Parameter(torch.empty(count, shape.out_dim)) if shape.bias and not linear else None
         self.backend: str | Backend = "auto"
         self.reset_parameters()
@@ -156,6 +158,6 @@ class Experts(Bank):
 
     def extra_repr(self) -> str:
         """The sizes, for ``print``."""
-        count, dim, hidden = self.w_in_EDH.shape
+        count, hidden, out_dim = self.w_out_EHO.shape
         between = "linear" if self.linear else self.shape.activation
-        return f"{count} x ({dim} -> {hidden} -> {self.w_out_EHO.shape[2]}), {between}"
+        return f"{count} x ({self.shape.dim} -> {hidden} -> {out_dim}), {between}"

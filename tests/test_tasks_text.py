@@ -1,0 +1,221 @@
+"""Tasks of text: parts by document, windows, tokenizers, bits per byte, masks; and what cannot be read."""
+
+import json
+import math
+import re
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as parquet
+import pytest
+import torch
+
+from moebench.errors import DataError, SuiteError, UnknownNameError
+from moebench.tasks import get_task, load_part
+from moebench.tasks.base import Split
+from moebench.tasks.catalogue import split_settings, with_settings
+from moebench.tasks.corpora import part_of
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setattr("moebench.tasks.tokens.cache_dir", lambda: tmp_path / "cache")
+
+
+def corpus(folder: Path, documents: int = 60, words: int = 80) -> Path:
+    """Text files of words that repeat, so that a tokenizer has something to merge."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in range(documents):
+        (folder / f"{number:03}.txt").write_text(f"document {number} " + "the quick brown fox " * words)
+    return folder
+
+
+def all_bytes(split: Split) -> bytes:
+    """The windows side by side, and the last target."""
+    return bytes([*split.inputs.flatten().tolist(), int(split.targets["token"][-1, -1])])
+
+
+def test_windows_tile_a_part_and_every_target_is_the_next_byte(tmp_path):
+    task = get_task("text")
+    train = load_part(task, "train", corpus(tmp_path / "data"))
+    assert train.inputs.shape[1] == 64
+    assert train.inputs.dtype == torch.uint8  # read in place: nothing is copied
+    flat_I, flat_T = train.inputs.flatten(), train.targets["token"].flatten()
+    assert torch.equal(flat_I[1:], flat_T[:-1])
+    names = [path.stem for path in sorted((tmp_path / "data").iterdir()) if part_of(path.name) == "train"]
+    text = "".join((tmp_path / "data" / f"{name}.txt").read_text() + "\n" for name in names).encode()
+    assert text.startswith(all_bytes(train))
+    assert len(text) - len(all_bytes(train)) < 64
+
+
+def test_parts_are_of_different_documents_and_a_document_keeps_its_part(tmp_path):
+    task, folder = get_task("text"), corpus(tmp_path / "data")
+    found = {part: all_bytes(load_part(task, part, folder)).decode() for part in ("train", "validation", "test")}
+    numbers = {part: set(re.findall(r"document (\d+)", text)) for part, text in found.items()}
+    assert all(numbers.values())
+    assert not (numbers["train"] & numbers["validation"] | numbers["train"] & numbers["test"])
+    corpus(folder, documents=90)
+    again = all_bytes(load_part(task, "validation", folder)).decode()
+    assert numbers["validation"] <= set(re.findall(r"document (\d+)", again))
+
+
+def test_a_single_document_is_cut_at_90_and_95_percent(tmp_path):
+    (tmp_path / "data").mkdir()
+    text = bytes(i % 251 for i in range(20_000))
+    (tmp_path / "data" / "one.txt").write_bytes(text)
+    task = get_task("text")
+    assert text.startswith(all_bytes(load_part(task, "train", tmp_path / "data")))
+    assert text[18_000:].startswith(all_bytes(load_part(task, "validation", tmp_path / "data")))
+    assert text[19_000:].startswith(all_bytes(load_part(task, "test", tmp_path / "data")))
+
+
+def test_json_lines_and_parquet_are_the_same_text_as_their_documents(tmp_path):
+    texts = [f"document {number}: " + "how now brown cow " * 30 for number in range(60)]
+    lines, rows = tmp_path / "lines", tmp_path / "rows"
+    lines.mkdir(), rows.mkdir()
+    (lines / "x").write_text("")  # a file of nothing changes nothing
+    (lines / "data.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    parquet.write_table(pa.table({"id": range(60), "text": texts}), rows / "data.parquet")
+    task = get_task("text")
+    for folder in (lines, rows):
+        name = "data.jsonl" if folder is lines else "data.parquet"
+        kept = [text for number, text in enumerate(texts) if part_of(f"{name}:{number}") == "train"]
+        found = all_bytes(load_part(task, "train", folder)).decode()
+        assert len(found) > 64
+        assert "".join(f"{text}\n" for text in kept).startswith(found)
+
+
+def test_bits_per_byte_by_hand():
+    task = get_task("text:window=2")
+    batch = Split(torch.tensor([[1, 2], [3, 4]]), {"token": torch.tensor([[2, 3], [4, 5]])})
+    logits = torch.zeros(2, 2, 256)
+    values = task.scores({"token": logits}, batch)
+    found = task.summary(values)
+    assert found["bits_per_byte"] == pytest.approx(8.0)
+    assert found["loss_nats"] == pytest.approx(math.log(256))
+    assert (found["scored_bytes"], found["scored_tokens"]) == (4, 4)
+    assert float(task.loss({"token": logits}, batch)) == pytest.approx(math.log(256))
+    logits[0, 0, 2] = 50.0  # certain, and right
+    assert task.summary(task.scores({"token": logits}, batch))["bits_per_byte"] == pytest.approx(6.0)
+
+
+def test_bits_per_byte_count_bytes_whatever_the_tokenizer(tmp_path):
+    folder = corpus(tmp_path / "data")
+    task = get_task("text:tokenizer=bpe-270,window=8")
+    test = load_part(task, "test", folder)
+    values = task.scores({"token": torch.zeros(*test.inputs.shape, 270)}, test)
+    found = task.summary(values)
+    assert found["scored_bytes"] > found["scored_tokens"]
+    assert found["bits_per_byte"] == pytest.approx(found["scored_tokens"] * math.log2(270) / found["scored_bytes"])
+    # The tokens are those of the text: decoded they give it back.
+    from tokenizers import Tokenizer
+
+    coder = Tokenizer.from_file(str(task._index(folder).folder / "tokenizer.json"))
+    assert "the quick brown fox" in coder.decode(test.inputs.flatten().tolist())
+    assert task.digest(folder) != get_task("text").digest(folder)
+
+
+def test_a_tokenizer_is_trained_on_the_training_part_alone_and_the_same_every_time(tmp_path, monkeypatch):
+    folder = corpus(tmp_path / "data")
+    first = get_task("text:tokenizer=bpe-270").digest(folder)
+    for path in folder.iterdir():
+        if part_of(path.name) == "test":
+            path.write_text("zebra " * 200)
+    monkeypatch.setattr("moebench.tasks.tokens.cache_dir", lambda: tmp_path / "other")
+    task = get_task("text:tokenizer=bpe-270")
+    coder = json.loads((task._index(folder).folder / "tokenizer.json").read_text())
+    assert not any("zebra" in token for token in coder["model"]["vocab"])
+    assert task.digest(folder) != first  # the data are others
+
+
+def test_hidden_tokens_alone_are_scored_and_held_out_masks_are_fixed(tmp_path):
+    task, folder = get_task("text_masked"), corpus(tmp_path / "data")
+    one, two = (load_part(task, "validation", folder) for _ in range(2))
+    assert torch.equal(one.inputs, two.inputs)
+    hidden = one.inputs == 256
+    assert 0.1 < float(hidden.float().mean()) < 0.2
+    assert torch.equal(one.inputs[~hidden], one.targets["token"][~hidden])
+    logits = torch.zeros(*one.inputs.shape, 256)
+    logits[~hidden] = torch.randn(int((~hidden).sum()), 256)  # what is not hidden does not count
+    found = task.summary(task.scores({"token": logits}, one))
+    assert found["bits_per_masked_byte"] == pytest.approx(8.0)
+    assert float(task.loss({"token": logits}, one)) == pytest.approx(math.log(256), rel=1e-6)
+    stream = load_part(task, "train", folder)
+    a, b = (stream.draw(4, torch.Generator().manual_seed(seed)) for seed in (0, 0))
+    assert torch.equal(a.inputs, b.inputs)
+    assert not torch.equal(a.inputs, stream.draw(4, torch.Generator().manual_seed(1)).inputs)
+
+
+def test_domains_have_equal_shares_and_say_which_they_are(tmp_path, monkeypatch):
+    from moebench.tasks.corpora import Own
+    from moebench.tasks.text import TextTask
+
+    class Other(Own):
+        domain = "other"
+
+        def files(self, data_dir):
+            return sorted((data_dir.parent / "other").iterdir())
+
+    corpus(tmp_path / "data", words=20), corpus(tmp_path / "other", words=100)
+    task = TextTask("both", "both", [Own(), Other()])
+    train = task.load("train", tmp_path / "data")
+    counts = train.groups_NT[:, 0].bincount()
+    assert counts[0] == counts[1] > 0
+
+
+BAD = [
+    ("empty", lambda folder: (folder / "a.txt").write_text(""), "text", "empty-corpus"),
+    ("short", lambda folder: (folder / "a.txt").write_text("short " * 20), "text", "shorter-than-window"),
+    ("latin", lambda folder: (folder / "a.txt").write_bytes(b"caf\xe9 " * 999), "text:tokenizer=bpe-270", "not-utf-8"),
+    (
+        "big",
+        lambda folder: (folder / "a.txt").write_text("ab " * 999),
+        "text:tokenizer=bpe-4096",
+        "vocabulary-too-large",
+    ),
+    ("keys", lambda folder: (folder / "a.jsonl").write_text('{"txt": "a"}\n'), "text", "no-text"),
+    ("column", lambda f: parquet.write_table(pa.table({"words": ["a"]}), f / "a.parquet"), "text", "no-text"),
+    ("no parquet", lambda folder: (folder / "a.parquet").write_text("no"), "text", "not-parquet"),
+    ("nothing", lambda folder: None, "text", "data-missing"),
+    ("another", lambda folder: (folder / "tinyshakespeare.txt").write_text("no"), "shakespeare", "other-checksum"),
+]
+
+
+@pytest.mark.parametrize(("write", "name", "code"), [case[1:] for case in BAD], ids=[case[0] for case in BAD])
+def test_what_cannot_be_read_is_one_sentence(tmp_path, write, name, code):
+    (tmp_path / "data").mkdir()
+    write(tmp_path / "data")
+    with pytest.raises(DataError) as caught:
+        load_part(get_task(name), "train", tmp_path / "data")
+    assert caught.value.code == code
+
+
+def test_bytes_take_anything(tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "enwik").write_bytes(bytes(range(256)) * 40)
+    assert load_part(get_task("text"), "train", tmp_path / "data").inputs.max() == 255
+
+
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [
+        ("code:windw=3", "unknown-setting"),
+        ("code:window=x", "wrong-task-setting"),
+        ("code:window=1", "window"),
+        ("code:tokenizer=wordpiece", "unknown-tokenizer"),
+        ("code:tokenizer=bpe-12", "unknown-tokenizer"),
+        ("digits:window=3", "unknown-setting"),
+    ],
+)
+def test_a_setting_that_a_task_does_not_have_is_refused(name, code):
+    with pytest.raises((SuiteError, UnknownNameError)) as caught:
+        get_task(name)
+    assert caught.value.code == code
+
+
+def test_a_name_holds_the_settings():
+    name = with_settings("code", {"window": 128, "tokenizer": "bpe-1024"})
+    assert split_settings(name) == ("code", {"window": "128", "tokenizer": "bpe-1024"})
+    assert split_settings("mine.py:Mine") == ("mine.py:Mine", {})
+    assert get_task(name).info.name == "code-bpe-1024-128"
+    assert get_task(with_settings("code", {})) is get_task("code")
