@@ -114,7 +114,9 @@ def test_sigma_moe_entropy_is_0_for_an_even_load_and_log_e_when_collapsed():
     assert float(layer.route(x_BTD, Context()).losses["entropy"].detach()) == pytest.approx(0, abs=1e-9)
     with torch.no_grad():
         layer.router.weight_DE[:, 0] = 100.0
-    assert float(layer.route(x_BTD, Context()).losses["entropy"].detach()) == pytest.approx(torch.tensor(4.0).log().item())
+    assert float(layer.route(x_BTD, Context()).losses["entropy"].detach()) == pytest.approx(
+        torch.tensor(4.0).log().item()
+    )
 
 
 @pytest.mark.parametrize(
