@@ -35,13 +35,8 @@ def test_a_block_is_that_of_llama_weight_by_weight():
     from transformers.models.llama.modeling_llama import LlamaDecoderLayer, LlamaRotaryEmbedding
 
     dim, heads, hidden, length = 24, 3, 20, 11
-    config = LlamaConfig(
-        hidden_size=dim,
-        num_attention_heads=heads,
-        num_key_value_heads=heads,
-        intermediate_size=hidden,
-        rms_norm_eps=1e-6,
-    )
+    sizes = {"hidden_size": dim, "num_attention_heads": heads, "num_key_value_heads": heads}
+    config = LlamaConfig(**sizes, intermediate_size=hidden, rms_norm_eps=1e-6)
     config._attn_implementation = "eager"
     torch.manual_seed(0)
     theirs = LlamaDecoderLayer(config, 0).double()

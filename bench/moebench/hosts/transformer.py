@@ -72,7 +72,7 @@ class Block(nn.Module):
 
 
 class TransformerSettings(HostSettings):
-    """Every MLP is an expert layer. norm: LayerNorm, or RMSNorm (arXiv 1910.07467), as language models of today have it.
+    """Every MLP is an expert layer. norm: LayerNorm, or RMSNorm (arXiv 1910.07467), as language models have it now.
     ``bias``: of attention and LayerNorm, too. tied: whether the head's weights are the token embeddings.
 
     positions: how tokens know their place: ``sincos`` (fixed, at the root mean square of the token embeddings),
