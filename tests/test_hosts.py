@@ -101,7 +101,7 @@ def test_vit_with_timms_own_mlps_for_layers_is_timms_vit():
         depth=2,
         num_heads=2,
     ).eval()
-    host = vit([Echo(copy.deepcopy(block.mlp)) for block in body.blocks])
+    host = vit([Echo(copy.deepcopy(block.mlp)) for block in body.blocks], positions="learned")
     missing = host.body.load_state_dict(body.state_dict(), strict=False)
     assert all(".mlp.layer." in name for name in missing.missing_keys)
     assert torch.equal(host.outputs(images())["class"], body(images()))

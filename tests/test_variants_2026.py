@@ -1,5 +1,6 @@
 """Layers of 2023 to 2026 against second, slow implementations straight from their equations."""
 
+
 import pytest
 import torch
 

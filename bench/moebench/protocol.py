@@ -27,4 +27,4 @@ def changed_in(label: str) -> dict[str, int]:
     return {name: int(value) for name, value in _CHANGE.findall(label.partition(" ")[2])}
 
 
-PROTOCOL = "1"
+PROTOCOL = "2"
