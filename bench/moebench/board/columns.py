@@ -323,8 +323,8 @@ def _named(keys: str) -> tuple[Column, ...]:
 
 
 SHOWN = _named(
-    "rank variant representation vs_dense score_beside specialization latency active_params flops_per_input model_params "
-    "model_flops_per_input training"
+    "rank variant representation vs_dense score_beside specialization latency active_params flops_per_input "
+    "model_params model_flops_per_input training"
 )
 """The columns of the tables that people read; each task's scores stand behind the representation."""
 
