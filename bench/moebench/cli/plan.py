@@ -19,14 +19,13 @@ def command(suite: str, results: Path, **options: Any) -> int:
 
     Exit status: 1 where none of it can run.
     """
-    from rich.console import Console
-
     from moebench.cli.reporting import plan_tables
     from moebench.experiment import prepare
     from moebench.plans.cache import get_plan
     from moebench.suites.request import ask
+    from moebench.text import plain_console
 
     plans = [get_plan(request, results) for request in prepare(ask(suite, **options), results)]
     for table in plan_tables(plans, results):
-        Console().print(table, soft_wrap=True)
+        plain_console().print(table, soft_wrap=True)
     return 0 if any(plan.expected_runs() for plan in plans) else 1

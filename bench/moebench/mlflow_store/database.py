@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from moebench.errors import ResultsError
 from moebench.records.leases import Leases
@@ -27,19 +27,27 @@ AS_TRAINING = "workflowType=machine_learning"
 UI_RESULTS = "MOEBENCH_UI_RESULTS"
 """The variable that tells the server of ``moebench ui`` whose boards to show."""
 
+SPELT = "/ +[]{}(),;:@=&!$'*~^|<>"
+"""Signs of a path that an address of SQLite has as they are."""
+
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 """Schemes of stores that this process writes itself; artifacts then lie beside the results."""
 
 
 def tracking_uri(results: Path) -> str:
     """MLFLOW_TRACKING_URI if it is set, else a SQLite file in the results directory."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{results.resolve() / 'mlflow.db'}"
+    return os.environ.get("MLFLOW_TRACKING_URI") or sqlite_uri(results.resolve() / "mlflow.db")
+
+
+def sqlite_uri(path: Path) -> str:
+    """The address of a SQLite store; signs that have a meaning in addresses are escaped."""
+    return f"sqlite:///{quote(str(path), safe=SPELT)}"
 
 
 def database_path(uri: str) -> Path | None:
     """The file of a SQLite store; None for any other."""
     scheme, _, path = uri.partition(":///")
-    return Path(path).absolute() if scheme.partition("+")[0] == "sqlite" and path else None
+    return Path(unquote(path)).absolute() if scheme.partition("+")[0] == "sqlite" and path else None
 
 
 def artifact_location(results: Path, uri: str) -> str | None:
@@ -130,7 +138,7 @@ def _create(path: Path) -> None:
         unfinished = path.with_name(f"{path.name}.new")
         for leftover in path.parent.glob(f"{unfinished.name}*"):
             leftover.unlink()
-        MlflowClient(tracking_uri=f"sqlite:///{unfinished}").search_experiments(max_results=1)
+        MlflowClient(tracking_uri=sqlite_uri(unfinished)).search_experiments(max_results=1)
         unfinished.replace(path)
         with closing(sqlite3.connect(path)) as connection:
             # Readers (the UI) and the writer do not wait for each other, and a run is written in half the time.
