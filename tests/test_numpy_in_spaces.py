@@ -46,7 +46,7 @@ def test_a_value_of_a_library_of_arrays_becomes_pythons_own(value, expected):
     "value", [np.array([1, 2]), (1, 2), [1], {"a": 1}, object(), 1j, float("nan"), np.float64("inf")]
 )
 def test_anything_else_is_refused(value):
-    with pytest.raises(ValueError, match="no number|no finite number"):
+    with pytest.raises(ValueError, match=r"no (finite )?number"):
         Choice((value,))
 
 
