@@ -21,6 +21,13 @@ class StateInAFloat(GoodLayer):
         return super().compute(x, routing, keep) * self.gain
 
 
+@caught_by("weights_are_drawn", "gate", "never drawn")
+class LeavesItsGateUndrawn(GoodLayer):
+    def __init__(self, *sizes):
+        super().__init__(*sizes)
+        self.gate = torch.nn.Parameter(torch.empty_like(self.gate))
+
+
 @caught_by("resume", "does not go on from a checkpoint", "parameter or a buffer")
 class AnnealsByACounter(GoodLayer):
     steps = 0

@@ -8,7 +8,7 @@ from typing import Any
 
 from moebench.budgets import Axis, Budget, solve
 from moebench.contract import LayerShape, Uniform, Variant
-from moebench.errors import BudgetError, HostError, MoebenchError, PluginError, SuiteError, UnknownNameError
+from moebench.errors import BudgetError, HostError, LayerError, MoebenchError, PluginError, SuiteError, UnknownNameError
 from moebench.hosts import host_settings, layer_shapes
 from moebench.plans.fixed import fixed_works, planned_measures
 from moebench.plans.plan import Group, Plan, mean_tokens
@@ -197,6 +197,8 @@ def _group(suite: Suite, row: Row, variants: dict[str, Variant], task: _TaskSett
         return _asked(suite, variant, task, blank, Budget(axis, amount, task.budget_shapes))
     except (BudgetError, HostError) as error:
         return replace(blank, problem=str(error))
+    except LayerError as error:
+        return replace(blank, problem=str(error), broken=True)
     except MoebenchError:
         raise
     except Exception as error:

@@ -6,6 +6,8 @@ import functools
 import importlib
 import importlib.util
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -19,11 +21,28 @@ ANY = (Exception, SystemExit)
 
 
 def load_object(found: Found, noun: str = "", *, instance: bool = True) -> Any:
-    """What the plug-in's name stands for; :class:`PluginError` if it fails.
+    """What the plug-in's name stands for; :class:`PluginError` if it fails. Settings of torch are put back afterwards.
 
     noun: what such a plug-in is called, for the sentence; a variant goes by its name alone. instance: of a class, an
     instance of it.
     """
+    with _torch_as_it_was():
+        return _loaded(found, noun, instance)
+
+
+@contextmanager
+def _torch_as_it_was() -> Iterator[None]:
+    """Where torch is imported already: before that there is nothing to put back, and most plug-ins need no torch."""
+    if "torch" not in sys.modules:
+        yield
+        return
+    from moebench.plugins.torch_settings import kept_settings
+
+    with kept_settings():
+        yield
+
+
+def _loaded(found: Found, noun: str, instance: bool) -> Any:
     who = f"{noun} {found.spec}".strip()
     if found.problem:
         raise PluginError(f"{who}: {found.problem}", code="plugin-problem")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from moebench import machine
-from moebench.errors import BudgetError, PluginError
+from moebench.errors import BudgetError, LayerError, PluginError
 from moebench.plugins.backends import switches_set
 from moebench.records import Record, Status
 from moebench.runner.job import Job
@@ -46,6 +46,8 @@ def status_of(error: BaseException) -> tuple[Status, str]:
         return "oom", "out of memory; a smaller --micro-batch needs less."
     if isinstance(error, BudgetError):
         return "over_budget", reason
+    if isinstance(error, LayerError):
+        return "error", reason
     if isinstance(error, PluginError):
         return "not_installed", reason
     return "error", f"{type(error).__name__}: {reason}"[:500]
