@@ -15,6 +15,7 @@ from moebench.plans.latency import latency_cells
 from moebench.plans.plan import Lookup, Plan
 from moebench.plans.rows import BASELINE, OBJECT, Row
 from moebench.plugins.find import find_variant, is_place
+from moebench.plugins.identity import files_beside
 from moebench.plugins.named import without_digest
 from moebench.protocol import changed_in, label
 from moebench.publish import manifest, pack
@@ -65,7 +66,7 @@ def publish(results: ResultSet, root: Path, *, replace: bool = False) -> Publish
     try:
         for name, content in (files | {manifest.NAME: manifest.to_text(about).encode()}).items():
             write_atomic(directory / name, content)
-        stale = {directory / VERIFICATION, *directory.glob(f"{VARIANTS}/*")} - {directory / name for name in files}
+        stale = {directory / VERIFICATION, *_files_in(directory / VARIANTS)} - {directory / name for name in files}
         for path in stale:
             path.unlink(missing_ok=True)
         write_board(published_board(directory), directory, figures=False)
@@ -76,6 +77,10 @@ def publish(results: ResultSet, root: Path, *, replace: bool = False) -> Publish
             directory=directory,
         ) from error
     return Published(directory, len(plan.rows), len(records), tuple(left_out.items()), forgotten)
+
+
+def _files_in(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if not path.is_dir()]
 
 
 def _keep_others(directory: Path, plan: Plan) -> None:
@@ -111,13 +116,17 @@ def _with_files(plan: Plan) -> tuple[Plan, dict[str, bytes]]:
         if is_place(row.spec):
             found = find_variant(row.spec)
             assert found.source is not None
-            name, content = f"{VARIANTS}/{found.source.name}", found.source.read_bytes()
-            if sources.setdefault(name, content) != content:
-                raise ResultsError(
-                    f"two files called '{found.source.name}' bring variants; rename one of them.",
-                    code="two-files-of-one-name",
-                    file=found.source.name,
-                )
+            beside = files_beside(found)
+            folder = f"{VARIANTS}/{row.name}" if beside else VARIANTS
+            name = f"{folder}/{found.source.name}"
+            packed = {name: found.source, **{f"{folder}/{path}": file for path, file in beside.items()}}
+            for path, content in ((path, file.read_bytes()) for path, file in packed.items()):
+                if sources.setdefault(path, content) != content:
+                    raise ResultsError(
+                        f"two files called '{found.source.name}' bring variants; rename one of them.",
+                        code="two-files-of-one-name",
+                        file=found.source.name,
+                    )
             specs[row.name] = f"{name}:{found.attribute}"
     suite = plan.suite.model_copy(
         update={
