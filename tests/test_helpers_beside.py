@@ -7,6 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from moebench.cli.main import cli
+from moebench.plugins.beside import package_of
 from moebench.plugins.find import find_variant
 from moebench.plugins.identity import code_digest, files_beside, packages_of
 from moebench.plugins.load import load_variant
@@ -95,12 +96,7 @@ def test_what_a_helper_defines_can_be_pickled(tmp_path):
     spec = author(tmp_path, "alice")
     (tmp_path / "alice" / "helpers.py").write_text('WHO = "alice"\n\n\nclass Thing:\n    pass\n')
     load_variant(find_variant(spec))
-    (name,) = (
-        n
-        for n in sys.modules
-        if n.startswith(PREFIX) and n.endswith(".helpers") and str(tmp_path) in str(sys.modules[n].__file__)
-    )
-    thing = sys.modules[name].Thing()
+    thing = sys.modules[f"{package_of(tmp_path / 'alice')}.helpers"].Thing()
     assert type(pickle.loads(pickle.dumps(thing))) is type(thing)
 
 

@@ -12,6 +12,7 @@ from moebench.board.rules import AXIS_WORDS, seeds_note
 from moebench.plans.rows import BASELINE
 from moebench.plugins.named import without_digest
 from moebench.statistics import Calibration
+from moebench.tasks.base import UNKNOWN_DATA
 from moebench.text import counted_noun, one_line
 
 MOST_NAMES = 10
@@ -30,7 +31,7 @@ def counted(axis: str) -> str:
 
 def heading(board: Board, budget: int) -> str:
     """What is compared: suite, protocol, tasks, budget of the expert layers, device."""
-    tasks = ", ".join(task.name for task in board.tasks)
+    tasks = ", ".join(task.label if task.label.startswith(UNKNOWN_DATA) else task.name for task in board.tasks)
     parts = (board.suite, f"protocol {board.protocol}", tasks, amount(board, budget), board.device)
     return "  ".join(map(one_line, parts))
 
