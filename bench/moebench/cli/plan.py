@@ -25,7 +25,7 @@ def command(suite: str, results: Path, **options: Any) -> int:
     from moebench.suites.request import ask
     from moebench.text import plain_console
 
-    plans = [get_plan(request, results) for request in prepare(ask(suite, **options), results)]
+    plans = [get_plan(request, results) for request in prepare(ask(suite, **options), results, writes=False)]
     for table in plan_tables(plans, results):
         plain_console().print(table, soft_wrap=True)
     return 0 if any(plan.expected_runs() for plan in plans) else 1

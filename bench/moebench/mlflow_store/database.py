@@ -115,6 +115,7 @@ def _open(results: Path) -> MlflowClient:
 
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
     uri = tracking_uri(results)
+    _answer_soon(uri)
     path = database_path(uri)
     if path is not None and not path.exists():
         _create(path)
@@ -124,6 +125,18 @@ def _open(results: Path) -> MlflowClient:
         with closing(sqlite3.connect(path)) as connection:
             connection.execute(f"PRAGMA user_version = {secrets.randbelow(2**31 - 1) + 1}")
     return client
+
+
+def _answer_soon(uri: str) -> None:
+    """A server that is not there is known within seconds, and one on this machine is asked without a proxy."""
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "5")
+    host = urlsplit(uri).hostname or ""
+    if host in ("localhost", "::1") or host.startswith("127."):
+        for name in ("no_proxy", "NO_PROXY"):
+            known = os.environ.get(name, "")
+            if host not in known.split(","):
+                os.environ[name] = ",".join(filter(None, (known, host)))
 
 
 def _create(path: Path) -> None:

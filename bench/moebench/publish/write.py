@@ -11,6 +11,7 @@ from pathlib import Path
 from moebench.board import ResultSet, RowRuns, write_board
 from moebench.board.numbers import shown_name
 from moebench.errors import ResultsError
+from moebench.plans.history import ran_plan
 from moebench.plans.latency import latency_cells
 from moebench.plans.plan import Lookup, Plan
 from moebench.plans.rows import BASELINE, OBJECT, Row
@@ -20,7 +21,7 @@ from moebench.plugins.named import without_digest
 from moebench.protocol import changed_in, label
 from moebench.publish import manifest, pack
 from moebench.publish.manifest import VARIANTS, VERIFICATION
-from moebench.publish.sources import expected, published_board
+from moebench.publish.sources import expected, is_published, published_board
 from moebench.records import Record, is_settled
 from moebench.records.store import write_atomic
 
@@ -46,7 +47,8 @@ def publish(results: ResultSet, root: Path, *, replace: bool = False) -> Publish
     """
     left_out = _left_out(results.plan, results.lookup)
     plan = _without(results.plan, left_out)
-    records = _records(plan, results.lookup)
+    ran = None if is_published(results.source) else ran_plan(results.source, plan.suite.name)
+    records = _records(plan, results.lookup, ran)
     plan, sources = _with_files(plan)
     directory = directory_of(root, plan)
     if not replace:
@@ -213,9 +215,21 @@ def _without(plan: Plan, names: dict[str, str]) -> Plan:
     return dataclasses.replace(plan, suite=suite, rows=rows, groups=groups, fixed=(), measures={}, data=None)
 
 
-def _records(plan: Plan, lookup: Lookup) -> list[Record]:
-    """Of every run of the plan; :class:`ResultsError` where latency was not measured for exactly these rows."""
+def _records(plan: Plan, lookup: Lookup, ran: Plan | None) -> list[Record]:
+    """Of every run of the plan; :class:`ResultsError` where latency was not measured for exactly these rows, or with
+    other versions of the software than those here. ran: the plan by which the suite last ran.
+    """
+    then, now = ran.versions if ran else plan.versions, plan.versions
+    other = [f"{name} {then[name]}, and here {now.get(name)}" for name in then if then[name] != now.get(name)]
     for cell in latency_cells(plan, lookup):
+        if not is_settled(lookup(cell.identity)) and other:
+            raise ResultsError(
+                f"latency on '{cell.task}' was measured with {'; '.join(other)}; publish with those versions, or run "
+                f"`moebench run {plan.suite.name}` again, which measures it anew.",
+                code="latency-of-other-versions",
+                task=cell.task,
+                versions=then,
+            )
         if not is_settled(lookup(cell.identity)):
             raise ResultsError(
                 f"latency on '{cell.task}' was not measured for exactly the rows that can be published; run "
