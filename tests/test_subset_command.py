@@ -278,7 +278,7 @@ def test_weights_that_do_not_fit_are_refused(world, tmp_path):
     record = edited(world, "soft", tmp_path)
     other = Store(world[0]).weights_path(world[1]["topk"].identity)
     shutil.copy(other, Store(tmp_path).weights_path(record.identity))
-    with pytest.raises(ResultsError, match=f"do not fit record {record.identity}: Error"):
+    with pytest.raises(ResultsError, match=f"do not fit record {record.identity}: '"):
         load_trained(Store(tmp_path), record, CPU)
     Store(tmp_path).weights_path(record.identity).write_bytes(b"half")
     with pytest.raises(ResultsError, match="do not fit record"):

@@ -1,6 +1,5 @@
 """Layers of 2023 to 2026 against second, slow implementations straight from their equations."""
 
-
 import pytest
 import torch
 

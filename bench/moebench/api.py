@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
-
 from moebench.board import Board
 from moebench.checks.outcome import CheckReport
 from moebench.checks.run import run_checks
@@ -21,6 +19,7 @@ from moebench.runner.progress import choose_progress
 from moebench.runner.trained import load_trained
 from moebench.suites import load_experiment
 from moebench.suites.request import ask
+from moebench.text import plain_console
 from moebench.training.device import choose_device
 
 __all__ = ["check", "load_model", "run"]
@@ -70,7 +69,7 @@ def run(
     how = RunOptions(
         results=Path(results), executor=executor, workers=workers, mlflow=mlflow, save_weights=save_weights
     )
-    progress = choose_progress(Console(stderr=True), quiet=quiet)
+    progress = choose_progress(plain_console(stderr=True), quiet=quiet)
     return run_experiment(asked, how, progress, objects=objects).board
 
 

@@ -6,6 +6,7 @@ MoebenchError
 │   └── DeviceError       a device that this machine does not have
 ├── SuiteError            a suite file that cannot be read or does not validate
 ├── PluginError           a variant that cannot be found, imported or accepted
+│   └── LayerError        a layer that cannot be trained as it is built
 ├── BudgetError           no size of this variant meets the budget; names the nearest that do
 ├── HostError             a variant that has no place in a host, because of what it is
 ├── DataError             a data set that is missing, truncated or not what it says
@@ -59,6 +60,12 @@ class SuiteError(MoebenchError):
 
 class PluginError(MoebenchError):
     """A variant that cannot be found, imported or accepted. In a suite it becomes a row with this reason."""
+
+
+class LayerError(PluginError):
+    """A layer that cannot be trained as it is: weights that nobody drew, losses that are no scalars. In a suite it
+    becomes a row with this reason.
+    """
 
 
 class BudgetError(MoebenchError):

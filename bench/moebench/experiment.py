@@ -58,10 +58,13 @@ class ExperimentResult:
         return board
 
 
-def prepare(asked: Asked, results: Path) -> tuple[Request, ...]:
-    """Check what can be checked before anything runs, and add the rows of earlier runs."""
+def prepare(asked: Asked, results: Path, *, writes: bool = True) -> tuple[Request, ...]:
+    """Check what can be checked before anything runs, and add the rows of earlier runs. ``writes`` results: whether a
+    directory that cannot be written is refused.
+    """
     study_of(asked.experiment)
-    Store(results).prepare()
+    if writes:
+        Store(results).prepare()
     return tuple(_with_extras(request, results) for request in asked.requests)
 
 

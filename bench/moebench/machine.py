@@ -19,8 +19,49 @@ def cpu_model() -> str:
 
 
 def cores() -> int:
-    """Processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Processors that this process may use: those that it may run on, or fewer by its container's quota."""
+    own = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = processor_quota()
+    return own if quota is None else max(1, min(own, int(quota)))
+
+
+def processor_quota(groups: Path = Path("/proc/self/cgroup"), mounted: Path = Path("/sys/fs/cgroup")) -> float | None:
+    """How many processors' time the control groups of this process allow, of version 1 or 2; None without a limit."""
+    try:
+        lines = groups.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return None
+    found = []
+    for line in lines:
+        _, controllers, place = line.split(":", 2)
+        if not controllers:
+            found += [_share(*_words(folder / "cpu.max")[:2]) for folder in _above(mounted, place)]
+        elif "cpu" in controllers.split(","):
+            for folder in (each for mount in (controllers, "cpu") for each in _above(mounted / mount, place)):
+                names = ("cpu.cfs_quota_us", "cpu.cfs_period_us")
+                found.append(_share(*(word for name in names for word in _words(folder / name)[:1])))
+    return min((share for share in found if share is not None), default=None)
+
+
+def _above(mounted: Path, place: str) -> list[Path]:
+    """The folder of a group and of those above it; in a container the place may be one of the host's."""
+    inside = mounted / place.lstrip("/")
+    return [inside, *(each for each in inside.parents if each.is_relative_to(mounted))]
+
+
+def _words(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="ascii").split()
+    except (OSError, ValueError):
+        return []
+
+
+def _share(quota: str = "", period: str = "") -> float | None:
+    try:
+        share = int(quota) / int(period)
+    except (ValueError, ZeroDivisionError):
+        return None
+    return share if share > 0 else None
 
 
 def cuda_devices_seen() -> list[str]:

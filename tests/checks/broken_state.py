@@ -21,16 +21,46 @@ class StateInAFloat(GoodLayer):
         return super().compute(x, routing, keep) * self.gain
 
 
-@caught_by("resume", "does not go on from a checkpoint", "parameter or a buffer")
-class AnnealsByACounter(GoodLayer):
+@caught_by("weights_are_drawn", "gate", "never drawn")
+class LeavesItsGateUndrawn(GoodLayer):
+    def __init__(self, *sizes):
+        super().__init__(*sizes)
+        self.gate = torch.nn.Parameter(torch.empty_like(self.gate))
+
+
+@caught_by("weights_can_be_kept", "cannot be kept", "object")
+class ExtraStateOfAnObject(GoodLayer):
+    def get_extra_state(self):
+        return object()
+
+    def set_extra_state(self, state):
+        pass
+
+
+class Counted:
+    """State that no weights file holds."""
+
     steps = 0
 
+
+@caught_by("weights_can_be_kept", "read from the weights that were kept of it")
+class CountsInAnObject(GoodLayer):
+    def __init__(self, *sizes):
+        super().__init__(*sizes)
+        self.counted = Counted()
+
     def after_step(self):
-        self.steps += 1
+        self.counted.steps += 1
 
     def compute(self, x, routing, keep=None):
+        return super().compute(x, routing, keep) * 0.5**self.counted.steps
+
+
+@caught_by("resume", "does not go on from a checkpoint", "parameter or a buffer")
+class AnnealsByACounter(CountsInAnObject):
+    def compute(self, x, routing, keep=None):
         y = super().compute(x, routing, keep)
-        return y * 0.5**self.steps if self.training else y
+        return y if self.training else y / 0.5**self.counted.steps
 
 
 @caught_by("deepcopy", "cannot be deepcopied", "graph leaves")

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any
 
-from rich.console import Console
 from rich.text import Text
 
 from moebench.board import words
@@ -19,7 +18,7 @@ from moebench.board.reasons import Reason
 from moebench.board.rules import ALPHA, LEVEL
 from moebench.board.table import TextColumn, print_columns, say
 from moebench.statistics import holm, rank_intervals, welch_interval, welch_test
-from moebench.text import one_line
+from moebench.text import one_line, plain_console
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,8 +198,8 @@ def _first(choice: BudgetChoice) -> str:
 
 def print_choices(board: Board, choices: list[BudgetChoice]) -> None:
     """A table and its notes for each budget."""
-    console = Console()
-    console = console if console.is_terminal else Console(width=WIDTH, color_system=None)
+    console = plain_console()
+    console = console if console.is_terminal else plain_console(width=WIDTH, color_system=None)
     for choice in choices:
         say(console, Text(words.heading(board, choice.budget), style="bold"))
         metric = words.score_name(board)

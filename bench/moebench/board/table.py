@@ -15,6 +15,7 @@ from moebench.board import words
 from moebench.board.columns import SHOWN
 from moebench.board.model import Board, Rung
 from moebench.board.numbers import on_task, shown_name
+from moebench.text import plain_console
 
 GAP = 2
 LONG_NAME = 20
@@ -78,7 +79,7 @@ def say_named(console: Console, name: str, sentence: str) -> None:
 def as_text(show: Callable[[Console], None], width: int) -> str:
     """What ``show`` prints, as text of at most ``width`` places a line, without colours."""
     buffer = io.StringIO()
-    show(Console(file=buffer, width=width, color_system=None, force_terminal=False))
+    show(plain_console(file=buffer, width=width, color_system=None, force_terminal=False))
     return "".join(f"{line.rstrip()}\n" for line in buffer.getvalue().splitlines())
 
 

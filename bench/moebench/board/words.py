@@ -13,6 +13,7 @@ from moebench.plans.rows import BASELINE
 from moebench.plugins.named import without_digest
 from moebench.statistics import Calibration
 from moebench.statistics.power import MOST_SEEDS
+from moebench.tasks.base import UNKNOWN_DATA
 from moebench.text import counted_noun, one_line
 
 MOST_NAMES = 10
@@ -31,7 +32,11 @@ def counted(axis: str) -> str:
 
 def heading(board: Board, budget: int) -> str:
     """What is compared: suite, protocol, tasks, budget of the expert layers, device."""
-    tasks = ", ".join(f"{task.name}{f' ({epochs(task)})' if task.epochs else ''}" for task in board.tasks)
+    tasks = ", ".join(
+        (task.label if task.label.startswith(UNKNOWN_DATA) else task.name)
+        + (f" ({epochs(task)})" if task.epochs else "")
+        for task in board.tasks
+    )
     parts = (board.suite, f"protocol {board.protocol}", tasks, amount(board, budget), board.device)
     return "  ".join(map(one_line, parts))
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import cache
 
 from moebench.budgets.count import Counts, build_on_meta
+from moebench.budgets.first_call import try_layer
 from moebench.budgets.flops import dense_flops
 from moebench.budgets.place import check_claims, try_claims
 from moebench.budgets.solve import Axis, Budget, Solution, flops_at, solve
@@ -18,7 +19,8 @@ from moebench.errors import BudgetError
 def settle(variant: Variant, budget: Budget, settings: Settings) -> Solution:
     """As :func:`solve`, and :class:`BudgetError` too where the sizes that meet the budget break a rule.
 
-    :class:`HostError` where the variant, or the layer that it builds with these settings, has no place in the host.
+    :class:`HostError` where the variant, or the layer that it builds with these settings, has no place in the host,
+    :class:`LayerError` where the layer cannot be trained.
     """
     check_claims(variant, budget.shapes[0])
     solution = solve(variant, budget, settings)
@@ -28,6 +30,7 @@ def settle(variant: Variant, budget: Budget, settings: Settings) -> Solution:
     if broken:
         raise BudgetError(f"{variant.name}: {broken}", code="breaks-budget-rule", variant=variant.name, rule=broken)
     try_claims(variant, budget.shapes[0], solution.sizes[0], settings)
+    try_layer(variant, budget.shapes[0], solution.sizes[0], settings)
     return solution
 
 

@@ -5,23 +5,14 @@ from __future__ import annotations
 import os
 import random
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 
-
-@dataclass(frozen=True)
-class Global:
-    """One global thing. ``neutral`` is a value that hardly any code would set, or the library's default."""
-
-    name: str
-    read: Callable[[], Any]
-    write: Callable[[Any], Any]
-    neutral: Any
+from moebench.plugins.torch_settings import TORCH_SETTINGS, Global
 
 
 def _set_environment(values: dict[str, str]) -> None:
@@ -41,24 +32,6 @@ def _set_numpy_state(state: tuple[Any, ...]) -> None:
     np.random.set_state((kind, np.frombuffer(keys, dtype=np.uint32), *rest))
 
 
-def _set_default_device(device: torch.device) -> None:
-    # None takes torch's own way back to the CPU; "cpu" would leave a hook on every call that makes a tensor.
-    torch.set_default_device(None if device.type == "cpu" else device)
-
-
-def _attribute(owner: Any, name: str, label: str, neutral: Any) -> Global:
-    return Global(label, lambda: getattr(owner, name), lambda value: setattr(owner, name, value), neutral)
-
-
-def _autocast(device: str) -> Global:
-    return Global(
-        f"autocast on {device}",
-        lambda: torch.is_autocast_enabled(device),
-        lambda value: torch.set_autocast_enabled(device, value),
-        False,
-    )
-
-
 PYTHON_RANDOM = Global("Python's random state", random.getstate, random.setstate, random.Random(7919).getstate())
 NUMPY_RANDOM = Global(
     "NumPy's random state",
@@ -68,29 +41,6 @@ NUMPY_RANDOM = Global(
 )
 ENVIRONMENT = Global("the environment", lambda: dict(os.environ), _set_environment, None)
 DIRECTORY = Global("the working directory", os.getcwd, os.chdir, tempfile.gettempdir())
-TORCH_SETTINGS = (
-    Global("the default dtype", torch.get_default_dtype, torch.set_default_dtype, torch.float32),
-    Global("the default device", torch.get_default_device, _set_default_device, torch.device("cpu")),
-    Global("the grad mode", torch.is_grad_enabled, torch.set_grad_enabled, True),
-    Global("the number of threads", torch.get_num_threads, torch.set_num_threads, 3),
-    Global(
-        "the use of deterministic algorithms",
-        torch.get_deterministic_debug_mode,
-        torch.set_deterministic_debug_mode,
-        0,
-    ),
-    Global(
-        "the precision of fp32 products",
-        torch.get_float32_matmul_precision,
-        torch.set_float32_matmul_precision,
-        "highest",
-    ),
-    Global("anomaly detection", torch.is_anomaly_enabled, torch.autograd.set_detect_anomaly, False),
-    _autocast("cpu"),
-    _autocast("cuda"),
-    _attribute(torch.backends.cudnn, "benchmark", "cuDNN's benchmark switch", False),
-    _attribute(torch.backends.cudnn, "deterministic", "cuDNN's deterministic switch", False),
-)
 EVERYTHING = (PYTHON_RANDOM, NUMPY_RANDOM, ENVIRONMENT, DIRECTORY, *TORCH_SETTINGS)
 
 

@@ -22,15 +22,14 @@ def command(context: click.Context, variants: tuple[str, ...], only: tuple[str, 
 
     Exits with 0 if every check holds, with 1 if one does not.
     """
-    from rich.console import Console
-
     from moebench.checks.run import chosen_checks, loader
+    from moebench.text import plain_console
 
     # All words are read before the first check runs, so that a wrong one costs no time.
     names = chosen_checks(only or None)
     for variant in variants:
         loader(variant)
-    console = Console(highlight=False)
+    console = plain_console()
     status = 0
     for variant in variants:
         report = _watched(variant, names)
@@ -41,26 +40,27 @@ def command(context: click.Context, variants: tuple[str, ...], only: tuple[str, 
 
 def _watched(variant: str, names: list[str]) -> CheckReport:
     """Run the checks; on a terminal a line says which one is running."""
-    from rich.console import Console
+    from rich.text import Text
 
     from moebench.checks.run import run_checks
+    from moebench.text import plain_console
 
-    with Console(stderr=True, highlight=False).status(f"{variant}  loading") as status:
+    with plain_console(stderr=True).status(Text(f"{variant}  loading")) as status:
         return run_checks(
             variant,
             names,
-            on_start=lambda name: status.update(f"{variant}  {names.index(name) + 1}/{len(names)}  {name}"),
+            on_start=lambda name: status.update(Text(f"{variant}  {names.index(name) + 1}/{len(names)}  {name}")),
         )
 
 
 def _show(console: Console, report: CheckReport, *, verbose: bool) -> None:
     """The heading, the failures, and what is worth a note."""
     if report.problem:
-        console.print(f"{report.label}  cannot be checked", style="bold", markup=False)
+        console.print(f"{report.label}  cannot be checked", style="bold", soft_wrap=True)
         _rows(console, [("import", report.problem)])
         return
     holding = len(report.applicable) - len(report.failures)
-    console.print(f"{report.label}  {holding} of {len(report.applicable)} checks hold", style="bold", markup=False)
+    console.print(f"{report.label}  {holding} of {len(report.applicable)} checks hold", style="bold", soft_wrap=True)
     _rows(console, [(row.name, row.message) for row in report.failures])
     _rows(console, [(f"note: {row.name}", note) for row in report.rows for note in row.notes])
     if verbose:

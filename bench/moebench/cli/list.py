@@ -12,13 +12,12 @@ KINDS = ["variants", "suites", "tasks", "hosts", "measures", "studies", "backend
 @click.option("--load", is_flag=True, help="Import each plug-in, to see whether it works.")
 def command(what: str | None, load: bool) -> None:
     """List variants, suites, tasks, hosts, measures, studies, backends and compressors, or one of these."""
-    from rich.console import Console
-
     from moebench.cli.listing import table
     from moebench.errors import UnknownNameError
+    from moebench.text import plain_console
 
     if what is not None and what not in KINDS:
         raise UnknownNameError("kind of thing to list", what, KINDS)
-    console = Console()
+    console = plain_console()
     for kind in KINDS if what is None else [what]:
         console.print(table(kind, load=load))

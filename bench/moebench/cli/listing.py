@@ -96,8 +96,8 @@ def _tree(found: Found) -> ast.Module | None:
     if found.source is None:
         return None
     try:
-        return ast.parse(found.source.read_text(encoding="utf-8"))
-    except (OSError, SyntaxError, UnicodeDecodeError):
+        return ast.parse(found.source.read_bytes())
+    except (OSError, SyntaxError, ValueError):
         return None
 
 

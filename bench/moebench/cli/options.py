@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from moebench.text import plain_console
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -84,9 +86,7 @@ def full_option(command: F) -> F:
 
 def show(what: T, print_on: Callable[[T, Console], None], to_text: Callable[[T], str]) -> None:
     """On a terminal as it fits there, with colours; elsewhere as its text."""
-    from rich.console import Console
-
-    if (console := Console()).is_terminal:
+    if (console := plain_console()).is_terminal:
         print_on(what, console)
     else:
         click.echo(to_text(what), nl=False)

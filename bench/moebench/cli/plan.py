@@ -19,17 +19,16 @@ def command(suite: str, results: Path, **options: Any) -> int:
 
     A part of it that is optional is left out where its data set is not there. Exit status: 1 where none of it can run.
     """
-    from rich.console import Console
-
     from moebench.cli.reporting import plan_tables
     from moebench.experiment import left_out_said, prepare
     from moebench.plans.cache import get_plan, plan_all
     from moebench.suites.request import ask
+    from moebench.text import plain_console
 
-    requests = prepare(ask(suite, **options), results)
+    requests = prepare(ask(suite, **options), results, writes=False)
     plans, left_out = plan_all(requests, lambda request: get_plan(request, results))
     for table in plan_tables(plans, results):
-        Console().print(table, soft_wrap=True)
+        plain_console().print(table, soft_wrap=True)
     for name, error in left_out.items():
         click.echo(left_out_said(name, error), err=True)
     return 0 if any(plan.expected_runs() for plan in plans) else 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -22,7 +23,7 @@ from moebench.records import Records, Store, is_settled
 from moebench.runner.executors.local import local_workers
 from moebench.statistics import mean_interval
 from moebench.tasks import get_task
-from moebench.text import counted_noun
+from moebench.text import counted_noun, plain_console
 
 if TYPE_CHECKING:
     from moebench.experiment import ExperimentResult
@@ -165,7 +166,7 @@ def print_session(session: ExperimentResult, results: Path, *, quiet: bool, mlfl
     """
     from moebench.board import print_board, to_table
 
-    out, err = Console(), Console(stderr=True)
+    out, err = plain_console(), plain_console(stderr=True)
     for board, _ in session.boards:
         show(board, print_board, to_table)
     for plan in session.plans:
@@ -185,7 +186,7 @@ def print_session(session: ExperimentResult, results: Path, *, quiet: bool, mlfl
 
 def mlflow_hint(results: Path) -> str:
     """The command that shows what was written to MLflow."""
-    return f"MLflow: moebench ui{'' if results == Path('results') else f' --results {results}'}"
+    return f"MLflow: moebench ui{'' if results == Path('results') else f' --results {shlex.quote(str(results))}'}"
 
 
 def _scores(plan: Plan, store: Store) -> Table:

@@ -81,14 +81,13 @@ def command(
 
     Exit status: 0 when every planned run is done, 1 when some are not, 2 for wrong use.
     """
-    from rich.console import Console
-
     from moebench.cli.reporting import opening, print_session
     from moebench.errors import UsageError
     from moebench.experiment import run_experiment
     from moebench.runner.options import RunLimits, RunOptions
     from moebench.runner.progress import choose_progress
     from moebench.suites.request import ask
+    from moebench.text import plain_console
 
     how = RunOptions(
         results=results,
@@ -107,7 +106,7 @@ def command(
             f"suite '{suite}' has a report and no board to reuse the runs of; leave --reuse out.",
             code="reuse-without-board",
         )
-    console = Console(stderr=True)
+    console = plain_console(stderr=True)
     progress = choose_progress(console, quiet=quiet)
     _take_over(reuse, results)
     session = run_experiment(asked, how, progress, on_plan=None if quiet else opening(console))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from moebench.cli.options import data_option, results_option
-from moebench.text import counted_noun
+from moebench.text import counted_noun, plain_console
 
 if TYPE_CHECKING:
     from moebench.mlflow_store.write import Progress
@@ -89,10 +89,11 @@ def _sync(plan: Plan, results: Path, report: Path | None) -> int:
 @contextmanager
 def _bar(title: str) -> Iterator[Progress]:
     """A bar on a terminal; nothing elsewhere."""
-    from rich.console import Console
+    from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as RichProgress
 
-    console = Console(stderr=True)
-    with RichProgress(console=console, transient=True, disable=not console.is_terminal) as bar:
+    console = plain_console(stderr=True)
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeRemainingColumn())
+    with RichProgress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(title, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from moebench.errors import DataError
-from moebench.text import counted_noun, one_line
+from moebench.text import counted_noun, one_line, plain_console
 
 if TYPE_CHECKING:
     import torch
@@ -44,14 +44,13 @@ def subject_of(store: Store, record: Record, device: str | None, data: Path | No
 
 def print_table(record: Record, table: Table, remarks: Iterable[str], width: int) -> None:
     """The record, the table, and remarks on it. width: of what does not go to a terminal."""
-    from rich.console import Console
     from rich.text import Text
 
     from moebench.plugins.named import without_digest
 
-    console = Console()
+    console = plain_console()
     if not console.is_terminal:
-        console = Console(width=width)
+        console = plain_console(width=width)
     title = f"{one_line(record.cell['variant'])}  {without_digest(record.cell['task'])}  record {record.identity}"
     console.print(Text(title, style="bold"))
     console.print(table)

@@ -14,7 +14,14 @@ from moebench.mlflow_store.database import AS_TRAINING
 @results_option
 @click.option("--port", type=Whole(1, 65535), default=5000, show_default=True, metavar="N")
 @click.option("--host", default="127.0.0.1", show_default=True, help="0.0.0.0 lets other machines in.")
-def command(results: Path, port: int, host: str) -> None:
+@click.option(
+    "--allowed-host",
+    "allowed_hosts",
+    multiple=True,
+    metavar="NAME",
+    help="Another name by which browsers ask for this machine, such as that of a proxy. Repeatable.",
+)
+def command(results: Path, port: int, host: str, allowed_hosts: tuple[str, ...]) -> None:
     """Run the MLflow UI on the results, until Ctrl-C, and say where the boards are."""
     from moebench.mlflow_store.serve import serve, server_address
     from moebench.plans.history import board_pages
@@ -25,7 +32,7 @@ def command(results: Path, port: int, host: str) -> None:
     if elsewhere:
         click.echo(f"MLflow  {elsewhere}")
     else:
-        serve(results, host, port, _say)
+        serve(results, host, port, _say, allowed_hosts)
 
 
 def _say(url: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,16 +11,33 @@ Value = bool | int | float | str | None
 Settings = Mapping[str, Value]
 
 
+def plain(value: Any) -> Value:
+    """A value as settings and records hold it: one of numpy or of another library of arrays becomes Python's own.
+
+    ValueError for anything but a finite number, a string, a truth value or None.
+    """
+    own = value.item() if getattr(value, "shape", None) == () and hasattr(value, "item") else value
+    if isinstance(own, float) and type(value).__module__ == "numpy":
+        own = float(str(value))  # 0.1 of single precision is written as 0.1
+    if not (own is None or isinstance(own, bool | int | float | str)):
+        raise ValueError(f"{value!r:.60} is of type {type(value).__name__}, no number, string, truth value or None")
+    if isinstance(own, float) and not math.isfinite(own):
+        raise ValueError(f"{own} is no finite number")
+    return own
+
+
 @dataclass(frozen=True)
 class Choice:
-    """One of a few values; the default is the first unless named."""
+    """One of a few values; the default is the first unless named. Values are taken as :func:`plain` gives them."""
 
     options: tuple[Value, ...]
     default: Value = None
 
     def __post_init__(self) -> None:
-        if not self.options:
+        if not len(self.options):
             raise ValueError("a Choice needs at least one option")
+        object.__setattr__(self, "options", tuple(map(plain, self.options)))
+        object.__setattr__(self, "default", plain(self.default))
         if self.default is None and None not in self.options:
             object.__setattr__(self, "default", self.options[0])
         if not self.holds(self.default):
@@ -40,6 +58,8 @@ class Uniform:
     log: bool = False
 
     def __post_init__(self) -> None:
+        for name in ("low", "high", "default", "log"):
+            object.__setattr__(self, name, plain(getattr(self, name)))
         if not self.low < self.high or (self.log and self.low <= 0):
             raise ValueError(f"no range: low {self.low}, high {self.high}, log {self.log}")
         if not self.holds(self.default):

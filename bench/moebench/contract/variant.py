@@ -94,7 +94,10 @@ class Variant:
 
     def _dimension(self, name: str, default: Value) -> Choice | Uniform:
         tuned = self.tune.get(name, (default,))
-        return tuned if isinstance(tuned, Uniform) else narrowed(Choice((default,)), tuned)
+        try:
+            return tuned if isinstance(tuned, Uniform) else narrowed(Choice((default,)), tuned)
+        except ValueError as error:
+            raise ValueError(f"the setting '{name}': {error}") from None
 
     def _weight(self, name: str, value: Value) -> float:
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:

@@ -6,25 +6,33 @@ from collections.abc import Sequence
 
 import torch
 
+from moebench.budgets.first_call import refuse_undrawn, undrawn_is_nan
 from moebench.budgets.flops import counting, flops_of
 from moebench.contract import Settings, Variant
 from moebench.hosts.host import Call, Host
 from moebench.hosts.registry import layer_shapes
 from moebench.hosts.settings import HostSettings
+from moebench.plugins.torch_settings import kept_settings
 from moebench.tasks import TaskInfo, Tokens
 
 
 def build_model(
     host: HostSettings, task: TaskInfo, variant: Variant, sizes: Sequence[int], settings: Settings, seed: int
 ) -> Host:
-    """Seed torch's default generator, build the host, then its layers in order, all on the CPU in fp32."""
+    """Seed torch's default generator, build the host, then its layers in order, all on the CPU in fp32.
+
+    :class:`LayerError` where a layer's weights were not drawn.
+    """
     torch.manual_seed(seed)
     model = host.build(task)
     shapes = layer_shapes(host, task)
     # A fixed point in the stream of random numbers: the layers' draws do not depend on the host's.
     torch.manual_seed(seed + 1)
     model.shows_groups = variant.reads_groups
-    model.attach([variant.layer(shape, size, settings) for shape, size in zip(shapes, sizes, strict=True)])
+    with kept_settings(), undrawn_is_nan():
+        layers = [variant.layer(shape, size, settings) for shape, size in zip(shapes, sizes, strict=True)]
+    refuse_undrawn(variant.name, layers)
+    model.attach(layers)
     return model
 
 

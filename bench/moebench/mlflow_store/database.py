@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from moebench.errors import ResultsError
 from moebench.records.leases import Leases
@@ -27,19 +27,27 @@ AS_TRAINING = "workflowType=machine_learning"
 UI_RESULTS = "MOEBENCH_UI_RESULTS"
 """The variable that tells the server of ``moebench ui`` whose boards to show."""
 
+SPELT = "/ +[]{}(),;:@=&!$'*~^|<>"
+"""Signs of a path that an address of SQLite has as they are."""
+
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 """Schemes of stores that this process writes itself; artifacts then lie beside the results."""
 
 
 def tracking_uri(results: Path) -> str:
     """MLFLOW_TRACKING_URI if it is set, else a SQLite file in the results directory."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{results.resolve() / 'mlflow.db'}"
+    return os.environ.get("MLFLOW_TRACKING_URI") or sqlite_uri(results.resolve() / "mlflow.db")
+
+
+def sqlite_uri(path: Path) -> str:
+    """The address of a SQLite store; signs that have a meaning in addresses are escaped."""
+    return f"sqlite:///{quote(str(path), safe=SPELT)}"
 
 
 def database_path(uri: str) -> Path | None:
     """The file of a SQLite store; None for any other."""
     scheme, _, path = uri.partition(":///")
-    return Path(path).absolute() if scheme.partition("+")[0] == "sqlite" and path else None
+    return Path(unquote(path)).absolute() if scheme.partition("+")[0] == "sqlite" and path else None
 
 
 def artifact_location(results: Path, uri: str) -> str | None:
@@ -107,6 +115,7 @@ def _open(results: Path) -> MlflowClient:
 
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
     uri = tracking_uri(results)
+    _answer_soon(uri)
     path = database_path(uri)
     if path is not None and not path.exists():
         _create(path)
@@ -116,6 +125,18 @@ def _open(results: Path) -> MlflowClient:
         with closing(sqlite3.connect(path)) as connection:
             connection.execute(f"PRAGMA user_version = {secrets.randbelow(2**31 - 1) + 1}")
     return client
+
+
+def _answer_soon(uri: str) -> None:
+    """A server that is not there is known within seconds, and one on this machine is asked without a proxy."""
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "5")
+    host = urlsplit(uri).hostname or ""
+    if host in ("localhost", "::1") or host.startswith("127."):
+        for name in ("no_proxy", "NO_PROXY"):
+            known = os.environ.get(name, "")
+            if host not in known.split(","):
+                os.environ[name] = ",".join(filter(None, (known, host)))
 
 
 def _create(path: Path) -> None:
@@ -130,7 +151,7 @@ def _create(path: Path) -> None:
         unfinished = path.with_name(f"{path.name}.new")
         for leftover in path.parent.glob(f"{unfinished.name}*"):
             leftover.unlink()
-        MlflowClient(tracking_uri=f"sqlite:///{unfinished}").search_experiments(max_results=1)
+        MlflowClient(tracking_uri=sqlite_uri(unfinished)).search_experiments(max_results=1)
         unfinished.replace(path)
         with closing(sqlite3.connect(path)) as connection:
             # Readers (the UI) and the writer do not wait for each other, and a run is written in half the time.

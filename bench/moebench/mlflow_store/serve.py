@@ -8,10 +8,11 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -20,6 +21,12 @@ from moebench.mlflow_store.database import UI_RESULTS, artifact_location, databa
 
 START_SECONDS = 120.0
 
+DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+"""Opens addresses of this machine, which no proxy leads to."""
+
+PRIVATE = ("10.*", "192.168.*", *(f"172.{part}.*" for part in range(16, 32)), "fc00:*", "fd00:*")
+"""Patterns of hosts that MLflow's server answers by default, beside this machine's own."""
+
 
 def server_address(results: Path) -> str | None:
     """The address of the tracking server that MLFLOW_TRACKING_URI names, which has its own UI; else None."""
@@ -27,8 +34,13 @@ def server_address(results: Path) -> str | None:
     return uri if urlsplit(uri).scheme in ("http", "https") else None
 
 
-def serve(results: Path, host: str, port: int, on_ready: Callable[[str], None]) -> None:
-    """Run the UI until it is interrupted; ``on_ready`` gets its address once it answers."""
+def serve(
+    results: Path, host: str, port: int, on_ready: Callable[[str], None], allowed_hosts: Sequence[str] = ()
+) -> None:
+    """Run the UI until it is interrupted; ``on_ready`` gets its address once it answers.
+
+    allowed_hosts: names beside this machine's by which browsers may ask for it.
+    """
     uri = tracking_uri(results)
     path = database_path(uri)
     if path is not None and not path.is_file():
@@ -37,8 +49,9 @@ def serve(results: Path, host: str, port: int, on_ready: Callable[[str], None]) 
         )
     _check_port(host, port)
     url = f"http://{_reachable(host)}:{port}"
-    log = results / ".mlflow" / "ui.log"
-    with contextlib.suppress(KeyboardInterrupt), _server(results, uri, host, port, log) as process:
+    log = _log(results)
+    options = ["--host", host, "--port", str(port), *_allowed(host, port, allowed_hosts)]
+    with contextlib.suppress(KeyboardInterrupt), _server(results, uri, options, log) as process:
         if _answers(url, process):
             on_ready(url)
             process.wait()
@@ -49,6 +62,32 @@ def serve(results: Path, host: str, port: int, on_ready: Callable[[str], None]) 
                 log=log,
             )
         raise UsageError(f"the MLflow UI ended; see '{log}' for the cause.", code="ui-ended", log=log)
+
+
+def _log(results: Path) -> Path:
+    """Beside the results, or where those are another's, which may only be read, in a folder of its own."""
+    log = results / ".mlflow" / "ui.log"
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.open("ab").close()
+    except OSError:
+        return Path(tempfile.mkdtemp(prefix="moebench-ui-")) / log.name
+    return log
+
+
+def _allowed(host: str, port: int, named: Sequence[str]) -> list[str]:
+    """Options that let browsers ask for this machine by its names, where others may: the server answers no name that it
+    does not know.
+    """
+    alone = host in ("127.0.0.1", "localhost", "::1")
+    if not named and (alone or "MLFLOW_SERVER_ALLOWED_HOSTS" in os.environ):
+        return []
+    own = () if alone else (socket.gethostname(), socket.getfqdn(), "" if _reachable(host) != host else host)
+    names = [*dict.fromkeys(filter(None, (*named, *own)))]
+    known = ("localhost", "127.0.0.1", "[[]::1]", "0.0.0.0", *names)
+    hosts = [*known, "[::1]", *(f"{each}:*" for each in known), *PRIVATE]
+    origins = [f"http{s}://{each}{end}" for each in names for s in ("", "s") for end in ("", f":{port}")]
+    return ["--allowed-hosts", ",".join(hosts), *(["--cors-allowed-origins", ",".join(origins)] if origins else [])]
 
 
 def _reachable(host: str) -> str:
@@ -73,15 +112,13 @@ def _check_port(host: str, port: int) -> None:
 
 
 @contextlib.contextmanager
-def _server(results: Path, uri: str, host: str, port: int, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+def _server(results: Path, uri: str, how: Sequence[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
     """The server's process; ended, with its workers, whenever the block is left. What it prints goes to ``log``."""
-    options = ["--backend-store-uri", uri, "--host", host, "--port", str(port), "--workers", "1"]
-    options += ["--app-name", "moebench"]
+    options = ["--backend-store-uri", uri, *how, "--workers", "1", "--app-name", "moebench"]
     artifacts = artifact_location(results, uri)
     if artifacts:
         options += ["--default-artifact-root", artifacts]
     quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "mlflow", "ui", *options],
@@ -109,7 +146,7 @@ def _answers(url: str, process: subprocess.Popen[bytes]) -> bool:
     """Whether the server comes up, rather than ends."""
     until = time.monotonic() + START_SECONDS
     while time.monotonic() < until and process.poll() is None:
-        with contextlib.suppress(OSError), urllib.request.urlopen(f"{url}/health", timeout=5):
+        with contextlib.suppress(OSError), DIRECT.open(f"{url}/health", timeout=5):
             return True
         time.sleep(0.3)
     return False

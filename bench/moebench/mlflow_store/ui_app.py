@@ -13,6 +13,7 @@ import html
 import os
 import re
 from pathlib import Path
+from urllib.parse import quote
 
 from mlflow.server.fastapi_app import app
 from starlette.concurrency import run_in_threadpool
@@ -36,7 +37,7 @@ def _results() -> Path:
 async def _index(request: Request) -> Response:
     root = _results()
     pages = [path.relative_to(root).as_posix() for path in board_pages(root)]
-    items = "".join(f'<li><a href="board/{html.escape(page)}">{html.escape(page)}</a></li>' for page in pages)
+    items = "".join(f'<li><a href="board/{quote(page)}">{html.escape(page)}</a></li>' for page in pages)
     return _page(
         "moebench boards", f'<h1>Boards</h1><ul>{items}</ul><p><a href="/#/experiments?{AS_TRAINING}">MLflow</a></p>'
     )

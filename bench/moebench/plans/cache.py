@@ -82,16 +82,16 @@ def _read(path: Path | None) -> Plan | None:
 
 def _selected(plan: Plan, rows: tuple[Row, ...]) -> Plan:
     """Which rows are worked on is the request's, not the plan's."""
-    chosen = {row.name: row.selected for row in rows}
+    chosen = {row.key: row.selected for row in rows}
     return dataclasses.replace(
-        plan, rows=tuple(dataclasses.replace(row, selected=chosen[row.name]) for row in plan.rows)
+        plan, rows=tuple(dataclasses.replace(row, selected=chosen[row.key]) for row in plan.rows)
     )
 
 
 def _curable(plan: Plan, rows: tuple[Row, ...]) -> bool:
     """Whether a problem may be cured without a change that the key knows, by installing a package, say."""
-    known = {row.name: row.problem for row in rows}
-    unforeseen = any(row.problem != known[row.name] for row in plan.rows)
+    known = {row.key: row.problem for row in rows}
+    unforeseen = any(row.problem != known[row.key] for row in plan.rows)
     return unforeseen or any(group.broken for group in plan.groups)
 
 

@@ -8,12 +8,12 @@ from typing import Any
 
 from moebench.budgets import Axis, Budget, solve
 from moebench.contract import Choice, LayerShape, Space, Uniform, Variant
-from moebench.errors import BudgetError, HostError, MoebenchError, PluginError, SuiteError, UnknownNameError
+from moebench.errors import BudgetError, HostError, LayerError, MoebenchError, PluginError, SuiteError, UnknownNameError
 from moebench.hosts import host_settings, layer_shapes
 from moebench.plans.design import Bounds, shared_design
 from moebench.plans.fixed import fixed_works, planned_measures
 from moebench.plans.plan import Group, Plan, mean_tokens
-from moebench.plans.rows import Row, resolve_rows
+from moebench.plans.rows import OBJECT, Row, named_by_variants, resolve_rows
 from moebench.plans.space import fitting, suite_space, to_plain, tuned_space, unfit
 from moebench.plugins.backends import load_backend
 from moebench.plugins.find import find_variant
@@ -40,7 +40,7 @@ def make_plan(request: Request, objects: Mapping[str, Variant] | None = None) ->
     measures = planned_measures(request, place)
     digests = {name: object_digest(variant) for name, variant in (objects or {}).items()}
     rows = resolve_rows(suite, request.variants, request.extras, digests)
-    variants, rows = _load(rows, objects or {})
+    variants, rows = _load(rows, objects or {}, request.extras)
     _check_names(suite, rows)
     _check_task_names(suite)
     settings = []
@@ -69,24 +69,29 @@ def make_plan(request: Request, objects: Mapping[str, Variant] | None = None) ->
     )
 
 
-def _load(rows: tuple[Row, ...], objects: Mapping[str, Variant]) -> tuple[dict[str, Variant], tuple[Row, ...]]:
-    """Variants by row name; a row whose plug-in cannot be used gets the reason as its problem."""
+def _load(
+    rows: tuple[Row, ...], objects: Mapping[str, Variant], extras: tuple[str, ...]
+) -> tuple[dict[str, Variant], tuple[Row, ...]]:
+    """Variants by row name, and the rows under their variants' names; a row whose plug-in cannot be used gets the
+    reason as its problem.
+    """
     variants: dict[str, Variant] = {}
     checked: list[Row] = []
     for row in rows:
-        problem = row.problem
-        if not problem:
+        if not row.problem:
             try:
-                given = row.name in objects
-                variants[row.name] = objects[row.name] if given else load_variant(find_variant(row.spec))
+                given = row.spec == OBJECT
+                variant = objects[row.name] if given else load_variant(find_variant(row.spec))
+                problem = ""
+                if variant.reads_groups and not row.reference:
+                    problem = f"'{variant.name}' is shown the groups that a task hides; it can only be a reference row."
+                row = replace(row, problem=problem, variant=variant.name)
+                variants[row.key] = variant
             except PluginError as error:
-                problem = str(error)
-        if row.name in variants and variants[row.name].reads_groups and not row.reference:
-            problem = f"'{row.name}' is shown the groups that a task hides; it can only be a reference row."
-            del variants[row.name]
-        name = variants[row.name].name if row.name in variants else row.variant
-        checked.append(replace(row, problem=problem, variant=name))
-    return variants, tuple(checked)
+                row = replace(row, problem=str(error))
+        checked.append(row)
+    named = named_by_variants(checked, extras)
+    return {row.name: variants[row.key] for row in named if not row.problem}, named
 
 
 def _check_names(suite: Suite, rows: tuple[Row, ...]) -> None:
@@ -202,6 +207,8 @@ def _group(suite: Suite, row: Row, variants: dict[str, Variant], task: _TaskSett
         return _asked(suite, variant, own, task, blank, Budget(axis, amount, task.budget_shapes))
     except (BudgetError, HostError) as error:
         return replace(blank, problem=str(error))
+    except LayerError as error:
+        return replace(blank, problem=str(error), broken=True)
     except MoebenchError:
         raise
     except Exception as error:

@@ -24,7 +24,8 @@ BASELINE = "dense"
 class Row:
     """One row: its name on the board, the variant behind it, and whether this run works on it.
 
-    spec: how to find the variant again. problem: why it cannot run, or empty. note: of a reference row.
+    name: of a variant from a file the one that it gives itself, which may be known only once it is imported. spec: how
+    to find the variant again. problem: why it cannot run, or empty. note: of a reference row.
     """
 
     name: str
@@ -37,6 +38,11 @@ class Row:
     active_of: str | None = None
     problem: str = ""
 
+    @property
+    def key(self) -> str:
+        """What tells it from the other rows before its variant is imported."""
+        return self.name if self.reference or self.spec == OBJECT else self.spec
+
 
 def resolve_rows(
     suite: Suite, chosen: Sequence[str], extras: Sequence[str] = (), objects: Mapping[str, str] = EMPTY
@@ -46,10 +52,12 @@ def resolve_rows(
     ``objects`` are variants given as Python objects: name -> code digest. ``extras`` are remembered from earlier
     runs: they are shown, and run only if they are chosen.
 
-    A misspelt name is an error; a plug-in that is there but broken is a row with its problem.
+    A variant from a file goes by the name that its text assigns, else by that of the class or object, until it is
+    imported (:func:`named_by_variants`). A misspelt name is an error; a plug-in that is there but broken is a row with
+    its problem.
     """
     installed = find_variants()
-    rows = _suite_rows(suite, installed) + _object_rows(suite, objects)
+    rows = [*_suite_rows(suite, installed), *_object_rows(suite, objects)]
     own = {row.name for row in rows}
     own_files = {row.spec for row in rows if is_place(row.spec)}
     wanted = {find_spec(spec) for spec in chosen}
@@ -59,22 +67,55 @@ def resolve_rows(
         if spec in own or whole in own_files or whole in {row.spec for row in added.values()}:
             continue
         asked_for = spec in chosen
-        row = _extra(spec, installed, own, quiet=not asked_for)
+        row = _apart(_extra(spec, installed, own, quiet=not asked_for), {*own, *added})
         if row.name in own or row.name in added:
             if asked_for:
-                raise UsageError(
-                    f"'{spec}' calls itself '{row.name}', which the suite already has; rename one.",
-                    code="added-name-taken",
-                )
+                raise _taken(spec, row.name)
             continue  # what was remembered gives way
         added[row.name] = row
     own_rows = [replace(row, selected=not chosen or _is_chosen(row, chosen)) for row in rows]
     return (*own_rows, *(replace(row, selected=row.spec in wanted) for _, row in sorted(added.items())))
 
 
+def named_by_variants(rows: Sequence[Row], remembered: Collection[str] = ()) -> tuple[Row, ...]:
+    """Rows whose variants are imported, each under the name that the variant gives itself.
+
+    ``remembered`` are specs of rows from earlier runs, which give way where another row has their name.
+    :class:`UsageError` where two others have one name.
+    """
+    named = [_named(row) for row in rows]
+    keepers: dict[str, Row] = {}
+    for row in sorted(named, key=lambda row: _gives_way(row, remembered)):
+        if keepers.setdefault(row.name, row) is not row and not _gives_way(row, remembered):
+            raise _taken(row.spec, row.name)
+    return tuple(row for row in named if keepers[row.name] is row)
+
+
+def _gives_way(row: Row, remembered: Collection[str]) -> bool:
+    return row.spec in remembered and not row.selected
+
+
+def _named(row: Row) -> Row:
+    in_file = is_place(row.spec) and not row.reference and not row.problem
+    return replace(row, name=row.variant) if in_file else row
+
+
+def _apart(row: Row, names: Collection[str]) -> Row:
+    """A row under its file where its name is taken and may turn out to be another."""
+    return replace(row, name=row.spec) if row.name in names and row.name == row.variant and is_place(row.spec) else row
+
+
+def _taken(spec: str, name: str) -> UsageError:
+    return UsageError(
+        f"'{spec}' calls itself '{name}', which the suite already has; rename one.", code="added-name-taken", name=name
+    )
+
+
 def _suite_rows(suite: Suite, installed: dict[str, Found]) -> list[Row]:
     where = f"suite '{suite.name}'"
-    rows = [_row(name, name, installed, where) for name in suite.variants]
+    rows = list[Row]()
+    for name in suite.variants:
+        rows.append(_apart(_row(name, name, installed, where), {row.name for row in rows}))
     for ranked in suite.ranked:
         rows.append(replace(_row(ranked.name, ranked.variant, installed, where), name=ranked.name))
     for reference in suite.reference:

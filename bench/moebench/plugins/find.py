@@ -8,7 +8,7 @@ import importlib.util
 import re
 import sys
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.machinery import ModuleSpec
@@ -93,14 +93,23 @@ def is_place(spec: str) -> bool:
 
 
 def declared(found: Found, name: str) -> str:
-    """The string that a plug-in's class assigns to ``name``, read without importing it; empty where it assigns none."""
+    """The string that a plug-in's text assigns to ``name``, read without importing it; empty where it assigns none.
+
+    In the body of its class, or as an argument of the one call that makes it: ``mine = wrap(..., name="mine")``.
+    """
     try:
         tree = ast.parse(found.source.read_bytes()) if found.source else ast.Module([], [])
     except (OSError, SyntaxError, ValueError):
         return ""
-    classes = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == found.attribute]
-    values = (_string(statement, name) for node in classes for statement in node.body)
+    values = (value for node in tree.body for value in _given(node, found.attribute, name))
     return next(filter(None, values), "")
+
+
+def _given(node: ast.stmt, thing: str, name: str) -> Iterator[str]:
+    if isinstance(node, ast.ClassDef) and node.name == thing:
+        yield from (_string(statement, name) for statement in node.body)
+    if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call) and thing in map(ast.unparse, node.targets):
+        yield from (_text(each.value) for each in node.value.keywords if each.arg == name)
 
 
 def _string(statement: ast.stmt, name: str) -> str:
@@ -111,9 +120,12 @@ def _string(statement: ast.stmt, name: str) -> str:
         target = statement.target
     else:
         return ""
-    value = statement.value
     named = isinstance(target, ast.Name) and target.id == name
-    return value.value if named and isinstance(value, ast.Constant) and isinstance(value.value, str) else ""
+    return _text(statement.value) if named else ""
+
+
+def _text(value: ast.expr | None) -> str:
+    return value.value if isinstance(value, ast.Constant) and isinstance(value.value, str) else ""
 
 
 def locate(module: str) -> ModuleSpec | None:

@@ -4,27 +4,26 @@ A built-in declares a ``revision``, which stays as long as the code computes the
 in the tests' ``golden.json``. Any other plug-in has the digest of its code. The digest is read from the syntax trees,
 without comments, docstrings and annotations, of the file that defines the plug-in and of every module that it imports,
 directly or not, from its own package (for a single file: from beside it). What it imports from ``moevariants`` counts
-by revision.
+by revision; any other package but the frameworks by its version, or by its code where it has none or is edited in
+place.
 """
 
 from __future__ import annotations
 
 import ast
 import hashlib
+import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from moebench.errors import PluginError
+from moebench.plugins.beside import BUILT_IN, FRAMEWORKS, file_beside, is_beside
 from moebench.plugins.find import Found, declared, locate
-
-BUILT_IN = "moevariants"
-"""The package whose plug-ins declare revisions, and whose parts other authors compose."""
+from moebench.plugins.versions import version_of
 
 PARTS = "moevariants.parts"
 """Its ``REVISION`` is raised when a part computes something else."""
-
-HARNESS = "moebench"
-"""Covered by the protocol."""
 
 SILENT = frozenset({"ctx", "kind", "type_comment", "type_ignores", "annotation", "returns"})
 """Fields of a syntax tree that do not change what the code does."""
@@ -37,15 +36,49 @@ def code_identity(found: Found) -> str:
 
 def code_digest(found: Found) -> str:
     """Twenty hexadecimal digits that change when the code does; :class:`PluginError` where there is no Python file."""
+    called = "" if found.in_file else found.module
+    total = _digest_of(found.module, _source_of(found), called, _beside(found))
+    if packages := packages_of(found):
+        total.update("\n".join(f"{name} {version}" for name, version in packages.items()).encode())
+    total.update(found.attribute.encode())
+    return total.hexdigest()[:20]
+
+
+def packages_of(found: Found) -> dict[str, str]:
+    """The packages that a plug-in imports, without its own, the standard library and the frameworks: what it has of
+    each, a version or a digest of code, by name; empty for a built-in.
+    """
+    if _revision(found):
+        return {}
+    tops = set[str]().union(*(each.outside for each in _reachable(found.module, _source_of(found), _beside(found))))
+    foreign = tops - FRAMEWORKS - sys.stdlib_module_names - {BUILT_IN, ""}
+    versions = {top: version_of(top, module_digest) for top in sorted(foreign)}
+    return {top: version for top, version in versions.items() if version}
+
+
+def files_beside(found: Found) -> dict[str, Path]:
+    """The modules beside a plug-in's file that it imports, and the packages above them, by their path from there."""
+    folder = _beside(found)
+    if folder is None:
+        return {}
+    reached = _reachable(found.module, _source_of(found), folder)
+    modules = [each.name for each in reached if each.name != found.module]
+    above = {name.rsplit(".", up)[0] for name in modules for up in range(name.count(".") + 1)}
+    files = filter(None, (file_beside(name, folder) for name in above))
+    return {path.relative_to(folder).as_posix(): path for path in sorted(files)}
+
+
+def _source_of(found: Found) -> Path:
     if found.source is None:
         raise PluginError(
             f"{found.spec}: its source is not a Python file, so its results cannot be identified.",
             code="source-not-python",
         )
-    beside = found.source.parent if found.in_file else None
-    total = _digest_of(found.module, found.source, "" if found.in_file else found.module, beside)
-    total.update(found.attribute.encode())
-    return total.hexdigest()[:20]
+    return found.source
+
+
+def _beside(found: Found) -> Path | None:
+    return found.source.parent if found.in_file and found.source else None
 
 
 def module_digest(module: str, source: Path) -> str:
@@ -62,9 +95,9 @@ def _revision(found: Found) -> str:
 
 def _digest_of(module: str, source: Path, called: str, beside: Path | None) -> hashlib._Hash:
     trees, revisions = {}, set[str]()
-    for name, tree, composed in _reachable(module, source, beside):
-        trees[name] = tree
-        revisions.update(composed)
+    for each in _reachable(module, source, beside):
+        trees[each.name] = each.tree
+        revisions.update(each.revisions)
     trees[called] = trees.pop(module)
     total = hashlib.sha256()
     for name, tree in sorted(trees.items()):
@@ -73,31 +106,36 @@ def _digest_of(module: str, source: Path, called: str, beside: Path | None) -> h
     return total
 
 
-def _reachable(module: str, source: Path, beside: Path | None) -> Iterator[tuple[str, ast.Module, list[str]]]:
-    """Every module that counts, with its tree and the revisions of what it composes.
+@dataclass(frozen=True)
+class _Reached:
+    """A module that counts. revisions: of what it composes. outside: the packages of others that it imports."""
 
-    A file's own modules are those that lie ``beside`` it.
-    """
+    name: str
+    tree: ast.Module
+    revisions: list[str]
+    outside: set[str]
+
+
+def _reachable(module: str, source: Path, beside: Path | None) -> Iterator[_Reached]:
+    """Every module that counts; a file's own modules are those that lie ``beside`` it."""
     waiting, seen = [(module, source)], {module}
     while waiting:
         name, path = waiting.pop()
-        tree, revisions = parse(path), list[str]()
+        reached = _Reached(name, parse(path), [], set())
         package = name if path.name == "__init__.py" else name.rpartition(".")[0]
-        for imported in _imports(tree, package):
+        for imported in _imports(reached.tree, package, beside):
             if _top(imported) == BUILT_IN != _top(module):
-                revisions += _revisions(imported)
-            elif imported not in seen and _counts(imported, module, beside) and (found := _file_of(imported)):
+                reached.revisions.extend(_revisions(imported))
+            elif not _counts(imported, module, beside):
+                reached.outside.add(_top(imported))
+            elif imported not in seen and (found := _file_of(imported, beside)):
                 seen.add(imported)
                 waiting.append((imported, found))
-        yield name, tree, revisions
+        yield reached
 
 
 def _counts(imported: str, module: str, beside: Path | None) -> bool:
-    top = _top(imported)
-    if beside is None:
-        return top == _top(module)
-    own = (beside / f"{top}.py", beside / top / "__init__.py")
-    return top != HARNESS and _file_of(top) in own
+    return _top(imported) == _top(module) if beside is None else is_beside(imported, beside)
 
 
 def _revisions(module: str) -> list[str]:
@@ -161,14 +199,14 @@ def _is_docstring(node: object) -> bool:
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
 
 
-def _imports(tree: ast.Module, package: str) -> Iterator[str]:
+def _imports(tree: ast.Module, package: str, beside: Path | None = None) -> Iterator[str]:
     """Absolute names of the modules that a module imports when it runs; a name that a package hands on is looked up."""
     for node in _walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             base = _base(node, package)
-            yield from (_origin(base, alias.name) for alias in node.names)
+            yield from (_origin(base, alias.name, beside) for alias in node.names)
 
 
 def _walk(node: ast.AST) -> Iterator[ast.AST]:
@@ -185,21 +223,25 @@ def _base(node: ast.ImportFrom, package: str) -> str:
     return ".".join(filter(None, (parent, node.module)))
 
 
-def _origin(module: str, name: str) -> str:
+def _origin(module: str, name: str, beside: Path | None) -> str:
     """The module that defines what ``from module import name`` gives."""
-    if _file_of(f"{module}.{name}"):
+    if _top(module) in FRAMEWORKS:
+        return module
+    if _file_of(f"{module}.{name}", beside):
         return f"{module}.{name}"
-    path = _file_of(module)
+    path = _file_of(module, beside)
     if path is not None and path.name == "__init__.py":
         for node in parse(path).body:
             if isinstance(node, ast.ImportFrom):
                 given = next((alias.name for alias in node.names if name == (alias.asname or alias.name)), None)
                 if given is not None and _base(node, module) != module:
-                    return _origin(_base(node, module), given)
+                    return _origin(_base(node, module), given, beside)
     return module
 
 
-def _file_of(module: str) -> Path | None:
+def _file_of(module: str, beside: Path | None = None) -> Path | None:
+    if beside is not None and is_beside(module, beside):
+        return file_beside(module, beside)
     try:
         spec = locate(module)
     except Exception:

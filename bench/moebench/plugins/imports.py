@@ -6,12 +6,16 @@ import functools
 import importlib
 import importlib.util
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from moebench.errors import PluginError
+from moebench.plugins.beside import builtins_for, forget
 from moebench.plugins.find import Found
+from moebench.plugins.identity import code_digest
 from moebench.records.canonical import digest
 
 ANY = (Exception, SystemExit)
@@ -19,18 +23,35 @@ ANY = (Exception, SystemExit)
 
 
 def load_object(found: Found, noun: str = "", *, instance: bool = True) -> Any:
-    """What the plug-in's name stands for; :class:`PluginError` if it fails.
+    """What the plug-in's name stands for; :class:`PluginError` if it fails. Settings of torch are put back afterwards.
 
     noun: what such a plug-in is called, for the sentence; a variant goes by its name alone. instance: of a class, an
     instance of it.
     """
+    with _torch_as_it_was():
+        return _loaded(found, noun, instance)
+
+
+@contextmanager
+def _torch_as_it_was() -> Iterator[None]:
+    """Where torch is imported already: before that there is nothing to put back, and most plug-ins need no torch."""
+    if "torch" not in sys.modules:
+        yield
+        return
+    from moebench.plugins.torch_settings import kept_settings
+
+    with kept_settings():
+        yield
+
+
+def _loaded(found: Found, noun: str, instance: bool) -> Any:
     who = f"{noun} {found.spec}".strip()
     if found.problem:
         raise PluginError(f"{who}: {found.problem}", code="plugin-problem")
     try:
         module = _imported(found)
     except ANY as error:
-        problem = f"it fails to import ({_told(error)}){_hint(found, error)}"
+        problem = f"it fails to import ({_told(error)})"
         raise PluginError(f"{who}: {problem}.", code="import-failed") from error
     try:
         thing: Any = functools.reduce(getattr, found.attribute.split("."), module)
@@ -49,18 +70,31 @@ def _imported(found: Found) -> ModuleType:
     if not found.in_file:
         return importlib.import_module(found.module)
     assert found.source is not None
-    return _executed(found.source, found.source.read_bytes())
+    return _executed(found.source, found.source.read_bytes(), _code_of(found))
+
+
+def _code_of(found: Found) -> str:
+    """What changes when a module beside the file does."""
+    try:
+        return code_digest(found)
+    except PluginError:  # a file that is not Python, which its import will say
+        return ""
 
 
 @functools.cache
-def _executed(source: Path, code: bytes) -> ModuleType:
-    """Import a file under a name of its own, so that two files called mine.py do not meet."""
+def _executed(source: Path, code: bytes, all_code: str) -> ModuleType:
+    """Import a file under a name of its own, so that two files called mine.py do not meet.
+
+    ``all_code`` stands for the modules beside it.
+    """
     # The same name in every process, so that workers can unpickle what the file defines.
     name = f"moebench_file_{source.stem}_{digest(str(source), 12)}"
     spec = importlib.util.spec_from_file_location(name, source)
     assert spec is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
+    forget(source.parent)
+    vars(module)["__builtins__"] = builtins_for(source.parent)
     try:
         # Not through the loader: its byte code may be that of an edit within the same second.
         exec(compile(code, source, "exec"), module.__dict__)
@@ -68,14 +102,6 @@ def _executed(source: Path, code: bytes) -> ModuleType:
         sys.modules.pop(name, None)
         raise
     return module
-
-
-def _hint(found: Found, error: BaseException) -> str:
-    """What helps where a module was not found that lies beside the file."""
-    if not isinstance(error, ModuleNotFoundError) or not found.in_file or found.source is None:
-        return ""
-    beside = found.source.parent / f"{str(error.name).partition('.')[0]}.py"
-    return f"; '{beside.name}' beside it is found with PYTHONPATH='{beside.parent}'" if beside.is_file() else ""
 
 
 def _told(error: BaseException) -> str:

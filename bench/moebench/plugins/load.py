@@ -16,6 +16,8 @@ NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 
 def load_variant(found: Found) -> Variant:
     """The variant itself, an instance; :class:`PluginError` with one sentence if it cannot be accepted."""
+    import torch  # noqa: F401 - before the variant does, so that its settings of torch are seen and put back
+
     variant: Variant = load_object(found)
     verify(found.spec, variant)
     if not found.in_file and variant.name != found.name:

@@ -17,10 +17,10 @@ from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, Modul
 from typing import Any
 
 from moebench.errors import PluginError
-from moebench.plugins.identity import HARNESS, module_digest
+from moebench.plugins.beside import FRAMEWORKS
+from moebench.plugins.identity import module_digest
 from moebench.records.canonical import canonical_json, digest
 
-FRAMEWORKS = frozenset({HARNESS, "torch", "torchvision", "timm", "numpy", "scipy", "triton"})
 GLOBALS = frozenset({"LOAD_GLOBAL", "LOAD_NAME"})
 UNTOLD = frozenset(
     {"__dict__", "__weakref__", "__doc__", "__module__", "__annotations__", "__firstlineno__"}

@@ -5,17 +5,20 @@ Checks that import the variants come last, in a process of their own: a variant 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from moebench.board import TEXTS
+from moebench.errors import MoebenchError
 from moebench.plans.rows import BASELINE
-from moebench.plugins.find import find_variants, is_place
+from moebench.plugins.find import find_variant, find_variants, is_place
+from moebench.plugins.identity import files_beside
 from moebench.protocol import PROTOCOL
 from moebench.publish import manifest, pack, planned
 from moebench.publish.manifest import VARIANTS, VERIFICATION, file_of
@@ -34,7 +37,7 @@ ROUNDING = 1e-12
 def files(submission: Submission) -> Iterator[str]:
     """Digests of the manifest, files that do not belong there, the records of the re-runs, the directory's own name."""
     directory, digests = submission.directory, submission.manifest.sha256
-    needed = {pack.NAME, *filter(None, (file_of(row.spec) for row in submission.plan.rows))}
+    needed = {pack.NAME, *_files_of_rows(submission)}
     for name in sorted(needed | digests.keys()):
         if name not in digests:
             yield f"the manifest has no digest of {name}."
@@ -45,6 +48,7 @@ def files(submission: Submission) -> Iterator[str]:
         elif manifest.sha256((directory / name).read_bytes()) != digests[name]:
             yield f"'{name}' is not the file that the manifest was made for: its SHA-256 differs."
     known = {manifest.NAME, VERIFICATION, VARIANTS, *(f"board.{suffix}" for suffix in TEXTS), *digests}
+    known |= {parent.as_posix() for name in digests for parent in PurePosixPath(name).parents}
     if strange := sorted({path.relative_to(directory).as_posix() for path in directory.rglob("*")} - known):
         yield f"{', '.join(strange)} does not belong in a published directory."
     seen = submission.verification
@@ -53,6 +57,16 @@ def files(submission: Submission) -> Iterator[str]:
     lies, place = directory.resolve().parts[-2:], directory_of(Path(), submission.plan).parts
     if lies != place:
         yield f"it lies in '{'/'.join(lies)}' and belongs in '{'/'.join(place)}'."
+
+
+def _files_of_rows(submission: Submission) -> Iterator[str]:
+    """The files of variants, and the modules beside them that they import; reading them executes nothing."""
+    for row in submission.plan.rows:
+        if name := file_of(row.spec):
+            yield name
+            with contextlib.suppress(MoebenchError):  # the file is not here, or is not Python: another check's finding
+                beside = files_beside(find_variant(submission.spec(row.name)))
+                yield from ((PurePosixPath(name).parent / path).as_posix() for path in beside)
 
 
 def schema(submission: Submission) -> Iterator[str]:

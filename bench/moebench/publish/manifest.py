@@ -21,9 +21,9 @@ VERIFICATION = "verification.json"
 """What was run again of the directory, so that its page can say so."""
 
 VARIANTS = "variants"
-"""Folder of the files that rows were given by."""
+"""Folder of the files that rows were given by; one that imports modules beside it has a folder of its own there."""
 
-_IN_FILE = re.compile(rf"({VARIANTS}/[^/:\\]+\.py):[A-Za-z_]\w*", re.ASCII)
+_IN_FILE = re.compile(rf"({VARIANTS}/(?:[A-Za-z_][A-Za-z0-9_]*/)?[^/:\\]+\.py):[A-Za-z_]\w*", re.ASCII)
 
 
 class Manifest(BaseModel):

@@ -11,15 +11,17 @@ from pathlib import Path
 from moebench.board import ResultSet, RowRuns, write_board
 from moebench.board.numbers import shown_name
 from moebench.errors import ResultsError
+from moebench.plans.history import ran_plan
 from moebench.plans.latency import latency_cells
 from moebench.plans.plan import Lookup, Plan
 from moebench.plans.rows import BASELINE, OBJECT, Row
 from moebench.plugins.find import find_variant, is_place
+from moebench.plugins.identity import files_beside
 from moebench.plugins.named import without_digest
 from moebench.protocol import changed_in, label
 from moebench.publish import manifest, pack
 from moebench.publish.manifest import VARIANTS, VERIFICATION
-from moebench.publish.sources import expected, published_board
+from moebench.publish.sources import expected, is_published, published_board
 from moebench.records import Record, is_settled
 from moebench.records.store import write_atomic
 
@@ -45,7 +47,8 @@ def publish(results: ResultSet, root: Path, *, replace: bool = False) -> Publish
     """
     left_out = _left_out(results.plan, results.lookup)
     plan = _without(results.plan, left_out)
-    records = _records(plan, results.lookup)
+    ran = None if is_published(results.source) else ran_plan(results.source, plan.suite.name)
+    records = _records(plan, results.lookup, ran)
     plan, sources = _with_files(plan)
     directory = directory_of(root, plan)
     if not replace:
@@ -65,7 +68,7 @@ def publish(results: ResultSet, root: Path, *, replace: bool = False) -> Publish
     try:
         for name, content in (files | {manifest.NAME: manifest.to_text(about).encode()}).items():
             write_atomic(directory / name, content)
-        stale = {directory / VERIFICATION, *directory.glob(f"{VARIANTS}/*")} - {directory / name for name in files}
+        stale = {directory / VERIFICATION, *_files_in(directory / VARIANTS)} - {directory / name for name in files}
         for path in stale:
             path.unlink(missing_ok=True)
         write_board(published_board(directory), directory, figures=False)
@@ -76,6 +79,10 @@ def publish(results: ResultSet, root: Path, *, replace: bool = False) -> Publish
             directory=directory,
         ) from error
     return Published(directory, len(plan.rows), len(records), tuple(left_out.items()), forgotten)
+
+
+def _files_in(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if not path.is_dir()]
 
 
 def _keep_others(directory: Path, plan: Plan) -> None:
@@ -111,13 +118,17 @@ def _with_files(plan: Plan) -> tuple[Plan, dict[str, bytes]]:
         if is_place(row.spec):
             found = find_variant(row.spec)
             assert found.source is not None
-            name, content = f"{VARIANTS}/{found.source.name}", found.source.read_bytes()
-            if sources.setdefault(name, content) != content:
-                raise ResultsError(
-                    f"two files called '{found.source.name}' bring variants; rename one of them.",
-                    code="two-files-of-one-name",
-                    file=found.source.name,
-                )
+            beside = files_beside(found)
+            folder = f"{VARIANTS}/{row.name}" if beside else VARIANTS
+            name = f"{folder}/{found.source.name}"
+            packed = {name: found.source, **{f"{folder}/{path}": file for path, file in beside.items()}}
+            for path, content in ((path, file.read_bytes()) for path, file in packed.items()):
+                if sources.setdefault(path, content) != content:
+                    raise ResultsError(
+                        f"two files called '{found.source.name}' bring variants; rename one of them.",
+                        code="two-files-of-one-name",
+                        file=found.source.name,
+                    )
             specs[row.name] = f"{name}:{found.attribute}"
     suite = plan.suite.with_specs({row.name: specs[row.name] for row in plan.rows})
     rows = tuple(dataclasses.replace(row, spec=specs[row.name]) for row in plan.rows)
@@ -205,9 +216,21 @@ def _without(plan: Plan, names: dict[str, str]) -> Plan:
     return dataclasses.replace(plan, suite=suite, rows=rows, groups=groups, fixed=(), measures={}, data=None)
 
 
-def _records(plan: Plan, lookup: Lookup) -> list[Record]:
-    """Of every run of the plan; :class:`ResultsError` where latency was not measured for exactly these rows."""
+def _records(plan: Plan, lookup: Lookup, ran: Plan | None) -> list[Record]:
+    """Of every run of the plan; :class:`ResultsError` where latency was not measured for exactly these rows, or with
+    other versions of the software than those here. ran: the plan by which the suite last ran.
+    """
+    then, now = ran.versions if ran else plan.versions, plan.versions
+    other = [f"{name} {then[name]}, and here {now.get(name)}" for name in then if then[name] != now.get(name)]
     for cell in latency_cells(plan, lookup):
+        if not is_settled(lookup(cell.identity)) and other:
+            raise ResultsError(
+                f"latency on '{cell.task}' was measured with {'; '.join(other)}; publish with those versions, or run "
+                f"`moebench run {plan.suite.name}` again, which measures it anew.",
+                code="latency-of-other-versions",
+                task=cell.task,
+                versions=then,
+            )
         if not is_settled(lookup(cell.identity)):
             raise ResultsError(
                 f"latency on '{cell.task}' was not measured for exactly the rows that can be published; run "

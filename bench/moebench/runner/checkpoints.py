@@ -9,11 +9,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from safetensors import SafetensorError
-from safetensors.torch import load, save
-
 from moebench.records.store import write_atomic
 from moebench.runner.stopping import Stopped
+from moebench.training.model_state import from_bytes, to_bytes
 from moebench.training.snapshot import Snapshot
 
 WORTH = 20.0
@@ -73,8 +71,8 @@ class Checkpoints:
         clock = time.monotonic()
         try:
             write_atomic(self.path, self._bytes(take(step)))
-        except OSError:
-            if not stopping:  # a full disk costs the checkpoint, not the run
+        except Exception:
+            if not stopping:  # a full disk, or state that cannot be written, costs the checkpoint, not the run
                 self._due = time.monotonic() + self.every
                 return
         if stopping:
@@ -88,9 +86,7 @@ class Checkpoints:
 
     def _bytes(self, snapshot: Snapshot) -> bytes:
         about = {"step": snapshot.step, "seconds": snapshot.seconds, "made_by": dict(self.made_by)}
-        # safetensors writes lengths of zero as they are, but wants every tensor contiguous.
-        tensors = {name: tensor.contiguous() for name, tensor in snapshot.tensors.items()}
-        body = save(tensors, metadata={"about": json.dumps(about)})
+        body = to_bytes(snapshot.tensors, {"about": json.dumps(about)})
         return hashlib.sha256(body).hexdigest().encode() + b"\n" + body
 
     def _parsed(self, content: bytes) -> Snapshot:
@@ -98,10 +94,10 @@ class Checkpoints:
         if hashlib.sha256(body).hexdigest().encode() != head:
             raise ValueError("it is damaged")
         try:
-            header = json.loads(body[8 : 8 + int.from_bytes(body[:8], "little")])
-            about = json.loads(header["__metadata__"]["about"])
+            tensors, words = from_bytes(body)
+            about = json.loads(words["about"])
             if about["made_by"] != dict(self.made_by):
                 raise ValueError("another software or device made it")
-            return Snapshot(int(about["step"]), float(about["seconds"]), load(body))
-        except (KeyError, TypeError, SafetensorError) as error:
+            return Snapshot(int(about["step"]), float(about["seconds"]), tensors)
+        except (KeyError, TypeError) as error:
             raise ValueError("it is not a checkpoint") from error

@@ -7,7 +7,6 @@ from typing import Any
 
 import cloudpickle
 import torch
-from safetensors.torch import load_file
 
 from moebench.budgets import AXES, Budget, check_rules, count_flops, count_layers, dense_flops, solve
 from moebench.contract import Variant
@@ -20,7 +19,6 @@ from moebench.plugins.backends import choose_backend
 from moebench.plugins.find import find_variant
 from moebench.plugins.identity import code_identity
 from moebench.plugins.load import load_variant
-from moebench.records import Store
 from moebench.runner.job import Job
 from moebench.tasks import get_task
 
@@ -88,12 +86,3 @@ def build(job: Job, device: torch.device) -> BuiltModel:
     if job.backend:
         choose_backend(model, job.backend)
     return BuiltModel(model.to(device), counts)
-
-
-def load_weights(model: Host, store: Store, identity: str, device: torch.device) -> bool:
-    """Put the kept weights of a run into its model; False where none were kept."""
-    path = store.weights_path(identity)
-    if not path.exists():
-        return False
-    model.load_state_dict(load_file(path, device=str(device)))
-    return True

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from moebench import machine
-from moebench.errors import BudgetError, PluginError
+from moebench.errors import BudgetError, LayerError, MoebenchError, PluginError
 from moebench.plugins.backends import switches_set
+from moebench.plugins.find import find_variant
+from moebench.plugins.identity import packages_of
 from moebench.records import Record, Status
 from moebench.runner.job import Job
 from moebench.runner.options import RunLimits
@@ -46,6 +48,8 @@ def status_of(error: BaseException) -> tuple[Status, str]:
         return "oom", "out of memory; a smaller --micro-batch needs less."
     if isinstance(error, BudgetError):
         return "over_budget", reason
+    if isinstance(error, LayerError):
+        return "error", reason
     if isinstance(error, PluginError):
         return "not_installed", reason
     return "error", f"{type(error).__name__}: {reason}"[:500]
@@ -62,10 +66,21 @@ def provenance(job: Job, device: str, started: datetime, seconds: float) -> dict
         "suite": job.suite,
         "row": job.row,
         **({"code": job.code} if job.code else {}),
+        **({"packages": packages} if (packages := _packages(job)) else {}),
         "started": started.isoformat(timespec="seconds"),
         "seconds": round(seconds, 3),
         "machine": machine.cpu_model(),
     }
+
+
+def _packages(job: Job) -> dict[str, str]:
+    """What the variant's code imports beside the frameworks, with versions."""
+    if job.pickled is not None:
+        return {}
+    try:
+        return packages_of(find_variant(job.spec))
+    except MoebenchError:
+        return {}
 
 
 def failed(job: Job, status: Status, reason: str, output: str = "") -> Record:

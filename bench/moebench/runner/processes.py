@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import ctypes
 import multiprocessing
 import os
 import select
+import shutil
 import signal
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +20,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from moebench.errors import UsageError
+from moebench.runner.machine_lock import FOLDER
+
 FOR_THE_SUITE = {signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2}
 """Signals that a terminal or a cluster sends to every process: the suite decides what to do. They are blocked in
 workers and in their fork server; see ``heartbeat.OfProcess``."""
@@ -23,9 +30,36 @@ workers and in their fork server; see ``heartbeat.OfProcess``."""
 
 def context() -> ForkServerContext:
     """The context all workers come from; the server is started by the first process."""
+    _find_room_for_sockets()
     server = multiprocessing.get_context("forkserver")
     server.set_forkserver_preload(["moebench.runner.preload"])
     return server
+
+
+LONGEST = 108 - len("/pymp-12345678/listener-12345678") - 2
+"""Bytes of the folder in which a socket can have a name."""
+
+
+def _find_room_for_sockets() -> None:
+    """Put sockets into another folder where that for temporary files has too long a name for them, as scratch folders
+    of jobs do; :class:`UsageError` where there is none.
+    """
+    config = multiprocessing.current_process()._config  # type: ignore[attr-defined]
+    if config.get("tempdir") is not None or len(os.fsencode(tempfile.gettempdir())) <= LONGEST:
+        return
+    for place in filter(None, (os.environ.get(FOLDER), "/tmp", "/var/tmp", "/dev/shm")):
+        if len(os.fsencode(place)) <= LONGEST:
+            with contextlib.suppress(OSError):
+                made = tempfile.mkdtemp(prefix="pymp-", dir=place)
+                atexit.register(shutil.rmtree, made, ignore_errors=True)
+                config["tempdir"] = made
+                return
+    raise UsageError(
+        f"the folder for temporary files, '{tempfile.gettempdir()}', has too long a name for sockets; name a shorter "
+        f"one in TMPDIR, or in {FOLDER}.",
+        code="temporary-folder-too-long",
+        path=tempfile.gettempdir(),
+    )
 
 
 def start(target: Callable[..., None], *args: Any, log: Path) -> ForkServerProcess:

@@ -18,11 +18,12 @@ from moebench.records import Record, Store
 from moebench.runner.checkpoints import Checkpoints
 from moebench.runner.heartbeat import Heartbeat
 from moebench.runner.job import Job
-from moebench.runner.model import build, load_weights
+from moebench.runner.model import build
 from moebench.runner.outcomes import provenance, status_of
 from moebench.runner.processes import keep_freed_memory
 from moebench.runner.ranks import Agreement, device_of
 from moebench.runner.train_cell import train_and_score
+from moebench.runner.weights import load_weights
 from moebench.tasks import get_task
 from moebench.training.device import device_name
 

@@ -6,17 +6,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save
 
 from moebench.contract.variant import loss_weights
 from moebench.hosts.host import Host
 from moebench.measures.memory import PeakMemory
 from moebench.measures.scores.final import Scores, scores_of
 from moebench.records import Cell, Status, Store
-from moebench.records.store import write_atomic
 from moebench.runner.job import Job
 from moebench.runner.model import build
 from moebench.runner.ranks import Agreement, opened
+from moebench.runner.weights import answers, save_weights
 from moebench.tasks import Split, Task, get_task, load_part
 from moebench.training.curve import thin_curve, watched_inputs
 from moebench.training.evaluate import mean_loss
@@ -49,9 +48,12 @@ def train_and_score(job: Job, device: torch.device, store: Store, keeper: Keeper
     }
     arrays = {"loss_S": curves.loss_S, "mass_SLE": curves.mass_SLE}
     status, scores = _scored(job, built.model, validation, curves, device)
-    store.put_arrays(cell.identity, arrays | scores.arrays)
+    unkept = ""
     if job.save_weights and cell.kind == "final":
-        _save_weights(built.model, store, cell)
+        if status == "done":
+            arrays |= answers(built.model, validation, cell.precision)
+        unkept = save_weights(built.model, store, cell.identity)
+    store.put_arrays(cell.identity, arrays | scores.arrays)
     reason = "the loss or the outputs were not finite." if status == "diverged" else ""
     return {
         "status": status,
@@ -59,7 +61,7 @@ def train_and_score(job: Job, device: torch.device, store: Store, keeper: Keeper
         "scores": scores.values,
         "reasons": scores.reasons,
         "counts": built.counts,
-        "details": details,
+        "details": details | ({"weights": unkept} if unkept else {}),
         **({"resumed": {"step": curves.resumed_at, "seconds": curves.earlier}} if curves.resumed_at else {}),
     }
 
@@ -106,8 +108,3 @@ def recipe(cell: Cell, task: Task) -> Recipe:
         seed=cell.seed,
         optimiser=cell.optimiser,
     )
-
-
-def _save_weights(model: Host, store: Store, cell: Cell) -> None:
-    weights = {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
-    write_atomic(store.weights_path(cell.identity), save(weights))

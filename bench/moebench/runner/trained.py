@@ -14,7 +14,8 @@ from moebench.plugins.find import find_variant
 from moebench.plugins.identity import code_identity
 from moebench.records import Cell, Record, Store
 from moebench.runner.job import Job
-from moebench.runner.model import build, load_weights
+from moebench.runner.model import build
+from moebench.runner.weights import load_weights
 
 
 def load_trained(store: Store, record: Record, device: torch.device) -> Host:
@@ -36,8 +37,10 @@ def load_trained(store: Store, record: Record, device: torch.device) -> Host:
         )
     path = store.weights_path(record.identity)
     if not path.is_file():
+        unkept = str(record.details.get("weights", "")).rstrip(".")
+        why = unkept or "it ran with --no-weights, or they were not copied"
         raise ResultsError(
-            f"{name} has no weights in '{path}'; it ran with --no-weights, or they were not copied.",
+            f"{name} has no weights in '{path}'; {why}.",
             code="no-weights",
             path=path,
         )
@@ -52,12 +55,7 @@ def load_trained(store: Store, record: Record, device: torch.device) -> Host:
         ranked=False,
     )
     model = build(job, device).model
-    try:
-        load_weights(model, store, record.identity, device)
-    except Exception as error:
-        raise ResultsError(
-            f"the weights '{path}' do not fit {name}: {str(error).splitlines()[0]}", code="weights-misfit", path=path
-        ) from error
+    load_weights(model, store, record.identity, device)
     return model.eval()
 
 

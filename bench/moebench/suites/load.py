@@ -121,13 +121,27 @@ def read_values(name_or_path: str) -> tuple[dict[str, Any], str]:
             raise UnknownNameError("suite", name_or_path, known)
         path = known[name_or_path]
     try:
-        return {"name": path.stem, **tomllib.loads(path.read_text(encoding="utf-8"))}, str(path)
+        return {"name": path.stem, **tomllib.loads(_text(path))}, str(path)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SuiteError(f"'{path}' is not valid TOML: {error}.", code="not-toml") from error
     except OSError as error:
         raise SuiteError(
             f"cannot read the suite file '{path}' ({error.strerror}).", code="suite-file-unreadable"
         ) from error
+
+
+UTF_16_AND_32 = (b"\xff\xfe", b"\xfe\xff", b"\x00\x00\xfe\xff")
+"""Byte order marks of encodings that TOML does not have."""
+
+
+def _text(path: Path) -> str:
+    """TOML is UTF-8, with or without a byte order mark, which some editors write."""
+    content = path.read_bytes()
+    if content.startswith(UTF_16_AND_32):
+        raise SuiteError(
+            f"'{path}' is in UTF-16 or UTF-32, and TOML is in UTF-8; save it as UTF-8.", code="not-utf-8", path=path
+        )
+    return content.decode("utf-8-sig").replace("\r\n", "\n")
 
 
 def parse_suite(values: dict[str, Any], where: str) -> Suite:

@@ -104,6 +104,12 @@ Inputs = Image | Tokens | Features | Vectors
 """The shape of one input, by its kind."""
 
 
+UNKNOWN = "unknown-"
+"""Begins the digest of data that lie where a known data set does and are neither the original nor a known copy."""
+
+UNKNOWN_DATA = "unknown data in the layout of "
+
+
 @dataclass(frozen=True, kw_only=True)
 class Headline:
     """The score that ranks. floor: what a diverged run gets, which is the score of a constant answer.
@@ -151,7 +157,9 @@ class TaskInfo:
         return self.headline
 
     def label_of(self, digest: str) -> str:
-        """The label of numbers made from the data of that digest: ``CIFAR-10 (JPEG)``."""
+        """The label of numbers made from the data of that digest: ``CIFAR-10 (JPEG)``, or that they are not known."""
+        if digest.startswith(UNKNOWN):
+            return f"{UNKNOWN_DATA}{self.label}"
         return f"{self.label} ({self.copies[digest]})" if digest in self.copies else self.label
 
 

@@ -54,6 +54,11 @@ class CifarSource:
             return cached(file_fingerprint(files), lambda: self._read_batches(folder, pool))
         return cached(file_fingerprint(files), lambda: read_parquet(files, IMAGE, self.classes, self.label))
 
+    def is_original(self, pools: Mapping[str, Pixels], data_dir: Path | None) -> bool:
+        """torchvision has compared its batches with the original's checksums; parquet may hold anything."""
+        found = locate(data_dir)
+        return found is not None and found.batches is not None
+
     def fingerprint(self, data_dir: Path | None) -> str:
         """Digest of path, size and time of the files."""
         found = self.locate(data_dir)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -24,6 +25,10 @@ class DigitsSource:
     def read(self, pool: str, data_dir: Path | None) -> Pixels:
         """All images; ``data_dir`` is not used."""
         return _digits()
+
+    def is_original(self, pools: Mapping[str, Pixels], data_dir: Path | None) -> bool:
+        """scikit-learn brings them."""
+        return True
 
     def fingerprint(self, data_dir: Path | None) -> str:
         """A constant: nothing is read from where a user could change it."""

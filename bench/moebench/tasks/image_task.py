@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from moebench.errors import UnknownNameError
-from moebench.tasks.base import Image, Part, TaskInfo
+from moebench.tasks.base import UNKNOWN, Image, Part, TaskInfo
 from moebench.tasks.partition import Partition
 from moebench.tasks.pixels import channel_stats, content_digest, normalised
 from moebench.tasks.targets import Classes, accuracy
@@ -45,6 +46,10 @@ class Source(Protocol):
         """Digest of path, size and time of the files; DataError if they are not there."""
         ...
 
+    def is_original(self, pools: Mapping[str, Pixels], data_dir: Path | None) -> bool:
+        """Whether what was read is the data set itself, rather than others in files of its names."""
+        ...
+
 
 @dataclass(eq=False)
 class ImageTask(Classes):
@@ -72,8 +77,13 @@ class ImageTask(Classes):
         return normalised(pool.take(rows[part]) if part in rows else self.source.read(part, data_dir), stats)
 
     def digest(self, data_dir: Path | None = None) -> str:
-        """Twenty hexadecimal digits of all pixels and labels, before the split."""
-        return content_digest({pool: self.source.read(pool, data_dir) for pool in self.source.pools})
+        """Twenty hexadecimal digits of all pixels and labels, before the split; marked as ``UNKNOWN`` where they are
+        not those of the data set that the task is named after.
+        """
+        pools = {pool: self.source.read(pool, data_dir) for pool in self.source.pools}
+        digest = content_digest(pools)
+        known = digest in self.info.copies or self.source.is_original(pools, data_dir)
+        return digest if known else f"{UNKNOWN}{digest}"
 
     def fingerprint(self, data_dir: Path | None = None) -> str:
         """A digest of the files' path, size and time; never downloads."""

@@ -6,10 +6,11 @@ The idx format is a magic number, the dimensions as big-endian 32-bit integers, 
 from __future__ import annotations
 
 import gzip
+import hashlib
 import math
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -83,7 +84,8 @@ FIRST_LABELS = {
 class IdxSource:
     """folders: searched below each root, before the root itself. torchvision: its class, which downloads.
 
-    packaged: where an operating system's package ``package`` puts the files.
+    packaged: where an operating system's package ``package`` puts the files. checksums: MD5 of the original's four
+    files, unpacked, in the order of ``FILES``.
     """
 
     title: str
@@ -94,6 +96,7 @@ class IdxSource:
     packaged: tuple[Path, ...] = ()
     package: str = ""
     pools: tuple[str, ...] = ("train", "test")
+    checksums: tuple[str, ...] = ()
 
     def read(self, pool: str, data_dir: Path | None) -> Pixels:
         """Images and labels of ``train`` or ``test``, which must agree in number."""
@@ -104,6 +107,10 @@ class IdxSource:
         if pool == "train":
             self._check_identity(files[pool, "labels"], labels_N)
         return Pixels(images_NHW[:, None], labels_N.astype("int64"))
+
+    def is_original(self, pools: Mapping[str, Pixels], data_dir: Path | None) -> bool:
+        """Whether the files, unpacked, have the original's checksums."""
+        return [each for pool in self.pools for each in _checksums(pools[pool])] == list(self.checksums)
 
     def fingerprint(self, data_dir: Path | None) -> str:
         """Digest of path, size and time of the four files."""
@@ -173,6 +180,13 @@ class IdxSource:
                 )
 
 
+def _checksums(pixels: Pixels) -> Iterator[str]:
+    """MD5 of the idx files of images and labels that hold these."""
+    for array in (pixels.images_NCHW[:, 0], pixels.labels_N.astype("uint8")):
+        header = struct.pack(f">I{array.ndim}I", (UNSIGNED_BYTE << 8) + array.ndim, *array.shape)
+        yield hashlib.md5(header + array.tobytes(), usedforsecurity=False).hexdigest()
+
+
 def _plain_or_gz(folder: Path, name: str) -> Path | None:
     for path in (folder / name, folder / f"{name}.gz"):
         if path.is_file():
@@ -188,6 +202,12 @@ FASHION_MNIST = ImageTask(
         torchvision="FashionMNIST",
         image=(1, 28, 28),
         classes=TEN_CLASSES,
+        checksums=(
+            "f4a8712d7a061bf5bd6d2ca38dc4d50a",
+            "9018921c3c673c538a1fc5bad174d6f9",
+            "8181f5470baa50b63fa0f6fddb340f0a",
+            "15d484375f8d13e6eb1aabb0c3f46965",
+        ),
         packaged=(Path("/usr/share/datasets/fashion-mnist"),),
         package="dataset-fashion-mnist",
     ),
@@ -209,6 +229,12 @@ MNIST = ImageTask(
         torchvision="MNIST",
         image=(1, 28, 28),
         classes=TEN_CLASSES,
+        checksums=(
+            "6bbc9ace898e44ae57da46a324031adb",
+            "a25bea736e30d166cdddb491f175f624",
+            "2646ac647ad5339dbf082846283269ea",
+            "27ae3e4e09519cfbb04c329615203637",
+        ),
     ),
     partition=OfficialTest(every=6),
 )

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import io
-import os
 import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from moebench import machine
 from moebench.errors import DataError
 from moebench.tasks.pixels import Pixels
 
@@ -91,7 +91,7 @@ def _decode(path: Path, contents: Sequence[bytes | None], image: Image) -> NDArr
             images_NCHW[row] = _decode_one(path, row, contents[row], image).transpose(2, 0, 1)
 
     # A chunk for each task: fifty thousand tasks would cost more than what they do.
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(min(8, machine.cores())) as pool:
         list(pool.map(decode_from, range(0, len(contents), CHUNK)))
     return images_NCHW
 

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from moebench.budgets.first_call import refuse_no_scalars
 from moebench.contract import Layer, Routing
 from moebench.hosts.host import Host
 from moebench.tasks import Split, Stream, Values, augment_batch
@@ -144,6 +145,8 @@ def auxiliary(routings: list[Routing], weights: Mapping[str, float]) -> Tensor |
     total: Tensor | float = 0.0
     for name, weight in weights.items():
         values = [routing.losses[name] for routing in routings if name in routing.losses]
+        for value in values:
+            refuse_no_scalars("the layer", {name: value})
         if weight and values:
             total = total + weight * torch.stack(values).mean()
     return total

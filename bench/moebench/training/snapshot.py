@@ -9,6 +9,11 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from moebench.training.model_state import check_state, put_state, state_of
+
+MODEL = "model/"
+"""Begins the names of what is the model's."""
+
 
 @dataclass(frozen=True)
 class Snapshot:
@@ -46,17 +51,17 @@ class TrainingState:
 
     def tensors(self, step: int) -> dict[str, Tensor]:
         """A copy of the state after ``step`` steps, on the CPU."""
-        found = {**self._in_place(), **self._of_optimizer(), **self._random()}
+        found = {**self._of_optimizer(), **self._random()}
         found |= {f"curves/{name}": curve_S[:step] for name, curve_S in self.curves.items()}
-        return {name: tensor.detach().cpu().clone() for name, tensor in found.items()}
+        copied = {name: tensor.detach().cpu().clone() for name, tensor in found.items()}
+        return {f"{MODEL}{name}": tensor for name, tensor in state_of(self.model).items()} | copied
 
     def restore(self, snapshot: Snapshot) -> None:
         """Put a snapshot's state in place; ValueError, and nothing changed, if it is not of this training."""
         given = snapshot.tensors
         self._check(given, snapshot.step)
         with torch.no_grad():
-            for name, tensor in self._in_place().items():
-                tensor.copy_(given[name])
+            put_state(self.model, _of_model(given))
             for name, curve_S in self.curves.items():
                 curve_S[: snapshot.step] = given[f"curves/{name}"].to(curve_S.device)
         for index, parameter in enumerate(self._trained()):
@@ -70,18 +75,15 @@ class TrainingState:
             torch.cuda.set_rng_state(given["random/cuda"], self._device())
 
     def _check(self, given: dict[str, Tensor], step: int) -> None:
-        wanted = {**self._in_place(), **self._random()}
+        check_state(self.model, _of_model(given))
+        wanted = self._random()
         wanted |= {f"curves/{name}": curve_S[:step] for name, curve_S in self.curves.items()}
         for name, tensor in wanted.items():
             if name not in given or given[name].shape != tensor.shape or given[name].dtype != tensor.dtype:
                 raise ValueError(f"'{name}' is missing or of another shape")
-        known = {*wanted, *(name for name in given if name.startswith("optimizer/"))}
+        known = {*wanted, *(name for name in given if name.startswith(("optimizer/", MODEL)))}
         if unknown := sorted(given.keys() - known):
             raise ValueError(f"'{unknown[0]}' is not part of it")
-
-    def _in_place(self) -> dict[str, Tensor]:
-        """Parameters and buffers, those that a state_dict leaves out included."""
-        return {f"model/{n}": t for n, t in (*self.model.named_parameters(), *self.model.named_buffers())}
 
     def _trained(self) -> Iterator[Tensor]:
         for group in self.optimizer.param_groups:
@@ -102,3 +104,7 @@ class TrainingState:
 
     def _device(self) -> torch.device:
         return next(self.model.parameters()).device
+
+
+def _of_model(given: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(MODEL): tensor for name, tensor in given.items() if name.startswith(MODEL)}

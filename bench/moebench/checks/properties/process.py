@@ -13,9 +13,9 @@ from torch import Tensor
 
 from moebench.checks import process_state as world
 from moebench.checks.compare import listed
-from moebench.checks.process_state import Global
 from moebench.checks.subject import CheckSubject
 from moebench.contract import Context, Layer
+from moebench.plugins.torch_settings import TORCH_SETTINGS, Global
 
 SENTINEL = 1_234_567
 """A seed that nobody else would choose."""
@@ -37,7 +37,7 @@ def check_environment(subject: CheckSubject) -> None:
 
 def check_torch_settings(subject: CheckSubject) -> None:
     """Threads, default dtype and device, grad mode, autocast and the like are untouched."""
-    _expect_unchanged(subject, world.TORCH_SETTINGS, "they belong to the harness")
+    _expect_unchanged(subject, TORCH_SETTINGS, "they belong to the harness")
 
 
 def _expect_unchanged(

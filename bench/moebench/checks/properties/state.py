@@ -9,10 +9,14 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from moebench.budgets.first_call import refuse_undrawn, undrawn_is_nan
 from moebench.checks.compare import difference_at, listed
+from moebench.checks.outcome import CheckFailed, one_line
 from moebench.checks.subject import BuiltLayer, CheckSubject
 from moebench.checks.toy import adam, auxiliary, steps_of, train
 from moebench.contract import Context, Layer
+from moebench.errors import LayerError
+from moebench.training.model_state import from_bytes, put_state, state_of, to_bytes
 from moebench.training.snapshot import Snapshot, TrainingState
 
 STEPS = 2
@@ -28,6 +32,29 @@ def check_state_dict_round_trip(subject: CheckSubject) -> None:
         except Exception as error:
             raise built.failed(f"cannot load its own state_dict ({str(error).splitlines()[-1].strip()})") from None
         _expect_twin(subject, built, other, "loaded from its state_dict")
+
+
+def check_weights_are_drawn(subject: CheckSubject) -> None:
+    """Its weights are finite numbers that build() draws or sets, not memory that nobody wrote."""
+    for settings in (subject.defaults(), *subject.sampled(3, seed=1)):
+        with undrawn_is_nan():
+            layer = subject.build(settings)
+        try:
+            refuse_undrawn(subject.name, [layer])
+        except LayerError as error:
+            raise CheckFailed(str(error)) from None
+
+
+def check_weights_can_be_kept(subject: CheckSubject) -> None:
+    """What training leaves of a layer can be written and read, and gives the same outputs in a new layer."""
+    for built in subject.trials():
+        train(built.layer, built.settings, subject.inputs(), STEPS)
+        other = subject.build(built.settings, seed=11).eval()
+        try:
+            put_state(other, from_bytes(to_bytes(state_of(built.layer)))[0])
+        except Exception as error:
+            raise built.failed(f"cannot be kept ({one_line(error)})") from None
+        _expect_twin(subject, built, other, "read from the weights that were kept of it")
 
 
 def check_resume(subject: CheckSubject) -> None:

@@ -1,0 +1,79 @@
+"""What a layer must be before its first training step: its weights drawn, and its losses scalars."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from moebench.budgets.place import INPUTS, TOKENS
+from moebench.contract import Context, Layer, LayerShape, Settings, Variant
+from moebench.errors import LayerError
+
+
+def try_layer(variant: Variant, shape: LayerShape, size: int, settings: Settings) -> None:
+    """:class:`LayerError` where the layer that it builds cannot be trained as it is; torch's generator is left alone.
+
+    One pass in training mode on random inputs shows the losses.
+    """
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        with undrawn_is_nan():
+            layer = variant.layer(shape, size, settings).train()
+        refuse_undrawn(variant.name, [layer])
+        weight = next((p for p in layer.parameters() if p.is_floating_point()), torch.empty(0))
+        generator = torch.Generator().manual_seed(0)
+        x_BTD = torch.randn(INPUTS, shape.tokens or TOKENS, shape.dim, generator=generator).to(weight)
+        refuse_no_scalars(variant.name, layer.route(x_BTD, Context()).losses)
+
+
+@contextmanager
+def undrawn_is_nan() -> Iterator[None]:
+    """Memory that is made meanwhile and not written holds NaN, not what happened to lie there.
+
+    torch does so while it is deterministic; what is drawn is the same.
+    """
+    before = torch.get_deterministic_debug_mode()
+    filled = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = True  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        torch.utils.deterministic.fill_uninitialized_memory = filled  # type: ignore[attr-defined]
+        torch.set_deterministic_debug_mode(before)
+
+
+def refuse_undrawn(name: str, layers: Iterable[Layer]) -> None:
+    """:class:`LayerError` for parameters that are not finite, or buffers with NaN, in layers that were built under
+    :func:`undrawn_is_nan`. ``name`` is the variant's.
+    """
+    for layer in layers:
+        names = [name for name, parameter in layer.named_parameters() if not bool(parameter.isfinite().all())]
+        names += [name for name, buffer in layer.named_buffers() if bool(buffer.isnan().any())]
+        if names:
+            listed = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+            raise LayerError(
+                f"{name}: its weights {listed} are not finite or were never drawn; build() has to initialise them.",
+                code="weights-not-drawn",
+                variant=name,
+                names=names,
+            )
+
+
+def refuse_no_scalars(name: str, losses: Mapping[str, object]) -> None:
+    """:class:`LayerError` for a loss that is no scalar tensor of numbers. ``name`` is the variant's."""
+    for key, loss in losses.items():
+        scalar = isinstance(loss, Tensor) and loss.ndim == 0 and loss.is_floating_point()
+        if not scalar:
+            if isinstance(loss, Tensor):
+                found = f"has shape {tuple(loss.shape)} and {str(loss.dtype).removeprefix('torch.')} values"
+            else:
+                found = f"is of type {type(loss).__name__}"
+            raise LayerError(
+                f"{name}: its loss '{key}' {found}; a loss is a scalar tensor of floating point.",
+                code="loss-not-scalar",
+                variant=name,
+                loss=key,
+            )
