@@ -24,7 +24,7 @@ from plans import VALUES as RANKED
 from plans import a_plan, a_suite
 from tiny import SUITE, run_tiny
 
-PUBLISHED = Path(__file__).parent.parent / "results" / "published"
+PUBLISHED = Path(__file__).parent.parent / "results" / "published" / "protocol-1"
 BOTH = """
 [[measure]]
 name = "with some"

@@ -17,7 +17,9 @@ from moebench import load_board
 from moebench.board import TEXTS
 from moebench.cli.main import cli
 from moebench.errors import DeviceError, MoebenchError, ResultsError, UsageError
-from moebench.publish import Submission, manifest, pack, published_board, reuse
+from moebench.protocol import EARLIER, PROTOCOL
+from moebench.publish import Submission, compare_directories, manifest, pack, published_board, reuse
+from moebench.publish.checks import CHECKS
 from moebench.publish.index import to_markdown, write_index
 from moebench.publish.rerun import chosen, rerun
 from moebench.publish.sources import open_results
@@ -331,7 +333,65 @@ def test_a_row_from_a_file_says_so_on_the_board(copy: Path) -> None:
     assert "from the file mine.py" in TEXTS["html"](board)
 
 
-def test_the_published_board_on_the_digits_is_what_is_planned_here_and_its_pages_what_its_records_give() -> None:
+BOARDS = Path(__file__).parent.parent / "results" / "published"
+OLD = BOARDS / "protocol-1"
+
+
+def test_a_published_board_on_the_digits_is_what_is_planned_here_and_its_pages_what_its_records_give() -> None:
     """The others need data sets that may not be here."""
-    (directory,) = (Path(__file__).parent.parent / "results" / "published" / "quick-all").iterdir()
-    assert findings(directory, "files", "rows", "records", "suite", "boards", "plan") == {}
+    for directory in BOARDS.glob("quick-all/*"):
+        assert findings(directory, "files", "rows", "records", "suite", "boards", "plan") == {}
+
+
+@pytest.mark.parametrize("suite", ["quick-all", "standard", "standard-flops"])
+def test_a_board_of_an_earlier_protocol_is_verified_as_far_as_this_version_can(suite: str) -> None:
+    """And says of its runs in one sentence that they cannot be repeated."""
+    (directory,) = (OLD / suite).iterdir()
+    assert published_board(directory).protocol == "1"
+    ran = CliRunner().invoke(cli, ["verify", str(directory)], standalone_mode=False)
+    assert ran.return_value == 0, ran.output
+    lines = [line.partition(" ") for line in ran.output.splitlines()]
+    made = {name: "not made" not in rest for name, _, rest in lines if name in CHECKS}
+    assert made == {name: name not in ("suite", "plan", "counts") for name in CHECKS}
+    assert f"protocol 1 cannot be repeated by this version, which has protocol {PROTOCOL}." in ran.output
+    refused = CliRunner().invoke(cli, ["verify", str(directory), "--rerun", "1"], standalone_mode=False)
+    assert isinstance(refused.exception, ResultsError)
+    assert refused.exception.code == "rerun-of-earlier-protocol"
+
+
+def test_boards_of_an_earlier_protocol_are_off_the_front_page() -> None:
+    front, old = (BOARDS / "README.md").read_text(), (OLD / "README.md").read_text()
+    assert f"[Boards of protocol 1](protocol-1/README.md) ({EARLIER['1']})." in front
+    assert "protocol-1/quick-all" not in front
+    assert old.startswith("# Published boards of protocol 1\n")
+    assert "(quick-all/cpu-amd-epyc/board.html)" in old
+
+
+def test_the_front_page_and_that_of_an_earlier_protocol_are_made_of_what_lies_there(copy: Path) -> None:
+    root = copy.parents[1]
+    shutil.copytree(copy.parent, root / "protocol-1" / "tiny")
+    assert write_index(root / "protocol-1").read_text().startswith("# Published boards of protocol 1\n")
+    front = write_index(root).read_text()
+    assert front.count("board.html") == 1
+    assert front.startswith("# Published boards\n")
+    assert front.endswith(f"[Boards of protocol 1](protocol-1/README.md) ({EARLIER['1']}).\n")
+
+
+def test_rows_of_two_protocols_are_not_compared(tmp_path: Path) -> None:
+    (directory,) = (OLD / "quick-all").iterdir()
+    found = compare_directories(directory, of_protocol("2", directory, tmp_path / "b"))
+    assert set(found.counts) == {"not comparable"}
+
+
+def of_protocol(protocol: str, directory: Path, to: Path) -> Path:
+    """A copy of a published directory whose runs are of another protocol."""
+    lines = lines_of(directory)
+    lines[0]["plan"]["protocol"] = protocol
+    for group in lines[0]["plan"]["groups"]:
+        group["template"]["protocol"] = protocol
+    for line in lines[1:]:
+        line["cell"]["protocol"] = protocol
+        line["identity"] = digest(line["cell"])
+    shutil.copytree(directory, to)
+    write_lines(to, lines)
+    return to

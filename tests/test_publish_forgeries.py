@@ -14,6 +14,7 @@ from click.testing import CliRunner
 from boards import hand_plan
 from moebench.board import TEXTS
 from moebench.cli.main import cli
+from moebench.protocol import EARLIER, PROTOCOL
 from moebench.publish import Submission, manifest
 from moebench.publish.checks import CHECKS, make_checks, sentences
 from moebench.publish.manifest import VERIFICATION, Manifest, verification_text
@@ -201,6 +202,11 @@ def other_protocol(lines: list[Value]) -> None:
     lines[0]["plan"]["protocol"] = "0"
 
 
+def of_an_earlier_protocol(lines: list[Value]) -> None:
+    """Whose checks are fewer."""
+    lines[0]["plan"]["protocol"] = next(iter(EARLIER))
+
+
 def no_result(lines: list[Value]) -> None:
     records_of(lines, "final")[0]["status"] = "oom"
 
@@ -230,7 +236,7 @@ def dense_from_a_file(lines: list[Value]) -> None:
 
 
 def label_of_more_seeds(lines: list[Value]) -> None:
-    plan_of(lines)["protocol"] = "1 (seeds=100)"
+    plan_of(lines)["protocol"] = f"{PROTOCOL} (seeds=100)"
 
 
 def other_precision(lines: list[Value]) -> None:
@@ -247,6 +253,7 @@ EDITS = (
     *((edit, "plan") for edit in (drop_seed, other_seed, other_code, other_space, other_protocol, other_precision)),
     (rival_withdrawn, "plan"),
     (label_of_more_seeds, "suite"),
+    (of_an_earlier_protocol, "records"),
     (dense_from_a_file, "rows"),
     (new_field, "schema"),
 )
@@ -397,7 +404,7 @@ def test_a_run_that_now_fails_does_not_agree_with_one_that_diverged() -> None:
     assert not of_another_machine(published=None, statuses=("diverged", "done")).agrees
 
 
-def of_suite(own: Suite, protocol: str = "1") -> list[str]:
+def of_suite(own: Suite, protocol: str = PROTOCOL) -> list[str]:
     """What the suite's check says of a submission with that suite."""
     plan = dataclasses.replace(hand_plan(), suite=own, protocol=protocol)
     about = Manifest(suite="s", protocol="1", device="d", moebench="0", command="c", records=0, packages={}, sha256={})
@@ -416,5 +423,5 @@ def test_a_suite_under_a_known_name_must_be_the_known_one() -> None:
     longer = quick(training=quick().training.model_copy(update={"steps": 3000}))
     assert of_suite(longer) == ["'training' of the suite 'quick' is not what moebench has under that name."]
     assert of_suite(quick(seeds=8)) == ["'seeds' of the suite 'quick' is not what moebench has under that name."]
-    assert of_suite(quick(seeds=8), "1 (seeds=8)") == []
-    assert "make '1'" in of_suite(quick(), "1 (seeds=3)")[0], "the suite's own number is no change"
+    assert of_suite(quick(seeds=8), f"{PROTOCOL} (seeds=8)") == []
+    assert f"make '{PROTOCOL}'" in of_suite(quick(), f"{PROTOCOL} (seeds=3)")[0], "the suite's own number is no change"

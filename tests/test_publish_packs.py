@@ -16,7 +16,7 @@ from moebench.errors import ResultsError
 from moebench.publish import pack
 from moebench.publish.sources import published_board
 
-PUBLISHED = Path(__file__).parent.parent / "results" / "published" / "quick-all"
+PUBLISHED = Path(__file__).parent.parent / "results" / "published" / "protocol-1" / "quick-all"
 Lines = list[dict[str, Any]]
 
 
