@@ -16,6 +16,7 @@ from moebench.cli.leaderboard import command
 from moebench.errors import ResultsError, UnknownNameError
 from moebench.plans.cache import get_plan
 from moebench.plans.history import remember
+from moebench.protocol import PROTOCOL
 from moebench.publish import load_board
 from moebench.suites.request import ask
 
@@ -105,7 +106,7 @@ def test_the_command_prints_the_suite_that_ran_last(bench: Bench) -> None:
     code, out, err = run(bench)
     assert (code, err) == (0, "")
     assert out.startswith(
-        "alone  protocol 1  digits (0.148 epochs)  20,000 parameters in the expert layers (total)  cpu"
+        f"alone  protocol {PROTOCOL}  digits (0.148 epochs)  20,000 parameters in the expert layers (total)  cpu"
     )
     assert "1     dense    0.960 ±0.025" in out
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from moebench.cli.main import COMMANDS, _say
+from moebench.protocol import PROTOCOL
 from tiny import write_plugin, write_suite
 
 
@@ -94,7 +95,7 @@ def test_run_prints_a_board_and_exits_by_what_is_done(tmp_path: Path) -> None:
     good = moebench("run", suite, "--no-mlflow", "--trials", "1", "--seeds", "2", cwd=tmp_path)
     assert good.returncode == 0, good.stderr
     assert "soft_moe" in good.stdout
-    assert "protocol 1 (trials=1)" in good.stdout
+    assert f"protocol {PROTOCOL} (trials=1)" in good.stdout
     board = json.loads(moebench("leaderboard", suite, "--format", "json", cwd=tmp_path).stdout)
     assert board["suite"] == "tiny"
     assert {entry["variant"] for entry in board["entries"]} == {"dense", "soft_moe"}

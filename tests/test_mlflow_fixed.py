@@ -5,6 +5,7 @@ import pytest
 from fixed_rows import VALUES, run, values, works, write
 from moebench.mlflow_store.database import open_client
 from moebench.mlflow_store.write import Mirror
+from moebench.protocol import PROTOCOL
 from moebench.records import Store
 from tracking_world import MLFLOW_WARNINGS, ready_results
 
@@ -26,7 +27,7 @@ def written(tmp_path_factory):
 
 def runs_of(results):
     client = open_client(results)
-    experiment = client.get_experiment_by_name("moebench/tiny/protocol 1")
+    experiment = client.get_experiment_by_name(f"moebench/tiny/protocol {PROTOCOL}")
     return client, {run.info.run_name: run for run in client.search_runs([experiment.experiment_id], max_results=1000)}
 
 

@@ -95,7 +95,7 @@ def test_more_seeds_keep_the_first_ones(plan):
 def test_a_cell_carries_all_that_determines_it(plan):
     cell = group_of(plan, "sparse_topk").trial_cells[1]
     task = get_task("digits")
-    assert (cell.kind, cell.protocol, cell.task, cell.variant) == ("trial", "1", "digits", "sparse_topk")
+    assert (cell.kind, cell.protocol, cell.task, cell.variant) == ("trial", PROTOCOL, "digits", "sparse_topk")
     assert (cell.data_digest, cell.split) == (task.digest(None), task.split)
     assert (cell.axis, cell.budget, cell.steps, cell.batch, cell.micro_batch) == ("total", BUDGET, 10, 8, None)
     assert (cell.precision, cell.threads) == ("fp32", 1)
@@ -316,7 +316,7 @@ def test_a_label_says_what_was_changed_and_is_read_back():
 
 def test_a_micro_batch_is_part_of_the_cell_and_of_the_protocol(plan):
     small = a_plan(micro_batch=4, **ALONE)
-    assert (small.protocol, plan.protocol) == ("1 (micro_batch=4)", "1")
+    assert (small.protocol, plan.protocol) == (f"{PROTOCOL} (micro_batch=4)", PROTOCOL)
     assert group_of(small, "dense").trial_cells[0].micro_batch == 4
     assert group_of(small, "dense").trial_cells[0].identity != group_of(plan, "dense").trial_cells[0].identity
 

@@ -7,6 +7,7 @@ import pytest
 from moebench.errors import PluginError, SuiteError, UnknownNameError, UsageError
 from moebench.plans.history import board_request, known_suites, name_of, remember, remembered_extras
 from moebench.plans.rows import find_spec, resolve_rows
+from moebench.protocol import PROTOCOL
 from moebench.suites.load import find_suites
 from moebench.suites.request import ask
 from packages import VARIANT, Site, variant
@@ -172,9 +173,9 @@ def test_an_object_may_not_take_a_name_of_the_suite():
 
 
 def test_changing_seeds_or_trials_changes_the_protocol_string():
-    assert a_request().protocol == a_request(seeds=2, trials=4).protocol == "1"
-    assert a_request(seeds=8).protocol == "1 (seeds=8)"
-    assert a_request(seeds=8, trials=9, micro_batch=4).protocol == "1 (seeds=8, trials=9, micro_batch=4)"
+    assert a_request().protocol == a_request(seeds=2, trials=4).protocol == PROTOCOL
+    assert a_request(seeds=8).protocol == f"{PROTOCOL} (seeds=8)"
+    assert a_request(seeds=8, trials=9, micro_batch=4).protocol == f"{PROTOCOL} (seeds=8, trials=9, micro_batch=4)"
     assert (a_request(seeds=8).suite.seeds, a_request(trials=9).suite.tuning.trials) == (8, 9)
 
 

@@ -28,3 +28,6 @@ def changed_in(label: str) -> dict[str, int]:
 
 
 PROTOCOL = "2"
+
+EARLIER: Mapping[str, str] = {"1": "withdrawn: hosts that hardly knew positions, a null that was steered"}
+"""Earlier protocols -> what became of their boards, which are still read."""

@@ -236,6 +236,8 @@ SCORED = (
 RUNS: dict[str, dict[str, Any]] = {
     "vit soft_moe": {"host": VIT, "variant": "soft_moe", "settings": {"experts": 8}},
     "vit sparse_topk": {"host": VIT, "variant": "sparse_topk", "settings": {"experts": 8, "loss/balance": 0.01}},
+    "vit learned": {"host": {**VIT, "positions": "learned"}, "variant": "dense"},
+    "vit rotary": {"host": {**VIT, "positions": "rotary"}, "variant": "dense"},
     "single_layer": {
         "host": {"name": "single_layer", "grid": 2, "residual": True, "layer_norm": True},
         "variant": "soft_moe",
@@ -256,6 +258,16 @@ RUNS: dict[str, dict[str, Any]] = {
     "decoder shortest path": {
         "task": "shortest_path",
         "host": {"name": "decoder", "dim": 16, "depth": 1, "heads": 2},
+        "variant": "dense",
+    },
+    "decoder sincos": {
+        "task": "phonebook_256",
+        "host": {"name": "decoder", "dim": 16, "depth": 1, "heads": 2, "positions": "sincos"},
+        "variant": "dense",
+    },
+    "decoder rotary": {
+        "task": "phonebook_256",
+        "host": {"name": "decoder", "dim": 16, "depth": 1, "heads": 2, "positions": "rotary"},
         "variant": "dense",
     },
     "token_sum": {

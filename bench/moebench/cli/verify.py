@@ -40,18 +40,26 @@ def command(directory: Path, count: int | None, pick: str, data: Path | None) ->
 
     Exit status: 0 when every check holds, 1 when one does not, 2 where manifest or records cannot be read.
     """
-    from moebench.errors import UsageError
+    from moebench.errors import ResultsError, UsageError
+    from moebench.protocol import EARLIER, PROTOCOL, protocol_of
     from moebench.publish import Submission
     from moebench.publish.checks import CHECKS, make_checks
 
     if pick and count is None:
         raise UsageError("--pick says which runs are run again; give --rerun N with it.", code="pick-without-rerun")
     submission = Submission.read(directory, data)
+    protocol = protocol_of(submission.plan.protocol)
+    sentence = f"the runs of protocol {protocol} cannot be repeated by this version, which has protocol {PROTOCOL}."
+    if count is not None and protocol in EARLIER:
+        raise ResultsError(f"'{directory}': {sentence}", code="rerun-of-earlier-protocol", protocol=protocol)
     wrong = 0
     width = max(map(len, CHECKS))
     for made in make_checks(submission):
         if made.missing:
             _say(f"{made.name:{width}}  not made: it needs {' and '.join(made.missing)}")
+            continue
+        if made.earlier:
+            _say(f"{made.name:{width}}  not made: of protocol {made.earlier}")
             continue
         wrong += len(made.found)
         _say(f"{made.name:{width}}  {made.check.holds if not made.found else 'DOES NOT HOLD'}")
@@ -68,6 +76,8 @@ def command(directory: Path, count: int | None, pick: str, data: Path | None) ->
             f"{seen.rerun} of {seen.runs} runs were run again on {seen.device}, as {directory / 'verification.json'} "
             "says; only --rerun N sees it here."
         )
+    if protocol in EARLIER:
+        _say(sentence)
     rows, records = len(submission.plan.rows), len(submission.pack.records)
     verdict = "holds" if not wrong else f"does not hold: {counted_noun(wrong, 'finding')}"
     _say(f"{directory}: {rows} rows, {records} records: {verdict}")

@@ -19,7 +19,7 @@ from moebench.errors import MoebenchError
 from moebench.plans.rows import BASELINE
 from moebench.plugins.find import find_variant, find_variants, is_place
 from moebench.plugins.identity import files_beside
-from moebench.protocol import PROTOCOL
+from moebench.protocol import EARLIER, PROTOCOL, protocol_of
 from moebench.publish import manifest, pack, planned
 from moebench.publish.manifest import VARIANTS, VERIFICATION, file_of
 from moebench.publish.sources import Submission, board_of, expected
@@ -101,16 +101,18 @@ def rows(submission: Submission) -> Iterator[str]:
 
 
 def records(submission: Submission) -> Iterator[str]:
-    """Missing and superfluous runs, runs without a result, another protocol."""
-    found = submission.pack.records
+    """Missing and superfluous runs, runs without a result, another protocol than the plan's, one that is not known."""
+    found, protocol = submission.pack.records, protocol_of(submission.plan.protocol)
     wanted = expected(submission.plan, submission.pack.get)
     yield from (f"the run {identity} of the plan is missing." for identity in wanted if identity not in found)
     yield from (f"the run {identity} is not one of the plan's." for identity in sorted(found.keys() - set(wanted)))
     for record in found.values():
         if not record.settled:
             yield f"record {record.identity} has no result: {record.status}."
-        if record.cell["protocol"] != PROTOCOL:
-            yield f"record {record.identity} is of protocol {record.cell['protocol']}; this moebench has {PROTOCOL}."
+        if record.cell["protocol"] != protocol:
+            yield f"record {record.identity} is of protocol {record.cell['protocol']}, and its plan is of {protocol}."
+    if protocol != PROTOCOL and protocol not in EARLIER:
+        yield f"it is of protocol {protocol}; this moebench has {PROTOCOL} and reads {', '.join(EARLIER)}."
 
 
 def boards(submission: Submission) -> Iterator[str]:
@@ -137,13 +139,15 @@ def _same(published: bytes, found: bytes) -> bool:
 class Check(NamedTuple):
     """holds: what is so where ``find`` yields nothing. needs: checks without which it would read, or run, anything.
 
-    runs_code: whether it imports the variants.
+    runs_code: whether it imports the variants. repeats: whether it makes something again as the protocol says, which
+    only a version of that protocol can.
     """
 
     holds: str
     find: Find
     needs: tuple[str, ...] = ()
     runs_code: bool = False
+    repeats: bool = False
 
 
 BEFORE_CODE = ("files", "schema", "rows")
@@ -155,30 +159,41 @@ CHECKS: Mapping[str, Check] = {
     "records": Check(
         "every run of the plan is there once, with a result, under its own identity", records, ("schema",)
     ),
-    "suite": Check("the suite is the one that moebench has under that name", planned.suite, ("schema",)),
+    "suite": Check("the suite is the one that moebench has under that name", planned.suite, ("schema",), repeats=True),
     "boards": Check("the boards are what the records give, to the last digit but rounding", boards, ("schema",)),
     "plan": Check(
-        "variants, trials, seeds and data are those that this moebench plans", planned.plan, BEFORE_CODE, True
+        "variants, trials, seeds and data are those that this moebench plans", planned.plan, BEFORE_CODE, True, True
     ),
     "counts": Check(
-        "parameters, FLOPs and budgets are counted again by building each variant", planned.counts, BEFORE_CODE, True
+        "parameters, FLOPs and budgets are counted again by building each variant",
+        planned.counts,
+        BEFORE_CODE,
+        True,
+        True,
     ),
 }
 
 
 class Made(NamedTuple):
-    """A check and what it found. missing: the checks that it needs and that do not hold, so that it was not made."""
+    """A check and what it found. missing: the checks that it needs and that do not hold, so that it was not made.
+    earlier: the protocol for whose sake it was not made, for it repeats what this version does otherwise.
+    """
 
     name: str
     check: Check
     found: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
+    earlier: str = ""
 
 
 def make_checks(submission: Submission) -> Iterator[Made]:
     """All checks, one after the other."""
     broken: set[str] = set()
+    protocol = protocol_of(submission.plan.protocol)
     for name, check in CHECKS.items():
+        if check.repeats and protocol in EARLIER:
+            yield Made(name, check, earlier=protocol)
+            continue
         missing = tuple(needed for needed in check.needs if needed in broken)
         find = in_subprocess if check.runs_code else sentences
         made = Made(name, check, missing=missing) if missing else Made(name, check, find(check.find, submission))

@@ -11,13 +11,15 @@ from moebench.board import Board, Entry
 from moebench.board.markdown import escape, table
 from moebench.board.numbers import rank, shown_name, with_interval
 from moebench.board.words import amount
-from moebench.protocol import changed_in, label, protocol_of
+from moebench.protocol import EARLIER, changed_in, label, protocol_of
 from moebench.publish.sources import is_published, published_board
 from moebench.records.store import write_atomic
 
 NAME = "README.md"
 TITLE = "# Published boards"
 BOARD = "board.md"
+OF_PROTOCOL = "protocol-"
+"""Begins the name of a directory of boards of an earlier protocol, inside that of the others."""
 FINDINGS = "findings.md"
 """Written by hand, in the directory of the index, which holds its text."""
 
@@ -30,25 +32,40 @@ def write_index(root: Path) -> Path | None:
     found = [path for path in sorted(root.glob("*/*")) if is_published(path)]
     boards = [(path.relative_to(root), published_board(path)) for path in found]
     pages = sorted(page for depth in ("*", "*/*") for page in root.glob(f"{depth}/*.md") if page.name != BOARD)
+    pages = [page for page in pages if not page.relative_to(root).parts[0].startswith(OF_PROTOCOL)]
     path = root / NAME
     if path.is_file() and not path.read_text(encoding="utf-8", errors="replace").startswith(TITLE):
         return None
     findings = root / FINDINGS
     text = findings.read_text(encoding="utf-8") if findings.is_file() else ""
-    write_atomic(path, to_markdown(boards, [page.relative_to(root) for page in pages], text).encode())
+    earlier = [protocol for protocol in EARLIER if (root / f"{OF_PROTOCOL}{protocol}" / NAME).is_file()]
+    own = root.resolve().name.removeprefix(OF_PROTOCOL)
+    page = to_markdown(boards, [page.relative_to(root) for page in pages], text, earlier, own if own in EARLIER else "")
+    write_atomic(path, page.encode())
     return path
 
 
-def to_markdown(boards: Iterable[Named], pages: Iterable[Path] = (), findings: str = "") -> str:
+def to_markdown(
+    boards: Iterable[Named],
+    pages: Iterable[Path] = (),
+    findings: str = "",
+    earlier: Iterable[str] = (),
+    protocol: str = "",
+) -> str:
     """A table of all boards, the findings, then a table for each set of boards that share tasks, host, training and
     device.
 
-    pages: others that lie there, to be named. findings: Markdown.
+    pages: others that lie there, to be named. findings: Markdown. earlier: protocols whose boards have a page of their
+    own. protocol: the earlier one that this page is of.
     """
     boards, others = list(boards), [f"[{escape(page.as_posix())}]({quote(page.as_posix())})" for page in pages]
-    lines = [TITLE, "", "Made by `moebench publish`; `moebench verify DIR` checks them.", ""]
-    lines += ["| suite | what | budget | device | seeds | rows | re-run | board |", f"|{' --- |' * 8}"]
-    lines += [_summary(path, board) for path, board in boards]
+    lines = [f"{TITLE} of protocol {protocol}", "", f"These boards are {EARLIER[protocol]}."] if protocol else [TITLE]
+    lines += ["", "Made by `moebench publish`; `moebench verify DIR` checks them.", ""]
+    if boards:
+        lines += ["| suite | what | budget | device | seeds | rows | re-run | board |", f"|{' --- |' * 8}"]
+        lines += [_summary(path, board) for path, board in boards]
+    else:
+        lines += ["There is no board of this protocol yet."]
     if findings:
         lines += ["", findings.strip()]
     alike: dict[str, list[Named]] = defaultdict(list)
@@ -57,6 +74,8 @@ def to_markdown(boards: Iterable[Named], pages: Iterable[Path] = (), findings: s
     for group in alike.values():
         if sum(len(board.rungs) for _, board in group) > 1:
             lines += ["", *_side_by_side(group)]
+    for each in earlier:
+        lines += ["", f"[Boards of protocol {each}]({OF_PROTOCOL}{each}/{NAME}) ({EARLIER[each]})."]
     if others:
         lines += ["", f"Also here: {', '.join(others)}."]
     return "\n".join(lines) + "\n"

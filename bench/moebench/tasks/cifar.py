@@ -56,7 +56,7 @@ class CifarSource:
 
     def is_original(self, pools: Mapping[str, Pixels], data_dir: Path | None) -> bool:
         """torchvision has compared its batches with the original's checksums; parquet may hold anything."""
-        found = locate(data_dir)
+        found = self.locate(data_dir)
         return found is not None and found.batches is not None
 
     def fingerprint(self, data_dir: Path | None) -> str:
