@@ -48,7 +48,7 @@ def test_what_is_known_of_a_task_agrees_with_itself(name):
     if get_task(name).class_target is not None:
         assert info.headline.floor == 1 / info.outputs
         assert isinstance(info.inputs, Image)
-    assert get_task(name).augment == ("crop-flip" if name == "cifar10" else None)
+    assert get_task(name).augment == ("crop-flip" if name in ("cifar10", "cifar100") else None)
 
 
 def test_digits_parts_share_no_image_row_and_cover_the_set():
