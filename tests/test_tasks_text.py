@@ -213,6 +213,12 @@ def test_a_setting_that_a_task_does_not_have_is_refused(name, code):
     assert caught.value.code == code
 
 
+def test_nats_of_a_token_may_rank_in_place_of_bits_per_byte():
+    task = get_task("code")
+    assert task.score_that_ranks("loss").floor == pytest.approx(math.log(256))
+    assert task.score_beside("loss") == task.info.headline
+
+
 def test_a_name_holds_the_settings():
     name = with_settings("code", {"window": 128, "tokenizer": "bpe-1024"})
     assert split_settings(name) == ("code", {"window": "128", "tokenizer": "bpe-1024"})

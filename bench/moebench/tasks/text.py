@@ -66,6 +66,11 @@ class TextTask(Task):
         self.evaluation_batch = max(1, PASS // (window * self.size))
         self._lengths: Sequence[int] = (1,) * self.size  # of tokens in bytes; the index knows those of BPE
 
+    @property
+    def loss_score(self) -> Headline:
+        """Nats of a token; its floor is that of even chances."""
+        return Headline(name="loss_nats", unit="nats", higher_is_better=False, floor=math.log(self.size))
+
     def configured(self, settings: Mapping[str, int | str]) -> TextTask:
         """The same text in another form."""
         tokenizer, window = settings.get("tokenizer", self.tokenizer), settings.get("window", self.window)
