@@ -61,6 +61,8 @@ def test_a_layer_collapsed_by_hand_scores_0():
     all_minus_none = found.scores["accuracy_all_experts"] - found.scores["accuracy_no_experts"]
     assert all_minus_none == 1 - 1 / C
     assert found.scores["paper_gap"] / all_minus_none == pytest.approx(0.708, abs=0.03)
+    assert found.scores["experts_gain"] == all_minus_none
+    assert found.scores["selection_gain"] == 0
 
 
 @pytest.mark.parametrize("name", ["soft_moe", "sparse_topk"])

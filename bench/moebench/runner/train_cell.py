@@ -12,6 +12,7 @@ from moebench.contract.variant import loss_weights
 from moebench.hosts.host import Host
 from moebench.measures.memory import PeakMemory
 from moebench.measures.scores.final import Scores, scores_of
+from moebench.measures.scores.tokens import saturation
 from moebench.records import Cell, Status, Store
 from moebench.records.store import write_atomic
 from moebench.runner.job import Job
@@ -21,6 +22,7 @@ from moebench.tasks import Split, Task, get_task, load_part
 from moebench.training.loop import Curves, train
 from moebench.training.ranks.world import World
 from moebench.training.recipe import Recipe
+from moebench.training.routes import RouteWatch
 from moebench.training.snapshot import Keeper
 
 
@@ -35,7 +37,8 @@ def train_and_score(job: Job, device: torch.device, store: Store, keeper: Keeper
         built = build(job, device)
         train_data = load_part(task, "train", job.data).to(device)
         validation = load_part(task, "validation", job.data).to(device)
-        curves = train(built.model, train_data, recipe(cell, task), task.loss, keeper, world)
+        watch = _watch(job, built.model, validation)
+        curves = train(built.model, train_data, recipe(cell, task), task.loss, keeper, world, watch)
     trained = len(curves.loss_S) * cell.batch
     details = {
         "train_seconds": round(curves.seconds, 3),
@@ -44,6 +47,8 @@ def train_and_score(job: Job, device: torch.device, store: Store, keeper: Keeper
     }
     arrays = {"loss_S": curves.loss_S, "mass_SLE": curves.mass_SLE}
     status, scores = _scored(job, built.model, validation, curves, device)
+    if status == "done" and watch is not None:
+        scores.values |= saturation(watch)
     store.put_arrays(cell.identity, arrays | scores.arrays)
     if job.save_weights and cell.kind == "final":
         _save_weights(built.model, store, cell)
@@ -64,7 +69,14 @@ def train_share(job: Job, device: torch.device, keeper: Keeper, world: World) ->
     task = get_task(job.cell.task)
     built = build(job, device)
     data = load_part(task, "train", job.data).to(device)
-    train(built.model, data, recipe(job.cell, task), task.loss, keeper, world)
+    watch = _watch(job, built.model, load_part(task, "validation", job.data).to(device))
+    train(built.model, data, recipe(job.cell, task), task.loss, keeper, world, watch)
+
+
+def _watch(job: Job, model: Host, validation: Split) -> RouteWatch | None:
+    """Of a final run that takes steps."""
+    cell = job.cell
+    return RouteWatch(model, validation, cell.steps, cell.precision) if cell.kind == "final" and cell.steps else None
 
 
 def _scored(job: Job, model: Host, validation: Split, curves: Curves, device: torch.device) -> tuple[Status, Scores]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
@@ -36,13 +36,15 @@ class Keeper(Protocol):
 class TrainingState:
     """Everything that a step changes.
 
-    generator: of the order of the data. curves: name -> tensor (S, ...), filled step by step.
+    generator: of the order of the data. curves: name -> tensor (S, ...), filled step by step. seen: other tensors, by
+    name, that are filled meanwhile.
     """
 
     model: nn.Module
     optimizer: torch.optim.Optimizer
     generator: torch.Generator
     curves: dict[str, Tensor]
+    seen: Mapping[str, Tensor] = field(default_factory=dict)
 
     def tensors(self, step: int) -> dict[str, Tensor]:
         """A copy of the state after ``step`` steps, on the CPU."""
@@ -80,8 +82,9 @@ class TrainingState:
             raise ValueError(f"'{unknown[0]}' is not part of it")
 
     def _in_place(self) -> dict[str, Tensor]:
-        """Parameters and buffers, those that a state_dict leaves out included."""
-        return {f"model/{n}": t for n, t in (*self.model.named_parameters(), *self.model.named_buffers())}
+        """Parameters and buffers, those that a state_dict leaves out included, and what was seen."""
+        of_model = {f"model/{n}": t for n, t in (*self.model.named_parameters(), *self.model.named_buffers())}
+        return of_model | {f"seen/{name}": tensor for name, tensor in self.seen.items()}
 
     def _trained(self) -> Iterator[Tensor]:
         for group in self.optimizer.param_groups:
