@@ -105,7 +105,7 @@ def test_the_command_prints_the_suite_that_ran_last(bench: Bench) -> None:
     code, out, err = run(bench)
     assert (code, err) == (0, "")
     assert out.startswith("alone  protocol 1  digits  20,000 parameters in the expert layers (total)  cpu")
-    assert "1     dense    0.960 ±0.025" in out
+    assert "1     dense    0.960±0.025" in out
 
 
 @pytest.mark.parametrize("form", ["json", "md", "html", "csv"])

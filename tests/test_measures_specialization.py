@@ -111,7 +111,7 @@ def test_a_number_of_experts_without_eighths_gives_null_with_its_reason(experts)
     found = measured(hosted(layer))
     assert found.value is None
     assert found.reason == f"{experts} experts; it needs at least 8, in multiples of 8"
-    assert found.scores == {"accuracy_all_experts": 1.0, "accuracy_no_experts": 1 / C}
+    assert found.scores == {"accuracy_all_experts": 1.0, "accuracy_no_experts": 1 / C, "experts_gain": 1 - 1 / C}
 
 
 def test_no_experts_give_null():

@@ -66,7 +66,8 @@ def _rung(board: Board, rung: Rung) -> list[str]:
     lines = [f"## {', '.join(map(escape, parts))}", "", *_board_table(board, rung.entries), ""]
     if remarks := words.remarks(rung):
         lines += [*named(remarks), ""]
-    for note in filter(None, (*words.against(rung), words.pareto(rung), words.latency_note(board, rung))):
+    notes = (*words.against(rung), words.pareto(rung), words.specialization_note(rung), words.latency_note(board, rung))
+    for note in filter(None, notes):
         lines += [escape(note), ""]
     if better := words.better(rung):
         lines += ["Significant differences, by Holm's rule over all pairs at this budget:", ""]
