@@ -32,7 +32,7 @@ class Column:
     text), missing (what the page shows in the place of a value, by default the reason), best (which end of the values
     is best; ``score`` for that of the scores), gives_way (columns with a higher number go first where a terminal is
     narrow; 0 stays). Of an interval: places (decimals), sign, mark (what its scale marks), against_dense (the row of
-    dense has nothing to show).
+    dense has nothing to show), drawn (whether the page draws it beside its number).
 
     Of one in :data:`DETAILS`: detail, its name there, and detail_form, of its value; a latency has none, for the page
     has a form of its own for it.
@@ -54,6 +54,7 @@ class Column:
     sign: bool = False
     mark: float | None = None
     against_dense: bool = False
+    drawn: bool = True
     detail: str = ""
     detail_form: str = "{:,}"
 
@@ -161,7 +162,7 @@ def _gain(key: str, help: str, title: str, short_title: str, gives_way: int) -> 
         best="high",
         gives_way=gives_way,
         places=2,
-        mark=0,
+        drawn=False,
     )
 
 
