@@ -72,6 +72,7 @@ LAYERS = {
     "cosine_topk": experts_of(8, 2.0),
     "soft_moe": experts_of(16, 16.0),
     "deepseek": experts_of(16, 2.0, always_on=0.6),
+    "smola": experts_of(16, 2.0, always_on=0.7),
 }
 
 
@@ -94,6 +95,7 @@ def test_the_quotient_is_shown_among_rows_of_equal_experts_and_nothing_beside_th
         "cosine_topk": (False, "experts_differ"),
         "soft_moe": (False, "experts_differ"),
         "deepseek": (False, "always_on"),
+        "smola": (False, "always_on"),
     }
 
 
