@@ -207,3 +207,31 @@ def test_limits_are_no_page(ran: Path, form: str) -> None:
 def test_a_limit_is_a_number(ran: Path, ratio: str) -> None:
     with pytest.raises(UsageError, match="--max-latency-ratio must be a number"):
         call(ran, "--max-latency-ratio", ratio)
+
+
+def test_a_limit_may_be_of_one_input(tmp_path: Path) -> None:
+    """soft_moe is 0.69 times as slow as dense at batch 64 and 1.84 times at batch 1."""
+    rung = small_board(tmp_path).board().rungs[0]
+    assert names(choose(rung, RowLimits(latency_ratio=1.0), True)) == ["soft_moe", "dense"]
+    found = choose(rung, RowLimits(latency_ratio=1.0, of_one=True), True)
+    assert names(found) == ["dense"]
+    assert excluded(found)["soft_moe"] == "too_slow"
+    assert found.limits.words == "latency at batch 1 at most 1x dense"
+
+
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        (("--latency-batch", "1"), "batch-alone"),
+        (("--latency-batch", "2", "--max-latency-ratio", "1"), "batch-not-measured"),
+    ],
+)
+def test_a_batch_that_was_not_measured_is_refused(ran: Path, options: tuple[str, ...], code: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        call(ran, *options)
+    assert refused.value.code == code
+
+
+def test_the_command_limits_the_latency_of_one_input(ran: Path) -> None:
+    answer = json.loads(call(ran, "--max-latency-ratio", "1.0", "--latency-batch", "1", "--format", "json"))
+    assert answer["choices"][0]["latency_batch"] == 1

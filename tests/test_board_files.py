@@ -108,7 +108,7 @@ def test_the_command_prints_the_suite_that_ran_last(bench: Bench) -> None:
     assert out.startswith(
         f"alone  protocol {PROTOCOL}  digits (0.148 epochs)  20,000 parameters in the expert layers (total)  cpu"
     )
-    assert "1     dense    0.960 ±0.025" in out
+    assert "1     dense    0.960±0.025" in out
 
 
 @pytest.mark.parametrize("form", ["json", "md", "html", "csv"])

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from boards import BUDGET, DEVICE, Bench, small_board
-from moebench.board import Reason
+from moebench.board import TEXTS, Reason, to_table
 
 ROWS = {"dense": 2.0, "soft_moe": 1.0, "sparse_topk": 4.0}
 
@@ -135,19 +138,45 @@ def test_a_time_that_is_none_is_no_measurement(tmp_path: Path, bad: float | None
 def test_batch_one_training_step_layers_and_memory_stand_beside(tmp_path: Path) -> None:
     entry = small_board(tmp_path).board().entry("soft_moe")
     assert entry.latency is not None
-    for timing, share in ((entry.latency_batch1, 1 / 8), (entry.train_step, 3), (entry.latency_layers, 1 / 2)):
+    for timing, share in ((entry.latency_batch1, 1 / 3), (entry.train_step, 3), (entry.latency_layers, 1 / 2)):
         assert timing is not None
         assert timing.value == pytest.approx(entry.latency.value * share)
         assert timing.ratio_to_dense is not None
-    assert entry.forward_peak_memory_mib == 10.25
+    memory = (entry.forward_peak_memory_mib, entry.resident_memory_mib, entry.resident_memory_batch1_mib)
+    assert memory == (10.25, 30.5, 20.75)
 
 
-def test_untrained_weights_are_flagged(tmp_path: Path) -> None:
+def test_a_layer_may_be_fast_at_one_batch_and_slow_at_the_other(tmp_path: Path) -> None:
+    """soft_moe has 0.69 of the time of dense at batch 64, and 1.84 at batch 1: every view has both."""
+    board = small_board(tmp_path).board()
+    entry = json.loads(TEXTS["json"](board))["entries"][0]
+    ratios = [entry[name]["ratio_to_dense"]["value"] for name in ("latency", "latency_batch1")]
+    assert ratios == [pytest.approx(0.69, abs=0.01), pytest.approx(1.84, abs=0.01)]
+    assert entry["tasks"]["digits"]["latency_batch1"]["value"] == entry["latency_batch1"]["value"]
+    (line, *_) = csv.DictReader(io.StringIO(TEXTS["csv"](board)))
+    assert float(line["latency_batch1_ratio_to_dense"]) == ratios[1]
+    for text in (to_table(board, 80), TEXTS["md"](board), TEXTS["html"](board)):
+        assert "0.69x" in text
+        assert "1.84x" in text
+
+
+def test_tokens_a_second_of_a_training_step_by_hand(tmp_path: Path) -> None:
+    """64 inputs of 16 tokens in three times the milliseconds of a forward pass."""
+    entry = small_board(tmp_path).board().entry("soft_moe")
+    assert entry.train_step is not None
+    assert entry.train_tokens_per_second == pytest.approx(64 * 16 / entry.train_step.value * 1000)
+
+
+@pytest.mark.parametrize("weights", ["none", "initial"])
+def test_untrained_weights_have_no_latency(tmp_path: Path, weights: str) -> None:
     bench = filled(tmp_path)
-    bench.time(ROWS, change=lambda row, result: result | {"weights": "initial" if row == "dense" else "final"})
+    bench.time(ROWS, change=lambda row, result: result | ({"weights": weights} if row == "dense" else {}))
     board = bench.board()
-    assert board.entry("dense").flags == (Reason("untrained_weights"),)
-    assert board.entry("soft_moe").flags == ()
+    assert (board.entry("dense").latency, board.entry("dense").latency_reason) == (None, Reason("untrained_weights"))
+    assert board.entry("dense").train_step is None
+    other = board.entry("soft_moe").latency
+    assert other is not None
+    assert other.ratio_to_dense is None
 
 
 def test_each_budget_has_its_own_session(tmp_path: Path) -> None:

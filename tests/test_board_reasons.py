@@ -39,6 +39,19 @@ WORDING = [
     (Reason("row_incomplete"), "the row has no result on every seed and task yet."),
     (Reason("no_ranked_dense", dense="dense"), "'dense' has no ranked result to compare with."),
     (Reason("no_experts"), "no experts."),
+    (
+        Reason("experts_unknown"),
+        "its records do not say how many experts it has, and what acts beside them.",
+    ),
+    (Reason("always_on"), "a part of its layers always acts, and makes the gain of its experts small."),
+    (
+        Reason("experts_differ", own="16 experts, 2 a token", groups=()),
+        "no other row has 16 experts, 2 a token; no two rows are alike in this.",
+    ),
+    (
+        Reason("experts_differ", own="16 experts, 2 a token", groups=(("8 experts, 2 a token", ("a", "b")),)),
+        "no other row has 16 experts, 2 a token; those to compare are a, b (8 experts, 2 a token).",
+    ),
     (Reason("recorded", text="too few {experts}", of_seeds=(1, 3)), "too few {experts}, on 1 of 3 seeds."),
     (Reason("run_ended", status="diverged"), "the run diverged."),
     (Reason("not_measured"), "it was not measured."),
@@ -63,7 +76,10 @@ WORDING = [
         Reason("drift", early=1.083, late=1.479),
         "its latency went from 1.08x to 1.48x dense over the rounds of its session, so its interval is too narrow.",
     ),
-    (Reason("untrained_weights"), "timed with untrained weights, because none were kept."),
+    (
+        Reason("untrained_weights"),
+        "its trained weights were not kept, and a layer's time depends on where it routes.",
+    ),
     (Reason("no_such_row", row="gone", task="digits"), "the board has no row 'gone' on task 'digits'."),
     (
         Reason("other_settings", differences=(("steps", "300", "400"), ("threads", "2", "1"))),

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from boards import BUDGET, CURVE, SHARED, Bench, small_board
+from boards import BUDGET, CURVE, SHARED, Bench, Change, small_board
 from moebench.board import TEXTS, Estimate, Reason, to_table
+from moebench.board.words import specialization_note
 
 TWO = ["digits", "fashion_mnist"]
 
@@ -53,9 +55,91 @@ def test_without_dense_there_is_no_difference_but_still_a_rank(tmp_path: Path) -
     assert (entry.vs_dense, entry.vs_dense_reason) == (None, Reason("no_ranked_dense", dense="dense"))
 
 
+def experts_of(experts: int, per_token: float, always_on: float = 0.0) -> Change:
+    """A change of final records to layers of so many experts."""
+
+    def change(fields: dict[str, Any]) -> dict[str, Any]:
+        counts = {"experts": [experts] * 2, "experts_per_token": [per_token] * 2}
+        scores = fields["scores"] | {"always_on_share": always_on}
+        return fields | {"counts": fields["counts"] | counts, "scores": scores}
+
+    return change
+
+
+LAYERS = {
+    "sparse_topk": experts_of(16, 2.0),
+    "random_router": experts_of(16, 2.0),
+    "cosine_topk": experts_of(8, 2.0),
+    "soft_moe": experts_of(16, 16.0),
+    "deepseek": experts_of(16, 2.0, always_on=0.6),
+    "smola": experts_of(16, 2.0, always_on=0.7),
+}
+
+
+def special_of(root: Path, **options: Any) -> dict[str, tuple[bool, str]]:
+    """Of each row, whether it has a quotient, and the code of the reason."""
+    bench = Bench(root, variants=list(LAYERS), **options)
+    for row, change in LAYERS.items():
+        for task in bench.plan.suite.task_names:
+            bench.fill(row, (0.95, 0.97, 0.96), task=task, change=change)
+    entries = bench.board().entries
+    assert all(entry.selection_gain and entry.experts_gain for entry in entries), "they are shown for all"
+    reasons = {entry.variant: entry.specialization_reason for entry in entries}
+    return {e.variant: (e.specialization is not None, r.code if (r := reasons[e.variant]) else "") for e in entries}
+
+
+def test_the_quotient_is_shown_among_rows_of_equal_experts_and_nothing_beside_them(tmp_path: Path) -> None:
+    assert special_of(tmp_path) == {
+        "sparse_topk": (True, ""),
+        "random_router": (True, ""),
+        "cosine_topk": (False, "experts_differ"),
+        "soft_moe": (False, "experts_differ"),
+        "deepseek": (False, "always_on"),
+        "smola": (False, "always_on"),
+    }
+
+
+def test_the_reason_names_the_rows_that_can_be_compared(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, variants=list(LAYERS))
+    for row, change in LAYERS.items():
+        bench.fill(row, (0.95, 0.97, 0.96), change=change)
+    board = bench.board()
+    reason = board.entry("soft_moe").specialization_reason
+    assert reason is not None
+    groups = (("16 experts, 2 a token", ("sparse_topk", "random_router")),)
+    assert dict(reason.facts) == {"own": "16 experts, 16 a token", "groups": groups}
+    assert "sparse_topk, random_router (16 experts, 2 a token)" in specialization_note(board.rungs[0])
+    assert board.entry("deepseek").experts == "16 experts, 2 a token, and a part that always acts"
+
+
+def test_rows_must_agree_on_every_task(tmp_path: Path) -> None:
+    """sparse_topk and random_router are alike on one task, and there the quotient stands."""
+    bench = Bench(tmp_path, variants=["sparse_topk", "random_router"], tasks=TWO)
+    for row in ("sparse_topk", "random_router"):
+        for task, experts in (("digits", 8), ("fashion_mnist", 8 if row == "sparse_topk" else 16)):
+            bench.fill(row, (0.95, 0.97, 0.96), task=task, change=experts_of(experts, 2.0))
+    entry = bench.board().entry("sparse_topk")
+    assert entry.specialization is None
+    assert [task.specialization is not None for task in entry.tasks] == [True, False]
+
+
+def test_records_that_do_not_say_their_experts_are_not_compared(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, variants=["sparse_topk", "random_router"])
+    for row in ("sparse_topk", "random_router"):
+        bench.fill(
+            row, (0.95, 0.97, 0.96), change=lambda fields: fields | {"counts": without(fields["counts"], "experts")}
+        )
+    assert bench.board().entry("sparse_topk").specialization_reason == Reason("experts_unknown")
+
+
+def without(fields: dict[str, Any], name: str) -> dict[str, Any]:
+    return {key: value for key, value in fields.items() if key != name}
+
+
 def test_a_specialization_of_zero_is_a_number_and_not_missing(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
-    bench.fill("soft_moe", (0.95, 0.97, 0.96), specialization=(0.0, 0.0, 0.1))
+    for row in ("sparse_topk", "soft_moe"):
+        bench.fill(row, (0.95, 0.97, 0.96), specialization=(0.0, 0.0, 0.1), change=experts_of(8, 2.0))
     special = bench.board().entry("soft_moe").specialization
     assert special is not None
     assert special.value == pytest.approx(0.1 / 3)
@@ -83,9 +167,10 @@ def test_the_commonest_reason_stands_for_the_row(tmp_path: Path) -> None:
 
 
 def test_a_task_without_specialization_is_named(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, variants=["soft_moe"], tasks=TWO)
-    bench.fill("soft_moe", (0.95, 0.97, 0.96))
-    bench.fill("soft_moe", (0.85, 0.87, 0.86), task="fashion_mnist", specialization=None, reason="too few")
+    bench = Bench(tmp_path, variants=["sparse_topk", "soft_moe"], tasks=TWO)
+    for row in ("sparse_topk", "soft_moe"):
+        bench.fill(row, (0.95, 0.97, 0.96), change=experts_of(8, 2.0))
+        bench.fill(row, (0.85, 0.87, 0.86), task="fashion_mnist", specialization=None, reason="too few")
     entry = bench.board().entry("soft_moe")
     assert entry.specialization_reason == Reason("recorded", text="too few", on_task="fashion_mnist")
     assert entry.tasks[0].specialization is not None

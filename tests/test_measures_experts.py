@@ -27,10 +27,15 @@ from moebench.measures.scores.experts import (
     POLYSEMANTICITY_EXPERTS,
     POLYSEMANTICITY_INPUTS,
     _looked_at,
+    _met,
+    always_on_share,
     output_cosine,
     polysemanticity,
+    weight_cosine,
 )
 from moebench.measures.scores.final import routing_summary
+from moebench.measures.scores.information import max_violation
+from moebench.tasks import get_task
 from moebench.training.evaluate import evaluate_task
 
 C = 8
@@ -83,6 +88,75 @@ def test_experts_on_different_tokens_of_an_input_do_not_meet():
     layer = TakesTurns(always(1.0, 1.0), torch.zeros(2, 2))
     model = single_layer(layer, image=(1, 4, 2), classes=2, grid=2)
     assert output_cosine(model, split(torch.ones(3, 1, 4, 2), torch.zeros(3, dtype=torch.long))) is None
+
+
+class Beside(Table):
+    """With a part that always acts, ``always_O``."""
+
+    def __init__(self, mass_of, value_EO, always_O):
+        super().__init__(mass_of, value_EO)
+        self.always_O = always_O
+
+    def compute(self, x_BTD, routing, keep_BE=None):
+        return super().compute(x_BTD, routing, keep_BE) + self.always_O
+
+
+@pytest.mark.parametrize("loud", [0.0, 1.0, 1000.0])
+def test_what_always_acts_is_no_part_of_the_cosine(loud):
+    layer = Beside(always(1.0, 1.0, 1.0), torch.stack([V, V, -V]), loud * torch.ones(C))
+    assert output_cosine(hosted(layer), BALANCED) == pytest.approx(-1 / 3, abs=1e-3)
+
+
+def test_the_share_of_what_always_acts_by_hand():
+    """|3 V| of |3 V| + |V|; 0 where nothing does."""
+    layer = Beside(always(1.0), V.unsqueeze(0), 3 * V)
+    assert always_on_share(hosted(layer), BALANCED) == pytest.approx(3 / 4)
+    assert always_on_share(hosted(Table(always(1.0), V.unsqueeze(0))), BALANCED) == 0
+
+
+@pytest.mark.parametrize("name", ["deepseek", "smola"])
+def test_untrained_experts_beside_a_part_that_always_acts_are_unlike(name):
+    """With the part that always acts in them, the cosines are above 0.6."""
+    model = model_of(name, budget=30_000)
+    assert output_cosine(model, digits("test")) == pytest.approx(0, abs=0.03)
+    assert always_on_share(model, digits("test")) > 0.5
+
+
+@pytest.mark.parametrize("name", ["sparse_topk", "soft_moe", "expert_choice", "mu_moe_cp", "modse", "cosine_topk"])
+def test_nothing_always_acts_in_a_layer_of_experts_alone(name):
+    assert always_on_share(model_of(name, budget=30_000), digits("test", 20)) == 0
+
+
+def test_experts_are_routed_as_in_the_pass_itself():
+    """Where a table sends tokens by their ids, a layer asked alone would send them by place."""
+    task = get_task("phonebook_256")
+    data = task.load("test")[:8]
+    host = {"name": "decoder", "dim": 16, "depth": 1, "heads": 2}
+    model = model_of("hash_token", host=host, task="phonebook_256", budget=30_000)
+    (layer,), whole = model.layers(), Call(keep_inputs=True)
+    with torch.no_grad():
+        model.run(data.inputs, whole)
+    apart = layer.route(whole.inputs[0], Context())
+    assert not torch.equal(apart.chosen_BTK, whole.routings[0].chosen_BTK)
+    (met,) = _met(model.eval(), data)
+    assert torch.equal(met[2].chosen_BTK, whole.routings[0].chosen_BTK)
+
+
+def test_weights_are_compared_by_every_pair_of_experts_of_one_size():
+    model = model_of("sparse_topk")
+    cosines = []
+    for layer in model.layers():
+        rows = [p.detach().flatten(1) for n, p in layer.named_parameters() if n in layer.expert_parameters()]
+        stack = torch.cat(rows, 1).double()
+        cosines += [F.cosine_similarity(stack[i], stack[j], dim=0) for i in range(8) for j in range(i)]
+    assert weight_cosine(model) == pytest.approx(float(torch.stack(cosines).mean()), abs=1e-9)
+    with torch.no_grad():
+        for layer in model.layers():
+            for name in layer.expert_parameters():
+                layer.get_parameter(name).copy_(layer.get_parameter(name)[:1].expand_as(layer.get_parameter(name)))
+    assert weight_cosine(model) == pytest.approx(1)
+    assert abs(weight_cosine(model_of("modse"))) < 0.1
+    assert weight_cosine(model_of("dense")) is None
 
 
 @pytest.mark.parametrize("name", ["soft_moe", "sparse_topk"])
@@ -192,7 +266,11 @@ def test_drop_rate_and_coverage_by_hand():
     layer = Dropping([[True, True], [True, False], [False, False], [True, False]])
     model = single_layer(layer, image=(1, 4, 2), classes=2, grid=2).train()
     data = split(torch.zeros(7, 1, 4, 2), torch.zeros(7, dtype=torch.long))
-    assert routing_summary(model, data, batch=3) == {"drop_rate": 4 / 8, "token_coverage": 3 / 4}
+    assert routing_summary(model, data, batch=3) == {
+        "drop_rate": 4 / 8,
+        "token_coverage": 3 / 4,
+        "max_violation_counts": 1.0,  # expert 0 has every choice of two experts
+    }
     assert layer.modes == [False] * 3
 
 
@@ -202,10 +280,27 @@ def test_drops_of_a_collapsed_router_with_room_for_one_token_an_expert():
     for layer in model.layers():
         for parameter in layer.router.parameters():
             nn.init.zeros_(parameter)
-    assert routing_summary(model, digits("test", 20)) == {"drop_rate": 0.75, "token_coverage": 0.25}
+    found = routing_summary(model, digits("test", 20))
+    assert found == {"drop_rate": 0.75, "token_coverage": 0.25, "max_violation_counts": 3.0}
 
 
 def test_dropless_routing_drops_nothing_and_soft_routing_has_no_drops():
     data = digits("test", 20)
-    assert routing_summary(model_of("sparse_topk"), data) == {"drop_rate": 0.0, "token_coverage": 1.0}
+    found = routing_summary(model_of("sparse_topk"), data)
+    assert found.pop("max_violation_counts") > 0
+    assert found == {"drop_rate": 0.0, "token_coverage": 1.0}
     assert routing_summary(model_of("soft_moe"), data) == {}
+
+
+def test_counts_weigh_every_choice_alike_and_mass_does_not():
+    """Both experts are chosen as often, with weights 0.9 and 0.1."""
+    layer = Dropping([[True, True]])
+    layer.route = lambda x_BTD, context: Routing.sparse(
+        torch.tensor([[[0, 1]]]).expand(len(x_BTD), 4, -1),
+        torch.tensor([0.9, 0.1]).expand(len(x_BTD), 4, -1),
+        experts=2,
+    )
+    model = single_layer(layer, image=(1, 4, 2), classes=2, grid=2)
+    data = split(torch.zeros(7, 1, 4, 2), torch.zeros(7, dtype=torch.long))
+    assert routing_summary(model, data)["max_violation_counts"] == 0
+    assert max_violation(answer(model, data).masses[0]) == pytest.approx(0.8)

@@ -27,7 +27,7 @@ OF_SUBSETS = {
             "mass_kept",
         )
     ),
-    *("accuracy_all_experts", "accuracy_no_experts", "paper_gap"),
+    *("accuracy_all_experts", "accuracy_no_experts", "paper_gap", "selection_gain", "experts_gain"),
 }
 OF_ROUTING = {
     "class_information",
@@ -35,9 +35,15 @@ OF_ROUTING = {
     "dead_share",
     "max_violation",
     "output_cosine",
+    "weight_cosine",
+    "always_on_share",
     "polysemanticity",
+    "expert_information_class",
+    "expert_information_position",
+    "router_entropy",
+    "router_z",
 }
-OF_SPARSE = {"drop_rate", "token_coverage"}
+OF_SPARSE = {"drop_rate", "token_coverage", "max_violation_counts", "co_activation"}
 
 
 @pytest.fixture(scope="module", params=["dense", "soft_moe", "sparse_topk"])

@@ -61,6 +61,8 @@ def test_a_layer_collapsed_by_hand_scores_0():
     all_minus_none = found.scores["accuracy_all_experts"] - found.scores["accuracy_no_experts"]
     assert all_minus_none == 1 - 1 / C
     assert found.scores["paper_gap"] / all_minus_none == pytest.approx(0.708, abs=0.03)
+    assert found.scores["experts_gain"] == all_minus_none
+    assert found.scores["selection_gain"] == 0
 
 
 @pytest.mark.parametrize("name", ["soft_moe", "sparse_topk"])
@@ -109,7 +111,7 @@ def test_a_number_of_experts_without_eighths_gives_null_with_its_reason(experts)
     found = measured(hosted(layer))
     assert found.value is None
     assert found.reason == f"{experts} experts; it needs at least 8, in multiples of 8"
-    assert found.scores == {"accuracy_all_experts": 1.0, "accuracy_no_experts": 1 / C}
+    assert found.scores == {"accuracy_all_experts": 1.0, "accuracy_no_experts": 1 / C, "experts_gain": 1 - 1 / C}
 
 
 def test_no_experts_give_null():

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from hand_made import DIGITS, Plain, digits, model_of, single_layer, split
+from moebench.measures.memory import held_mib
 from moebench.measures.scores.timing import WARM_UP, Stopwatch
 from moebench.tasks import get_task
 
@@ -75,3 +76,32 @@ def test_each_part_is_called_as_often_as_asked():
     stopwatch.measure()
     assert len(layer.seen) - met == 3 * WARM_UP + 3 * 4
     assert len(stopwatch._trained.layers()[0].after_steps) == WARM_UP + 4
+
+
+def test_memory_with_the_model_is_what_it_holds_and_by_how_much_a_pass_grows():
+    model = model_of("sparse_topk", budget=30_000)
+    bytes_held = 4 * sum(tensor.numel() for tensor in (*model.parameters(), *model.buffers()))
+    assert held_mib(model) == pytest.approx(bytes_held / 2**20)
+    found = Stopwatch(model, digits("validation"), DIGITS.loss, 64, "fp32", repeats=1).memory()
+    if found["peak_memory_mib"] is None:
+        pytest.skip("this system does not report it")
+    assert found["resident_memory_mib"] == pytest.approx(held_mib(model) + found["peak_memory_mib"])
+    assert held_mib(model) <= found["resident_memory_batch1_mib"]
+
+
+class Hungry(Plain):
+    """Needs half a MiB for an input."""
+
+    def compute(self, x_BTD, routing, keep_BE=None):
+        self.much = torch.ones(len(x_BTD), 2**17)
+        return x_BTD + self.much[:, :1].unsqueeze(2) * 0
+
+
+def test_memory_is_of_each_batch():
+    model = single_layer(Hungry(), image=(1, 4, 2), classes=2, grid=2)
+    data = split(torch.zeros(64, 1, 4, 2), torch.zeros(64, dtype=torch.long))
+    found = Stopwatch(model, data, DIGITS.loss, 64, "fp32", repeats=1).memory()
+    if found["peak_memory_mib"] is None:
+        pytest.skip("this system does not report it")
+    assert found["peak_memory_mib"] > 24
+    assert found["resident_memory_batch1_mib"] < 8

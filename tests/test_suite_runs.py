@@ -116,6 +116,16 @@ def test_latency_is_measured_in_pairs_of_rounds(finished: tuple[str, Path]) -> N
         for name in ("forward_ms", "forward_batch1_ms", "train_step_ms", "layers_ms"):
             assert len(finalist[name]) == 6
             assert min(finalist[name]) > 0
+        assert finalist["resident_memory_mib"] is None or finalist["resident_memory_mib"] > 0
+
+
+def test_a_model_without_its_trained_weights_is_not_timed(tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    run_tiny(write_suite(tmp_path), results, variants=("dense",), save_weights=False)
+    (record,) = of_kind(results, "latency")
+    (finalist,) = record.details["finalists"].values()
+    assert (record.status, finalist["weights"]) == ("done", "none")
+    assert "forward_ms" not in finalist
 
 
 def test_records_are_small_and_meet_the_budget(finished: tuple[str, Path]) -> None:

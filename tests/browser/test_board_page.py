@@ -68,13 +68,13 @@ def test_text_and_drawings_stand_out_from_the_page(visit, url: str, dark: bool) 
 
 def test_it_sorts_by_any_column_best_first_and_reference_rows_stay_apart(visit, url: str) -> None:
     page, _ = visit(url)
-    page.get_by_role("button", name="latency").click()
+    page.get_by_role("button", name="latency, batch 64").click()
     assert names(page) == ["soft_moe", "dense", "sparse_topk", "random_router"]
-    page.get_by_role("button", name="specialization").click()
+    page.get_by_role("button", name="selection gain").click()
     assert names(page) == ["sparse_topk", "soft_moe", "dense", "random_router"], "without experts comes last"
-    head = page.locator("thead th", has_text="specialization")
+    head = page.locator("thead th", has_text="selection gain")
     assert head.get_attribute("aria-sort") == "descending"
-    page.get_by_role("button", name="specialization").click()
+    page.get_by_role("button", name="selection gain").click()
     assert names(page) == ["soft_moe", "sparse_topk", "dense", "random_router"]
     assert head.get_attribute("aria-sort") == "ascending"
     page.get_by_role("button", name="active parameters").click()

@@ -31,6 +31,7 @@ SHARED = (
 )
 CURVE = {"steps": [100, 200, 300, 400], "train_loss": [2.0, 1.0, 0.5, 0.25], "validation_loss": [1.8, 0.9, 0.6, 0.5]}
 HOSTILE = "@all <script>alert(1)</script>|`rm`[x](javascript:y)\x1b[31m\n# big"
+EXPERTS_PER_TOKEN = {"dense": 0.0, "soft_moe": 8.0}
 ACTIVE = {"dense": 264_000, "soft_moe": 264_000, "sparse_topk": 66_000}
 
 Change = Callable[[dict[str, Any]], dict[str, Any]]
@@ -270,6 +271,8 @@ def _final_scores(accuracy: float, specialization: float | None) -> dict[str, fl
     }
     if specialization is not None:
         scores |= {"accuracy_all_experts": accuracy, "accuracy_no_experts": 0.15, "load_entropy": 0.97}
+        gain = accuracy - 0.15
+        scores |= {"experts_gain": gain, "selection_gain": specialization * gain, "always_on_share": 0.0}
         for share, part in (("1_8", 0.6), ("1_4", 0.8), ("1_2", 0.95)):
             scores |= {
                 f"accuracy_selected_{share}": accuracy * part,
@@ -292,6 +295,9 @@ def _counts(row: str, budget: int) -> dict[str, Any]:
         "flops_per_input": active * 32,
         "dense_flops_per_input": budget * 32,
         "budget_error": 0.0004,
+        "experts": [0, 0] if row == "dense" else [8, 8],
+        "experts_per_token": [EXPERTS_PER_TOKEN.get(row, 2.0)] * 2,
+        "layers": [{"dim": 64, "out_dim": 64, "tokens": 16}] * 2,
     }
 
 
@@ -303,8 +309,10 @@ def _timed(row: str, milliseconds: float) -> dict[str, Any]:
         "row": row,
         "weights": "final",
         "peak_memory_mib": 10.25,
+        "resident_memory_mib": 30.5,
+        "resident_memory_batch1_mib": 20.75,
         "forward_ms": forward,
-        "forward_batch1_ms": [time / 8 for time in forward],
+        "forward_batch1_ms": [time / (8 if row == "dense" else 3) for time in forward],
         "train_step_ms": [time * 3 for time in forward],
         "layers_ms": [time / 2 for time in forward],
     }

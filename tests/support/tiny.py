@@ -98,6 +98,7 @@ def run_tiny(
     ranks: int = 1,
     silence: float = 600,
     checkpoint_seconds: float = 60,
+    save_weights: bool = True,
     **request: object,
 ) -> ExperimentResult:
     """Run a suite without MLflow."""
@@ -108,5 +109,6 @@ def run_tiny(
         limits=RunLimits(timeout, silence),
         checkpoint_seconds=checkpoint_seconds,
         ranks=ranks,
+        save_weights=save_weights,
     )
     return run_experiment(ask(suite, **request), how, Progress())  # type: ignore[arg-type]

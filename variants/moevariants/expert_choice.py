@@ -86,6 +86,11 @@ class ExpertChoiceLayer(Layer):
         y_NO = add_up(rows_MO * weight_M1, token_EBc.flatten(), len(x_ND))
         return y_NO.view(num_inputs, num_tokens, -1)
 
+    def router_logits(self, x_BTD: Tensor) -> Tensor:
+        """logits_BTE of the router."""
+        logits_BTE: Tensor = self.router(x_BTD)
+        return logits_BTE
+
     def mean_experts_per_token(self) -> float:
         """E c / T; the capacity where T is not known, or is a multiple of E."""
         if self.tokens is None:

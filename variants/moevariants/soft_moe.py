@@ -108,6 +108,11 @@ class SoftMoELayer(Restricts, Layer):
             combine_BTS = shared_out(combine_BTS * keep_B1S)
         return self._routing(SoftWeights(dispatch_BTS, combine_BTS), routing.state.tokens_BTD)
 
+    def router_logits(self, x_BTD: Tensor) -> Tensor:
+        """logits_BTS of the router."""
+        logits_BTS: Tensor = self.router(x_BTD)
+        return logits_BTS
+
     def dispatch_weights(self, routing: Routing) -> Tensor:
         """dispatch_BTE: the largest over the expert's slots."""
         return self._by_expert(_weights(routing).dispatch_BTS).amax(3)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from moebench.board import estimates
 from moebench.board.evidence import RowRuns, RowStudy
-from moebench.board.latency import Clock
+from moebench.board.experts import Quotient, comparable, experts_of, in_words
+from moebench.board.latency import FORWARD_BATCH1, Clock
 from moebench.board.model import Board, Entry, Estimate, Rung, TaskNote, TaskResult
 from moebench.board.ranking import (
     against_references,
@@ -76,9 +77,10 @@ def _rung(plan: Plan, budget: int, evidences: list[RowRuns], lookup: Lookup) -> 
     ranks, places = ranking.ranks, on_pareto(ranking, evidences, clock)
     survival, survival_reason = tuning_survival(ranking, evidences, plan.suite.tuned.sampler)
     dense = next((e for e in evidences if e.row.name == BASELINE and not reasons[BASELINE]), None)
+    compared = _compared_specialization(evidences)
     entries = [
         replace(
-            _entry(plan, budget, evidence, clock, dense=dense, reason=reasons[evidence.row.name]),
+            _entry(plan, budget, evidence, clock, compared, dense=dense, reason=reasons[evidence.row.name]),
             rank=ranks.get(evidence.row.name),
             better_than=ranking.better_than(evidence.row.name),
             pareto=places.get(evidence.row.name),
@@ -96,15 +98,39 @@ def _rung(plan: Plan, budget: int, evidences: list[RowRuns], lookup: Lookup) -> 
     )
 
 
+Quotients = Mapping[str, Mapping[str, Quotient]]
+"""Specialization by task, empty for all tasks together, and row."""
+
+
+def _compared_specialization(evidences: Sequence[RowRuns]) -> Quotients:
+    """Of all tasks together and of each, with reasons in place of what no other row's can be compared with."""
+    tasks = [study.task for study in evidences[0].studies]
+    found = {}
+    for task in ("", *tasks):
+        studies = {e.row.name: [study for study in e.studies if task in ("", study.task)] for e in evidences}
+        found[task] = comparable(
+            {row: estimates.specialization(of) for row, of in studies.items()},
+            {row: [*map(experts_of, of)] for row, of in studies.items()},
+        )
+    return found
+
+
 def _entry(
-    plan: Plan, budget: int, evidence: RowRuns, clock: Clock, *, dense: RowRuns | None, reason: Reason | None
+    plan: Plan,
+    budget: int,
+    evidence: RowRuns,
+    clock: Clock,
+    compared: Quotients,
+    *,
+    dense: RowRuns | None,
+    reason: Reason | None,
 ) -> Entry:
     """The row without what follows from the ranking. ``dense`` is None where it is not ranked."""
     row, studies = evidence.row, evidence.studies
-    special, special_reason = estimates.specialization(studies)
+    special, special_reason = compared[""][row.name]
     timing, timing_reason = clock.read(row.name)
     versus, versus_reason = _vs_dense(evidence, dense)
-    results = [_task_result(plan, evidence, study, clock) for study in studies]
+    results = [_task_result(plan, evidence, study, clock, compared) for study in studies]
     return Entry(
         variant=row.name,
         implementation=row.variant,
@@ -124,15 +150,23 @@ def _entry(
         vs_dense_reason=versus_reason,
         specialization=special,
         specialization_reason=special_reason,
+        selection_gain=estimates.specialization(studies, "selection_gain")[0],
+        experts_gain=estimates.specialization(studies, "experts_gain")[0],
+        experts=in_words([*map(experts_of, studies)]) or None,
         latency=timing,
         latency_reason=timing_reason,
-        latency_batch1=clock.read(row.name, "forward_batch1_ms")[0],
+        latency_batch1=clock.read(row.name, FORWARD_BATCH1)[0],
         latency_layers=clock.read(row.name, "layers_ms")[0],
         train_step=clock.read(row.name, "train_step_ms")[0],
         training=estimates.training(studies),
+        train_tokens_per_second=estimates.over_tasks(
+            studies, lambda study: _tokens_per_second(plan, row.name, study, clock), _mean
+        ),
         train_inputs_per_second=estimates.over_tasks(studies, estimates.inputs_per_second, _mean),
         train_peak_memory_mib=estimates.over_tasks(studies, estimates.train_memory, max),
-        forward_peak_memory_mib=clock.peak_memory_mib(row.name),
+        forward_peak_memory_mib=clock.memory_mib(row.name, "peak_memory_mib"),
+        resident_memory_mib=clock.memory_mib(row.name, "resident_memory_mib"),
+        resident_memory_batch1_mib=clock.memory_mib(row.name, "resident_memory_batch1_mib"),
         winners_curse=estimates.winners_curse(results),
     )
 
@@ -141,6 +175,12 @@ def _with_epochs(note: TaskNote, studies: Sequence[RowStudy]) -> TaskNote:
     """The note with how often training passed over the data."""
     inputs, known = estimates.train_inputs(studies), note.shared_settings
     return replace(note, epochs=known["steps"] * known["batch"] / inputs) if inputs else note
+
+
+def _tokens_per_second(plan: Plan, row: str, study: RowStudy, clock: Clock) -> float | None:
+    """Of the training step that a session timed."""
+    step, tokens = clock.only(study.task).read(row, "train_step_ms")[0], estimates.tokens(study)
+    return None if step is None or tokens is None else plan.suite.latency.batch * tokens / step.value * 1000
 
 
 def _mean(values: list[float]) -> float:
@@ -152,10 +192,10 @@ def _from_file(spec: str) -> str:
     return f"from the file {Path(spec.rpartition(':')[0]).name}" if is_place(spec) else ""
 
 
-def _task_result(plan: Plan, evidence: RowRuns, study: RowStudy, clock: Clock) -> TaskResult:
-    name, problem = study.info.name, evidence.row.problem
-    special, special_reason = estimates.specialization([study])
-    timing, timing_reason = clock.only(study.task).read(evidence.row.name)
+def _task_result(plan: Plan, evidence: RowRuns, study: RowStudy, clock: Clock, compared: Quotients) -> TaskResult:
+    name, row, problem = study.info.name, evidence.row.name, evidence.row.problem
+    special, special_reason = compared[study.task][row]
+    timing, timing_reason = clock.only(study.task).read(row)
     return TaskResult(
         name=name,
         unit=study.headline.unit,
@@ -166,12 +206,16 @@ def _task_result(plan: Plan, evidence: RowRuns, study: RowStudy, clock: Clock) -
         seeds=study.scores if study.complete else (),
         specialization=special,
         specialization_reason=special_reason,
+        selection_gain=estimates.specialization([study], "selection_gain")[0],
+        experts_gain=estimates.specialization([study], "experts_gain")[0],
+        experts=experts_of(study),
         scores=estimates.scores_beside(study),
         tuning=estimates.tuning(study, plan.suite.tuned.sampler),
         curve=estimates.loss_curve(study),
         counts=estimates.counts(study),
         latency=timing,
         latency_reason=timing_reason,
+        latency_batch1=clock.only(study.task).read(row, FORWARD_BATCH1)[0],
         train_inputs_per_second=estimates.inputs_per_second(study),
         peak_memory_mib=estimates.train_memory(study),
         training=estimates.training([study]),
@@ -215,6 +259,4 @@ def _flags(plan: Plan, evidence: RowRuns, results: Sequence[TaskResult], clock: 
             found.append(Reason("other_device", devices=", ".join(elsewhere)).on(where))
     for task, early, late in clock.drifts(row):
         found.append(Reason("drift", early=early, late=late).on(task if several else ""))
-    if clock.untrained(row):
-        found.append(Reason("untrained_weights"))
     return tuple(found)

@@ -42,15 +42,20 @@ class Answer:
 
 @dataclass(frozen=True, kw_only=True)
 class RowLimits:
-    """What a row must meet on every task: its latency as a ratio to dense, its active parameters. None: no limit."""
+    """What a row must meet on every task: its latency as a ratio to dense, its active parameters. None: no limit.
+
+    of_one: whether the latency is that of one input, not of the suite's batch.
+    """
 
     latency_ratio: float | None = None
     active: int | None = None
+    of_one: bool = False
 
     @property
     def words(self) -> str:
         """``latency at most 0.8x dense, at most 100,000 active parameters``."""
-        parts = [] if self.latency_ratio is None else [f"latency at most {self.latency_ratio:g}x dense"]
+        latency = "latency at batch 1" if self.of_one else "latency"
+        parts = [] if self.latency_ratio is None else [f"{latency} at most {self.latency_ratio:g}x dense"]
         parts += [] if self.active is None else [f"at most {self.active:,} active parameters"]
         return ", ".join(parts)
 
@@ -60,7 +65,9 @@ class RowLimits:
             return Answer(entry=entry, met=False, reason=entry.reason)
         if reason := self._too_large(entry):
             return Answer(entry=entry, met=False, reason=reason)
-        return Answer(entry=entry, met=True) if self.latency_ratio is None else _fast_enough(entry, self.latency_ratio)
+        if self.latency_ratio is None:
+            return Answer(entry=entry, met=True)
+        return _fast_enough(entry, self.latency_ratio, self.of_one)
 
     def _too_large(self, entry: Entry) -> Reason | None:
         if self.active is None:
@@ -113,12 +120,9 @@ def _compared(ranked: Sequence[Answer], higher: bool) -> list[Answer]:
     return compared
 
 
-def _fast_enough(entry: Entry, limit: float) -> Answer:
-    ratios = [
-        (task.latency.ratio_to_dense, task.name)
-        for task in entry.tasks
-        if task.latency and task.latency.ratio_to_dense is not None
-    ]
+def _fast_enough(entry: Entry, limit: float, of_one: bool) -> Answer:
+    timed = [(task.latency_batch1 if of_one else task.latency, task.name) for task in entry.tasks]
+    ratios = [(each.ratio_to_dense, name) for each, name in timed if each and each.ratio_to_dense is not None]
     if len(ratios) < len(entry.tasks):
         why = entry.latency_reason.text if entry.latency_reason else "it has no ratio to dense"
         return Answer(entry=entry, met=False, reason=Reason("latency_unknown", why=why))
@@ -148,7 +152,7 @@ def _bounds(ratio: Estimate) -> str:
 WIDTH = 100
 """Where the output is no terminal."""
 
-TITLES = ("rank", "variant", "score", "behind the first", "p", "latency", "active")
+TITLES = ("rank", "variant", "score", "behind the first", "p", "latency", "batch 1", "active")
 
 
 def cells(chosen: Answer) -> list[str]:
@@ -161,6 +165,7 @@ def cells(chosen: Answer) -> list[str]:
         with_interval(chosen.behind, sign=True),
         p_value(chosen.p_value),
         latency(entry.latency),
+        latency(entry.latency_batch1),
         short(entry.counts.active_params if entry.counts else None),
     ]
 
@@ -210,7 +215,7 @@ def print_choices(board: Board, choices: list[BudgetChoice]) -> None:
                 TextColumn(
                     title,
                     [texts[index] for texts in lines],
-                    right=title in ("p", "latency", "active"),
+                    right=title in TITLES[4:],
                     gives_way=0 if title in TITLES[:3] else index,
                     folds=title == "variant",
                 )
@@ -239,15 +244,16 @@ def to_json(board: Board, choices: list[BudgetChoice]) -> str:
             "suite": board.suite,
             "protocol": board.protocol,
             "device": board.device,
-            "choices": [_object(choice) for choice in choices],
+            "choices": [_object(board, choice) for choice in choices],
         }
     )
 
 
-def _object(choice: BudgetChoice) -> dict[str, Any]:
+def _object(board: Board, choice: BudgetChoice) -> dict[str, Any]:
     return {
         "budget": choice.budget,
         "max_latency_ratio": choice.limits.latency_ratio,
+        "latency_batch": 1 if choice.limits.of_one else board.latency_batch,
         "max_active": choice.limits.active,
         "chosen": [
             {
@@ -259,6 +265,7 @@ def _object(choice: BudgetChoice) -> dict[str, Any]:
                 "behind_first": each.behind,
                 "p_value": each.p_value,
                 "latency": each.entry.latency,
+                "latency_batch1": each.entry.latency_batch1,
                 "active_params": each.entry.counts.active_params if each.entry.counts else None,
                 "active_params_by_task": {
                     task.name: task.counts.active_params for task in each.entry.tasks if task.counts

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from moebench.board.model import Board, Entry, EntryCounts, Estimate, Timing, TrainingCost
 from moebench.board.numbers import MISSING, latency, rank, short, shown_name, with_interval
 from moebench.board.reasons import Reason
-from moebench.board.words import beside_name, score_name
+from moebench.board.words import NOT_COMPARED, beside_name, score_name
 from moebench.plans.rows import BASELINE
 
 Kind = Literal["text", "interval", "latency", "amount"]
@@ -29,10 +29,11 @@ class Column:
     csv: its fields in a CSV line (default: its value); None leaves it out.
 
     Of a column in :data:`SHOWN`: title, short_title (in a terminal, and beside a value on a narrow page), cell (its
-    text), best (which end of the values is best; ``score`` for that of the scores), gives_way (columns with a higher
-    number go first where a terminal is narrow; 0 stays). Of an interval: places (decimals), sign, mark (what its scale
-    marks), against_dense (the row of dense has nothing to show). on (whether a
-    board has it), terminal (whether its table there has it).
+    text), missing (what the page shows in the place of a value, by default the reason), best (which end of the values
+    is best; ``score`` for that of the scores), gives_way (columns with a higher number go first where a terminal is
+    narrow; 0 stays). Of an interval: places (decimals), sign, mark (what its scale marks), against_dense (the row of
+    dense has nothing to show), drawn (whether the page draws it beside its number). on (whether a board has it),
+    terminal (whether its table there has it).
 
     Of one in :data:`DETAILS`: detail, its name there, and detail_form, of its value; a latency has none, for the page
     has a form of its own for it.
@@ -47,6 +48,7 @@ class Column:
     title: str = ""
     short_title: str = ""
     cell: Callable[[Entry], str] = lambda entry: MISSING
+    missing: Callable[[Entry], str] | None = None
     best: Literal["", "first", "high", "low", "score"] = ""
     gives_way: int = 0
     places: int = 3
@@ -55,6 +57,7 @@ class Column:
     against_dense: bool = False
     on: Callable[[Board], bool] = lambda board: True
     terminal: bool = True
+    drawn: bool = True
     detail: str = ""
     detail_form: str = "{:,}"
 
@@ -73,9 +76,9 @@ class Column:
         return None if value is None else self.detail_form.format(value, counts=entry.counts)
 
     def titled(self, board: Board, *, short: bool = False) -> str:
-        """Its title on a board; the scores' is their metric's name."""
+        """Its title on a board; the scores' is their metric's name, a latency has its batch."""
         title = (self.short_title if short else "") or self.title
-        return title.format(score=score_name(board), beside=beside_name(board))
+        return title.format(score=score_name(board), beside=beside_name(board), batch=board.latency_batch)
 
     @property
     def right(self) -> bool:
@@ -89,7 +92,7 @@ class Column:
 
     def shown_reason(self, entry: Entry) -> str:
         """What the page shows in the place of a value."""
-        return (self.reason(entry) if self.reason else None) or ""
+        return (self.missing or self.reason or (lambda entry: None))(entry) or ""
 
 
 def _text(reason: Reason | None) -> str | None:
@@ -113,9 +116,20 @@ def _interval(key: str, help: str, **more: Any) -> Column:
     return Column(key=key, help=help, kind="interval", best=more.pop("best", "score"), **{**csv, **more})
 
 
-def _timing(key: str, help: str, detail: str) -> Column:
-    """A latency beside the headline, which only JSON and a row's details have."""
-    return Column(key=key, help=help, kind="latency", csv=None, detail=detail)
+def _timing(key: str, help: str, detail: str, **more: Any) -> Column:
+    """A latency beside the headline."""
+
+    def csv(entry: Entry, own: Column) -> dict[str, Any]:
+        timing = getattr(entry, key)
+        ratio = timing.ratio_to_dense if timing else None
+        return bounds(f"{key}_ms", timing) | bounds(f"{key}_ratio_to_dense", ratio)
+
+    return Column(key=key, help=help, kind="latency", csv=csv, detail=detail, **more)
+
+
+def _memory(key: str, help: str, detail: str, **more: Any) -> Column:
+    """Of a session, in MiB."""
+    return Column(key=key, help=help, kind="amount", detail=detail, detail_form="{:,.1f} MiB", **more)
 
 
 def _count(key: str, help: str, **more: Any) -> Column:
@@ -137,6 +151,27 @@ def _special(entry: Entry) -> str:
     """The number, or that a layer has no experts."""
     reason = entry.specialization_reason
     return reason.text if reason and reason.code == "no_experts" else with_interval(entry.specialization, 2)
+
+
+def _not_special(entry: Entry) -> str:
+    """Why there is no number, in the few words of a cell; the sentence stands in the row's details."""
+    reason = entry.specialization_reason
+    return NOT_COMPARED.get(reason.code, reason.text) if reason else ""
+
+
+def _gain(key: str, help: str, title: str, short_title: str, gives_way: int) -> Column:
+    """The numerator or the denominator of specialization."""
+    return _interval(
+        key,
+        help,
+        title=title,
+        short_title=short_title,
+        cell=lambda e: with_interval(getattr(e, key), 2),
+        best="high",
+        gives_way=gives_way,
+        places=2,
+        drawn=False,
+    )
 
 
 COLUMNS = (
@@ -237,15 +272,39 @@ COLUMNS = (
         mark=0,
         against_dense=True,
     ),
+    _gain(
+        "selection_gain",
+        "What an input's own experts give over the same number fixed for all inputs: the numerator of specialization.",
+        "selection gain",
+        "selection",
+        4,
+    ),
+    _gain(
+        "experts_gain",
+        "What all experts give over none: the denominator of specialization.",
+        "expert gain",
+        "experts",
+        6,
+    ),
+    Column(
+        key="experts",
+        help="How many experts its layers have, and how many act on a token.",
+        csv=None,
+        detail="experts",
+        detail_form="{}",
+    ),
     _interval(
         "specialization",
-        "How far an input's own experts suffice for it, against the same experts for all inputs.",
+        "Selection gain over expert gain, among rows of as many experts and nothing beside them.",
         reason=lambda e: _text(e.specialization_reason),
-        csv=lambda e, own: bounds(own.key, e.specialization) | {f"{own.key}_reason": own.shown_reason(e)},
+        csv=lambda e, own: (
+            bounds(own.key, e.specialization) | {f"{own.key}_reason": _text(e.specialization_reason) or ""}
+        ),
         title="specialization",
         cell=_special,
+        missing=_not_special,
         best="high",
-        gives_way=2,
+        gives_way=5,
         places=2,
         mark=0,
     ),
@@ -255,16 +314,34 @@ COLUMNS = (
         kind="latency",
         reason=lambda e: _text(e.latency_reason),
         csv=_latency_in_csv,
-        title="latency",
+        title="latency, batch {batch}",
+        short_title="batch {batch}",
         cell=lambda e: latency(e.latency),
         best="low",
-        gives_way=3,
+        gives_way=2,
         mark=1,
         detail="latency, batch {board.latency_batch}",
     ),
-    _timing("latency_batch1", "The same of one input.", "latency, batch 1"),
+    _timing(
+        "latency_batch1",
+        "The same of one input.",
+        "latency, batch 1",
+        title="latency, batch 1",
+        short_title="batch 1",
+        cell=lambda e: latency(e.latency_batch1),
+        best="low",
+        gives_way=3,
+        mark=1,
+    ),
     _timing("latency_layers", "Of the expert layers.", "latency, expert layers alone"),
-    _timing("train_step", "Milliseconds of a training step.", "training step"),
+    _timing("train_step", "Milliseconds of a training step.", "training step, batch {board.latency_batch}"),
+    Column(
+        key="train_tokens_per_second",
+        help="Tokens of the expert layers that such steps take in a second.",
+        kind="amount",
+        detail="training steps, tokens a second",
+        detail_form="{:,.0f}",
+    ),
     Column(
         key="training",
         help="Of one training: FLOPs, three times those of a forward pass for each input of each step, and seconds.",
@@ -291,14 +368,13 @@ COLUMNS = (
         detail="peak memory, training",
         detail_form="{:,.0f} MiB",
     ),
-    Column(
-        key="forward_peak_memory_mib",
-        help="Peak memory of a forward pass in MiB.",
-        kind="amount",
-        csv=None,
-        detail="peak memory, forward",
-        detail_form="{:,.1f} MiB",
+    _memory("forward_peak_memory_mib", "By how much memory grows in a forward pass, in MiB.", "peak memory, forward"),
+    _memory(
+        "resident_memory_mib",
+        "Parameters, buffers and what a forward pass needs beside them, in MiB.",
+        "memory with the model, batch {board.latency_batch}",
     ),
+    _memory("resident_memory_batch1_mib", "The same of one input.", "memory with the model, batch 1"),
     Column(
         key="rank_survival",
         help="Share of resampled tunings in which its place stays inside its rank.",
@@ -323,15 +399,15 @@ def _named(keys: str) -> tuple[Column, ...]:
 
 
 SHOWN = _named(
-    "rank variant representation vs_dense score_beside specialization latency active_params flops_per_input "
-    "model_params model_flops_per_input training"
+    "rank variant representation vs_dense score_beside selection_gain experts_gain specialization latency "
+    "latency_batch1 active_params flops_per_input model_params model_flops_per_input training"
 )
 """The columns of the tables that people read; each task's scores stand behind the representation."""
 
 DETAILS = _named(
-    "total_params active_params model_params flops_per_input model_flops_per_input latency latency_batch1 "
-    "latency_layers train_step train_inputs_per_second train_peak_memory_mib forward_peak_memory_mib rank_survival "
-    "winners_curse"
+    "experts total_params active_params model_params flops_per_input model_flops_per_input latency latency_batch1 "
+    "latency_layers train_step train_tokens_per_second train_inputs_per_second train_peak_memory_mib "
+    "forward_peak_memory_mib resident_memory_mib resident_memory_batch1_mib rank_survival winners_curse"
 )
 """What the page says of each row beside its table."""
 

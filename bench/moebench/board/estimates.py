@@ -49,14 +49,16 @@ def difference(evidence: RowRuns, dense: RowRuns) -> Estimate:
     return Estimate.of(welch_interval(evidence.scores_SM, dense.scores_SM, LEVEL), evidence.unit)
 
 
-def specialization(studies: Sequence[RowStudy]) -> tuple[Estimate | None, Reason | None]:
-    """Mean over tasks and seeds, or None with the commonest reason of a run that has none."""
+def specialization(studies: Sequence[RowStudy], name: str = HEADLINE) -> tuple[Estimate | None, Reason | None]:
+    """Mean over tasks and seeds, or None with the commonest reason of a run that has none. name: of the quotient, or of
+    its numerator or denominator.
+    """
     if not all(study.complete for study in studies):
         return None, Reason("row_incomplete")
-    reasons = {study.info.name: _mean(HEADLINE, study.final_records).reason for study in studies}
+    reasons = {study.info.name: _mean(name, study.final_records).reason for study in studies}
     if reason := first_reason(reasons):
         return None, reason
-    values = [[record.scores[HEADLINE] or 0.0 for record in study.final_records] for study in studies]
+    values = [[record.scores[name] or 0.0 for record in study.final_records] for study in studies]
     return Estimate.of(mean_interval(list(zip(*values, strict=True)), LEVEL), "ratio"), None
 
 
@@ -65,7 +67,8 @@ def scores_beside(study: RowStudy) -> tuple[Score, ...]:
     if not study.complete:
         return ()
     records = study.final_records
-    names = {name for record in records for name in record.scores} - {HEADLINE, f"test_{study.headline.name}"}
+    shown = {HEADLINE, "selection_gain", "experts_gain", f"test_{study.headline.name}"}
+    names = {name for record in records for name in record.scores} - shown
     return tuple(_mean(name, records) for name in sorted(names))
 
 
@@ -142,6 +145,13 @@ def inputs_per_second(study: RowStudy) -> float | None:
     """Of training: the median over the final runs."""
     known = _details(study, "inputs_per_second")
     return median(known) if known else None
+
+
+def tokens(study: RowStudy) -> float | None:
+    """T: tokens of an input in a layer, a mean over the layers; None where the records do not say."""
+    layers = study.final_records[0].counts.get("layers", ()) if study.complete and study.final_records else ()
+    known = [float(layer["tokens"]) for layer in layers if layer.get("tokens")]
+    return sum(known) / len(known) if known and len(known) == len(layers) else None
 
 
 def train_memory(study: RowStudy) -> float | None:

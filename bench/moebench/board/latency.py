@@ -19,6 +19,10 @@ from moebench.statistics import median_interval, ratio_interval, trend_p_value
 from moebench.tasks import get_task
 
 FORWARD = "forward_ms"
+FORWARD_BATCH1 = "forward_batch1_ms"
+
+UNTRAINED = ("none", "initial")
+"""Weights of a finalist whose trained ones were not kept; earlier sessions timed the initial ones."""
 
 DRIFT = 0.001
 """p-value of a trend below which a row's ratio to dense drifts."""
@@ -90,24 +94,24 @@ class Clock:
                 found.append((session.called, median(ratios[:third]), median(ratios[-third:])))
         return tuple(found)
 
-    def untrained(self, row: str) -> bool:
-        """Whether the row was timed with its initial weights, because none were kept."""
-        return any(self._result(session, row).get("weights") == "initial" for session in self.sessions)
-
-    def peak_memory_mib(self, row: str) -> float | None:
+    def memory_mib(self, row: str, name: str) -> float | None:
         """The largest over the tasks; None if a session lacks it."""
-        found = [self._result(session, row).get("peak_memory_mib") for session in self.sessions]
+        found = [self._result(session, row).get(name) for session in self.sessions]
         known = [float(value) for value in found if value is not None]
         return max(known) if known and len(known) == len(found) else None
 
     def _result(self, session: LatencySession, row: str) -> dict[str, Any]:
-        return session.finalists.get(self.identities.get((row, session.task), ""), {})
+        """What a session measured of a row's trained weights; empty where it had none."""
+        found = session.finalists.get(self.identities.get((row, session.task), ""), {})
+        return {} if found.get("weights") in UNTRAINED else found
 
     def _why_not(self, session: LatencySession, row: str, name: str) -> Reason | None:
         if not self.identities.get((row, session.task)):
             return Reason("nothing_to_time")
         if session.reason and not session.finalists:
             return session.reason
+        if session.finalists.get(self.identities[row, session.task], {}).get("weights") in UNTRAINED:
+            return Reason("untrained_weights")
         if not _rounds(self._result(session, row), name):
             return Reason("session_lacks", why=session.reason.text if session.reason else "")
         return None

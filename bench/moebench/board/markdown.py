@@ -66,7 +66,13 @@ def _rung(board: Board, rung: Rung) -> list[str]:
     lines = [f"## {', '.join(map(escape, parts))}", "", *_board_table(board, rung.entries), ""]
     if remarks := words.remarks(rung):
         lines += [*named(remarks), ""]
-    notes = (*words.against(rung), words.pareto(rung), words.latency_note(board, rung), words.power(board, rung))
+    notes = (
+        *words.against(rung),
+        words.pareto(rung),
+        words.specialization_note(rung),
+        words.latency_note(board, rung),
+        words.power(board, rung),
+    )
     for note in filter(None, notes):
         lines += [escape(note), ""]
     if better := words.better(rung):

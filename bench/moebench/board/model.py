@@ -31,6 +31,22 @@ class Timing(Estimate):
     ratio_to_dense: Estimate | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class ExpertsOfRow:
+    """By layer: how many experts, and how many act on a token. always_on: whether a part acts beside them, always."""
+
+    experts: tuple[int, ...]
+    per_token: tuple[float, ...]
+    always_on: bool
+
+    @property
+    def words(self) -> str:
+        """``16 experts, 2 a token``; of each layer where they differ."""
+        each = dict.fromkeys(zip(self.experts, self.per_token, strict=True))
+        text = ", then ".join(f"{experts} experts, {per_token:g} a token" for experts, per_token in each)
+        return f"{text}, and a part that always acts" if self.always_on else text
+
+
 @dataclass(frozen=True)
 class Score:
     """A score that stands beside the headlines: its mean over seeds, or None with the reason."""
@@ -133,12 +149,16 @@ class TaskResult:
     seeds: tuple[float, ...] = ()
     specialization: Estimate | None = None
     specialization_reason: Reason | None = None
+    selection_gain: Estimate | None = None
+    experts_gain: Estimate | None = None
+    experts: ExpertsOfRow | None = None
     scores: tuple[Score, ...] = ()
     tuning: TuningSummary | None = None
     curve: LossCurve | None = None
     counts: EntryCounts | None = None
     latency: Timing | None = None
     latency_reason: Reason | None = None
+    latency_batch1: Timing | None = None
     train_inputs_per_second: float | None = None
     peak_memory_mib: float | None = None
     training: TrainingCost | None = None
@@ -150,8 +170,10 @@ class TaskResult:
 class Entry:
     """One row of the board. Where a headline is None, the reason of that name says why.
 
-    budget: the row's own (a reference row may have another than the suite's). counts: means over tasks.
-    score_beside: the mean over tasks of the score beside the one that ranks, loss or headline.
+    budget: the row's own (a reference row may have another than the suite's). counts: means over tasks. experts: how
+    many, in words. score_beside: the mean over tasks of the score beside the one that ranks, loss or headline.
+    specialization: only beside another row of the same experts; selection_gain and experts_gain, its numerator and
+    denominator, always.
     reason: why it has no rank. flags: what to know before trusting its numbers. seeds, trials: how many have a result,
     the fewest of any task.
     better_than: the ranked rows at its budget that it is significantly better than.
@@ -181,15 +203,21 @@ class Entry:
     vs_dense_reason: Reason | None
     specialization: Estimate | None
     specialization_reason: Reason | None
+    selection_gain: Estimate | None = None
+    experts_gain: Estimate | None = None
+    experts: str | None = None
     latency: Timing | None
     latency_reason: Reason | None
     latency_batch1: Timing | None = None
     latency_layers: Timing | None = None
     train_step: Timing | None = None
     training: TrainingCost | None = None
+    train_tokens_per_second: float | None = None
     train_inputs_per_second: float | None = None
     train_peak_memory_mib: float | None = None
     forward_peak_memory_mib: float | None = None
+    resident_memory_mib: float | None = None
+    resident_memory_batch1_mib: float | None = None
     better_than: tuple[str, ...] = ()
     pareto: Place | None = None
     rank_survival: float | None = None

@@ -125,7 +125,7 @@ def _parts(board: Board, index: int) -> dict[str, Any]:
         "place": {entry.variant: place for place, entry in enumerate(entries)},
         "groups": {title: rows for title, rows in groups.items() if rows},
         "scales": {
-            column.key: Scale.over(map(column.measure, entries), mark=column.mark)
+            column.key: Scale.over(map(column.measure, entries), mark=column.mark) if column.drawn else None
             for column in SHOWN
             if column.kind in ("interval", "latency") and column.best
         },

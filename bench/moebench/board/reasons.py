@@ -81,6 +81,12 @@ def _too_slow(*, ratio: float, limit: float, place: str, bounds: str = "", **_: 
     return f"its latency is {shown}x dense{where}{f', its interval {bounds}' if bounds else ''}"
 
 
+def _experts_differ(*, own: str, groups: Any, **_: Any) -> str:
+    """groups: (experts in words, rows) of each that can be compared."""
+    shown = "; ".join(f"{', '.join(rows[:SHOWN])} ({experts})" for experts, rows in groups)
+    return f"no other row has {own}; {f'those to compare are {shown}' if shown else 'no two rows are alike in this'}"
+
+
 def _in_both(*, differences: Any, place: str = "", **_: Any) -> str:
     text = ", ".join(f"{name} is {own} in A and {other} in B" for name, own, other in differences)
     return f"on {place}, {text}" if place else text
@@ -110,6 +116,9 @@ SENTENCES: Mapping[str, str | Callable[..., str]] = MappingProxyType(
         "row_incomplete": "the row has no result on every seed and task yet",
         "no_ranked_dense": "'{dense}' has no ranked result to compare with",
         "no_experts": "no experts",
+        "experts_unknown": "its records do not say how many experts it has, and what acts beside them",
+        "always_on": "a part of its layers always acts, and makes the gain of its experts small",
+        "experts_differ": _experts_differ,
         "recorded": "{text}",
         "run_ended": "the run {status}",
         "not_measured": "it was not measured",
@@ -123,6 +132,7 @@ SENTENCES: Mapping[str, str | Callable[..., str]] = MappingProxyType(
         "session_failed": "{text}",
         "session_empty": "its session holds no measurement",
         "session_lacks": lambda why, **_: f"its session did not measure it{f' ({why})' if why else ''}",
+        "untrained_weights": "its trained weights were not kept, and a layer's time depends on where it routes",
         "unequal_rounds": "its sessions have different numbers of rounds",
         # what to know before trusting a row's numbers
         "diverged": "seed {seed} diverged and counts as the floor {floor:g}",
@@ -130,7 +140,6 @@ SENTENCES: Mapping[str, str | Callable[..., str]] = MappingProxyType(
         "other_device": "trained on {devices}",
         "drift": "its latency went from {early:.2f}x to {late:.2f}x dense over the rounds of its session, so its "
         "interval is too narrow",
-        "untrained_weights": "timed with untrained weights, because none were kept",
         # why finished runs are not on the board
         "no_such_row": "the board has no row '{row}' on task '{task}'",
         "other_settings": _differs,

@@ -12,8 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from moebench.board import words
-from moebench.board.columns import SHOWN
-from moebench.board.model import Board, Rung
+from moebench.board.columns import SHOWN, Column
+from moebench.board.model import Board, Entry, Rung
 from moebench.board.numbers import on_task, shown_name
 from moebench.text import plain_console
 
@@ -103,7 +103,8 @@ def print_board(board: Board, console: Console) -> None:
             _print_tasks(board, rung, console)
         for name, sentence in words.remarks(rung):
             say_named(console, name, sentence)
-        for note in (*words.against(rung), words.latency_note(board, rung)):
+        notes = (*words.against(rung), words.specialization_note(rung), words.latency_note(board, rung))
+        for note in filter(None, notes):
             say(console, note)
     for name, sentence in words.other_runs(board):
         say_named(console, name, sentence)
@@ -116,14 +117,17 @@ def _styles(rung: Rung) -> list[str]:
 
 
 def _columns(board: Board, rung: Rung, *, compact: bool = False) -> list[TextColumn]:
-    """The shown columns; ``compact`` without the spaces before ±."""
+    """The shown columns; ``compact`` without the spaces before ± and ms."""
+    spaces = {"interval": " ±", "latency": " ms"} if compact else {}
+
+    def shown(column: Column, entry: Entry) -> str:
+        space = spaces.get(column.kind, "")
+        return column.cell(entry).replace(space, space.strip()) if space else column.cell(entry)
+
     return [
         TextColumn(
             column.titled(board, short=True),
-            [
-                column.cell(entry).replace(" ±", "±") if compact and column.kind == "interval" else column.cell(entry)
-                for entry in rung.entries
-            ],
+            [shown(column, entry) for entry in rung.entries],
             column.right,
             column.gives_way,
             folds=column.key == "variant",

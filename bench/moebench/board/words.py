@@ -16,6 +16,13 @@ from moebench.statistics.power import MOST_SEEDS
 from moebench.tasks.base import UNKNOWN_DATA
 from moebench.text import counted_noun, one_line
 
+NOT_COMPARED = {
+    "experts_differ": "no other row has its experts",
+    "always_on": "a part always acts",
+    "experts_unknown": "experts not recorded",
+}
+"""Why a quotient of specialization has nothing to be compared with, by code, in few words."""
+
 MOST_NAMES = 10
 """Names in one sentence: a board of 500 rows has 250 that are better than one in the middle."""
 
@@ -97,7 +104,7 @@ def remarks(rung: Rung) -> tuple[tuple[str, str], ...]:
         sentences = [*([entry.reason.sentence] if entry.reason else []), *(f"{flag.text}." for flag in flags)]
         if entry.representation is not None:
             special = entry.specialization_reason
-            if special and special.code != "no_experts":
+            if special and special.code not in ("no_experts", *NOT_COMPARED):
                 sentences.append(f"no specialization: {special.text}.")
             if entry.latency_reason and not common:
                 sentences.append(f"no latency: {entry.latency_reason.text}.")
@@ -126,12 +133,29 @@ def _listed(names: Sequence[str]) -> str:
     return f"{shown} and {more:,} more" if more > 0 else shown
 
 
+def specialization_note(rung: Rung) -> str:
+    """Which rows' quotients can be compared; empty where no row has experts."""
+    shown = [entry for entry in rung.entries if entry.selection_gain or entry.experts_gain]
+    if not shown:
+        return ""
+    alike: dict[str, list[str]] = {}
+    for entry in rung.entries:
+        if entry.specialization is not None:
+            alike.setdefault(entry.experts or "", []).append(shown_name(entry.variant))
+    groups = "; ".join(f"{', '.join(rows[:MOST_NAMES])} ({experts})" for experts, rows in alike.items())
+    return (
+        "Specialization is selection gain over expert gain. It is compared among rows of as many experts, as many a "
+        f"token, and no part that always acts: {groups or 'here no two rows are alike in this'}."
+    )
+
+
 def latency_note(board: Board, rung: Rung) -> str:
     """How latency was measured, or why no row has one."""
     if common := _common_latency_reason(rung):
         return f"Latency: {one_line(common.text)}."
     return (
-        f"Latency: whole-model forward pass at batch {board.latency_batch}, median over the rounds of a "
+        f"Latency: whole-model forward pass at batch {board.latency_batch} and at batch 1, of trained models; median "
+        "over the rounds of a "
         "session in which all rows took turns; the ratio to dense is taken inside each round. Intervals of latency "
         "show how the rounds of that session scatter; another session may differ by more."
     )

@@ -35,6 +35,13 @@ FORMATS = ("table", "json", "md", "html", "csv")
     help="Only rows whose latency is at most R x that of dense on every task, ranked among themselves.",
 )
 @click.option(
+    "--latency-batch",
+    "batch",
+    type=COUNT,
+    metavar="N",
+    help="The batch whose latency --max-latency-ratio limits: 1, or the suite's (the default).",
+)
+@click.option(
     "--max-active",
     "active",
     type=COUNT,
@@ -48,6 +55,7 @@ def command(
     suite: str | None,
     form: str,
     ratio: float | None,
+    batch: int | None,
     active: int | None,
     seeds: int | None,
     trials: int | None,
@@ -67,8 +75,10 @@ def command(
         )
     store = Store(results)
     board = board_in(store, suite, seeds, trials)
+    if batch is not None and ratio is None:
+        raise UsageError("--latency-batch says what --max-latency-ratio limits; give both.", code="batch-alone")
     if ratio is not None or active is not None:
-        _print_choice(board, form, ratio, active)
+        _print_choice(board, form, ratio, active, batch)
     elif form == "table":
         from moebench.board import print_board, to_table
 
@@ -80,7 +90,7 @@ def command(
     _say_damaged(store)
 
 
-def _print_choice(board: Board, form: str, ratio: float | None, active: int | None) -> None:
+def _print_choice(board: Board, form: str, ratio: float | None, active: int | None, batch: int | None) -> None:
     """The rows that meet the limits, budget by budget."""
     from moebench.board import RowLimits, choose
     from moebench.board.choose import print_choices, to_json, to_markdown
@@ -88,7 +98,14 @@ def _print_choice(board: Board, form: str, ratio: float | None, active: int | No
 
     if ratio is not None and not isfinite(ratio):
         raise UsageError(f"--max-latency-ratio must be a number, such as 0.8, not {ratio:g}.", code="ratio-not-finite")
-    limits = RowLimits(latency_ratio=ratio, active=active)
+    if batch not in (None, 1, board.latency_batch):
+        raise UsageError(
+            f"latency was measured at batch 1 and {board.latency_batch}, not at {batch}.",
+            code="batch-not-measured",
+            batch=batch,
+        )
+    of_one = batch == 1 != board.latency_batch
+    limits = RowLimits(latency_ratio=ratio, active=active, of_one=of_one)
     choices = [choose(rung, limits, board.tasks[0].higher_is_better) for rung in board.rungs]
     if form == "json":
         click.echo(to_json(board, choices), nl=False)

@@ -43,6 +43,8 @@ class Layer(nn.Module):
     ``experts_held(name) -> range``: the experts along the axis of one of ``expert_parameters()``, where not all.
     ``dispatch_weights(routing) -> dispatch_BTE``: where experts work on mixtures of tokens, the share of a token in
     that of an expert, the largest over its slots (D of arXiv 2308.00951, equation 1).
+    ``router_logits(x_BTD) -> logits_BTE``, or one a slot: what the router gives before its softmax or sigmoid, and
+    without noise; None where it has none.
     ``contribution_norms(x_BTD, routing) -> norm_BE``: the l2 norm of what an expert adds to a token, summed over
     tokens, where there is a shorter way than a masked pass an expert.
     ``part_of(x_BTD, routing, inputs) -> Routing``: the routing of a slice of the inputs as it was decided among all,

@@ -135,6 +135,19 @@ class Routing:
         return none_BE.scatter_add(1, self.chosen_BTK.flatten(1), counts_BTK.flatten(1).to(none_BE))
 
     @property
+    def count_BTE(self) -> Tensor | None:
+        """How many choices that count join token t and expert e: 1 or 0 where no token chooses an expert twice, and
+        where experts choose. None where every expert acts on every token, and without experts.
+        """
+        if self.chosen_BTK is not None and (counts_BTK := self._counts_BTK) is not None:
+            none_BTE = self.chosen_BTK.new_zeros(*self.chosen_BTK.shape[:2], self.num_experts)
+            return none_BTE.scatter_add(2, self.chosen_BTK, counts_BTK.to(none_BTE))
+        if self.taken_BEc is not None and self.weight_BEc is not None:
+            none_BET = self.taken_BEc.new_zeros(*self.taken_BEc.shape[:2], self.num_tokens)
+            return none_BET.scatter(2, self.taken_BEc, (self.weight_BEc > 0).to(none_BET)).mT
+        return None
+
+    @property
     def drop_rate_B(self) -> Tensor | None:
         """Share of an input's choices that do not count, in float64; None unless tokens choose."""
         counts_BTK = self._counts_BTK

@@ -1,4 +1,4 @@
-"""Peak memory of a stretch of work."""
+"""Peak memory of a stretch of work, and what a model holds."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ import re
 from pathlib import Path
 
 import torch
+from torch import nn
 
 MIB = 2**20
 
 
 class PeakMemory:
-    """``with PeakMemory(device) as peak: ...``; then ``peak.mib``: on CUDA what torch allocated, on the CPU by how
-    much the process grew; what it had freed before is first given back to the system, or the work would fit into
-    that unseen. None where the system does not report it.
+    """``with PeakMemory(device) as peak: ...``; then ``peak.mib``: by how much memory grew at most, on CUDA what torch
+    had allocated, on the CPU the process; what it had freed before is first given back to the system, or the work would
+    fit into that unseen. None where the system does not report it.
     """
 
     mib: float | None = None
@@ -25,8 +26,9 @@ class PeakMemory:
 
     def __enter__(self) -> PeakMemory:
         if self._device.type == "cuda":
+            torch.zeros(1, device=self._device)  # there are no statistics before CUDA has started
             torch.cuda.reset_peak_memory_stats(self._device)
-            self._before = 0
+            self._before = torch.cuda.memory_allocated(self._device)
         elif _reset_peak():
             self._before = _status_bytes("VmRSS")
         return self
@@ -35,10 +37,16 @@ class PeakMemory:
         if self._before is None:
             return
         if self._device.type == "cuda":
-            self.mib = torch.cuda.max_memory_allocated(self._device) / MIB
+            self.mib = (torch.cuda.max_memory_allocated(self._device) - self._before) / MIB
             return
         peak = _status_bytes("VmHWM")
         self.mib = None if peak is None else max(0, peak - self._before) / MIB
+
+
+def held_mib(model: nn.Module) -> float:
+    """Parameters and buffers of a model, in MiB."""
+    tensors = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors.values()) / MIB
 
 
 def _reset_peak() -> bool:

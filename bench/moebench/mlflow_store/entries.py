@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from moebench.board.files import FIGURES
-from moebench.board.latency import FORWARD, Clock
+from moebench.board.latency import Clock
 from moebench.mlflow_store.content import Content, CurvePoint, RunEntry, Times, finite, shortened, texts_of, version_of
 from moebench.mlflow_store.labels import (
     budget_suffix,
@@ -98,7 +98,7 @@ def _runs(group: Group, lookup: Lookup) -> Iterator[tuple[str, Record]]:
 
 
 Timings = Mapping[str, Mapping[str, float]]
-"""Identity of a finalist -> its medians over rounds (forward_ms, ...), and its paired ratio to dense."""
+"""Identity of a finalist -> its medians over rounds (forward_ms, ...), and their paired ratios to dense."""
 
 
 def _latency_entry(plan: Plan, record: Record, timed: Timings) -> RunEntry:
@@ -118,12 +118,13 @@ def _timings(clock: Clock, task: str) -> Timings:
 
 def _medians(clock: Clock, row: str, finalist: dict[str, Any]) -> dict[str, float]:
     read = {name: timing for name in _rounds(finalist) if (timing := clock.read(row, name)[0]) is not None}
-    ratio = read[FORWARD].ratio_to_dense if FORWARD in read else None
+    ratios = {name: ratio for name, timing in read.items() if (ratio := timing.ratio_to_dense) is not None}
     return finite(
         {
             **{name: timing.value for name, timing in read.items()},
-            "forward_ratio_to_dense": ratio.value if ratio else None,
+            **{f"{name.removesuffix('_ms')}_ratio_to_dense": ratio.value for name, ratio in ratios.items()},
             "forward_peak_memory_mib": finalist.get("peak_memory_mib"),
+            **{name: finalist.get(name) for name in ("resident_memory_mib", "resident_memory_batch1_mib")},
         }
     )
 

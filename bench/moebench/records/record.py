@@ -119,6 +119,8 @@ class _FinalistTimes(_Known):
     row: str | None = None
     weights: str | None = None
     peak_memory_mib: float | None = None
+    resident_memory_mib: float | None = None
+    resident_memory_batch1_mib: float | None = None
     forward_ms: list[float | None] | None = None
     forward_batch1_ms: list[float | None] | None = None
     layers_ms: list[float | None] | None = None

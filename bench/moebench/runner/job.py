@@ -7,6 +7,9 @@ from pathlib import Path
 
 from moebench.records import Cell
 
+NO_WEIGHTS = "none"
+"""The weights of a finalist that is not timed, because its trained ones were not kept."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Job:

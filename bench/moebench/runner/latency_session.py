@@ -12,9 +12,11 @@ from multiprocessing.context import ForkServerProcess
 from typing import Any
 
 from moebench.records import Cell, Record, Store
-from moebench.runner.job import Job
+from moebench.runner.job import NO_WEIGHTS, Job
 from moebench.runner.outcomes import provenance
 from moebench.runner.processes import start
+
+MEMORY = ("peak_memory_mib", "resident_memory_mib", "resident_memory_batch1_mib")
 
 ANSWER_WITHIN = 600.0
 """Seconds after which a finalist without an answer counts as failed."""
@@ -42,8 +44,8 @@ class _Finalist:
         return answer
 
     def measure(self) -> None:
-        """One round, unless it has a problem."""
-        if not self.problem:
+        """One round, unless it has a problem, or no trained weights."""
+        if not self.problem and self.about.get("weights") != NO_WEIGHTS:
             answer = self.ask("measure")
             self.problem = str(answer.get("problem", ""))
             if not self.problem:
@@ -52,11 +54,11 @@ class _Finalist:
     def result(self) -> dict[str, Any]:
         """Its times by name, one a round."""
         names = self.rounds[0] if self.rounds else ()
-        memory = self.about.get("peak_memory_mib")
+        memory = {name: self.about.get(name) for name in MEMORY}
         return {
             "row": self.job.row,
             "weights": self.about.get("weights"),
-            "peak_memory_mib": None if memory is None else round(memory, 2),
+            **{name: None if mib is None else round(mib, 2) for name, mib in memory.items()},
             **{name: [round(each[name], 5) for each in self.rounds] for name in names},
         }
 

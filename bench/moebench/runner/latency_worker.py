@@ -7,11 +7,10 @@ from typing import Any
 
 import torch
 
-from moebench.measures.memory import PeakMemory
 from moebench.measures.scores.timing import Stopwatch
 from moebench.plugins.named import remember
 from moebench.records import Store
-from moebench.runner.job import Job
+from moebench.runner.job import NO_WEIGHTS, Job
 from moebench.runner.model import build
 from moebench.runner.outcomes import status_of
 from moebench.runner.processes import keep_freed_memory
@@ -24,7 +23,7 @@ def serve(job: Job, batch: int, repeats: int, pipe: Connection) -> None:
     try:
         stopwatch, about = _prepare(job, batch, repeats)
         pipe.send(about)
-        while pipe.recv() == "measure":
+        while stopwatch is not None and pipe.recv() == "measure":
             pipe.send(stopwatch.measure())
     except EOFError:
         return
@@ -32,19 +31,20 @@ def serve(job: Job, batch: int, repeats: int, pipe: Connection) -> None:
         pipe.send({"problem": status_of(error)[1]})
 
 
-def _prepare(job: Job, batch: int, repeats: int) -> tuple[Stopwatch, dict[str, Any]]:
+def _prepare(job: Job, batch: int, repeats: int) -> tuple[Stopwatch | None, dict[str, Any]]:
+    """None for a model without trained weights, which is not timed."""
     remember(job.plugins)
     device = torch.device(job.device)
     torch.set_num_threads(job.cell.threads)
     keep_freed_memory()
     torch.manual_seed(0)
     model = build(job, device).model
-    # Routing depends on the weights, so the trained ones are used where they were kept.
-    weights = "final" if load_weights(model, Store(job.results), job.cell.identity, device) else "initial"
+    # Routing depends on the weights, and time on routing.
+    if not load_weights(model, Store(job.results), job.cell.identity, device):
+        return None, {"weights": NO_WEIGHTS}
     task = get_task(job.cell.task)
     data = load_part(task, "validation", job.data)[:batch].to(device)
-    with PeakMemory(device) as memory, torch.inference_mode():
-        model.eval().outputs(data.inputs)
     stopwatch = Stopwatch(model, data, task.loss, batch, job.cell.precision, repeats)
+    memory = stopwatch.memory()
     stopwatch.warm_up()
-    return stopwatch, {"row": job.row, "weights": weights, "peak_memory_mib": memory.mib}
+    return stopwatch, {"weights": "final", **memory}

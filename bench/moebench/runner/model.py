@@ -9,6 +9,7 @@ import cloudpickle
 import torch
 
 from moebench.budgets import AXES, Budget, check_rules, count_flops, count_layers, dense_flops, solve
+from moebench.budgets.count import experts_per_token
 from moebench.contract import Variant
 from moebench.errors import BudgetError, PluginError
 from moebench.hosts import host_settings, layer_shapes
@@ -75,6 +76,8 @@ def build(job: Job, device: torch.device) -> BuiltModel:
         "sizes": list(solution.sizes),
         **{f"{name}_params": getattr(counted, name) for name in ("total", "active", "trainable")},
         "float_buffers": counted.float_buffers,
+        "experts": [layer.num_experts for layer in layers],
+        "experts_per_token": [float(experts_per_token(layer)) for layer in layers],
         "model_params": sum(p.numel() for p in model.parameters()),
         "flops_per_input": flops,
         "model_flops_per_input": whole,

@@ -11,6 +11,7 @@ from moebench.contract.variant import loss_weights
 from moebench.hosts.host import Host
 from moebench.measures.memory import PeakMemory
 from moebench.measures.scores.final import Scores, scores_of
+from moebench.measures.scores.tokens import saturation
 from moebench.records import Cell, Status, Store
 from moebench.runner.job import Job
 from moebench.runner.model import build
@@ -22,6 +23,7 @@ from moebench.training.evaluate import mean_loss
 from moebench.training.loop import Curves, Watch, train
 from moebench.training.ranks.world import World
 from moebench.training.recipe import Recipe
+from moebench.training.routes import RouteWatch
 from moebench.training.snapshot import Keeper
 
 
@@ -37,7 +39,8 @@ def train_and_score(job: Job, device: torch.device, store: Store, keeper: Keeper
         train_data = load_part(task, "train", job.data).to(device)
         validation = load_part(task, "validation", job.data).to(device)
         watch = _watch(built.model, task, validation, cell) if cell.kind == "final" else None
-        curves = train(built.model, train_data, recipe(cell, task), task.loss, keeper, world, watch)
+        routes = _routes(job, built.model, validation)
+        curves = train(built.model, train_data, recipe(cell, task), task.loss, keeper, world, watch, routes)
     trained = len(curves.loss_S) * cell.batch
     details = {
         "train_seconds": round(curves.seconds, 3),
@@ -48,6 +51,8 @@ def train_and_score(job: Job, device: torch.device, store: Store, keeper: Keeper
     }
     arrays = {"loss_S": curves.loss_S, "mass_SLE": curves.mass_SLE}
     status, scores = _scored(job, built.model, validation, curves, device)
+    if status == "done" and routes is not None:
+        scores.values |= saturation(routes)
     unkept = ""
     if job.save_weights and cell.kind == "final":
         if status == "done":
@@ -71,7 +76,14 @@ def train_share(job: Job, device: torch.device, keeper: Keeper, world: World) ->
     task = get_task(job.cell.task)
     built = build(job, device)
     data = load_part(task, "train", job.data).to(device)
-    train(built.model, data, recipe(job.cell, task), task.loss, keeper, world)
+    routes = _routes(job, built.model, load_part(task, "validation", job.data).to(device))
+    train(built.model, data, recipe(job.cell, task), task.loss, keeper, world, routes=routes)
+
+
+def _routes(job: Job, model: Host, validation: Split) -> RouteWatch | None:
+    """Of a final run that takes steps."""
+    cell = job.cell
+    return RouteWatch(model, validation, cell.steps, cell.precision) if cell.kind == "final" and cell.steps else None
 
 
 def _watch(model: Host, task: Task, validation: Split, cell: Cell) -> Watch:

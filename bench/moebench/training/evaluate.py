@@ -51,17 +51,21 @@ def evaluate(
     """
     values: list[Values] = []
     masses: list[list[Tensor | None]] = []
-    device = data.inputs.device.type
     with asking(model):
         for part in data.batches(batch or _fitting(BATCH, model, select)):
-            groups_BT = part.groups_NT if model.shows_groups else None
-            call = Call(select=select, rule=rule, groups_BT=groups_BT)
-            with torch.autocast(device, torch.bfloat16, enabled=precision == "bf16"):
-                outputs = model.run(part.inputs, call)
+            call = Call(select=select, rule=rule)
+            outputs = run_pass(model, part, precision, call)
             values.append(read({name: output.float() for name, output in outputs.items()}, part))
             masses.append([routing.mass_BE for routing in call.routings])
     joined = {name: torch.cat([each[name] for each in values]) for name in values[0]}
     return Evaluation(joined, tuple(_joined_masses(parts) for parts in zip(*masses, strict=True)))
+
+
+def run_pass(model: Host, part: Split, precision: str, call: Call) -> Values:
+    """The outputs of a batch by target, as the model was trained: its precision, and the groups that it is shown."""
+    call.groups_BT = part.groups_NT if model.shows_groups else None
+    with torch.autocast(part.inputs.device.type, torch.bfloat16, enabled=precision == "bf16"):
+        return model.run(part.inputs, call)
 
 
 def outputs_of(outputs: Values, batch: Split) -> Values:

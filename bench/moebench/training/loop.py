@@ -20,6 +20,7 @@ from moebench.tasks import Split, Stream, Values, augment_batch
 from moebench.training.curve import POINTS, windows
 from moebench.training.ranks.world import ALONE, World
 from moebench.training.recipe import OPTIMISERS, Recipe
+from moebench.training.routes import RouteWatch
 from moebench.training.snapshot import Keeper, Snapshot, TrainingState
 
 LOOK_EVERY = 50
@@ -64,12 +65,14 @@ def train(
     keeper: Keeper | None = None,
     world: World = ALONE,
     watch: Watch | None = None,
+    routes: RouteWatch | None = None,
 ) -> Curves:
     """Train in place, where the model is; stops early only if the loss is not finite.
 
     keeper: may have a snapshot of an interrupted training of this recipe; called after every step. world: the
     processes that train it together, each with the same model, data and recipe; the curves are those of all. watch:
     called at the points of the thin curve (``moebench.training.curve``); it must leave all random states as they are.
+    routes: of fixed tokens, which are looked at meanwhile, on every rank.
     """
     device = next(model.parameters()).device
     # Seeds beside those of the initial weights (seed and seed + 1, see hosts.build): of the layers' noise, and of the
@@ -83,7 +86,7 @@ def train(
     optimizer = torch.optim.AdamW(_groups(model, recipe.weight_decay), lr=recipe.lr, betas=how.betas, fused=True)
     model.train()
     batches = _batches(data, recipe, generator, device)
-    training = TrainingState(model, optimizer, generator, curves.tensors)
+    training = TrainingState(model, optimizer, generator, curves.tensors, routes.tensors if routes else {})
     replica = world.replica(model, recipe)
     start, earlier = _go_on(training, keeper, world)
     clock = time.perf_counter()
@@ -113,6 +116,8 @@ def train(
             clock += time.perf_counter() - before  # it is no part of training
         if (step + 1) % LOOK_EVERY == 0 and not curves.finite_at(step):
             break
+        if routes is not None:
+            routes.after(step + 1)
         if keeper is not None:
             keeper.after(step + 1, partial(_taken, training, earlier - clock))
     model.eval()

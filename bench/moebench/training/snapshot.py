@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
@@ -41,18 +41,21 @@ class Keeper(Protocol):
 class TrainingState:
     """Everything that a step changes.
 
-    generator: of the order of the data. curves: name -> tensor (S, ...), filled step by step.
+    generator: of the order of the data. curves: name -> tensor (S, ...), filled step by step. seen: other tensors, by
+    name, that are filled meanwhile.
     """
 
     model: nn.Module
     optimizer: torch.optim.Optimizer
     generator: torch.Generator
     curves: dict[str, Tensor]
+    seen: Mapping[str, Tensor] = field(default_factory=dict)
 
     def tensors(self, step: int) -> dict[str, Tensor]:
         """A copy of the state after ``step`` steps, on the CPU."""
         found = {**self._of_optimizer(), **self._random()}
         found |= {f"curves/{name}": curve_S[:step] for name, curve_S in self.curves.items()}
+        found |= {f"seen/{name}": tensor for name, tensor in self.seen.items()}
         copied = {name: tensor.detach().cpu().clone() for name, tensor in found.items()}
         return {f"{MODEL}{name}": tensor for name, tensor in state_of(self.model).items()} | copied
 
@@ -64,6 +67,8 @@ class TrainingState:
             put_state(self.model, _of_model(given))
             for name, curve_S in self.curves.items():
                 curve_S[: snapshot.step] = given[f"curves/{name}"].to(curve_S.device)
+            for name, tensor in self.seen.items():
+                tensor.copy_(given[f"seen/{name}"])
         for index, parameter in enumerate(self._trained()):
             prefix = f"optimizer/{index}/"
             state = {name.removeprefix(prefix): given[name] for name in given if name.startswith(prefix)}
@@ -78,6 +83,7 @@ class TrainingState:
         check_state(self.model, _of_model(given))
         wanted = self._random()
         wanted |= {f"curves/{name}": curve_S[:step] for name, curve_S in self.curves.items()}
+        wanted |= {f"seen/{name}": tensor for name, tensor in self.seen.items()}
         for name, tensor in wanted.items():
             if name not in given or given[name].shape != tensor.shape or given[name].dtype != tensor.dtype:
                 raise ValueError(f"'{name}' is missing or of another shape")

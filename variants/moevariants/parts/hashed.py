@@ -55,6 +55,10 @@ class HashedLayer(SparseLayer):
         gated = self.gate(self.router(self.ids(x_BTD, context), x_BTD.dtype), context.token_mask_BT)
         return self._routing(gated, self._kept(gated, context), context)
 
+    def router_logits(self, x_BTD: Tensor) -> None:
+        """A table has none."""
+        return
+
 
 def by_place(x_BTD: Tensor, context: Context) -> Tensor:
     """The place of each token, the same for every input."""

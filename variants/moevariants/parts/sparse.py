@@ -83,6 +83,11 @@ class SparseLayer(Restricts, Layer):
         gated = Gated(chosen_BTK, weight_BTK, weight_BTK.amax(-1), losses)
         return self._routing(gated, self._kept(gated, Context()), Context())
 
+    def router_logits(self, x_BTD: Tensor) -> Tensor | None:
+        """logits_BTE of the router."""
+        logits_BTE: Tensor = self.router(x_BTD)
+        return logits_BTE
+
     def experts_held(self, name: str) -> range:
         """Those that the bank has."""
         return self.experts.experts_held(name.removeprefix("experts."))

@@ -1,16 +1,18 @@
-"""Single experts of a trained model: how similar their outputs are, and how many classes each serves."""
+"""Single experts of a trained model: how alike they are, what acts beside them, and how many classes each serves."""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from moebench.contract import Context, Layer
+from moebench.contract import Layer, Routing
 from moebench.hosts.host import Call, Host
 from moebench.measures.subset.select import all_but
 from moebench.tasks import Split, Task
-from moebench.training.evaluate import Evaluation, asking, evaluate_task
+from moebench.training.evaluate import Evaluation, asking, evaluate_task, run_pass
 
 COSINE_INPUTS = 64
 POLYSEMANTICITY_INPUTS = 1000
@@ -21,30 +23,79 @@ POLYSEMANTICITY_EXPERTS = 32
 def output_cosine(model: Host, data: Split) -> float | None:
     """Mean cosine between what two experts contribute to one token, over pairs, tokens, inputs and layers.
 
-    Contributions come from single-expert masks, on the first 64 inputs; a pair counts where neither is zero.
-    None if no two experts meet on a token.
+    Contributions come from single-expert masks, less what acts when every expert is masked, on the first 64 inputs, in
+    float32; a pair counts where neither is zero. None if no two experts meet on a token.
     """
-    call = Call(keep_inputs=True)
     total, pairs = 0.0, 0.0
     with asking(model):
-        model.run(data.inputs[:COSINE_INPUTS], call)
-        for layer, x_BTD in zip(model.layers(), call.inputs, strict=True):
-            cosines, count = _sum_of_cosines(layer, x_BTD)
+        for layer, x_BTD, routing in _met(model, data):
+            cosines, count = _sum_of_cosines(layer, x_BTD, routing)
             total, pairs = total + cosines, pairs + count
     return total / pairs if pairs else None
 
 
-def _sum_of_cosines(layer: Layer, x_BTD: Tensor) -> tuple[float, float]:
+def always_on_share(model: Host, data: Split) -> float:
+    """How much of a layer's output comes from parts that always act: with a the output of a token when every expert is
+    masked and y its whole output, the sum of |a| over that of |a| + |y - a|, a mean over layers, on the first 64
+    inputs. 0 where nothing always acts.
+    """
+    shares = []
+    with asking(model):
+        for layer, x_BTD, routing in _met(model, data):
+            always_BTO = layer.compute(x_BTD, routing, _nobody(layer, x_BTD)).double()
+            of_experts_BTO = layer.compute(x_BTD, routing).double() - always_BTO
+            always, of_experts = (float(y_BTO.norm(dim=-1).sum()) for y_BTO in (always_BTO, of_experts_BTO))
+            shares.append(always / (always + of_experts) if always else 0.0)
+    return sum(shares) / len(shares)
+
+
+def weight_cosine(model: Host) -> float | None:
+    """Mean cosine between the parameters of two experts, each flattened into one vector, over pairs and layers.
+
+    After arXiv 2406.18219. It sees one order of the hidden units: experts that compute the same with their
+    units in another order are unlike here and alike in :func:`output_cosine`. Only experts of one size are compared.
+    None without two of them.
+    """
+    total, pairs = 0.0, 0
+    for layer in model.layers():
+        held: Callable[[str], range] | None = getattr(layer, "experts_held", None)
+        banks = dict[range, list[Tensor]]()
+        parameters = dict(layer.named_parameters())
+        for name, axis in layer.expert_parameters().items():
+            stack_En = parameters[name].detach().double().movedim(axis, 0).flatten(1)
+            banks.setdefault(held(name) if held else range(len(stack_En)), []).append(stack_En)
+        for stacks in banks.values():
+            unit_En = F.normalize(torch.cat(stacks, 1), dim=1)
+            experts = len(unit_En)
+            total += float(unit_En.sum(0).square().sum() - unit_En.square().sum()) / 2
+            pairs += experts * (experts - 1) // 2
+    return total / pairs if pairs else None
+
+
+def _met(model: Host, data: Split) -> Iterator[tuple[Layer, Tensor, Routing]]:
+    """Each layer with experts, with what it met in a pass of the first inputs and how it routed that."""
+    call = Call(keep_inputs=True)
+    run_pass(model, data[:COSINE_INPUTS], "fp32", call)
+    for met in zip(model.layers(), call.inputs, call.routings, strict=True):
+        if met[0].num_experts:
+            yield met
+
+
+def _nobody(layer: Layer, x_BTD: Tensor) -> Tensor:
+    return torch.zeros(len(x_BTD), layer.num_experts, dtype=torch.bool, device=x_BTD.device)
+
+
+def _sum_of_cosines(layer: Layer, x_BTD: Tensor, routing: Routing) -> tuple[float, float]:
     """(Sum over tokens and pairs of experts, number of pairs), without keeping all contributions at once.
 
     For n unit vectors u the sum over pairs of u_i . u_j is (|sum of u|^2 - n) / 2.
     """
-    routing = layer.route(x_BTD, Context())
+    always_BTO = layer.compute(x_BTD, routing, _nobody(layer, x_BTD)).double()
     sum_BTO, acting_BT = torch.zeros((), dtype=torch.double), torch.zeros((), dtype=torch.double)
     for expert in range(layer.num_experts):
-        keep_BE = torch.zeros(len(x_BTD), layer.num_experts, dtype=torch.bool, device=x_BTD.device)
+        keep_BE = _nobody(layer, x_BTD)
         keep_BE[:, expert] = True
-        y_BTO = layer.compute(x_BTD, routing, keep_BE).double()
+        y_BTO = layer.compute(x_BTD, routing, keep_BE).double() - always_BTO
         acts_BT = y_BTO.any(2)
         sum_BTO = sum_BTO + F.normalize(y_BTO, dim=2, eps=1e-300)
         acting_BT = acting_BT + acts_BT

@@ -9,13 +9,14 @@ import torch
 from torch import Tensor
 
 from moebench.hosts.host import Call, Host
-from moebench.measures.scores.experts import output_cosine, polysemanticity
+from moebench.measures.scores.experts import always_on_share, output_cosine, polysemanticity, weight_cosine
 from moebench.measures.scores.information import class_information, dead_share, load_entropy, max_violation
 from moebench.measures.scores.shares import NO_EXPERTS
 from moebench.measures.scores.specialization import specialization
+from moebench.measures.scores.tokens import token_scores
 from moebench.measures.subset.scores import mean_mass
 from moebench.tasks import Split, Task, Values
-from moebench.training.evaluate import Evaluation, asking, evaluate, evaluate_task
+from moebench.training.evaluate import Evaluation, asking, evaluate, evaluate_task, run_pass
 
 
 @dataclass
@@ -59,7 +60,8 @@ def scores_of(model: Host, task: Task, validation: Split, test: Split | None, pr
         found = specialization(model, task, test, on_test, mean_mass(on_validation), precision=precision)
         scores.put("specialization", found.value, found.reason)
         scores.values |= found.scores
-    _put_routing(scores, model, task, on_validation, validation)
+    _put_routing(scores, model, task, on_validation, validation, precision)
+    _put_experts(scores, model, on_test, test)
     _put_classes(scores, model, task, on_test, test, class_N, precision)
     return scores
 
@@ -69,13 +71,26 @@ def _put_part(scores: Scores, part: str, task: Task, values: Values) -> None:
         scores.put(f"{part}_{name}", value)
 
 
-def _put_routing(scores: Scores, model: Host, task: Task, on_validation: Evaluation, validation: Split) -> None:
+def _put_routing(
+    scores: Scores, model: Host, task: Task, on_validation: Evaluation, validation: Split, precision: str
+) -> None:
     """Scores of the routing only; nothing without experts."""
     masses = [mass_NE for mass_NE in on_validation.masses if mass_NE is not None]
     if masses:
         for name, of in (("load_entropy", load_entropy), ("dead_share", dead_share), ("max_violation", max_violation)):
             scores.put(name, _mean([of(mass_NE) for mass_NE in masses]))
-        scores.values |= routing_summary(model, validation, batch=task.evaluation_batch)
+        scores.values |= routing_summary(model, validation, batch=task.evaluation_batch, precision=precision)
+        values, reasons = token_scores(model, task, validation, precision=precision)
+        for name, value in values.items():
+            scores.put(name, value, reasons.get(name, ""))
+
+
+def _put_experts(scores: Scores, model: Host, on_test: Evaluation, test: Split) -> None:
+    """What experts are beside each other; nothing without experts."""
+    if any(mass_NE is not None for mass_NE in on_test.masses):
+        scores.put("output_cosine", output_cosine(model, test), "no two experts act on one token")
+        scores.put("weight_cosine", weight_cosine(model), "no two experts have parameters of one size")
+        scores.put("always_on_share", always_on_share(model, test))
 
 
 def _put_classes(
@@ -96,7 +111,6 @@ def _put_classes(
         scores.put("polysemanticity", None, task.no_class)
         return
     scores.put("class_information", _mean([class_information(mass_NE, class_N) for mass_NE in masses]))
-    scores.put("output_cosine", output_cosine(model, test), "no two experts act on one token")
     unlike = polysemanticity(model, task, test, on_test, precision=precision)
     scores.put("polysemanticity", unlike, "no expert matters alone")
     for index, mass_NE in enumerate(masses):
@@ -113,21 +127,26 @@ def _mean(values: list[float]) -> float:
     return sum(values) / len(values)
 
 
-def routing_summary(model: Host, data: Split, *, batch: int = 256) -> dict[str, float]:
-    """``drop_rate``: share of choices without room; ``token_coverage``: share of tokens that an expert took.
-
-    Means over the inputs and the layers that route sparsely; empty where none does.
+def routing_summary(model: Host, data: Split, *, batch: int = 256, precision: str = "fp32") -> dict[str, float]:
+    """``drop_rate``: share of choices without room; ``token_coverage``: share of tokens that an expert took: means over
+    the inputs and the layers in which tokens choose. ``max_violation_counts``: the largest number of choices of an
+    expert over the mean, less 1, a mean over the layers that choose. Empty where none does.
     """
     drops: list[Tensor] = []
     covered: list[Tensor] = []
+    chosen: dict[int, list[Tensor]] = {}
     with asking(model):
         for part in data.batches(batch):
-            call = Call()
-            model.run(part.inputs, call)
-            for routing in call.routings:
+            run_pass(model, part, precision, call := Call())
+            for index, routing in enumerate(call.routings):
+                if (count_BTE := routing.count_BTE) is not None:
+                    chosen.setdefault(index, []).append(count_BTE.sum(1))
                 if routing.drop_rate_B is not None and routing.coverage_B is not None:
                     drops.append(routing.drop_rate_B)
                     covered.append(routing.coverage_B)
-    if not drops:
-        return {}
-    return {"drop_rate": float(torch.cat(drops).mean()), "token_coverage": float(torch.cat(covered).mean())}
+    found = {}
+    if drops:
+        found = {"drop_rate": float(torch.cat(drops).mean()), "token_coverage": float(torch.cat(covered).mean())}
+    if chosen:
+        found["max_violation_counts"] = _mean([max_violation(torch.cat(counts)) for counts in chosen.values()])
+    return found

@@ -44,6 +44,35 @@ def normalised_information(p_NE: Tensor, target_N: Tensor) -> float:
     return information / class_entropy
 
 
+def expert_information(share_NTE: Tensor, label_NT: Tensor, *, within: bool = False) -> float:
+    """I(expert; label) / H(expert) over single tokens, less its mean over 20 fixed permutations of the labels.
+
+    share_NTE: p(e | token), 0 throughout for a token without an expert, which is left out. label_NT: of each token, or
+    (N, 1) of whole inputs, which are then permuted as wholes: the tokens of an input are not independent. ``within``:
+    permuted inside each input, for labels that all inputs share. 0 where there is but one expert or one label.
+    """
+    num_tokens, experts = share_NTE.shape[1:]
+    share_ME, taken_M = share_NTE.double().flatten(0, 1), share_NTE.sum(2).flatten() > 0
+    labels, label_NT = torch.unique(label_NT, return_inverse=True)
+    generator = torch.Generator().manual_seed(0)
+
+    def information(label_NT: Tensor) -> float:
+        label_M = label_NT.expand(-1, num_tokens).flatten()
+        joint_LE = torch.zeros(len(labels), experts, dtype=torch.double)
+        joint_LE.index_add_(0, label_M[taken_M], share_ME[taken_M])
+        joint_LE /= joint_LE.sum().clamp_min(1e-300)
+        of_experts = entropy(joint_LE.sum(0))
+        shared = entropy(joint_LE.sum(1)) + of_experts - entropy(joint_LE)
+        return shared / of_experts if of_experts > 1e-12 else 0.0
+
+    def permuted() -> Tensor:
+        if within:
+            return label_NT.gather(1, torch.rand(label_NT.shape, generator=generator).argsort(1))
+        return label_NT.flatten()[torch.randperm(label_NT.numel(), generator=generator)].view_as(label_NT)
+
+    return information(label_NT) - sum(information(permuted()) for _ in range(PERMUTATIONS)) / PERMUTATIONS
+
+
 def entropy(p: Tensor) -> float:
     """Entropy in nats of probabilities (any shape)."""
     return float(-torch.special.xlogy(p, p).sum())
@@ -62,7 +91,7 @@ def dead_share(mass_NE: Tensor) -> float:
 
 
 def max_violation(mass_NE: Tensor) -> float:
-    """Largest total mass of an expert over the mean, less 1: 0 is perfectly balanced."""
+    """Largest total mass of an expert over the mean, less 1: 0 is perfectly balanced. The same of counts."""
     total_E = mass_NE.double().sum(0)
     mean = float(total_E.mean())
     return float(total_E.max()) / mean - 1 if mean > 0 else 0.0

@@ -3,6 +3,10 @@
 Specialization = mean over f in {1/8, 1/4, 1/2} of (A_sel - A_static) / (A_all - A_none), where A_sel keeps
 the k = f E experts of largest mass for that input, A_static the same k for every input (fitted on validation
 data), and A_none none. It is 0 for any choice that does not depend on the input, a collapsed router included.
+
+``selection_gain`` is the numerator and ``experts_gain`` the denominator. The quotient of two models can be compared
+where both have as many experts, as many act on a token and nothing acts beside them: a part that always acts makes the
+denominator small, and of more experts an eighth are more.
 """
 
 from __future__ import annotations
@@ -53,18 +57,23 @@ def specialization(
         return evaluate_task(model, task, test, precision=precision, select=select).values[headline]
 
     all_N, none_N = all_experts.values[headline], right(nothing)
-    scores = {"accuracy_all_experts": float(all_N.mean()), "accuracy_no_experts": float(none_N.mean())}
+    difference_N = all_N - none_N
+    depends, error = float(difference_N.mean()), float(difference_N.std(correction=1) / len(difference_N) ** 0.5)
+    scores = {
+        "accuracy_all_experts": float(all_N.mean()),
+        "accuracy_no_experts": float(none_N.mean()),
+        "experts_gain": depends,
+    }
     if any(count < 8 or count % 8 for count in experts):
         reason = f"{' and '.join(map(str, sorted(experts)))} experts; it needs at least 8, in multiples of 8"
         return Specialization(None, reason, scores)
     gaps = [_at_share(right, name, share, mean_mass, all_experts, scores) for name, share in SHARES.items()]
     scores["paper_gap"] = sum(scores[f"paper_gap_{name}"] for name in SHARES) / len(SHARES)
-    difference_N = all_N - none_N
-    depends, error = float(difference_N.mean()), float(difference_N.std(correction=1) / len(difference_N) ** 0.5)
+    scores["selection_gain"] = sum(gaps) / len(gaps)
     if depends < max(LEAST_DEPENDENCE, LEAST_STANDARD_ERRORS * error):
         reason = f"{NOT_DEPENDENT} (all {all_N.mean():.3f}, none {none_N.mean():.3f})"
         return Specialization(None, reason, scores)
-    return Specialization(sum(gaps) / len(gaps) / depends, "", scores)
+    return Specialization(scores["selection_gain"] / depends, "", scores)
 
 
 def _at_share(

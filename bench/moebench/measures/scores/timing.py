@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from moebench.hosts.host import Call, Host
 from moebench.measures.clock import WARM_UP, Part, median_ms, repeat_to
+from moebench.measures.memory import PeakMemory, held_mib
 from moebench.tasks import Split
 from moebench.training.loop import Loss, auxiliary
 from moebench.training.recipe import RANKED
@@ -40,6 +41,21 @@ class Stopwatch:
             "layers_ms": self._layers,
             "train_step_ms": self._train_step,
         }
+
+    def memory(self) -> dict[str, float | None]:
+        """MiB by the name under which the record keeps them: by how much a forward pass grows memory at most, and that
+        with the parameters and buffers, of the batch and of one input. None where the system does not report it.
+        """
+        self._forward(self._batch.inputs[:1])  # the libraries' own memory is no part of it
+        grown = []
+        for inputs in (self._batch.inputs, self._batch.inputs[:1]):
+            with PeakMemory(self._device) as peak:
+                self._forward(inputs)
+            grown.append(peak.mib)
+        held = held_mib(self._model)
+        resident = [None if mib is None else held + mib for mib in grown]
+        names = ("peak_memory_mib", "resident_memory_mib", "resident_memory_batch1_mib")
+        return dict(zip(names, (grown[0], *resident), strict=True))
 
     def warm_up(self) -> None:
         """Call everything a few times before the first measurement."""
