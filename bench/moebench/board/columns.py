@@ -65,7 +65,7 @@ class Column:
         """Of a row; None where there is none."""
         return self.read(entry) if self.read else getattr(entry, self.key)
 
-    def drawn(self, entry: Entry) -> Any:
+    def amount(self, entry: Entry) -> Any:
         """What the page's table has of its value."""
         value = self.value(entry)
         return value.flops if isinstance(value, TrainingCost) else value
