@@ -122,7 +122,7 @@ def test_the_command_prints_what_the_files_hold(bench: Bench, form: str, tmp_pat
 
 def test_other_seeds_are_another_protocol_and_do_not_borrow_the_runs(bench: Bench) -> None:
     value = json.loads(run(bench, "alone", "--seeds", "4", "--format", "json")[1])
-    assert value["protocol"] == "1 (seeds=4)"
+    assert value["protocol"] == f"{PROTOCOL} (seeds=4)"
     assert value["entries"][0]["rank"] is None
     assert "final 3" in value["entries"][0]["reason"]
     assert value["entries"][0]["seeds"] == 3

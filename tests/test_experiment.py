@@ -14,6 +14,7 @@ from fixed_rows import write
 from moebench.cli.main import cli
 from moebench.errors import SuiteError, UsageError
 from moebench.plans.plan import Plan
+from moebench.protocol import PROTOCOL
 from moebench.records import Store
 from moebench.studies import study_of
 from moebench.studies.claim import Bound, Claim, every, mean
@@ -179,7 +180,7 @@ def test_a_file_is_read_once_by_every_command(both, read):
 def test_a_request_is_frozen_and_resolved_once(read):
     (request,) = ask("quick", seeds=5, trials=2, device="cpu").requests
     assert (request.suite.seeds, request.suite.tuning.trials) == (5, 2)
-    assert request.protocol == "1 (seeds=5, trials=2)"
+    assert request.protocol == f"{PROTOCOL} (seeds=5, trials=2)"
     moved = dataclasses.replace(request, extras=("mine.py:Mine",))
     assert moved.suite is request.suite
     assert len(read) == 1
