@@ -29,10 +29,10 @@ tiny  protocol 1  digits (23.7 epochs)  264,000 parameters in the expert layers 
 test's processor)
 3 seeds, 4 trials (random)  ranked by test accuracy  ± 95% interval over training seeds
 rank  variant        accuracy     vs dense      selection        batch 64          batch 1  active
-1     soft_moe       0.976±0.011  +0.011±0.004  0.18±0.05  1.32ms (0.69x)  0.441ms (1.84x)    264k
-2     dense          0.966±0.014  -             -          1.92ms (1.00x)   0.24ms (1.00x)    264k
-3     sparse_topk    0.943±0.020  -0.023±0.007  0.25±0.05  2.46ms (1.28x)  0.821ms (3.42x)     66k
--     random_router  0.913±0.021  -0.053±0.007  0.08±0.02  2.43ms (1.26x)  0.811ms (3.36x)     66k
+1     soft_moe       0.976±0.003  +0.011±0.003  0.18±0.05  1.32ms (0.69x)  0.441ms (1.84x)    264k
+2     dense          0.966±0.003  -             -          1.92ms (1.00x)   0.24ms (1.00x)    264k
+3     sparse_topk    0.943±0.003  -0.023±0.003  0.25±0.05  2.46ms (1.28x)  0.821ms (3.42x)     66k
+-     random_router  0.913±0.003  -0.053±0.003  0.08±0.02  2.43ms (1.26x)  0.811ms (3.36x)     66k
 A wider terminal also shows: experts, specialization, FLOPs.
 random_router  reference row: frozen random router.
 Significantly better than dense: soft_moe; significantly worse: sparse_topk.
@@ -51,10 +51,10 @@ tiny  protocol 1  digits (23.7 epochs)  264,000 parameters in the expert layers
 3 seeds, 4 trials (random)  ranked by test accuracy  ± 95% interval over
 training seeds
 rank  variant        accuracy     vs dense            batch 64          batch 1
-1     soft_moe       0.976±0.011  +0.011±0.004  1.32ms (0.69x)  0.441ms (1.84x)
-2     dense          0.966±0.014  -             1.92ms (1.00x)   0.24ms (1.00x)
-3     sparse_topk    0.943±0.020  -0.023±0.007  2.46ms (1.28x)  0.821ms (3.42x)
--     random_router  0.913±0.021  -0.053±0.007  2.43ms (1.26x)  0.811ms (3.36x)
+1     soft_moe       0.976±0.003  +0.011±0.003  1.32ms (0.69x)  0.441ms (1.84x)
+2     dense          0.966±0.003  -             1.92ms (1.00x)   0.24ms (1.00x)
+3     sparse_topk    0.943±0.003  -0.023±0.003  2.46ms (1.28x)  0.821ms (3.42x)
+-     random_router  0.913±0.003  -0.053±0.003  2.43ms (1.26x)  0.811ms (3.36x)
 A wider terminal also shows: selection, experts, specialization, active, FLOPs.
 random_router  reference row: frozen random router.
 Significantly better than dense: soft_moe; significantly worse: sparse_topk.
@@ -204,7 +204,7 @@ def test_csv_has_a_line_for_each_row_of_each_budget(tmp_path: Path) -> None:
 
 def test_markdown_is_a_table_with_the_rule_and_what_was_held_equal(board: Board) -> None:
     text = TEXTS["md"](board)
-    assert "| 1 | soft_moe | 0.976 ±0.011 | +0.011 ±0.004 | 0.18 ±0.05 | 0.83 ±0.01 | - | 1.32 ms (0.69x) |" in text
+    assert "| 1 | soft_moe | 0.976 ±0.003 | +0.011 ±0.003 | 0.124 ±0.003 | 0.18 ±0.05 | 0.83 ±0.00 | - | 1.32 ms (0.69x) |" in text
     assert " | 1.32 ms (0.69x) | 0.441 ms (1.84x) | 264k | 8.45M |" in text
     assert "Rank is by the score alone" in text
     assert "- training: 400 steps of batch 64" in text

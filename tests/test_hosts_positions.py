@@ -118,6 +118,7 @@ READS = {
     "vit learned": {**VIT, "positions": "learned"},
     "decoder": {"name": "decoder"},
     "decoder sincos": {"name": "decoder", "positions": "sincos"},
+    "encoder": {"name": "encoder"},
 }
 
 

@@ -123,7 +123,7 @@ def damage(root, how):
     if how == "class-without-image":
         for path in victim.iterdir():
             path.rename(path.with_suffix(".txt"))
-    elif how == "image-damaged":
+    elif how == "image-undecodable":
         path = victim / "0.png"
         path.write_bytes(path.read_bytes()[:40])
     elif how == "folders-of-classes":
@@ -132,7 +132,7 @@ def damage(root, how):
         (root / "val").rename(root / "valid")
 
 
-@pytest.mark.parametrize("code", ["class-without-image", "image-damaged", "folders-of-classes", "data-missing"])
+@pytest.mark.parametrize("code", ["class-without-image", "image-undecodable", "folders-of-classes", "data-missing"])
 def test_a_directory_that_is_none_is_refused(root, code):
     damage(root, code)
     with pytest.raises(DataError) as caught:

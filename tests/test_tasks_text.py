@@ -166,16 +166,16 @@ def test_domains_have_equal_shares_and_say_which_they_are(tmp_path, monkeypatch)
 BAD = [
     ("empty", lambda folder: (folder / "a.txt").write_text(""), "text", "empty-corpus"),
     ("short", lambda folder: (folder / "a.txt").write_text("short " * 20), "text", "shorter-than-window"),
-    ("latin", lambda folder: (folder / "a.txt").write_bytes(b"caf\xe9 " * 999), "text:tokenizer=bpe-270", "not-utf-8"),
+    ("latin", lambda folder: (folder / "a.txt").write_bytes(b"caf\xe9 " * 999), "text:tokenizer=bpe-270", "text-not-utf-8"),
     (
         "big",
         lambda folder: (folder / "a.txt").write_text("ab " * 999),
         "text:tokenizer=bpe-4096",
         "vocabulary-too-large",
     ),
-    ("keys", lambda folder: (folder / "a.jsonl").write_text('{"txt": "a"}\n'), "text", "no-text"),
-    ("column", lambda f: parquet.write_table(pa.table({"words": ["a"]}), f / "a.parquet"), "text", "no-text"),
-    ("no parquet", lambda folder: (folder / "a.parquet").write_text("no"), "text", "not-parquet"),
+    ("keys", lambda folder: (folder / "a.jsonl").write_text('{"txt": "a"}\n'), "text", "line-without-text"),
+    ("column", lambda f: parquet.write_table(pa.table({"words": ["a"]}), f / "a.parquet"), "text", "column-missing"),
+    ("no parquet", lambda folder: (folder / "a.parquet").write_text("no"), "text", "text-not-parquet"),
     ("nothing", lambda folder: None, "text", "data-missing"),
     ("another", lambda folder: (folder / "tinyshakespeare.txt").write_text("no"), "shakespeare", "other-checksum"),
 ]

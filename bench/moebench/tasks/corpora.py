@@ -72,7 +72,7 @@ class PythonSource(Corpus):
     def _folder(self) -> Path:
         spec = find_spec("sympy")
         if spec is None or spec.origin is None:
-            raise DataError("the text 'code' is the source of sympy, which is not installed.", code="data-missing")
+            raise DataError("the text 'code' is the source of sympy, which is not installed.", code="sympy-missing")
         return Path(spec.origin).parent
 
 
@@ -185,7 +185,7 @@ class Own(Corpus):
                     text = json.loads(line)["text"].encode()
                 except (ValueError, KeyError, TypeError, AttributeError):
                     raise DataError(
-                        f"'{path}' line {number + 1} is no JSON object with a string 'text'.", code="no-text"
+                        f"'{path}' line {number + 1} is no JSON object with a string 'text'.", code="line-without-text"
                     ) from None
                 yield f"{path.name}:{number}", iter([text])
 
@@ -197,7 +197,7 @@ class Own(Corpus):
             table = parquet.ParquetFile(path)
             if "text" not in table.schema_arrow.names:
                 raise DataError(
-                    f"'{path}' has no column 'text'; it has {', '.join(table.schema_arrow.names)}.", code="no-text"
+                    f"'{path}' has no column 'text'; it has {', '.join(table.schema_arrow.names)}.", code="column-missing"
                 )
             number = 0
             for batch in table.iter_batches(columns=["text"], batch_size=256):
@@ -205,7 +205,7 @@ class Own(Corpus):
                     yield f"{path.name}:{number}", iter([(text or "").encode()])
                     number += 1
         except (ArrowException, OSError) as error:
-            raise DataError(f"'{path}' cannot be read as parquet ({error}).", code="not-parquet") from error
+            raise DataError(f"'{path}' cannot be read as parquet ({error}).", code="text-not-parquet") from error
 
 
 def _blocks(path: Path) -> Iterator[bytes]:

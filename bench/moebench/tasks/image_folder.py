@@ -181,7 +181,7 @@ def _decoded(path: str, cut: Callable[[int, int], Box], size: int, mirrored: boo
             pixels = _resized(picture.convert("RGB"), cut, size)
     # Pillow raises what its decoders stumble over: OSError, SyntaxError, struct.error, zlib.error and more.
     except Exception as error:
-        raise DataError(f"'{path}' does not decode ({error}); fetch it again.", code="image-damaged") from error
+        raise DataError(f"'{path}' does not decode ({error}); fetch it again.", code="image-undecodable") from error
     x_HWC = torch.from_numpy(np.array(pixels, dtype=np.float32)).div_(255)
     x_HWC = (x_HWC - torch.tensor(MEAN)) / torch.tensor(STD)
     return (x_HWC.flip(1) if mirrored else x_HWC).permute(2, 0, 1)

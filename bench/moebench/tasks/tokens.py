@@ -211,7 +211,7 @@ def _chunks(path: Path, start: int = 0, stop: int | None = None) -> Iterator[str
                 raise DataError(
                     f"the text is not UTF-8 (byte {piece[error.start]:#04x}), which a tokenizer needs; the tokenizer "
                     "'bytes' takes anything.",
-                    code="not-utf-8",
+                    code="text-not-utf-8",
                 ) from error
 
 
