@@ -204,7 +204,10 @@ def test_csv_has_a_line_for_each_row_of_each_budget(tmp_path: Path) -> None:
 
 def test_markdown_is_a_table_with_the_rule_and_what_was_held_equal(board: Board) -> None:
     text = TEXTS["md"](board)
-    assert "| 1 | soft_moe | 0.976 ±0.003 | +0.011 ±0.003 | 0.124 ±0.003 | 0.18 ±0.05 | 0.83 ±0.00 | - | 1.32 ms (0.69x) |" in text
+    assert (
+        "| 1 | soft_moe | 0.976 ±0.003 | +0.011 ±0.003 | 0.124 ±0.003 | 0.18 ±0.05 | 0.83 ±0.00 | - | 1.32 ms (0.69x) |"
+        in text
+    )
     assert " | 1.32 ms (0.69x) | 0.441 ms (1.84x) | 264k | 8.45M |" in text
     assert "Rank is by the score alone" in text
     assert "- training: 400 steps of batch 64" in text

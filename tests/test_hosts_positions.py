@@ -93,7 +93,7 @@ def images():
 
 def task_of(host):
     kind = host["name"]
-    names = {"decoder": "phonebook_256", "tokenwise": "clusters_near", "token_sum": "norm"}
+    names = {"decoder": "phonebook_256", "encoder": "phonebook_256", "tokenwise": "clusters_near", "token_sum": "norm"}
     return get_task(names[kind]) if kind in names else IMAGES
 
 

