@@ -2,6 +2,25 @@
 
 from __future__ import annotations
 
+SAID = 300
+"""Characters of an exception's text that are kept: anyone's code may put megabytes there."""
+
+
+def told(error: BaseException, length: int = SAID, *, whole: bool = False) -> str:
+    """``ValueError: its first line``, without a full stop; also where it has no text, or raises when asked for it.
+
+    whole: all its lines, as one.
+    """
+    kind = type(error).__name__[:length]
+    try:
+        text = str(error)[: 10 * length]
+    except BaseException as second:
+        return f"{kind} (its text cannot be had: {type(second).__name__[:length]})"
+    lines = text.strip().splitlines()
+    words = " ".join(printable(text if whole else lines[0] if lines else "").split()).rstrip(".")
+    shown = words if len(words) <= length else f"{words[:length]}..."
+    return f"{kind}: {shown or 'no message'}"
+
 
 def one_line(text: str) -> str:
     """One line without control characters: names and reasons may come from anyone's code."""

@@ -58,6 +58,9 @@ class _Lazy(click.Group):
 @click.version_option(__version__, prog_name="moebench")
 def cli() -> None:
     """Which expert layer is better at this parameter budget, how sure are we, and what does it cost?"""
+    from moebench.plugins.imports import load_apart_first
+
+    load_apart_first()
 
 
 def main() -> None:

@@ -6,6 +6,7 @@ import functools
 import importlib
 import importlib.util
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -13,9 +14,16 @@ from typing import Any
 from moebench.errors import PluginError
 from moebench.plugins.find import Found
 from moebench.records.canonical import digest
+from moebench.text import told
+
+OWN = "moebench"
+"""The distribution whose plug-ins the protocol covers."""
 
 ANY = (Exception, SystemExit)
 """What another author's module may raise; one that ends the program must not end this one."""
+
+_APART_FIRST = False
+"""Set by :func:`load_apart_first` in the process of a command; never in those that it starts."""
 
 
 def load_object(found: Found, noun: str = "", *, instance: bool = True) -> Any:
@@ -27,10 +35,12 @@ def load_object(found: Found, noun: str = "", *, instance: bool = True) -> Any:
     who = f"{noun} {found.spec}".strip()
     if found.problem:
         raise PluginError(f"{who}: {found.problem}", code="plugin-problem")
+    if _APART_FIRST and not is_own(found):
+        _try_apart(found, noun, instance, _code(found))
     try:
         module = _imported(found)
     except ANY as error:
-        problem = f"it fails to import ({_told(error)}){_hint(found, error)}"
+        problem = f"it fails to import ({told(error)}){_hint(found, error)}"
         raise PluginError(f"{who}: {problem}.", code="import-failed") from error
     try:
         thing: Any = functools.reduce(getattr, found.attribute.split("."), module)
@@ -41,7 +51,45 @@ def load_object(found: Found, noun: str = "", *, instance: bool = True) -> Any:
     try:
         return thing()
     except ANY as error:
-        raise PluginError(f"{who}: {thing.__name__}() raised {_told(error)}.", code="constructor-raised") from error
+        raise PluginError(f"{who}: {thing.__name__}() raised {told(error)}.", code="constructor-raised") from error
+
+
+def is_own(found: Found) -> bool:
+    """Whether moebench itself brings it."""
+    return found.package == OWN and not found.in_file
+
+
+def load_apart_first() -> None:
+    """From now on, import another author's plug-in here only after a process of its own could.
+
+    So one that ends its process, crashes it or never comes back ends no command: it is a :class:`PluginError`.
+    """
+    global _APART_FIRST
+    _APART_FIRST = True
+
+
+def _code(found: Found) -> bytes:
+    """What lies in its file; nothing where there is none that can be read, which the import will say."""
+    try:
+        return found.source.read_bytes() if found.source else b""
+    except OSError:
+        return b""
+
+
+@functools.cache
+def _try_apart(found: Found, noun: str, instance: bool, code: bytes) -> None:
+    from moebench.apart import ApartError, outcome
+
+    try:
+        outcome(_loaded, found, noun, instance)
+    except ApartError as error:
+        raise PluginError(f"{noun} {found.spec}".strip() + f": importing it {error}.", code="import-ended") from None
+
+
+def _loaded(found: Found, noun: str, instance: bool) -> Iterator[bool]:
+    """The body of that process."""
+    load_object(found, noun, instance=instance)
+    yield True
 
 
 def _imported(found: Found) -> ModuleType:
@@ -76,9 +124,3 @@ def _hint(found: Found, error: BaseException) -> str:
         return ""
     beside = found.source.parent / f"{str(error.name).partition('.')[0]}.py"
     return f"; '{beside.name}' beside it is found with PYTHONPATH='{beside.parent}'" if beside.is_file() else ""
-
-
-def _told(error: BaseException) -> str:
-    """An exception on one line, without a full stop."""
-    message = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {message[0].rstrip('.') if message else 'no message'}"

@@ -184,7 +184,7 @@ def sentences(find: Find, submission: Submission) -> tuple[str, ...]:
 
 def in_subprocess(find: Find, submission: Submission) -> tuple[str, ...]:
     """The same from another process."""
-    from moebench.runner.processes import start
+    from moebench.processes import start
 
     with tempfile.TemporaryDirectory(prefix="moebench-") as folder:
         answer = Path(folder) / "found.json"

@@ -11,10 +11,10 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from typing import Any
 
+from moebench.processes import end, start
 from moebench.records import Cell, Record, Store
 from moebench.runner.job import Job
 from moebench.runner.outcomes import provenance
-from moebench.runner.processes import start
 
 ANSWER_WITHIN = 600.0
 """Seconds after which a finalist without an answer counts as failed."""
@@ -77,7 +77,7 @@ def run_session(cell: Cell, jobs: Sequence[Job], tick: Callable[[str], None]) ->
         for finalist in finalists:
             finalist.pipe.close()
             finalist.process.join(10)
-            finalist.process.kill()
+            end(finalist.process)
     problems = [f"{f.job.row}: {f.problem}" for f in finalists if f.problem]
     record = Record(
         identity=cell.identity,

@@ -10,11 +10,11 @@ import torch
 from moebench.measures.memory import PeakMemory
 from moebench.measures.scores.timing import Stopwatch
 from moebench.plugins.named import remember
+from moebench.processes import keep_freed_memory
 from moebench.records import Store
 from moebench.runner.job import Job
 from moebench.runner.model import build, load_weights
 from moebench.runner.outcomes import status_of
-from moebench.runner.processes import keep_freed_memory
 from moebench.tasks import get_task, load_part
 
 

@@ -14,13 +14,13 @@ from moebench.errors import PluginError, ResultsError
 from moebench.measures import Scores, Subject
 from moebench.plugins.find import MEASURES
 from moebench.plugins.named import load, remember, without_digest
+from moebench.processes import keep_freed_memory
 from moebench.records import Record, Store
 from moebench.runner.checkpoints import Checkpoints
 from moebench.runner.heartbeat import Heartbeat
 from moebench.runner.job import Job
 from moebench.runner.model import build, load_weights
 from moebench.runner.outcomes import provenance, status_of
-from moebench.runner.processes import keep_freed_memory
 from moebench.runner.ranks import Agreement, device_of
 from moebench.runner.train_cell import train_and_score
 from moebench.tasks import get_task

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from moebench import machine
 from moebench.errors import DeviceError
+from moebench.processes import end, start
 from moebench.records import Cell, Record, Store
 from moebench.records.leases import Leases
 from moebench.runner.executors.base import Ended, Tick
@@ -22,7 +23,6 @@ from moebench.runner.latency_session import run_session
 from moebench.runner.machine_lock import alone, someone_is_alone
 from moebench.runner.options import RunLimits, RunOptions
 from moebench.runner.outcomes import Verdict, after_exit, ended_by
-from moebench.runner.processes import start
 from moebench.runner.stopping import ENDED_EARLY, HELD
 
 GRACE = 60.0
@@ -101,8 +101,7 @@ class LocalExecutor:
         for running in self._running:
             running.verdict = ended_by(self._limits, running.log, time.monotonic() - running.since)
             if running.verdict or self._stop_by < time.monotonic():
-                running.process.kill()
-                running.process.join()
+                end(running.process)
         ended = [running for running in self._running if not running.process.is_alive()]
         self._running = [running for running in self._running if running not in ended]
         return [(running.job, self._record_of(running)) for running in ended]
@@ -123,12 +122,12 @@ class LocalExecutor:
         for running in self._running:
             running.process.kill()
         for running in self._running:
-            running.process.join(5)
+            end(running.process, 5)
             running.log.unlink(missing_ok=True)
         self._running = []
 
     def _record_of(self, running: _Running) -> Record | None:
-        running.process.join()
+        end(running.process)
         identity, code = running.job.cell.identity, running.process.exitcode
         record = self._store.get(identity)
         if record is None or not (record.settled or code == 0):
