@@ -248,6 +248,24 @@ def _descendants(pid: int) -> list[int]:
     return [*below, *(each for child in below for each in _descendants(child))]
 
 
+def processor_time(pid: int) -> float | None:
+    """Ticks of processor time that a process and all that it has started have used; None where nobody can say, or where
+    it waits for a disk.
+    """
+    total = 0
+    for each in (pid, *_descendants(pid)):
+        try:
+            words = Path(f"/proc/{each}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+        except (OSError, UnicodeDecodeError):
+            if each == pid:
+                return None
+            continue
+        if words[0] == "D":
+            return None
+        total += sum(map(int, words[11:15]))  # user and system, its own and that of children that have ended
+    return total
+
+
 def _children(pid: int) -> list[int]:
     """Of a process that may have ended; none where the system does not say (other than Linux)."""
     found = list[int]()

@@ -18,8 +18,12 @@ def told(error: BaseException, length: int = SAID, *, whole: bool = False) -> st
         return f"{kind} (its text cannot be had: {type(second).__name__[:length]})"
     lines = text.strip().splitlines()
     words = " ".join(printable(text if whole else lines[0] if lines else "").split()).rstrip(".")
-    shown = words if len(words) <= length else f"{words[:length]}..."
-    return f"{kind}: {shown or 'no message'}"
+    return f"{kind}: {shortened(words, length) or 'no message'}"
+
+
+def shortened(text: str, length: int = 80) -> str:
+    """The beginning of a text that anyone may have made long."""
+    return text if len(text) <= length else f"{text[:length]}..."
 
 
 def one_line(text: str) -> str:

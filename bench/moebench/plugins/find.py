@@ -16,7 +16,9 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 from moebench.errors import PluginError, UnknownNameError
+from moebench.files import read_bytes
 from moebench.machine import Installation, installation
+from moebench.text import told
 
 PLACE = re.compile(r"(?P<module>[\w.]+)\s*:\s*(?P<attribute>[\w.]+)(\s*\[.*\])?")
 
@@ -95,8 +97,8 @@ def is_place(spec: str) -> bool:
 def declared(found: Found, name: str) -> str:
     """The string that a plug-in's class assigns to ``name``, read without importing it; empty where it assigns none."""
     try:
-        tree = ast.parse(found.source.read_bytes()) if found.source else ast.Module([], [])
-    except (OSError, SyntaxError, ValueError):
+        tree = ast.parse(read_bytes(found.source)) if found.source else ast.Module([], [])
+    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
         return ""
     classes = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == found.attribute]
     values = (_string(statement, name) for node in classes for statement in node.body)
@@ -176,7 +178,7 @@ def _source_of(module: str) -> tuple[Path | None, str]:
     try:
         spec = locate(module)
     except Exception as error:
-        return None, f"its package does not import ({type(error).__name__}: {error})."
+        return None, f"its package does not import ({told(error)})."
     if spec is None:
         return None, f"there is no module '{module}'."
     return (Path(spec.origin) if spec.origin and spec.origin.endswith(".py") else None), ""
@@ -197,8 +199,8 @@ def _in_file(noun: str, spec: str) -> Found:
 def _check_defined(path: Path, attribute: str) -> None:
     """:class:`PluginError` where a file is seen to define other classes and no such name; else the import will tell."""
     try:
-        tree = ast.parse(path.read_bytes())
-    except (OSError, SyntaxError, ValueError):
+        tree = ast.parse(read_bytes(path))
+    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
         return
     names = {name for node in ast.walk(tree) for name in _defined(node)}
     own = [name for node in tree.body if not isinstance(node, ast.Import | ast.ImportFrom) for name in _defined(node)]

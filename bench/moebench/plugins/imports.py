@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from moebench.errors import PluginError
+from moebench.files import read_bytes
 from moebench.plugins.find import Found
 from moebench.records.canonical import digest
 from moebench.text import told
@@ -71,7 +72,7 @@ def load_apart_first() -> None:
 def _code(found: Found) -> bytes:
     """What lies in its file; nothing where there is none that can be read, which the import will say."""
     try:
-        return found.source.read_bytes() if found.source else b""
+        return read_bytes(found.source) if found.source else b""
     except OSError:
         return b""
 
@@ -97,7 +98,7 @@ def _imported(found: Found) -> ModuleType:
     if not found.in_file:
         return importlib.import_module(found.module)
     assert found.source is not None
-    return _executed(found.source, found.source.read_bytes())
+    return _executed(found.source, read_bytes(found.source))
 
 
 @functools.cache

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from moebench.board import TEXTS
+from moebench.files import LARGE, read_bytes
 from moebench.plans.rows import BASELINE
 from moebench.plugins.find import find_variants, is_place
 from moebench.protocol import PROTOCOL
@@ -22,6 +23,7 @@ from moebench.publish.manifest import VARIANTS, VERIFICATION, file_of
 from moebench.publish.sources import Submission, board_of, expected
 from moebench.publish.write import directory_of
 from moebench.records.schema import schema_of
+from moebench.text import told
 
 Find = Callable[[Submission], Iterator[str]]
 
@@ -42,13 +44,13 @@ def files(submission: Submission) -> Iterator[str]:
             yield f"the manifest has a digest of {name}, which no row needs."
         elif not (directory / name).is_file():
             yield f"'{name}' is in the manifest and not in the directory."
-        elif manifest.sha256((directory / name).read_bytes()) != digests[name]:
+        elif manifest.sha256(read_bytes(directory / name, LARGE)) != digests[name]:
             yield f"'{name}' is not the file that the manifest was made for: its SHA-256 differs."
     known = {manifest.NAME, VERIFICATION, VARIANTS, *(f"board.{suffix}" for suffix in TEXTS), *digests}
     if strange := sorted({path.relative_to(directory).as_posix() for path in directory.rglob("*")} - known):
         yield f"{', '.join(strange)} does not belong in a published directory."
     seen = submission.verification
-    if seen is not None and seen.records != manifest.sha256((directory / pack.NAME).read_bytes()):
+    if seen is not None and seen.records != manifest.sha256(read_bytes(directory / pack.NAME, LARGE)):
         yield f"{VERIFICATION} is of other records than these; verify them with --rerun, or remove it."
     lies, place = directory.resolve().parts[-2:], directory_of(Path(), submission.plan).parts
     if lies != place:
@@ -106,7 +108,7 @@ def boards(submission: Submission) -> Iterator[str]:
         path = submission.directory / f"board.{suffix}"
         if not path.is_file():
             yield f"board.{suffix} is missing."
-        elif not _same(path.read_bytes(), text(board).encode()):
+        elif not _same(read_bytes(path, LARGE), text(board).encode()):
             yield f"board.{suffix} is not what the records give; run `moebench publish` again."
 
 
@@ -178,7 +180,7 @@ def sentences(find: Find, submission: Submission) -> tuple[str, ...]:
     try:
         found.extend(find(submission))
     except Exception as error:
-        found.append(f"it cannot be checked: {type(error).__name__}: {str(error)[:200]}")
+        found.append(f"it cannot be checked: {told(error)}")
     return tuple(found)
 
 

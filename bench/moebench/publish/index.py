@@ -11,6 +11,7 @@ from moebench.board import Board, Entry
 from moebench.board.markdown import escape, table
 from moebench.board.numbers import rank, shown_name, with_interval
 from moebench.board.words import amount
+from moebench.files import read_bytes, read_text
 from moebench.protocol import changed_in, label, protocol_of
 from moebench.publish.sources import is_published, published_board
 from moebench.records.store import write_atomic
@@ -31,10 +32,10 @@ def write_index(root: Path) -> Path | None:
     boards = [(path.relative_to(root), published_board(path)) for path in found]
     pages = sorted(page for depth in ("*", "*/*") for page in root.glob(f"{depth}/*.md") if page.name != BOARD)
     path = root / NAME
-    if path.is_file() and not path.read_text(encoding="utf-8", errors="replace").startswith(TITLE):
+    if path.is_file() and not read_bytes(path).decode(errors="replace").startswith(TITLE):
         return None
     findings = root / FINDINGS
-    text = findings.read_text(encoding="utf-8") if findings.is_file() else ""
+    text = read_text(findings) if findings.is_file() else ""
     write_atomic(path, to_markdown(boards, [page.relative_to(root) for page in pages], text).encode())
     return path
 

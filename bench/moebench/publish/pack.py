@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from moebench.errors import ResultsError
+from moebench.files import LARGE, read_text
 from moebench.plans.plan import Plan
 from moebench.records import Record
 from moebench.records.store import parse_json, parse_record
@@ -47,7 +48,7 @@ def to_line(value: Any) -> str:
 def read_pack(path: Path) -> Pack:
     """The pack in a file; :class:`ResultsError` where it cannot be read, naming the line that is damaged."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = read_text(path, LARGE).splitlines()
     except OSError as error:
         raise ResultsError(
             f"cannot read the pack '{path}' ({error.strerror}).", code="unreadable-pack", path=path

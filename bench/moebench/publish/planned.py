@@ -22,6 +22,7 @@ from moebench.records.canonical import canonical_json
 from moebench.runner.model import build
 from moebench.suites import Suite, find_suites, load_suite
 from moebench.suites.request import changeable, request_for
+from moebench.text import told
 from moebench.training.device import default_precision
 
 
@@ -153,5 +154,5 @@ def _counted(submission: Submission, row: str, record: Record) -> dict[str, Any]
     except MoebenchError as error:
         return str(error)
     except Exception as error:  # a plug-in's own
-        return f"'{row}' cannot be built: {type(error).__name__}: {error}"
+        return f"'{row}' cannot be built: {told(error)}"
     return counts

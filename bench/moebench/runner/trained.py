@@ -15,6 +15,7 @@ from moebench.plugins.identity import code_identity
 from moebench.records import Cell, Record, Store
 from moebench.runner.job import Job
 from moebench.runner.model import build, load_weights
+from moebench.text import told
 
 
 def load_trained(store: Store, record: Record, device: torch.device) -> Host:
@@ -56,7 +57,7 @@ def load_trained(store: Store, record: Record, device: torch.device) -> Host:
         load_weights(model, store, record.identity, device)
     except Exception as error:
         raise ResultsError(
-            f"the weights '{path}' do not fit {name}: {str(error).splitlines()[0]}", code="weights-misfit", path=path
+            f"the weights '{path}' do not fit {name}: {told(error)}", code="weights-misfit", path=path
         ) from error
     return model.eval()
 

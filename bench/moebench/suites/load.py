@@ -14,10 +14,12 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from moebench.errors import SuiteError, UnknownNameError
+from moebench.files import read_text
 from moebench.hosts import host_kind, host_settings
 from moebench.plugins.find import HOSTS, MEASURES, STUDIES, TASKS, PluginGroup, find_variants, is_place
 from moebench.plugins.named import settle, spec_of
 from moebench.suites.schema import Series, Suite, SuiteMeasure, SuiteRow, TaskEntry, TrainingSettings
+from moebench.text import shortened, told
 
 WORDS = {
     "int_type": "must be a whole number",
@@ -31,7 +33,6 @@ WORDS = {
     "too_short": "must not be empty",
 }
 """What would be right, by pydantic's kind of finding; the others say it well enough."""
-
 
 MADE = "plugins"
 """The one key of a suite that no file has."""
@@ -117,9 +118,9 @@ def read_values(name_or_path: str) -> tuple[dict[str, Any], str]:
             raise UnknownNameError("suite", name_or_path, known)
         path = known[name_or_path]
     try:
-        return {"name": path.stem, **tomllib.loads(path.read_text(encoding="utf-8"))}, str(path)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SuiteError(f"'{path}' is not valid TOML: {error}.", code="not-toml") from error
+        return {"name": path.stem, **tomllib.loads(read_text(path))}, str(path)
+    except (ValueError, RecursionError) as error:  # also of nesting or digits that Python does not read
+        raise SuiteError(f"'{path}' is not valid TOML: {told(error)}.", code="not-toml") from error
     except OSError as error:
         raise SuiteError(
             f"cannot read the suite file '{path}' ({error.strerror}).", code="suite-file-unreadable"
@@ -288,7 +289,7 @@ def _sentence(error: ValidationError, key: str, models: Models) -> str:
     message = WORDS.get(finding["type"], str(finding["msg"]).replace("Input should be", "must be"))
     message = message.removeprefix("Value error, ")
     got = finding.get("input")
-    shown = f", not {got!r}" if isinstance(got, str | int | float | bool) else ""
+    shown = f", not {shortened(repr(got))}" if isinstance(got, str | int | float | bool) else ""
     return f"{where + ': ' if where else ''}{message[0].lower() + message[1:]}{shown}."
 
 
