@@ -56,8 +56,11 @@ def apart(task: Task, *args: Any) -> Iterator[Any]:
     """What ``task(*args)`` yields, from a process of its own.
 
     :class:`ApartError` where it raises anything but a :class:`MoebenchError`, which is raised here, where it ends its
-    process, or where it takes longer than the limit.
+    process, or where it takes longer than the limit. In such a process the task is done there and then.
     """
+    if multiprocessing.current_process().daemon:
+        yield from _here(task, args)
+        return
     ours, theirs = multiprocessing.Pipe(duplex=False)
     with tempfile.TemporaryDirectory(prefix="moebench-") as folder, ours:
         log = Path(folder) / "log"
@@ -72,6 +75,15 @@ def apart(task: Task, *args: Any) -> Iterator[Any]:
 def outcome(task: Task, *args: Any) -> Any:
     """The only value of ``task(*args)``, as :func:`apart`."""
     return list(apart(task, *args))[-1]
+
+
+def _here(task: Task, args: tuple[Any, ...]) -> Iterator[Any]:
+    try:
+        yield from task(*args)
+    except (MoebenchError, GeneratorExit):
+        raise
+    except BaseException as error:
+        raise ApartError(f"raised {told(error)}") from None
 
 
 def _values(process: ForkServerProcess, pipe: Connection, log: Path) -> Iterator[Any]:

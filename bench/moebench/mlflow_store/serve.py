@@ -7,7 +7,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -17,6 +16,7 @@ from urllib.parse import urlsplit
 
 from moebench.errors import ResultsError, UsageError
 from moebench.mlflow_store.database import UI_RESULTS, artifact_location, database_path, tracking_uri
+from moebench.processes import program, surroundings
 
 START_SECONDS = 120.0
 
@@ -84,8 +84,9 @@ def _server(results: Path, uri: str, host: str, port: int, log: Path) -> Iterato
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "mlflow", "ui", *options],
-            env={**quiet, **os.environ, UI_RESULTS: str(results.resolve())},
+            program("mlflow", "ui", *options),
+            cwd=log.parent,
+            env={**quiet, **surroundings(), UI_RESULTS: str(results.resolve())},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,

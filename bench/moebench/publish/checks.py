@@ -1,18 +1,17 @@
 """What ``moebench verify`` checks of a published directory, in order; each check reports what is wrong in sentences.
 
-Checks that import the variants come last, in a process of their own: a variant cannot change the verdict of the others.
+Checks that import the variants come last, in processes of their own: a variant cannot change the verdict of the others.
 """
 
 from __future__ import annotations
 
-import json
 import math
 import re
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from moebench.apart import ApartError, apart
 from moebench.board import TEXTS
 from moebench.files import LARGE, read_bytes
 from moebench.plans.rows import BASELINE
@@ -125,13 +124,14 @@ def _same(published: bytes, found: bytes) -> bool:
 class Check(NamedTuple):
     """holds: what is so where ``find`` yields nothing. needs: checks without which it would read, or run, anything.
 
-    runs_code: whether it imports the variants.
+    runs_code: whether it imports the variants. apart: as a whole in a process of its own; to plan takes one a row.
     """
 
     holds: str
     find: Find
     needs: tuple[str, ...] = ()
     runs_code: bool = False
+    apart: bool = False
 
 
 BEFORE_CODE = ("files", "schema", "rows")
@@ -149,7 +149,11 @@ CHECKS: Mapping[str, Check] = {
         "variants, trials, seeds and data are those that this moebench plans", planned.plan, BEFORE_CODE, True
     ),
     "counts": Check(
-        "parameters, FLOPs and budgets are counted again by building each variant", planned.counts, BEFORE_CODE, True
+        "parameters, FLOPs and budgets are counted again by building each variant",
+        planned.counts,
+        BEFORE_CODE,
+        True,
+        True,
     ),
 }
 
@@ -163,12 +167,16 @@ class Made(NamedTuple):
     missing: tuple[str, ...] = ()
 
 
-def make_checks(submission: Submission) -> Iterator[Made]:
-    """All checks, one after the other."""
+def make_checks(submission: Submission, before_code: Callable[[], None] = lambda: None) -> Iterator[Made]:
+    """All checks, one after the other. before_code: called once, before anything of the variants is executed."""
     broken: set[str] = set()
+    executed = False
     for name, check in CHECKS.items():
         missing = tuple(needed for needed in check.needs if needed in broken)
-        find = in_subprocess if check.runs_code else sentences
+        if check.runs_code and not missing and not executed:
+            executed = True
+            before_code()
+        find = in_subprocess if check.apart else sentences
         made = Made(name, check, missing=missing) if missing else Made(name, check, find(check.find, submission))
         broken |= {name} if made.found or missing else set()
         yield made
@@ -178,26 +186,27 @@ def sentences(find: Find, submission: Submission) -> tuple[str, ...]:
     """What a check finds here; one that ends in an exception has met what no publication holds."""
     found: list[str] = []
     try:
-        found.extend(find(submission))
+        found.extend(filter(None, find(submission)))
     except Exception as error:
         found.append(f"it cannot be checked: {told(error)}")
     return tuple(found)
 
 
 def in_subprocess(find: Find, submission: Submission) -> tuple[str, ...]:
-    """The same from another process."""
-    from moebench.processes import start
-
-    with tempfile.TemporaryDirectory(prefix="moebench-") as folder:
-        answer = Path(folder) / "found.json"
-        process = start(_write, find, submission.directory, submission.data, answer, log=Path(folder) / "log")
-        process.join()
-        try:
-            return tuple(json.loads(answer.read_text(encoding="utf-8")))
-        except (OSError, ValueError):
-            return (f"it cannot be checked: its process ended with status {process.exitcode}",)
+    """The same from a process of its own; what a variant does to that one ends the check, with what it had found."""
+    found: list[str] = []
+    try:
+        for sentence in apart(_found, find, submission.directory.absolute(), submission.data):
+            found += filter(None, [sentence])
+    except ApartError as error:
+        found.append(f"it cannot be checked: a variant {error}.")
+    return tuple(map(str, found))
 
 
-def _write(find: Find, directory: Path, data: Path | None, to: Path) -> None:
-    """The body of that process."""
-    to.write_text(json.dumps(sentences(find, Submission.read(directory, data))), encoding="utf-8")
+def _found(find: Find, directory: Path, data: Path | None) -> Iterator[str]:
+    """The body of that process; an empty sentence says that it goes on."""
+    submission = Submission.read(directory, data)
+    try:
+        yield from find(submission)
+    except Exception as error:
+        yield f"it cannot be checked: {told(error)}"

@@ -200,7 +200,7 @@ class Submission:
         """:class:`ResultsError` where manifest or records cannot be read at all."""
         if not (directory / MANIFEST).exists() and not is_published(directory):
             raise unpublished(directory)
-        return cls(directory, read_manifest(directory), read_pack(directory / NAME), data)
+        return cls(directory, read_manifest(directory), read_pack(directory / NAME), data and data.absolute())
 
     @property
     def plan(self) -> Plan:
@@ -250,4 +250,4 @@ class Submission:
     def spec(self, row: str) -> str:
         """Where a row's variant is found: a name, or a file of the directory."""
         spec = self.plan.row(row).spec
-        return spec if file_of(spec) is None else str(self.directory / spec)
+        return spec if file_of(spec) is None else str(self.directory.absolute() / spec)

@@ -97,14 +97,14 @@ def run_session(cell: Cell, jobs: Sequence[Job], tick: Callable[[str], None]) ->
             finalist.process.join(10)
             end(finalist.process)
     problems = [f"{f.job.row}: {f.problem}" for f in finalists if f.problem]
+    seconds = max(0.0, time.perf_counter() - clock)
     record = Record(
         identity=cell.identity,
         cell=cell.to_json(),
         status="error" if problems else "done",
         reason=" ".join(problems),
         details={"finalists": {f.job.cell.identity: f.result() for f in finalists}},
-        provenance=provenance(jobs[0], cell.session["device"], started, max(0.0, time.perf_counter() - clock))
-        | {"row": ""},
+        provenance=provenance(jobs[0], cell.session["device"], started, seconds) | {"row": ""},
     )
     Store(jobs[0].results).put(record)
     return record

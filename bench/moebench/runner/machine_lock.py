@@ -51,7 +51,7 @@ def share_machine(waiting: Callable[[], None] = lambda: None) -> None:
     for file, kind in ((gate, fcntl.LOCK_EX), (_opened("floor"), fcntl.LOCK_SH)):  # released by the process's end
         while not _locked(file, kind):
             waiting()
-            time.sleep(POLL_SECONDS)
+            time.sleep(POLL_SECONDS / 10)
     os.close(gate)
 
 
