@@ -76,6 +76,9 @@ def main() -> None:
     except MoebenchError as error:
         _say(str(error))
         code = 2
+    except SystemExit as ended:  # of a plug-in: none of ours ends the program
+        _say(f"a plug-in ended the command (SystemExit, status {ended.code}).")
+        code = 2
     except (click.Abort, KeyboardInterrupt) as error:
         why = error.__cause__ or error  # click makes an Abort of it
         _say(str(why) or "stopped at once; finished runs are kept, and the same command goes on from here.")

@@ -45,6 +45,6 @@ class Ledger:
         try:
             values = json.loads(read_text(self._path, LARGE))
             stamp, experiments = values["store"], values["experiments"]
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return {}
         return dict(experiments) if stamp == store_stamp(self._uri) and stamp != 0 else {}

@@ -59,7 +59,7 @@ def _read(path: Path | None) -> Plan | None:
         return None
     try:
         return Plan.from_json(json.loads(read_text(path, LARGE)))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None  # none, or not readable: it is made again
 
 

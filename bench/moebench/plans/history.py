@@ -63,7 +63,7 @@ def ran_plan(results: Path, suite: str | None = None) -> Plan | None:
         return None
     try:
         return Plan.from_json(json.loads(read_text(path, LARGE)))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise ResultsError(
             f"'{path}' cannot be read; run the suite again, nothing else is lost.", code="plan-unreadable"
         ) from None
@@ -174,7 +174,7 @@ def _read(path: Path) -> dict[str, Any]:
         return {}
     try:
         values = json.loads(read_text(path, LARGE))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         raise UsageError(
             f"'{path}' cannot be read; remove it and run the suite again, nothing else is lost.",
             code="history-unreadable",

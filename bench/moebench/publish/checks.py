@@ -9,7 +9,7 @@ import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from moebench.apart import ApartError, apart
 from moebench.board import TEXTS
@@ -124,14 +124,15 @@ def _same(published: bytes, found: bytes) -> bool:
 class Check(NamedTuple):
     """holds: what is so where ``find`` yields nothing. needs: checks without which it would read, or run, anything.
 
-    runs_code: whether it imports the variants. apart: as a whole in a process of its own; to plan takes one a row.
+    runs_code: whether it imports the variants. apart: what is done in its place, in a process of its own, and also
+    yields None where it goes on; planning takes such a process for each row.
     """
 
     holds: str
     find: Find
     needs: tuple[str, ...] = ()
     runs_code: bool = False
-    apart: bool = False
+    apart: Callable[[Submission], Iterator[str | None]] | None = None
 
 
 BEFORE_CODE = ("files", "schema", "rows")
@@ -152,8 +153,8 @@ CHECKS: Mapping[str, Check] = {
         "parameters, FLOPs and budgets are counted again by building each variant",
         planned.counts,
         BEFORE_CODE,
-        True,
-        True,
+        runs_code=True,
+        apart=planned.counting,
     ),
 }
 
@@ -176,8 +177,7 @@ def make_checks(submission: Submission, before_code: Callable[[], None] = lambda
         if check.runs_code and not missing and not executed:
             executed = True
             before_code()
-        find = in_subprocess if check.apart else sentences
-        made = Made(name, check, missing=missing) if missing else Made(name, check, find(check.find, submission))
+        made = Made(name, check, missing=missing) if missing else Made(name, check, _made(check, submission))
         broken |= {name} if made.found or missing else set()
         yield made
 
@@ -186,25 +186,27 @@ def sentences(find: Find, submission: Submission) -> tuple[str, ...]:
     """What a check finds here; one that ends in an exception has met what no publication holds."""
     found: list[str] = []
     try:
-        found.extend(filter(None, find(submission)))
+        found.extend(find(submission))
     except Exception as error:
         found.append(f"it cannot be checked: {told(error)}")
     return tuple(found)
 
 
-def in_subprocess(find: Find, submission: Submission) -> tuple[str, ...]:
-    """The same from a process of its own; what a variant does to that one ends the check, with what it had found."""
+def _made(check: Check, submission: Submission) -> tuple[str, ...]:
+    """The findings of a check; what a variant does to a process of its own ends it, with what it had found."""
+    if check.apart is None:
+        return sentences(check.find, submission)
     found: list[str] = []
     try:
-        for sentence in apart(_found, find, submission.directory.absolute(), submission.data):
-            found += filter(None, [sentence])
+        for sentence in apart(_found, check.apart, submission.directory.absolute(), submission.data):
+            found += [] if sentence is None else [str(sentence)]
     except ApartError as error:
         found.append(f"it cannot be checked: a variant {error}.")
-    return tuple(map(str, found))
+    return tuple(found)
 
 
-def _found(find: Find, directory: Path, data: Path | None) -> Iterator[str]:
-    """The body of that process; an empty sentence says that it goes on."""
+def _found(find: Callable[[Submission], Iterator[str | None]], directory: Path, data: Path | None) -> Iterator[Any]:
+    """The body of that process."""
     submission = Submission.read(directory, data)
     try:
         yield from find(submission)

@@ -123,15 +123,17 @@ def _study(group: Group, own: Group) -> Iterator[str]:
 
 
 def counts(submission: Submission) -> Iterator[str]:
-    """Each size of each variant is built once; every record that claims it must have its counts.
+    """Each size of each variant is built once; every record that claims it must have its counts."""
+    yield from filter(None, counting(submission))
 
-    An empty sentence says that it goes on.
-    """
+
+def counting(submission: Submission) -> Iterator[str | None]:
+    """The same, and None before each size that is built: it goes on."""
     built: dict[str, dict[str, Any] | str] = {}
     for group, record in submission.trained():
         key = _built_alike(record)
         if key not in built:
-            yield ""  # it goes on
+            yield None
             built[key] = _counted(submission, group.row, record)
         counted = built[key]
         if isinstance(counted, str):
