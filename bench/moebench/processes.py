@@ -54,8 +54,10 @@ def start(target: Callable[..., None], *args: Any, log: Path) -> ForkServerProce
     log.parent.mkdir(parents=True, exist_ok=True)
     about = os.getpid(), str(log.absolute()), standing_place(), _as_here()
     process = context().Process(target=_redirected, args=(*about, target, args), daemon=True)
-    with _STARTING, _isolated(), _no_main_module(), _signals_blocked():
-        process.start()
+    with _STARTING:
+        warm_up()
+        with _importing(import_path()), _no_main_module(), _signals_blocked():
+            process.start()
         assert process.pid is not None
         _LIVE.add(process.pid)
     return process
@@ -92,7 +94,7 @@ def warm_up() -> None:
     from multiprocessing import forkserver
 
     context()
-    with _STARTING, _isolated(), _signals_blocked():
+    with _STARTING, _importing(import_path(prompt=False)), _signals_blocked():
         forkserver.ensure_running()
 
 
@@ -103,18 +105,23 @@ def program(module: str, *words: str) -> list[str]:
 
 def surroundings() -> dict[str, str]:
     """The environment of a program: it imports what this process does, and nothing from where it stands."""
-    return {**os.environ, **_absolute(), "PYTHONPATH": os.pathsep.join(import_path()), "PYTHONSAFEPATH": "1"}
+    return {
+        **os.environ,
+        **_absolute(),
+        "PYTHONPATH": os.pathsep.join(import_path(prompt=False)),
+        "PYTHONSAFEPATH": "1",
+    }
 
 
-def import_path() -> list[str]:
+def import_path(*, prompt: bool = True) -> list[str]:
     """``sys.path`` as processes that this one starts have it.
 
     The directory that this process stands in is there only where a prompt or a notebook has put it, and then last: it
-    hides no module of Python's or of an installed package.
+    hides no module of Python's or of an installed package. prompt: false leaves it out.
     """
     here = _here()
     path = [each if os.path.isabs(each) else os.path.join(here, each) for each in sys.path if each not in ("", ".")]
-    return [*path, here] if len(path) < len(sys.path) else path
+    return [*path, here] if prompt and len(path) < len(sys.path) else path
 
 
 def _here() -> str:
@@ -276,10 +283,10 @@ def _children(pid: int) -> list[int]:
 
 
 @contextmanager
-def _isolated() -> Iterator[None]:
-    """Processes started meanwhile import from :func:`import_path` alone, also while they begin."""
+def _importing(places: list[str]) -> Iterator[None]:
+    """Processes started meanwhile import from there alone, also while they begin."""
     path, before = list(sys.path), {name: os.environ.get(name) for name in ISOLATING}
-    sys.path[:] = import_path()  # which multiprocessing hands to every process
+    sys.path[:] = places  # which multiprocessing hands to every process
     _set(dict(zip(ISOLATING, (os.pathsep.join(sys.path), "1"), strict=True)))
     try:
         yield
