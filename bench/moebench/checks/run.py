@@ -80,8 +80,8 @@ def run_checks(
     """
     names = chosen_checks(only)
     label, load = _label(variant), loader(variant)
-    if isinstance(variant, str) and not is_own(find_variant(variant)):
-        return _run_apart(variant, names, on_start)
+    if isinstance(variant, str) and not is_own(found := find_variant(variant)):
+        return _run_apart(label, found.spec, names, on_start)
     rows = list[CheckResult]()
     try:
         for each in _made(load, names):
@@ -102,8 +102,11 @@ def _made(load: Callable[[], Variant], names: Iterable[str]) -> Iterator[str | C
         yield run_one(name, loaded, memory)
 
 
-def _run_apart(spec: str, names: list[str], on_start: Callable[[str], None]) -> CheckReport:
-    """The same of another author's variant, in a process of its own; a check that ends the process is the last."""
+def _run_apart(label: str, spec: str, names: list[str], on_start: Callable[[str], None]) -> CheckReport:
+    """The same of another author's variant, in a process of its own; a check that ends the process is the last.
+
+    spec: with the file's whole path, for that process stands elsewhere.
+    """
     rows, name = list[CheckResult](), ""
     try:
         for value in apart(_made_apart, spec, names):
@@ -113,14 +116,14 @@ def _run_apart(spec: str, names: list[str], on_start: Callable[[str], None]) -> 
             else:
                 rows.append(CheckResult(**value | {"notes": tuple(value["notes"])}))
     except PluginError as error:
-        return CheckReport(spec, problem=str(error))
+        return CheckReport(label, problem=str(error))
     except ApartError as error:
         if not name:
-            return CheckReport(spec, problem=f"{spec}: importing it {error}.")
+            return CheckReport(label, problem=f"{label}: importing it {error}.")
         rest = names[names.index(name) + 1 :]
         after = f" {counted_noun(len(rest), 'check')} after it not made." if rest else ""
-        rows.append(CheckResult(name, "fails", f"{spec} {error}.{after}"))
-    return CheckReport(spec, tuple(rows))
+        rows.append(CheckResult(name, "fails", f"{label} {error}.{after}"))
+    return CheckReport(label, tuple(rows))
 
 
 def _made_apart(spec: str, names: list[str]) -> Iterator[str | dict[str, Any]]:

@@ -45,10 +45,12 @@ def fixed_works(request: Request, place: DeviceInfo) -> tuple[Work, ...]:
 
 def _works_of(request: Request, row: SuiteRow, precision: str) -> Iterator[Work]:
     """The finals of a row; of another author's variant from a process of its own."""
-    if is_own(find_variant(row.variant)):
+    found = find_variant(row.variant)
+    if is_own(found):
         for entry in request.suite.entries_of(row):
             yield from _works(request, row, entry, precision)
         return
+    row = row.model_copy(update={"variant": found.spec})  # with its whole path: that process stands elsewhere
     try:
         yield from map(Work.from_json, apart(_plain_works, request, row, precision))
     except ApartError as error:
