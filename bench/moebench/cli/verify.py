@@ -70,8 +70,8 @@ def command(directory: Path, count: int | None, pick: str, data: Path | None) ->
             continue
         wrong += len(made.found)
         _say(f"{made.name:{width}}  {made.check.holds if not made.found else 'DOES NOT HOLD'}")
-        for sentence in made.found[:SHOWN]:
-            _say(f"{'':{width}}    {sentence}")
+        for found in made.found[:SHOWN]:
+            _say(f"{'':{width}}    {found}")
         if len(made.found) > SHOWN:
             _say(f"{'':{width}}    and {len(made.found) - SHOWN} more")
     if count is not None and wrong:
