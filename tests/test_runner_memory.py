@@ -7,7 +7,7 @@ import pytest
 
 FAULTS = """
 import ctypes, resource, sys
-from moebench.runner.processes import keep_freed_memory
+from moebench.processes import keep_freed_memory
 if sys.argv[1] == "kept" and not keep_freed_memory():
     sys.exit("this C library is not glibc")
 libc = ctypes.CDLL(None)

@@ -13,7 +13,7 @@ OWNER = """
 import sys, time
 from pathlib import Path
 sys.path.insert(0, {tests!r})
-from moebench.runner.processes import start
+from moebench.processes import start
 from test_runner_processes import sleep
 
 start(sleep, {pid!r}, log=Path({log!r}))

@@ -256,7 +256,7 @@ def test_test_labels_reach_neither_the_trials_nor_the_choice_of_the_winner(tmp_p
 
 def test_a_worker_starts_with_everything_imported(tmp_path: Path) -> None:
     """A run that imported torch or timm itself would pay seconds for it, every time."""
-    from moebench.runner.processes import start
+    from moebench.processes import start
 
     log = tmp_path / "log"
     process = start(_print_modules, log=log)

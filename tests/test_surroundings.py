@@ -16,13 +16,12 @@ from types import SimpleNamespace
 import pytest
 from click.testing import CliRunner
 
-from moebench import machine
+from moebench import machine, processes
 from moebench.cli.listing import _about, _problem
 from moebench.cli.main import cli
 from moebench.errors import SuiteError, UsageError
 from moebench.mlflow_store import database, serve
 from moebench.plugins.find import Found
-from moebench.runner import processes
 from moebench.suites import load_suite
 from test_paths_as_they_are import MICRO
 

@@ -20,6 +20,7 @@ key="steps")``. Tests and scripts look at the code; only one test of each messag
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Iterable
 from typing import Any
 
@@ -87,3 +88,18 @@ class DataError(MoebenchError):
 
 class ResultsError(MoebenchError):
     """A results directory or record that cannot be used."""
+
+
+def to_plain(error: MoebenchError) -> dict[str, Any]:
+    """An error as JSON has it, to be raised again in another process."""
+    facts = json.loads(json.dumps(error.facts, default=str))
+    return {"kind": type(error).__name__, "message": str(error), "code": error.code, "facts": facts}
+
+
+def from_plain(value: dict[str, Any]) -> MoebenchError:
+    """The error again; what JSON does not have has become text."""
+    kind = globals().get(value["kind"])
+    ours = kind if isinstance(kind, type) and issubclass(kind, MoebenchError) else PluginError
+    error: MoebenchError = Exception.__new__(ours, value["message"])
+    error.code, error.facts = value["code"], value["facts"]
+    return error

@@ -18,10 +18,10 @@ from moebench.plans.cache import get_plan, plan_all
 from moebench.plans.estimate import left
 from moebench.plans.history import board_directory, remember, remember_plan, remembered_extras
 from moebench.plans.plan import Plan
+from moebench.processes import warm_up
 from moebench.records import Records, Store
 from moebench.runner.executors import Executor, open_executor
 from moebench.runner.options import RunOptions
-from moebench.runner.processes import warm_up
 from moebench.runner.progress import Progress
 from moebench.runner.run_plan import Outcome, Unfinished, run_plan
 from moebench.runner.stopping import Interrupted, Stop, listening

@@ -20,6 +20,30 @@ def plain_console(**options: Any) -> Console:
     return Console(markup=False, emoji=False, highlight=False, **options)
 
 
+SAID = 300
+"""Characters of an exception's text that are kept: anyone's code may put megabytes there."""
+
+
+def told(error: BaseException, length: int = SAID, *, whole: bool = False) -> str:
+    """``ValueError: its first line``, without a full stop; also where it has no text, or raises when asked for it.
+
+    whole: all its lines, as one.
+    """
+    kind = type(error).__name__[:length]
+    try:
+        text = str(error)[: 10 * length]
+    except BaseException as second:
+        return f"{kind} (its text cannot be had: {type(second).__name__[:length]})"
+    lines = text.strip().splitlines()
+    words = " ".join(printable(text if whole else lines[0] if lines else "").split()).rstrip(".")
+    return f"{kind}: {shortened(words, length) or 'no message'}"
+
+
+def shortened(text: str, length: int = 80) -> str:
+    """The beginning of a text that anyone may have made long."""
+    return text if len(text) <= length else f"{text[:length]}..."
+
+
 def one_line(text: str) -> str:
     """One line without control characters: names and reasons may come from anyone's code."""
     return printable(text).strip()

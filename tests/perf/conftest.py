@@ -7,7 +7,7 @@ import torch
 from ledger import Ledger
 
 from moebench.errors import DeviceError
-from moebench.runner.processes import keep_freed_memory
+from moebench.processes import keep_freed_memory
 from moebench.training.device import choose_device
 
 THREADS = 2

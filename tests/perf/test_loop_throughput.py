@@ -20,7 +20,7 @@ from moebench.hosts import host_settings, layer_shapes
 from moebench.hosts.build import build_model
 from moebench.plugins.find import find_variant
 from moebench.plugins.load import load_variant
-from moebench.runner.processes import keep_freed_memory
+from moebench.processes import keep_freed_memory
 from moebench.tasks import get_task
 from moebench.training.loop import train
 from moebench.training.recipe import Recipe

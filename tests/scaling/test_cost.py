@@ -6,7 +6,7 @@ import time
 from measured import Cost
 from work import run, write_spinning
 
-from moebench.runner.processes import start, warm_up
+from moebench.processes import start, warm_up
 
 RUNS, SECONDS, WORKERS = 200, 0.5, 2
 

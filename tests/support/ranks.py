@@ -4,7 +4,7 @@ import torch
 from torch import distributed as dist
 
 from hand_made import digits, model_of, recipe, train
-from moebench.runner.processes import start
+from moebench.processes import start
 from moebench.training.ranks.shared import joined
 from moebench.training.ranks.world import ALONE
 

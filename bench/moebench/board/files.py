@@ -54,7 +54,7 @@ def write_board(board: Board, directory: Path, *, figures: bool = True) -> list[
 
 def _write(path: Path, content: bytes) -> bool:
     """Whether the file had to be written."""
-    if path.is_file() and path.read_bytes() == content:
+    if path.is_file() and path.stat().st_size == len(content) and path.read_bytes() == content:
         return False
     write_atomic(path, content)
     return True

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from moebench.text import told
+
 Outcome = Literal["holds", "fails", "not applicable"]
 
 
@@ -18,8 +20,7 @@ class NotApplicable(Exception):  # noqa: N818  # An outcome, not an error.
 
 def one_line(error: BaseException) -> str:
     """``ValueError: its first line``."""
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+    return told(error).removesuffix(": no message")
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from typing import Any
 
+from moebench.apart import ApartError, apart
 from moebench.checks.outcome import CheckFailed, CheckReport, CheckResult, NotApplicable, Outcome, one_line
 from moebench.checks.process_state import untouched
 from moebench.checks.properties import (
@@ -29,7 +31,9 @@ from moebench.checks.subject import CheckSubject, slot_of
 from moebench.contract import Variant
 from moebench.errors import PluginError, UnknownNameError
 from moebench.plugins.find import find_variant
+from moebench.plugins.imports import is_own
 from moebench.plugins.load import load_variant, verify
+from moebench.text import counted_noun
 
 Check = Callable[[CheckSubject], None]
 
@@ -76,16 +80,56 @@ def run_checks(
     """
     names = chosen_checks(only)
     label, load = _label(variant), loader(variant)
+    if isinstance(variant, str) and not is_own(found := find_variant(variant)):
+        return _run_apart(label, found.spec, names, on_start)
+    rows = list[CheckResult]()
     try:
-        loaded = load()
+        for each in _made(load, names):
+            if isinstance(each, str):
+                on_start(each)
+            else:
+                rows.append(each)
     except PluginError as error:
         return CheckReport(label, problem=str(error))
-    memory: dict[Any, Any] = {}
-    rows = []
-    for name in names:
-        on_start(name)
-        rows.append(run_one(name, loaded, memory))
     return CheckReport(label, tuple(rows))
+
+
+def _made(load: Callable[[], Variant], names: Iterable[str]) -> Iterator[str | CheckResult]:
+    """The name of each check, then its row."""
+    loaded, memory = load(), dict[Any, Any]()
+    for name in names:
+        yield name
+        yield run_one(name, loaded, memory)
+
+
+def _run_apart(label: str, spec: str, names: list[str], on_start: Callable[[str], None]) -> CheckReport:
+    """The same of another author's variant, in a process of its own; a check that ends the process is the last.
+
+    spec: with the file's whole path, for that process stands elsewhere.
+    """
+    rows, name = list[CheckResult](), ""
+    try:
+        for value in apart(_made_apart, spec, names):
+            if isinstance(value, str):
+                name = value
+                on_start(name)
+            else:
+                rows.append(CheckResult(**value | {"notes": tuple(value["notes"])}))
+    except PluginError as error:
+        return CheckReport(label, problem=str(error))
+    except ApartError as error:
+        if not name:
+            return CheckReport(label, problem=f"{label}: importing it {error}.")
+        rest = names[names.index(name) + 1 :]
+        after = f" {counted_noun(len(rest), 'check')} after it not made." if rest else ""
+        rows.append(CheckResult(name, "fails", f"{label} {error}.{after}"))
+    return CheckReport(label, tuple(rows))
+
+
+def _made_apart(spec: str, names: list[str]) -> Iterator[str | dict[str, Any]]:
+    """The body of that process."""
+    for each in _made(loader(spec), names):
+        yield each if isinstance(each, str) else dataclasses.asdict(each)
 
 
 def chosen_checks(only: Iterable[str] | None) -> list[str]:

@@ -58,6 +58,9 @@ class _Lazy(click.Group):
 @click.version_option(__version__, prog_name="moebench")
 def cli() -> None:
     """Which expert layer is better at this parameter budget, how sure are we, and what does it cost?"""
+    from moebench.plugins.imports import load_apart_first
+
+    load_apart_first()
 
 
 def main() -> None:
@@ -72,6 +75,9 @@ def main() -> None:
         code = 2
     except MoebenchError as error:
         _say(str(error))
+        code = 2
+    except SystemExit as ended:  # of a plug-in: none of ours ends the program
+        _say(f"a plug-in ended the command (SystemExit, status {ended.code}).")
         code = 2
     except (click.Abort, KeyboardInterrupt) as error:
         why = error.__cause__ or error  # click makes an Abort of it

@@ -41,12 +41,14 @@ def command(directory: Path, count: int | None, pick: str, data: Path | None) ->
     Exit status: 0 when every check holds, 1 when one does not, 2 where manifest or records cannot be read.
     """
     from moebench.errors import ResultsError, UsageError
+    from moebench.processes import leave_directory
     from moebench.protocol import EARLIER, PROTOCOL, protocol_of
     from moebench.publish import Submission
     from moebench.publish.checks import CHECKS, make_checks
 
     if pick and count is None:
         raise UsageError("--pick says which runs are run again; give --rerun N with it.", code="pick-without-rerun")
+    leave_directory()
     submission = Submission.read(directory, data)
     protocol = protocol_of(submission.plan.protocol)
     sentence = f"the runs of protocol {protocol} cannot be repeated by this version, which has protocol {PROTOCOL}."
@@ -54,7 +56,12 @@ def command(directory: Path, count: int | None, pick: str, data: Path | None) ->
         raise ResultsError(f"'{directory}': {sentence}", code="rerun-of-earlier-protocol", protocol=protocol)
     wrong = 0
     width = max(map(len, CHECKS))
-    for made in make_checks(submission):
+
+    def before_code() -> None:
+        specs = ", ".join(dict.fromkeys(row.spec for row in submission.plan.rows))
+        _say(f"{'':{width}}  the checks that follow execute the code of its rows: {specs}", err=True)
+
+    for made in make_checks(submission, before_code):
         if made.missing:
             _say(f"{made.name:{width}}  not made: it needs {' and '.join(made.missing)}")
             continue
@@ -63,8 +70,8 @@ def command(directory: Path, count: int | None, pick: str, data: Path | None) ->
             continue
         wrong += len(made.found)
         _say(f"{made.name:{width}}  {made.check.holds if not made.found else 'DOES NOT HOLD'}")
-        for sentence in made.found[:SHOWN]:
-            _say(f"{'':{width}}    {sentence}")
+        for found in made.found[:SHOWN]:
+            _say(f"{'':{width}}    {found}")
         if len(made.found) > SHOWN:
             _say(f"{'':{width}}    and {len(made.found) - SHOWN} more")
     if count is not None and wrong:

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from moebench.errors import MoebenchError, PluginError, SuiteError
-from moebench.hosts.settings import HostSettings, LayerPlace
+from moebench.hosts.settings import DEEPEST, HostSettings, LayerPlace
 from moebench.plugins import named
 from moebench.plugins.find import HOSTS
 from moebench.tasks import TaskInfo
+from moebench.text import told
 
 if TYPE_CHECKING:
     from moebench.contract import LayerShape
@@ -42,8 +43,7 @@ def host_settings(values: Mapping[str, Any]) -> HostSettings:
         raise
     except Exception as error:  # the host's author's
         raise PluginError(
-            f"host {kind.__name__}: its settings cannot be checked ({type(error).__name__}: "
-            f"{str(error).splitlines()[0].rstrip('.')}).",
+            f"host {kind.__name__}: its settings cannot be checked ({told(error)}).",
             code="host-settings-broken",
             host=kind.__name__,
         ) from error
@@ -87,9 +87,11 @@ def _places(settings: HostSettings, task: TaskInfo) -> Sequence[LayerPlace]:
     except MoebenchError:
         raise
     except Exception as error:  # the host's author's
-        raise PluginError(f"{who} raised {type(error).__name__}: {error}.", code="places-raised") from error
+        raise PluginError(f"{who} raised {told(error)}.", code="places-raised") from error
     if not (isinstance(places, Sequence) and places and all(isinstance(place, LayerPlace) for place in places)):
         raise PluginError(f"{who} gave {places!r:.60}, not a list of Place.", code="no-places")
+    if len(places) > DEEPEST:
+        raise PluginError(f"{who} gave {len(places):,} places; {DEEPEST:,} are the most.", code="too-many-places")
     if wrong := [place for place in places if place.dim < 1 or place.tokens < 1]:
         raise PluginError(f"{who} gave {wrong[0]}; dim and tokens must be at least 1.", code="impossible-place")
     return places

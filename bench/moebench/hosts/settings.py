@@ -8,13 +8,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StrictInt
+from pydantic import BaseModel, ConfigDict, Field, StrictInt, model_validator
 
 from moebench.errors import SuiteError
 from moebench.tasks import Image, Inputs, TaskInfo
 
 if TYPE_CHECKING:
     from moebench.hosts.host import Host
+
+DEEPEST = 1000
+"""Layers of a host, at most."""
+
+LARGEST = 1_000_000
+"""Any other number of a host, at most."""
 
 Activation = Literal["gelu", "relu", "silu", "swiglu"]
 Numbers = Annotated[tuple[StrictInt, ...], Field(strict=False)]
@@ -47,6 +53,16 @@ class HostSettings(BaseModel):
     name: str
     activation: Activation = "gelu"
     bias: bool = True
+
+    @model_validator(mode="after")
+    def _sane(self) -> HostSettings:
+        """Before a plan makes a list of as many layers."""
+        for name in type(self).model_fields:
+            value = getattr(self, name)
+            most = DEEPEST if name == "depth" else LARGEST
+            if any(isinstance(each, int) and each > most for each in (value if isinstance(value, tuple) else [value])):
+                raise ValueError(f"{name} must be at most {most}")
+        return self
 
     def places(self, task: TaskInfo) -> list[LayerPlace]:
         """The place of each layer, in the order of the forward pass; arithmetic only.

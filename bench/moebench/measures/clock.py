@@ -14,6 +14,9 @@ from torch import Tensor
 WARM_UP = 3
 """Calls of each part before the first one counts."""
 
+LEAST_SECONDS = 1e-9
+"""A clock that was set back during a call has measured nothing; ratios of times need more than that."""
+
 Name = TypeVar("Name", bound=Hashable)
 Part = Callable[[], object]
 
@@ -36,7 +39,7 @@ def median_ms(part: Part, device: torch.device, repeats: int) -> float:
         start = time.perf_counter()
         part()
         synchronise(device)
-        times.append((time.perf_counter() - start) * 1e3)
+        times.append(max(time.perf_counter() - start, LEAST_SECONDS) * 1e3)
     return statistics.median(times)
 
 

@@ -6,8 +6,10 @@ import logging
 import os
 import secrets
 import sqlite3
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote, urlsplit
@@ -30,13 +32,31 @@ UI_RESULTS = "MOEBENCH_UI_RESULTS"
 SPELT = "/ +[]{}(),;:@=&!$'*~^|<>"
 """Signs of a path that an address of SQLite has as they are."""
 
+ANSWER_SECONDS = 10.0
+"""How long a store that is no file may leave a question without an answer."""
+
+QUICK = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": f"{ANSWER_SECONDS:.0f}",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_ARTIFACT_UPLOAD_DOWNLOAD_TIMEOUT": "30",
+}
+"""Settings of MLflow's client, where the environment has no others: by default it asks for minutes."""
+
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 """Schemes of stores that this process writes itself; artifacts then lie beside the results."""
 
 
 def tracking_uri(results: Path) -> str:
-    """MLFLOW_TRACKING_URI if it is set, else a SQLite file in the results directory."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or sqlite_uri(results.resolve() / "mlflow.db")
+    """MLFLOW_TRACKING_URI if it is set, else a SQLite file in the results directory; paths from the root."""
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or sqlite_uri(results.resolve() / "mlflow.db")
+    scheme, _, path = uri.partition(":///")
+    if database_path(uri):
+        return uri if path.startswith("/") else f"{scheme}:///{quote(str(Path.cwd()), safe=SPELT)}/{path}"
+    scheme = urlsplit(uri).scheme
+    if scheme == "file" and not uri.startswith("file:/"):
+        return Path(uri.removeprefix("file:")).absolute().as_uri()
+    return str(Path(uri).absolute()) if not scheme and os.sep in uri else uri
 
 
 def sqlite_uri(path: Path) -> str:
@@ -74,6 +94,25 @@ def store_stamp(uri: str) -> int | None:
         return 0
 
 
+def answered(ask: Callable[[], object], seconds: float = ANSWER_SECONDS) -> None:
+    """Ask a store something; what that raises, or a TimeoutError where it does not answer in time."""
+    raised: list[Exception] = []
+
+    def body() -> None:
+        try:
+            ask()
+        except Exception as error:
+            raised.append(error)
+
+    thread = threading.Thread(target=body, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if raised:
+        raise raised[0]
+    if thread.is_alive():
+        raise TimeoutError(f"no answer within {seconds:g} seconds")
+
+
 @contextmanager
 def writing(results: Path) -> Iterator[None]:
     """Hold the right to write MLflow for a directory; :class:`ResultsError` if another process has it."""
@@ -109,18 +148,21 @@ def could_not_write(error: BaseException | str) -> ResultsError:
 
 
 def _open(results: Path) -> MlflowClient:
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    uri = tracking_uri(results)
+    _answer_soon(uri)
     logging.getLogger("alembic").setLevel(logging.WARNING)
     from mlflow import MlflowClient
 
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
-    uri = tracking_uri(results)
-    _answer_soon(uri)
     path = database_path(uri)
     if path is not None and not path.exists():
         _create(path)
     client = MlflowClient(tracking_uri=uri)
-    client.search_experiments(max_results=1)  # raises if the store cannot be reached
+    ask = partial(client.search_experiments, max_results=1)
+    if path is None:
+        answered(ask)
+    else:  # a file: waiting for its lock is no silence
+        ask()
     if path is not None and not store_stamp(uri):
         with closing(sqlite3.connect(path)) as connection:
             connection.execute(f"PRAGMA user_version = {secrets.randbelow(2**31 - 1) + 1}")
@@ -129,8 +171,8 @@ def _open(results: Path) -> MlflowClient:
 
 def _answer_soon(uri: str) -> None:
     """A server that is not there is known within seconds, and one on this machine is asked without a proxy."""
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "5")
+    for name, value in QUICK.items():
+        os.environ.setdefault(name, value)
     host = urlsplit(uri).hostname or ""
     if host in ("localhost", "::1") or host.startswith("127."):
         for name in ("no_proxy", "NO_PROXY"):

@@ -15,13 +15,14 @@ import os
 import queue
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
 from moebench.errors import MoebenchError
-from moebench.mlflow_store.database import LEASE, could_not_write, open_client
+from moebench.mlflow_store.database import ANSWER_SECONDS, LEASE, could_not_write, open_client
 from moebench.mlflow_store.write import Mirror
 from moebench.plans.plan import Plan
 from moebench.records import Store
@@ -42,7 +43,6 @@ END: Line = {"end": True}
 def main() -> int:
     """Follow a suite at a low priority."""
     os.nice(NICENESS)
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # a suite waits for its end, not for a server
     return run(sys.stdin, _answers())
 
 
@@ -85,8 +85,12 @@ def follow(mirror: Mirror, plans: Sequence[Plan], lines: Lines, answer: Answer) 
     """Write after each bunch of lines, until the one with the end."""
     bunch: list[Line] = []
     report: Path | None = None
+    problem, silent = "", False
     while True:
-        problem = _attempt(mirror, plans, report, live=END not in bunch)
+        if not (END in bunch and silent):  # the suite's end does not wait a second time for who does not answer
+            began = time.monotonic()
+            problem = _attempt(mirror, plans, report, live=END not in bunch)
+            silent = bool(problem) and time.monotonic() - began >= ANSWER_SECONDS
         answer({"problem": problem})
         _answer_flushes(bunch, answer)
         if END in bunch:
@@ -126,6 +130,7 @@ def _lines(stream: IO[str]) -> Lines:
     def read() -> None:
         for text in stream:
             lines.put(json.loads(text))
+        os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"  # a suite waits for its end, not for a server
         lines.put(END)
 
     threading.Thread(target=read, daemon=True).start()

@@ -6,15 +6,15 @@ import contextlib
 import json
 import queue
 import subprocess
-import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from moebench.mlflow_store.database import could_not_write
+from moebench.mlflow_store.database import could_not_write, tracking_uri
 from moebench.mlflow_store.write import needs_sync
 from moebench.plans.plan import Plan
+from moebench.processes import program, surroundings
 from moebench.records import Record, Store
 
 SETTLE_SECONDS = 60.0
@@ -52,7 +52,9 @@ class Follower:
             self._log.parent.mkdir(parents=True, exist_ok=True)
             with self._log.open("w") as log:
                 self._process = subprocess.Popen(
-                    [sys.executable, "-P", "-m", "moebench.mlflow_store.follow"],
+                    program("moebench.mlflow_store.follow"),
+                    cwd=self._log.parent,
+                    env={**surroundings(), "MLFLOW_TRACKING_URI": tracking_uri(self._results)},
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=log,

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from moebench.files import LARGE, read_text
 from moebench.mlflow_store.database import store_stamp, tracking_uri
 from moebench.records.canonical import digest
 from moebench.records.store import write_atomic
@@ -42,8 +43,8 @@ class Ledger:
 
     def _read(self) -> dict[str, dict[str, list[str]]]:
         try:
-            values = json.loads(self._path.read_text(encoding="utf-8"))
+            values = json.loads(read_text(self._path, LARGE))
             stamp, experiments = values["store"], values["experiments"]
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return {}
         return dict(experiments) if stamp == store_stamp(self._uri) and stamp != 0 else {}

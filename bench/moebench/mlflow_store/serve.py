@@ -7,7 +7,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 import urllib.error
@@ -18,6 +17,7 @@ from urllib.parse import urlsplit
 
 from moebench.errors import ResultsError, UsageError
 from moebench.mlflow_store.database import UI_RESULTS, artifact_location, database_path, tracking_uri
+from moebench.processes import program, surroundings
 
 START_SECONDS = 120.0
 
@@ -121,8 +121,9 @@ def _server(results: Path, uri: str, how: Sequence[str], log: Path) -> Iterator[
     quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "mlflow", "ui", *options],
-            env={**quiet, **os.environ, UI_RESULTS: str(results.resolve())},
+            program("mlflow", "ui", *options),
+            cwd=log.parent,
+            env={**quiet, **surroundings(), UI_RESULTS: str(results.resolve())},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,

@@ -37,18 +37,30 @@ def _results() -> Path:
 async def _index(request: Request) -> Response:
     root = _results()
     pages = [path.relative_to(root).as_posix() for path in board_pages(root)]
-    items = "".join(f'<li><a href="board/{quote(page)}">{html.escape(page)}</a></li>' for page in pages)
+    items = "".join(f'<li><a href="board/{quote(os.fsencode(page))}">{_shown(page)}</a></li>' for page in pages)
     return _page(
         "moebench boards", f'<h1>Boards</h1><ul>{items}</ul><p><a href="/#/experiments?{AS_TRAINING}">MLflow</a></p>'
     )
 
 
 async def _board(request: Request) -> Response:
-    root = _results()
-    path = (root / request.path_params["path"]).resolve()
-    if not path.is_relative_to(root) or not BOARD.fullmatch(path.name) or not path.is_file():
-        return _missing("There is no such board here.")
-    return FileResponse(path)
+    path = _board_file(_results(), request.path_params["path"])
+    return _missing("There is no such board here.") if path is None else FileResponse(path)
+
+
+def _board_file(root: Path, asked: str) -> Path | None:
+    """The file of a board's address; None where there is none, or where nothing can have that address."""
+    try:
+        path = (root / asked).resolve()
+        known = path.is_relative_to(root) and BOARD.fullmatch(path.name) and path.is_file()
+        return path if known and os.access(path, os.R_OK) else None
+    except (OSError, ValueError, RuntimeError):  # bytes, lengths and links that no path has
+        return None
+
+
+def _shown(page: str) -> str:
+    """A path as text; its bytes may be none."""
+    return html.escape(page.encode(errors="replace").decode())
 
 
 async def _run(request: Request) -> Response:
@@ -59,6 +71,10 @@ async def _run(request: Request) -> Response:
     if place is None:
         return _missing(f"MLflow has no run of the record {identity}; `moebench sync` writes those that it lacks.")
     return RedirectResponse(place)
+
+
+async def _other(request: Request) -> Response:
+    return _missing("There is no such page.")
 
 
 def _missing(sentence: str) -> Response:
@@ -74,7 +90,8 @@ def _page(title: str, body: str, status: int = 200) -> Response:
 app.router.routes[:0] = [
     Route("/moebench/", _index),
     Route("/moebench/board/{path:path}", _board),
-    Route("/moebench/run/{identity}", _run),
+    Route("/moebench/run/{identity:path}", _run),
+    Route("/moebench/{other:path}", _other),
 ]
 
 

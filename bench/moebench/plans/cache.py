@@ -11,6 +11,7 @@ from typing import Any
 
 from moebench import machine
 from moebench.errors import DataError, MoebenchError
+from moebench.files import LARGE, read_text
 from moebench.plans.plan import Plan
 from moebench.plans.rows import Row, resolve_rows
 from moebench.plugins.find import COMPRESSORS, find_variant
@@ -75,8 +76,8 @@ def _read(path: Path | None) -> Plan | None:
     if path is None:
         return None
     try:
-        return Plan.from_json(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return Plan.from_json(json.loads(read_text(path, LARGE)))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None  # none, or not readable: it is made again
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 from collections.abc import Iterator
 from typing import Any
 
+from moebench.apart import ApartError, apart
 from moebench.budgets import Axis, Budget, count_layers, settle
 from moebench.budgets.count import build_on_meta
 from moebench.budgets.place import check_claims, try_claims
@@ -15,14 +17,16 @@ from moebench.hosts import host_settings, layer_shapes
 from moebench.plans.plan import Work, mean_tokens
 from moebench.plugins.find import COMPRESSORS, MEASURES, find_variant
 from moebench.plugins.identity import code_identity
+from moebench.plugins.imports import is_own
 from moebench.plugins.load import load_variant
-from moebench.plugins.named import load, without_digest
+from moebench.plugins.named import load, remember, without_digest
 from moebench.protocol import PROTOCOL
 from moebench.records import Cell
 from moebench.suites import Suite, TaskEntry
 from moebench.suites.request import Request
 from moebench.suites.schema import SuiteMeasure, SuiteRow
 from moebench.tasks import get_task
+from moebench.text import told
 from moebench.training.device import DeviceInfo, default_precision
 from moebench.training.seeds import derive_seed
 
@@ -32,12 +36,32 @@ def fixed_works(request: Request, place: DeviceInfo) -> tuple[Work, ...]:
     suite, works = request.suite, list[Work]()
     for row in suite.row:
         try:
-            for entry in suite.entries_of(row):
-                works += _works(request, row, entry, default_precision(place.type))
+            works += _works_of(request, row, default_precision(place.type))
         except (BudgetError, HostError, SuiteError) as error:
             raise SuiteError(f"suite '{suite.name}', row '{row.name}': {error}", code="row-invalid") from error
     # Seed by seed over all rows, so that what is there when a run is stopped can be compared.
     return tuple(sorted(works, key=lambda work: work.index))
+
+
+def _works_of(request: Request, row: SuiteRow, precision: str) -> Iterator[Work]:
+    """The finals of a row; of another author's variant from a process of its own."""
+    found = find_variant(row.variant)
+    if is_own(found):
+        for entry in request.suite.entries_of(row):
+            yield from _works(request, row, entry, precision)
+        return
+    row = row.model_copy(update={"variant": found.spec})  # with its whole path: that process stands elsewhere
+    try:
+        yield from map(Work.from_json, apart(_plain_works, request, row, precision))
+    except ApartError as error:
+        raise SuiteError(f"importing or building {row.variant} {error}.", code="row-not-planned") from None
+
+
+def _plain_works(request: Request, row: SuiteRow, precision: str) -> Iterator[dict[str, Any]]:
+    """The body of that process."""
+    remember(request.suite.plugins)
+    for entry in request.suite.entries_of(row):
+        yield from (dataclasses.asdict(work) for work in _works(request, row, entry, precision))
 
 
 def planned_measures(request: Request, place: DeviceInfo) -> dict[str, dict[str, Any]]:
@@ -143,7 +167,9 @@ def _size(
     except MoebenchError:
         raise
     except Exception as error:
-        raise SuiteError(f"{variant.name} cannot be built with {settings}: {error}", code="row-not-built") from error
+        raise SuiteError(
+            f"{variant.name} cannot be built with {settings}: {told(error)}", code="row-not-built"
+        ) from error
     return "total", count_layers(layers).total
 
 

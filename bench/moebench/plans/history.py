@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from moebench.errors import MoebenchError, ResultsError, UsageError
+from moebench.files import LARGE, read_text
 from moebench.plans.plan import Plan
 from moebench.plans.rows import find_spec
 from moebench.records.store import write_atomic
@@ -61,8 +62,8 @@ def ran_plan(results: Path, suite: str | None = None) -> Plan | None:
     if name not in known or not path.is_file():
         return None
     try:
-        return Plan.from_json(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return Plan.from_json(json.loads(read_text(path, LARGE)))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise ResultsError(
             f"'{path}' cannot be read; run the suite again, nothing else is lost.", code="plan-unreadable"
         ) from None
@@ -172,8 +173,8 @@ def _read(path: Path) -> dict[str, Any]:
     if not os.path.isfile(path):  # unlike Path.is_file, false for a name that no file can have
         return {}
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        values = json.loads(read_text(path, LARGE))
+    except (OSError, ValueError, RecursionError):
         raise UsageError(
             f"'{path}' cannot be read; remove it and run the suite again, nothing else is lost.",
             code="history-unreadable",

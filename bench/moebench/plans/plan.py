@@ -145,6 +145,11 @@ class Work:
     alone: bool = False
     tokens: int = 0
 
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Work:
+        """The inverse of ``dataclasses.asdict`` after a journey through JSON."""
+        return cls(**(value | {"cell": Cell.from_json(value["cell"])}))
+
     @property
     def of(self) -> str:
         """Identity of the run that must be done before; empty where there is none."""
@@ -303,7 +308,7 @@ class Plan:
             data=value["data"],
             rows=tuple(Row(**row) for row in value["rows"]),
             groups=tuple(Group.from_json(group) for group in value["groups"]),
-            fixed=tuple(Work(**(work | {"cell": Cell.from_json(work["cell"])})) for work in value.get("fixed", ())),
+            fixed=tuple(map(Work.from_json, value.get("fixed", ()))),
             measures=value.get("measures", {}),
             full=value.get("full", False),
             versions=value["versions"],

@@ -83,7 +83,7 @@ def named_by_variants(rows: Sequence[Row], remembered: Collection[str] = ()) -> 
     ``remembered`` are specs of rows from earlier runs, which give way where another row has their name.
     :class:`UsageError` where two others have one name.
     """
-    named = [_named(row) for row in rows]
+    named = [named_by_variant(row) for row in rows]
     keepers: dict[str, Row] = {}
     for row in sorted(named, key=lambda row: _gives_way(row, remembered)):
         if keepers.setdefault(row.name, row) is not row and not _gives_way(row, remembered):
@@ -95,7 +95,8 @@ def _gives_way(row: Row, remembered: Collection[str]) -> bool:
     return row.spec in remembered and not row.selected
 
 
-def _named(row: Row) -> Row:
+def named_by_variant(row: Row) -> Row:
+    """A row whose variant is imported, under the name that the variant gives itself."""
     in_file = is_place(row.spec) and not row.reference and not row.problem
     return replace(row, name=row.variant) if in_file else row
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from moebench.errors import MoebenchError, PluginError
 from moebench.plugins.find import BACKENDS
 from moebench.plugins.imports import ANY, load_object
+from moebench.text import told
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -32,7 +33,7 @@ def load_backend(name: str) -> Backend:
     try:
         reason = module.available() if hasattr(module, "available") else None
     except ANY as error:
-        reason = f"{type(error).__name__}: {error}"
+        reason = told(error)
     if reason:
         raise PluginError(f"backend {name}: it does not work here: {reason}.", code="backend-unavailable")
     return backend

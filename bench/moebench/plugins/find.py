@@ -16,7 +16,9 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 from moebench.errors import PluginError, UnknownNameError
+from moebench.files import read_bytes
 from moebench.machine import Installation, installation
+from moebench.text import told
 
 PLACE = re.compile(r"(?P<module>[\w.]+)\s*:\s*(?P<attribute>[\w.]+)(\s*\[.*\])?")
 
@@ -98,8 +100,8 @@ def declared(found: Found, name: str) -> str:
     In the body of its class, or as an argument of the one call that makes it: ``mine = wrap(..., name="mine")``.
     """
     try:
-        tree = ast.parse(found.source.read_bytes()) if found.source else ast.Module([], [])
-    except (OSError, SyntaxError, ValueError):
+        tree = ast.parse(read_bytes(found.source)) if found.source else ast.Module([], [])
+    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
         return ""
     values = (value for node in tree.body for value in _given(node, found.attribute, name))
     return next(filter(None, values), "")
@@ -188,7 +190,7 @@ def _source_of(module: str) -> tuple[Path | None, str]:
     try:
         spec = locate(module)
     except Exception as error:
-        return None, f"its package does not import ({type(error).__name__}: {error})."
+        return None, f"its package does not import ({told(error)})."
     if spec is None:
         return None, f"there is no module '{module}'."
     return (Path(spec.origin) if spec.origin and spec.origin.endswith(".py") else None), ""
@@ -209,8 +211,8 @@ def _in_file(noun: str, spec: str) -> Found:
 def _check_defined(path: Path, attribute: str) -> None:
     """:class:`PluginError` where a file is seen to define other classes and no such name; else the import will tell."""
     try:
-        tree = ast.parse(path.read_bytes())
-    except (OSError, SyntaxError, ValueError):
+        tree = ast.parse(read_bytes(path))
+    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
         return
     names = {name for node in ast.walk(tree) for name in _defined(node)}
     own = [name for node in tree.body if not isinstance(node, ast.Import | ast.ImportFrom) for name in _defined(node)]

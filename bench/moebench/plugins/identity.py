@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from moebench.errors import PluginError
+from moebench.files import read_bytes
 from moebench.plugins.beside import BUILT_IN, FRAMEWORKS, file_beside, is_beside
 from moebench.plugins.find import Found, declared, locate
 from moebench.plugins.versions import version_of
@@ -162,11 +163,11 @@ def _top(module: str) -> str:
 def parse(path: Path) -> ast.Module:
     """The syntax tree of a file; :class:`PluginError` if it is not Python."""
     try:
-        return ast.parse(path.read_bytes())
+        return ast.parse(read_bytes(path))
     except SyntaxError as error:
         line = f" in line {error.lineno}" if error.lineno else ""
         raise PluginError(f"'{path}' is not valid Python{line} ({error.msg}).", code="not-python-line") from error
-    except (ValueError, RecursionError) as error:
+    except (ValueError, RecursionError, MemoryError) as error:
         raise PluginError(f"'{path}' is not valid Python ({error}).", code="not-python") from error
     except OSError as error:
         raise PluginError(f"'{path}' cannot be read ({error.strerror}).", code="source-unreadable") from error

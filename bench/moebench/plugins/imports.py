@@ -13,13 +13,21 @@ from types import ModuleType
 from typing import Any
 
 from moebench.errors import PluginError
+from moebench.files import read_bytes
 from moebench.plugins.beside import builtins_for, forget
 from moebench.plugins.find import Found
 from moebench.plugins.identity import code_digest
 from moebench.records.canonical import digest
+from moebench.text import told
+
+OWN = "moebench"
+"""The distribution whose plug-ins the protocol covers."""
 
 ANY = (Exception, SystemExit)
 """What another author's module may raise; one that ends the program must not end this one."""
+
+_APART_FIRST = False
+"""Set by :func:`load_apart_first` in the process of a command; never in those that it starts."""
 
 
 def load_object(found: Found, noun: str = "", *, instance: bool = True) -> Any:
@@ -48,10 +56,12 @@ def _loaded(found: Found, noun: str, instance: bool) -> Any:
     who = f"{noun} {found.spec}".strip()
     if found.problem:
         raise PluginError(f"{who}: {found.problem}", code="plugin-problem")
+    if _APART_FIRST and not is_own(found):
+        _try_apart(found, noun, instance, _code(found), _code_of(found))
     try:
         module = _imported(found)
     except ANY as error:
-        problem = f"it fails to import ({_told(error)})"
+        problem = f"it fails to import ({told(error)})"
         raise PluginError(f"{who}: {problem}.", code="import-failed") from error
     try:
         thing: Any = functools.reduce(getattr, found.attribute.split("."), module)
@@ -62,7 +72,45 @@ def _loaded(found: Found, noun: str, instance: bool) -> Any:
     try:
         return thing()
     except ANY as error:
-        raise PluginError(f"{who}: {thing.__name__}() raised {_told(error)}.", code="constructor-raised") from error
+        raise PluginError(f"{who}: {thing.__name__}() raised {told(error)}.", code="constructor-raised") from error
+
+
+def is_own(found: Found) -> bool:
+    """Whether moebench itself brings it."""
+    return found.package == OWN and not found.in_file
+
+
+def load_apart_first() -> None:
+    """From now on, import another author's plug-in here only after a process of its own could.
+
+    So one that ends its process, crashes it or never comes back ends no command: it is a :class:`PluginError`.
+    """
+    global _APART_FIRST
+    _APART_FIRST = True
+
+
+def _code(found: Found) -> bytes:
+    """What lies in its file; nothing where there is none that can be read, which the import will say."""
+    try:
+        return read_bytes(found.source) if found.source else b""
+    except OSError:
+        return b""
+
+
+@functools.cache
+def _try_apart(found: Found, noun: str, instance: bool, code: bytes, all_code: str) -> None:
+    from moebench.apart import ApartError, outcome
+
+    try:
+        outcome(_loads, found, noun, instance)
+    except ApartError as error:
+        raise PluginError(f"{noun} {found.spec}".strip() + f": importing it {error}.", code="import-ended") from None
+
+
+def _loads(found: Found, noun: str, instance: bool) -> Iterator[bool]:
+    """The body of that process."""
+    load_object(found, noun, instance=instance)
+    yield True
 
 
 def _imported(found: Found) -> ModuleType:
@@ -70,7 +118,7 @@ def _imported(found: Found) -> ModuleType:
     if not found.in_file:
         return importlib.import_module(found.module)
     assert found.source is not None
-    return _executed(found.source, found.source.read_bytes(), _code_of(found))
+    return _executed(found.source, read_bytes(found.source), _code_of(found))
 
 
 def _code_of(found: Found) -> str:
@@ -102,9 +150,3 @@ def _executed(source: Path, code: bytes, all_code: str) -> ModuleType:
         sys.modules.pop(name, None)
         raise
     return module
-
-
-def _told(error: BaseException) -> str:
-    """An exception on one line, without a full stop."""
-    message = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {message[0].rstrip('.') if message else 'no message'}"

@@ -12,10 +12,7 @@ from typing import Any
 from moebench.errors import MoebenchError, PluginError
 from moebench.plugins.find import Found, PluginGroup, is_place
 from moebench.plugins.identity import code_digest
-from moebench.plugins.imports import load_object
-
-OWN = "moebench"
-"""The distribution whose plug-ins the protocol covers."""
+from moebench.plugins.imports import is_own, load_object
 
 DIGITS = 12
 
@@ -30,7 +27,7 @@ def settle(group: PluginGroup, spec: str) -> str:
     found = group.find(spec)
     if found.problem:
         load_object(found, group.noun)  # which raises: it cannot be used
-    if found.package == OWN:
+    if is_own(found):
         return spec
     name = f"{found.name}@{code_digest(found)[:DIGITS]}"
     _SPECS[name] = found.spec

@@ -1,21 +1,21 @@
 """What ``moebench verify`` checks of a published directory, in order; each check reports what is wrong in sentences.
 
-Checks that import the variants come last, in a process of their own: a variant cannot change the verdict of the others.
+Checks that import the variants come last, in processes of their own: a variant cannot change the verdict of the others.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 import re
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from moebench.apart import ApartError, apart
 from moebench.board import TEXTS
 from moebench.errors import MoebenchError
+from moebench.files import LARGE, read_bytes
 from moebench.plans.rows import BASELINE
 from moebench.plugins.find import find_variant, find_variants, is_place
 from moebench.plugins.identity import files_beside
@@ -25,6 +25,7 @@ from moebench.publish.manifest import VARIANTS, VERIFICATION, file_of
 from moebench.publish.sources import Submission, board_of, expected
 from moebench.publish.write import directory_of
 from moebench.records.schema import schema_of
+from moebench.text import told
 
 Find = Callable[[Submission], Iterator[str]]
 
@@ -45,14 +46,14 @@ def files(submission: Submission) -> Iterator[str]:
             yield f"the manifest has a digest of {name}, which no row needs."
         elif not (directory / name).is_file():
             yield f"'{name}' is in the manifest and not in the directory."
-        elif manifest.sha256((directory / name).read_bytes()) != digests[name]:
+        elif manifest.sha256(read_bytes(directory / name, LARGE)) != digests[name]:
             yield f"'{name}' is not the file that the manifest was made for: its SHA-256 differs."
     known = {manifest.NAME, VERIFICATION, VARIANTS, *(f"board.{suffix}" for suffix in TEXTS), *digests}
     known |= {parent.as_posix() for name in digests for parent in PurePosixPath(name).parents}
     if strange := sorted({path.relative_to(directory).as_posix() for path in directory.rglob("*")} - known):
         yield f"{', '.join(strange)} does not belong in a published directory."
     seen = submission.verification
-    if seen is not None and seen.records != manifest.sha256((directory / pack.NAME).read_bytes()):
+    if seen is not None and seen.records != manifest.sha256(read_bytes(directory / pack.NAME, LARGE)):
         yield f"{VERIFICATION} is of other records than these; verify them with --rerun, or remove it."
     lies, place = directory.resolve().parts[-2:], directory_of(Path(), submission.plan).parts
     if lies != place:
@@ -122,7 +123,7 @@ def boards(submission: Submission) -> Iterator[str]:
         path = submission.directory / f"board.{suffix}"
         if not path.is_file():
             yield f"board.{suffix} is missing."
-        elif not _same(path.read_bytes(), text(board).encode()):
+        elif not _same(read_bytes(path, LARGE), text(board).encode()):
             yield f"board.{suffix} is not what the records give; run `moebench publish` again."
 
 
@@ -140,7 +141,8 @@ class Check(NamedTuple):
     """holds: what is so where ``find`` yields nothing. needs: checks without which it would read, or run, anything.
 
     runs_code: whether it imports the variants. repeats: whether it makes something again as the protocol says, which
-    only a version of that protocol can.
+    only a version of that protocol can. apart: what is done in its place, in a process of its own, and also yields None
+    where it goes on; planning takes such a process for each row.
     """
 
     holds: str
@@ -148,6 +150,7 @@ class Check(NamedTuple):
     needs: tuple[str, ...] = ()
     runs_code: bool = False
     repeats: bool = False
+    apart: Callable[[Submission], Iterator[str | None]] | None = None
 
 
 BEFORE_CODE = ("files", "schema", "rows")
@@ -168,8 +171,9 @@ CHECKS: Mapping[str, Check] = {
         "parameters, FLOPs and budgets are counted again by building each variant",
         planned.counts,
         BEFORE_CODE,
-        True,
-        True,
+        runs_code=True,
+        repeats=True,
+        apart=planned.counting,
     ),
 }
 
@@ -186,17 +190,19 @@ class Made(NamedTuple):
     earlier: str = ""
 
 
-def make_checks(submission: Submission) -> Iterator[Made]:
-    """All checks, one after the other."""
+def make_checks(submission: Submission, before_code: Callable[[], None] = lambda: None) -> Iterator[Made]:
+    """All checks, one after the other. before_code: called once, before anything of the variants is executed."""
     broken: set[str] = set()
-    protocol = protocol_of(submission.plan.protocol)
+    executed, protocol = False, protocol_of(submission.plan.protocol)
     for name, check in CHECKS.items():
         if check.repeats and protocol in EARLIER:
             yield Made(name, check, earlier=protocol)
             continue
         missing = tuple(needed for needed in check.needs if needed in broken)
-        find = in_subprocess if check.runs_code else sentences
-        made = Made(name, check, missing=missing) if missing else Made(name, check, find(check.find, submission))
+        if check.runs_code and not missing and not executed:
+            executed = True
+            before_code()
+        made = Made(name, check, missing=missing) if missing else Made(name, check, _made(check, submission))
         broken |= {name} if made.found or missing else set()
         yield made
 
@@ -207,24 +213,27 @@ def sentences(find: Find, submission: Submission) -> tuple[str, ...]:
     try:
         found.extend(find(submission))
     except Exception as error:
-        found.append(f"it cannot be checked: {type(error).__name__}: {str(error)[:200]}")
+        found.append(f"it cannot be checked: {told(error)}")
     return tuple(found)
 
 
-def in_subprocess(find: Find, submission: Submission) -> tuple[str, ...]:
-    """The same from another process."""
-    from moebench.runner.processes import start
+def _made(check: Check, submission: Submission) -> tuple[str, ...]:
+    """The findings of a check; what a variant does to a process of its own ends it, with what it had found."""
+    if check.apart is None:
+        return sentences(check.find, submission)
+    found: list[str] = []
+    try:
+        for sentence in apart(_found, check.apart, submission.directory.absolute(), submission.data):
+            found += [] if sentence is None else [str(sentence)]
+    except ApartError as error:
+        found.append(f"it cannot be checked: a variant {error}.")
+    return tuple(found)
 
-    with tempfile.TemporaryDirectory(prefix="moebench-") as folder:
-        answer = Path(folder) / "found.json"
-        process = start(_write, find, submission.directory, submission.data, answer, log=Path(folder) / "log")
-        process.join()
-        try:
-            return tuple(json.loads(answer.read_text(encoding="utf-8")))
-        except (OSError, ValueError):
-            return (f"it cannot be checked: its process ended with status {process.exitcode}",)
 
-
-def _write(find: Find, directory: Path, data: Path | None, to: Path) -> None:
+def _found(find: Callable[[Submission], Iterator[str | None]], directory: Path, data: Path | None) -> Iterator[Any]:
     """The body of that process."""
-    to.write_text(json.dumps(sentences(find, Submission.read(directory, data))), encoding="utf-8")
+    submission = Submission.read(directory, data)
+    try:
+        yield from find(submission)
+    except Exception as error:
+        yield f"it cannot be checked: {told(error)}"

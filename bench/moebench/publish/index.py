@@ -11,6 +11,7 @@ from moebench.board import Board, Entry
 from moebench.board.markdown import escape, table
 from moebench.board.numbers import rank, shown_name, with_interval
 from moebench.board.words import amount
+from moebench.files import read_bytes, read_text
 from moebench.protocol import EARLIER, changed_in, label, protocol_of
 from moebench.publish.sources import is_published, published_board
 from moebench.records.store import write_atomic
@@ -34,10 +35,10 @@ def write_index(root: Path) -> Path | None:
     pages = sorted(page for depth in ("*", "*/*") for page in root.glob(f"{depth}/*.md") if page.name != BOARD)
     pages = [page for page in pages if not page.relative_to(root).parts[0].startswith(OF_PROTOCOL)]
     path = root / NAME
-    if path.is_file() and not path.read_text(encoding="utf-8", errors="replace").startswith(TITLE):
+    if path.is_file() and not read_bytes(path).decode(errors="replace").startswith(TITLE):
         return None
     findings = root / FINDINGS
-    text = findings.read_text(encoding="utf-8") if findings.is_file() else ""
+    text = read_text(findings) if findings.is_file() else ""
     earlier = [protocol for protocol in EARLIER if (root / f"{OF_PROTOCOL}{protocol}" / NAME).is_file()]
     own = root.resolve().name.removeprefix(OF_PROTOCOL)
     page = to_markdown(boards, [page.relative_to(root) for page in pages], text, earlier, own if own in EARLIER else "")

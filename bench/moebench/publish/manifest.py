@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from moebench.board import Verification
 from moebench.errors import ResultsError
+from moebench.files import read_bytes
 
 NAME = "submission.json"
 
@@ -60,7 +61,7 @@ def read_manifest(directory: Path) -> Manifest:
     """The manifest of a directory; :class:`ResultsError` where there is none, or it is not one."""
     path = directory / NAME
     try:
-        return Manifest.model_validate_json(path.read_bytes())
+        return Manifest.model_validate_json(read_bytes(path))
     except OSError as error:
         raise ResultsError(
             f"'{directory}' holds no {NAME} that can be read ({error.strerror}).",
@@ -79,7 +80,7 @@ def read_verification(directory: Path) -> Verification | None:
     """None where nothing was run again; :class:`ResultsError` where the file is damaged."""
     path = directory / VERIFICATION
     try:
-        return TypeAdapter(Verification).validate_json(path.read_bytes(), strict=True)
+        return TypeAdapter(Verification).validate_json(read_bytes(path), strict=True)
     except FileNotFoundError:
         return None
     except (OSError, ValidationError) as error:

@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from moebench.errors import ResultsError
+from moebench.files import LARGE, read_text
 from moebench.plans.plan import Plan
+from moebench.plugins.find import is_place
 from moebench.records import Record
 from moebench.records.store import parse_json, parse_record
+from moebench.text import shortened
 
 VERSION = 1
 """Raised when the first line changes its meaning; records have a version of their own."""
@@ -47,7 +50,7 @@ def to_line(value: Any) -> str:
 def read_pack(path: Path) -> Pack:
     """The pack in a file; :class:`ResultsError` where it cannot be read, naming the line that is damaged."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = read_text(path, LARGE).splitlines()
     except OSError as error:
         raise ResultsError(
             f"cannot read the pack '{path}' ({error.strerror}).", code="unreadable-pack", path=path
@@ -63,6 +66,7 @@ def read_pack(path: Path) -> Pack:
         for line in lines[1:]:
             number += 1
             record = parse_record(line)
+            _check_places(record.cell)
             if record.identity in records:
                 raise ValueError(f"the record {record.identity} is there twice")
             records[record.identity] = record
@@ -83,4 +87,27 @@ def _head(line: str) -> tuple[Plan, int]:
     head = parse_json(line)
     if not isinstance(head, dict) or head.get("pack") != VERSION:
         raise ValueError(f"not the first line of a pack of version {VERSION}")
+    _check_places(head["plan"])
     return Plan.from_json(head["plan"]), int(head["records"])
+
+
+def _check_places(value: Any) -> None:
+    """ValueError where a task, host, measure or study is a file: to read published results would execute it."""
+    if isinstance(value, list):
+        for each in value:
+            _check_places(each)
+    elif isinstance(value, dict):
+        named = [name for key, each in value.items() for name in _plugins(key, each)]
+        if place := next((name for name in named if isinstance(name, str) and is_place(name)), ""):
+            raise ValueError(f"it rests on '{shortened(place)}', and nothing but a variant is published as a file")
+        for each in value.values():
+            _check_places(each)
+
+
+def _plugins(key: str, value: Any) -> Iterable[Any]:
+    """What an entry of a plan or cell names: tasks, hosts, measures, a study."""
+    if key in ("task", "kind", "study", "measure") and isinstance(value, str):
+        return [value]
+    if key in ("task", "host"):
+        return [each.get("name") for each in (value if isinstance(value, list) else [value]) if isinstance(each, dict)]
+    return value.values() if key == "plugins" and isinstance(value, dict) else []

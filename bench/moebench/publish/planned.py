@@ -22,6 +22,7 @@ from moebench.records.canonical import canonical_json
 from moebench.runner.model import build
 from moebench.suites import Suite, find_suites, load_suite
 from moebench.suites.request import changeable, request_for
+from moebench.text import told
 from moebench.training.device import default_precision
 
 
@@ -118,10 +119,16 @@ def _study(group: Group, own: Group) -> Iterator[str]:
 
 def counts(submission: Submission) -> Iterator[str]:
     """Each size of each variant is built once; every record that claims it must have its counts."""
+    yield from filter(None, counting(submission))
+
+
+def counting(submission: Submission) -> Iterator[str | None]:
+    """The same, and None before each size that is built: it goes on."""
     built: dict[str, dict[str, Any] | str] = {}
     for group, record in submission.trained():
         key = _built_alike(record)
         if key not in built:
+            yield None
             built[key] = _counted(submission, group.row, record)
         counted = built[key]
         if isinstance(counted, str):
@@ -148,5 +155,5 @@ def _counted(submission: Submission, row: str, record: Record) -> dict[str, Any]
     except MoebenchError as error:
         return str(error)
     except Exception as error:  # a plug-in's own
-        return f"'{row}' cannot be built: {type(error).__name__}: {error}"
+        return f"'{row}' cannot be built: {told(error)}"
     return counts

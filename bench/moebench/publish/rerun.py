@@ -15,6 +15,7 @@ import torch
 
 from moebench.board import Verification
 from moebench.errors import DeviceError
+from moebench.files import LARGE, read_bytes
 from moebench.plans.plan import Group
 from moebench.publish import manifest, pack
 from moebench.publish.sources import Submission
@@ -92,7 +93,7 @@ def chosen(submission: Submission, count: int, pick: str = "") -> list[str]:
 
 
 def _bytes(submission: Submission) -> bytes:
-    return (submission.directory / pack.NAME).read_bytes()
+    return read_bytes(submission.directory / pack.NAME, LARGE)
 
 
 def rerun(

@@ -10,6 +10,7 @@ from pathlib import Path
 from moebench.board import Board, ResultSet, Verification, build_board, read_board
 from moebench.board.compare import Comparison, compare
 from moebench.errors import MoebenchError, ResultsError, UnknownNameError, UsageError
+from moebench.files import LARGE, read_bytes
 from moebench.plans.cache import get_plan
 from moebench.plans.generations import grown
 from moebench.plans.history import find_request, known_suites, name_of, ran_plan
@@ -20,6 +21,7 @@ from moebench.publish.manifest import Manifest, file_of, read_manifest, read_ver
 from moebench.publish.pack import NAME, Pack, read_pack
 from moebench.records import Cell, Record, Store, is_settled
 from moebench.runner.job import Job
+from moebench.text import told
 
 
 def is_published(directory: Path) -> bool:
@@ -115,13 +117,13 @@ def board_of(results: ResultSet) -> Board:
         raise
     except Exception as error:  # anyone may have written them
         raise ResultsError(
-            f"no board can be made of the records in '{results.source}' ({type(error).__name__}: {error}); "
+            f"no board can be made of the records in '{results.source}' ({told(error)}); "
             f"`moebench verify {results.source}` says more.",
             code="no-board-of-records",
             directory=results.source,
         ) from error
     seen = read_verification(results.source)
-    if seen is not None and seen.records != sha256((results.source / NAME).read_bytes()):
+    if seen is not None and seen.records != sha256(read_bytes(results.source / NAME, LARGE)):
         seen = None
     return dataclasses.replace(board, verification=seen)
 
@@ -198,7 +200,7 @@ class Submission:
         """:class:`ResultsError` where manifest or records cannot be read at all."""
         if not (directory / MANIFEST).exists() and not is_published(directory):
             raise unpublished(directory)
-        return cls(directory, read_manifest(directory), read_pack(directory / NAME), data)
+        return cls(directory, read_manifest(directory), read_pack(directory / NAME), data and data.absolute())
 
     @property
     def plan(self) -> Plan:
@@ -248,4 +250,4 @@ class Submission:
     def spec(self, row: str) -> str:
         """Where a row's variant is found: a name, or a file of the directory."""
         spec = self.plan.row(row).spec
-        return spec if file_of(spec) is None else str(self.directory / spec)
+        return spec if file_of(spec) is None else str(self.directory.absolute() / spec)

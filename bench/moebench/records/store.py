@@ -16,11 +16,16 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from moebench.errors import ResultsError
+from moebench.files import LARGE, UnfitFileError, read_bytes
 from moebench.records.canonical import digest
 from moebench.records.record import READ, Record
 
 if TYPE_CHECKING:
     import numpy as np
+
+
+LARGEST = 1e40
+"""No number of a record is larger: float32 ends at 3.4e38, and squares of squares of this one are still float64."""
 
 
 class Store:
@@ -72,8 +77,11 @@ class Store:
         """The record, or None where there is none or it is damaged (then it is set aside and listed)."""
         path = self.record_path(identity)
         try:
-            content = path.read_bytes()
+            content = read_bytes(path)
         except FileNotFoundError:
+            return None
+        except UnfitFileError:
+            self._set_aside(path)
             return None
         except OSError as error:
             raise _cannot_read("record", path, error) from error
@@ -112,11 +120,11 @@ class Store:
 
         path = self.sidecar_path(identity)
         try:
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as loaded:
+            with np.load(io.BytesIO(read_bytes(path, LARGE)), allow_pickle=False) as loaded:
                 return dict(loaded)
         except FileNotFoundError:
             return {}
-        except (ValueError, AttributeError, TypeError, EOFError, zipfile.BadZipFile, zlib.error):
+        except (ValueError, AttributeError, TypeError, EOFError, zipfile.BadZipFile, zlib.error, UnfitFileError):
             self._set_aside(path)
             return {}
         except OSError as error:
@@ -133,7 +141,7 @@ class Store:
             if identity in known:
                 continue
             with contextlib.suppress(OSError):
-                content = self.record_path(identity).read_bytes()
+                content = read_bytes(self.record_path(identity))
                 # A results directory holds every suite's records: only those that may be meant are parsed.
                 if all(mark in content for mark in marks) and (record := self.get(identity)) is not None:
                     yield record
@@ -189,17 +197,33 @@ def parse_record(text: str) -> Record:
 
 
 def parse_json(text: str) -> Any:
-    """A value from JSON; ValueError where it is truncated, has NaN or an infinity, or is nested too deeply."""
+    """A value from JSON.
+
+    ValueError where it is truncated, has NaN, an infinity or a number that no run gives, or is nested too deeply.
+    """
 
     def refuse(constant: str) -> None:
         raise ValueError(f"{constant} is no number in JSON")
 
     try:
-        return json.loads(text, parse_constant=refuse)
+        return json.loads(text, parse_constant=refuse, parse_float=_float, parse_int=_int)
     except json.JSONDecodeError as error:
         raise ValueError(f"not whole JSON ({error.msg} at {error.pos})") from error
     except RecursionError as error:
         raise ValueError("not JSON that can be read: nested too deeply") from error
+
+
+def _float(text: str) -> float:
+    value = float(text)
+    if not abs(value) <= LARGEST:
+        raise ValueError(f"{text[:20]} is larger than any number of a run")
+    return value
+
+
+def _int(text: str) -> int:
+    if len(text) > len(str(int(LARGEST))):
+        raise ValueError(f"{text[:20]}... is larger than any number of a run")
+    return int(text)
 
 
 def cannot_write(path: Path, error: OSError) -> ResultsError:

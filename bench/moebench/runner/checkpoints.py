@@ -9,10 +9,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from moebench.files import read_bytes
 from moebench.records.store import write_atomic
 from moebench.runner.stopping import Stopped
 from moebench.training.model_state import from_bytes, to_bytes
 from moebench.training.snapshot import Snapshot
+
+CHECKPOINT = 64 << 30
+"""Bytes of a checkpoint, at most."""
 
 WORTH = 20.0
 """Times the duration of the last checkpoint until the next: at most 5 % of a run is spent on them."""
@@ -44,7 +48,7 @@ class Checkpoints:
     def kept(self) -> Snapshot | None:
         """The file's snapshot; None where there is no file, or none that can be used, which is then set aside."""
         try:
-            return self._parsed(self.path.read_bytes())
+            return self._parsed(read_bytes(self.path, CHECKPOINT))
         except FileNotFoundError:
             return None
         except OSError as error:

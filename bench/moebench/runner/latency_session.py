@@ -7,19 +7,23 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
 from typing import Any
 
+from moebench.processes import end, start
 from moebench.records import Cell, Record, Store
 from moebench.runner.job import NO_WEIGHTS, Job
 from moebench.runner.outcomes import provenance
-from moebench.runner.processes import start
+from moebench.runner.watch import IDLE, Watch
 
 MEMORY = ("peak_memory_mib", "resident_memory_mib", "resident_memory_batch1_mib")
 
 ANSWER_WITHIN = 600.0
 """Seconds after which a finalist without an answer counts as failed."""
+
+LOOK_SECONDS = 1.0
+"""Between two looks at whether a finalist goes on."""
 
 
 @dataclass
@@ -27,6 +31,7 @@ class _Finalist:
     job: Job
     process: ForkServerProcess
     pipe: Connection
+    watch: Watch
     about: dict[str, Any] = field(default_factory=dict)
     rounds: list[dict[str, float]] = field(default_factory=list)
     problem: str = ""
@@ -36,12 +41,25 @@ class _Finalist:
         try:
             if question:
                 self.pipe.send(question)
-            if not self.pipe.poll(ANSWER_WITHIN):
-                return {"problem": f"it did not answer within {ANSWER_WITHIN:g} seconds."}
+            if problem := self._silence():
+                return {"problem": problem}
             answer: dict[str, Any] = self.pipe.recv()
         except (EOFError, OSError):
             return {"problem": "its process ended."}
         return answer
+
+    def _silence(self) -> str:
+        """Why there is no answer, once there is none; empty where there is one."""
+        until = time.monotonic() + ANSWER_WITHIN
+        while time.monotonic() < until:
+            ready = wait([self.pipe, self.process.sentinel], timeout=LOOK_SECONDS)
+            if self.pipe in ready:
+                return ""
+            if ready:
+                return "its process ended."  # what it has started may hold the pipe open
+            if not self.watch.look():
+                return f"it used no processor for {IDLE:g} seconds."
+        return f"it did not answer within {ANSWER_WITHIN:g} seconds."
 
     def measure(self) -> None:
         """One round, unless it has a problem, or no trained weights."""
@@ -79,15 +97,16 @@ def run_session(cell: Cell, jobs: Sequence[Job], tick: Callable[[str], None]) ->
         for finalist in finalists:
             finalist.pipe.close()
             finalist.process.join(10)
-            finalist.process.kill()
+            end(finalist.process)
     problems = [f"{f.job.row}: {f.problem}" for f in finalists if f.problem]
+    seconds = max(0.0, time.perf_counter() - clock)
     record = Record(
         identity=cell.identity,
         cell=cell.to_json(),
         status="error" if problems else "done",
         reason=" ".join(problems),
         details={"finalists": {f.job.cell.identity: f.result() for f in finalists}},
-        provenance=provenance(jobs[0], cell.session["device"], started, time.perf_counter() - clock) | {"row": ""},
+        provenance=provenance(jobs[0], cell.session["device"], started, seconds) | {"row": ""},
     )
     Store(jobs[0].results).put(record)
     return record
@@ -98,7 +117,7 @@ def _start(job: Job, cell: Cell) -> _Finalist:
     log = job.results / "logs" / f"{cell.identity}-{job.cell.identity}.log"
     process = start(_serve, job, cell.batch, cell.session["repeats"], theirs, log=log)
     theirs.close()
-    return _Finalist(job, process, ours)
+    return _Finalist(job, process, ours, Watch(process.pid or 0, log, idle=job.device == "cpu"))
 
 
 def _serve(job: Job, batch: int, repeats: int, pipe: Connection) -> None:

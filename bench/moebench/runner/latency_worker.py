@@ -9,11 +9,11 @@ import torch
 
 from moebench.measures.scores.timing import Stopwatch
 from moebench.plugins.named import remember
+from moebench.processes import keep_freed_memory
 from moebench.records import Store
 from moebench.runner.job import NO_WEIGHTS, Job
 from moebench.runner.model import build
 from moebench.runner.outcomes import status_of
-from moebench.runner.processes import keep_freed_memory
 from moebench.runner.weights import load_weights
 from moebench.tasks import get_task, load_part
 

@@ -14,8 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from moebench.errors import ResultsError
+from moebench.processes import RUNTIME_FOLDER
 
-FOLDER = "MOEBENCH_RUNTIME_DIR"
+FOLDER = RUNTIME_FOLDER
 """The variable that names another folder for the locks."""
 
 POLL_SECONDS = 0.2
@@ -42,11 +43,16 @@ def folder() -> Path:
     return path
 
 
-def share_machine() -> None:
-    """Count as a training run until this process ends; waits while a latency session is under way or waits."""
+def share_machine(waiting: Callable[[], None] = lambda: None) -> None:
+    """Count as a training run until this process ends; waits while a latency session is under way or waits.
+
+    ``waiting`` is called meanwhile.
+    """
     gate = _opened("gate")
-    fcntl.flock(gate, fcntl.LOCK_EX)
-    fcntl.flock(_opened("floor"), fcntl.LOCK_SH)  # released by the end of the process
+    for file, kind in ((gate, fcntl.LOCK_EX), (_opened("floor"), fcntl.LOCK_SH)):  # released by the process's end
+        while not _locked(file, kind):
+            waiting()
+            time.sleep(POLL_SECONDS / 10)
     os.close(gate)
 
 
@@ -100,10 +106,10 @@ def _opened(name: str) -> int:
     return os.open(folder() / name, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
 
 
-def _locked(file: int) -> bool:
-    """Whether this process has the lock now, alone."""
+def _locked(file: int, kind: int = fcntl.LOCK_EX) -> bool:
+    """Whether this process has the lock now, by default alone."""
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -14,16 +13,16 @@ from moebench.plugins.find import find_variant
 from moebench.plugins.identity import packages_of
 from moebench.records import Record, Status
 from moebench.runner.job import Job
-from moebench.runner.options import RunLimits
+from moebench.text import told
 
 TAIL = 2000
 """Characters of a dead run's output that its record keeps."""
 
-LOG_LIMIT = 64 << 20
-"""Bytes that a run may print."""
-
 Verdict = tuple[Status, str]
 """(status, reason)."""
+
+REASON = 500
+"""Characters of an exception that a record keeps."""
 
 CPU_OUT_OF_MEMORY = "DefaultCPUAllocator: can't allocate memory"
 
@@ -43,8 +42,9 @@ def status_of(error: BaseException) -> tuple[Status, str]:
 
     if isinstance(error, RankError):
         return error.status, str(error)
-    reason = " ".join(str(error).split()) or type(error).__name__
-    if isinstance(error, torch.OutOfMemoryError | MemoryError) or CPU_OUT_OF_MEMORY in reason:
+    said = told(error, REASON, whole=True)
+    reason = said.partition(": ")[2]
+    if isinstance(error, torch.OutOfMemoryError | MemoryError) or CPU_OUT_OF_MEMORY in said:
         return "oom", "out of memory; a smaller --micro-batch needs less."
     if isinstance(error, BudgetError):
         return "over_budget", reason
@@ -52,7 +52,7 @@ def status_of(error: BaseException) -> tuple[Status, str]:
         return "error", reason
     if isinstance(error, PluginError):
         return "not_installed", reason
-    return "error", f"{type(error).__name__}: {reason}"[:500]
+    return "error", said
 
 
 def provenance(job: Job, device: str, started: datetime, seconds: float) -> dict[str, Any]:
@@ -101,21 +101,6 @@ def exit_words(code: int | None) -> tuple[Status, str]:
         return "oom", "was killed, most likely for lack of memory"
     how = f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
     return "error", f"ended with {how}"
-
-
-def ended_by(limits: RunLimits, log: Path, ran: float) -> Verdict | None:
-    """The limit that a run has exceeded, if any. ran: seconds since it was started."""
-    try:
-        found = log.stat()
-    except OSError:  # not made yet
-        return None
-    if found.st_size > LOG_LIMIT:
-        return "error", f"it printed more than {LOG_LIMIT >> 20} MiB."
-    if limits.timeout is not None and ran > limits.timeout:
-        return "timeout", f"it ran longer than {limits.timeout:g} seconds."
-    if min(time.time() - found.st_mtime, ran) > limits.silence:
-        return "timeout", f"it showed no sign of life for {limits.silence:g} seconds."
-    return None
 
 
 def after_exit(job: Job, exitcode: int | None, log: Path, verdict: Verdict | None) -> Record:

@@ -2,10 +2,16 @@
 
 import atexit
 import os
+import warnings
 from importlib import import_module
 
 from moebench.machine import versions
 from moebench.plugins.find import BACKENDS, HOSTS, VARIANTS
+from moebench.processes import keep_orphans
+
+# What a worker leaves behind becomes the server's child, which the command then ends; see ``processes.end``.
+keep_orphans()
+warnings.filterwarnings("ignore", message="forkserver: waitpid returned unexpected pid")
 
 # torch asks the driver through NVML instead of initialising CUDA, which would not survive the fork.
 os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import torch
 
 from moebench.plugins.named import remember
+from moebench.processes import end_with, keep_freed_memory
 from moebench.runner.heartbeat import OfProcess
 from moebench.runner.outcomes import status_of
-from moebench.runner.processes import end_with, keep_freed_memory
 from moebench.runner.ranks import Agreement, Seat, device_of, meeting
 from moebench.runner.stopping import ENDED_EARLY, Stopped
 from moebench.runner.train_cell import train_share

@@ -7,7 +7,6 @@ import os
 import pickle
 import socket
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from moebench.processes import program, surroundings
 from moebench.runner.heartbeat import Heartbeat
 from moebench.runner.job import Job
 from moebench.runner.outcomes import RankError, exit_words, status_of
@@ -180,10 +180,9 @@ class _Others:
 
 
 def _started(seat: Seat) -> subprocess.Popen[bytes]:
-    # Not by the fork server, whose processes may not start others. It prints into the log of the run, and imports from
-    # where this process does.
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    process = subprocess.Popen([sys.executable, "-m", "moebench.runner.rank"], stdin=subprocess.PIPE, env=environment)
+    # Not by the fork server, whose processes may not start others. It prints into the log of the run, and stands where
+    # this process does.
+    process = subprocess.Popen(program("moebench.runner.rank"), stdin=subprocess.PIPE, env=surroundings())
     assert process.stdin is not None
     with process.stdin as pipe:
         pipe.write(pickle.dumps(seat))

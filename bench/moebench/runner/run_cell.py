@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from datetime import UTC, datetime
 from typing import Any
@@ -14,13 +13,14 @@ from moebench.errors import PluginError, ResultsError
 from moebench.measures import Scores, Subject
 from moebench.plugins.find import MEASURES
 from moebench.plugins.named import load, remember, without_digest
+from moebench.processes import keep_freed_memory
 from moebench.records import Record, Store
+from moebench.records.store import LARGEST
 from moebench.runner.checkpoints import Checkpoints
 from moebench.runner.heartbeat import Heartbeat
 from moebench.runner.job import Job
 from moebench.runner.model import build
 from moebench.runner.outcomes import provenance, status_of
-from moebench.runner.processes import keep_freed_memory
 from moebench.runner.ranks import Agreement, device_of
 from moebench.runner.train_cell import train_and_score
 from moebench.runner.weights import load_weights
@@ -50,7 +50,7 @@ def run_cell(job: Job, heartbeat: Heartbeat | None = None) -> Record:
         status, reason = status_of(error)
         body = {"status": status, "reason": reason}
     resumed = body.pop("resumed", {"seconds": 0.0})
-    seconds = time.perf_counter() - clock + resumed["seconds"]
+    seconds = max(0.0, time.perf_counter() - clock) + resumed["seconds"]
     noted = {"resumed_at_step": resumed["step"]} if "step" in resumed else {}
     if job.ranks > 1 and job.cell.kind != "derived":
         noted["ranks"] = job.ranks
@@ -98,7 +98,7 @@ def measure(job: Job, device: torch.device, store: Store) -> dict[str, Any]:
             code="measure-without-scores",
         )
     for name, value in scores.values.items():
-        if value is not None and not (isinstance(value, int | float) and math.isfinite(value)):
+        if value is not None and not (isinstance(value, int | float) and abs(value) <= LARGEST):
             raise PluginError(
                 f"measure {without_digest(kind)}: the score '{name}' is {value!r:.40}, not a finite number; put None "
                 "with a reason for null.",

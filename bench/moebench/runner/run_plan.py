@@ -197,7 +197,7 @@ class _PlanRun:
             spec=work.spec,
             label=work.label,
             suite=plan.suite.name,
-            results=how.results,
+            results=how.results.absolute(),
             data=Path(plan.data) if plan.data else None,
             device=plan.device["torch"],
             backend=plan.backend,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import torch
 
 from moebench.contract.variant import loss_weights
@@ -13,6 +12,7 @@ from moebench.measures.memory import PeakMemory
 from moebench.measures.scores.final import Scores, scores_of
 from moebench.measures.scores.tokens import saturation
 from moebench.records import Cell, Status, Store
+from moebench.records.store import LARGEST
 from moebench.runner.job import Job
 from moebench.runner.model import build
 from moebench.runner.ranks import Agreement, opened
@@ -25,6 +25,9 @@ from moebench.training.ranks.world import World
 from moebench.training.recipe import Recipe
 from moebench.training.routes import RouteWatch
 from moebench.training.snapshot import Keeper
+
+LEAST_SECONDS = 1e-6
+"""A clock that was set back during a run has measured nothing."""
 
 
 def train_and_score(job: Job, device: torch.device, store: Store, keeper: Keeper, heard: Agreement) -> dict[str, Any]:
@@ -44,7 +47,7 @@ def train_and_score(job: Job, device: torch.device, store: Store, keeper: Keeper
     trained = len(curves.loss_S) * cell.batch
     details = {
         "train_seconds": round(curves.seconds, 3),
-        "inputs_per_second": round(trained / curves.seconds, 1),
+        "inputs_per_second": round(trained / max(curves.seconds, LEAST_SECONDS), 1),
         "peak_memory_mib": None if memory.mib is None else round(memory.mib, 1),
         "train_inputs": len(train_data) if isinstance(train_data, Split) else None,
         "curve": thin_curve(curves.loss_S, curves.validation_S, cell.steps),
@@ -101,7 +104,7 @@ def _scored(job: Job, model: Host, validation: Split, curves: Curves, device: to
     # Only a final run loads test data: tuning never sees it.
     test = load_part(task, "test", job.data).to(device) if job.cell.kind == "final" else None
     scores = scores_of(model, task, validation, test, precision)
-    if not all(np.isfinite(value) for value in scores.values.values() if value is not None):
+    if not all(abs(value) <= LARGEST for value in scores.values.values() if value is not None):  # NaN is not
         return "diverged", Scores()
     return "done", scores
 

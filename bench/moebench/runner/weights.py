@@ -7,10 +7,13 @@ import torch
 from torch import Tensor
 
 from moebench.errors import ResultsError
+from moebench.files import read_bytes
 from moebench.hosts.host import Host
 from moebench.records import Store
 from moebench.records.store import write_atomic
+from moebench.runner.checkpoints import CHECKPOINT
 from moebench.tasks import Split, Values
+from moebench.text import told
 from moebench.training.evaluate import evaluate
 from moebench.training.model_state import from_bytes, put_state, state_of, to_bytes
 
@@ -31,14 +34,10 @@ def save_weights(model: Host, store: Store, identity: str) -> str:
     """Keep the state of a trained model; why it could not be kept, as one sentence, else an empty string."""
     try:
         write_atomic(store.weights_path(identity), to_bytes(state_of(model)))
-    except (
-        Exception
-    ) as error:  # extra state is another author's code, and a disk may be full: the run is done all the same
-        lines = str(error).strip().splitlines()
-        cause = (
-            f"it has {lines[0]}" if lines and isinstance(error, ValueError) else f"{type(error).__name__}: {lines[:1]}"
-        )
-        return f"the weights were not kept: {cause.rstrip('.')}."
+    except Exception as error:  # another author's code, or a full disk: the run is done all the same
+        said = told(error)
+        cause = f"it has {said.partition(': ')[2]}" if isinstance(error, ValueError) else said
+        return f"the weights were not kept: {cause}."
     return ""
 
 
@@ -51,11 +50,10 @@ def load_weights(model: Host, store: Store, identity: str, device: torch.device)
     if not path.exists():
         return False
     try:
-        put_state(model, from_bytes(path.read_bytes())[0])
+        put_state(model, from_bytes(read_bytes(path, CHECKPOINT))[0])
     except Exception as error:
-        lines = str(error).splitlines() or [type(error).__name__]
         raise ResultsError(
-            f"the weights '{path}' do not fit {name}: {lines[0].rstrip('.')}.", code="weights-misfit", path=path
+            f"the weights '{path}' do not fit {name}: {told(error)}.", code="weights-misfit", path=path
         ) from error
     _compare(model, store, identity, device)
     return True

@@ -30,7 +30,7 @@ def work(job: Job, log: str) -> None:
                 with alone(signs.alive):
                     run_cell(job, signs)
             else:
-                share_machine()
+                share_machine(signs.alive)
                 if job.device.startswith("cpu"):
                     pin(job.cell.threads * job.ranks)
                 run_cell(job, signs)

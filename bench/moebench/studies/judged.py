@@ -14,7 +14,7 @@ from moebench.errors import PluginError
 from moebench.studies.claim import ELSEWHERE, FAILS, HOLDS, OPEN, Claim, Finding, Item, SeededEstimate, Unit
 from moebench.studies.evidence import Evidence
 from moebench.studies.study import Study
-from moebench.text import counted_noun
+from moebench.text import counted_noun, told
 
 PLACES: Mapping[Unit, int] = {"count": 2, "slope": 4, "rank correlation": 2}
 """Digits after the point; 3 by default."""
@@ -69,7 +69,7 @@ def _finding(claim: Claim, evidence: Evidence) -> Finding:
         return found
     except Exception as error:  # the study's author's
         raise PluginError(
-            f"the claim '{claim.key}' could not be judged: {type(error).__name__}: {error}.",
+            f"the claim '{claim.key}' could not be judged: {told(error)}.",
             code="claim-raised",
             claim=claim.key,
         ) from error

@@ -12,6 +12,7 @@ from moebench.board.style import SOFT, inline, panels, png, settle, styled, svg
 from moebench.errors import PluginError
 from moebench.studies.claim import mean
 from moebench.studies.evidence import Array, Evidence, Run, Series
+from moebench.text import told
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -62,7 +63,7 @@ def draw(plots: Iterable[Plot], evidence: Evidence) -> tuple[list[Drawing], list
                 figure = plot.draw(evidence)
             except Exception as error:  # the study's author's
                 raise PluginError(
-                    f"the plot '{plot.name}' could not be drawn: {type(error).__name__}: {error}.",
+                    f"the plot '{plot.name}' could not be drawn: {told(error)}.",
                     code="plot-raised",
                     plot=plot.name,
                 ) from error

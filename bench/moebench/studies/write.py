@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from moebench.errors import DataError, ResultsError, UsageError
+from moebench.files import LARGE, read_text
 from moebench.plans.cache import get_plan
 from moebench.plans.history import board_directory
 from moebench.plans.plan import Plan
@@ -63,7 +64,7 @@ def write_evidence(report: Study, evidence: Evidence, out: Path) -> Path:
     """As :func:`write_report`. A file whose content would not change is not written."""
     for name, content in _files(report, evidence):
         path = out / name
-        if path.is_file() and path.read_bytes() == content:
+        if path.is_file() and path.stat().st_size == len(content) and path.read_bytes() == content:
             continue
         try:
             write_atomic(path, content)
@@ -164,7 +165,7 @@ def _read(suite: Suite, path: Path) -> Part:
         return Part(suite, False, 0, (), problem="there is no pack of it")
     number = 1
     try:
-        first, *lines = path.read_text(encoding="utf-8").splitlines() or [""]
+        first, *lines = read_text(path, LARGE).splitlines() or [""]
         head = _object(first)
         if head.get("pack") != VERSION or head.get("part") != suite.name:
             raise ValueError(f"not the first line of a pack of '{suite.name}', version {VERSION}")

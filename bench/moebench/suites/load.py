@@ -14,11 +14,13 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from moebench.errors import SuiteError, UnknownNameError
+from moebench.files import read_bytes
 from moebench.hosts import host_kind, host_settings
 from moebench.plugins.find import HOSTS, MEASURES, STUDIES, TASKS, PluginGroup, find_variants, is_place
 from moebench.plugins.named import settle, spec_of
 from moebench.suites.schema import Series, Suite, SuiteMeasure, SuiteRow, TaskEntry, TrainingSettings
 from moebench.tasks.catalogue import split_settings, with_settings
+from moebench.text import shortened, told
 
 WORDS = {
     "int_type": "must be a whole number",
@@ -32,7 +34,6 @@ WORDS = {
     "too_short": "must not be empty",
 }
 """What would be right, by pydantic's kind of finding; the others say it well enough."""
-
 
 MADE = "plugins"
 """The one key of a suite that no file has."""
@@ -122,8 +123,8 @@ def read_values(name_or_path: str) -> tuple[dict[str, Any], str]:
         path = known[name_or_path]
     try:
         return {"name": path.stem, **tomllib.loads(_text(path))}, str(path)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SuiteError(f"'{path}' is not valid TOML: {error}.", code="not-toml") from error
+    except (ValueError, RecursionError) as error:  # also of nesting or digits that Python does not read
+        raise SuiteError(f"'{path}' is not valid TOML: {told(error)}.", code="not-toml") from error
     except OSError as error:
         raise SuiteError(
             f"cannot read the suite file '{path}' ({error.strerror}).", code="suite-file-unreadable"
@@ -136,7 +137,7 @@ UTF_16_AND_32 = (b"\xff\xfe", b"\xfe\xff", b"\x00\x00\xfe\xff")
 
 def _text(path: Path) -> str:
     """TOML is UTF-8, with or without a byte order mark, which some editors write."""
-    content = path.read_bytes()
+    content = read_bytes(path)
     if content.startswith(UTF_16_AND_32):
         raise SuiteError(
             f"'{path}' is in UTF-16 or UTF-32, and TOML is in UTF-8; save it as UTF-8.", code="not-utf-8", path=path
@@ -312,7 +313,7 @@ def _sentence(error: ValidationError, key: str, models: Models) -> str:
     message = WORDS.get(finding["type"], str(finding["msg"]).replace("Input should be", "must be"))
     message = message.removeprefix("Value error, ")
     got = finding.get("input")
-    shown = f", not {got!r}" if isinstance(got, str | int | float | bool) else ""
+    shown = f", not {shortened(repr(got))}" if isinstance(got, str | int | float | bool) else ""
     return f"{where + ': ' if where else ''}{message[0].lower() + message[1:]}{shown}."
 
 

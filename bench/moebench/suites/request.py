@@ -9,6 +9,7 @@ from typing import Any
 from moebench.errors import SuiteError, UsageError
 from moebench.protocol import PROTOCOL, label
 from moebench.suites import Experiment, Suite, load_experiment
+from moebench.suites.schema import MOST
 from moebench.training.device import DeviceInfo
 
 CHANGEABLE = ("seeds", "trials", "micro_batch")
@@ -60,6 +61,8 @@ def ask(asked: str | Experiment, **options: Any) -> Asked:
         value = options.get(name)
         if value is not None and value < 1:
             raise UsageError(f"--{name.replace('_', '-')} must be at least 1, not {value}.", code="count-too-small")
+        if value is not None and name != "micro_batch" and value > MOST:
+            raise UsageError(f"--{name} must be at most {MOST}, not {value}.", code="count-too-large")
     experiment = load_experiment(asked) if isinstance(asked, str) else asked
     if options.get("full") and not any(suite.has_full_form for suite in experiment.suites):
         raise UsageError(f"suite '{experiment.called}' has one form only; leave --full out.", code="one-form-only")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
+from math import prod
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
@@ -21,10 +22,15 @@ from pydantic import (
 
 from moebench.plugins.named import remember
 
+LARGEST = 1e18
+"""Of a setting."""
+
 
 def _setting(value: object) -> object:
     if not isinstance(value, bool | int | float | str):
         raise ValueError("must be a number, a string, true or false")
+    if not isinstance(value, str) and not abs(value) <= LARGEST:
+        raise ValueError(f"must be a number between {-LARGEST:g} and {LARGEST:g}")
     return value
 
 
@@ -34,8 +40,12 @@ SettingValue = Annotated[Any, AfterValidator(_setting)]
 Values = dict[str, Annotated[list[SettingValue], Field(min_length=1)]]
 """Setting -> the values that it may have."""
 
+MOST = 1000
+"""Seeds, trials, rows and whatever else a suite counts, at most: a plan has them all in memory."""
+
 Axis = Literal["total", "active", "flops"]
-Positive = Annotated[int, Field(strict=True, ge=1)]
+Positive = Annotated[int, Field(strict=True, ge=1, le=10**12)]
+Count = Annotated[int, Field(strict=True, ge=1, le=MOST)]
 Number = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
 
 ROW_NAME = re.compile(r"[a-z][a-z0-9_]*")
@@ -95,11 +105,11 @@ class TrainingSettings(_Table):
 
     later = ("optimiser", "lr", "weight_decay")
 
-    steps: Positive
-    batch: Positive
+    steps: Annotated[Positive, Field(le=10**8)]
+    batch: Annotated[Positive, Field(le=10**8)]
     micro_batch: Positive | None = None
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    threads: Positive = 1
+    threads: Count = 1
     optimiser: Literal["adam", "adamw_cosine"] | None = None
     lr: Number | None = None
     weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
@@ -113,9 +123,9 @@ class TuningSettings(_Table):
     protocol 1. tpe: the shared settings as for grid, a variant's own asked in generations of fixed size, told in order.
     """
 
-    trials: Positive = 4
+    trials: Count = 4
     sampler: Literal["grid", "random", "tpe"] = "grid"
-    generation: Positive = 4
+    generation: Count = 4
     lr: Range
     weight_decay: Range
 
@@ -124,8 +134,8 @@ class Latency(_Table):
     """A session: ``rounds`` turns over all finalists, each measuring ``repeats`` forward passes at ``batch``."""
 
     batch: Positive = 64
-    rounds: Annotated[int, Field(strict=True, ge=6)] = 12
-    repeats: Positive = 5
+    rounds: Annotated[Count, Field(ge=6)] = 12
+    repeats: Count = 5
 
 
 class TaskEntry(_Table):
@@ -203,6 +213,8 @@ class SuiteRow(_Table):
 
     def problem(self, budgets: list[int]) -> str:
         """What is wrong with its size; empty where nothing is."""
+        if max(prod(map(len, vary.values())) for vary in (self.vary, self.vary | self.vary_full)) > MOST:
+            return f"row '{self.name}' has more than {MOST} combinations of settings"
         sizes = sum(size is not None for size in (self.budget, self.width, self.expert_width))
         if sizes > 1 or not (sizes or budgets):
             return f"row '{self.name}' needs one of budget, width and expert_width"
@@ -248,22 +260,22 @@ class Suite(_Table):
     name: SuiteName
     title: StrictStr
     axis: Axis = "total"
-    budgets: list[Positive] = Field(default_factory=list)
+    budgets: list[Positive] = Field(default_factory=list, max_length=MOST)
     rank_by: StrictStr | None = None
     smallest_difference: Number | None = None
-    seeds: Positive = 3
-    full_seeds: Positive | None = None
-    variants: list[StrictStr] = Field(default_factory=list)
-    ranked: list[NamedRow] = Field(default_factory=list)
-    reference: list[Reference] = Field(default_factory=list)
-    row: list[SuiteRow] = Field(default_factory=list)
-    task: list[TaskEntry] = Field(default_factory=list)
+    seeds: Count = 3
+    full_seeds: Count | None = None
+    variants: list[StrictStr] = Field(default_factory=list, max_length=MOST)
+    ranked: list[NamedRow] = Field(default_factory=list, max_length=MOST)
+    reference: list[Reference] = Field(default_factory=list, max_length=MOST)
+    row: list[SuiteRow] = Field(default_factory=list, max_length=MOST)
+    task: list[TaskEntry] = Field(default_factory=list, max_length=MOST)
     host: dict[str, Any] = Field(default_factory=dict)
     training: TrainingSettings
     tuning: TuningSettings | None = None
     latency: Latency = Field(default_factory=Latency)
     space: dict[str, Values] = Field(default_factory=dict)
-    measure: list[SuiteMeasure] = Field(default_factory=list)
+    measure: list[SuiteMeasure] = Field(default_factory=list, max_length=MOST)
     study: StrictStr | None = None
     plugins: dict[str, str] = Field(default_factory=dict)
 
@@ -370,8 +382,8 @@ class Series(_Table):
 
     name: SuiteName
     title: StrictStr
-    parts: Annotated[list[StrictStr], Field(min_length=1)]
-    optional: list[StrictStr] = Field(default_factory=list)
+    parts: Annotated[list[StrictStr], Field(min_length=1, max_length=MOST)]
+    optional: list[StrictStr] = Field(default_factory=list, max_length=MOST)
     study: StrictStr | None = None
 
     @model_validator(mode="after")

@@ -123,7 +123,7 @@ def train(
     model.eval()
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-    return curves.done(earlier + time.perf_counter() - clock, earlier, start)
+    return curves.done(max(earlier, earlier + time.perf_counter() - clock), earlier, start)
 
 
 def _go_on(training: TrainingState, keeper: Keeper | None, world: World) -> tuple[int, float]:

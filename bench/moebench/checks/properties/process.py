@@ -16,6 +16,7 @@ from moebench.checks.compare import listed
 from moebench.checks.subject import CheckSubject
 from moebench.contract import Context, Layer
 from moebench.plugins.torch_settings import TORCH_SETTINGS, Global
+from moebench.text import told
 
 SENTINEL = 1_234_567
 """A seed that nobody else would choose."""
@@ -95,4 +96,4 @@ def _import_again(subject: CheckSubject) -> None:
     try:
         again.loader.exec_module(importlib.util.module_from_spec(again))
     except Exception as error:
-        subject.note(f"its module cannot be imported twice ({type(error).__name__}: {error}).")
+        subject.note(f"its module cannot be imported twice ({told(error)}).")

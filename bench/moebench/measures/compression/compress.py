@@ -14,6 +14,7 @@ from moebench.errors import MoebenchError, PluginError, UsageError
 from moebench.hosts.host import Call, Host
 from moebench.measures.compression.compressor import Compressor, Met
 from moebench.measures.subset.select import check_kept
+from moebench.text import told
 
 
 def meet(model: Host, inputs: Tensor, *, precision: str = "fp32") -> list[Met]:
@@ -49,7 +50,7 @@ def compress(
             f"{name}: this model cannot be compressed: {error}.", code="cannot-compress", compressor=name
         ) from error
     except Exception as error:
-        first = f"{type(error).__name__}: {error}".splitlines()[0].rstrip(".")
+        first = told(error)
         raise PluginError(
             f"compressor {name}: it raised {first}.", code="compressor-raised", compressor=name
         ) from error

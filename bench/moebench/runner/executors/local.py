@@ -14,6 +14,7 @@ from pathlib import Path
 
 from moebench import machine
 from moebench.errors import DeviceError
+from moebench.processes import end, start
 from moebench.records import Cell, Record, Store
 from moebench.records.leases import Leases
 from moebench.runner.executors.base import Ended, Tick
@@ -21,9 +22,9 @@ from moebench.runner.job import Job
 from moebench.runner.latency_session import run_session
 from moebench.runner.machine_lock import alone, someone_is_alone
 from moebench.runner.options import RunLimits, RunOptions
-from moebench.runner.outcomes import Verdict, after_exit, ended_by
-from moebench.runner.processes import start
+from moebench.runner.outcomes import Verdict, after_exit
 from moebench.runner.stopping import ENDED_EARLY, HELD
+from moebench.runner.watch import Watch
 
 GRACE = 60.0
 """Seconds that a run has to end in, once it was asked to: a checkpoint takes one step, scoring is finished."""
@@ -45,7 +46,7 @@ class _Running:
     job: Job
     process: ForkServerProcess
     log: Path
-    since: float
+    watch: Watch
     device: str
     verdict: Verdict | None = None
 
@@ -93,16 +94,15 @@ class LocalExecutor:
         busy = Counter(running.device for running in self._running)
         device = min(self._devices, key=lambda each: busy[each]) if job.device == "cuda" else job.device
         process = start(_work, replace(job, device=device), str(log), log=log)
-        self._running.append(_Running(job, process, log, time.monotonic(), device))
+        self._running.append(_Running(job, process, log, Watch(process.pid or 0, log, idle=device == "cpu"), device))
 
     def wait(self, seconds: float) -> list[Ended]:
         """The jobs that ended, waiting up to so many seconds for the first."""
         wait([running.process.sentinel for running in self._running], timeout=min(seconds, LOOK_SECONDS))
         for running in self._running:
-            running.verdict = ended_by(self._limits, running.log, time.monotonic() - running.since)
+            running.verdict = running.watch.ended_by(self._limits)
             if running.verdict or self._stop_by < time.monotonic():
-                running.process.kill()
-                running.process.join()
+                end(running.process)
         ended = [running for running in self._running if not running.process.is_alive()]
         self._running = [running for running in self._running if running not in ended]
         return [(running.job, self._record_of(running)) for running in ended]
@@ -123,12 +123,12 @@ class LocalExecutor:
         for running in self._running:
             running.process.kill()
         for running in self._running:
-            running.process.join(5)
+            end(running.process, 5)
             running.log.unlink(missing_ok=True)
         self._running = []
 
     def _record_of(self, running: _Running) -> Record | None:
-        running.process.join()
+        end(running.process)
         identity, code = running.job.cell.identity, running.process.exitcode
         record = self._store.get(identity)
         if record is None or not (record.settled or code == 0):
