@@ -25,7 +25,6 @@ from moebench.suites.load import load_experiment
 from moebench.suites.request import ask
 from publications import copied, run_and_publish
 from tiny import run_tiny, write_suite
-from tracking_world import MLFLOW_WARNINGS
 
 SHADOWS = ("random", "tempfile", "json", "torch", "numpy", "mlflow", "brotli")
 
@@ -249,7 +248,7 @@ def test_the_end_of_a_run_does_not_wait_for_a_server_that_does_not_answer(silent
     assert time.monotonic() - began < 110, "the store's limit is 10 seconds, and MLflow takes some to be imported"
 
 
-@MLFLOW_WARNINGS
+@pytest.mark.filterwarnings("ignore")  # of what mlflow imports
 def test_the_pages_of_the_ui_are_found_or_are_not_there(tmp_path, monkeypatch):
     pytest.importorskip("mlflow")
     monkeypatch.setenv(database.UI_RESULTS, str(tmp_path))
