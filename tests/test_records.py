@@ -201,7 +201,7 @@ def test_what_a_record_does_not_have_to_hold_is_kept_as_it_is():
         ('{"schema_version": 1}', "^not a record: identity: Field required"),
         ('{"schema_version": 1, "scores": {"a": NaN}}', "^NaN is no number in JSON$"),
         ("[" * 100_000, "nested too deeply$"),
-        (a_record(scores={"test_accuracy": "1e400"}), "scores.test_accuracy: Input should be a"),
+        (a_record(scores={"test_accuracy": "1e400"}), "1e400 is larger than any number of a run"),
         (a_record(provenance={"versions": ["torch"]}), "provenance: .*versions: Input should be"),
         (a_record(provenance={"seconds": "9"}), "provenance: .*seconds: Input should be"),
         (a_record(counts={"budget_error": "0"}), "counts: .*budget_error: Input should be"),
