@@ -110,7 +110,7 @@ def changes_earlier(model, info):
 
 @pytest.mark.parametrize("name", READERS)
 def test_the_model_is_causal_exactly_where_its_layers_claim_to_be(name):
-    settings = {"router_dim": 2} if name == "cosine_topk" else {}
+    settings = {"cosine_topk": {"router_dim": 2}, "sigma_moe": {"experts": 8}}.get(name, {})
     model = model_of(name, host=SMALL, budget=BUDGET, task="phonebook_256", **settings).eval()
     with torch.no_grad():
         nn.init.normal_(model.token_VD)
