@@ -288,10 +288,12 @@ def status(app, address: str) -> int:
     """The status of the answer to GET, by the protocol that servers speak with applications."""
     import asyncio
 
-    sent = []
+    sent, asked = [], [{"type": "http.request", "body": b"", "more_body": False}]
 
     async def receive():
-        return {"type": "http.request", "body": b"", "more_body": False}
+        if not asked:
+            await asyncio.Event().wait()  # as of a client that stays
+        return asked.pop()
 
     async def send(message):
         sent.append(message)
