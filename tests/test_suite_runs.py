@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from hand_made import accuracy, answer
 from moebench import load_board
@@ -95,6 +94,7 @@ def test_saved_weights_are_those_that_were_scored(finished: tuple[str, Path]) ->
     from moebench.records import Cell
     from moebench.runner.job import Job
     from moebench.runner.model import build
+    from moebench.runner.weights import load_weights
     from moebench.tasks import get_task
 
     results = finished[1]
@@ -102,7 +102,7 @@ def test_saved_weights_are_those_that_were_scored(finished: tuple[str, Path]) ->
         cell = Cell.from_json(record.cell)
         job = Job(cell=cell, row=cell.variant, spec=cell.variant, results=results, device="cpu")
         model = build(job, torch.device("cpu")).model
-        model.load_state_dict(load_file(Store(results).weights_path(cell.identity)))
+        assert load_weights(model, Store(results), cell.identity, torch.device("cpu"))
         test = get_task("digits").load("test", None)
         assert accuracy(answer(model, test).logits_NC, test.targets["class"]) == record.scores["test_accuracy"]
 
