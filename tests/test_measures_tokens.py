@@ -166,7 +166,7 @@ def test_what_a_layer_does_not_show_is_null_with_a_reason(name):
 
 def watched(model, steps=16, **how):
     watch = RouteWatch(model, digits("validation"), steps)
-    train(model, digits("train"), recipe(steps=steps, batch=32, lr=1e-2), watch=watch, **how)
+    train(model, digits("train"), recipe(steps=steps, batch=32, lr=1e-2), routes=watch, **how)
     return watch
 
 
@@ -213,7 +213,7 @@ def test_watching_changes_no_digit_of_training(name):
     plain, seen = (model_of(name, budget=20_000) for _ in range(2))
     curves = train(plain, digits("train"), recipe(steps=8, batch=16, lr=1e-2))
     watch = RouteWatch(seen, digits("validation"), 8)
-    again = train(seen, digits("train"), recipe(steps=8, batch=16, lr=1e-2), watch=watch)
+    again = train(seen, digits("train"), recipe(steps=8, batch=16, lr=1e-2), routes=watch)
     assert curves.loss_S.tolist() == again.loss_S.tolist()
     assert all(torch.equal(a, b) for a, b in zip(plain.state_dict().values(), seen.state_dict().values(), strict=True))
 
