@@ -48,7 +48,8 @@ def test_it_runs_in_a_suite_and_its_specialization_is_measured(tmp_path, spec):
     session = run_tiny(write_suite(tmp_path, steps=60), tmp_path / "results", variants=(spec,), trials=1)
     (entry,) = (entry for entry in session.board.entries if entry.variant in ("from_nothing", "mixtral"))
     assert entry.rank is not None
-    assert entry.specialization is not None
+    assert entry.selection_gain is not None
+    assert entry.experts_gain is not None
     assert entry.counts.active_params < entry.counts.total_params
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from hand_made import model_of, recipe, train
-from moebench.contract import Routing
+from moebench.contract import Layer, Routing
 from moebench.errors import UnknownNameError
 from moebench.measures.scores.final import scores_of
 from moebench.tasks import Split, get_task
@@ -73,6 +73,9 @@ class Says(nn.Module):
     def run(self, x, call):
         call.routings.append(Routing.soft(torch.tensor([[[3.0, 1.0]]]).expand(len(x), 1, 2)))
         return {"number": torch.tensor([[[9.0, 0, 0], [0, 9, 0]]]).expand(len(x), 2, 3)}
+
+    def layers(self):
+        return [Layer()]
 
 
 def test_the_scores_of_a_sequence():

@@ -47,11 +47,12 @@ def undrawn_is_nan() -> Iterator[None]:
 
 def refuse_undrawn(name: str, layers: Iterable[Layer]) -> None:
     """:class:`LayerError` for parameters that are not finite, or buffers with NaN, in layers that were built under
-    :func:`undrawn_is_nan`. ``name`` is the variant's.
+    :func:`undrawn_is_nan`. ``name`` is the variant's. A layer of shapes alone, on the meta device, has no weights yet.
     """
     for layer in layers:
-        names = [name for name, parameter in layer.named_parameters() if not bool(parameter.isfinite().all())]
-        names += [name for name, buffer in layer.named_buffers() if bool(buffer.isnan().any())]
+        drawn = [(name, each) for name, each in layer.named_parameters() if not each.is_meta]
+        names = [name for name, parameter in drawn if not bool(parameter.isfinite().all())]
+        names += [name for name, buffer in layer.named_buffers() if not buffer.is_meta and bool(buffer.isnan().any())]
         if names:
             listed = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
             raise LayerError(
