@@ -13,7 +13,7 @@ import pytest
 
 from boards import Bench, small_board
 from moebench.board import TEXTS, columns, to_table
-from moebench.board.columns import COLUMNS, DETAILS, PRINTED, SHOWN, Column
+from moebench.board.columns import COLUMNS, DETAILS, SHOWN, Column
 
 NAME_LENGTH = Column(
     key="name_length",
@@ -32,8 +32,7 @@ NAME_LENGTH = Column(
 def test_a_declared_column_is_in_every_format(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in ("columns", "data"):
         monkeypatch.setattr(f"moebench.board.{module}.COLUMNS", (*COLUMNS, NAME_LENGTH))
-    monkeypatch.setattr("moebench.board.table.PRINTED", (*PRINTED, NAME_LENGTH))
-    for module in ("markdown", "page"):
+    for module in ("table", "markdown", "page"):
         monkeypatch.setattr(f"moebench.board.{module}.SHOWN", (*SHOWN, NAME_LENGTH))
     monkeypatch.setattr("moebench.board.page.DETAILS", (*DETAILS, NAME_LENGTH))
     board = small_board(tmp_path).board()
