@@ -72,7 +72,7 @@ class Says(nn.Module):
 
     def run(self, x, call):
         call.inputs.append(torch.zeros(len(x), 1, 2))
-        call.routings.append(Routing.soft(torch.tensor([[[3.0, 1.0]]]).expand(len(x), 1, 2)))
+        call.routings.append(Routing())
         return {"number": torch.tensor([[[9.0, 0, 0], [0, 9, 0]]]).expand(len(x), 2, 3)}
 
     def layers(self):
@@ -88,10 +88,7 @@ def test_the_scores_of_a_sequence():
     final = scores_of(Says(), task, data, data, "fp32")
     assert final.values["test_accuracy"] == 0.5
     assert final.arrays["test_prediction_NA"].tolist() == [[0, 1], [0, 1]]
-    entropy = -(0.75 * math.log(0.75) + 0.25 * math.log(0.25)) / math.log(2)
-    assert final.values["load_entropy"] == pytest.approx(entropy)
     assert final.values["specialization"] is None
-    assert final.reasons["specialization"] == "an input has a sequence of classes, not one"
 
 
 def test_what_it_would_write_by_itself_is_right_where_the_one_pass_is():
@@ -101,6 +98,9 @@ def test_what_it_would_write_by_itself_is_right_where_the_one_pass_is():
     given = recipe(steps=25, batch=64, lr=1e-2)
     train(model, task.load("train"), given)
     data = task.load("test")
+    final = scores_of(model, task, data, data, "fp32")
+    assert final.reasons["specialization"] == "an input has a sequence of classes, not one"
+    assert 0 < final.values["load_entropy"] <= 1
     with torch.no_grad():
         right = correct(model.outputs(data.inputs)["number"], data.targets["number"])
         ids_NT = data.inputs.clone()
