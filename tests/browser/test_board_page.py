@@ -180,6 +180,7 @@ def test_a_row_that_is_pointed_at_is_seen_in_the_drawings(visit, url: str) -> No
         "chart-scatter",
         "chart-retention",
         "chart-effort",
+        "chart-training",
     }
     page.locator("h1").hover()
     assert lit.count() == 0
