@@ -10,6 +10,7 @@ import json
 import multiprocessing
 import os
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection, wait
@@ -36,6 +37,11 @@ LINE_LIMIT = 256 << 20
 TAIL = 200
 """Characters of its last line that an ended process is described with."""
 
+LOOK_SECONDS = 0.5
+"""How often it is asked whether anybody still wants the answers."""
+
+NEVER = threading.Event()
+
 Task = Callable[..., Iterator[Any]]
 """What runs in the process: a function of a module, which yields values as JSON has them."""
 
@@ -52,11 +58,12 @@ def seconds_allowed() -> float:
         return SECONDS
 
 
-def apart(task: Task, *args: Any) -> Iterator[Any]:
+def apart(task: Task, *args: Any, given_up: threading.Event = NEVER) -> Iterator[Any]:
     """What ``task(*args)`` yields, from a process of its own.
 
     :class:`ApartError` where it raises anything but a :class:`MoebenchError`, which is raised here, where it ends its
     process, or where it takes longer than the limit. In such a process the task is done there and then.
+    given_up: set by whoever does not want the answers any more, from another thread.
     """
     if multiprocessing.current_process().daemon:
         yield from _here(task, args)
@@ -67,7 +74,7 @@ def apart(task: Task, *args: Any) -> Iterator[Any]:
         with theirs:
             process = start(_answer, theirs, task, args, log=log)
         try:
-            yield from _values(process, ours, log)
+            yield from _values(process, ours, log, given_up)
         finally:
             end(process)
 
@@ -86,8 +93,8 @@ def _here(task: Task, args: tuple[Any, ...]) -> Iterator[Any]:
         raise ApartError(f"raised {told(error)}") from None
 
 
-def _values(process: ForkServerProcess, pipe: Connection, log: Path) -> Iterator[Any]:
-    lines = _lines(process, pipe, log)
+def _values(process: ForkServerProcess, pipe: Connection, log: Path, given_up: threading.Event) -> Iterator[Any]:
+    lines = _lines(process, pipe, log, given_up)
     next(lines)  # it has begun
     for line in lines:
         try:
@@ -104,7 +111,7 @@ def _values(process: ForkServerProcess, pipe: Connection, log: Path) -> Iterator
             return
 
 
-def _lines(process: ForkServerProcess, pipe: Connection, log: Path) -> Iterator[bytes]:
+def _lines(process: ForkServerProcess, pipe: Connection, log: Path, given_up: threading.Event) -> Iterator[bytes]:
     """The lines of the answers, each within its limit. Whoever holds the pipe's other end may keep it open."""
     os.set_blocking(pipe.fileno(), False)
     kept, allowed, open_ = bytearray(), START_SECONDS, True
@@ -112,11 +119,13 @@ def _lines(process: ForkServerProcess, pipe: Connection, log: Path) -> Iterator[
         until, ended = time.monotonic() + allowed, False
         while (length := kept.find(b"\n")) < 0:
             left = until - time.monotonic()
+            if given_up.is_set():
+                raise ApartError("was given up")
             if left <= 0:
                 raise ApartError(f"took longer than {allowed:g} seconds ({VARIABLE} sets another limit)")
             if ended or len(kept) > LINE_LIMIT:
                 raise ApartError(_ending(process, log))
-            ready = wait([process.sentinel, *([pipe] if open_ else [])], timeout=left)
+            ready = wait([process.sentinel, *([pipe] if open_ else [])], timeout=min(left, LOOK_SECONDS))
             if not ready:
                 continue
             ended = process.sentinel in ready

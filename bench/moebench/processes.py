@@ -106,19 +106,13 @@ def end(process: ForkServerProcess, seconds: float = 10.0) -> None:
     assert pid is not None
     below = _descendants(pid) if process.is_alive() else []
     process.kill()
-    process.join(seconds)
     _kill(below)
+    process.join(seconds)
     with _STARTING:
         _LIVE.discard(pid)
         server = forkserver._forkserver._forkserver_pid  # type: ignore[attr-defined]
         orphans = [each for each in _children(server) if each not in _LIVE] if server else []
         _kill([each for orphan in orphans for each in (*_descendants(orphan), orphan)])
-
-
-def end_all() -> None:
-    """End every worker of this process; whoever waits for one of them sees that it has ended."""
-    with _STARTING:
-        _kill([*_LIVE])
 
 
 def warm_up() -> None:

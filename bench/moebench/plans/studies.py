@@ -7,6 +7,7 @@ process, or does not come back, is a row with its reason.
 from __future__ import annotations
 
 import dataclasses
+import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -25,7 +26,6 @@ from moebench.plugins.find import find_variant, is_place
 from moebench.plugins.imports import is_own
 from moebench.plugins.load import load_variant
 from moebench.plugins.named import remember, without_digest
-from moebench.processes import end_all
 from moebench.protocol import PROTOCOL
 from moebench.suites import Suite, TaskEntry
 from moebench.suites.request import Request
@@ -62,10 +62,11 @@ def plan_rows(
     """
     needed = [_needed(row, rows, suite) for row in rows]
     own = [all(map(_is_own, each)) for each in needed]
+    pickled, given_up = _pickled(objects), threading.Event()
     with ThreadPoolExecutor(AT_A_TIME) as pool:
         try:
             waiting = {
-                index: pool.submit(_plan_apart, row, needed[index], suite, settings, _pickled(objects))
+                index: pool.submit(_plan_apart, row, needed[index], suite, settings, pickled, given_up)
                 for index, row in enumerate(rows)
                 if not own[index]
             }
@@ -73,7 +74,7 @@ def plan_rows(
             here = iter([PlannedRow(row, tuple(_groups(suite, row, variants, settings))) for row in loaded])
             planned = [waiting[index].result() if index in waiting else next(here) for index in range(len(rows))]
         except BaseException:
-            end_all()  # else the pool waits for those that hang
+            given_up.set()  # else the pool waits for those that hang
             raise
     named = named_by_variants([each.row for each in planned], remembered)
     return [each for each in planned if each.row in named]
@@ -100,13 +101,18 @@ def _pickled(objects: Mapping[str, Variant]) -> dict[str, bytes]:
 
 
 def _plan_apart(
-    row: Row, needed: Sequence[Row], suite: Suite, settings: Sequence[TaskSettings], pickled: Mapping[str, bytes]
+    row: Row,
+    needed: Sequence[Row],
+    suite: Suite,
+    settings: Sequence[TaskSettings],
+    pickled: Mapping[str, bytes],
+    given_up: threading.Event,
 ) -> PlannedRow:
     """One row, planned in a process of its own."""
     found: Row | None = None
     groups = list[Group]()
     try:
-        for value in apart(_planned, needed, suite, settings, pickled):
+        for value in apart(_planned, needed, suite, settings, pickled, given_up=given_up):
             if found is None:
                 found = Row(**value)
             else:
