@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from moebench import processes
+from moebench import load_board, processes
 from moebench.errors import ResultsError, SuiteError, UsageError
 from moebench.files import UnfitFileError, read_bytes
 from moebench.mlflow_store import database
@@ -53,6 +53,29 @@ def test_verify_executes_nothing_from_where_it_stands_and_says_what_it_executes(
     assert executed(tmp_path) == ""
     assert "variants/mine.py:Mine" in done.stderr
     assert "execute" in done.stderr
+
+
+@pytest.mark.parametrize("at", ["task", "host", "plugins"])
+def test_a_pack_that_names_a_file_of_a_task_or_host_is_damaged_and_executes_nothing(tmp_path, monkeypatch, at):
+    directory = copied(run_and_publish(), tmp_path)
+    monkeypatch.chdir(directory)
+    (directory / "evil.py").write_text(f"open({str(tmp_path / 'executed')!r}, 'a').write('evil ')\n")
+    lines = (directory / "records.jsonl").read_text().splitlines()
+    head = json.loads(lines[0])
+    suite, place = head["plan"]["suite"], "evil.py:Evil"
+    if at == "plugins":
+        suite["plugins"] = {"digits": place}
+    elif at == "task":
+        suite["task"][0]["name"] = place
+        for group in head["plan"]["groups"]:
+            group["task"] = group["template"]["task"] = place
+    else:
+        suite["host"]["name"] = place
+    (directory / "records.jsonl").write_text("\n".join([json.dumps(head), *lines[1:]]))
+    with pytest.raises(ResultsError) as caught:
+        load_board(directory)
+    assert caught.value.code == "damaged-pack"
+    assert executed(tmp_path) == ""
 
 
 def test_a_relative_path_is_found_from_a_directory_of_its_own(tmp_path):
