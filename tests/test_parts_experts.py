@@ -262,3 +262,5 @@ def test_activations_have_the_gradient_that_autograd_gives_and_leave_zero(name):
     (wanted,) = torch.autograd.grad(own.apply(units), units, grad)
     torch.testing.assert_close(own.gradient(grad, units.detach()), wanted)
     assert not own.apply(torch.zeros(4)).any()
+    none = torch.zeros(0, 4)  # rows of an expert that nobody chose
+    assert own.gradient(torch.zeros_like(own.apply(none)), none).shape == none.shape

@@ -16,7 +16,7 @@ def swiglu(units: Tensor) -> Tensor:
 
     They take turns, rather than halves, so that a run of units is a run of hidden ones.
     """
-    gate, up = units.reshape(*units.shape[:-1], -1, 2).unbind(-1)
+    gate, up = units[..., ::2], units[..., 1::2]
     return F.silu(gate) * up
 
 

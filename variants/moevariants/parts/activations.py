@@ -22,7 +22,7 @@ class Activation(NamedTuple):
 
 
 def _swiglu_backward(grad: Tensor, units: Tensor) -> Tensor:
-    gate, up = units.reshape(*units.shape[:-1], -1, 2).unbind(-1)
+    gate, up = units[..., ::2], units[..., 1::2]
     return torch.stack([_aten.silu_backward(grad * up, gate), grad * F.silu(gate)], -1).flatten(-2)
 
 
