@@ -86,7 +86,7 @@ def test_json_lines_and_parquet_are_the_same_text_as_their_documents(tmp_path):
 
 
 def test_bits_per_byte_by_hand():
-    task = get_task("text:window=2")
+    task = get_task("text?window=2")
     batch = Split(torch.tensor([[1, 2], [3, 4]]), {"token": torch.tensor([[2, 3], [4, 5]])})
     logits = torch.zeros(2, 2, 256)
     values = task.scores({"token": logits}, batch)
@@ -101,7 +101,7 @@ def test_bits_per_byte_by_hand():
 
 def test_bits_per_byte_count_bytes_whatever_the_tokenizer(tmp_path):
     folder = corpus(tmp_path / "data")
-    task = get_task("text:tokenizer=bpe-270,window=8")
+    task = get_task("text?tokenizer=bpe-270&window=8")
     test = load_part(task, "test", folder)
     values = task.scores({"token": torch.zeros(*test.inputs.shape, 270)}, test)
     found = task.summary(values)
@@ -117,12 +117,12 @@ def test_bits_per_byte_count_bytes_whatever_the_tokenizer(tmp_path):
 
 def test_a_tokenizer_is_trained_on_the_training_part_alone_and_the_same_every_time(tmp_path, monkeypatch):
     folder = corpus(tmp_path / "data")
-    first = get_task("text:tokenizer=bpe-270").digest(folder)
+    first = get_task("text?tokenizer=bpe-270").digest(folder)
     for path in folder.iterdir():
         if part_of(path.name) == "test":
             path.write_text("zebra " * 200)
     monkeypatch.setattr("moebench.tasks.tokens.cache_dir", lambda: tmp_path / "other")
-    task = get_task("text:tokenizer=bpe-270")
+    task = get_task("text?tokenizer=bpe-270")
     coder = json.loads((task._index(folder).folder / "tokenizer.json").read_text())
     assert not any("zebra" in token for token in coder["model"]["vocab"])
     assert task.digest(folder) != first  # the data are others
@@ -169,13 +169,13 @@ BAD = [
     (
         "latin",
         lambda folder: (folder / "a.txt").write_bytes(b"caf\xe9 " * 999),
-        "text:tokenizer=bpe-270",
+        "text?tokenizer=bpe-270",
         "text-not-utf-8",
     ),
     (
         "big",
         lambda folder: (folder / "a.txt").write_text("ab " * 999),
-        "text:tokenizer=bpe-4096",
+        "text?tokenizer=bpe-4096",
         "vocabulary-too-large",
     ),
     ("keys", lambda folder: (folder / "a.jsonl").write_text('{"txt": "a"}\n'), "text", "line-without-text"),
@@ -204,12 +204,12 @@ def test_bytes_take_anything(tmp_path):
 @pytest.mark.parametrize(
     ("name", "code"),
     [
-        ("code:windw=3", "unknown-setting"),
-        ("code:window=x", "wrong-task-setting"),
-        ("code:window=1", "window"),
-        ("code:tokenizer=wordpiece", "unknown-tokenizer"),
-        ("code:tokenizer=bpe-12", "unknown-tokenizer"),
-        ("digits:window=3", "unknown-setting"),
+        ("code?windw=3", "unknown-setting"),
+        ("code?window=x", "wrong-task-setting"),
+        ("code?window=1", "window"),
+        ("code?tokenizer=wordpiece", "unknown-tokenizer"),
+        ("code?tokenizer=bpe-12", "unknown-tokenizer"),
+        ("digits?window=3", "unknown-setting"),
     ],
 )
 def test_a_setting_that_a_task_does_not_have_is_refused(name, code):

@@ -22,7 +22,7 @@ from moebench.tasks.base import (
 )
 
 NAME = re.compile(r"[a-z][a-z0-9_-]{0,59}")
-CONFIGURED = re.compile(r"(?P<name>.+):(?P<settings>\w+=[^,=:]+(,\w+=[^,=:]+)*)")
+CONFIGURED = re.compile(r"(?P<name>[^?]+)\?(?P<settings>\w+=[^&=?]+(&\w+=[^&=?]+)*)")
 
 
 @cache
@@ -52,15 +52,15 @@ def get_task(name: str) -> Task:
 
 
 def with_settings(name: str, settings: Mapping[str, int | str]) -> str:
-    """The name of a task with these settings: ``code:tokenizer=bpe-1024,window=128``."""
-    written = ",".join(f"{setting}={value}" for setting, value in sorted(settings.items()))
-    return f"{name}:{written}" if written else name
+    """The name of a task with these settings: ``code?tokenizer=bpe-1024&window=128``; a colon is of files."""
+    written = "&".join(f"{setting}={value}" for setting, value in sorted(settings.items()))
+    return f"{name}?{written}" if written else name
 
 
 def split_settings(name: str) -> tuple[str, dict[str, str]]:
     """The name of the task itself, and the settings as they are written behind it."""
     found = CONFIGURED.fullmatch(name)
-    return (found["name"], dict(each.split("=") for each in found["settings"].split(","))) if found else (name, {})
+    return (found["name"], dict(each.split("=") for each in found["settings"].split("&"))) if found else (name, {})
 
 
 def _configured(name: str, written: Mapping[str, str]) -> Task:

@@ -95,7 +95,7 @@ PADDING = 4
 
 
 def augment_batch(x_NCHW: Tensor, kind: str | None, generator: torch.Generator) -> Tensor:
-    """The batch with ``kind`` applied to each image by itself, in its own dtype and on its own device.
+    """The batch with ``kind`` applied to each image alone, in its own dtype and on its own device.
 
     ``crop-flip`` pads 4 pixels with zeros (the mean of normalised images), cuts a window of the old size at a
     random place and mirrors it left to right with chance 1/2. ``None`` returns the batch and draws nothing.

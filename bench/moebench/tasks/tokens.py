@@ -14,7 +14,7 @@ from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, get_args
 
@@ -120,10 +120,10 @@ def _write(folder: Path, corpora: Sequence[Corpus], tokenizer: str, data_dir: Pa
     ends: list[tuple[str, dict[str, int]]] = []
     with _Parts(folder) as parts:
         for corpus in corpora:
-            names = [name for name, _ in corpus.documents(data_dir)]
+            few = sum(1 for _ in islice(corpus.documents(data_dir), FEW)) < FEW
             for name, blocks in corpus.documents(data_dir):
                 digest.update(f"\0{corpus.domain}\0{name}\0".encode())
-                if len(names) < FEW:
+                if few:
                     parts.cut(blocks, digest)
                     documents = {part: count + 1 for part, count in documents.items()}
                 else:

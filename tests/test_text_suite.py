@@ -1,0 +1,83 @@
+"""A suite of text from its file to a published board: windows of one's own corpus, by a tokenizer."""
+
+from pathlib import Path
+
+import pytest
+
+from moebench.board import to_table
+from moebench.experiment import ExperimentResult, run_experiment
+from moebench.publish.sources import open_results, published_board
+from moebench.publish.write import publish
+from moebench.runner.options import RunOptions
+from moebench.runner.progress import Progress
+from moebench.suites.request import ask
+
+SUITE = """
+title = "Words"
+budgets = [8_576]
+seeds = 2
+variants = ["dense", "sparse_topk", "soft_moe"]
+
+[[task]]
+name = "text"
+settings = { tokenizer = "bpe-270", window = 16 }
+
+[host]
+name = "decoder"
+dim = 16
+depth = 1
+heads = 2
+norm = "rms"
+positions = "rotary"
+bias = false
+activation = "swiglu"
+
+[training]
+steps = 20
+batch = 16
+
+[tuning]
+trials = 2
+lr = { low = 1e-3, high = 3e-2, default = 1e-2 }
+weight_decay = { low = 1e-3, high = 0.3, default = 0.05 }
+
+[latency]
+batch = 8
+rounds = 6
+repeats = 1
+
+[space.sparse_topk]
+experts = [8]
+"""
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ExperimentResult]:
+    """The results directory, and what a run left."""
+    root = tmp_path_factory.mktemp("text")
+    (root / "data").mkdir()
+    for number in range(60):
+        (root / "data" / f"{number:03}.txt").write_text(f"document {number} " + "the quick brown fox " * 60)
+    (root / "words.toml").write_text(SUITE)
+    how = RunOptions(results=root / "r", mlflow=False)
+    return root, run_experiment(ask(str(root / "words.toml"), data=root / "data"), how, Progress())
+
+
+def test_bits_per_byte_rank_and_a_layer_that_looks_ahead_has_its_reason(ran):
+    board = ran[1].board
+    by_row = {entry.variant: entry for entry in board.entries}
+    assert 0 < by_row["dense"].representation.value < 8
+    assert by_row["sparse_topk"].rank is not None
+    assert "causal host" in by_row["soft_moe"].reason.sentence
+    assert "bits_per_byte" in to_table(board, 100)
+    assert board.tasks[0].name == "text-bpe-270-16"
+
+
+def test_it_is_published_and_read_again(ran):
+    """The name of a task with settings is no file's: reading the pack executes nothing and refuses nothing."""
+    root, result = ran
+    publish(open_results(root / "r", "words"), root / "p")
+    (directory,) = (root / "p" / "words").iterdir()
+    again = published_board(directory)
+    found, were = ({e.variant: e.representation for e in board.entries} for board in (again, result.board))
+    assert found == {row: were[row] for row in ("dense", "sparse_topk")}
