@@ -8,6 +8,7 @@ from moebench.errors import UsageError
 from moebench.plans.cache import get_plan
 from moebench.plans.make import make_plan
 from moebench.plugins.find import declared, find_variant
+from moebench.suites.schema import NamedRow
 from packages import variant
 from plans import ALONE, a_request
 
@@ -82,3 +83,12 @@ def test_files_of_a_suite_are_named_by_their_variants(two):
 def test_the_name_given_to_a_call_is_read_without_importing(two):
     assert declared(find_variant(two[0]), "name") == "first"
     assert declared(find_variant(two[1]), "name") == ""
+
+
+def test_rows_that_the_suite_names_keep_these_names_though_they_are_one_file(tmp_path):
+    spec = f"{write(tmp_path, 'm.py', COMPUTED)}:Mine"
+    request = a_request(**ALONE)
+    named = [NamedRow(name=name, variant=spec) for name in ("few", "many")]
+    plan = make_plan(dataclasses.replace(request, suite=request.suite.model_copy(update={"ranked": named})))
+    assert added(plan) == [("few", "mine_v2", False), ("many", "mine_v2", False)]
+    assert {group.row for group in plan.groups} >= {"few", "many"}

@@ -24,8 +24,9 @@ BASELINE = "dense"
 class Row:
     """One row: its name on the board, the variant behind it, and whether this run works on it.
 
-    name: of a variant from a file the one that it gives itself, which may be known only once it is imported. spec: how
-    to find the variant again. problem: why it cannot run, or empty. note: of a reference row.
+    name: of a variant from a file the one that it gives itself, which may be known only once it is imported; unless
+    ``named``, by the suite. spec: how to find the variant again. problem: why it cannot run, or empty. note: of a
+    reference row.
     """
 
     name: str
@@ -37,11 +38,12 @@ class Row:
     note: str = ""
     active_of: str | None = None
     problem: str = ""
+    named: bool = False
 
     @property
     def key(self) -> str:
         """What tells it from the other rows before its variant is imported."""
-        return self.name if self.reference or self.spec == OBJECT else self.spec
+        return self.name if self.named or self.spec == OBJECT else self.spec
 
 
 def resolve_rows(
@@ -97,7 +99,7 @@ def _gives_way(row: Row, remembered: Collection[str]) -> bool:
 
 def named_by_variant(row: Row) -> Row:
     """A row whose variant is imported, under the name that the variant gives itself."""
-    in_file = is_place(row.spec) and not row.reference and not row.problem
+    in_file = is_place(row.spec) and not row.named and not row.problem
     return replace(row, name=row.variant) if in_file else row
 
 
@@ -118,12 +120,11 @@ def _suite_rows(suite: Suite, installed: dict[str, Found]) -> list[Row]:
     for name in suite.variants:
         rows.append(_apart(_row(name, name, installed, where), {row.name for row in rows}))
     for ranked in suite.ranked:
-        rows.append(replace(_row(ranked.name, ranked.variant, installed, where), name=ranked.name))
+        rows.append(replace(_row(ranked.name, ranked.variant, installed, where), name=ranked.name, named=True))
     for reference in suite.reference:
         row = _row(reference.name, reference.variant, installed, where)
-        rows.append(
-            replace(row, name=reference.name, reference=True, note=reference.note, active_of=reference.active_of)
-        )
+        known = {"reference": True, "note": reference.note, "active_of": reference.active_of}
+        rows.append(replace(row, name=reference.name, named=True, **known))
     return rows
 
 
