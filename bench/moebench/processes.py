@@ -98,7 +98,7 @@ def start(target: Callable[..., None], *args: Any, log: Path) -> ForkServerProce
 def end(process: ForkServerProcess, seconds: float = 10.0) -> None:
     """End a worker now, unless it has ended, with everything that it has started; waits so long for the system.
 
-    What a worker that has ended by itself left behind, the fork server inherits; Linux only.
+    What a worker leaves behind when it ends on its own, the fork server inherits; Linux only.
     """
     from multiprocessing import forkserver
 
