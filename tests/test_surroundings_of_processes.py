@@ -344,3 +344,17 @@ def test_errors_travel_between_processes_as_they_are():
     again = from_plain(json.loads(json.dumps(to_plain(error))))
     assert type(again) is UnknownNameError
     assert (str(again), again.code, again.facts["name"]) == (str(error), error.code, "experst")
+
+
+def test_a_process_that_ends_while_it_is_looked_at_has_no_children(monkeypatch):
+    def gone(real):
+        def look(path="."):
+            if str(path).endswith("/task"):
+                raise FileNotFoundError(path)
+            return real(path)
+
+        return look
+
+    for name in ("listdir", "scandir"):
+        monkeypatch.setattr(os, name, gone(getattr(os, name)))
+    assert processes.processor_time(os.getpid()) is not None

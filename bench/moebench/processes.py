@@ -302,9 +302,11 @@ def processor_time(pid: int) -> float | None:
 def _children(pid: int) -> list[int]:
     """Of a process that may have ended; none where the system does not say (other than Linux)."""
     found = list[int]()
-    for task in Path(f"/proc/{pid}/task").glob("*/children"):
-        with contextlib.suppress(OSError):
-            found += map(int, task.read_text(encoding="ascii").split())
+    threads = Path(f"/proc/{pid}/task")
+    with contextlib.suppress(OSError):  # it ended while it was looked at
+        for thread in os.listdir(threads):
+            with contextlib.suppress(OSError):
+                found += map(int, (threads / thread / "children").read_text(encoding="ascii").split())
     return found
 
 

@@ -161,9 +161,9 @@ class Work:
         return self.cell.kind != "derived" and self.cell.steps > 0
 
 
-def _written(each: Group | Work) -> dict[str, Any]:
-    """Plain values; plans of earlier versions had no ``tokens`` and no ``rank_by``."""
-    later = ("tokens", "rank_by")
+def _written(each: Group | Row | Work) -> dict[str, Any]:
+    """Plain values; plans of earlier versions had no ``tokens``, no ``rank_by`` and no rows ``named`` by the suite."""
+    later = ("tokens", "rank_by", "named")
     return {name: value for name, value in dataclasses.asdict(each).items() if name not in later or value}
 
 
@@ -285,7 +285,7 @@ class Plan:
             "device": self.device,
             "backend": self.backend,
             "data": self.data,
-            "rows": [dataclasses.asdict(row) for row in self.rows],
+            "rows": [_written(row) for row in self.rows],
             "groups": [_written(group) for group in self.groups],
             "versions": self.versions,
         }
