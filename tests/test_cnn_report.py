@@ -1,4 +1,4 @@
-"""The report on constraints: verdicts flip when numbers flip, every arm is read, and the page is whole."""
+"""The report on constraints: verdicts flip when numbers flip, every row is read, and the page is whole."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from moebench.suites import load_experiment
 from moebench.suites.request import request_for
 from moebench.tasks import get_task
 from moestudies.cnn import REPORT
-from moestudies.cnn.arms import CONSTRAINTS, FAMILIES, PLAIN, PLAIN_ACTIVE, SEEDS, arm
 from moestudies.cnn.claims import CLAIMS
 from moestudies.cnn.figures import PLOTS
+from moestudies.cnn.rows import CONSTRAINTS, FAMILIES, PLAIN, PLAIN_ACTIVE, SEEDS, row_name
 
 BY_KEY = {claim.key: claim for claim in CLAIMS}
 (SUITE,) = load_experiment("cnn").suites
@@ -54,7 +54,7 @@ def test_a_family_that_has_not_run_leaves_a_claim_open(key, family):
 
 
 def at(kind, name, **new):
-    """A change of one arm's scores to a number, a little different for each seed."""
+    """A change of one row's scores to a number, a little different for each seed."""
 
     def change(its_kind, its_arm, index, scores):
         if (its_kind, its_arm) == (kind, name):
@@ -93,12 +93,12 @@ def test_an_interval_that_includes_nothing_is_open():
     assert "the interval includes the bound 0" in finding.reason
 
 
-def test_the_suite_has_every_arm_that_claims_and_figures_read():
+def test_the_suite_has_every_row_that_claims_and_figures_read():
     names = {each.name for each in papers.rows_of(SUITE)}
-    assert names == {arm(f, what) for f in FAMILIES for what in (*CONSTRAINTS, PLAIN, PLAIN_ACTIVE)}
+    assert names == {row_name(f, what) for f in FAMILIES for what in (*CONSTRAINTS, PLAIN, PLAIN_ACTIVE)}
     assert SUITE.seeds >= SEEDS
     measured = {each.name for each in papers.rows_of(SUITE) if "fixed" in papers.kinds_of(SUITE, each.name)}
-    assert measured == {arm(f, what) for f in FAMILIES for what in CONSTRAINTS}
+    assert measured == {row_name(f, what) for f in FAMILIES for what in CONSTRAINTS}
 
 
 def test_all_but_the_plain_layers_of_the_same_work_have_one_budget():
@@ -112,16 +112,16 @@ def test_all_but_the_plain_layers_of_the_same_work_have_one_budget():
 def test_arms_differ_from_no_constraint_in_their_constraint_alone():
     settings = {each.name: each.settings for each in papers.rows_of(SUITE)}
     for family in FAMILIES:
-        none = settings[arm(family, "none")]
+        none = settings[row_name(family, "none")]
         assert not {"hard", "loss/importance", "loss/kl"} & none.keys()
         for what, name in (("importance", "loss/importance"), ("kl", "loss/kl"), ("hard", "hard")):
-            own = dict(settings[arm(family, what)])
+            own = dict(settings[row_name(family, what)])
             assert own.pop(name) > 0
             assert own == none
 
 
 def test_the_plain_layer_of_the_same_work_does_as_much_for_an_image():
-    arms = {each.name: each for each in papers.rows_of(SUITE)}
+    rows = {each.name: each for each in papers.rows_of(SUITE)}
 
     def flops(each):
         shapes = layer_shapes(host_settings(each.host), get_task(each.task).info)
@@ -131,7 +131,9 @@ def test_the_plain_layer_of_the_same_work_does_as_much_for_an_image():
         return sum(count_flops(layer, shape) for layer, shape in zip(built, shapes, strict=True))
 
     for family in FAMILIES:
-        assert flops(arms[arm(family, PLAIN_ACTIVE)]) == pytest.approx(flops(arms[arm(family, "none")]), rel=0.01)
+        assert flops(rows[row_name(family, PLAIN_ACTIVE)]) == pytest.approx(
+            flops(rows[row_name(family, "none")]), rel=0.01
+        )
 
 
 def test_figures_bear_a_missing_family_and_nothing_at_all():

@@ -13,9 +13,9 @@ from moebench.studies.plot import draw
 from moebench.studies.write import write_evidence, write_report
 from moebench.suites import load_experiment
 from moestudies.compress import REPORT
-from moestudies.compress.arms import EXPERTS, KEEPS, SEEDS, TRAINED_SMALL, WAYS
 from moestudies.compress.claims import CLAIMS
 from moestudies.compress.figures import PLOTS
+from moestudies.compress.rows import EXPERTS, KEEPS, SEEDS, TRAINED_SMALL, WAYS
 from moestudies.compress.tables import before_and_after
 
 BY_KEY = {claim.key: claim for claim in CLAIMS}

@@ -12,12 +12,12 @@ from moebench.records import Store
 from moebench.studies.evidence import of_plans
 from moebench.suites import load_experiment
 from moebench.suites.request import ask, request_for
-from moestudies.compress.arms import ALL, EXPERTS, KEEPS, SEEDS, SPARSE, TRAINED_SMALL, UNALIGNED, WAYS
+from moestudies.compress.rows import ALL, EXPERTS, KEEPS, SEEDS, SPARSE, TRAINED_SMALL, UNALIGNED, WAYS
 
 (SUITE,) = load_experiment("compress").suites
 
 
-def tiny(tmp_path, *measures, arms=(SPARSE,), **takes):
+def tiny(tmp_path, *measures, rows=(SPARSE,), **takes):
     """The suite with a few steps on digits, and of its measures those of these names."""
     values = SUITE.model_dump(exclude_defaults=True) | {"name": "compress", "seeds": 1, "full_seeds": 1}
     values["training"] |= {"steps": 3, "batch": 16}
@@ -27,7 +27,7 @@ def tiny(tmp_path, *measures, arms=(SPARSE,), **takes):
         each.pop("seeds", None)
     values["host"] = {"name": "vit", "dim": 16, "depth": 2, "heads": 2, "patch": 2}
     values["task"] = [{"name": "digits"}]
-    values["row"] = [{**each, "training": {}} for each in values["row"] if each["name"] in arms]
+    values["row"] = [{**each, "training": {}} for each in values["row"] if each["name"] in rows]
     return write(tmp_path / "compress.toml", values)
 
 
@@ -44,12 +44,12 @@ def test_every_way_and_number_kept_is_measured_and_recovered_alike():
 
 
 def test_small_models_have_the_parameters_of_merged_ones_and_their_steps():
-    arms = {each.name: each for each in SUITE.row}
+    rows = {each.name: each for each in SUITE.row}
     expert = 64 * 128 + 128 + 128 * 64 + 64  # two products with biases
     recovery = next(each.takes["steps"] for each in SUITE.measure if each.name == "merge 8")
-    assert arms[SPARSE].expert_width == 128
+    assert rows[SPARSE].expert_width == 128
     for keep in TRAINED_SMALL:
-        small = arms[f"small {keep}"]
+        small = rows[f"small {keep}"]
         assert small.budget == 2 * (keep * expert + 64 * EXPERTS)
         assert small.settings["experts"] == keep
         assert SUITE.training_of(small).steps == SUITE.training.steps + recovery

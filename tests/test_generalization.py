@@ -29,16 +29,16 @@ def evidence(gap, seeds=5):
     """Every run of the suite done, with the gap that a function of (E, K) gives, and a little for each seed."""
     (suite,) = load_experiment(PART).suites
     runs = []
-    for arm in papers.rows_of(suite):
+    for row in papers.rows_of(suite):
         for index in range(seeds):
-            for settings in arm.combinations(full=False):
-                model = {**arm.settings, **settings}
+            for settings in row.combinations(full=False):
+                model = {**row.settings, **settings}
                 value = gap(model["experts"], model["top_k"]) + EXTRA[index] * (
                     1 + model["top_k"] / 20 + model["experts"] / 100
                 )
                 scores = {"error_gap": value, "train_accuracy": 1.0 - value / 10, "test_accuracy": 1 - value}
-                cell = papers.cell(arm, settings, index, "generalization")
-                runs.append(Run(arm.name, index, papers.record(cell, scores)))
+                cell = papers.cell(row, settings, index, "generalization")
+                runs.append(Run(row.name, index, papers.record(cell, scores)))
     return Evidence(PART, suite.title, (Part(suite, False, seeds, tuple(runs)),))
 
 
@@ -108,7 +108,7 @@ def test_the_suite_has_this_report():
     assert PART in suites()
 
 
-def test_models_are_found_under_both_arms():
+def test_models_are_found_under_both_rows():
     assert list(gaps(evidence(as_the_bound), "over K")) == [(16, 1), (16, 2), (16, 4), (16, 8)]
     assert list(gaps(evidence(as_the_bound), "over E")) == [(4, 2), (8, 2), (16, 2), (32, 2)]
 

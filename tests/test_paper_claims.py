@@ -54,7 +54,7 @@ def test_what_was_judged_on_another_task_or_scale_has_its_number_and_no_verdict(
 
 
 def test_claims_about_mnist_are_judged_on_mnist_where_it_has_run():
-    def worse_there(part, kind, arm, experts, index, scores):
+    def worse_there(part, kind, row, experts, index, scores):
         if part == subsets.MNIST and kind == "subset":
             for name in [name for name in scores if name.startswith("random")]:
                 scores[name] = 0.9 + index / 100
@@ -81,7 +81,7 @@ COUNTED = {
 
 
 IN_FULL_ONLY = {"conditions", "norm-one-expert-D5-biases", "norm-falls-D5-biases"}
-"""Claims about arms that the reduced form leaves out."""
+"""Claims about rows that the reduced form leaves out."""
 
 
 @pytest.mark.parametrize("key", [key for key in BY_KEY if key not in IN_FULL_ONLY])
@@ -94,11 +94,11 @@ def test_two_seeds_are_too_few(key):
         assert "2 training seeds, and 3 are needed" in finding.decides.reason
 
 
-def at(kind, arm=None, experts=None, **new):
+def at(kind, row=None, experts=None, **new):
     """A change of scores: a number, or a function of the old one; for names that begin like this."""
 
     def change(part, its_kind, its_arm, its_experts, index, scores):
-        if its_kind == kind and arm in (None, its_arm) and experts in (None, its_experts):
+        if its_kind == kind and row in (None, its_arm) and experts in (None, its_experts):
             for name in list(scores):
                 for start, value in new.items():
                     if name.startswith(start) and scores[name] is not None:
@@ -191,7 +191,7 @@ def test_the_verdict_flips_with_the_numbers(key):
 
 
 def test_a_model_that_lacks_a_seed_is_compared_on_the_others():
-    def lose(part, kind, arm, experts, index, scores):
+    def lose(part, kind, row, experts, index, scores):
         if kind == "subset" and experts == 16 and index == 4:
             scores["combine_sum k=4"] = None
 
@@ -203,7 +203,7 @@ def test_a_model_that_lacks_a_seed_is_compared_on_the_others():
 def test_the_norm_needs_every_number_of_experts():
     found = papers.evidence(name="paper-norm")
     (part,) = found.parts
-    runs = tuple(r for r in part.runs if not (r.arm == "5x2" and r.kind == "final" and r.setting("experts") == 5))
+    runs = tuple(r for r in part.runs if not (r.row == "5x2" and r.kind == "final" and r.setting("experts") == 5))
     less = type(found)(found.name, found.title, (type(part)(part.suite, True, 5, runs),))
     finding = BY_KEY["norm-falls-D2"].judge(less)
     assert (finding.verdict, finding.reason) == (OPEN, "E = 2 less E = 5: it has not run")
@@ -223,25 +223,25 @@ def test_speed_ups_are_the_ratios_taken_inside_the_rounds():
 
 def test_the_suites_have_the_arms_that_claims_and_figures_speak_of():
     suites = [suite for name in ("paper", "paper-gpu") for suite in load_experiment(name).suites]
-    arms = {suite.name: set(suite.row_names) for suite in suites}
-    assert {claim.part for claim in CLAIMS} == set(arms)
+    rows = {suite.name: set(suite.row_names) for suite in suites}
+    assert {claim.part for claim in CLAIMS} == set(rows)
     named = {
-        norm.PART: {*(a + b for a in norm.WIDTHS.values() for b in ("", " biases")), *(arm for _, arm, _ in GAPS)}
+        norm.PART: {*(a + b for a in norm.WIDTHS.values() for b in ("", " biases")), *(row for _, row, _ in GAPS)}
         | {*norm.TRAINED, *norm.UNTRAINED, *norm.RESIDUAL},
-        subsets.PART: {subsets.ARM, *subsets.CONDITIONS},
-        subsets.MNIST: {subsets.ARM},
+        subsets.PART: {subsets.ROW, *subsets.CONDITIONS},
+        subsets.MNIST: {subsets.ROW},
         scale.CIFAR100: {scale.PLAIN},
         scale.IMAGES: {scale.PLAIN, scale.RESIDUAL},
         hosts.DEPTH: {hosts.PLAIN, hosts.RESIDUAL},
-        hosts.VARIANTS: {subsets.ARM, *hosts.ROUTED},
+        hosts.VARIANTS: {subsets.ROW, *hosts.ROUTED},
         latency.PART: {*LAYERS, *latency.MODELS},
     }
     for part, names in named.items():
-        assert names <= arms[part]
-    assert all(set(shown) <= arms[part] for part, shown, _ in SIZED)
+        assert names <= rows[part]
+    assert all(set(shown) <= rows[part] for part, shown, _ in SIZED)
 
 
 def test_every_layer_of_the_norm_is_counted():
     gaps = [run for run in papers.evidence(name="paper-norm").parts[0].runs if run.kind == "gaps"]
     counted = {*norm.TRAINED, *norm.UNTRAINED, *norm.RESIDUAL}
-    assert {run.arm for run in gaps} == counted
+    assert {run.row for run in gaps} == counted

@@ -39,7 +39,7 @@ def test_packs_give_back_what_they_were_made_of(tmp_path):
     for part, same in zip(evidence.parts, again.parts, strict=True):
         assert (part.name, part.full, part.seeds, part.missing) == (same.name, same.full, same.seeds, same.missing)
         for run, copy in zip(part.runs, same.runs, strict=True):
-            assert (run.arm, run.index, run.record.scores) == (copy.arm, copy.index, copy.record.scores)
+            assert (run.row, run.index, run.record.scores) == (copy.row, copy.index, copy.record.scores)
             assert run.arrays.keys() == copy.arrays.keys()
             assert all((run.arrays[name] == copy.arrays[name]).all() for name in run.arrays)
         assert to_lines(same) == to_lines(dataclasses.replace(part, runs=same.runs))
@@ -82,7 +82,7 @@ def changed(line, **new):
         (2, lambda line: changed(line, status="oom"), "a run that is oom, not done"),
         (5, lambda line: "[]", "not an object"),
         (2, lambda line: "{}", "it lacks 'record'"),
-        (2, lambda line: line.replace('"arm":"soft_moe"', '"arm":"hard_moe"'), "the suite has no arm 'hard_moe'"),
+        (2, lambda line: line.replace('"arm":"soft_moe"', '"arm":"hard_moe"'), "the suite has no row 'hard_moe'"),
         (1, lambda line: line.replace('"part":"paper-variants"', '"part":"other"'), "not the first line of a pack of"),
         (1, lambda line: "", "not whole JSON"),
     ],
@@ -137,8 +137,8 @@ def planned(part, store):
         full = {name: array * (1 + 1e-9) for name, array in run.arrays.items()}
         others = {"scale_N": np.ones(3)} if run.index else {}  # which a report leaves where they are
         store.put_arrays(run.record.identity, {**full, **others, "loss_S": np.zeros(5)})
-        row = f"{run.arm} experts={run.setting('experts')}"
-        works.append(Work(cell, row, None, run.index, f"{row} seed {run.index}", entry=run.arm, ranked=False))
+        row = f"{run.row} experts={run.setting('experts')}"
+        works.append(Work(cell, row, None, run.index, f"{row} seed {run.index}", entry=run.row, ranked=False))
     return Planned(
         suite=part.suite.model_copy(update={"seeds": part.seeds}),
         protocol="1",
@@ -165,7 +165,7 @@ def test_the_store_is_read_by_the_plan(tmp_path):
     plan = planned(evidence.parts[0], store)
     found = of_plans("paper-norm", evidence.title, [plan], store, REPORT.arrays)
     assert to_lines(found.parts[0]) == to_lines(evidence.parts[0])
-    assert {run.arm for run in found.parts[0].runs} == {row.name for row in plan.suite.row if not row.only_full}
+    assert {run.row for run in found.parts[0].runs} == {row.name for row in plan.suite.row if not row.only_full}
     assert not any("loss_S" in run.arrays for run in found.parts[0].runs)
     (part,) = of_plans("paper-norm", evidence.title, [plan], store, ["loss_S"]).parts
     assert {(run.index == 0, *run.arrays) for run in part.runs} == {(True, "loss_S"), (False,)}

@@ -138,7 +138,7 @@ def test_names_are_escaped(tmp_path):
     first = part.runs[0]
     provenance = {"device": HOSTILE, "versions": {"torch": HOSTILE}}
     record = first.record.model_copy(update={"provenance": provenance})
-    runs = (type(first)(first.arm, first.index, record), *part.runs[1:])
+    runs = (type(first)(first.row, first.index, record), *part.runs[1:])
     hostile = Part(part.suite, False, 2, runs, ((HOSTILE, "error", HOSTILE),))
     write_evidence(REPORT, type(evidence)(HOSTILE, HOSTILE, (hostile,)), tmp_path)
     page, markdown = (tmp_path / "report.html").read_text(), (tmp_path / "report.md").read_text()

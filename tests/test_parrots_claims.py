@@ -12,8 +12,9 @@ from scipy import stats
 import papers
 from moebench.studies.claim import FAILS, HOLDS, OPEN, Bound
 from moebench.suites import load_experiment
-from moestudies.parrots import SIZED, arms
-from moestudies.parrots.arms import (
+from moestudies.parrots import SIZED, rows
+from moestudies.parrots.claims import CLAIMS, LEAST_SEEDS, _ratio
+from moestudies.parrots.rows import (
     KNOWN,
     PATHS,
     RECALL,
@@ -26,7 +27,6 @@ from moestudies.parrots.arms import (
     known,
     largest_known,
 )
-from moestudies.parrots.claims import CLAIMS, LEAST_SEEDS, _ratio
 
 BY_KEY = {claim.key: claim for claim in CLAIMS}
 KNOWS = {1: 560, 2: 600, 4: 790, 8: 1_120, 16: 1_580, 32: 2_230, 64: 3_150}
@@ -40,16 +40,16 @@ def knowing_as_many(known, pairs):
     return KNOWN - 0.1 * math.log2(pairs / known)
 
 
-def as_the_paper_has_it(part, kind, arm, experts, index, scores):
+def as_the_paper_has_it(part, kind, row, experts, index, scores):
     extra = papers.EXTRA[index] * (1 + experts / 50)  # no two models alike, so that differences have a spread
     if part == RECALL:
-        kind_of_arm, pairs = arm.split(", ")
+        kind_of_row, pairs = row.split(", ")
         pairs = int(pairs.removesuffix(" pairs"))
-        knows = KNOWS[32] if kind_of_arm.startswith("width") else KNOWS[experts]
+        knows = KNOWS[32] if kind_of_row.startswith("width") else KNOWS[experts]
         knows *= 1 + extra
         scores["test_accuracy"] = knowing_as_many(knows, pairs)
     else:
-        scores["test_accuracy"] = FINDS[arm] + extra
+        scores["test_accuracy"] = FINDS[row] + extra
 
 
 def evidence(change=as_the_paper_has_it, **how):
@@ -57,12 +57,12 @@ def evidence(change=as_the_paper_has_it, **how):
 
 
 def changed(**finds):
-    """The evidence, with scores of arms of the second part replaced."""
+    """The evidence, with scores of rows of the second part replaced."""
 
-    def change(part, kind, arm, experts, index, scores):
-        as_the_paper_has_it(part, kind, arm, experts, index, scores)
+    def change(part, kind, row, experts, index, scores):
+        as_the_paper_has_it(part, kind, row, experts, index, scores)
         for name, value in finds.items():
-            if part == PATHS and arm == name.replace("_", " ").replace("top ", "top-"):
+            if part == PATHS and row == name.replace("_", " ").replace("top ", "top-"):
                 scores["test_accuracy"] = value(index) if callable(value) else value + papers.EXTRA[index]
 
     return evidence(change)
@@ -130,9 +130,9 @@ def test_a_seed_that_lacks_a_book_is_left_out():
     assert known(whole, Model(16, 4))[0].pairs == pytest.approx(790)
     assert sorted(known(whole, Model(16, 1))) == [0, 1, 2, 3, 4]
 
-    def lacks(part, kind, arm, experts, index, scores):
-        as_the_paper_has_it(part, kind, arm, experts, index, scores)
-        if arm == book("dense", 2048) and index == 1:
+    def lacks(part, kind, row, experts, index, scores):
+        as_the_paper_has_it(part, kind, row, experts, index, scores)
+        if row == book("dense", 2048) and index == 1:
             scores.clear()
 
     assert sorted(known(evidence(lacks), Model(16, 1))) == [0, 2, 3, 4]
@@ -163,11 +163,11 @@ def test_a_part_that_has_not_run_is_open(key):
 
 
 def knowing(**pairs):
-    """The first part with other books known, by arm."""
+    """The first part with other books known, by row."""
 
-    def change(part, kind, arm, experts, index, scores):
-        as_the_paper_has_it(part, kind, arm, experts, index, scores)
-        name, _, size = arm.partition(", ")
+    def change(part, kind, row, experts, index, scores):
+        as_the_paper_has_it(part, kind, row, experts, index, scores)
+        name, _, size = row.partition(", ")
         new = pairs.get(name.replace("-", "_").replace(" ", "_"))
         if part == RECALL and new:
             knows = new(experts, index) * (1 + papers.EXTRA[index])
@@ -219,23 +219,23 @@ def test_a_width_that_finds_no_more_is_told():
     assert finding.decides.note == "0.700 and 0.750"
 
 
-def test_every_arm_that_the_report_names_is_in_its_suite():
+def test_every_row_that_the_report_names_is_in_its_suite():
     suites = load_experiment("parrots").suites
     named = {suite.name: set(suite.row_names) for suite in suites}
-    kinds = {Model(width, experts).arm for width, experts in WIDTHS.items()} | {"dense"}
+    kinds = {Model(width, experts).row for width, experts in WIDTHS.items()} | {"dense"}
     assert named[PATHS] == kinds
     assert named[RECALL] == {book(kind, pairs) for kind in kinds for pairs in SIZES}
     for part, arms_of_table, _ in SIZED:
         assert set(arms_of_table) <= named[part]
     for suite in suites:
-        for arm in papers.rows_of(suite):
-            width, experts = suite.host_of(arm)["dim"], arm.settings.get("experts", 1)
-            if arm.name.startswith("width"):
+        for row in papers.rows_of(suite):
+            width, experts = suite.host_of(row)["dim"], row.settings.get("experts", 1)
+            if row.name.startswith("width"):
                 assert WIDTHS[width] == experts
-                assert f"width {width}" in arm.name
+                assert f"width {width}" in row.name
             else:
-                assert width == arms.NARROW
-            assert f"phonebook_{arm.name.split(', ')[-1].split()[0]}" == arm.task or suite.name == PATHS
+                assert width == rows.NARROW
+            assert f"phonebook_{row.name.split(', ')[-1].split()[0]}" == row.task or suite.name == PATHS
     assert all(suite.seeds >= LEAST_SEEDS for suite in suites)
 
 

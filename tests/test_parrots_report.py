@@ -12,8 +12,8 @@ from moebench.board.style import styled, svg
 from moebench.studies.facts import size_tables
 from moebench.studies.write import write_evidence
 from moestudies.parrots import REPORT, SIZED
-from moestudies.parrots.arms import PATHS, RECALL
 from moestudies.parrots.figures import PLOTS
+from moestudies.parrots.rows import PATHS, RECALL
 from test_parrots_claims import evidence
 
 
@@ -84,7 +84,7 @@ def test_the_tables_of_sizes_say_width_and_active_parameters_difference_at():
         "top-2": [run_of(16, 4, 200, 110), run_of(16, 2, 150, 110)],
         "wide": [run_of(32, 4, 200, 120)],
     }
-    fake = SimpleNamespace(find=lambda part, kind, arm: iter(runs[arm]))
+    fake = SimpleNamespace(find=lambda part, kind, row: iter(runs[row]))
     one, both, plain = size_tables(
         [("p", ("dense", "top-2"), "one"), ("p", ("top-2", "wide"), "both"), ("p", ("dense",), "plain")], fake
     )

@@ -16,19 +16,19 @@ from moebench.plugins.load import load_variant
 from moebench.records import Store
 from moebench.suites import load_experiment
 from moebench.tasks import get_task
-from moestudies.parrots.arms import PATHS, RECALL, WIDTHS
+from moestudies.parrots.rows import PATHS, RECALL, WIDTHS
 
 ROWS = {suite.name: papers.rows_of(suite) for suite in load_experiment("parrots").suites}
 TRAINING = {"batch": 32, "optimiser": "adam", "lr": 3e-3}
 DECODER = {"name": "decoder", "dim": 16, "depth": 1, "heads": 2}
 
 
-def sizes(arm, settings):
+def sizes(row, settings):
     """(total and active parameters of the expert layers, and of the host alone)."""
-    host, info = host_settings(arm.host), get_task(arm.task).info
-    variant = load_variant(find_variant(arm.variant))
+    host, info = host_settings(row.host), get_task(row.task).info
+    variant = load_variant(find_variant(row.variant))
     shapes = layer_shapes(host, info)
-    counts = settle(variant, Budget(arm.axis or "total", arm.budget, shapes), {**arm.settings, **settings}).counts
+    counts = settle(variant, Budget(row.axis or "total", row.budget, shapes), {**row.settings, **settings}).counts
     with torch.random.fork_rng(devices=[]):
         own = sum(parameter.numel() for parameter in host.build(info).parameters())
     return counts.total, counts.active, own
@@ -36,13 +36,13 @@ def sizes(arm, settings):
 
 @pytest.mark.parametrize("name", [RECALL, PATHS])
 def test_active_parameters_are_equal_over_experts_and_totals_grow(name):
-    arms = [arm for arm in ROWS[name] if arm.name.split(",")[0] in ("dense", "top-2")]
-    assert {arm.axis for arm in arms} == {"active"}
-    budgets = {arm.budget for arm in arms}
+    rows = [row for row in ROWS[name] if row.name.split(",")[0] in ("dense", "top-2")]
+    assert {row.axis for row in rows} == {"active"}
+    budgets = {row.budget for row in rows}
     assert len(budgets) == 1
     (amount,) = budgets
-    dense, sparse = (next(arm for arm in arms if arm.name.startswith(kind)) for kind in ("dense", "top-2"))
-    assert {(arm.host["dim"], arm.host["depth"], arm.host["heads"]) for arm in arms} == {(16, 2, 2)}
+    dense, sparse = (next(row for row in rows if row.name.startswith(kind)) for kind in ("dense", "top-2"))
+    assert {(row.host["dim"], row.host["depth"], row.host["heads"]) for row in rows} == {(16, 2, 2)}
     found = [sizes(dense, {})]
     found += [sizes(sparse, chosen) for chosen in sparse.combinations(full=True)]
     for total, active, own in found:
@@ -56,7 +56,7 @@ def test_active_parameters_are_equal_over_experts_and_totals_grow(name):
 
 @pytest.mark.parametrize("name", [RECALL, PATHS])
 def test_totals_of_the_whole_model_are_equal_over_widths(name):
-    of_kind = {arm.name.split(",")[0]: arm for arm in ROWS[name]}
+    of_kind = {row.name.split(",")[0]: row for row in ROWS[name]}
     narrow = sizes(of_kind["top-2"], {"experts": WIDTHS[16]})
     wider = [sizes(of_kind[f"width {width}"], {}) for width in sorted(WIDTHS)[1:]]
     wholes = [total + own for total, _, own in (narrow, *wider)]
@@ -66,23 +66,23 @@ def test_totals_of_the_whole_model_are_equal_over_widths(name):
 @pytest.mark.parametrize("name", [RECALL, PATHS])
 def test_arms_of_one_kind_differ_in_nothing_but_the_book(name):
     by_kind = {}
-    for arm in ROWS[name]:
-        by_kind.setdefault(arm.name.split(",")[0], []).append(arm.model_copy(update={"name": "", "task": ""}))
-    for arms in by_kind.values():
-        assert all(arm == arms[0] for arm in arms)
+    for row in ROWS[name]:
+        by_kind.setdefault(row.name.split(",")[0], []).append(row.model_copy(update={"name": "", "task": ""}))
+    for rows in by_kind.values():
+        assert all(row == rows[0] for row in rows)
 
 
-def arm(**changes):
+def row(**changes):
     given = {"name": "book", "task": "phonebook_256", "host": DECODER, "variant": "sparse_topk", "budget": 4_352}
     return given | {"settings": {"experts": 4, "top_k": 2}} | changes
 
 
-def plan_of(*arms):
-    return plan_of_values(values(measure=[], row=list(arms), training=TRAINING | {"steps": 4}))
+def plan_of(*rows):
+    return plan_of_values(values(measure=[], row=list(rows), training=TRAINING | {"steps": 4}))
 
 
 def test_a_budget_of_active_parameters_is_part_of_a_cell():
-    (total,), (active,) = finals(plan_of(arm())), finals(plan_of(arm(axis="active")))
+    (total,), (active,) = finals(plan_of(row())), finals(plan_of(row(axis="active")))
     assert (total.cell.axis, active.cell.axis) == ("total", "active")
     assert total.cell.identity != active.cell.identity
 
@@ -99,7 +99,7 @@ def test_a_budget_of_active_parameters_is_part_of_a_cell():
     ],
 )
 def test_what_cannot_be_is_one_sentence(changes, said):
-    given = {name: value for name, value in arm(**changes).items() if value is not None}
+    given = {name: value for name, value in row(**changes).items() if value is not None}
     with pytest.raises(SuiteError, match=r"^suite 'tiny', row 'book': ") as caught:
         plan_of(given)
     assert said in str(caught.value)
@@ -107,14 +107,14 @@ def test_what_cannot_be_is_one_sentence(changes, said):
 
 
 def test_a_width_has_no_axis(tmp_path):
-    given = {name: value for name, value in arm(width=8, axis="active").items() if name != "budget"}
+    given = {name: value for name, value in row(width=8, axis="active").items() if name != "budget"}
     with pytest.raises(SuiteError, match="row 'book' has the axis 'active', which needs a budget"):
         load_experiment(str(write(tmp_path / "mine.toml", values(measure=[], row=[given]))))
 
 
 def test_both_tasks_train_and_are_scored(tmp_path):
-    arms = [arm(), arm(name="path", task="shortest_path", variant="dense", settings={}, axis="active")]
-    given = values(measure=[], row=arms, training=TRAINING | {"steps": 6})
+    rows = [row(), row(name="path", task="shortest_path", variant="dense", settings={}, axis="active")]
+    given = values(measure=[], row=rows, training=TRAINING | {"steps": 6})
     session = run(write(tmp_path / "tiny.toml", given), tmp_path / "results")
     assert session.unfinished == ()
     (plan,) = session.plans

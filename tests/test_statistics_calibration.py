@@ -33,23 +33,23 @@ def test_the_simulation_counts_what_the_boards_statistics_say():
 
 
 def test_a_simulated_board_of_equals_is_rarely_divided():
-    assert 0.015 <= calibrate([1.0], seeds=5, rows=10).told_apart <= 0.05
-    assert calibrate([1.0], seeds=5, rows=1).told_apart == 0
+    assert 0.015 <= calibrate([1.0], seeds=5, rows=10).familywise_error <= 0.05
+    assert calibrate([1.0], seeds=5, rows=1).familywise_error == 0
     assert calibrate([1.0], seeds=5, rows=500).rows == MOST_ROWS
 
 
 @pytest.mark.parametrize("seeds", [3, 5, 8])
 @pytest.mark.parametrize("tasks", [1, 2])
 def test_a_board_of_13_equal_rows_errs_on_at_most_5_percent(seeds, tasks):
-    assert calibrate([1.0] * tasks, seeds=seeds, rows=13).told_apart <= 0.05
+    assert calibrate([1.0] * tasks, seeds=seeds, rows=13).familywise_error <= 0.05
 
 
 def test_a_board_that_says_more_errs_more_often():
     """Ten rows, three references, two budgets: what two independent budgets of ranks and references give."""
     alone = calibrate([1.0, 1.2], seeds=8, rows=10)
     whole = calibrate([1.0, 1.2], seeds=8, rows=10, references=3, budgets=2)
-    assert alone.anything == pytest.approx(alone.told_apart)
-    assert (whole.references, whole.budgets, whole.told_apart) == (3, 2, alone.told_apart)
+    assert alone.anything == pytest.approx(alone.familywise_error)
+    assert (whole.references, whole.budgets, whole.familywise_error) == (3, 2, alone.familywise_error)
     assert 0.06 <= whole.anything <= 0.15
     one = calibrate([1.0, 1.2], seeds=8, rows=10, references=3)
     assert whole.anything == pytest.approx(1 - (1 - one.anything) ** 2)

@@ -11,7 +11,7 @@ import papers
 from moebench.studies.evidence import Evidence, Part, Run, kept, slim
 from moebench.suites import load_experiment
 from moestudies.cnn import REPORT
-from moestudies.cnn.arms import CONSTRAINTS, HARD, PLAIN, PLAIN_ACTIVE
+from moestudies.cnn.rows import CONSTRAINTS, HARD, PLAIN, PLAIN_ACTIVE
 
 EXPERTS = 4
 ACCURACY = {"none": 0.60, "importance": 0.61, "kl": 0.612, HARD: 0.63, PLAIN: 0.62, PLAIN_ACTIVE: 0.58}
@@ -20,10 +20,10 @@ EVENNESS = {"none": 0.3, "importance": 0.99, "kl": 0.98, HARD: 0.9}
 FIXED = {"none": 0.3, "importance": 0.25, "kl": 0.28, HARD: 0.45}
 
 Change = Callable[[str, str, int, dict[str, Any]], None]
-"""(kind, arm, index, scores): changes the scores in place."""
+"""(kind, row, index, scores): changes the scores in place."""
 
 
-def as_they_are(kind: str, arm: str, index: int, scores: dict[str, Any]) -> None:
+def as_they_are(kind: str, row: str, index: int, scores: dict[str, Any]) -> None:
     """No change."""
 
 
@@ -51,20 +51,20 @@ def fixed(what: str, index: int) -> tuple[dict[str, Any], dict[str, Any]]:
 def evidence(
     *, full: bool = False, seeds: int | None = None, change: Change = as_they_are, leave_out: str = ""
 ) -> Evidence:
-    """Every run of the suite done but those of arms that begin with ``leave_out``."""
+    """Every run of the suite done but those of rows that begin with ``leave_out``."""
     (suite,) = load_experiment("cnn").suites
     count = seeds or (suite.full_seeds if full else suite.seeds)
     runs = []
-    for arm in papers.rows_of(suite):
-        if leave_out and arm.name.startswith(leave_out):
+    for row in papers.rows_of(suite):
+        if leave_out and row.name.startswith(leave_out):
             continue
-        what = arm.name.partition(" ")[2]
+        what = row.name.partition(" ")[2]
         for index in range(count):
-            for settings in arm.combinations(full=full):
-                for kind in ("final", *papers.kinds_of(suite, arm.name)):
+            for settings in row.combinations(full=full):
+                for kind in ("final", *papers.kinds_of(suite, row.name)):
                     scores, arrays = (final(what, index), {}) if kind == "final" else fixed(what, index)
-                    change(kind, arm.name, index, scores)
-                    made = papers.record(papers.cell(arm, settings, index, kind), scores, papers.counts(arm, EXPERTS))
-                    runs.append(Run(arm.name, index, slim(made), kept(arrays, REPORT.arrays) if index == 0 else {}))
+                    change(kind, row.name, index, scores)
+                    made = papers.record(papers.cell(row, settings, index, kind), scores, papers.counts(row, EXPERTS))
+                    runs.append(Run(row.name, index, slim(made), kept(arrays, REPORT.arrays) if index == 0 else {}))
     missing = () if runs else (("some run", "not run", ""),)
     return Evidence("cnn", suite.title, (Part(suite, full, count, tuple(runs), missing),))

@@ -9,7 +9,7 @@ import papers
 from moebench.records import Cell
 from moebench.studies.evidence import Evidence, Part, Run, slim
 from moebench.suites import load_experiment
-from moestudies.compress.arms import (
+from moestudies.compress.rows import (
     ALL,
     EXPERTS,
     FACTORED,
@@ -27,7 +27,7 @@ AFTER = dict(zip((way.name for way in WAYS), (0.401, 0.398, 0.397, None, 0.38, 0
 SMALL = 0.37
 
 Change = Callable[[str, int, int, dict[str, Any]], None]
-"""(way, or arm of what was trained, number kept, index, scores): changes the scores in place."""
+"""(way, or row of what was trained, number kept, index, scores): changes the scores in place."""
 
 
 def as_they_are(name: str, keep: int, index: int, scores: dict[str, Any]) -> None:
@@ -68,18 +68,18 @@ def timed(takes: dict[str, Any], index: int) -> dict[str, Any]:
 
 
 def evidence(*, seeds: int | None = None, change: Change = as_they_are, leave_out: str = "") -> Evidence:
-    """Every run of the suite done but those of methods, or arms, of the name ``leave_out``."""
+    """Every run of the suite done but those of methods, or rows, of the name ``leave_out``."""
     (suite,) = load_experiment("compress").suites
     count = seeds or suite.seeds
     runs = []
-    for arm in papers.rows_of(suite):
+    for row in papers.rows_of(suite):
         for index in range(count):
-            if arm.name != leave_out:
+            if row.name != leave_out:
                 scores: dict[str, Any] = {"test_accuracy": SMALL + papers.EXTRA[index % 5] / 7}
-                change(arm.name, 0, index, scores)
-                made = papers.record(papers.cell(arm, {}, index, "final"), scores, papers.counts(arm, EXPERTS))
-                runs.append(Run(arm.name, index, slim(made)))
-            for measure in (each for each in suite.measure if arm.name in each.rows):
+                change(row.name, 0, index, scores)
+                made = papers.record(papers.cell(row, {}, index, "final"), scores, papers.counts(row, EXPERTS))
+                runs.append(Run(row.name, index, slim(made)))
+            for measure in (each for each in suite.measure if row.name in each.rows):
                 takes = dict(measure.takes)
                 if measure.kind == "compressed_cost":
                     name, keep, scores = "cost", 0, timed(takes, index)
@@ -89,7 +89,7 @@ def evidence(*, seeds: int | None = None, change: Change = as_they_are, leave_ou
                 if leave_out in (name, takes.get("method")):
                     continue
                 change(name, keep, index, scores)
-                cell = papers.cell(arm, {}, index, measure.kind)
+                cell = papers.cell(row, {}, index, measure.kind)
                 cell = Cell(**(cell.to_json() | {"session": {**cell.session, "takes": takes}}))
-                runs.append(Run(arm.name, index, slim(papers.record(cell, scores))))
+                runs.append(Run(row.name, index, slim(papers.record(cell, scores))))
     return Evidence("compress", suite.title, (Part(suite, False, count, tuple(runs)),))

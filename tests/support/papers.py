@@ -22,21 +22,21 @@ EXTRA = {0: 0.0, 1: 0.004, 2: -0.003, 3: 0.001, 4: -0.002}
 SCALES = [10**exponent for exponent in (-1, 0, 1, 2, 3, 4)]
 
 
-def cell(arm: SuiteRow, settings: dict[str, Any], index: int, measure: str) -> Cell:
+def cell(row: SuiteRow, settings: dict[str, Any], index: int, measure: str) -> Cell:
     final = Cell(
         kind="final",
         protocol="1",
-        task=arm.task,
+        task=row.task,
         data_digest="d",
         split="a split",
-        host=dict(arm.host),
-        variant=arm.variant,
+        host=dict(row.host),
+        variant=row.variant,
         code_digest="c",
-        settings={**arm.settings, **settings, "lr": 1e-3, "weight_decay": 0.0},
+        settings={**row.settings, **settings, "lr": 1e-3, "weight_decay": 0.0},
         axis="total",
-        budget=arm.budget or 84,
+        budget=row.budget or 84,
         seed=100 + index,
-        steps=20 if arm.trained else 0,
+        steps=20 if row.trained else 0,
         batch=8,
         micro_batch=None,
         precision="fp32",
@@ -45,7 +45,7 @@ def cell(arm: SuiteRow, settings: dict[str, Any], index: int, measure: str) -> C
     )
     if measure == "final":
         return final
-    session = {"measure": measure, "of": final.identity if arm.trained else ""}
+    session = {"measure": measure, "of": final.identity if row.trained else ""}
     return Cell(**(final.to_json() | {"kind": "derived", "session": session}))
 
 
@@ -69,9 +69,9 @@ def record(of: Cell, scores: Scores, counts: dict[str, Any] | None = None) -> Re
     )
 
 
-def counts(arm: SuiteRow, experts: int) -> dict[str, Any]:
+def counts(row: SuiteRow, experts: int) -> dict[str, Any]:
     total = 402_432 + experts
-    dim = arm.host.get("dim", 196)
+    dim = row.host.get("dim", 196)
     layer = {"dim": dim, "out_dim": dim, "tokens": 4}
     return {
         "sizes": [max(1, 1024 // experts)],
@@ -84,12 +84,12 @@ def counts(arm: SuiteRow, experts: int) -> dict[str, Any]:
     }
 
 
-def accuracies(arm: str, experts: int, index: int) -> Scores:
+def accuracies(row: str, experts: int, index: int) -> Scores:
     """As the paper has it: more is kept at more experts; the score is a little better than its rivals."""
     extra = EXTRA[index]
     whole = 0.88 + extra
-    scores: Scores = {"all": whole, "none": 0.1 + (0.5 + extra / 2 if arm == "residual" else 0)}
-    static = 0.25 if arm != "random_router" else 0.02
+    scores: Scores = {"all": whole, "none": 0.1 + (0.5 + extra / 2 if row == "residual" else 0)}
+    static = 0.25 if row != "random_router" else 0.02
     k = 1
     while k < experts:
         share = k / experts
@@ -123,17 +123,17 @@ def searched(experts: int, index: int) -> Scores:
     return dict(zip(names, map(float, values), strict=True))
 
 
-def norm(arm: str, experts: int, index: int) -> Scores:
-    of = {1: 27.5, 2: 8.7, 5: 1.85, 10: 0.91}.get(experts, 0.5) if arm.startswith("5x2") else None
+def norm(row: str, experts: int, index: int) -> Scores:
+    of = {1: 27.5, 2: 8.7, 5: 1.85, 10: 0.91}.get(experts, 0.5) if row.startswith("5x2") else None
     of = of or {1: 11.6, 2: 5.1, 5: 1.6, 10: 0.93}.get(experts, 0.5)
-    if "biases" in arm:
+    if "biases" in row:
         of = 0.3 * of
     return {"test_mse": of * (1 + EXTRA[index] * 5), "test_constant_mse": 12.17, "validation_mse": of}
 
 
-def gap(arm: str, experts: int) -> tuple[Scores, dict[str, Any]]:
+def gap(row: str, experts: int) -> tuple[Scores, dict[str, Any]]:
     scale_N = np.array(SCALES)
-    beyond = "residual" not in arm
+    beyond = "residual" not in row
     norm_N, allowance_N = 0.8 * scale_N, np.maximum(2.0, 0.15 * scale_N)
     output_N = scale_N * np.exp(-scale_N / experts) if beyond else 0.9 * scale_N
     scores: Scores = {
@@ -170,10 +170,10 @@ def costs(experts: int) -> Scores:
 
 
 Change = Callable[[str, str, str, int, int, Scores], None]
-"""(part, kind, arm, experts, index, scores): changes the scores in place."""
+"""(part, kind, row, experts, index, scores): changes the scores in place."""
 
 
-def as_they_are(part: str, kind: str, arm: str, experts: int, index: int, scores: Scores) -> None:
+def as_they_are(part: str, kind: str, row: str, experts: int, index: int, scores: Scores) -> None:
     """No change."""
 
 
@@ -211,30 +211,30 @@ def kinds_of(suite: Suite, row: str) -> list[str]:
 
 
 def _runs(suite: Suite, full: bool, seeds: int, change: Change):
-    for arm in rows_of(suite):
+    for row in rows_of(suite):
         for index in range(seeds):
-            for settings in arm.combinations(full=full):
-                experts = {**arm.settings, **settings}.get("experts", 1)
-                for kind in [*(["final"] if arm.trained else []), *kinds_of(suite, arm.name)]:
-                    yield _run(suite.name, arm, settings, experts, index, kind, change)
+            for settings in row.combinations(full=full):
+                experts = {**row.settings, **settings}.get("experts", 1)
+                for kind in [*(["final"] if row.trained else []), *kinds_of(suite, row.name)]:
+                    yield _run(suite.name, row, settings, experts, index, kind, change)
 
 
 def _run(
-    part: str, arm: SuiteRow, settings: dict[str, Any], experts: int, index: int, kind: str, change: Change
+    part: str, row: SuiteRow, settings: dict[str, Any], experts: int, index: int, kind: str, change: Change
 ) -> Run:
     arrays: dict[str, Any] = {}
     if kind == "gaps":
-        scores, arrays = gap(arm.name, experts)
+        scores, arrays = gap(row.name, experts)
     elif kind == "final":
-        scores = norm(arm.name, experts, index) if arm.task == "norm" else {"test_accuracy": 0.88 + EXTRA[index]}
-        if arm.task != "norm":
+        scores = norm(row.name, experts, index) if row.task == "norm" else {"test_accuracy": 0.88 + EXTRA[index]}
+        if row.task != "norm":
             arrays["class_mass_CE_0"] = 1 + np.cos(np.arange(10)[:, None] - np.arange(experts)[None] * 10 / experts)
     else:
         scores = {
-            "subset": lambda: accuracies(arm.name, experts, index),
+            "subset": lambda: accuracies(row.name, experts, index),
             "oracle": lambda: searched(experts, index),
             "cost": lambda: costs(experts),
         }[kind]()
-    change(part, kind, arm.name, experts, index, scores)
-    made = record(cell(arm, settings, index, kind), scores, counts(arm, experts))
-    return Run(arm.name, index, slim(made), kept(arrays, REPORT.arrays) if index == 0 else {})
+    change(part, kind, row.name, experts, index, scores)
+    made = record(cell(row, settings, index, kind), scores, counts(row, experts))
+    return Run(row.name, index, slim(made), kept(arrays, REPORT.arrays) if index == 0 else {})

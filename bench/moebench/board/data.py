@@ -39,7 +39,7 @@ def to_json(board: Board) -> str:
             "verification": board.verification,
             **_of_rung(first),
             "ladder": [{"budget": rung.budget, **_of_rung(rung)} for rung in further],
-            "strangers": [
+            "other_runs": [
                 {**_fields(other), "reason": other.reason.sentence, "rank": None} for other in board.other_runs
             ],
         }

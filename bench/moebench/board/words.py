@@ -184,8 +184,8 @@ def calibrated(board: Board) -> str:
         f"Calibration, on simulated boards like this one ({counted_noun(c.seeds, 'seed')}, "
         f"{counted_noun(c.tasks, 'task')}, normal scores): {c.coverage:.1%} of the 95 % intervals hold the true "
         "difference; that of dense under another name "
-        f"lies above dense {c.false_better:.1%} of the time; {c.told_apart:.1%} of the boards of {c.rows} equal rows "
-        f"at one budget have a significant difference in their ranks{_anything(c)}."
+        f"lies above dense {c.false_better:.1%} of the time; {c.familywise_error:.1%} of the boards of {c.rows} equal "
+        f"rows at one budget have a significant difference in their ranks{_anything(c)}."
     )
 
 

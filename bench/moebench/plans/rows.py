@@ -123,8 +123,8 @@ def _suite_rows(suite: Suite, installed: dict[str, Found]) -> list[Row]:
         rows.append(replace(_row(ranked.name, ranked.variant, installed, where), name=ranked.name, named=True))
     for reference in suite.reference:
         row = _row(reference.name, reference.variant, installed, where)
-        known = {"reference": True, "note": reference.note, "active_of": reference.active_of}
-        rows.append(replace(row, name=reference.name, named=True, **known))
+        row = replace(row, name=reference.name, named=True, reference=True)
+        rows.append(replace(row, note=reference.note, active_of=reference.active_of))
     return rows
 
 

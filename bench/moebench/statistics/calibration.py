@@ -29,9 +29,9 @@ class Calibration:
     """What came of boards with so many ``seeds``, ``tasks`` and ranked ``rows``, all shares from 0 to 1.
 
     coverage: nominal intervals of a difference that hold the true one. false_better: a row that is called better than
-    itself under another name. told_apart: rankings of equal rows, at one budget, in which any two differ significantly.
-    anything: boards of equal rows with any significant difference over all ``budgets``, of which each has its own
-    adjustment, or against the reference rows, which have theirs.
+    itself under another name. familywise_error: rankings of equal rows, at one budget, in which any two differ
+    significantly. anything: boards of equal rows with any significant difference over all ``budgets``, where each has
+    its own adjustment, or against the reference rows, which have theirs.
     """
 
     seeds: int
@@ -41,7 +41,7 @@ class Calibration:
     budgets: int
     coverage: float
     false_better: float
-    told_apart: float
+    familywise_error: float
     anything: float
 
 
@@ -69,7 +69,7 @@ def calibrate(
         budgets=budgets,
         coverage=float(np.mean(p_X >= ALPHA)),
         false_better=float(np.mean((p_X < ALPHA) & (t_X > 0))),
-        told_apart=float(np.mean(ranked_X)),
+        familywise_error=float(np.mean(ranked_X)),
         anything=float(1 - (1 - np.mean(ranked_X | against_X)) ** budgets),
     )
 

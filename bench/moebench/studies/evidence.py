@@ -30,11 +30,11 @@ PROVENANCE = ("device", "backend", "versions")
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run of a row (here called an arm). index: of its training seed. arrays: those that figures need, of
+    """A finished run of a row. index: of its training seed. arrays: those that figures need, of
     the first seed only.
     """
 
-    arm: str
+    row: str
     index: int
     record: Record
     arrays: Mapping[str, Array] = field(default_factory=dict)
@@ -91,21 +91,21 @@ class Evidence:
         """Whether anything is done."""
         return any(part.runs for part in self.parts)
 
-    def find(self, part: str, kind: str, arm: str, **settings: Any) -> Iterator[Run]:
-        """The runs of one kind of an arm, with these settings."""
+    def find(self, part: str, kind: str, row: str, **settings: Any) -> Iterator[Run]:
+        """The runs of one kind of a row, with these settings."""
         for each in self.parts:
             for run in each.runs if each.name == part else ():
-                if run.kind == kind and run.arm == arm and all(run.setting(n) == v for n, v in settings.items()):
+                if run.kind == kind and run.row == row and all(run.setting(n) == v for n, v in settings.items()):
                     yield run
 
-    def values(self, part: str, kind: str, arm: str, score: str, **settings: Any) -> Series:
+    def values(self, part: str, kind: str, row: str, score: str, **settings: Any) -> Series:
         """One score by training seed; seeds that lack it are left out."""
-        found = ((run.index, run.record.scores.get(score)) for run in self.find(part, kind, arm, **settings))
+        found = ((run.index, run.record.scores.get(score)) for run in self.find(part, kind, row, **settings))
         return {index: value for index, value in found if value is not None}
 
-    def experts(self, part: str, kind: str, arm: str, *, least: int = 1) -> list[int]:
-        """The numbers of experts that an arm has runs of, from ``least`` on, in order."""
-        found = {run.setting("experts") for run in self.find(part, kind, arm)}
+    def experts(self, part: str, kind: str, row: str, *, least: int = 1) -> list[int]:
+        """The numbers of experts that a row has runs of, from ``least`` on, in order."""
+        found = {run.setting("experts") for run in self.find(part, kind, row)}
         return sorted(experts for experts in found if isinstance(experts, int) and experts >= least)
 
 

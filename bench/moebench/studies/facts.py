@@ -65,10 +65,10 @@ class PartFacts:
 
 
 def size_tables(sized: Iterable[tuple[str, tuple[str, ...], str]], evidence: Evidence) -> list[SizeTable]:
-    """The tables of which there are runs. sized: (part, arms, caption) of each."""
+    """The tables of which there are runs. sized: (part, rows, caption) of each."""
     tables = []
-    for part, arms, caption in sized:
-        rows = dict.fromkeys(_size(run) for arm in arms for run in evidence.find(part, "final", arm))
+    for part, names, caption in sized:
+        rows = dict.fromkeys(_size(run) for name in names for run in evidence.find(part, "final", name))
         if rows:
             tables.append(SizeTable(caption, tuple(sorted(rows, key=lambda row: (row.experts, row.dim)))))
     return tables

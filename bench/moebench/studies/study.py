@@ -15,7 +15,7 @@ class Study:
     """The content of a report without its numbers.
 
     name: of its suite. source: whose claims they are, with the reference. question: a paragraph. undecided: the word
-    for an undecided verdict. intervals: an addition to the sentence about them. sized: (part, arms, caption) of the
+    for an undecided verdict. intervals: an addition to the sentence about them. sized: (part, rows, caption) of the
     tables of sizes. tables: what else is shown in rows and columns. arrays: names of those that plots are drawn from;
     reports and packs have them of the first seed.
     """

@@ -170,12 +170,12 @@ def _read(suite: Suite, path: Path) -> Part:
         if head.get("pack") != VERSION or head.get("part") != suite.name:
             raise ValueError(f"not the first line of a pack of '{suite.name}', version {VERSION}")
         missing = tuple((str(run), str(status), str(reason)) for run, status, reason in head["missing"])
-        arms = set(suite.row_names)
+        rows = set(suite.row_names)
         open_ended = any(map(is_place, suite.variants))  # a row from a file is known by name once it is imported
         runs = []
         for line in lines:
             number += 1
-            runs.append(_run(line, None if open_ended else arms))
+            runs.append(_run(line, None if open_ended else rows))
         if len(runs) != int(head["runs"]):
             raise ValueError(f"the pack ends here, after {len(runs)} of {head['runs']} runs")
         return Part(suite, bool(head["full"]), int(head["seeds"]), tuple(runs), missing, str(head["problem"]))
@@ -196,7 +196,8 @@ def _read(suite: Suite, path: Path) -> Part:
 
 def _line(run: Run) -> dict[str, Any]:
     arrays = {name: _with_nulls(array) for name, array in run.arrays.items()}
-    return {"arm": run.arm, "index": run.index, "record": run.record.model_dump(mode="json"), "arrays": arrays}
+    # "arm" is the key of packs published before rows were called rows.
+    return {"arm": run.row, "index": run.index, "record": run.record.model_dump(mode="json"), "arrays": arrays}
 
 
 def _with_nulls(array: Array) -> list[Any]:
@@ -207,13 +208,13 @@ def _with_nulls(array: Array) -> list[Any]:
     return listed
 
 
-def _run(line: str, arms: set[str] | None) -> Run:
+def _run(line: str, rows: set[str] | None) -> Run:
     value = _object(line)
     record = slim(parse_record(json.dumps(value["record"])))
     if record.status != "done":
         raise ValueError(f"a run that is {record.status}, not done")
-    if arms is not None and value["arm"] not in arms:
-        raise ValueError(f"the suite has no arm '{value['arm']}'")
+    if rows is not None and value["arm"] not in rows:
+        raise ValueError(f"the suite has no row '{value['arm']}'")
     arrays = {str(name): np.array(array, dtype=np.float64) for name, array in value["arrays"].items()}
     return Run(value["arm"], int(value["index"]), record, arrays)
 

@@ -1,9 +1,9 @@
 """What the claim of arXiv 2204.10598 comes to: soft constraints specialise experts, hard ones make models better."""
 
 from moebench.studies.study import Study
-from moestudies.cnn.arms import FAMILIES, PART, arm
 from moestudies.cnn.claims import CLAIMS
 from moestudies.cnn.figures import PLOTS
+from moestudies.cnn.rows import FAMILIES, PART, row_name
 
 REPORT = Study(
     name="cnn",
@@ -15,6 +15,6 @@ REPORT = Study(
     "CIFAR-10, with seeds, intervals, and plain networks of the same parameters and of the same work beside it?",
     claims=CLAIMS,
     plots=PLOTS,
-    sized=tuple((PART, (arm(family, "none"),), f"CIFAR-10, {family.experts}") for family in FAMILIES),
+    sized=tuple((PART, (row_name(family, "none"),), f"CIFAR-10, {family.experts}") for family in FAMILIES),
     arrays=("class_mass_CE_0", "use_CE_0", "right_CE"),
 )

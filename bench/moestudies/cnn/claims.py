@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from moebench.studies.claim import Claim
-from moestudies.cnn.arms import (
+from moestudies.cnn.rows import (
     ACCURACY,
     EVENNESS,
     FIXED,

@@ -23,7 +23,7 @@ from moebench.studies.plot import (
     level,
     row_names,
 )
-from moestudies.cnn.arms import (
+from moestudies.cnn.rows import (
     ACCURACY,
     CONSTRAINTS,
     FAMILIES,
@@ -33,9 +33,9 @@ from moestudies.cnn.arms import (
     PART,
     PLAIN,
     PLAIN_ACTIVE,
-    ArmScore,
     Family,
-    arm,
+    RowScore,
+    row_name,
 )
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "hors
 
 def _heat_maps(evidence: Evidence) -> Figure | None:
     found = {
-        (family, what): by_class(evidence.find(PART, "fixed", arm(family, what)), "use_CE_0")
+        (family, what): by_class(evidence.find(PART, "fixed", row_name(family, what)), "use_CE_0")
         for family in FAMILIES
         for what in CONSTRAINTS
     }
@@ -91,7 +91,7 @@ def _by_rank(evidence: Evidence, score: str, across: str, up: str, *, whole: boo
             curve(axis, points, COLOURS[what], marker=MARKS[what], label=NAMES[what])
             experts = max(experts, len(points))
             if whole:
-                level(axis, evidence.values(PART, "fixed", arm(family, what), "all"), color=COLOURS[what])
+                level(axis, evidence.values(PART, "fixed", row_name(family, what), "all"), color=COLOURS[what])
         if not whole and experts:
             axis.axhline(1 / experts, color=SOFT, linewidth=0.9, linestyle=DASHED)
         axis.set_xticks(range(1, experts + 1))
@@ -104,7 +104,7 @@ def _ranks(evidence: Evidence, family: Family, what: str, score: str) -> dict[fl
     """Rank -> value by seed."""
     found: dict[float, Series] = {}
     rank = 1
-    while values := evidence.values(PART, "fixed", arm(family, what), f"{score} {rank}"):
+    while values := evidence.values(PART, "fixed", row_name(family, what), f"{score} {rank}"):
         found[float(rank)] = values
         rank += 1
     return found
@@ -112,13 +112,13 @@ def _ranks(evidence: Evidence, family: Family, what: str, score: str) -> dict[fl
 
 def _accuracies(evidence: Evidence) -> Figure | None:
     rows = (*CONSTRAINTS, PLAIN, PLAIN_ACTIVE)
-    if not any(ACCURACY.of(evidence, arm(family, what)) for family in FAMILIES for what in rows):
+    if not any(ACCURACY.of(evidence, row_name(family, what)) for family in FAMILIES for what in rows):
         return None
     titles, height = [family.experts for family in FAMILIES], 0.36 * len(rows) + 1
     figure, axes = frames(titles, "test accuracy", height=height, sharex=True, sharey=True)
     for axis, family in zip(axes, FAMILIES, strict=True):
         for place, what in enumerate(rows):
-            values = ACCURACY.of(evidence, arm(family, what))
+            values = ACCURACY.of(evidence, row_name(family, what))
             bar(axis, place, values, COLOURS[what], across=True, markersize=5.5)
         axis.grid(axis="y", color=LINE)
     row_names(axes[0], [NAMES[what] for what in rows])
@@ -134,10 +134,10 @@ def _fixed_words(evidence: Evidence) -> str:
     return f"Means over the experts: {means}" if means else ""
 
 
-def _means(evidence: Evidence, score: ArmScore, arms: Sequence[str]) -> str:
+def _means(evidence: Evidence, score: RowScore, rows: Sequence[str]) -> str:
     parts = []
     for family in FAMILIES:
-        found = {what: mean(score.of(evidence, arm(family, what))) for what in arms}
+        found = {what: mean(score.of(evidence, row_name(family, what))) for what in rows}
         known = [f"{what} {each.value:.3f}" for what, each in found.items() if each]
         parts += [f"{family.name}: {', '.join(known)}"] if known else []
     return f"{'; '.join(parts)}." if parts else ""

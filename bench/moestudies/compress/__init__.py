@@ -1,9 +1,9 @@
 """What is left of a sparse model whose experts are merged, compressed or pruned: arXiv 2310.01334, arXiv 2510.13999."""
 
 from moebench.studies.study import Study
-from moestudies.compress.arms import PART, SPARSE, TRAINED_SMALL
 from moestudies.compress.claims import CLAIMS
 from moestudies.compress.figures import PLOTS
+from moestudies.compress.rows import PART, SPARSE, TRAINED_SMALL
 from moestudies.compress.tables import before_and_after
 
 REPORT = Study(

@@ -6,7 +6,7 @@ from functools import partial
 
 from moebench.studies.claim import Bound, Claim, Finding, Item, difference, every, exact, mean, means, ratio
 from moebench.studies.evidence import Evidence, Series
-from moestudies.compress.arms import (
+from moestudies.compress.rows import (
     ALL,
     EXPERTS,
     FACTORED,

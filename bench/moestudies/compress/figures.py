@@ -8,7 +8,7 @@ from moebench.board.style import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, RED, SO
 from moebench.studies.claim import mean, ratio
 from moebench.studies.evidence import Evidence
 from moebench.studies.plot import BANDS, BARS, DASHED, Plot, bar, curve, frames, legend, level, row_names
-from moestudies.compress.arms import (
+from moestudies.compress.rows import (
     ALL,
     EXPERTS,
     FACTORED,

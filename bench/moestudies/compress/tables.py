@@ -7,7 +7,7 @@ from moebench.board.numbers import milliseconds as milliseconds_text
 from moebench.studies.claim import mean
 from moebench.studies.evidence import Evidence, Series
 from moebench.studies.study import Table
-from moestudies.compress.arms import ALL, EXPERTS, KEEPS, TRAINED_SMALL, WAYS, Way, milliseconds, small
+from moestudies.compress.rows import ALL, EXPERTS, KEEPS, TRAINED_SMALL, WAYS, Way, milliseconds, small
 
 SIZES = {
     "layers_params": "parameters of the expert layers",

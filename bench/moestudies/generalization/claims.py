@@ -25,9 +25,9 @@ AGREES = 0.5
 """Kendall's tau above which an order holds: three of four pairs of models are ordered as the bound orders them."""
 
 
-def _grows(arm: str) -> Callable[[Evidence], Finding]:
+def _grows(row: str) -> Callable[[Evidence], Finding]:
     def judge(evidence: Evidence) -> Finding:
-        models = gaps(evidence, arm)
+        models = gaps(evidence, row)
         if len(models) < 2:
             return every([])
         first, last = _ends(models)

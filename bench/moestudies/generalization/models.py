@@ -23,10 +23,10 @@ def complexity(model: Model) -> float:
     return math.sqrt(top_k * (1 + math.log(experts / top_k)))
 
 
-def gaps(evidence: Evidence, arm: str, score: str = GAP) -> dict[Model, Series]:
-    """A score of every model of an arm, by training seed; in the order of E and K."""
+def gaps(evidence: Evidence, row: str, score: str = GAP) -> dict[Model, Series]:
+    """A score of every model of a row, by training seed; in the order of E and K."""
     found: dict[Model, dict[int, float]] = {}
-    for run in evidence.find(PART, "generalization", arm):
+    for run in evidence.find(PART, "generalization", row):
         value = run.record.scores.get(score)
         if value is not None:
             found.setdefault((run.setting("experts"), run.setting("top_k")), {})[run.index] = value
@@ -34,7 +34,7 @@ def gaps(evidence: Evidence, arm: str, score: str = GAP) -> dict[Model, Series]:
 
 
 def all_gaps(evidence: Evidence, score: str = GAP) -> dict[Model, Series]:
-    """Of both arms, each model once."""
+    """Of both rows, each model once."""
     return gaps(evidence, OVER_K, score) | gaps(evidence, OVER_E, score)
 
 

@@ -1,17 +1,17 @@
 """Memorisation against reasoning: what each claim of arXiv 2410.19034 comes to."""
 
 from moebench.studies.study import Study
-from moestudies.parrots.arms import PATHS, RECALL, SIZES, WIDTHS, book
 from moestudies.parrots.claims import CLAIMS
 from moestudies.parrots.figures import PLOTS
+from moestudies.parrots.rows import PATHS, RECALL, SIZES, WIDTHS, book
 
 _BY_EXPERTS = ("dense", "top-2")
 _BY_WIDTH = ("top-2", *(f"width {width}" for width in sorted(WIDTHS)[1:]))
 _EXPERTS, _WIDTH = "one width, equal active parameters", "equal totals of the whole model, beside all of D = 16"
 
 SIZED = (
-    (RECALL, tuple(book(arm, SIZES[0]) for arm in _BY_EXPERTS), f"Phone book: {_EXPERTS}"),
-    (RECALL, tuple(book(arm, SIZES[0]) for arm in _BY_WIDTH), f"Phone book: {_WIDTH}"),
+    (RECALL, tuple(book(row, SIZES[0]) for row in _BY_EXPERTS), f"Phone book: {_EXPERTS}"),
+    (RECALL, tuple(book(row, SIZES[0]) for row in _BY_WIDTH), f"Phone book: {_WIDTH}"),
     (PATHS, _BY_EXPERTS, f"Shortest path: {_EXPERTS}"),
     (PATHS, _BY_WIDTH, f"Shortest path: {_WIDTH}"),
 )

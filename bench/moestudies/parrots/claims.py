@@ -8,7 +8,7 @@ from math import inf
 
 from moebench.studies.claim import Bound, Claim, Finding, SeededEstimate, bracketed, compare, every, means
 from moebench.studies.evidence import Evidence
-from moestudies.parrots.arms import (
+from moestudies.parrots.rows import (
     KNOWN,
     NARROW,
     PATHS,

@@ -8,7 +8,7 @@ from moebench.board.style import BLUE, ORANGE, SOFT, log2_ticks, shades
 from moebench.studies.claim import mean
 from moebench.studies.evidence import Evidence
 from moebench.studies.plot import BANDS, BARS, DASHED, Plot, bar, curve, frames
-from moestudies.parrots.arms import (
+from moestudies.parrots.rows import (
     KNOWN,
     NARROW,
     PATHS,

@@ -14,9 +14,9 @@ ROUTED = {"sparse_topk": "sparse top-k", "random_router": "a frozen random route
 SMALL_VIT = "CIFAR-10 and a small ViT"
 
 
-def worth(evidence: Evidence, arm: str, experts: int) -> Series:
+def worth(evidence: Evidence, row: str, experts: int) -> Series:
     """What the experts are worth in their host: accuracy with all less that with none, by seed."""
-    return less(*(accuracy(evidence, DEPTH, arm, selection, experts, 1) for selection in ("all", "none")))
+    return less(*(accuracy(evidence, DEPTH, row, selection, experts, 1) for selection in ("all", "none")))
 
 
 def _matters_less(evidence: Evidence) -> Finding:
@@ -34,7 +34,7 @@ def _variant(name: str, words: str) -> Claim:
         here="Accuracy with k = E/8 on Fashion-MNIST: the experts of largest mass for each input less the same experts "
         "for all.",
         rule="Holds when for every E the interval lies above 0.",
-        judge=gain("static", 8, Bound(0), part=VARIANTS, arm=name),
+        judge=gain("static", 8, Bound(0), part=VARIANTS, row=name),
     )
 
 
@@ -47,7 +47,7 @@ DEPTH_CLAIMS = (
         here="Accuracy with k = E/4 in each of three layers of a small ViT on CIFAR-10, selected less random.",
         rule=f"Holds when for every E >= {LEAST} the interval lies above 0.",
         judge=elsewhere(
-            gain("random", 4, Bound(0), part=DEPTH, arm=PLAIN), measured=SMALL_VIT, paper="models of another scale"
+            gain("random", 4, Bound(0), part=DEPTH, row=PLAIN), measured=SMALL_VIT, paper="models of another scale"
         ),
     ),
     Claim(

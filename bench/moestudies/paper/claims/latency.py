@@ -64,14 +64,14 @@ def _layer(batch: int) -> Claim:
 
 def _models(evidence: Evidence) -> Finding:
     items: list[Item] = []
-    for arm in MODELS:
-        for run in evidence.find(PART, "cost", arm):
+    for row in MODELS:
+        for run in evidence.find(PART, "cost", row):
             experts = run.setting("experts")
             flops = [run.record.scores.get(f"k={k} model_flops") for k in (experts, experts // 8)]
             note = f"FLOPs {flops[0] / flops[1]:.2f}x" if flops[0] and flops[1] else ""
             for batch in BATCHES if experts >= 8 else ():
                 found = speed_up(run, "model", 8, batch)
-                items.append(Bound(1, least_seeds=0).judge(f"{arm}, E = {experts}, batch {batch}", found, note))
+                items.append(Bound(1, least_seeds=0).judge(f"{row}, E = {experts}, batch {batch}", found, note))
     return every(items)
 
 

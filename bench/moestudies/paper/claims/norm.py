@@ -28,7 +28,7 @@ from moebench.studies.evidence import Evidence, Run, Series
 PART = "paper-norm"
 EXPERTS = (1, 2, 5, 10)
 WIDTHS = {2: "5x2", 5: "2x5"}
-"""D -> the arm that cuts ten numbers into tokens of that width."""
+"""D -> the row that cuts ten numbers into tokens of that width."""
 
 READ_OFF = {2: (27.5, 8.7, 1.85, 0.91), 5: (11.6, 5.1, 1.6, 0.93)}
 """D -> final MSE read off the paper's figure, by :data:`EXPERTS`."""
@@ -39,23 +39,23 @@ BEATS = 0.9
 _claim = partial(Claim, part=PART)
 
 
-def error(evidence: Evidence, arm: str, experts: int) -> Series:
+def error(evidence: Evidence, row: str, experts: int) -> Series:
     """Test MSE by seed."""
-    return evidence.values(PART, "final", arm, "test_mse", experts=experts)
+    return evidence.values(PART, "final", row, "test_mse", experts=experts)
 
 
-def against_constant(evidence: Evidence, arm: str) -> Series:
+def against_constant(evidence: Evidence, row: str) -> Series:
     """The error of one expert as a share of a constant answer's, by seed."""
-    constant = evidence.values(PART, "final", arm, "test_constant_mse", experts=1)
-    return ratio(error(evidence, arm, 1), constant)
+    constant = evidence.values(PART, "final", row, "test_constant_mse", experts=1)
+    return ratio(error(evidence, row, 1), constant)
 
 
 def _beside_constant(width: int, *, biases: bool) -> Claim:
-    arm, side = WIDTHS[width] + (" biases" if biases else ""), "below" if biases else "above"
+    row, side = WIDTHS[width] + (" biases" if biases else ""), "below" if biases else "above"
     bound = Bound(BEATS, "below" if biases else "above")
 
     def judge(evidence: Evidence) -> Finding:
-        found = mean(against_constant(evidence, arm))
+        found = mean(against_constant(evidence, row))
         return every([bound.judge("E = 1", found)] if found else [])
 
     return _claim(
@@ -76,11 +76,11 @@ def _beside_constant(width: int, *, biases: bool) -> Claim:
 
 
 def _falls(width: int, *, biases: bool) -> Claim:
-    arm = WIDTHS[width] + (" biases" if biases else "")
+    row = WIDTHS[width] + (" biases" if biases else "")
     numbers, also = ", ".join(f"{value:g}" for value in READ_OFF[width]), ", with biases too" if biases else ""
 
     def judge(evidence: Evidence) -> Finding:
-        errors = {experts: error(evidence, arm, experts) for experts in EXPERTS}
+        errors = {experts: error(evidence, row, experts) for experts in EXPERTS}
         pairs = [(f"E = {few} less E = {many}", errors[few], errors[many]) for few, many in pairwise(EXPERTS)]
         return compare(pairs if any(errors.values()) else [], Bound(0), form="{:.3g}")
 
@@ -117,11 +117,11 @@ ANSWERS, VECTORS = "beyond_limit_at_largest", "vectors_beyond_limit_at_largest"
 Group = tuple[str, Sequence[Run]]
 
 
-def _groups(evidence: Evidence, arms: dict[str, Sequence[str]], *, one: bool) -> list[Group]:
+def _groups(evidence: Evidence, rows: dict[str, Sequence[str]], *, one: bool) -> list[Group]:
     """(name, its runs of one expert, or of several)."""
     return [
-        (name, [r for arm in of for r in evidence.find(PART, "gaps", arm) if (r.setting("experts") == 1) == one])
-        for name, of in arms.items()
+        (name, [r for row in of for r in evidence.find(PART, "gaps", row) if (r.setting("experts") == 1) == one])
+        for name, of in rows.items()
     ]
 
 
@@ -194,8 +194,8 @@ WORST_CASE = (
         unit="count",
         judge=lambda evidence: _all_or_none(
             [
-                (name, list(evidence.find(PART, "gaps", arm)))
-                for name, arm in zip(("trained", "initial weights"), RESIDUAL, strict=True)
+                (name, list(evidence.find(PART, "gaps", row)))
+                for name, row in zip(("trained", "initial weights"), RESIDUAL, strict=True)
             ],
             beyond_holds=False,
             score=VECTORS,

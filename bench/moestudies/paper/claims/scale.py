@@ -14,7 +14,7 @@ RESIDUAL, PLAIN = "residual", "no residual"
 SIX = "in each of the last six blocks of a ViT-S"
 
 _images = partial(Claim, part=IMAGES)
-_retains = partial(retains, part=IMAGES, arm=RESIDUAL)
+_retains = partial(retains, part=IMAGES, row=RESIDUAL)
 
 SCALE = (
     Claim(
@@ -24,7 +24,7 @@ SCALE = (
         paper="Figure for k = E/4 of the two MoE layers of Astroformer-1.",
         here=f"Accuracy with k = E/4 {SIX} on CIFAR-100, without the residual around them, selected less random.",
         rule=f"Holds when for every E >= {LEAST} the interval lies above 0.",
-        judge=gain("random", 4, Bound(0), part=CIFAR100, arm=PLAIN),
+        judge=gain("random", 4, Bound(0), part=CIFAR100, row=PLAIN),
     ),
     _images(
         key="scale-selected",
@@ -32,7 +32,7 @@ SCALE = (
         paper="Figure for k = E/4 of the last six blocks of a ViT-B/16.",
         here=f"Accuracy with k = E/4 {SIX}, selected less random.",
         rule=f"Holds when for every E >= {LEAST} the interval lies above 0.",
-        judge=gain("random", 4, Bound(0), part=IMAGES, arm=RESIDUAL),
+        judge=gain("random", 4, Bound(0), part=IMAGES, row=RESIDUAL),
     ),
     _images(
         key="scale-grows",
@@ -40,7 +40,7 @@ SCALE = (
         paper="k = E/8: more is retained at E = 128 than at E = 8.",
         here=f"Share of the accuracy retained with k = E/8 {SIX}, E = 128 less E = {LEAST}.",
         rule="Holds when the interval lies above 0.",
-        judge=grows(part=IMAGES, arm=RESIDUAL),
+        judge=grows(part=IMAGES, row=RESIDUAL),
     ),
     _images(
         key="scale-99-many",

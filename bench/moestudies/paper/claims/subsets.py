@@ -25,7 +25,7 @@ PART = "paper-specialization"
 MNIST = "paper-mnist"
 """The same model on the paper's own data set; a part that is left out where MNIST is not there."""
 
-ARM = "soft_moe"
+ROW = "soft_moe"
 PAPERS = "combine_sum"
 """The score of Algorithm 1."""
 
@@ -48,66 +48,66 @@ READ_OFF = {8: 0.40, 16: 0.52, 64: 0.76, 128: 0.81, 512: 0.905}
 """E -> what k = E/8 retains on MNIST, read off the paper's figure."""
 
 CONDITIONS = ("residual", "LayerNorm", "normalising router", "three slots")
-"""Arms of the full form that change one thing about the layer or its host."""
+"""Rows of the full form that change one thing about the layer or its host."""
 
 _claim = partial(Claim, part=PART)
 _extension = partial(_claim, source="extension")
 
 
-def accuracy(evidence: Evidence, part: str, arm: str, selection: str, experts: int, share: int) -> Series:
+def accuracy(evidence: Evidence, part: str, row: str, selection: str, experts: int, share: int) -> Series:
     """Test accuracy by seed with k = E / share experts. selection: a score, or the paper's score with a rule.
 
     ``all`` and ``none`` have no k.
     """
     score = selection if selection in ("all", "none") else f"{selection} k={experts // share}"
-    return evidence.values(part, "subset", arm, score, experts=experts)
+    return evidence.values(part, "subset", row, score, experts=experts)
 
 
-def gain(than: str, share: int, bound: Bound, *, part: str = PART, arm: str = ARM, only: int | None = None) -> Judge:
+def gain(than: str, share: int, bound: Bound, *, part: str = PART, row: str = ROW, only: int | None = None) -> Judge:
     """Judge the accuracy of the paper's score less that of another selection at k = E / share, for every E from
     :data:`LEAST` on, or for one E only.
     """
 
     def judge(evidence: Evidence) -> Finding:
-        there = evidence.experts(part, "subset", arm)
+        there = evidence.experts(part, "subset", row)
         numbers = [experts for experts in there if (experts == only if only else experts >= LEAST)]
-        return compare(((f"E = {e}", *_beside(evidence, part, arm, than, e, share)) for e in numbers), bound)
+        return compare(((f"E = {e}", *_beside(evidence, part, row, than, e, share)) for e in numbers), bound)
 
     return judge
 
 
-def _beside(evidence: Evidence, part: str, arm: str, than: str, experts: int, share: int) -> tuple[Series, Series]:
+def _beside(evidence: Evidence, part: str, row: str, than: str, experts: int, share: int) -> tuple[Series, Series]:
     """The accuracy of the paper's score, and that of another selection."""
-    one, other = (accuracy(evidence, part, arm, selection, experts, share) for selection in (PAPERS, than))
+    one, other = (accuracy(evidence, part, row, selection, experts, share) for selection in (PAPERS, than))
     return one, other
 
 
-def retained(evidence: Evidence, experts: int, share: int, *, part: str = PART, arm: str = ARM) -> Series:
+def retained(evidence: Evidence, experts: int, share: int, *, part: str = PART, row: str = ROW) -> Series:
     """Accuracy with the selected k = E / share experts over that with all, by seed."""
-    of = (evidence, part, arm)
+    of = (evidence, part, row)
     return ratio(accuracy(*of, PAPERS, experts, share), accuracy(*of, "all", experts, share))
 
 
-def grows(*, part: str = PART, arm: str = ARM) -> Judge:
+def grows(*, part: str = PART, row: str = ROW) -> Judge:
     """Judge what k = E/8 retains at E = 128, or at the most there are, less that at the fewest."""
 
     def judge(evidence: Evidence) -> Finding:
-        there = evidence.experts(part, "subset", arm, least=LEAST)
+        there = evidence.experts(part, "subset", row, least=LEAST)
         if len(there) < 2:
             return every([])
         few, many = there[0], 2 * MANY if 2 * MANY in there else there[-1]
-        kept, of_few = (retained(evidence, experts, 8, part=part, arm=arm) for experts in (many, few))
+        kept, of_few = (retained(evidence, experts, 8, part=part, row=row) for experts in (many, few))
         return compare([(f"E = {many} less E = {few}", kept, of_few)], Bound(0))
 
     return judge
 
 
-def retains(bound: Bound, *, part: str = PART, arm: str = ARM, least: int = 1, only: int | None = None) -> Judge:
+def retains(bound: Bound, *, part: str = PART, row: str = ROW, least: int = 1, only: int | None = None) -> Judge:
     """Judge what k = E/8 retains, for every E from ``least`` on, or for one E only."""
 
     def judge(evidence: Evidence) -> Finding:
-        there = [e for e in evidence.experts(part, "subset", arm, least=least) if only in (None, e)]
-        of = {"part": part, "arm": arm}
+        there = [e for e in evidence.experts(part, "subset", row, least=least) if only in (None, e)]
+        of = {"part": part, "row": row}
         return every([bound.judge(f"E = {e}", mean(retained(evidence, e, 8, **of))) for e in there])
 
     return judge
@@ -126,7 +126,7 @@ def on_mnist(of_mnist: Judge, of_fashion: Judge, about: str = "MNIST") -> Judge:
 
 def _exceeds(evidence: Evidence) -> Finding:
     """What is retained on MNIST against the paper's number, for every E that it has."""
-    there = [e for e in evidence.experts(MNIST, "subset", ARM) if e in READ_OFF]
+    there = [e for e in evidence.experts(MNIST, "subset", ROW) if e in READ_OFF]
     items = [
         Bound(READ_OFF[e]).judge(f"E = {e}", mean(retained(evidence, e, 8, part=MNIST)), f"the paper {READ_OFF[e]:.3f}")
         for e in there
@@ -136,17 +136,17 @@ def _exceeds(evidence: Evidence) -> Finding:
 
 def _conditions(evidence: Evidence) -> Finding:
     pairs = [
-        (arm, *_beside(evidence, PART, arm, "random", experts, 4))
-        for arm in CONDITIONS
-        for experts in evidence.experts(PART, "subset", arm, least=LEAST)
+        (row, *_beside(evidence, PART, row, "random", experts, 4))
+        for row in CONDITIONS
+        for experts in evidence.experts(PART, "subset", row, least=LEAST)
     ]
     return compare(pairs, Bound(0), "it is a part of the full form, and no run of it is done")
 
 
 def _budget(evidence: Evidence) -> Finding:
     totals = {}
-    for experts in evidence.experts(PART, "final", ARM):
-        run = next(evidence.find(PART, "final", ARM, experts=experts))
+    for experts in evidence.experts(PART, "final", ROW):
+        run = next(evidence.find(PART, "final", ROW, experts=experts))
         totals[experts] = int(run.record.counts["total_params"])
     return totals_within(totals) if len(totals) > 1 else every([])
 
@@ -163,9 +163,9 @@ def totals_within(totals: dict[int, int]) -> Finding:
 def _searched(evidence: Evidence, score: str, part: str = PART) -> dict[int, tuple[Series, Series]]:
     """E -> what the best subset gets right, and another score of the same search."""
     return {
-        experts: (best, evidence.values(part, "oracle", ARM, score, experts=experts))
-        for experts in evidence.experts(part, "oracle", ARM)
-        if (best := evidence.values(part, "oracle", ARM, "oracle", experts=experts))
+        experts: (best, evidence.values(part, "oracle", ROW, score, experts=experts))
+        for experts in evidence.experts(part, "oracle", ROW)
+        if (best := evidence.values(part, "oracle", ROW, "oracle", experts=experts))
     }
 
 

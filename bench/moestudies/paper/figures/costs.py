@@ -21,22 +21,22 @@ LOOKS = ((BLUE, "o"), (ORANGE, "s"), (GREEN, "^"), (PURPLE, "D"), (INK, "v"), (S
 
 
 def _layer_cost(evidence: Evidence) -> Figure | None:
-    runs = [run for arm in LAYERS for run in _first(evidence, arm)]
+    runs = [run for row in LAYERS for run in _first(evidence, row)]
     if not runs:
         return None
     return _panels(runs, [f"E = {run.setting('experts')}" for run in runs], "layers")
 
 
 def _model_cost(evidence: Evidence) -> Figure | None:
-    runs = [(arm, run) for arm in MODELS for run in _first(evidence, arm)]
+    runs = [(row, run) for row in MODELS for run in _first(evidence, row)]
     if not runs:
         return None
-    return _panels([run for _, run in runs], [f"{arm}, E = {run.setting('experts')}" for arm, run in runs], "model")
+    return _panels([run for _, run in runs], [f"{row}, E = {run.setting('experts')}" for row, run in runs], "model")
 
 
-def _first(evidence: Evidence, arm: str) -> list[Run]:
+def _first(evidence: Evidence, row: str) -> list[Run]:
     """The first seed's run of each E, in order."""
-    found = {run.setting("experts"): run for run in evidence.find(PART, "cost", arm) if run.index == 0}
+    found = {run.setting("experts"): run for run in evidence.find(PART, "cost", row) if run.index == 0}
     return [found[experts] for experts in sorted(found)]
 
 
@@ -110,9 +110,9 @@ def _layer_words(evidence: Evidence) -> str:
 
 def _model_words(evidence: Evidence) -> str:
     found = [
-        (speed.value, f"{arm}, E = {run.setting('experts')}, batch {batch}")
-        for arm in MODELS
-        for run in _first(evidence, arm)
+        (speed.value, f"{row}, E = {run.setting('experts')}, batch {batch}")
+        for row in MODELS
+        for run in _first(evidence, row)
         for batch in BATCHES
         if run.setting("experts") >= 8 and (speed := speed_up(run, "model", 8, batch))
     ]

@@ -25,12 +25,12 @@ GAPS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("normalising router, initial weights", "untrained 5x2", {"slots": 1, "normalise": True}),
     ("residual, initial weights", "untrained 5x2 residual", {"slots": 1, "normalise": False}),
 )
-"""(title, arm, settings) of the small multiples."""
+"""(title, row, settings) of the small multiples."""
 
 
 def _norm_error(evidence: Evidence) -> Figure | None:
     widths = [
-        w for w, arm in WIDTHS.items() if any(error(evidence, a, e) for a in (arm, f"{arm} biases") for e in EXPERTS)
+        w for w, row in WIDTHS.items() if any(error(evidence, a, e) for a in (row, f"{row} biases") for e in EXPERTS)
     ]
     if not widths:
         return None
@@ -38,12 +38,12 @@ def _norm_error(evidence: Evidence) -> Figure | None:
     x, y = "experts E, equal expert parameters", "test mean squared error"
     figure, axes = frames(titles, x, y, height=3.5, sharey=True)
     for axis, width in zip(axes, widths, strict=True):
-        arm = WIDTHS[width]
-        for name, label, colour, marker in ((arm, "no biases", BLUE, "o"), (f"{arm} biases", "biases", ORANGE, "s")):
+        row = WIDTHS[width]
+        for name, label, colour, marker in ((row, "no biases", BLUE, "o"), (f"{row} biases", "biases", ORANGE, "s")):
             curve(axis, {float(e): error(evidence, name, e) for e in EXPERTS}, colour, marker=marker, label=label)
         look: dict[str, Any] = {"linestyle": "none", "marker": "o", "markersize": 8, "fillstyle": "none", "color": INK}
         axis.plot(EXPERTS, READ_OFF[width], label="the paper, no biases (read off)", **look)
-        constant = evidence.values(PART, "final", arm, "test_constant_mse")
+        constant = evidence.values(PART, "final", row, "test_constant_mse")
         level(axis, constant, color=GREY, linewidth=1.1, label="a constant answer")
         log2_ticks(axis, EXPERTS, [str(e) for e in EXPERTS])
         axis.set_yscale("log")
@@ -55,8 +55,8 @@ def _norm_error(evidence: Evidence) -> Figure | None:
 
 def _gap_curves(evidence: Evidence) -> Figure | None:
     shown = []
-    for title, arm, settings in GAPS:
-        runs = {r.setting("experts"): r for r in evidence.find(PART, "gaps", arm, **settings) if r.arrays}
+    for title, row, settings in GAPS:
+        runs = {r.setting("experts"): r for r in evidence.find(PART, "gaps", row, **settings) if r.arrays}
         if runs:
             shown.append((title, dict(sorted(runs.items()))))
     if not shown:
@@ -89,8 +89,8 @@ def _gaps(axis: Axes, runs: dict[int, Run], colours: dict[int, str]) -> None:
 
 def _norm_words(evidence: Evidence) -> str:
     parts = []
-    for width, arm in WIDTHS.items():
-        for name, which in ((arm, "without"), (f"{arm} biases", "with")):
+    for width, row in WIDTHS.items():
+        for name, which in ((row, "without"), (f"{row} biases", "with")):
             found = [(e, mean(error(evidence, name, e))) for e in EXPERTS]
             if all(value for _, value in found):
                 numbers = ", ".join(f"{value.value:.3g}" for _, value in found if value)

@@ -10,7 +10,7 @@ from moebench.board.style import BLUE, GREY, INK, ORANGE, RED, log2_ticks
 from moebench.studies.claim import mean
 from moebench.studies.evidence import Array, Evidence
 from moebench.studies.plot import BANDS, DASHED, Plot, by_class, colour_bar, curve, frames, heat_map, legend
-from moestudies.paper.claims.subsets import ARM, PART
+from moestudies.paper.claims.subsets import PART, ROW
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -30,13 +30,13 @@ HEATED = (16, 64)
 
 def _oracle(evidence: Evidence) -> Figure | None:
     numbers = [
-        e for e in evidence.experts(PART, "oracle", ARM) if evidence.values(PART, "oracle", ARM, "oracle", experts=e)
+        e for e in evidence.experts(PART, "oracle", ROW) if evidence.values(PART, "oracle", ROW, "oracle", experts=e)
     ]
     if not numbers:
         return None
     figure, (axis,) = frames([""], "experts E, of which k = E/4 act", "accuracy", height=3.5, ylim=(0, 1.04))
     for score, label, colour, marker, style in LINES:
-        points = {float(e): evidence.values(PART, "oracle", ARM, score, experts=e) for e in numbers}
+        points = {float(e): evidence.values(PART, "oracle", ROW, score, experts=e) for e in numbers}
         curve(axis, points, colour, marker=marker, linestyle=style, label=label)
     for place, label in enumerate(("the paper's best (MNIST)", "the paper's random (MNIST)")):
         x, y = list(PAPERS), [values[place] for values in PAPERS.values()]
@@ -48,7 +48,7 @@ def _oracle(evidence: Evidence) -> Figure | None:
 
 
 def _class_by_expert(evidence: Evidence) -> Figure | None:
-    there = evidence.experts(PART, "final", ARM, least=8)
+    there = evidence.experts(PART, "final", ROW, least=8)
     found = {
         e: mass for e in ([n for n in HEATED if n in there] or there[:2]) if (mass := _mass(evidence, e)) is not None
     }
@@ -66,13 +66,13 @@ def _class_by_expert(evidence: Evidence) -> Figure | None:
 
 def _mass(evidence: Evidence, experts: int) -> Array | None:
     """(C, E) relative to an even share, experts sorted by the class of their largest mass."""
-    return by_class(evidence.find(PART, "final", ARM, experts=experts), "class_mass_CE_0", relative=True)
+    return by_class(evidence.find(PART, "final", ROW, experts=experts), "class_mass_CE_0", relative=True)
 
 
 def _oracle_words(evidence: Evidence) -> str:
-    numbers = evidence.experts(PART, "oracle", ARM)
+    numbers = evidence.experts(PART, "oracle", ROW)
     for experts in reversed(numbers):
-        best, null = (mean(evidence.values(PART, "oracle", ARM, s, experts=experts)) for s in ("oracle", "oracle_null"))
+        best, null = (mean(evidence.values(PART, "oracle", ROW, s, experts=experts)) for s in ("oracle", "oracle_null"))
         if best and null:
             return (
                 f"At E = {experts} the search is right for {best.value:.1%} of the inputs, and for {null.value:.1%} "

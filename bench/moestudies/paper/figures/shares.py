@@ -8,18 +8,18 @@ from moebench.board.style import BLUE, GREY, INK, LINE, ORANGE, SOFT, log2_ticks
 from moebench.studies.claim import mean, ratio
 from moebench.studies.evidence import Evidence, Series
 from moebench.studies.plot import BANDS, BARS, DASHED, Plot, bar, curve, frames, legend, row_names, share_label
-from moestudies.paper.claims.subsets import ARM, PAPERS, PART, accuracy, retained
+from moestudies.paper.claims.subsets import PAPERS, PART, ROW, accuracy, retained
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
-def by_share(evidence: Evidence, part: str, arm: str, score: str, experts: int) -> dict[float, Series]:
+def by_share(evidence: Evidence, part: str, row: str, score: str, experts: int) -> dict[float, Series]:
     """Share of the experts -> accuracy by seed, at every power of two that was measured, and with all of them."""
     ks = [k for k in range(1, experts) if k & (k - 1) == 0]
-    found = {k / experts: evidence.values(part, "subset", arm, f"{score} k={k}", experts=experts) for k in ks}
-    return found | {1.0: evidence.values(part, "subset", arm, "all", experts=experts)}
+    found = {k / experts: evidence.values(part, "subset", row, f"{score} k={k}", experts=experts) for k in ks}
+    return found | {1.0: evidence.values(part, "subset", row, "all", experts=experts)}
 
 
 def share_axis(axis: Axes, smallest: float) -> None:
@@ -31,15 +31,15 @@ def share_axis(axis: Axes, smallest: float) -> None:
 
 
 def _accuracy_by_share(evidence: Evidence) -> Figure | None:
-    numbers = evidence.experts(PART, "subset", ARM)
+    numbers = evidence.experts(PART, "subset", ROW)
     if not numbers:
         return None
     titles = ("test accuracy", "retained of the accuracy with all experts")
     figure, (left, right) = frames(titles, height=3.9, ylim=(0, 1.04))
     for experts, colour in zip(numbers, shades(len(numbers)), strict=True):
-        whole = evidence.values(PART, "subset", ARM, "all", experts=experts)
+        whole = evidence.values(PART, "subset", ROW, "all", experts=experts)
         for score, style in ((PAPERS, "-"), ("random", (0, (2, 1.6)))):
-            of = by_share(evidence, PART, ARM, score, experts)
+            of = by_share(evidence, PART, ROW, score, experts)
             label = {"label": f"E = {experts}"} if score == PAPERS else {}
             width = 1.7 if score == PAPERS else 1.1
             curve(left, of, colour, linestyle=style, linewidth=width, **label)
@@ -65,16 +65,16 @@ KINDS = ((PAPERS, "selected", BLUE, "o"), ("static", "static", ORANGE, "s"), ("r
 
 
 def _accuracy_by_experts(evidence: Evidence) -> Figure | None:
-    numbers = evidence.experts(PART, "subset", ARM, least=2)
+    numbers = evidence.experts(PART, "subset", ROW, least=2)
     if not numbers:
         return None
     titles = [f"k = E/{share}" for share in SHARES]
     figure, axes = frames(titles, "experts E", "test accuracy", height=3.3, ylim=(0, 1.04), sharey=True)
-    all_of = {float(e): evidence.values(PART, "subset", ARM, "all", experts=e) for e in numbers}
+    all_of = {float(e): evidence.values(PART, "subset", ROW, "all", experts=e) for e in numbers}
     for axis, share in zip(axes, SHARES, strict=True):
         curve(axis, all_of, INK, linewidth=1, linestyle=DASHED, label="all experts")
         for score, label, colour, marker in KINDS:
-            at = {float(e): accuracy(evidence, PART, ARM, score, e, share) for e in numbers if e >= share}
+            at = {float(e): accuracy(evidence, PART, ROW, score, e, share) for e in numbers if e >= share}
             curve(axis, at, colour, marker=marker, label=label)
         step = -(-len(numbers) // 6)
         log2_ticks(axis, numbers[::step], [str(e) for e in numbers[::step]])
@@ -97,17 +97,17 @@ SHOWN = (8, 16, 64, 128, 512)
 
 
 def _rival_scores(evidence: Evidence) -> Figure | None:
-    there = evidence.experts(PART, "subset", ARM, least=8)
+    there = evidence.experts(PART, "subset", ROW, least=8)
     numbers = [e for e in SHOWN if e in there][:4] or there[:4]
     if not numbers:
         return None
     titles = [f"E = {experts}, k = {experts // 8}" for experts in numbers]
     figure, axes = frames(titles, "test accuracy", height=3.1, sharey=True, sharex=True)
     for axis, experts in zip(axes, numbers, strict=True):
-        if whole := mean(evidence.values(PART, "subset", ARM, "all", experts=experts)):
+        if whole := mean(evidence.values(PART, "subset", ROW, "all", experts=experts)):
             axis.axvline(whole.value, color=SOFT, linewidth=1, linestyle=DASHED)
         for place, (score, _) in enumerate(RIVALS):
-            values = accuracy(evidence, PART, ARM, score, experts, 8)
+            values = accuracy(evidence, PART, ROW, score, experts, 8)
             bar(axis, place, values, BLUE if place == 0 else INK, across=True, markersize=5.5 if place == 0 else 4.5)
         axis.set_xlim(0, 1)
         axis.set_xticks([0, 0.25, 0.5, 0.75, 1], labels=["0", "", "0.5", "", "1"])
@@ -117,7 +117,7 @@ def _rival_scores(evidence: Evidence) -> Figure | None:
 
 
 def _retained_words(evidence: Evidence) -> str:
-    numbers = evidence.experts(PART, "subset", ARM, least=8)
+    numbers = evidence.experts(PART, "subset", ROW, least=8)
     found = [(e, mean(retained(evidence, e, 8))) for e in (numbers[:1] + numbers[1:][-1:])]
     parts = [f"{value.value:.1%} at E = {e}" for e, value in found if value]
     return f"With 1/8 of the experts {' and '.join(parts)} of the accuracy is retained." if parts else ""

@@ -11,7 +11,7 @@ from moebench.studies.evidence import Evidence, Series
 
 PART = "compress"
 SPARSE = "sparse"
-"""The arm that is made smaller."""
+"""The row that is made smaller."""
 
 EXPERTS = 16
 KEEPS = (8, 4, 2)

@@ -30,27 +30,27 @@ class Model:
     experts: int
 
     @property
-    def arm(self) -> str:
-        """Its arm in the suites, without the book."""
+    def row(self) -> str:
+        """Its row in the suites, without the book."""
         if self.width != NARROW:
             return f"width {self.width}"
         return "dense" if self.experts == 1 else "top-2"
 
-    def accuracy(self, evidence: Evidence, part: str, arm: str) -> Series:
-        """Test accuracy of an arm of it, by seed."""
+    def accuracy(self, evidence: Evidence, part: str, row: str) -> Series:
+        """Test accuracy of a row of it, by seed."""
         chosen = {"experts": self.experts} if self.experts > 1 else {}
-        return evidence.values(part, "final", arm, "test_accuracy", **chosen)
+        return evidence.values(part, "final", row, "test_accuracy", **chosen)
 
 
-def book(arm: str, pairs: int) -> str:
-    """The arm that learns a book of so many pairs."""
-    return f"{arm}, {pairs} pairs"
+def book(row: str, pairs: int) -> str:
+    """The row that learns a book of so many pairs."""
+    return f"{row}, {pairs} pairs"
 
 
 def by_experts(evidence: Evidence, part: str) -> list[Model]:
     """The narrow models that have run, from few experts to many."""
-    arms = ["top-2", *(book("top-2", pairs) for pairs in SIZES)]
-    found = {experts for arm in arms for experts in evidence.experts(part, "final", arm)}
+    rows = ["top-2", *(book("top-2", pairs) for pairs in SIZES)]
+    found = {experts for row in rows for experts in evidence.experts(part, "final", row)}
     return [Model(NARROW, experts) for experts in sorted({1} | found)]
 
 
@@ -61,12 +61,12 @@ def by_width() -> list[Model]:
 
 def recall(evidence: Evidence, model: Model, pairs: int) -> Series:
     """Share of a book's numbers that are recalled, by seed."""
-    return model.accuracy(evidence, RECALL, book(model.arm, pairs))
+    return model.accuracy(evidence, RECALL, book(model.row, pairs))
 
 
 def paths(evidence: Evidence, model: Model) -> Series:
     """Share of the paths that are right, by seed."""
-    return model.accuracy(evidence, PATHS, model.arm)
+    return model.accuracy(evidence, PATHS, model.row)
 
 
 @dataclass(frozen=True)

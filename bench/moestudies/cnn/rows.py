@@ -1,4 +1,4 @@
-"""The arms of the suite: two families of experts, each under every constraint, and the plain networks beside them."""
+"""The rows of the suite: two families of experts, each under every constraint, and the plain networks beside them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ NAMES = {
 
 @dataclass(frozen=True)
 class Family:
-    """name: with which its arms begin. experts: what they are."""
+    """name: with which its rows begin. experts: what they are."""
 
     name: str
     experts: str
@@ -41,14 +41,14 @@ class Family:
 FAMILIES = (Family("block", "experts are ResNet blocks"), Family("conv", "experts are convolutions"))
 
 
-def arm(family: Family, what: str) -> str:
-    """The name of an arm: ``block hard``."""
+def row_name(family: Family, what: str) -> str:
+    """The name of a row: ``block hard``."""
     return f"{family.name} {what}"
 
 
 @dataclass(frozen=True)
-class ArmScore:
-    """A score of the arms. kind: ``final`` or the measure ``fixed``. less: another one, which is taken away from it."""
+class RowScore:
+    """A score of the rows. kind: ``final`` or the measure ``fixed``. less: another one, which is taken away from it."""
 
     kind: str
     name: str
@@ -60,21 +60,21 @@ class ArmScore:
         return less(values, evidence.values(PART, self.kind, name, self.less)) if self.less else values
 
 
-ACCURACY = ArmScore("final", "test_accuracy")
-INFORMATION = ArmScore("final", "class_information")
-EVENNESS = ArmScore("fixed", "use_entropy")
-FIXED = ArmScore("fixed", "fixed")
-LOST = ArmScore("fixed", "all", less="fixed")
+ACCURACY = RowScore("final", "test_accuracy")
+INFORMATION = RowScore("final", "class_information")
+EVENNESS = RowScore("fixed", "use_entropy")
+FIXED = RowScore("fixed", "fixed")
+LOST = RowScore("fixed", "all", less="fixed")
 """What a single fixed expert loses against all."""
 
 
-def more(score: ArmScore, these: Sequence[str], than: Sequence[str]) -> Callable[[Evidence], Finding]:
-    """Judge that each arm of ``these`` has more of a score than each of ``than``, in every family, paired by seed."""
+def more(score: RowScore, these: Sequence[str], than: Sequence[str]) -> Callable[[Evidence], Finding]:
+    """Judge that each row of ``these`` has more of a score than each of ``than``, in every family, paired by seed."""
 
     def judge(evidence: Evidence) -> Finding:
         pairs = []
         for family, a, b in product(FAMILIES, these, than):
-            one, other = (score.of(evidence, arm(family, what)) for what in (a, b))
+            one, other = (score.of(evidence, row_name(family, what)) for what in (a, b))
             pairs.append((f"{family.name}: {a} less {b}", one, other))
         return compare(pairs, Bound(0, least_seeds=SEEDS))
 
