@@ -4,10 +4,13 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
+
+from moebench import processes
 
 OWNER = """
 import sys, time
@@ -57,3 +60,25 @@ def test_a_worker_ends_when_its_run_is_killed(tmp_path):
     finally:
         owner.kill()
         owner.wait()
+
+
+def leave_others(pids):
+    """Start a process that nobody waits for and a thread that does not end."""
+    other = subprocess.Popen(["sleep", "600"], start_new_session=True)
+    Path(pids).write_text(f"{os.getpid()} {other.pid}")
+    threading.Thread(target=time.sleep, args=(600,)).start()
+
+
+@pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="Linux only")
+def test_a_worker_that_is_done_ends_at_once_with_all_that_it_has_started(tmp_path):
+    """Without :func:`processes.end`, which does the same from outside."""
+    pids, log = tmp_path / "pids", tmp_path / "log"
+    process = processes.start(leave_others, str(pids), log=log)
+    try:
+        process.join(120)
+        assert process.exitcode == 0, log.read_text()
+        worker, started = map(int, pids.read_text().split())
+        assert wait_until(lambda: not alive(started), 5)
+        assert not alive(worker)
+    finally:
+        processes.end(process)
