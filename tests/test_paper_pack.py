@@ -13,7 +13,7 @@ from moebench.errors import ResultsError
 from moebench.plans.plan import Plan, Work
 from moebench.records import Cell, Store
 from moebench.studies.evidence import of_plans, rounded
-from moebench.studies.write import pack_path, read_packs, to_lines
+from moebench.studies.write import pack_path, read_packs, to_lines, write_evidence
 from moebench.suites import load_experiment
 from moestudies.paper import REPORT
 
@@ -118,6 +118,12 @@ def test_a_part_without_a_pack_has_not_run_and_none_at_all_is_an_error(tmp_path)
     with pytest.raises(ResultsError) as caught:
         read(tmp_path / "empty")
     assert caught.value.code == "no-packs"
+
+
+def test_a_report_read_from_packs_writes_no_others(tmp_path):
+    written(tmp_path, name="paper-variants", full=False)
+    write_evidence(papers.REPORT, read(tmp_path), tmp_path / "out")
+    assert [path.name for path in (tmp_path / "out").glob("*.jsonl")] == ["paper-variants.jsonl"]
 
 
 def test_numbers_keep_six_digits_at_any_size():

@@ -113,7 +113,8 @@ def _files(report: Study, evidence: Evidence) -> Iterator[tuple[str, bytes]]:
     rows = judge(report, evidence)
     drawings, absent = draw(report.plots, evidence)
     for part in evidence.parts:
-        yield str(pack_path(Path(), part.name)), to_lines(part).encode()
+        if part.problem != NO_PACK:
+            yield str(pack_path(Path(), part.name)), to_lines(part).encode()
     for drawing in drawings:
         yield f"figures/{drawing.name}.svg", drawing.svg.encode()
         yield f"figures/{drawing.name}.png", drawing.png
@@ -123,6 +124,9 @@ def _files(report: Study, evidence: Evidence) -> Iterator[tuple[str, bytes]]:
 
 
 VERSION = 1
+
+NO_PACK = "there is no pack of it"
+"""Why a part has no runs where the others were read from packs."""
 
 
 def pack_path(directory: Path, part: str) -> Path:
@@ -162,7 +166,7 @@ def read_packs(name: str, title: str, suites: Sequence[Suite], directory: Path) 
 
 def _read(suite: Suite, path: Path) -> Part:
     if not path.is_file():
-        return Part(suite, False, 0, (), problem="there is no pack of it")
+        return Part(suite, False, 0, (), problem=NO_PACK)
     number = 1
     try:
         first, *lines = read_text(path, LARGE).splitlines() or [""]
