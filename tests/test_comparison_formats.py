@@ -113,15 +113,18 @@ def test_the_summary_names_every_verdict_in_one_order(tmp_path: Path) -> None:
 def test_every_column_that_there_is_and_a_table_of_any_width(tmp_path: Path) -> None:
     found = wide(tmp_path)
     text = to_markdown(found)
-    assert "| verdict | row | budget | A | B | B - A | p | digits | fashion_mnist | latency A to B |" in text
+    assert (
+        "| verdict | row | budget | A | B | B - A | p | digits | fashion_mnist | latency A to B | batch 1 A to B |"
+        in text
+    )
     assert "| worse | soft_moe | 264,000 | 0.913 ±" in text
     assert "mean over tasks, paired by seed" in text
     assert "Single tasks are shown without adjustment." in text
-    for width in (60, 70, 80, 90, 100, 120, 140, 200):
+    for width in (60, 70, 80, 90, 100, 120, 140, 160, 180, 200):
         lines = to_table(found, width).splitlines()
         assert max(map(len, lines)) <= width
         assert any(re.match(r"worse +soft_moe +264,000 .*-0\.021 ±0\.001", line) for line in lines), lines
-        assert ("A wider terminal also shows" in " ".join(lines)) == (width < 140)
+        assert ("A wider terminal also shows" in " ".join(lines)) == (width < 180)
 
 
 def test_a_long_name_is_folded_before_a_column_is_lost(tmp_path: Path) -> None:
@@ -158,7 +161,7 @@ def test_a_hostile_name_breaks_no_format(tmp_path: Path, name: str) -> None:
     assert row["difference"]["value"] == only(found, name).difference.value
     assert set(row) == {
         *("row", "budget", "verdict", "a", "b", "difference", "p_value", "seeds", "tasks", "changed", "latency"),
-        *("speed", "reason"),
+        *("speed", "latency_batch1", "speed_batch1", "reason"),
     }
     assert value["counts"] == {"worse": 1, "missing": 1}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,8 @@ import pytest
 from boards import DEVICE, Bench, hand_plan, small_board
 from comparisons import benches, compared, only, with_cells
 from moebench.board import Reason
-from moebench.board.compare import Pair
-from moebench.board.compare.formats import LATENCY, cells, notes, titles
+from moebench.board.compare.formats import LATENCY, cells, notes, titles, to_json
+from moebench.board.compare.verdicts import speed
 from moebench.board.model import Timing
 
 ROWS = {"dense": (0.961, 0.972, 0.964), "soft_moe": (0.972, 0.981, 0.976), "sparse_topk": (0.935, 0.951, 0.942)}
@@ -34,21 +35,38 @@ def two(tmp_path: Path) -> tuple[Bench, Bench]:
 
 def test_it_is_compared_on_one_device(tmp_path: Path) -> None:
     found = compared(*two(tmp_path))
-    assert {each.row: each.speed for each in found.pairs} == {
+    assert {each.row: speed(each.latency) for each in found.pairs} == {
         "dense": "undecided",
         "soft_moe": "slower",
         "sparse_topk": "faster",
     }
     assert found.counts == {"undecided": 3}, "slower is not worse"
     assert found.no_latency is None
-    assert titles(found)[-1] == "latency A to B"
-    assert cells(found, only(found))[-1] == "1.32 to 1.62 ms, slower"
-    assert cells(found, only(found, "dense"))[-1] == "1.92 to 1.92 ms"
+    assert titles(found)[-2:] == ["latency A to B", "batch 1 A to B"]
+    assert cells(found, only(found))[-2] == "1.32 to 1.62 ms, slower"
+    assert cells(found, only(found, "dense"))[-2] == "1.92 to 1.92 ms"
     assert LATENCY in notes(found)
 
 
+def test_batch_1_stands_beside_the_suites_batch(tmp_path: Path) -> None:
+    a, b = benches(tmp_path, hand_plan())
+    for bench, times in ((a, {"dense": 0.2, "soft_moe": 0.31}), (b, {"dense": 0.2, "soft_moe": 0.25})):
+        timed(bench)
+
+        def add(row: str, result: dict[str, Any], times: dict[str, float] = times) -> dict[str, Any]:
+            return {**result, "forward_batch1_ms": [times[row]] * 12 if row in times else []}
+
+        bench.time({"dense": 1.9, "soft_moe": 1.31, "sparse_topk": 2.44}, change=add)
+    found = compared(a, b)
+    assert titles(found)[-2:] == ["latency A to B", "batch 1 A to B"]
+    assert cells(found, only(found))[-2:] == ["1.32 to 1.32 ms", "0.31 to 0.25 ms, faster"]
+    assert cells(found, only(found, "sparse_topk"))[-1] == "-"
+    pair = next(each for each in json.loads(to_json(found))["pairs"] if each["row"] == "soft_moe")
+    assert (pair["speed"], pair["speed_batch1"]) == ("undecided", "faster")
+
+
 @pytest.mark.parametrize(
-    ("a", "b", "speed"),
+    ("a", "b", "verdict"),
     [
         ((1.0, 1.2), (1.2, 1.4), "undecided"),
         ((1.0, 1.2), (1.21, 1.4), "slower"),
@@ -56,9 +74,9 @@ def test_it_is_compared_on_one_device(tmp_path: Path) -> None:
         ((1.0, 1.2), (None, None), "undecided"),
     ],
 )
-def test_intervals_that_touch_decide_nothing(a: Any, b: Any, speed: str) -> None:
-    timings = tuple(Timing(1.0, low, high, "ms") for low, high in (a, b))
-    assert Pair(row="x", budget=1, verdict="undecided", latency=timings).speed == speed
+def test_intervals_that_touch_decide_nothing(a: Any, b: Any, verdict: str) -> None:
+    one, other = (Timing(1.0, low, high, "ms") for low, high in (a, b))
+    assert speed((one, other)) == verdict
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from moebench.board import markdown
-from moebench.board.compare.verdicts import Comparison, Pair, Verdict
+from moebench.board.compare.verdicts import Comparison, Pair, Times, Verdict, speed
 from moebench.board.data import dump
 from moebench.board.markdown import escape
 from moebench.board.numbers import MISSING, milliseconds, p_value, shown_name, with_interval
@@ -103,7 +103,7 @@ def cells(comparison: Comparison, pair: Pair) -> list[str]:
         with_interval(pair.difference, sign=True),
         p_value(pair.p_value),
         *(with_interval(pair.tasks.get(task), sign=True) for task in _tasks(comparison)),
-        *(_speed(pair) for _ in _latency(comparison)),
+        *(_speed(times(pair)) for times in _latency(comparison).values()),
     ]
 
 
@@ -140,17 +140,22 @@ def _tasks(comparison: Comparison) -> list[str]:
     return list(dict.fromkeys(task for pair in comparison.pairs for task in pair.tasks))
 
 
-def _latency(comparison: Comparison) -> list[str]:
-    return ["latency A to B"] if any(pair.latency for pair in comparison.pairs) else []
+def _latency(comparison: Comparison) -> dict[str, Callable[[Pair], Times | None]]:
+    """The columns that any row has something for: title -> what it shows."""
+    columns: dict[str, Callable[[Pair], Times | None]] = {
+        "latency A to B": lambda pair: pair.latency,
+        "batch 1 A to B": lambda pair: pair.latency_batch1,
+    }
+    return {title: times for title, times in columns.items() if any(map(times, comparison.pairs))}
 
 
-def _speed(pair: Pair) -> str:
+def _speed(times: Times | None) -> str:
     """``1.32 to 1.62 ms, slower``; milliseconds alone where nothing is decided."""
-    if pair.latency is None:
+    if times is None:
         return MISSING
-    a, b = (milliseconds(side.value) for side in pair.latency)
-    speed = "" if pair.speed == "undecided" else f", {pair.speed}"
-    return f"{a.removesuffix(' ms')} to {b}{speed}"
+    a, b = (milliseconds(side.value) for side in times)
+    found = speed(times)
+    return f"{a.removesuffix(' ms')} to {b}{'' if found == 'undecided' else f', {found}'}"
 
 
 def _changed(comparison: Comparison) -> str:
@@ -179,7 +184,9 @@ def _object(pair: Pair) -> dict[str, Any]:
         "tasks": pair.tasks,
         "changed": pair.changed,
         "latency": pair.latency,
-        "speed": pair.speed or None,
+        "speed": speed(pair.latency) or None,
+        "latency_batch1": pair.latency_batch1,
+        "speed_batch1": speed(pair.latency_batch1) or None,
         "reason": _reasons(pair) or None,
     }
 

@@ -10,7 +10,7 @@ from typing import Literal, get_args
 from moebench.board.compare.matching import Match, Matrix, match
 from moebench.board.estimates import provenance
 from moebench.board.evidence import ResultSet, RowRuns, RowStudy
-from moebench.board.latency import Clock
+from moebench.board.latency import FORWARD, FORWARD_BATCH1, Clock
 from moebench.board.model import Estimate, Timing
 from moebench.board.reasons import Reason
 from moebench.board.rules import ALPHA, LEVEL
@@ -24,6 +24,9 @@ Verdict = Literal["worse", "better", "undecided", "identical", "not comparable",
 Clocks = tuple[Clock, Clock]
 """Of A and of B at one budget."""
 
+Times = tuple[Timing, Timing]
+"""Of A and of B."""
+
 ORDER: tuple[Verdict, ...] = get_args(Verdict)
 """In which verdicts are counted and rows are shown: what a person must act on first."""
 
@@ -35,7 +38,8 @@ class Pair:
     difference: B less A, mean over tasks, paired by seed, with its 95 % interval. p_value: of no difference, adjusted
     by Holm's rule over all rows that are compared. seeds: how many both have. tasks: the difference on each, where
     there are several. reasons: why it is not compared, or what to know. changed: what else differs between its runs in
-    A and in B. latency: milliseconds in A and in B, where both were measured on one device.
+    A and in B. latency, latency_batch1: milliseconds in A and in B at the suite's batch and at batch 1, where both were
+    measured on one device.
     """
 
     row: str
@@ -49,17 +53,18 @@ class Pair:
     tasks: Mapping[str, Estimate] = field(default_factory=dict)
     reasons: tuple[Reason, ...] = ()
     changed: tuple[str, ...] = ()
-    latency: tuple[Timing, Timing] | None = None
+    latency: Times | None = None
+    latency_batch1: Times | None = None
 
-    @property
-    def speed(self) -> str:
-        """``slower``, ``faster``, or ``undecided`` where the intervals of the medians meet; empty without latency."""
-        if self.latency is None:
-            return ""
-        a, b = self.latency
-        if a.low is None or a.high is None or b.low is None or b.high is None:
-            return "undecided"
-        return "slower" if b.low > a.high else "faster" if b.high < a.low else "undecided"
+
+def speed(times: Times | None) -> str:
+    """``slower``, ``faster``, or ``undecided`` where the intervals of the medians meet; empty without latency."""
+    if times is None:
+        return ""
+    a, b = times
+    if a.low is None or a.high is None or b.low is None or b.high is None:
+        return "undecided"
+    return "slower" if b.low > a.high else "faster" if b.high < a.low else "undecided"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,7 +137,8 @@ def _pair(
         tasks=_tasks(found),
         reasons=(*([why] if why else []), *found.reasons),
         changed=_changes(found.a, found.b) if found.a and found.b and comparable else (),
-        latency=_latency(found.row, clocks) if clocks and comparable else None,
+        latency=_latency(found.row, clocks, FORWARD) if clocks and comparable else None,
+        latency_batch1=_latency(found.row, clocks, FORWARD_BATCH1) if clocks and comparable else None,
     )
 
 
@@ -219,9 +225,9 @@ def _clocks(a: ResultSet, b: ResultSet) -> tuple[dict[int, Clocks], Reason | Non
     return {n: (Clock.of(own, n, a.lookup), Clock.of(other, n, b.lookup)) for n in shared}, None
 
 
-def _latency(row: str, clocks: Clocks) -> tuple[Timing, Timing] | None:
+def _latency(row: str, clocks: Clocks, name: str) -> Times | None:
     """A row's milliseconds in both; None where one has none."""
-    a, b = (clock.read(row)[0] for clock in clocks)
+    a, b = (clock.read(row, name)[0] for clock in clocks)
     return (a, b) if a is not None and b is not None else None
 
 
