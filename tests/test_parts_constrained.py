@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from moevariants.parts.constrained import ConstrainedGate, least_hard
+from moevariants.parts.constrained import ConstrainedGate, add_by_expert, least_hard
 from moevariants.parts.losses import importance_loss, kl_loss
 from moevariants.parts.routers import WholeInputRouter
 
@@ -137,3 +137,11 @@ def test_the_router_reads_the_mean_token_and_says_the_same_of_every_token():
     torch.testing.assert_close(logits[:, 0], x_BTD.mean(1) @ router.linear.weight_DE)
     assert torch.equal(logits, logits[:, :1].expand_as(logits))
     assert router(x_BTD.bfloat16()).dtype == torch.float32
+
+
+def test_weights_are_added_up_by_expert_either_way():
+    chosen_N, weight_N = torch.tensor([2, 0, 2, 1]), torch.tensor([0.5, 0.25, 0.125, 1.0])
+    for atomic in (True, False):
+        sum_E = torch.tensor([1.0, 0.0, 0.0, 3.0])
+        add_by_expert(sum_E, chosen_N, weight_N, atomic=atomic)
+        assert sum_E.tolist() == [1.25, 1.0, 0.625, 3.0]

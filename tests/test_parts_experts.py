@@ -116,6 +116,19 @@ def test_rows_of_nobody_do_not_disturb_the_others(run, most):
         torch.testing.assert_close(one, other)
 
 
+@pytest.mark.parametrize(
+    ("capability", "dtype", "why"),
+    [
+        ((8, 0), torch.bfloat16, "grouped_mm is fast from compute capability 9.0 on; this GPU has 8.0"),
+        ((9, 0), torch.float32, "grouped_mm is fast on CUDA in bfloat16 alone, not in torch.float32"),
+    ],
+)
+def test_on_cuda_the_grouped_product_is_used_where_it_is_fast(monkeypatch, capability, dtype, why):
+    """Elsewhere torch waits for the offsets and multiplies expert by expert."""
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: capability)
+    assert grouped.why_not.__wrapped__("cuda", dtype) == why
+
+
 def test_without_the_function_grouped_gives_its_reason_and_the_loop_works(monkeypatch):
     monkeypatch.delattr(torch.nn.functional, "grouped_mm")
     grouped.why_not.cache_clear()

@@ -1,5 +1,6 @@
 """Worker processes: where their output goes, and that none outlives the run that it works for."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -82,3 +83,14 @@ def test_a_worker_that_is_done_ends_at_once_with_all_that_it_has_started(tmp_pat
         assert not alive(worker)
     finally:
         processes.end(process)
+
+
+@pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="Linux only")
+def test_a_worker_starts_where_the_kernel_cannot_watch_its_owner(monkeypatch):
+    """As the kernel of a sandbox may be."""
+
+    def missing(pid):
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr(os, "pidfd_open", missing)
+    processes.end_with(os.getppid())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
+import re
 import sys
 from collections.abc import Mapping
 from functools import cache
@@ -71,6 +72,13 @@ def cuda_devices_seen() -> list[str]:
     models = [f"{path.parent.name} {model}" for path in gpus for model in _values(path, "Model")]
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     return sorted([*map(str, files), *models]) + ([] if visible is None else [f"visible: {visible}"])
+
+
+def nvidia_driver() -> str:
+    """The version of NVIDIA's driver, or empty."""
+    (line, *_) = (*_values(Path("/proc/driver/nvidia/version"), "NVRM version"), "")
+    found = re.search(r"\b\d+\.\d+(\.\d+)?\b", line)
+    return found[0] if found else ""
 
 
 def _values(path: Path, name: str) -> list[str]:

@@ -103,8 +103,13 @@ def test_two_steps_are_the_same_bit_for_bit(variant, settings, backend):
     assert all(torch.equal(a, b) for a, b in zip(grads, other, strict=True))
 
 
-@pytest.mark.parametrize("bf16", [False, True])
-@pytest.mark.parametrize(("variant", "settings", "backend"), NO_WAITING, ids=str)
+# The grouped product is fast in bf16 alone; of fp32 the loop takes over, which waits.
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode")
+@pytest.mark.parametrize(
+    ("variant", "settings", "backend", "bf16"),
+    [(*case, bf16) for case in NO_WAITING for bf16 in (False, True) if bf16 or case[2] != "grouped"],
+    ids=str,
+)
 def test_a_forward_pass_does_not_wait_for_the_device(variant, settings, backend, bf16):
     layer, x_BTD = build(variant, settings, backend).cuda(), tokens().cuda()
     with torch.autocast("cuda", torch.bfloat16, enabled=bf16):
@@ -120,7 +125,7 @@ def test_a_run_trains_on_the_gpu(tmp_path):
     from moebench import run
     from moebench.records import Store
 
-    run("quick", seeds=1, trials=1, variants=["sparse_topk"], device="cuda", results=tmp_path, quiet=True)
+    run("quick", seeds=1, trials=1, variants=["sparse_topk"], device="cuda", results=tmp_path, quiet=True, mlflow=False)
     records = [*Store(tmp_path).records()]
     assert {(record.status, record.provenance["device_type"]) for record in records} == {("done", "cuda")}
     assert {record.cell["kind"] for record in records} == {"trial", "final", "latency"}

@@ -16,6 +16,7 @@ from moebench.runner.model import build
 from moebench.runner.outcomes import status_of
 from moebench.runner.weights import load_weights
 from moebench.tasks import get_task, load_part
+from moebench.training.device import use
 
 
 def serve(job: Job, batch: int, repeats: int, pipe: Connection) -> None:
@@ -37,6 +38,7 @@ def _prepare(job: Job, batch: int, repeats: int) -> tuple[Stopwatch | None, dict
     device = torch.device(job.device)
     torch.set_num_threads(job.cell.threads)
     keep_freed_memory()
+    use(device, job.cell.precision)
     torch.manual_seed(0)
     model = build(job, device).model
     # Routing depends on the weights, and time on routing.

@@ -24,7 +24,13 @@ Verdict = tuple[Status, str]
 REASON = 500
 """Characters of an exception that a record keeps."""
 
-CPU_OUT_OF_MEMORY = "DefaultCPUAllocator: can't allocate memory"
+OUT_OF_MEMORY = (
+    "DefaultCPUAllocator: can't allocate memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+    "CUDA error: out of memory",
+)
+"""What an error that is not torch's own for it says where memory did not do."""
 
 
 class RankError(Exception):
@@ -44,7 +50,7 @@ def status_of(error: BaseException) -> tuple[Status, str]:
         return error.status, str(error)
     said = told(error, REASON, whole=True)
     reason = said.partition(": ")[2]
-    if isinstance(error, torch.OutOfMemoryError | MemoryError) or CPU_OUT_OF_MEMORY in said:
+    if isinstance(error, torch.OutOfMemoryError | MemoryError) or any(words in said for words in OUT_OF_MEMORY):
         return "oom", "out of memory; a smaller --micro-batch needs less."
     if isinstance(error, BudgetError):
         return "over_budget", reason

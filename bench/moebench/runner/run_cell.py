@@ -25,7 +25,7 @@ from moebench.runner.ranks import Agreement, device_of
 from moebench.runner.train_cell import train_and_score
 from moebench.runner.weights import load_weights
 from moebench.tasks import get_task
-from moebench.training.device import device_name
+from moebench.training.device import device_name, software_of, use
 
 
 def run_cell(job: Job, heartbeat: Heartbeat | None = None) -> Record:
@@ -39,6 +39,7 @@ def run_cell(job: Job, heartbeat: Heartbeat | None = None) -> Record:
     device, heard = device_of(job), Agreement(heartbeat or Heartbeat())
     torch.set_num_threads(job.cell.threads)
     keep_freed_memory()
+    use(device, job.cell.precision)
     store = Store(job.results)
     checkpoints = _checkpoints(job, device, store, heard)
     try:
@@ -51,7 +52,9 @@ def run_cell(job: Job, heartbeat: Heartbeat | None = None) -> Record:
         body = {"status": status, "reason": reason}
     resumed = body.pop("resumed", {"seconds": 0.0})
     seconds = max(0.0, time.perf_counter() - clock) + resumed["seconds"]
-    noted = {"resumed_at_step": resumed["step"]} if "step" in resumed else {}
+    noted: dict[str, Any] = {"resumed_at_step": resumed["step"]} if "step" in resumed else {}
+    if software := software_of(device):
+        noted["device_software"] = software
     if job.ranks > 1 and job.cell.kind != "derived":
         noted["ranks"] = job.ranks
     if checkpoints.set_aside:

@@ -51,6 +51,32 @@ def device_name(device: torch.device) -> str:
     return f"cpu ({machine.cpu_model()})"
 
 
+def use(device: torch.device, precision: str) -> None:
+    """Make a device this process's own, so that kernels start there. In fp32, convolutions are fp32, too: cuDNN would
+    use TF32, unlike products of matrices.
+    """
+    if device.type != "cuda":
+        return
+    import torch
+
+    torch.cuda.set_device(device.index or 0)
+    torch.backends.cudnn.allow_tf32 = precision != "fp32"
+
+
+def software_of(device: torch.device) -> dict[str, str]:
+    """What else determines numbers and timings on a GPU: driver, CUDA, cuDNN, and whether TF32 may be used."""
+    if device.type != "cuda":
+        return {}
+    import torch
+
+    return {
+        "driver": machine.nvidia_driver(),
+        "cuda": str(torch.version.cuda),
+        "cudnn": str(torch.backends.cudnn.version()),  # type: ignore[no-untyped-call]
+        "tf32": f"convolutions {torch.backends.cudnn.allow_tf32}, products {torch.backends.cuda.matmul.allow_tf32}",
+    }
+
+
 def default_precision(kind: str) -> str:
     """bf16 autocast on CUDA, fp32 on the CPU."""
     return "bf16" if kind == "cuda" else "fp32"

@@ -44,7 +44,8 @@ def run(experts: Experts, rows_ND: Tensor, counts_E: Tensor, most: int | None = 
     device, dtype = rows_ND.device.type, rows_ND.dtype
     if torch.is_autocast_enabled(device):
         dtype = torch.get_autocast_dtype(device)
-    if why_not(device, dtype) is not None or not len(rows_ND):
+    too_many = device == "cuda" and len(experts.w_in_EDH) > MOST_GROUPS
+    if why_not(device, dtype) is not None or too_many or not len(rows_ND):
         return loop.run(experts, rows_ND, counts_E)
     lane = 16 // dtype.itemsize
     (_, dim, units), (_, hidden, out_dim) = experts.w_in_EDH.shape, experts.w_out_EHO.shape
@@ -88,11 +89,22 @@ def available() -> str | None:
     return why_not("cuda", torch.bfloat16) if reason and torch.cuda.is_available() else reason
 
 
+MOST_GROUPS = 1023
+"""On CUDA torch refuses more."""
+
+FAST_FROM = 9
+"""The compute capability from which on torch has a grouped product of its own, for bf16; elsewhere on CUDA it waits for
+the offsets and multiplies expert by expert, which :mod:`moevariants.backends.loop` does with one wait.
+"""
+
+
 @cache
 def why_not(device: str, dtype: torch.dtype) -> str | None:
-    """Why the grouped product does not work with this device and type, found by trying, or None."""
+    """Why the grouped product does not work with this device and type, or works slowly, found by trying; or None."""
     if not hasattr(F, "grouped_mm"):
         return f"torch {torch.__version__} has no torch.nn.functional.grouped_mm"
+    if device == "cuda" and (slow := _slow(dtype)):
+        return slow
     # No rows on the CPU, so that a FLOP counter that happens to be on sees none.
     rows = 0 if device == "cpu" else 16
     try:
@@ -105,6 +117,13 @@ def why_not(device: str, dtype: torch.dtype) -> str | None:
     except (RuntimeError, NotImplementedError) as error:
         return f"grouped_mm refuses {dtype} on {device}: {str(error).splitlines()[0]}"
     return None
+
+
+def _slow(dtype: torch.dtype) -> str | None:
+    major, minor = torch.cuda.get_device_capability()
+    if major < FAST_FROM:
+        return f"grouped_mm is fast from compute capability {FAST_FROM}.0 on; this GPU has {major}.{minor}"
+    return None if dtype == torch.bfloat16 else f"grouped_mm is fast on CUDA in bfloat16 alone, not in {dtype}"
 
 
 def _padded(x: Tensor, dtype: torch.dtype, last: int, last_but_one: int = 0) -> Tensor:

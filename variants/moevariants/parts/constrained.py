@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from moevariants.parts.gates import Gated, SoftmaxGate
 from moevariants.parts.losses import kl_loss
@@ -78,7 +79,16 @@ class ConstrainedGate(SoftmaxGate):
         weight_BTK = gated.weight_BTK.detach()
         if token_mask_BT is not None:
             weight_BTK = weight_BTK * token_mask_BT.unsqueeze(-1)
-        self.given_E.scatter_add_(0, gated.chosen_BTK.flatten(), weight_BTK.flatten().to(self.given_E.dtype))
+        chosen_N, weight_N = gated.chosen_BTK.flatten(), weight_BTK.flatten().to(self.given_E.dtype)
+        add_by_expert(self.given_E, chosen_N, weight_N, atomic=weight_N.device.type == "cpu")
+
+
+def add_by_expert(sum_E: Tensor, chosen_N: Tensor, weight_N: Tensor, *, atomic: bool) -> None:
+    """sum_E[chosen_N] += weight_N. atomic: one by one, in an order that varies on a GPU; else as a product."""
+    if atomic:
+        sum_E.scatter_add_(0, chosen_N, weight_N)
+    else:
+        sum_E += weight_N @ F.one_hot(chosen_N, len(sum_E)).to(weight_N.dtype)
 
 
 def least_hard(num_experts: int, top_k: int) -> float:
