@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 import urllib.request
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -266,5 +267,7 @@ def _template() -> Path:
 
     folder = Path(tempfile.mkdtemp())
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    open_client(folder)
+    with warnings.catch_warnings():  # MLflow's own, as MLFLOW_WARNINGS
+        warnings.simplefilter("ignore")
+        open_client(folder)
     return folder / "mlflow.db"
