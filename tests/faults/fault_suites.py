@@ -78,8 +78,8 @@ def board(suite: str, results: Path) -> dict[str, object]:
     return _untimed(made)
 
 
-TIMED = ("latency", "train_", "forward_", "pareto", "tuning", "provenance")
-"""How the names of what is timed, or says when and how long, begin."""
+TIMED = ("latency", "train", "forward_", "resident_", "pareto", "tuning", "provenance")
+"""How the names of what is timed or of memory, or says when and how long, begin."""
 
 
 def _untimed(value):
