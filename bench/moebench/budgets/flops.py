@@ -66,15 +66,16 @@ def model_flops(model: nn.Module, inputs: Tensor) -> int:
         return flops_of(model, lambda: model(inputs[:1]))
 
 
-def flops_of(model: nn.Module, work: Callable[[], object]) -> int:
+def flops_of(model: nn.Module, work: Callable[[], object], *, warm: bool = True) -> int:
     """FLOPs of ``work()``, which is done twice with the model's experts on the loop backend; it becomes its own choice.
 
     Twice, because a part may register the FLOPs of its operators when it is first used, and a counter knows only those
-    that were registered before it was made.
+    that were registered before it was made. Not ``warm``: once, of a model that was used before.
     """
     choose_backend(model, "loop")
     try:
-        work()
+        if warm:
+            work()
         with FlopCounterMode(display=False) as counter:
             work()
     finally:
