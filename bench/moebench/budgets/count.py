@@ -39,15 +39,16 @@ def count_layer(layer: Layer) -> Counts:
     )
 
 
-def active_parameters(layer: Layer) -> int:
+def active_parameters(layer: Layer, *, products: bool = False) -> int:
     """Parameters that act on one token: all, less the share of the experts that it did not choose; of experts that
-    differ in size, under an even load.
+    differ in size, under an even load. ``products``: without vectors, which take no matrix product.
     """
-    total = sum(p.numel() for p in layer.parameters())
+    of_experts = layer.expert_parameters() if layer.num_experts else {}
+    counted = {n: p for n, p in layer.named_parameters() if not products or p.ndim - (n in of_experts) >= 2}
+    total = sum(p.numel() for p in counted.values())
     if not layer.num_experts:
         return total
-    of_experts = layer.expert_parameters()
-    expert_total = sum(p.numel() for name, p in layer.named_parameters() if name in of_experts)
+    expert_total = sum(p.numel() for name, p in counted.items() if name in of_experts)
     idle = layer.num_experts - min(experts_per_token(layer), layer.num_experts)
     return total - int(expert_total * idle / layer.num_experts)
 

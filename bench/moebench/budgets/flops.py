@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from moebench.contract import Context, Layer, LayerShape, Routing
+from moebench.budgets.count import active_parameters
+from moebench.contract import Context, Layer, LayerShape, Routing, Settings, Variant
 from moebench.plugins.backends import choose_backend
 
 
@@ -24,6 +28,48 @@ def count_flops(layer: Layer, shape: LayerShape) -> int:
     x_BTD = torch.randn(1, shape.tokens or 1, shape.dim, generator=generator).to(weight)
     with counting(layer):
         return flops_of(layer, lambda: layer.compute(x_BTD, nominal_routing(layer, x_BTD)))
+
+
+def flops_at(variant: Variant, shape: LayerShape, size: int, settings: Settings, seed: int = 0) -> int:
+    """FLOPs per input of one layer, built for it of real tensors under one seed, so that they depend on no other
+    weights; torch's generator is left as it was.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return count_flops(variant.layer(shape, size, settings), shape)
+
+
+def flops_of_layers(variant: Variant, shapes: Sequence[LayerShape], sizes: Sequence[int], settings: Settings) -> int:
+    """FLOPs per input of all layers; those that differ only in their place are counted once."""
+    at = cache(lambda shape, size: flops_at(variant, shape, size, settings))
+    alike = [dataclasses.replace(shape, index=0) for shape in shapes]
+    return sum(at(shape, size) for shape, size in zip(alike, sizes, strict=True))
+
+
+class FlopsBounds(NamedTuple):
+    """What the FLOPs of layers must lie between, by the parameters that act on a token. least: 0 where nothing is
+    known.
+    """
+
+    least: float
+    most: float
+
+
+OVER_ACTIVE, UNDER_ACTIVE = 1.1, 0.9
+
+
+def flops_bounds(layers: Sequence[Layer], shapes: Sequence[LayerShape], *, causal: bool) -> FlopsBounds:
+    """A token is multiplied with each of its active parameters once, or as often as a layer's ``passes`` says.
+
+    least: of layers that claim to be causal, whose tokens are worked on one by one, and that look nothing up.
+    """
+    least = most = 0.0
+    for layer, shape in zip(layers, shapes, strict=True):
+        each = 2.0 * (shape.tokens or 1) * layer.passes
+        most += OVER_ACTIVE * each * active_parameters(layer)
+        if causal and not any(isinstance(module, nn.Embedding | nn.EmbeddingBag) for module in layer.modules()):
+            least += UNDER_ACTIVE * each * active_parameters(layer, products=True)
+    return FlopsBounds(least, most)
 
 
 @contextmanager

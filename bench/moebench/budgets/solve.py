@@ -9,10 +9,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Literal, get_args
 
-import torch
-
 from moebench.budgets.count import Counts, build_on_meta, count_layer
-from moebench.budgets.flops import count_flops
+from moebench.budgets.flops import flops_at
 from moebench.budgets.place import named_settings
 from moebench.contract import LayerShape, Settings, Variant
 from moebench.errors import BudgetError
@@ -95,12 +93,6 @@ class _Costs:
 
     def __len__(self) -> int:
         return len(self._alike)
-
-
-def flops_at(variant: Variant, shape: LayerShape, size: int, settings: Settings) -> int:
-    """FLOPs per input of one layer, built for it of real tensors; torch's generator is left as it was."""
-    with torch.random.fork_rng(devices=[]):
-        return count_flops(variant.layer(shape, size, settings), shape)
 
 
 def _steps_around(costs: _Costs, budget: Budget) -> list[tuple[int, tuple[int, ...]]]:

@@ -44,8 +44,8 @@ FLOPS = 1.2
 class Audit:
     """One model's. Made before it is scored; the steps follow in the order of the methods.
 
-    counts: as a record has them, of the model before it was trained. ordered: how many tokens of an input have an answer that
-    depends on no later one; 0 where there is no such order.
+    counts: as a record has them, of the model before it was trained. ordered: how many tokens of an input have an
+    answer that depends on no later one; 0 where there is no such order.
     """
 
     def __init__(
@@ -115,7 +115,9 @@ class Audit:
 
     def _among_others(self, base: Split, rows: Tensor) -> Split:
         """The inputs last, after as many as there were, half of them loud, half of them all the same."""
-        others = base.inputs[torch.randperm(len(base), generator=self._generator).to(rows.device)[: len(base) - len(rows)]]
+        others = base.inputs[
+            torch.randperm(len(base), generator=self._generator).to(rows.device)[: len(base) - len(rows)]
+        ]
         half = len(others) // 2
         if others.is_floating_point():
             others[:half] *= LOUD
@@ -154,8 +156,7 @@ class Audit:
         }
         if self._ordered > 1:
             earlier = self._ordered - self._ordered // 2
-            got, want = self._of("later"), of_rows
-            pairs["later"] = tuple({name: each[:, :earlier] for name, each in both.items()} for both in (got, want))
+            pairs["later"] = (_first(self._of("later"), earlier), _first(of_rows, earlier))
         if any(not bool(output.isfinite().all()) for outputs in self._outputs.values() for output in outputs.values()):
             found.append({"code": "not_finite"})
         for code, (got, want) in pairs.items():
@@ -187,10 +188,12 @@ class Audit:
         quoted, whole = self._counts.get("flops_per_input"), self._counts.get("model_flops_per_input")
         if not quoted or whole is None:
             return None
-        base, how = self._base, {"precision": self._precision}
-        counted = flops_of(self._model, lambda: answers(self._model, [base], outputs_of, **how), warm=False)
+        parts = [self._base]
+        counted = flops_of(
+            self._model, lambda: answers(self._model, parts, outputs_of, precision=self._precision), warm=False
+        )
         choose_backend(self._model, self._backend)
-        return (counted / len(base) - (whole - quoted)) / float(quoted)
+        return float((counted / len(self._base) - (whole - quoted)) / quoted)
 
 
 def _with(base: Split, inputs: Tensor, places: Tensor) -> Split:
@@ -200,6 +203,11 @@ def _with(base: Split, inputs: Tensor, places: Tensor) -> Split:
 
 def _groups(base: Split, places: Tensor) -> Tensor | None:
     return None if base.groups_NT is None else base.groups_NT[places]
+
+
+def _first(outputs: dict[str, Tensor], tokens: int) -> dict[str, Tensor]:
+    """Of each input the answers to its first tokens."""
+    return {name: output[:, :tokens] for name, output in outputs.items()}
 
 
 def _last(outputs: dict[str, Tensor], count: int) -> dict[str, Tensor]:

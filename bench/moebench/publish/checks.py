@@ -110,6 +110,8 @@ def records(submission: Submission) -> Iterator[str]:
     for record in found.values():
         if not record.settled:
             yield f"record {record.identity} has no result: {record.status}."
+        if record.cell["kind"] == "final" and record.status == "done" and not record.audit and protocol == PROTOCOL:
+            yield f"record {record.identity} is of a final run whose model was not audited."
         if record.cell["protocol"] != protocol:
             yield f"record {record.identity} is of protocol {record.cell['protocol']}, and its plan is of {protocol}."
     if protocol != PROTOCOL and protocol not in EARLIER:
@@ -160,7 +162,9 @@ CHECKS: Mapping[str, Check] = {
     "schema": Check("every record keeps to the schema of its version", schema),
     "rows": Check("the code of each row is installed or lies beside the records", rows, ("schema",)),
     "records": Check(
-        "every run of the plan is there once, with a result, under its own identity", records, ("schema",)
+        "every run of the plan is there once, with a result, under its own identity, audited where final",
+        records,
+        ("schema",),
     ),
     "suite": Check("the suite is the one that moebench has under that name", planned.suite, ("schema",), repeats=True),
     "boards": Check("the boards are what the records give, to the last digit but rounding", boards, ("schema",)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from moebench.errors import LayerError
 
@@ -42,7 +42,7 @@ class Sealed(Mapping[str, "Tensor"]):
 
     def __init__(self, targets: Mapping[str, Tensor]) -> None:
         self._file = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the labels are needed
-        self._places = dict[str, tuple[int, "np.dtype[np.generic]", tuple[int, ...]]]()
+        self._places = dict[str, tuple[int, Any, tuple[int, ...]]]()
         self._changes: tuple[Callable[[Tensor], Tensor], ...] = ()
         for name, target in targets.items():
             values = target.detach().cpu().contiguous().numpy()
@@ -67,6 +67,9 @@ class Sealed(Mapping[str, "Tensor"]):
         for change in self._changes:
             target = change(target)
         return target.clone()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return dict, (dict(self),)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._places)
