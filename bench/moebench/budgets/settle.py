@@ -94,7 +94,7 @@ def check_rules(
     if axis == "flops" and flops < bounds.least:
         return (
             f"only {flops:,} FLOPs per input are seen of its layers, under the {int(bounds.least):,} that are 0.9 "
-            "times what its active parameters take; the counter does not know its kernels, so it has no place on this axis."
+            "times what its active parameters take; the counter does not know its kernels, and it has no place here."
         )
     if axis == "active" and experts and counts.active >= counts.total:
         return "all its parameters are active, so it has no place on the active axis beside dense."

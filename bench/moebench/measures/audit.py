@@ -163,7 +163,7 @@ class Audit:
             gap_N = _gap(got, want)
             over = float((gap_N > SAME[self._precision]).double().mean())
             if over > MOST[self._precision] and not (code == "labels" and found and found[0]["code"] == "repeat"):
-                found.append({"code": code, "gap": round(min(float(gap_N.median()), 1e6), 4)})
+                found.append({"code": code, "gap": float(f"{min(float(gap_N.max()), 1e6):.4g}")})
         return found
 
     def _of(self, code: str) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""Labels out of a layer's reach: while a model answers, nothing in its process holds those of the inputs it is asked."""
+"""Labels out of a layer's reach while a model answers."""
 
 from __future__ import annotations
 

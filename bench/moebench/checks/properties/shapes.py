@@ -71,9 +71,10 @@ def _check_expert_parameters(built: BuiltLayer, layer: Layer) -> None:
             raise built.failed(f"lists '{name}' in expert_parameters(), which is none of its parameters")
         held = experts_held(layer, name)
         if not -len(shapes[name]) <= axis < len(shapes[name]) or shapes[name][axis] != len(held):
+            right = [place for place, size in enumerate(shapes[name]) if size == len(held)]
             raise built.failed(
                 f"lists '{name}' of shape {shapes[name]} in expert_parameters() with the expert axis {axis}, "
-                f"where it does not have {len(held)}"
+                f"where it does not have {len(held)}; {f'axis {right[0]} does' if right else 'no axis does'}"
             )
         counted.update(held)
     missing = [e for e in range(layer.num_experts) if not counted[e]]
@@ -122,12 +123,14 @@ def check_non_contiguous_input(subject: CheckSubject) -> None:
 
 
 def check_input_is_left_alone(subject: CheckSubject) -> None:
-    """It does not write into its input."""
+    """It does not write into its input, in evaluation and in training."""
     for built in subject.trials():
-        x_BTD = subject.inputs()
-        built.layer(x_BTD)
-        if not torch.equal(x_BTD, subject.inputs()):
-            raise built.failed(f"writes into its input, {difference_at(x_BTD, subject.inputs())}")
+        for training in (False, True):
+            x_BTD = subject.inputs()
+            built.layer.train(training)(x_BTD)
+            if not torch.equal(x_BTD, subject.inputs()):
+                mode = "training" if training else "evaluation"
+                raise built.failed(f"writes into its input in {mode}, {difference_at(x_BTD, subject.inputs())}")
 
 
 def check_forward_is_route_and_compute(subject: CheckSubject) -> None:
