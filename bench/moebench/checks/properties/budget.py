@@ -98,11 +98,16 @@ def _layers_at(subject: CheckSubject, amount: int, settings: Settings) -> list[L
 
 
 def check_nominal_routing_is_honest(subject: CheckSubject) -> None:
-    """The routing whose FLOPs are quoted costs no less than a real one."""
+    """The nominal routing whose FLOPs are quoted costs no less than a real one."""
     for built in subject.trials():
         quoted = count_flops(built.layer, subject.shape)
         real = model_flops(built.layer, subject.inputs())
-        if real > 1.05 * quoted:
+        if real > 1.05 * quoted and not hasattr(built.layer, "nominal_routing"):
+            subject.note(
+                f"quotes {quoted:,} FLOPs an input and needs {real:,} for random tokens{built.words}: "
+                "its cost varies with the input; nominal_routing() would quote that of a balanced load."
+            )
+        elif real > 1.05 * quoted:
             raise built.failed(
                 f"quotes {quoted:,} FLOPs an input at nominal_routing(), but needs {real:,} for "
                 f"{subject.shape.tokens} random tokens"
