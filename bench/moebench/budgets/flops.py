@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from moebench.budgets.count import active_parameters
+from moebench.budgets.count import active_parameters, experts_per_token
 from moebench.contract import Context, Layer, LayerShape, Routing, Settings, Variant
 from moebench.plugins.backends import choose_backend
 
@@ -65,11 +65,24 @@ def flops_bounds(layers: Sequence[Layer], shapes: Sequence[LayerShape], *, causa
     """
     least = most = 0.0
     for layer, shape in zip(layers, shapes, strict=True):
-        each = 2.0 * (shape.tokens or 1) * layer.passes
-        most += OVER_ACTIVE * each * active_parameters(layer)
+        each = 2.0 * (shape.tokens or 1)
+        most += OVER_ACTIVE * each * layer.passes * _largest_active(layer)
         if causal and not any(isinstance(module, nn.Embedding | nn.EmbeddingBag) for module in layer.modules()):
             least += UNDER_ACTIVE * each * active_parameters(layer, products=True)
     return FlopsBounds(least, most)
+
+
+def _largest_active(layer: Layer) -> float:
+    """Active parameters where every choice is of an expert that has any: more than a mean one where some have none."""
+    held: Callable[[str], range] | None = getattr(layer, "experts_held", None)
+    active = float(active_parameters(layer))
+    if held is None or not layer.num_experts:
+        return active
+    of_experts = layer.expert_parameters()
+    sizes = {name: (p.numel(), len(held(name))) for name, p in layer.named_parameters() if name in of_experts}
+    share = experts_per_token(layer)
+    mean = sum(numel for numel, _ in sizes.values()) * min(share, layer.num_experts) / layer.num_experts
+    return active - mean + sum(numel * min(share, count) / count for numel, count in sizes.values() if count)
 
 
 @contextmanager

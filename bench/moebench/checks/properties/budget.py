@@ -57,7 +57,7 @@ def check_parameters_grow_with_size(subject: CheckSubject) -> None:
                 f"has {fewer:,} parameters at size {small} and {more:,} at size {large}: they must grow with size"
             )
     if totals[-1] <= totals[0]:
-        raise subject.failed(f"has {totals[0]:,} parameters at size {SIZES[0]} and at size {SIZES[-1]}, no more")
+        raise subject.failed(f"has {totals[0]:,} parameters at size {SIZES[0]} and at size {SIZES[-1]}: they must grow")
 
 
 def check_impossible_budget_is_refused(subject: CheckSubject) -> None:
@@ -137,6 +137,7 @@ def check_nothing_is_hidden(subject: CheckSubject) -> None:
         y_BTO = built.layer.train()(subject.inputs())
         if y_BTO.requires_grad:
             torch.autograd.backward(y_BTO.square().mean())
+        built.layer.after_step()  # a layer may keep for it what a pass has given
         built.layer.eval()
         after = count_layer(built.layer)
         if after != before:

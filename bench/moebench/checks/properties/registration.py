@@ -65,7 +65,10 @@ def check_sampled_settings_build(subject: CheckSubject) -> None:
             subject.variant.layer(subject.shape, 4, settings)
             layer = subject.variant.layer(subject.shape, subject.sizes(settings)[0], settings)
         except BudgetError as error:
-            subject.note(f"{which} cannot meet the {subject.amount(None):,} parameters of this check: {error}")
+            unmet = f"cannot meet a budget of {subject.amount(None):,} parameters: {error}"
+            if i == 0:
+                raise subject.failed(f"offers {which} in space(), which {unmet}") from None
+            subject.note(f"{which} {unmet}")
             continue
         except Exception as error:
             raise subject.failed(f"offers {which} in space(), but build() refuses them: {one_line(error)}") from None
