@@ -111,7 +111,7 @@ class ZeroExpertLayer(GoodLayer):
         return range(self.num_experts - 1)
 
     def expert(self, e, rows):
-        return super().expert(e, rows) if e < self.num_experts - 1 else 0 * rows
+        return super().expert(e, rows) if e < self.num_experts - 1 else rows.new_zeros(len(rows), self.shape.out_dim)
 
 
 class ZeroExpert(Good):

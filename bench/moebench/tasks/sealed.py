@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -34,6 +35,14 @@ def refuse_while_answering() -> None:
         )
 
 
+class _Open:
+    """A file without a name, closed when the last who reads it is gone."""
+
+    def __init__(self) -> None:
+        self.file = tempfile.TemporaryFile()  # noqa: SIM115
+        weakref.finalize(self, self.file.close)
+
+
 class Sealed(Mapping[str, "Tensor"]):
     """Targets by name, read from a file without a name each time they are asked for.
 
@@ -41,19 +50,19 @@ class Sealed(Mapping[str, "Tensor"]):
     """
 
     def __init__(self, targets: Mapping[str, Tensor]) -> None:
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the labels are needed
+        self._open = _Open()
         self._places = dict[str, tuple[int, Any, tuple[int, ...]]]()
         self._changes: tuple[Callable[[Tensor], Tensor], ...] = ()
         for name, target in targets.items():
             values = target.detach().cpu().contiguous().numpy()
-            self._places[name] = (self._file.tell(), values.dtype, values.shape)
-            self._file.write(values.tobytes())
-        self._file.flush()
+            self._places[name] = (self._open.file.tell(), values.dtype, values.shape)
+            self._open.file.write(values.tobytes())
+        self._open.file.flush()
 
     def each(self, change: Callable[[Tensor], Tensor]) -> Sealed:
         """``change`` applied to every target when it is read."""
         other: Sealed = object.__new__(Sealed)
-        other._file, other._places, other._changes = self._file, self._places, (*self._changes, change)
+        other._open, other._places, other._changes = self._open, self._places, (*self._changes, change)
         return other
 
     def __getitem__(self, name: str) -> Tensor:
@@ -62,7 +71,7 @@ class Sealed(Mapping[str, "Tensor"]):
 
         refuse_while_answering()
         offset, dtype, shape = self._places[name]
-        whole = np.memmap(self._file, dtype, "c", offset, shape) if np.prod(shape) else np.zeros(shape, dtype)
+        whole = np.memmap(self._open.file, dtype, "c", offset, shape) if np.prod(shape) else np.zeros(shape, dtype)
         target = torch.from_numpy(whole)
         for change in self._changes:
             target = change(target)
