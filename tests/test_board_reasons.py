@@ -29,6 +29,8 @@ WORDING = [
         "incomplete, 12 of 12 runs have no result: final 0: oom: out of memory; final 1: oom; final 2: oom; final 3: "
         "oom; 2 more failed; not run yet: final 6, final 7, final 8, final 9 and 2 more.",
     ),
+    (Reason("not_checked"), "its code was not checked against the contract."),
+    (Reason("checks_fail", holds=45, of=47, names="a, b"), "it holds 45 of 47 checks, and fails a, b."),
     (
         Reason("audit_repeat", gap=0.25),
         "its trained model answers other than before when asked again, 0.25 of the answer apart.",

@@ -112,6 +112,9 @@ SENTENCES: Mapping[str, str | Callable[..., str]] = MappingProxyType(
         "size_unknown": "its records lack the size of its layers",
         "off_budget": _off_budget,
         "reference": "reference row: {note}",
+        # what its code was checked for
+        "not_checked": "its code was not checked against the contract",
+        "checks_fail": "it holds {holds} of {of} checks, and fails {names}",
         # what the audit of a trained model found
         "audit_repeat": "its trained model answers other than before when asked again, {gap:.2g} of the answer apart",
         "audit_labels": "its answers change with the labels of the inputs, which it may not read",

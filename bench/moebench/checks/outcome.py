@@ -10,7 +10,7 @@ from typing import Literal
 
 import torch
 
-import moebench
+from moebench.records.conformance import Conformance
 from moebench.text import told
 
 Outcome = Literal["holds", "fails", "not applicable"]
@@ -37,7 +37,7 @@ def _place(error: BaseException) -> str:
 
 
 def _is_framework(path: Path) -> bool:
-    folders = (Path(str(module.__file__)).parent for module in (moebench, torch))
+    folders = (Path(__file__).parents[1], Path(torch.__file__).parent)
     return (
         not path.is_file()
         or any(path.is_relative_to(folder) for folder in folders)
@@ -80,6 +80,14 @@ class CheckReport:
     def applicable(self) -> tuple[CheckResult, ...]:
         """The rows whose check applies."""
         return tuple(row for row in self.rows if row.outcome != "not applicable")
+
+    @property
+    def conformance(self) -> Conformance:
+        """What is kept of it."""
+        if self.problem:
+            return Conformance(holds=0, of=0, failed=(self.problem,))
+        applicable, failed = len(self.applicable), tuple(row.name for row in self.failures)
+        return Conformance(holds=applicable - len(failed), of=applicable + self.untried, failed=failed)
 
     def __getitem__(self, name: str) -> CheckResult:
         return {row.name: row for row in self.rows}[name]

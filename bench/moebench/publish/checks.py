@@ -14,9 +14,11 @@ from typing import Any, NamedTuple
 
 from moebench.apart import ApartError, apart
 from moebench.board import TEXTS
+from moebench.board.reasons import SHOWN
+from moebench.checks.run import run_checks
 from moebench.errors import MoebenchError
 from moebench.files import LARGE, read_bytes
-from moebench.plans.rows import BASELINE
+from moebench.plans.rows import BASELINE, by_others
 from moebench.plugins.find import find_variant, find_variants, is_place
 from moebench.plugins.identity import files_beside
 from moebench.protocol import EARLIER, PROTOCOL, protocol_of
@@ -139,6 +141,19 @@ def _same(published: bytes, found: bytes) -> bool:
     return all(math.isclose(float(one), float(other), rel_tol=ROUNDING) for one, other in pairs)
 
 
+def conformance(submission: Submission) -> Iterator[str]:
+    """Rows of other authors whose checks come out otherwise here, in processes of their own."""
+    for row in submission.plan.rows:
+        if by_others(row):
+            said = submission.manifest.conformance.get(row.code_digest)
+            if said is None:
+                yield f"'{row.name}' is not among the rows whose checks the manifest reports."
+                continue
+            found = run_checks(submission.spec(row.name)).conformance
+            if said.complete and not found.complete:
+                yield f"'{row.name}' {found} checks here, and fails {', '.join(found.failed[:SHOWN])}; it is ranked."
+
+
 class Check(NamedTuple):
     """holds: what is so where ``find`` yields nothing. needs: checks without which it would read, or run, anything.
 
@@ -178,6 +193,13 @@ CHECKS: Mapping[str, Check] = {
         runs_code=True,
         repeats=True,
         apart=planned.counting,
+    ),
+    "conformance": Check(
+        "every ranked row of another author holds all checks, as the manifest says",
+        conformance,
+        BEFORE_CODE,
+        runs_code=True,
+        repeats=True,
     ),
 }
 
