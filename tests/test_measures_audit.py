@@ -233,3 +233,16 @@ def test_sealed_targets_are_those_that_were_sealed():
 
 def test_the_limit_of_flops_is_above_what_loads_vary_by():
     assert FLOPS == 1.2
+
+
+def test_other_labels_come_with_the_same_groups():
+    """An oracle is shown groups, and may answer by them."""
+    data = digits("test", 80)
+    grouped = type(data)(data.inputs, data.targets, torch.arange(80)[:, None]).sealed()
+    model, _ = model_with(Honest)
+    parts = Audit(model, {}).questions(grouped, 80)
+    whole = [part for part in parts if torch.equal(part.inputs, data.inputs)]
+    assert len(whole) == 3
+    assert all(torch.equal(part.groups_NT, grouped.groups_NT) for part in whole)
+    other = [part for part in whole if not torch.equal(part.targets["class"], data.targets["class"])]
+    assert len(other) == 1

@@ -75,7 +75,7 @@ class Audit:
         base, rows = self._base, self._rows.to(data.inputs.device)
         self._asked = {
             "repeat": [base[:]],
-            "labels": [_with(base, base.inputs, torch.arange(len(base) - 1, -1, -1))],
+            "labels": [Split(base.inputs, base[self._backwards(base)].targets, base.groups_NT)],
             "alone": [base[int(row) : int(row) + 1] for row in rows],
             "others": [self._among_others(base, rows)],
             "copies": [self._after_copies(base, int(row)) for row in rows[:COPIED]],
@@ -112,6 +112,10 @@ class Audit:
             found.append({"code": "flops", "ratio": round(ratio, 3), "batch": len(self._base)})
         seconds = round(time.perf_counter() - clock, 3)
         return {"found": found, "flops_ratio": None if ratio is None else round(ratio, 4), "seconds": seconds}
+
+    def _backwards(self, base: Split) -> Tensor:
+        """The rows of a batch from its last to its first: other labels, of which there are as many of each kind."""
+        return torch.arange(len(base) - 1, -1, -1, device=base.inputs.device)
 
     def _among_others(self, base: Split, rows: Tensor) -> Split:
         """The inputs last, after as many as there were, half of them loud, half of them all the same."""

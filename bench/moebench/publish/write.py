@@ -17,7 +17,7 @@ from moebench.plans.latency import latency_cells
 from moebench.plans.plan import Lookup, Plan
 from moebench.plans.rows import BASELINE, OBJECT, Row, by_others
 from moebench.plugins.find import find_variant, is_place
-from moebench.plugins.identity import files_beside
+from moebench.plugins.identity import files_beside, packages_of
 from moebench.plugins.named import without_digest
 from moebench.protocol import changed_in, label
 from moebench.publish import manifest, pack
@@ -52,6 +52,7 @@ def publish(results: ResultSet, root: Path, *, replace: bool = False) -> Publish
     ran = None if is_published(results.source) else ran_plan(results.source, plan.suite.name)
     records = _records(plan, results.lookup, ran)
     conformance = _conformance(plan, results.source)
+    packages = _packages(plan)
     plan, sources = _with_files(plan)
     directory = directory_of(root, plan)
     if not replace:
@@ -64,7 +65,7 @@ def publish(results: ResultSet, root: Path, *, replace: bool = False) -> Publish
         moebench=version("moebench"),
         command=_command(plan),
         records=len(records),
-        packages=_packages(plan),
+        packages=packages,
         conformance=conformance,
         sha256={name: manifest.sha256(content) for name, content in sorted(files.items())},
     )
@@ -149,9 +150,14 @@ def _with_files(plan: Plan) -> tuple[Plan, dict[str, bytes]]:
 
 
 def _packages(plan: Plan) -> dict[str, str]:
-    """``row -> package version``, for those that an installed package brings."""
-    found = {row.name: find_variant(row.spec).package for row in plan.rows if not is_place(row.spec)}
-    return {name: f"{package} {version(package)}" for name, package in sorted(found.items())}
+    """``row -> package version``: who brings it, or what its file imports beside the frameworks."""
+    brought: dict[str, str] = {}
+    for row in plan.rows:
+        found = find_variant(row.spec)
+        needs = {found.package: version(found.package)} if not found.in_file else packages_of(found)
+        if needs:
+            brought[row.name] = ", ".join(f"{package} {number}" for package, number in sorted(needs.items()))
+    return dict(sorted(brought.items()))
 
 
 def _command(plan: Plan) -> str:
