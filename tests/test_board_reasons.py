@@ -29,6 +29,39 @@ WORDING = [
         "incomplete, 12 of 12 runs have no result: final 0: oom: out of memory; final 1: oom; final 2: oom; final 3: "
         "oom; 2 more failed; not run yet: final 6, final 7, final 8, final 9 and 2 more.",
     ),
+    (Reason("not_checked"), "its code was not checked against the contract."),
+    (Reason("checks_fail", holds=45, of=47, names="a, b"), "it holds 45 of 47 checks, and fails a, b."),
+    (
+        Reason("audit_repeat", gap=0.25),
+        "its trained model answers other than before when asked again, 0.25 of the answer apart.",
+    ),
+    (
+        Reason("audit_labels", gap=0.25),
+        "its answers change with the labels of the inputs, which it may not read.",
+    ),
+    (
+        Reason("audit_alone", gap=0.25),
+        "its answer to an input alone and in a batch are 0.25 of the answer apart.",
+    ),
+    (Reason("audit_others", gap=0.25), "its answer to an input changes by 0.25 with the other inputs of the batch."),
+    (
+        Reason("audit_copies", gap=0.96, of_seeds=(2, 3)),
+        "its answer to an input changes by 0.96 when inputs like it stand before it in the batch, on 2 of 3 seeds.",
+    ),
+    (
+        Reason("audit_later", gap=0.5),
+        "its answers for earlier tokens change by 0.5 with later ones in a causal host.",
+    ),
+    (Reason("audit_not_finite"), "its trained model gives answers that are not finite."),
+    (Reason("audit_state", names="body.mean"), "being asked changes its model: body.mean."),
+    (
+        Reason("audit_parameters", now=1200, planned=1000),
+        "it has 1,200 parameters after training and was built with 1,000.",
+    ),
+    (
+        Reason("audit_flops", ratio=4.0, batch=104),
+        "its trained layers need 4.00 times the FLOPs that are quoted, at batch 104.",
+    ),
     (Reason("size_unknown"), "its records lack the size of its layers."),
     (OVER, "its expert layers are 2.3% over the budget of 264,000 parameters; a row is ranked within 1%."),
     (

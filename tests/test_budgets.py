@@ -8,11 +8,22 @@ import pytest
 import torch
 
 from layers import Cliff, Curved, Dropping, Fixed, InSteps, Like, Seeding, repeated, slots, with_buffer
-from moebench.budgets import TOLERANCE, Budget, count_flops, count_layer, count_layers, settle, solve
+from moebench.budgets import (
+    TOLERANCE,
+    Budget,
+    check_rules,
+    count_flops,
+    count_layer,
+    count_layers,
+    flops_bounds,
+    flops_of_layers,
+    settle,
+    solve,
+)
 from moebench.budgets.count import build_on_meta
 from moebench.contract import wrap
 from moebench.errors import BudgetError
-from moevariants.dense import Dense
+from moevariants.dense import Dense, DenseLayer
 from moevariants.random_router import RandomRouter
 from moevariants.soft_moe import SoftMoE
 from moevariants.sparse_topk import SparseTopK
@@ -167,10 +178,10 @@ def test_frozen_parameters_count():
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.complex64])
 def test_weights_hidden_in_buffers_are_refused(dtype):
-    budget = Budget("total", 100_000, slots())
-    assert settle(with_buffer(99, dtype), budget, {})
+    budget, each = Budget("total", 100_000, slots()), 2 if dtype.is_complex else 1  # a complex number is two
+    assert settle(with_buffer(98 // each, dtype), budget, {})
     with pytest.raises(BudgetError, match="mine: its layers hold 110 elements in floating-point buffers"):
-        settle(with_buffer(110, dtype), budget, {})
+        settle(with_buffer(110 // each, dtype), budget, {})
 
 
 def test_buffers_without_a_fraction_may_be_of_any_size():
@@ -182,7 +193,44 @@ def test_repeated_passes_through_shared_weights_are_refused_where_parameters_are
     assert settle(repeated(1), budget, {})
     with pytest.raises(BudgetError, match=r"mine: its layers need [\d,]+ FLOPs per input, over 1.1 times the"):
         settle(repeated(2), budget, {})
-    assert settle(repeated(2), Budget("flops", 3_000_000, slots(2)), {})
+    flops = Budget("flops", 3_000_000, slots(2))
+    with pytest.raises(BudgetError, match=r"what its active parameters take .* says how often in `passes`"):
+        settle(repeated(2), flops, {})
+    assert settle(repeated(2, passes=2), flops, {})
+
+
+def test_flops_that_the_counter_does_not_see_have_no_place_on_their_axis():
+    shapes = slots()
+    counts = count_layer(Dense().layer(shapes[0], 100, {}))
+    bounds = flops_bounds([Dense().layer(shapes[0], 100, {})], shapes, causal=True)
+    flops = count_flops(Dense().layer(shapes[0], 100, {}), shapes[0])
+    assert bounds.least < flops < bounds.most
+    for axis, refused in (("flops", True), ("total", False)):
+        found = check_rules(axis, shapes, counts, int(bounds.least) - 1, experts=0, bounds=bounds)
+        assert bool(found) is refused
+    assert flops_bounds([Dense().layer(shapes[0], 100, {})], shapes, causal=False).least == 0
+
+
+def test_flops_are_counted_under_one_seed():
+    shape = slots()[0]
+    found = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        found.append(flops_of_layers(RoutesByWeight(), [shape], [20], {}))
+    assert found[0] == found[1]
+
+
+class RoutesByWeight(Dense):
+    """Its cost depends on its weights."""
+
+    name = "by_weight"
+
+    def build(self, shape, size):
+        layer = DenseLayer(shape, size)
+        times = 1 + int(torch.rand(1) * 1000) if layer.training and not next(layer.parameters()).is_meta else 1
+        plain = layer.compute
+        layer.compute = lambda x_BTD, routing, keep_BE=None: sum(plain(x_BTD, routing) for _ in range(times))
+        return layer
 
 
 def test_many_slots_are_refused_as_repeated_passes_are():

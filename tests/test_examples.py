@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from moebench import check
+from moebench.budgets import count_layer
 from moebench.contract import Context, LayerShape
 from moebench.plugins.find import find_variant
 from moebench.plugins.load import load_variant
@@ -20,10 +21,14 @@ from tiny import run_tiny, write_suite
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples"
+BLOCKS = {
+    name: f"{EXAMPLES}/wrapped_transformers.py:{name}"
+    for name in ("qwen3", "olmoe", "deepseek_v3", "gpt_oss", "llama4")
+}
 NOTHING, MIXTRAL = f"{EXAMPLES}/from_nothing.py:FromNothing", f"{EXAMPLES}/wrapped_mixtral.py:mixtral"
 
 
-@pytest.mark.parametrize("spec", [NOTHING, MIXTRAL])
+@pytest.mark.parametrize("spec", [NOTHING, MIXTRAL, *BLOCKS.values()])
 def test_a_layer_holds_to_the_contract(spec):
     (report,) = check(spec)
     assert [(row.name, row.message) for row in report.failures] == []
@@ -51,6 +56,32 @@ def test_it_runs_in_a_suite_and_its_specialization_is_measured(tmp_path, spec):
     assert entry.selection_gain is not None
     assert entry.experts_gain is not None
     assert entry.counts.active_params < entry.counts.total_params
+
+
+def test_each_block_of_transformers_comes_in_at_most_12_lines():
+    text = (EXAMPLES / "wrapped_transformers.py").read_text()
+    blocks = {m[1]: m[0].count("\n") for m in re.finditer(r"^(\w+) = wrap\(.*?^\)\n", text, re.MULTILINE | re.DOTALL)}
+    assert {"mixtral", *BLOCKS} == set(blocks)
+    assert max(blocks.values()) <= 12
+
+
+@pytest.mark.parametrize("name", BLOCKS)
+def test_the_gates_of_a_block_of_transformers_are_seen_and_its_idle_experts_are_not_active(name):
+    layer = load_variant(find_variant(BLOCKS[name])).layer(SHAPE, 6, {})
+    routing = layer.route(torch.randn(3, 5, 8), Context())
+    counts = count_layer(layer)
+    assert counts.active < counts.total
+    assert routing.chosen_BTK.shape == routing.weight_BTK.shape == (3, 5, layer.top_k)
+    assert routing.mass_BE.shape == (3, layer.num_experts)
+
+
+def test_the_bias_of_deepseek_follows_the_load_after_a_step():
+    layer = load_variant(find_variant(BLOCKS["deepseek_v3"])).layer(SHAPE, 6, {}).train()
+    load_E = layer.route(torch.randn(3, 5, 8), Context()).load_BE.sum(0)
+    layer.after_step()
+    bias_E = layer.module.gate.e_score_correction_bias
+    assert torch.equal(bias_E.sign(), (load_E.float().mean() - load_E).sign())
+    assert not layer.load_E.any()
 
 
 SHAPE = LayerShape(dim=8, out_dim=8, tokens=5)

@@ -13,6 +13,7 @@ from click.testing import CliRunner
 
 from boards import hand_plan
 from moebench.board import TEXTS
+from moebench.checks import CheckReport, CheckResult
 from moebench.cli.main import cli
 from moebench.protocol import EARLIER, PROTOCOL
 from moebench.publish import Submission, manifest
@@ -425,3 +426,52 @@ def test_a_suite_under_a_known_name_must_be_the_known_one() -> None:
     assert of_suite(quick(seeds=8)) == ["'seeds' of the suite 'quick' is not what moebench has under that name."]
     assert of_suite(quick(seeds=8), f"{PROTOCOL} (seeds=8)") == []
     assert f"make '{PROTOCOL}'" in of_suite(quick(), f"{PROTOCOL} (seeds=3)")[0], "the suite's own number is no change"
+
+
+# What a row's code was checked for.
+
+
+def with_conformance(directory: Path, found: dict[str, Value]) -> None:
+    path = directory / manifest.NAME
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"conformance": found}))
+
+
+def test_a_published_row_of_another_author_is_ranked_where_it_holds_all_checks(copy: Path) -> None:
+    (code,) = json.loads((copy / manifest.NAME).read_text())["conformance"]
+    mine = next(entry for entry in board_of(Submission.read(copy).results).entries if entry.variant == "mine")
+    assert mine.rank is not None
+    assert str(mine.conformance).startswith("holds ")
+    broken = {code: {"holds": 40, "of": 41, "failed": ["deepcopy"]}}
+    for found, reason in (({}, "not_checked"), (broken, "checks_fail")):
+        with_conformance(copy, found)
+        mine = next(entry for entry in board_of(Submission.read(copy).results).entries if entry.variant == "mine")
+        assert mine.rank is None
+        assert mine.reason is not None
+        assert mine.reason.code == reason
+
+
+def test_a_row_that_fails_checks_here_and_is_ranked_is_found(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    failed = CheckReport("mine", (CheckResult("deepcopy", "fails", "shares"),))
+    monkeypatch.setattr("moebench.publish.checks.run_checks", lambda spec: failed)
+    (sentence,) = findings(copy, "conformance")["conformance"]
+    assert "'mine' holds 0 of 1 checks here, and fails deepcopy" in sentence
+    with_conformance(copy, {})
+    assert findings(copy, "conformance")["conformance"] == [
+        "'mine' is not among the rows whose checks the manifest reports."
+    ]
+
+
+def test_a_final_run_without_an_audit_is_found_and_one_that_failed_it_is_unranked(copy: Path) -> None:
+    def without(value: Value) -> Value:
+        return value | {"audit": {}} if value["cell"]["kind"] == "final" else value
+
+    def failed(value: Value) -> Value:
+        of_mine = value["cell"]["kind"] == "final" and value["cell"]["variant"] == "mine"
+        return value | {"audit": {"found": [{"code": "others", "gap": 0.5}]}} if of_mine else value
+
+    plan, *records = lines_of(copy)
+    write_lines(copy, [plan, *map(without, records)])
+    assert any("was not audited" in sentence for sentence in findings(copy, "records")["records"])
+    write_lines(copy, [plan, *map(failed, records)])
+    mine = next(entry for entry in board_of(Submission.read(copy).results).entries if entry.variant == "mine")
+    assert (mine.rank, mine.reason and mine.reason.code) == (None, "audit_others")

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from moebench import check, load_board, run, wrap
-from moebench.contract import LayerShape
+from moebench.contract import Context, LayerShape
 from moebench.errors import MoebenchError
 from tiny import write_suite
 
@@ -76,3 +76,65 @@ def test_wrong_numbers_and_names_are_sentences_before_anything_runs(
     with pytest.raises(MoebenchError, match=re.escape(says)):
         run("quick", results=tmp_path / "results", **wrong)
     assert not (tmp_path / "results" / "records").exists() or not list((tmp_path / "results" / "records").iterdir())
+
+
+class Gives(nn.Module):
+    """Gives what ``made(y, x)`` makes of its output."""
+
+    def __init__(self, dim: int, hidden: int, made: Any) -> None:
+        super().__init__()
+        self.inner, self.made = TwoLinears(dim, hidden), made
+
+    def forward(self, x: torch.Tensor) -> Any:
+        return self.made(self.inner(x), x)
+
+
+def layer_of(made: Any, **how: Any) -> Any:
+    return wrap(lambda d, h: Gives(d, h, made), name="gives", **how).layer(SHAPE, 4, {})
+
+
+@pytest.mark.parametrize(
+    ("made", "how", "losses"),
+    [
+        (lambda y, x: (y, torch.randn(10, 4)), {}, {}),  # router logits
+        (lambda y, x: [y, y.square().mean()], {"aux_weight": 0.1}, {"aux"}),
+        (lambda y, x: (y, 0.5), {"aux_weight": 0.1}, {"aux"}),
+        (lambda y, x: (y, y.square().mean().reshape(1)), {"aux_weight": 0.1}, {"aux"}),
+        (lambda y, x: {"logits": y[..., :3], "out": y, "z": y.mean()}, {"aux_weight": {"z": 0.1}}, {"z"}),
+        (lambda y, x: (y, None), {}, {}),
+        (lambda y, x: y.flatten(0, 1), {}, {}),
+        (lambda y, x: y if x.ndim == 2 else None, {"flat": True}, {}),
+    ],
+)
+def test_outputs_of_any_kind_are_taken(made: Any, how: dict[str, Any], losses: set[str]) -> None:
+    layer = layer_of(made, **how)
+    x_BTD = torch.randn(5, 2, 8).transpose(0, 1)
+    routing = layer.route(x_BTD, Context())
+    assert set(routing.losses) == set(losses)
+    assert all(loss.ndim == 0 for loss in routing.losses.values())
+    torch.testing.assert_close(layer.compute(x_BTD, routing), layer.module.inner(x_BTD))
+
+
+def test_a_loss_that_a_module_sets_as_an_attribute_is_read_and_not_kept() -> None:
+    def sets(y: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        layer.module.inner.l_aux = y.square().mean()
+        return y
+
+    layer = layer_of(sets, aux_weight={"l_aux": 0.1})
+    assert layer.route(torch.randn(2, 5, 8), Context()).losses["l_aux"].requires_grad
+    assert layer.module.inner.l_aux is None
+
+
+@pytest.mark.parametrize(
+    ("made", "how", "says"),
+    [
+        (lambda y, x: y[..., :3], {}, "its forward gave (2, 5, 3) for an input of (2, 5, 8)"),
+        (lambda y, x: None, {}, "a NoneType without tensors"),
+        (lambda y, x: (y, y.mean()), {}, "give its weight, wrap(..., aux_weight=0.01)"),
+        (lambda y, x: y, {"aux_weight": 0.1}, "its forward returned no loss"),
+        (lambda y, x: y, {"aux_weight": {"z": 0.1}}, "a weight for the loss 'z'"),
+    ],
+)
+def test_what_cannot_be_taken_is_a_sentence_that_says_what_came(made: Any, how: dict[str, Any], says: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(says)):
+        layer_of(made, **how).train().route(torch.randn(2, 5, 8), Context())

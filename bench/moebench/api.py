@@ -40,6 +40,7 @@ def run(
     workers: int | None = None,
     mlflow: bool = True,
     save_weights: bool = True,
+    check: bool = True,
     quiet: bool = False,
 ) -> Board:
     """Train what is missing of a suite and return its board, as ``moebench run`` does.
@@ -67,7 +68,12 @@ def run(
         data=Path(data) if data else None,
     )
     how = RunOptions(
-        results=Path(results), executor=executor, workers=workers, mlflow=mlflow, save_weights=save_weights
+        results=Path(results),
+        executor=executor,
+        workers=workers,
+        mlflow=mlflow,
+        save_weights=save_weights,
+        check=check,
     )
     progress = choose_progress(plain_console(stderr=True), quiet=quiet)
     return run_experiment(asked, how, progress, objects=objects).board

@@ -18,8 +18,10 @@ from moebench.plans.cache import get_plan, plan_all
 from moebench.plans.estimate import left
 from moebench.plans.history import board_directory, remember, remember_plan, remembered_extras
 from moebench.plans.plan import Plan
+from moebench.plans.rows import OBJECT, by_others
 from moebench.processes import warm_up
 from moebench.records import Records, Store
+from moebench.records.conformance import keep_conformance, read_conformance
 from moebench.runner.executors import Executor, open_executor
 from moebench.runner.options import RunOptions
 from moebench.runner.progress import Progress
@@ -157,6 +159,8 @@ class _ExperimentRun:
                 if request.suite.tuning is not None:
                     remember(request, results, self.objects, unusable=plan.unusable())
                     remember_plan(plan, results)
+                    if self.how.check:
+                        self._check(plan)
                 outcome = self._trained(plan, plans, follower)
                 plans[index] = outcome.plan
                 unfinished += (*outcome.unfinished, *plan.cannot_run())
@@ -168,6 +172,16 @@ class _ExperimentRun:
                 follower.finish(plans, report)
         warnings = [*_damaged(self.store), *warnings, *filter(None, [follower.problem])]
         return ExperimentResult(tuple(plans), tuple(boards), report, tuple(unfinished), tuple(warnings))
+
+    def _check(self, plan: Plan) -> None:
+        """Keep how many checks the selected rows of other authors hold, where that is not known of their code."""
+        from moebench.checks.run import run_checks
+
+        known = read_conformance(self.store.root)
+        for row in plan.rows:
+            if row.selected and not row.problem and row.code_digest not in known and by_others(row):
+                found = run_checks(self.objects[row.name] if row.spec == OBJECT else row.spec).conformance
+                keep_conformance(self.store.root, row.code_digest, found)
 
     def _trained(self, plan: Plan, plans: Sequence[Plan], follower: Follower) -> Outcome:
         """One suite, trained and measured; :class:`Interrupted` if it was stopped."""
@@ -210,7 +224,8 @@ class _ExperimentRun:
         )
 
     def _board(self, plan: Plan) -> tuple[Board, Path]:
-        board = build_board(plan, Records(self.store), partial(self.store.finals_of, plan.suite.name))
+        others = partial(self.store.finals_of, plan.suite.name)
+        board = build_board(plan, Records(self.store), others, read_conformance(self.store.root))
         pages = board_directory(self.how.results, plan.suite.name, plan.protocol)
         write_board(board, pages)
         return board, pages

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import broken_budget
+import broken_first
 import broken_function
 import broken_masks
 import broken_registration
@@ -10,6 +11,7 @@ import broken_routing
 import broken_state
 import broken_subsets
 import pytest
+import torch
 from cases import CASES
 from good import Good, GoodLayer
 
@@ -17,6 +19,7 @@ from moebench.checks import all_checks, run_checks
 
 MODULES = (
     broken_budget,
+    broken_first,
     broken_function,
     broken_masks,
     broken_registration,
@@ -50,5 +53,72 @@ def test_router_in_bf16_is_noted_and_does_not_fail():
     assert "keep the router in fp32" in row.notes[0]
 
 
+class Doubled(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return 2 * gradient
+
+
+class DoublesGradientsLayer(GoodLayer):
+    def compute(self, x, routing, keep=None):
+        return Doubled.apply(super().compute(x, routing, keep))
+
+
+class SixExperts(Good):
+    tune = {"experts": (6,)}
+
+
+ONLY_NOTED = {
+    "gradient_is_a_derivative": type("Wrong", (Good,), {"makes": DoublesGradientsLayer}),
+    "numbers_of_experts": SixExperts,
+}
+
+
+@pytest.mark.parametrize("name", ONLY_NOTED)
+def test_what_may_be_honest_is_noted_and_does_not_fail(name):
+    row, good = (run_checks(variant(), only=[name])[name] for variant in (ONLY_NOTED[name], EightExperts))
+    assert (row.outcome, len(row.notes), good.notes) == ("holds", 1, ())
+
+
+class EightExperts(Good):
+    tune = {"experts": (8,)}
+
+
 def test_every_check_has_a_broken_variant():
-    assert {case.check for case in CASES.values()} == set(all_checks())
+    assert {case.check for case in CASES.values()} | set(ONLY_NOTED) == set(all_checks())
+
+
+@pytest.mark.parametrize("name", ["raises_in_forward", "leaves_its_gate_undrawn"])
+def test_what_all_checks_rest_on_is_said_once(name):
+    report = run_checks(CASES[name].variant)
+    assert [row.name for row in report.failures] == [CASES[name].check]
+    assert report.untried == len(all_checks()) - len(report.rows) > 45
+
+
+class ZeroExpertLayer(GoodLayer):
+    """Its last expert has no parameters, and adds nothing."""
+
+    def __init__(self, shape, hidden, experts, top_k):
+        super().__init__(shape, hidden, experts, top_k)
+        for name in self.expert_parameters():
+            setattr(self, name, torch.nn.Parameter(getattr(self, name)[:-1].detach().clone()))
+
+    def experts_held(self, name):
+        return range(self.num_experts - 1)
+
+    def expert(self, e, rows):
+        return super().expert(e, rows) if e < self.num_experts - 1 else rows.new_zeros(len(rows), self.shape.out_dim)
+
+
+class ZeroExpert(Good):
+    makes, single_expert = ZeroExpertLayer, ""
+
+
+def test_an_expert_without_parameters_is_noted():
+    report = run_checks(ZeroExpert)
+    assert [(row.name, row.message) for row in report.failures] == []
+    assert report["routing_is_a_routing"].notes

@@ -41,8 +41,13 @@ class Repeated(Layer):
         return x_BTD
 
 
-def repeated(times):
-    return Like(lambda layer, shape, size: Repeated(layer, times))
+def repeated(times, passes=1):
+    def make(layer, shape, size):
+        made = Repeated(layer, times)
+        made.passes = passes
+        return made
+
+    return Like(make)
 
 
 def with_buffer(elements, dtype=torch.float32):

@@ -27,7 +27,7 @@ def run_and_publish() -> Path:
     atexit.register(shutil.rmtree, root)
     suite = write_suite(root)
     run_tiny(suite, root / "r", variants=())
-    session = run_tiny(suite, root / "r", variants=(write_plugin(root, "mine"),))
+    session = run_tiny(suite, root / "r", variants=(write_plugin(root, "mine"),), check=True)
     assert not session.unfinished
     publish(open_results(root / "r", "tiny"), root / "p")
     return root

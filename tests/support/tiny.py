@@ -99,6 +99,7 @@ def run_tiny(
     silence: float = 600,
     checkpoint_seconds: float = 60,
     save_weights: bool = True,
+    check: bool = False,
     **request: object,
 ) -> ExperimentResult:
     """Run a suite without MLflow."""
@@ -110,5 +111,6 @@ def run_tiny(
         checkpoint_seconds=checkpoint_seconds,
         ranks=ranks,
         save_weights=save_weights,
+        check=check,
     )
     return run_experiment(ask(suite, **request), how, Progress())  # type: ignore[arg-type]

@@ -20,19 +20,30 @@ from moebench.board.ranking import (
     rank_rows,
     tuning_survival,
 )
-from moebench.board.reasons import Reason
+from moebench.board.reasons import SHOWN, Reason
 from moebench.board.shared_settings import other_runs, task_notes
 from moebench.plans.plan import Lookup, Plan
-from moebench.plans.rows import BASELINE
+from moebench.plans.rows import BASELINE, by_others
 from moebench.plugins.find import is_place
 from moebench.records import Record
+from moebench.records.conformance import NOT_CHECKED, Conformance
 
 Others = Callable[[Container[str]], Iterable[Record]]
 """Final runs of the suite beside those with the identities that are known already, as ``Store.finals_of`` has them."""
 
 
-def build_board(plan: Plan, lookup: Lookup, others: Others = lambda known: ()) -> Board:
+def build_board(
+    plan: Plan,
+    lookup: Lookup,
+    others: Others = lambda known: (),
+    conformance: Mapping[str, Conformance] = NOT_CHECKED,
+    *,
+    published: bool = False,
+) -> Board:
     """The board of a plan. ``lookup`` (as ``Store.get``) is asked once for each run.
+
+    conformance: by the identity of a row's code. published: a row of another author is ranked where it holds all
+    checks.
 
     others: among them those of another protocol, budget or training are named.
     """
@@ -45,7 +56,8 @@ def build_board(plan: Plan, lookup: Lookup, others: Others = lambda known: ()) -
 
     suite = plan.suite
     gathered = {budget: [RowRuns.of(plan, row, budget, seen) for row in plan.rows] for budget in suite.budgets}
-    rungs = tuple(_rung(plan, budget, evidences, seen) for budget, evidences in gathered.items())
+    checked = {row.name: conformance.get(row.code_digest) for row in plan.rows if by_others(row)}
+    rungs = tuple(_rung(plan, budget, rows, seen, checked, published) for budget, rows in gathered.items())
     studies = [study for evidences in gathered.values() for evidence in evidences for study in evidence.studies]
     runs = [run for evidences in gathered.values() for e in evidences for study in e.studies for run in study.runs]
     return Board(
@@ -70,9 +82,15 @@ def build_board(plan: Plan, lookup: Lookup, others: Others = lambda known: ()) -
     )
 
 
-def _rung(plan: Plan, budget: int, evidences: list[RowRuns], lookup: Lookup) -> Rung:
+Checked = Mapping[str, Conformance | None]
+"""Of each row of another author, by name; None where it was not checked."""
+
+
+def _rung(plan: Plan, budget: int, evidences: list[RowRuns], lookup: Lookup, checked: Checked, published: bool) -> Rung:
     clock = Clock.of(plan, budget, lookup)
     reasons = {e.row.name: e.unranked(plan.suite.axis) for e in evidences}
+    if published:
+        reasons = {name: reason or _unchecked(checked, name) for name, reason in reasons.items()}
     ranking = rank_rows(evidences, reasons)
     ranks, places = ranking.ranks, on_pareto(ranking, evidences, clock)
     survival, survival_reason = tuning_survival(ranking, evidences, plan.suite.tuned.sampler)
@@ -80,8 +98,10 @@ def _rung(plan: Plan, budget: int, evidences: list[RowRuns], lookup: Lookup) -> 
     compared = _compared_specialization(evidences)
     entries = [
         replace(
-            _entry(plan, budget, evidence, clock, compared, dense=dense, reason=reasons[evidence.row.name]),
+            entry := _entry(plan, budget, evidence, clock, compared, dense=dense, reason=reasons[evidence.row.name]),
             rank=ranks.get(evidence.row.name),
+            conformance=_conformance(checked, evidence.row.name),
+            flags=(*entry.flags, *_fails(checked, evidence.row.name)),
             better_than=ranking.better_than(evidence.row.name),
             pareto=places.get(evidence.row.name),
             rank_survival=survival.get(evidence.row.name),
@@ -96,6 +116,26 @@ def _rung(plan: Plan, budget: int, evidences: list[RowRuns], lookup: Lookup) -> 
         against_references(evidences, reasons, higher),
         power(evidences, reasons, plan.suite.smallest_difference),
     )
+
+
+def _unchecked(checked: Checked, name: str) -> Reason | None:
+    """Why a published row of another author has no rank for its checks' sake."""
+    if name not in checked:
+        return None
+    return next(iter(_fails(checked, name)), None) if checked[name] else Reason("not_checked")
+
+
+def _fails(checked: Checked, name: str) -> tuple[Reason, ...]:
+    found = checked.get(name)
+    if found is None or found.complete:
+        return ()
+    return (Reason("checks_fail", holds=found.holds, of=found.of, names=", ".join(found.failed[:SHOWN])),)
+
+
+def _conformance(checked: Checked, name: str) -> str | None:
+    if name not in checked:
+        return None
+    return "not checked" if checked[name] is None else str(checked[name])
 
 
 Quotients = Mapping[str, Mapping[str, Quotient]]

@@ -26,7 +26,7 @@ class Column:
 
     key: its name in JSON and CSV, and in :class:`~moebench.board.model.Entry`. help: what it is, in a sentence.
     read: its value in JSON where it is not the entry's own. reason: why there is no value, ``<key>_reason`` in JSON.
-    csv: its fields in a CSV line (default: its value); None leaves it out.
+    csv: its fields in a CSV line (default: its value); None leaves it out. rare: JSON leaves it out where it is None.
 
     Of a column in :data:`SHOWN`: title, short_title (in a terminal, and beside a value on a narrow page), cell (its
     text), missing (what the page shows in the place of a value, by default the reason), best (which end of the values
@@ -58,6 +58,7 @@ class Column:
     on: Callable[[Board], bool] = lambda board: True
     terminal: bool = True
     drawn: bool = True
+    rare: bool = False
     detail: str = ""
     detail_form: str = "{:,}"
 
@@ -388,6 +389,14 @@ COLUMNS = (
         detail="best trial less final runs, validation",
         detail_form="{:+.3f}",
     ),
+    Column(
+        key="conformance",
+        help="Of a row of another author, how many of the checks of the contract its code holds.",
+        csv=None,
+        detail="checks",
+        detail_form="{}",
+        rare=True,
+    ),
     Column(key="better_than", help="The ranked rows that it is significantly better than.", csv=None),
     Column(key="pareto", help="Whether it is on the Pareto front: front, undecided or beaten.", csv=None),
 )
@@ -407,7 +416,7 @@ SHOWN = _named(
 DETAILS = _named(
     "experts total_params active_params model_params flops_per_input model_flops_per_input latency latency_batch1 "
     "latency_layers train_step train_tokens_per_second train_inputs_per_second train_peak_memory_mib "
-    "forward_peak_memory_mib resident_memory_mib resident_memory_batch1_mib rank_survival winners_curse"
+    "forward_peak_memory_mib resident_memory_mib resident_memory_batch1_mib rank_survival winners_curse conformance"
 )
 """What the page says of each row beside its table."""
 

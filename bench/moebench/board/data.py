@@ -100,7 +100,8 @@ def _entry(entry: Entry) -> dict[str, Any]:
     """Every column, with the reason behind it where it may have none."""
     found: dict[str, Any] = {}
     for column in COLUMNS:
-        found[column.key] = column.value(entry)
+        if not column.rare or column.value(entry) is not None:
+            found[column.key] = column.value(entry)
         if column.reason:
             found[f"{column.key}_reason"] = column.reason(entry)
     return found | {"tasks": {task.name: _task(task) for task in entry.tasks}}

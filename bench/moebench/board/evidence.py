@@ -174,7 +174,7 @@ class RowRuns:
 
     def unranked(self, axis: str) -> Reason | None:
         """Why the row is not ranked; None for a row that is."""
-        if reason := self._missing() or self.off_budget(axis):
+        if reason := self._missing() or self.off_budget(axis) or self.audited():
             return reason
         return Reason("reference", note=self.row.note) if self.row.reference else None
 
@@ -186,6 +186,17 @@ class RowRuns:
                 return Reason("size_unknown")
             if abs(error) > BUDGET_TOLERANCE:
                 return Reason("off_budget", error=error, amount=study.group.amount if study.group else 0, axis=axis)
+        return None
+
+    def audited(self) -> Reason | None:
+        """What the audit of its trained models found; None where it found nothing."""
+        several = len(self.studies) > 1
+        for study in self.studies:
+            found = [record.audit["found"] for record in study.final_records if record.audit.get("found")]
+            if found:
+                code, facts = f"audit_{found[0][0]['code']}", {n: v for n, v in found[0][0].items() if n != "code"}
+                reason = Reason(code, **facts, of_seeds=(len(found), len(study.final_records)))
+                return reason.on(study.info.name if several else "")
         return None
 
     def _missing(self) -> Reason | None:

@@ -16,6 +16,7 @@ from moebench.plans.cache import get_plan
 from moebench.plans.generations import grown
 from moebench.plans.history import board_request
 from moebench.records import Store
+from moebench.records.conformance import read_conformance
 from moebench.records.store import write_atomic
 
 TEXTS: Mapping[str, Callable[[Board], str]] = {"json": to_json, "md": to_markdown, "html": to_html, "csv": to_csv}
@@ -32,7 +33,8 @@ def read_board(store: Store, suite: str | None, seeds: int | None = None, trials
     """
     request = board_request(store.root, suite, seeds, trials)
     plan = get_plan(request, store.root)
-    return build_board(grown(plan, store.get), store.get, partial(store.finals_of, plan.suite.name))
+    others = partial(store.finals_of, plan.suite.name)
+    return build_board(grown(plan, store.get), store.get, others, read_conformance(store.root))
 
 
 def write_board(board: Board, directory: Path, *, figures: bool = True) -> list[Path]:

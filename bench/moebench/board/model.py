@@ -170,8 +170,9 @@ class TaskResult:
 class Entry:
     """One row of the board. Where a headline is None, the reason of that name says why.
 
-    budget: the row's own (a reference row may have another than the suite's). counts: means over tasks. experts: how
-    many, in words. score_beside: the mean over tasks of the score beside the one that ranks, loss or headline.
+    conformance: of another author's row, how many checks it holds, or "not checked". budget: the row's own (a reference
+    row may have another than the suite's). counts: means over tasks. experts: how many, in words. score_beside: the
+    mean over tasks of the score beside the one that ranks, loss or headline.
     specialization: only beside another row of the same experts; selection_gain and experts_gain, its numerator and
     denominator, always.
     reason: why it has no rank. flags: what to know before trusting its numbers. seeds, trials: how many have a result,
@@ -186,6 +187,7 @@ class Entry:
 
     variant: str
     implementation: str
+    conformance: str | None = None
     reference: bool
     note: str
     budget: int

@@ -112,6 +112,20 @@ SENTENCES: Mapping[str, str | Callable[..., str]] = MappingProxyType(
         "size_unknown": "its records lack the size of its layers",
         "off_budget": _off_budget,
         "reference": "reference row: {note}",
+        # what its code was checked for
+        "not_checked": "its code was not checked against the contract",
+        "checks_fail": "it holds {holds} of {of} checks, and fails {names}",
+        # what the audit of a trained model found
+        "audit_repeat": "its trained model answers other than before when asked again, {gap:.2g} of the answer apart",
+        "audit_labels": "its answers change with the labels of the inputs, which it may not read",
+        "audit_alone": "its answer to an input alone and in a batch are {gap:.2g} of the answer apart",
+        "audit_others": "its answer to an input changes by {gap:.2g} with the other inputs of the batch",
+        "audit_copies": "its answer to an input changes by {gap:.2g} when inputs like it stand before it in the batch",
+        "audit_later": "its answers for earlier tokens change by {gap:.2g} with later ones in a causal host",
+        "audit_not_finite": "its trained model gives answers that are not finite",
+        "audit_state": "being asked changes its model: {names}",
+        "audit_parameters": "it has {now:,} parameters after training and was built with {planned:,}",
+        "audit_flops": "its trained layers need {ratio:.2f} times the FLOPs that are quoted, at batch {batch}",
         # why a score is missing
         "row_incomplete": "the row has no result on every seed and task yet",
         "no_ranked_dense": "'{dense}' has no ranked result to compare with",

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass
 
 import torch
+from torch import Tensor
 
 from moebench.contract import Layer, LayerShape, Settings, Variant
 
@@ -32,22 +33,28 @@ def count_layer(layer: Layer) -> Counts:
     """The counts of a built layer, on any device."""
     parameters = list(layer.parameters())
     return Counts(
-        total=sum(p.numel() for p in parameters),
+        total=sum(map(numbers_in, parameters)),
         active=active_parameters(layer),
-        trainable=sum(p.numel() for p in parameters if p.requires_grad),
-        float_buffers=sum(b.numel() for b in layer.buffers() if b.is_floating_point() or b.is_complex()),
+        trainable=sum(numbers_in(p) for p in parameters if p.requires_grad),
+        float_buffers=sum(numbers_in(b) for b in layer.buffers() if b.is_floating_point() or b.is_complex()),
     )
 
 
-def active_parameters(layer: Layer) -> int:
+def numbers_in(tensor: Tensor) -> int:
+    """Its elements; a complex one counts as two."""
+    return tensor.numel() * (2 if tensor.is_complex() else 1)
+
+
+def active_parameters(layer: Layer, *, products: bool = False) -> int:
     """Parameters that act on one token: all, less the share of the experts that it did not choose; of experts that
-    differ in size, under an even load.
+    differ in size, under an even load. ``products``: without vectors, which take no matrix product.
     """
-    total = sum(p.numel() for p in layer.parameters())
+    of_experts = layer.expert_parameters() if layer.num_experts else {}
+    counted = {n: p for n, p in layer.named_parameters() if not products or p.ndim - (n in of_experts) >= 2}
+    total = sum(map(numbers_in, counted.values()))
     if not layer.num_experts:
         return total
-    of_experts = layer.expert_parameters()
-    expert_total = sum(p.numel() for name, p in layer.named_parameters() if name in of_experts)
+    expert_total = sum(numbers_in(p) for name, p in counted.items() if name in of_experts)
     idle = layer.num_experts - min(experts_per_token(layer), layer.num_experts)
     return total - int(expert_total * idle / layer.num_experts)
 

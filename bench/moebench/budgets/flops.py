@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from moebench.contract import Context, Layer, LayerShape, Routing
+from moebench.budgets.count import active_parameters, experts_per_token
+from moebench.contract import Context, Layer, LayerShape, Routing, Settings, Variant
 from moebench.plugins.backends import choose_backend
 
 
@@ -24,6 +28,61 @@ def count_flops(layer: Layer, shape: LayerShape) -> int:
     x_BTD = torch.randn(1, shape.tokens or 1, shape.dim, generator=generator).to(weight)
     with counting(layer):
         return flops_of(layer, lambda: layer.compute(x_BTD, nominal_routing(layer, x_BTD)))
+
+
+def flops_at(variant: Variant, shape: LayerShape, size: int, settings: Settings, seed: int = 0) -> int:
+    """FLOPs per input of one layer, built for it of real tensors under one seed, so that they depend on no other
+    weights; torch's generator is left as it was.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return count_flops(variant.layer(shape, size, settings), shape)
+
+
+def flops_of_layers(variant: Variant, shapes: Sequence[LayerShape], sizes: Sequence[int], settings: Settings) -> int:
+    """FLOPs per input of all layers; those that differ only in their place are counted once."""
+    at = cache(lambda shape, size: flops_at(variant, shape, size, settings))
+    alike = [dataclasses.replace(shape, index=0) for shape in shapes]
+    return sum(at(shape, size) for shape, size in zip(alike, sizes, strict=True))
+
+
+class FlopsBounds(NamedTuple):
+    """What the FLOPs of layers must lie between, by the parameters that act on a token. least: 0 where nothing is
+    known.
+    """
+
+    least: float
+    most: float
+
+
+OVER_ACTIVE, UNDER_ACTIVE = 1.1, 0.9
+
+
+def flops_bounds(layers: Sequence[Layer], shapes: Sequence[LayerShape], *, causal: bool) -> FlopsBounds:
+    """A token is multiplied with each of its active parameters once, or as often as a layer's ``passes`` says.
+
+    least: of layers that claim to be causal, whose tokens are worked on one by one, and that look nothing up.
+    """
+    least = most = 0.0
+    for layer, shape in zip(layers, shapes, strict=True):
+        each = 2.0 * (shape.tokens or 1)
+        most += OVER_ACTIVE * each * layer.passes * _largest_active(layer)
+        if causal and not any(isinstance(module, nn.Embedding | nn.EmbeddingBag) for module in layer.modules()):
+            least += UNDER_ACTIVE * each * active_parameters(layer, products=True)
+    return FlopsBounds(least, most)
+
+
+def _largest_active(layer: Layer) -> float:
+    """Active parameters where every choice is of an expert that has any: more than a mean one where some have none."""
+    held: Callable[[str], range] | None = getattr(layer, "experts_held", None)
+    active = float(active_parameters(layer))
+    if held is None or not layer.num_experts:
+        return active
+    of_experts = layer.expert_parameters()
+    sizes = {name: (p.numel(), len(held(name))) for name, p in layer.named_parameters() if name in of_experts}
+    share = experts_per_token(layer)
+    mean = sum(numel for numel, _ in sizes.values()) * min(share, layer.num_experts) / layer.num_experts
+    return active - mean + sum(numel * min(share, count) / count for numel, count in sizes.values() if count)
 
 
 @contextmanager
@@ -66,15 +125,16 @@ def model_flops(model: nn.Module, inputs: Tensor) -> int:
         return flops_of(model, lambda: model(inputs[:1]))
 
 
-def flops_of(model: nn.Module, work: Callable[[], object]) -> int:
+def flops_of(model: nn.Module, work: Callable[[], object], *, warm: bool = True) -> int:
     """FLOPs of ``work()``, which is done twice with the model's experts on the loop backend; it becomes its own choice.
 
     Twice, because a part may register the FLOPs of its operators when it is first used, and a counter knows only those
-    that were registered before it was made.
+    that were registered before it was made. Not ``warm``: once, of a model that was used before.
     """
     choose_backend(model, "loop")
     try:
-        work()
+        if warm:
+            work()
         with FlopCounterMode(display=False) as counter:
             work()
     finally:

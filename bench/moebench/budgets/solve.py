@@ -9,10 +9,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Literal, get_args
 
-import torch
-
 from moebench.budgets.count import Counts, build_on_meta, count_layer
-from moebench.budgets.flops import count_flops
+from moebench.budgets.flops import flops_at
 from moebench.budgets.place import named_settings
 from moebench.contract import LayerShape, Settings, Variant
 from moebench.errors import BudgetError
@@ -51,8 +49,9 @@ class Solution:
     counts: Counts
 
 
-def solve(variant: Variant, budget: Budget, settings: Settings) -> Solution:
-    """The sizes closest to the budget, within 1 %; else :class:`BudgetError` with the nearest that it reaches.
+def solve(variant: Variant, budget: Budget, settings: Settings, *, tolerance: float = TOLERANCE) -> Solution:
+    """The sizes closest to the budget, within 1 % or another ``tolerance``; else :class:`BudgetError` with the nearest
+    that it reaches.
 
     The amount must grow with size. The largest common size below the budget is looked for; then one layer after
     the other is made one unit larger, and the nearest of these steps wins.
@@ -60,7 +59,7 @@ def solve(variant: Variant, budget: Budget, settings: Settings) -> Solution:
     costs = _Costs(variant, budget, settings)
     ladder = _steps_around(costs, budget)
     best = min(ladder, key=lambda step: (abs(step[0] - budget.amount), step[0]))
-    if abs(best[0] - budget.amount) > TOLERANCE * budget.amount:
+    if abs(best[0] - budget.amount) > tolerance * budget.amount:
         raise _unreachable(variant, budget, settings, tuple(amount for amount, _ in ladder))
     counts = sum((costs.counts(i, size) for i, size in enumerate(best[1])), Counts(0, 0, 0, 0))
     return Solution(sizes=best[1], amount=best[0], counts=counts)
@@ -95,12 +94,6 @@ class _Costs:
 
     def __len__(self) -> int:
         return len(self._alike)
-
-
-def flops_at(variant: Variant, shape: LayerShape, size: int, settings: Settings) -> int:
-    """FLOPs per input of one layer, built for it of real tensors; torch's generator is left as it was."""
-    with torch.random.fork_rng(devices=[]):
-        return count_flops(variant.layer(shape, size, settings), shape)
 
 
 def _steps_around(costs: _Costs, budget: Budget) -> list[tuple[int, tuple[int, ...]]]:

@@ -27,6 +27,12 @@ def experts_held(layer: Layer, name: str) -> range:
     return range(layer.num_experts) if own is None else own(name)
 
 
+def empty_experts(layer: Layer) -> list[int]:
+    """Those without parameters of their own, such as a zero or a copy expert, among experts of which some have any."""
+    named = {e for name in layer.expert_parameters() for e in experts_held(layer, name)}
+    return [e for e in range(layer.num_experts) if e not in named] if named else []
+
+
 def keep(inputs: int, experts: int, kept: list[int] | None = None, all_but: list[int] | None = None) -> Tensor:
     """keep_BE with only ``kept``, or all but some, True for every input; by default a random half for each."""
     if all_but is not None:

@@ -7,7 +7,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from moebench.checks.outcome import CheckFailed
-from moebench.checks.run import chosen_checks, loader, run_one
+from moebench.checks.run import chosen_checks, is_stop, loader, run_one
 from moebench.contract import Variant
 
 if TYPE_CHECKING:
@@ -48,7 +48,10 @@ def _bound(name: str, load: Callable[[], Variant], memory: dict[Any, Any]) -> Ca
     import pytest
 
     def check() -> None:
+        if stop := memory.get("stop"):
+            pytest.skip(f"not tried, because '{stop}' fails.")
         row = run_one(name, load(), memory)
+        memory["stop"] = name if is_stop(row) else ""
         for note in row.notes:
             print(f"note: {note}")  # Shown by pytest with -rP, or when the test fails.
         if row.outcome == "fails":

@@ -13,6 +13,7 @@ from moebench.checks.process_state import untouched
 from moebench.checks.properties import (
     budget,
     determinism,
+    first,
     gradients,
     isolation,
     learning,
@@ -38,6 +39,7 @@ from moebench.text import counted_noun
 Check = Callable[[CheckSubject], None]
 
 THEMES = (
+    first,
     registration,
     budget,
     shapes,
@@ -91,15 +93,28 @@ def run_checks(
                 rows.append(each)
     except PluginError as error:
         return CheckReport(label, problem=str(error))
-    return CheckReport(label, tuple(rows))
+    return _reported(label, rows, names)
+
+
+def _reported(label: str, rows: list[CheckResult], names: list[str]) -> CheckReport:
+    stopped = bool(rows) and is_stop(rows[-1])
+    return CheckReport(label, tuple(rows), untried=len(names) - len(rows) if stopped else 0)
+
+
+def is_stop(row: CheckResult) -> bool:
+    """Whether a check failed that all others rest on, so that they are not tried."""
+    return row.outcome == "fails" and hasattr(first, f"check_{row.name}")
 
 
 def _made(load: Callable[[], Variant], names: Iterable[str]) -> Iterator[str | CheckResult]:
-    """The name of each check, then its row."""
+    """The name of each check, then its row, to the first that all others rest on and that fails."""
     loaded, memory = load(), dict[Any, Any]()
     for name in names:
         yield name
-        yield run_one(name, loaded, memory)
+        row = run_one(name, loaded, memory)
+        yield row
+        if is_stop(row):
+            return
 
 
 def _run_apart(label: str, spec: str, names: list[str], on_start: Callable[[str], None]) -> CheckReport:
@@ -123,7 +138,8 @@ def _run_apart(label: str, spec: str, names: list[str], on_start: Callable[[str]
         rest = names[names.index(name) + 1 :]
         after = f" {counted_noun(len(rest), 'check')} after it not made." if rest else ""
         rows.append(CheckResult(name, "fails", f"{label} {error}.{after}"))
-    return CheckReport(label, tuple(rows))
+        return CheckReport(label, tuple(rows))
+    return _reported(label, rows, names)
 
 
 def _made_apart(spec: str, names: list[str]) -> Iterator[str | dict[str, Any]]:

@@ -25,6 +25,9 @@ DIM, TOKENS, BATCH, DEPTH = 16, 7, 4, 2
 LADDER = (24_000, 48_000, 96_000)
 """Parameters of two layers. Small, yet large enough that one unit of width of 64 experts is within 1 %."""
 
+NEAR = 0.25
+"""How far, as a share of it, a layer may be from the budget of a check."""
+
 KERNEL_PLACES = 9
 """A unit of width of a convolution of 3 x 3 places costs so many times as much as one of an MLP."""
 
@@ -145,10 +148,12 @@ class CheckSubject(CheckTarget):
         return [settings for settings in drawn if self.fits(settings, amount)]
 
     def sizes(self, settings: Settings, amount: int | None = None) -> tuple[int, ...]:
-        """The size of each layer that meets the budget; :class:`BudgetError` if none does."""
+        """The size of each layer that comes nearest to the budget; :class:`BudgetError` if none is near. Checks are of
+        small layers, in which one step of a size may be more than the 1 % of a suite.
+        """
         key = ("sizes", self.shape, self.amount(amount), tuple(settings.items()))
         if key not in self.memory:
-            self.memory[key] = solve(self.variant, self.budget(amount), settings).sizes
+            self.memory[key] = solve(self.variant, self.budget(amount), settings, tolerance=NEAR).sizes
         sizes: tuple[int, ...] = self.memory[key]
         return sizes
 

@@ -18,10 +18,14 @@ def auxiliary(routing: Routing, settings: Settings) -> Tensor | float:
     return loop.auxiliary([routing], loss_weights(settings))
 
 
-def toy_loss(y_BTO: Tensor) -> Tensor:
-    """Cross-entropy of labels predicted from the mean token by a fixed linear head: only the layer can learn."""
+def toy_loss(y_BTO: Tensor, *, exact: bool = False) -> Tensor:
+    """Cross-entropy of labels predicted from the mean token by a fixed linear head: only the layer can learn.
+
+    In float32, or as ``exact`` as the outputs are.
+    """
     head_OC = torch.randn(y_BTO.shape[-1], CLASSES, generator=torch.Generator().manual_seed(0))
-    return F.cross_entropy(y_BTO.float().mean(1) @ head_OC, torch.arange(len(y_BTO)) % CLASSES)
+    kind = y_BTO.dtype if exact else torch.float32
+    return F.cross_entropy(y_BTO.to(kind).mean(1) @ head_OC.to(kind), torch.arange(len(y_BTO)) % CLASSES)
 
 
 def train(layer: Layer, settings: Settings, x_BTD: Tensor, steps: int) -> list[float]:

@@ -59,9 +59,13 @@ def _show(console: Console, report: CheckReport, *, verbose: bool) -> None:
         console.print(f"{report.label}  cannot be checked", style="bold", soft_wrap=True)
         _rows(console, [("import", report.problem)])
         return
+    from moebench.text import counted_noun
+
     holding = len(report.applicable) - len(report.failures)
     console.print(f"{report.label}  {holding} of {len(report.applicable)} checks hold", style="bold", soft_wrap=True)
     _rows(console, [(row.name, row.message) for row in report.failures])
+    if report.untried:
+        _rows(console, [("", f"{counted_noun(report.untried, 'check')} not tried, because they rest on it.")])
     _rows(console, [(f"note: {row.name}", note) for row in report.rows for note in row.notes])
     if verbose:
         other = {"holds": "holds", "not applicable": "does not apply: "}

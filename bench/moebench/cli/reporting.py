@@ -165,6 +165,7 @@ def print_session(session: ExperimentResult, results: Path, *, quiet: bool, mlfl
     mlflow: whether the runs were written there.
     """
     from moebench.board import print_board, to_table
+    from moebench.records.conformance import read_conformance
 
     out, err = plain_console(), plain_console(stderr=True)
     for board, _ in session.boards:
@@ -176,6 +177,11 @@ def print_session(session: ExperimentResult, results: Path, *, quiet: bool, mlfl
         err.print(Text(warning, style="yellow"), soft_wrap=True)
     if session.unfinished:
         err.print(not_done(session.unfinished))
+    checked = read_conformance(results)
+    for row in {row.name: row for plan in session.plans for row in plan.rows if row.selected}.values():
+        if not quiet and (found := checked.get(row.code_digest)):
+            more = "" if found.complete else f": {', '.join(found.failed[:8])}; `moebench check {row.spec}` says more"
+            out.print(f"checks {row.name}  {found}{more}", highlight=False, markup=False, soft_wrap=True)
     if not quiet:
         pages = [f"board  {pages / 'board.html'}" for _, pages in session.boards]
         pages += [f"report  {session.report}"] if session.report is not None else []

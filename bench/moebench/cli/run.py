@@ -55,6 +55,9 @@ SECONDS = click.FloatRange(min=0, min_open=True)
     help="Seconds of training between two checkpoints.",
 )
 @click.option("--weights/--no-weights", default=True, help="Keep the final weights of the winners.")
+@click.option(
+    "--check/--no-check", default=True, help="Check rows of other authors against the contract (the default)."
+)
 @click.option("--mlflow/--no-mlflow", default=True, help="Write MLflow as runs finish (the default).")
 @full_option
 @click.option(
@@ -99,6 +102,7 @@ def command(
         checkpoint_seconds=options.pop("checkpoint_every"),
         save_weights=options.pop("weights"),
         mlflow=options.pop("mlflow"),
+        check=options.pop("check"),
     )
     asked = ask(suite, **options)
     if reuse and all(each.suite.tuning is None for each in asked.requests):

@@ -54,6 +54,9 @@ class Layer(nn.Module):
     top_k: int | None = None
     """K of a layer in which tokens choose; None where every expert acts on every token."""
 
+    passes: float = 1.0
+    """How often a token passes the active parameters: FLOPs stay within 1.1 times that."""
+
     _num_experts: int | None = None
 
     @property

@@ -63,6 +63,9 @@ class Variant:
         the names of the auxiliary losses that have a weight, so that only these are computed; where the settings name
         no loss, its default. With ``**settings`` those of the base class are settings, too.
 
+        It is also called on the meta device, to count parameters: read no values there. The layer takes any B and T;
+        the host adds norm and residual around it. No ``torch.compile`` inside.
+
         Draw initial weights from torch's default generator and never seed anything. ValueError, in one sentence, for a
         setting with a wrong value.
         """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from moebench.contract.variant import Variant
 
 Factory = Callable[[int, int], nn.Module]
 Gates = str | Callable[[nn.Module, Tensor], tuple[Tensor, Tensor]]
+AfterStep = Callable[[nn.Module, Tensor], None]
 
 
 def wrap(
@@ -27,13 +29,21 @@ def wrap(
     top_k: int | None = None,
     expert_axis: int = 0,
     gates: Gates | None = None,
-    aux_weight: float | None = None,
+    aux_weight: float | Mapping[str, float] | None = None,
     causal: bool = False,
+    flat: bool = False,
+    after_step: AfterStep | None = None,
+    passes: float = 1.0,
 ) -> Wrapped:
-    """Make a variant of ``factory(dim, hidden) -> module``, where the module returns y_BTO or (y_BTO, aux).
+    """Make a variant of ``factory(dim, hidden) -> module``, where the module returns y_BTO, alone or first of a tuple,
+    list or mapping. The harness solves for ``hidden``.
 
-    The harness solves for ``hidden``. ``aux`` is a scalar loss, added with weight ``aux_weight``, which such a module
-    needs. ``causal`` claims that y_t depends on x_1 ... x_t only, for hosts that need it.
+    aux_weight: of the loss that it returns, one number: a tensor of one element, or a float. A mapping has a weight for
+    each loss by name: a key or field of what it returns, else an attribute of the module that it sets, such as
+    ``{"l_aux": 0.01}``. Other outputs, such as router logits, are left alone. ``causal`` claims that y_t depends on
+    x_1 ... x_t only, for hosts that need it. flat: it takes (B T, D). after_step: called after each step of the
+    optimiser as ``after_step(module, load_E)`` with how often each expert was chosen since the last, for what its own
+    trainer does there (load_E is empty without gates). passes: see ``Layer.passes``.
 
     Without ``gates`` the module shows no experts: it is trained, budgeted, timed and ranked, and its specialization is
     n/a. With them its routing is seen:
@@ -41,8 +51,8 @@ def wrap(
     experts: names of the stacked parameters that belong to experts, output projections among them, such as
     ("experts.gate_up_proj", "experts.down_proj"); ``expert_axis``: their axis of E. A masked expert has zeros in them.
     gates: the name of the submodule that routes, whose output for all tokens holds indices and weights of one shape
-    (..., K), or else logits (..., E), of which the ``top_k`` of the softmax count, renormalised; or a callable
-    (module, x_BTD) -> (chosen_BTK, weight_BTK). top_k: K.
+    (..., K), or else scores (..., E) that are 0 where an expert is not chosen, or else logits (..., E), of which the
+    ``top_k`` of the softmax count, renormalised; or a callable (module, x_BTD) -> (chosen_BTK, weight_BTK). top_k: K.
     """
     if name is None:
         words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", getattr(factory, "__name__", "wrapped"))
@@ -53,7 +63,28 @@ def wrap(
         raise ValueError(f"{name}: experts, top_k and gates come together, or none of them")
     if isinstance(experts, str):
         raise ValueError(f"{name}: experts must be a list of names of parameters, not {experts!r}")
-    return Wrapped(name, factory, tuple(experts or ()), top_k, expert_axis, gates, aux_weight, causal)
+    how = _How(name, dict(aux_weight) if isinstance(aux_weight, Mapping) else aux_weight, flat, after_step, passes)
+    return Wrapped(how, factory, tuple(experts or ()), top_k, expert_axis, gates, causal)
+
+
+@dataclass(frozen=True)
+class _How:
+    """How a module is called, and what is done with what it gives."""
+
+    name: str
+    aux_weight: float | dict[str, float] | None
+    flat: bool
+    after_step: AfterStep | None
+    passes: float
+
+    @property
+    def losses(self) -> dict[str, float]:
+        """The weights by the name of the loss."""
+        return self.aux_weight if isinstance(self.aux_weight, dict) else _weight_of_one(self.aux_weight)
+
+
+def _weight_of_one(weight: float | None) -> dict[str, float]:
+    return {} if weight is None else {"aux": weight}
 
 
 class Wrapped(Variant):
@@ -61,19 +92,18 @@ class Wrapped(Variant):
 
     def __init__(
         self,
-        name: str,
+        how: _How,
         factory: Factory,
         experts: tuple[str, ...],
         top_k: int | None,
         expert_axis: int,
         gates: Gates | None,
-        aux_weight: float | None,
         causal: bool,
     ) -> None:
         # The order of these is part of what identifies the variant.
-        self.name, self.factory, self.causal, self.aux_weight = name, factory, causal, aux_weight
+        self.name, self.factory, self.causal, self.how = how.name, factory, causal, how
         self.experts, self.top_k, self.expert_axis, self.gates = experts, top_k, expert_axis, gates
-        self.tune = {} if aux_weight is None else {"loss/aux": (aux_weight,)}
+        self.tune = {f"loss/{name}": (weight,) for name, weight in how.losses.items()}
 
     def build(self, shape: LayerShape, size: int) -> Layer:
         """Call the factory; ``size`` is its ``hidden``."""
@@ -82,21 +112,22 @@ class Wrapped(Variant):
                 f"{self.name}: a wrapped module keeps its width, the host asks {shape.dim}->{shape.out_dim}"
             )
         module = self.factory(shape.dim, size)
+        if not isinstance(module, nn.Module):
+            raise ValueError(f"{self.name}: its factory gave a {type(module).__name__}; it must give an nn.Module")
         if self.gates is None or self.top_k is None:
-            return WrappedLayer(self.name, module, self.aux_weight is not None)
-        axes = dict.fromkeys(self.experts, self.expert_axis)
-        return GatedLayer(self.name, module, self.aux_weight is not None, axes, self.top_k, self.gates)
+            return WrappedLayer(self.how, module)
+        return GatedLayer(self.how, module, dict.fromkeys(self.experts, self.expert_axis), self.top_k, self.gates)
 
 
 class WrappedLayer(Layer):
     """Runs the module in ``route``, where its loss becomes known; ``compute`` hands the output on."""
 
-    def __init__(self, name: str, module: nn.Module, weighted: bool) -> None:
+    def __init__(self, how: _How, module: nn.Module) -> None:
         super().__init__()
-        self.name, self.module, self.weighted = name, module, weighted
+        self.name, self.how, self.module, self.passes = how.name, how, module, how.passes
 
     def route(self, x_BTD: Tensor, context: Context) -> Routing:
-        """There is nothing to see but the loss; ValueError for padding."""
+        """There is nothing to see but the losses; ValueError for padding."""
         y_BTO, losses = self._run(x_BTD, context)
         return Routing(losses, y_BTO)
 
@@ -107,37 +138,99 @@ class WrappedLayer(Layer):
         y_BTO: Tensor = routing.state
         return y_BTO
 
+    def after_step(self) -> None:
+        """What :func:`wrap` was given."""
+        if self.how.after_step is not None:
+            self.how.after_step(self.module, torch.zeros(0))
+
     def _run(self, x_BTD: Tensor, context: Context) -> tuple[Tensor, dict[str, Tensor]]:
         if context.token_mask_BT is not None:
             raise ValueError(f"{self.name}: a wrapped module takes no token mask")
-        # Other authors' modules often view their input.
-        y_BTO, aux = _output(self.module(x_BTD.contiguous()))
-        if aux is not None and not self.weighted:
-            raise ValueError(f"{self.name}: it returns a loss; give its weight, wrap(..., aux_weight=0.01)")
-        return y_BTO, {} if aux is None else {"aux": aux}
+        given = self.module(self._input(x_BTD))
+        return self._output(given, x_BTD), self._losses(given, x_BTD)
+
+    def _input(self, x_BTD: Tensor) -> Tensor:
+        """As the module takes it; contiguous, for other authors' modules often view their input."""
+        return (x_BTD.flatten(0, 1) if self.how.flat else x_BTD).contiguous()
+
+    def _output(self, given: Any, x_BTD: Tensor) -> Tensor:
+        """y_BTO: the first tensor with a number for each of x_BTD."""
+        found = [each for each in _parts(given).values() if isinstance(each, Tensor)]
+        for each in found:
+            if each.is_floating_point() and each.numel() == x_BTD.numel() and each.shape[-1] == x_BTD.shape[-1]:
+                return each.reshape(x_BTD.shape)
+        shapes = ", ".join(str(tuple(each.shape)) for each in found) or f"a {type(given).__name__} without tensors"
+        raise ValueError(
+            f"{self.name}: its forward gave {shapes} for an input of {tuple(x_BTD.shape)}; one output must have that "
+            "shape, or that of (B T, D)"
+        )
+
+    def _losses(self, given: Any, x_BTD: Tensor) -> dict[str, Tensor]:
+        """Those with a weight; ValueError for one that has none, or that is not there."""
+        parts = _parts(given)
+        scalars = {name: each for name, each in parts.items() if _is_scalar(each)}
+        wanted = self.how.losses
+        if not isinstance(self.how.aux_weight, dict):
+            if scalars and not wanted:
+                name, loss = next(iter(scalars.items()))
+                kind = (
+                    f"a tensor of shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else f"a {type(loss).__name__}"
+                )
+                raise ValueError(
+                    f"{self.name}: beside its output it returns one number ({name}, {kind}); if it is a loss, give its "
+                    "weight, wrap(..., aux_weight=0.01), else 0.0"
+                )
+            if wanted and not scalars and self.training:
+                raise ValueError(
+                    f"{self.name}: it has aux_weight={self.how.aux_weight}, and its forward returned no loss but "
+                    f"{', '.join(parts)}; name an attribute, wrap(..., aux_weight={{'l_aux': 0.01}}), or leave it out"
+                )
+            return {"aux": _as_loss(next(iter(scalars.values())), x_BTD)} if wanted and scalars else {}
+        found = {}
+        for name in wanted:
+            value = scalars[name] if name in scalars else _taken(self.module, name)
+            if _is_scalar(value):
+                found[name] = _as_loss(value, x_BTD)
+            elif self.training:
+                raise ValueError(
+                    f"{self.name}: it has a weight for the loss '{name}', and its forward returned {', '.join(parts)} "
+                    f"and set no attribute '{name}' of one number"
+                )
+        return found
 
 
 class GatedLayer(WrappedLayer):
     """A module whose gates are seen. Masks are slow and right: the module runs again for each mask that differs."""
 
-    def __init__(
-        self, name: str, module: nn.Module, weighted: bool, axes: Mapping[str, int], top_k: int, gates: Gates
-    ) -> None:
-        super().__init__(name, module, weighted)
+    load_E: Tensor
+
+    def __init__(self, how: _How, module: nn.Module, axes: Mapping[str, int], top_k: int, gates: Gates) -> None:
+        super().__init__(how, module)
+        name = how.name
         parameters = dict(module.named_parameters())
         for each, axis in axes.items():
             if each not in parameters:
                 raise ValueError(f"{name}: it has no parameter '{each}'; it has: {', '.join(parameters)}")
-            self.num_experts = parameters[each].shape[axis]
+            shape = tuple(parameters[each].shape)
+            if not -len(shape) <= axis < len(shape):
+                raise ValueError(f"{name}: '{each}' of shape {shape} has no axis {axis}; give expert_axis=")
+            if self._num_experts not in (None, shape[axis]):
+                raise ValueError(
+                    f"{name}: '{each}' of shape {shape} has {shape[axis]} experts along axis {axis}, and others "
+                    f"have {self._num_experts}; give another expert_axis="
+                )
+            self.num_experts = shape[axis]
         if isinstance(gates, str) and gates not in dict(module.named_modules()):
             raise ValueError(f"{name}: it has no submodule '{gates}' that could be its gates")
         self.axes, self.top_k, self.gates = dict(axes), min(top_k, self.num_experts), gates
+        if how.after_step is not None:
+            self.register_buffer("load_E", torch.zeros(self.num_experts, dtype=torch.int64))
 
     def route(self, x_BTD: Tensor, context: Context) -> Routing:
         """Run the module, and look at what its gates gave."""
         if not isinstance(self.gates, str):
             y_BTO, losses = self._run(x_BTD, context)
-            chosen, weight = self.gates(self.module, x_BTD)
+            chosen, weight = self.gates(self.module, self._input(x_BTD))
         else:
             seen: list[Any] = []
             handle = self.module.get_submodule(self.gates).register_forward_hook(lambda *call: seen.append(call[2]))
@@ -147,6 +240,8 @@ class GatedLayer(WrappedLayer):
                 handle.remove()
             chosen, weight = self._read(seen)
         shape = (*x_BTD.shape[:2], -1)
+        if self.training and self.how.after_step is not None:
+            self.load_E += chosen.detach().flatten().bincount(minlength=self.num_experts)
         return Routing.sparse(
             chosen.reshape(shape), weight.reshape(shape), experts=self.num_experts, losses=losses, state=y_BTO
         )
@@ -162,9 +257,15 @@ class GatedLayer(WrappedLayer):
             inputs_b = (group_B == group).nonzero().squeeze(1)
             masked_e = (~mask_E).nonzero().squeeze(1)
             zeroed = {n: self.module.get_parameter(n).index_fill(axis, masked_e, 0) for n, axis in self.axes.items()}
-            output = functional_call(self.module, zeroed, (x_BTD[inputs_b],))
-            masked_BTO = masked_BTO.index_copy(0, inputs_b, _output(output)[0].to(y_BTO))
+            output = functional_call(self.module, zeroed, (self._input(x_BTD[inputs_b]),))
+            masked_BTO = masked_BTO.index_copy(0, inputs_b, self._output(output, x_BTD[inputs_b]).to(y_BTO))
         return masked_BTO
+
+    def after_step(self) -> None:
+        """What :func:`wrap` was given, with the load since the last step."""
+        if self.how.after_step is not None:
+            self.how.after_step(self.module, self.load_E.clone())
+            self.load_E.zero_()
 
     def expert_parameters(self) -> Mapping[str, int]:
         """Those given to :func:`wrap`."""
@@ -178,16 +279,53 @@ class GatedLayer(WrappedLayer):
             for weight in tensors:
                 if not chosen.is_floating_point() and weight.is_floating_point() and chosen.shape == weight.shape:
                     return chosen, weight
+        of_experts = [each for each in tensors if each.is_floating_point() and each.shape[-1:] == (self.num_experts,)]
+        for scores in of_experts:
+            idle = self.num_experts - (self.top_k or self.num_experts)
+            if idle and bool(((scores == 0).sum(-1) >= idle).all()):
+                weight, chosen = scores.topk(self.top_k or self.num_experts)
+                return chosen, weight
         for logits in tensors:
             if logits.is_floating_point() and logits.shape[-1:] == (self.num_experts,):
                 weight, chosen = logits.float().softmax(-1).topk(self.top_k or self.num_experts)
                 return chosen, weight / weight.sum(-1, keepdim=True)
+        shapes = ", ".join(str(tuple(each.shape)) for each in tensors) or "nothing"
         raise ValueError(
             f"{self.name}: its gates '{self.gates}' gave neither indices and weights of one shape nor logits of "
-            f"{self.num_experts} experts, once"
+            f"{self.num_experts} experts, once, but {shapes if len(seen) == 1 else f'were called {len(seen)} times'}; "
+            "pass gates= as a callable (module, x_BTD) -> (chosen_BTK, weight_BTK)"
         )
 
 
-def _output(given: Any) -> tuple[Tensor, Tensor | None]:
-    """(y_BTO, aux)."""
-    return given if isinstance(given, tuple) else (given, None)
+def _parts(given: Any) -> dict[str, Any]:
+    """What a forward gave, by name, or by place."""
+    if isinstance(given, Mapping):
+        return {str(name): each for name, each in given.items()}
+    if isinstance(given, tuple) and hasattr(given, "_asdict"):
+        return dict(given._asdict())
+    if isinstance(given, tuple | list):
+        return {f"output {place}": each for place, each in enumerate(given)}
+    if is_dataclass(given) and not isinstance(given, type):
+        return {each.name: getattr(given, each.name) for each in fields(given)}
+    return {"output 0": given}
+
+
+def _is_scalar(value: Any) -> bool:
+    """Whether it is one number: a tensor of one element without axes of inputs, or a float."""
+    if isinstance(value, Tensor):
+        return value.is_floating_point() and value.ndim <= 1 and value.numel() == 1
+    return isinstance(value, float)
+
+
+def _as_loss(value: Any, x_BTD: Tensor) -> Tensor:
+    return value.reshape(()) if isinstance(value, Tensor) else x_BTD.new_tensor(value)
+
+
+def _taken(module: nn.Module, name: str) -> Any:
+    """What the module, or the first of its submodules, has set under this name; it keeps it no longer."""
+    for each in module.modules():
+        if name in vars(each):
+            value = vars(each)[name]
+            vars(each)[name] = None
+            return value
+    return None

@@ -6,9 +6,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
-from moebench.errors import PluginError, UnknownNameError, UsageError
+from moebench.errors import MoebenchError, PluginError, UnknownNameError, UsageError
 from moebench.plugins.find import Found, declared, find_variant, find_variants, is_place
 from moebench.plugins.identity import code_identity
+from moebench.plugins.imports import is_own
 from moebench.suites import Suite
 
 OBJECT = "object"
@@ -191,3 +192,13 @@ def _from_found(found: Found, name: str) -> Row:
 def _declared_name(found: Found) -> str:
     """The name that the class in a file gives itself, read without importing it; else the class's own name."""
     return (found.in_file and declared(found, "name")) or found.name
+
+
+def by_others(row: Row) -> bool:
+    """Whether its code is another author's, which ``moebench check`` is for; moebench's own is checked by its tests."""
+    if row.spec == OBJECT or is_place(row.spec):
+        return True
+    try:
+        return not is_own(find_variant(row.spec))
+    except MoebenchError:  # it is not installed here
+        return True

@@ -14,9 +14,11 @@ from typing import Any, NamedTuple
 
 from moebench.apart import ApartError, apart
 from moebench.board import TEXTS
+from moebench.board.reasons import SHOWN
+from moebench.checks.run import run_checks
 from moebench.errors import MoebenchError
 from moebench.files import LARGE, read_bytes
-from moebench.plans.rows import BASELINE
+from moebench.plans.rows import BASELINE, by_others
 from moebench.plugins.find import find_variant, find_variants, is_place
 from moebench.plugins.identity import files_beside
 from moebench.protocol import EARLIER, PROTOCOL, protocol_of
@@ -110,6 +112,8 @@ def records(submission: Submission) -> Iterator[str]:
     for record in found.values():
         if not record.settled:
             yield f"record {record.identity} has no result: {record.status}."
+        if record.cell["kind"] == "final" and record.status == "done" and not record.audit and protocol == PROTOCOL:
+            yield f"record {record.identity} is of a final run whose model was not audited."
         if record.cell["protocol"] != protocol:
             yield f"record {record.identity} is of protocol {record.cell['protocol']}, and its plan is of {protocol}."
     if protocol != PROTOCOL and protocol not in EARLIER:
@@ -137,6 +141,19 @@ def _same(published: bytes, found: bytes) -> bool:
     return all(math.isclose(float(one), float(other), rel_tol=ROUNDING) for one, other in pairs)
 
 
+def conformance(submission: Submission) -> Iterator[str]:
+    """Rows of other authors whose checks come out otherwise here, in processes of their own."""
+    for row in submission.plan.rows:
+        if by_others(row):
+            said = submission.manifest.conformance.get(row.code_digest)
+            if said is None:
+                yield f"'{row.name}' is not among the rows whose checks the manifest reports."
+                continue
+            found = run_checks(submission.spec(row.name)).conformance
+            if said.complete and not found.complete:
+                yield f"'{row.name}' {found} checks here, and fails {', '.join(found.failed[:SHOWN])}; it is ranked."
+
+
 class Check(NamedTuple):
     """holds: what is so where ``find`` yields nothing. needs: checks without which it would read, or run, anything.
 
@@ -160,7 +177,9 @@ CHECKS: Mapping[str, Check] = {
     "schema": Check("every record keeps to the schema of its version", schema),
     "rows": Check("the code of each row is installed or lies beside the records", rows, ("schema",)),
     "records": Check(
-        "every run of the plan is there once, with a result, under its own identity", records, ("schema",)
+        "every run of the plan is there once, with a result, under its own identity, audited where final",
+        records,
+        ("schema",),
     ),
     "suite": Check("the suite is the one that moebench has under that name", planned.suite, ("schema",), repeats=True),
     "boards": Check("the boards are what the records give, to the last digit but rounding", boards, ("schema",)),
@@ -174,6 +193,13 @@ CHECKS: Mapping[str, Check] = {
         runs_code=True,
         repeats=True,
         apart=planned.counting,
+    ),
+    "conformance": Check(
+        "every ranked row of another author holds all checks, as the manifest says",
+        conformance,
+        BEFORE_CODE,
+        runs_code=True,
+        repeats=True,
     ),
 }
 

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from moebench.board import Verification
 from moebench.errors import ResultsError
 from moebench.files import read_bytes
+from moebench.records.conformance import Conformance
 
 NAME = "submission.json"
 
@@ -30,7 +31,8 @@ _IN_FILE = re.compile(rf"({VARIANTS}/(?:[A-Za-z_][A-Za-z0-9_]*/)?[^/:\\]+\.py):[
 class Manifest(BaseModel):
     """Suite, device and digests of the files of a published directory.
 
-    submission: the version of this file. command: what made the records. packages: who brings each row's variant.
+    submission: the version of this file. command: what made the records. packages: who brings each row's variant, or
+    what its file imports. conformance: how many checks the code of each row of another author holds, by its identity.
     sha256: digest of every file that is not made from the others, by its path in the directory.
     """
 
@@ -44,6 +46,7 @@ class Manifest(BaseModel):
     command: str
     records: int
     packages: Mapping[str, str]
+    conformance: Mapping[str, Conformance] = {}
     sha256: Mapping[str, str]
 
 

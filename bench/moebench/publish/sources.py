@@ -16,10 +16,12 @@ from moebench.plans.generations import grown
 from moebench.plans.history import find_request, known_suites, name_of, ran_plan
 from moebench.plans.latency import latency_cells
 from moebench.plans.plan import Group, Lookup, Plan
+from moebench.protocol import PROTOCOL, protocol_of
 from moebench.publish.manifest import NAME as MANIFEST
 from moebench.publish.manifest import Manifest, file_of, read_manifest, read_verification, sha256
 from moebench.publish.pack import NAME, Pack, read_pack
 from moebench.records import Cell, Record, Store, is_settled
+from moebench.records.conformance import NOT_CHECKED
 from moebench.runner.job import Job
 from moebench.text import told
 
@@ -112,7 +114,9 @@ def published_board(directory: Path) -> Board:
 def board_of(results: ResultSet) -> Board:
     """The board of records from a published directory, with their re-runs."""
     try:
-        board = build_board(results.plan, results.lookup)
+        current = protocol_of(results.plan.protocol) == PROTOCOL
+        conformance = read_manifest(results.source).conformance if current else NOT_CHECKED
+        board = build_board(results.plan, results.lookup, conformance=conformance, published=current)
     except MoebenchError:
         raise
     except Exception as error:  # anyone may have written them

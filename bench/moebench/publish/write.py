@@ -10,19 +10,21 @@ from pathlib import Path
 
 from moebench.board import ResultSet, RowRuns, write_board
 from moebench.board.numbers import shown_name
+from moebench.checks.run import run_checks
 from moebench.errors import ResultsError
 from moebench.plans.history import ran_plan
 from moebench.plans.latency import latency_cells
 from moebench.plans.plan import Lookup, Plan
-from moebench.plans.rows import BASELINE, OBJECT, Row
+from moebench.plans.rows import BASELINE, OBJECT, Row, by_others
 from moebench.plugins.find import find_variant, is_place
-from moebench.plugins.identity import files_beside
+from moebench.plugins.identity import files_beside, packages_of
 from moebench.plugins.named import without_digest
 from moebench.protocol import changed_in, label
 from moebench.publish import manifest, pack
 from moebench.publish.manifest import VARIANTS, VERIFICATION
 from moebench.publish.sources import expected, is_published, published_board
 from moebench.records import Record, is_settled
+from moebench.records.conformance import Conformance, read_conformance
 from moebench.records.store import write_atomic
 
 
@@ -49,6 +51,8 @@ def publish(results: ResultSet, root: Path, *, replace: bool = False) -> Publish
     plan = _without(results.plan, left_out)
     ran = None if is_published(results.source) else ran_plan(results.source, plan.suite.name)
     records = _records(plan, results.lookup, ran)
+    conformance = _conformance(plan, results.source)
+    packages = _packages(plan)
     plan, sources = _with_files(plan)
     directory = directory_of(root, plan)
     if not replace:
@@ -61,7 +65,8 @@ def publish(results: ResultSet, root: Path, *, replace: bool = False) -> Publish
         moebench=version("moebench"),
         command=_command(plan),
         records=len(records),
-        packages=_packages(plan),
+        packages=packages,
+        conformance=conformance,
         sha256={name: manifest.sha256(content) for name, content in sorted(files.items())},
     )
     forgotten = (directory / VERIFICATION).exists()
@@ -79,6 +84,15 @@ def publish(results: ResultSet, root: Path, *, replace: bool = False) -> Publish
             directory=directory,
         ) from error
     return Published(directory, len(plan.rows), len(records), tuple(left_out.items()), forgotten)
+
+
+def _conformance(plan: Plan, results: Path) -> dict[str, Conformance]:
+    """Of each row of another author; what ``run`` did not check is checked now, in a process of its own."""
+    known = read_conformance(results)
+    if is_published(results):
+        known |= manifest.read_manifest(results).conformance
+    rows = {row.code_digest: row for row in plan.rows if by_others(row)}
+    return {code: known.get(code) or run_checks(row.spec).conformance for code, row in sorted(rows.items())}
 
 
 def _files_in(folder: Path) -> list[Path]:
@@ -136,9 +150,14 @@ def _with_files(plan: Plan) -> tuple[Plan, dict[str, bytes]]:
 
 
 def _packages(plan: Plan) -> dict[str, str]:
-    """``row -> package version``, for those that an installed package brings."""
-    found = {row.name: find_variant(row.spec).package for row in plan.rows if not is_place(row.spec)}
-    return {name: f"{package} {version(package)}" for name, package in sorted(found.items())}
+    """``row -> package version``: who brings it, or what its file imports beside the frameworks."""
+    brought: dict[str, str] = {}
+    for row in plan.rows:
+        found = find_variant(row.spec)
+        needs = {found.package: version(found.package)} if not found.in_file else packages_of(found)
+        if needs:
+            brought[row.name] = ", ".join(f"{package} {number}" for package, number in sorted(needs.items()))
+    return dict(sorted(brought.items()))
 
 
 def _command(plan: Plan) -> str:

@@ -38,6 +38,7 @@ class Record(BaseModel):
     scores: numbers by name, units in the name (see docs/records.md); null where a score is not available, with the
         reason under the same name in ``reasons``.
     counts: sizes, parameters and FLOPs as the harness counted them.
+    audit: of a final run, what the audit of the trained model found; empty where there was none.
     provenance: device, versions, backend, suite, row and times: what may differ between equal results.
     """
 
@@ -51,6 +52,7 @@ class Record(BaseModel):
     scores: dict[str, FiniteFloat | None] = Field(default_factory=dict)
     reasons: dict[str, str] = Field(default_factory=dict)
     counts: Counts = Field(default_factory=dict)
+    audit: dict[str, Any] = Field(default_factory=dict)
     details: Details = Field(default_factory=dict)
     provenance: Provenance = Field(default_factory=dict)
 

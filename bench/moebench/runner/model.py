@@ -8,7 +8,7 @@ from typing import Any
 import cloudpickle
 import torch
 
-from moebench.budgets import AXES, Budget, check_rules, count_flops, count_layers, dense_flops, solve
+from moebench.budgets import AXES, Budget, check_rules, count_layers, dense_flops, flops_bounds, flops_of_layers, solve
 from moebench.budgets.count import experts_per_token
 from moebench.contract import Variant
 from moebench.errors import BudgetError, PluginError
@@ -67,8 +67,10 @@ def build(job: Job, device: torch.device) -> BuiltModel:
             code="unsteady-size",
             variant=variant.name,
         )
-    flops = sum(count_flops(layer, shape) for layer, shape in zip(layers, shapes, strict=True))
-    broken = check_rules(cell.axis, shapes, counted, flops, experts=max(layer.num_experts for layer in layers))
+    flops = flops_of_layers(variant, shapes, solution.sizes, settings)
+    bounds = flops_bounds(layers, shapes, causal=variant.causal)
+    experts = max(layer.num_experts for layer in layers)
+    broken = check_rules(cell.axis, shapes, counted, flops, experts=experts, bounds=bounds)
     if broken and job.ranked:
         raise BudgetError(f"{variant.name}: {broken}", code="rules-broken", variant=variant.name, rules=broken)
     whole = flops + host_flops(model, info)

@@ -8,16 +8,17 @@ import torch
 
 from moebench.contract.variant import loss_weights
 from moebench.hosts.host import Host
+from moebench.measures.audit import Audit
 from moebench.measures.memory import PeakMemory
 from moebench.measures.scores.final import Scores, scores_of
 from moebench.measures.scores.tokens import saturation
 from moebench.records import Cell, Status, Store
 from moebench.records.store import LARGEST
 from moebench.runner.job import Job
-from moebench.runner.model import build
+from moebench.runner.model import BuiltModel, build
 from moebench.runner.ranks import Agreement, opened
 from moebench.runner.weights import answers, save_weights
-from moebench.tasks import Split, Task, get_task, load_part
+from moebench.tasks import Split, Task, Tokens, get_task, load_part
 from moebench.training.curve import thin_curve, watched_inputs
 from moebench.training.evaluate import mean_loss
 from moebench.training.loop import Curves, Watch, train
@@ -40,7 +41,7 @@ def train_and_score(job: Job, device: torch.device, store: Store, keeper: Keeper
     with PeakMemory(device) as memory, opened(job, device, heard) as world:
         built = build(job, device)
         train_data = load_part(task, "train", job.data).to(device)
-        validation = load_part(task, "validation", job.data).to(device)
+        validation = load_part(task, "validation", job.data).to(device).sealed()
         watch = _watch(built.model, task, validation, cell) if cell.kind == "final" else None
         routes = _routes(job, built.model, validation)
         curves = train(built.model, train_data, recipe(cell, task), task.loss, keeper, world, watch, routes)
@@ -53,7 +54,7 @@ def train_and_score(job: Job, device: torch.device, store: Store, keeper: Keeper
         "curve": thin_curve(curves.loss_S, curves.validation_S, cell.steps),
     }
     arrays = {"loss_S": curves.loss_S, "mass_SLE": curves.mass_SLE}
-    status, scores = _scored(job, built.model, validation, curves, device)
+    status, scores = _scored(job, built, validation, curves, device)
     if status == "done" and routes is not None:
         scores.values |= saturation(routes)
     unkept = ""
@@ -69,6 +70,7 @@ def train_and_score(job: Job, device: torch.device, store: Store, keeper: Keeper
         "scores": scores.values,
         "reasons": scores.reasons,
         "counts": built.counts,
+        "audit": scores.audit,
         "details": details | ({"weights": unkept} if unkept else {}),
         **({"resumed": {"step": curves.resumed_at, "seconds": curves.earlier}} if curves.resumed_at else {}),
     }
@@ -97,16 +99,32 @@ def _watch(model: Host, task: Task, validation: Split, cell: Cell) -> Watch:
     return lambda: mean_loss(model, task, part, precision=cell.precision)
 
 
-def _scored(job: Job, model: Host, validation: Split, curves: Curves, device: torch.device) -> tuple[Status, Scores]:
+def _scored(
+    job: Job, built: BuiltModel, validation: Split, curves: Curves, device: torch.device
+) -> tuple[Status, Scores]:
     if not curves.finite:
         return "diverged", Scores()
-    task, precision = get_task(job.cell.task), job.cell.precision
-    # Only a final run loads test data: tuning never sees it.
-    test = load_part(task, "test", job.data).to(device) if job.cell.kind == "final" else None
-    scores = scores_of(model, task, validation, test, precision)
+    task, precision, audit, test = get_task(job.cell.task), job.cell.precision, None, None
+    if job.cell.kind == "final":  # only it loads test data: tuning never sees it
+        test = load_part(task, "test", job.data).to(device).sealed()
+        audit = Audit(
+            built.model,
+            built.counts,
+            ordered=_ordered(built, task),
+            precision=precision,
+            backend=job.backend,
+            seed=job.cell.seed,
+        )
+    scores = scores_of(built.model, task, validation, test, precision, audit)
     if not all(abs(value) <= LARGEST for value in scores.values.values() if value is not None):  # NaN is not
         return "diverged", Scores()
     return "done", scores
+
+
+def _ordered(built: BuiltModel, task: Task) -> int:
+    """Tokens of an input that are answered in order, in a causal host; else 0."""
+    causal = all(shape["causal"] for shape in built.counts["layers"])
+    return task.info.inputs.answer if causal and isinstance(task.info.inputs, Tokens) else 0
 
 
 def recipe(cell: Cell, task: Task) -> Recipe:

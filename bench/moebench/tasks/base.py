@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal, get_args, overload
 
 from moebench.errors import SuiteError, UnknownNameError
+from moebench.tasks.sealed import Sealed
 
 if TYPE_CHECKING:
     import torch
@@ -186,8 +187,16 @@ class Split:
 
     def each(self, change: Callable[[Tensor], Tensor]) -> Split:
         """``change`` applied to every tensor."""
-        targets = {name: change(target) for name, target in self.targets.items()}
+        targets: Values
+        if isinstance(self.targets, Sealed):
+            targets = self.targets.each(change)
+        else:
+            targets = {name: change(target) for name, target in self.targets.items()}
         return Split(change(self.inputs), targets, None if self.groups_NT is None else change(self.groups_NT))
+
+    def sealed(self) -> Split:
+        """The same with targets that no layer can read while it answers: see :class:`Sealed`."""
+        return Split(self.inputs, Sealed(self.targets), self.groups_NT)
 
     def batches(self, size: int) -> Iterator[Split]:
         """Its rows in order, so many at a time; the last may be fewer."""

@@ -20,6 +20,7 @@ from moebench.tasks.base import (
     Task,
     TaskInfo,
 )
+from moebench.tasks.sealed import refuse_while_answering
 
 NAME = re.compile(r"[a-z][a-z0-9_-]{0,59}")
 CONFIGURED = re.compile(r"(?P<name>[^?]+)\?(?P<settings>\w+=[^&=?]+(&\w+=[^&=?]+)*)")
@@ -112,7 +113,11 @@ def load_part(task: Task, part: Literal["train"], data_dir: Path | None = None) 
 @overload
 def load_part(task: Task, part: Literal["validation", "test"], data_dir: Path | None = None) -> Split: ...
 def load_part(task: Task, part: Part, data_dir: Path | None = None) -> Split | Stream:
-    """``task.load``, compared with what the task says of its data; :class:`DataError` where they differ."""
+    """``task.load``, compared with what the task says of its data; :class:`DataError` where they differ.
+
+    :class:`LayerError` where a layer asks for it while it answers.
+    """
+    refuse_while_answering()
     data = task.load(part, data_dir)
     if isinstance(data, Stream):
         return data

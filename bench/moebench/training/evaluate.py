@@ -5,7 +5,7 @@ N inputs of a part   E experts
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from moebench.hosts.host import AS_IS, Call, Host, Select
 from moebench.tasks import Split, Task, Values
+from moebench.tasks.sealed import answering
 
 BATCH = 256
 """Inputs a pass, by default."""
@@ -35,6 +36,10 @@ class Evaluation:
     masses: tuple[Tensor | None, ...]
 
 
+Answer = tuple[Values, list[Tensor | None]]
+"""What was read of one batch, and mass_BE of each layer."""
+
+
 def evaluate(
     model: Host,
     data: Split,
@@ -49,22 +54,43 @@ def evaluate(
 
     ``select`` chooses the experts that act, ``rule`` combines them.
     """
-    values: list[Values] = []
-    masses: list[list[Tensor | None]] = []
+    parts = data.batches(batch or _fitting(BATCH, model, select))
+    return joined(answers(model, parts, read, precision=precision, select=select, rule=rule))
+
+
+def answers(
+    model: Host,
+    parts: Iterable[Split],
+    read: Read,
+    *,
+    precision: str = "fp32",
+    select: Select | None = None,
+    rule: str = AS_IS,
+) -> list[Answer]:
+    """Of each batch, in their order: the one loop through which a model is asked, scored and audited.
+
+    The model sees inputs alone; ``read`` gets the labels after it has answered.
+    """
+    found: list[Answer] = []
     with asking(model):
-        for part in data.batches(batch or _fitting(BATCH, model, select)):
+        for part in parts:
             call = Call(select=select, rule=rule)
             outputs = run_pass(model, part, precision, call)
-            values.append(read({name: output.float() for name, output in outputs.items()}, part))
-            masses.append([routing.mass_BE for routing in call.routings])
-    joined = {name: torch.cat([each[name] for each in values]) for name in values[0]}
-    return Evaluation(joined, tuple(_joined_masses(parts) for parts in zip(*masses, strict=True)))
+            values = read({name: output.float() for name, output in outputs.items()}, part)
+            found.append((values, [routing.mass_BE for routing in call.routings]))
+    return found
+
+
+def joined(found: Sequence[Answer]) -> Evaluation:
+    """The answers of consecutive batches as those of all their inputs."""
+    values = {name: torch.cat([each[name] for each, _ in found]) for name in found[0][0]}
+    return Evaluation(values, tuple(_joined_masses(parts) for parts in zip(*(m for _, m in found), strict=True)))
 
 
 def run_pass(model: Host, part: Split, precision: str, call: Call) -> Values:
     """The outputs of a batch by target, as the model was trained: its precision, and the groups that it is shown."""
     call.groups_BT = part.groups_NT if model.shows_groups else None
-    with torch.autocast(part.inputs.device.type, torch.bfloat16, enabled=precision == "bf16"):
+    with answering(), torch.autocast(part.inputs.device.type, torch.bfloat16, enabled=precision == "bf16"):
         return model.run(part.inputs, call)
 
 
@@ -89,12 +115,10 @@ def evaluate_task(
 
 def mean_loss(model: Host, task: Task, data: Split, *, precision: str = "fp32") -> Tensor:
     """The task's loss on ``data`` without gradients, a scalar on the model's device; no random state changes."""
-    total, device = torch.zeros((), device=data.inputs.device), data.inputs.device.type
+    total = torch.zeros((), device=data.inputs.device)
     with asking(model):
         for part in data.batches(_fitting(task.evaluation_batch, model, None)):
-            call = Call(groups_BT=part.groups_NT if model.shows_groups else None)
-            with torch.autocast(device, torch.bfloat16, enabled=precision == "bf16"):
-                outputs = model.run(part.inputs, call)
+            outputs = run_pass(model, part, precision, Call())
             loss = task.loss({name: output.float() for name, output in outputs.items()}, part)
             total += loss * (len(part) / len(data))
     return total

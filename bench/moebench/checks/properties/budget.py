@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import types
 from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
@@ -10,29 +12,34 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from moebench.budgets import TOLERANCE, check_rules, count_flops, count_layer, count_layers, solve
+from moebench.budgets import TOLERANCE, check_rules, count_flops, count_layer, count_layers, flops_bounds, solve
 from moebench.budgets.count import build_on_meta, experts_per_token
-from moebench.budgets.flops import model_flops
+from moebench.budgets.flops import flops_at, model_flops
 from moebench.checks.compare import count, listed
 from moebench.checks.outcome import NotApplicable
-from moebench.checks.subject import BuiltLayer, CheckSubject, ladder
+from moebench.checks.subject import NEAR, BuiltLayer, CheckSubject, ladder
 from moebench.contract import Context, Layer, Settings
 from moebench.errors import BudgetError
 
-SIZES = (1, 2, 3, 5, 8, 16, 32)
+SIZES = (1, 2, 3, 5, 8, 16, 32, 256)
 IMPOSSIBLE = 10
 COMMON = 400_000
 """A budget as suites have it: a buffer with a number an expert is nothing beside it."""
 
 
 def check_budget_is_met(subject: CheckSubject) -> None:
-    """At three budgets its built layers hold the parameters that were asked for, within 1 %."""
+    """At three budgets its built layers hold the parameters that they were counted with; those off by 1 % are noted."""
     for amount in ladder(subject.shape):
         settings = subject.defaults(amount)
         layers = _layers_at(subject, amount, settings)
         real = count_layers(layers).total
-        if abs(real - amount) > TOLERANCE * amount:
-            planned = solve(subject.variant, subject.budget(amount), settings).counts.total
+        planned = solve(subject.variant, subject.budget(amount), settings, tolerance=NEAR).counts.total
+        if real == planned and abs(real - amount) > TOLERANCE * amount:
+            subject.note(
+                f"its sizes grow in steps: the nearest to {amount:,} parameters that it reaches is {real:,}, and a row "
+                f"further than {TOLERANCE:.0%} from its suite's budget is not ranked."
+            )
+        elif real != planned:
             raise subject.failed(
                 f"holds {real:,} parameters in {len(layers)} layers of size "
                 f"{listed(list(subject.sizes(settings, amount)))} where the budget is {amount:,}; on the meta device, "
@@ -41,14 +48,16 @@ def check_budget_is_met(subject: CheckSubject) -> None:
 
 
 def check_parameters_grow_with_size(subject: CheckSubject) -> None:
-    """A larger size has more parameters, as the solver of the budget needs it."""
+    """A larger size has no fewer parameters, and a much larger one more, as the solver of the budget needs it."""
     settings = subject.defaults()
     totals = [count_layer(build_on_meta(subject.variant, subject.shape, s, settings)).total for s in SIZES]
     for (small, fewer), (large, more) in pairwise(zip(SIZES, totals, strict=True)):
-        if more <= fewer:
+        if more < fewer:
             raise subject.failed(
                 f"has {fewer:,} parameters at size {small} and {more:,} at size {large}: they must grow with size"
             )
+    if totals[-1] <= totals[0]:
+        raise subject.failed(f"has {totals[0]:,} parameters at size {SIZES[0]} and at size {SIZES[-1]}: they must grow")
 
 
 def check_impossible_budget_is_refused(subject: CheckSubject) -> None:
@@ -64,12 +73,18 @@ def check_impossible_budget_is_refused(subject: CheckSubject) -> None:
 
 
 def check_rules_of_the_budget(subject: CheckSubject) -> None:
-    """Its buffers stay below 0.1 % of its parameters, and its FLOPs within 1.1 times those of dense layers."""
+    """Buffers are below 0.1 % of parameters, FLOPs within 1.1 times those of dense and of active parameters."""
     shapes = subject.budget(COMMON).shapes
     for settings in (subject.defaults(COMMON), *subject.sampled(3, seed=1, amount=COMMON)):
         layers = _layers_at(subject, COMMON, settings)
         flops = sum(count_flops(layer, shape) for layer, shape in zip(layers, shapes, strict=True))
-        broken = check_rules("total", shapes, count_layers(layers), flops, experts=layers[0].num_experts)
+        bounds = flops_bounds(layers, shapes, causal=subject.variant.causal)
+        broken = check_rules("total", shapes, count_layers(layers), flops, experts=layers[0].num_experts, bounds=bounds)
+        if flops < bounds.least:
+            subject.note(
+                f"only {flops:,} FLOPs are seen, and its active parameters take {int(bounds.least):,} or more: the "
+                "counter does not know its kernels, and it has no place on the axis of FLOPs."
+            )
         if broken:
             where = f"a budget of {COMMON:,}{subject.changed(settings, COMMON)}"
             raise subject.failed(f"breaks a rule of the board at {where}: {broken}")
@@ -83,15 +98,34 @@ def _layers_at(subject: CheckSubject, amount: int, settings: Settings) -> list[L
 
 
 def check_nominal_routing_is_honest(subject: CheckSubject) -> None:
-    """The routing whose FLOPs are quoted costs no less than a real one."""
+    """The nominal routing whose FLOPs are quoted costs no less than a real one."""
     for built in subject.trials():
         quoted = count_flops(built.layer, subject.shape)
         real = model_flops(built.layer, subject.inputs())
-        if real > 1.05 * quoted:
+        if real > 1.1 * quoted and not hasattr(built.layer, "nominal_routing"):
+            subject.note(
+                f"quotes {quoted:,} FLOPs an input and needs {real:,} for random tokens{built.words}: "
+                "its cost varies with the input; nominal_routing() would quote that of a balanced load."
+            )
+        elif real > 1.1 * quoted:
             raise built.failed(
                 f"quotes {quoted:,} FLOPs an input at nominal_routing(), but needs {real:,} for "
                 f"{subject.shape.tokens} random tokens"
             )
+
+
+def check_flops_of_any_weights(subject: CheckSubject) -> None:
+    """Its FLOPs are counted alike under one seed; that other weights have others is noted."""
+    settings = subject.defaults()
+    size = subject.sizes(settings)[0]
+    flops = [flops_at(subject.variant, subject.shape, size, settings, seed) for seed in (0, 0, 1, 2, 3)]
+    if flops[0] != flops[1]:
+        raise subject.failed(f"has {flops[0]:,} FLOPs an input and then {flops[1]:,}, built twice under one seed")
+    if len(set(flops)) > 1:
+        subject.note(
+            f"its FLOPs depend on its weights, {min(flops):,} to {max(flops):,} an input: those of one seed are "
+            "quoted, unless nominal_routing() gives those of a balanced load."
+        )
 
 
 def check_nothing_is_hidden(subject: CheckSubject) -> None:
@@ -100,6 +134,11 @@ def check_nothing_is_hidden(subject: CheckSubject) -> None:
         before = count_layer(built.layer)
         _expect_registered(built, "")
         built.layer(subject.inputs())
+        y_BTO = built.layer.train()(subject.inputs())
+        if y_BTO.requires_grad:
+            torch.autograd.backward(y_BTO.square().mean())
+        built.layer.after_step()  # a layer may keep for it what a pass has given
+        built.layer.eval()
         after = count_layer(built.layer)
         if after != before:
             raise built.failed(
@@ -127,16 +166,19 @@ def _expect_registered(built: BuiltLayer, when: str) -> None:
 
 
 def _kept(layer: Layer) -> Iterator[tuple[str, Tensor | nn.Module]]:
-    """(name, what) of all tensors and modules in plain attributes."""
+    """(name, what) of all tensors and modules in plain attributes, in functions and objects there, and in hooks."""
     for name, module in layer.named_modules():
         for attribute, value in vars(module).items():
             if attribute not in ("_parameters", "_buffers", "_modules"):
                 for thing in _inside(value):
                     yield f"{name}.{attribute}".lstrip("."), thing
+    for name, parameter in layer.named_parameters():
+        for thing in _inside(parameter._backward_hooks or {}):
+            yield f"the hooks of {name}", thing
 
 
-def _inside(value: Any, depth: int = 3) -> Iterator[Tensor | nn.Module]:
-    """Tensors and modules in a value, through lists, tuples, sets, dicts and dataclasses."""
+def _inside(value: Any, depth: int = 4) -> Iterator[Tensor | nn.Module]:
+    """Tensors and modules in a value, through containers, dataclasses, functions and plain objects."""
     if isinstance(value, Tensor | nn.Module):
         yield value
         return
@@ -147,8 +189,24 @@ def _inside(value: Any, depth: int = 3) -> Iterator[Tensor | nn.Module]:
         items = list(value.values())
     elif dataclasses.is_dataclass(value) and not isinstance(value, type):
         items = [getattr(value, each.name) for each in dataclasses.fields(value)]
+    elif isinstance(value, functools.partial):
+        items = [value.func, *value.args, *value.keywords.values()]
+    elif isinstance(value, types.MethodType):
+        items = [value.__self__]
+    elif isinstance(value, types.FunctionType):
+        cells = [cell.cell_contents for cell in value.__closure__ or () if _is_full(cell)]
+        items = [*cells, *(value.__defaults__ or ())]
+    elif type(value).__module__ not in ("builtins", "collections") and not isinstance(value, type | types.ModuleType):
+        items = list(getattr(value, "__dict__", {}).values())
     for item in items if depth else ():
         yield from _inside(item, depth - 1)
+
+
+def _is_full(cell: types.CellType) -> bool:
+    try:
+        return cell.cell_contents is not None
+    except ValueError:  # the function is not finished yet
+        return False
 
 
 def check_active_parameters_are_counted(subject: CheckSubject) -> None:

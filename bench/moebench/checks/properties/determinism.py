@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from moebench.checks.compare import difference_at, listed
 from moebench.checks.outcome import NotApplicable
@@ -48,6 +49,25 @@ def check_another_seed_other_weights(subject: CheckSubject) -> None:
     for pair, how in (((one, two), "under seeds 5 and 6"), ((three, four), "for two layers built in a row")):
         if not set(_unequal(*pair)) & set(drawn):
             raise subject.failed(f"draws the same weights {how}, in {listed(drawn)}: leave seeding alone")
+
+
+def check_every_drawn_weight_differs(subject: CheckSubject) -> None:
+    """Every parameter that looks drawn at random differs from one seed to another."""
+    one, two = subject.build(seed=5), dict(subject.build(seed=6).named_parameters())
+    fixed = [n for n, p in one.named_parameters() if torch.equal(p, two[n]) and _looks_drawn(p.detach())]
+    if fixed:
+        raise subject.failed(
+            f"draws the same {listed(fixed)} under seeds 5 and 6: use torch's default generator, and no seed of its own"
+        )
+
+
+def _looks_drawn(weight: Tensor) -> bool:
+    """Whether a matrix holds many different numbers in no order; what is built by a rule has an order."""
+    flat = weight.flatten().double()
+    if weight.ndim < 2 or len(flat) < 32 or len(set(flat.tolist())) < len(flat) / 2:
+        return False
+    flat = flat - flat.mean()
+    return abs(float((flat[1:] * flat[:-1]).mean() / flat.square().mean())) < 0.5
 
 
 def check_eval_draws_nothing(subject: CheckSubject) -> None:

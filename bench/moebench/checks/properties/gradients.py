@@ -114,3 +114,39 @@ def check_input_gets_gradient(subject: CheckSubject) -> None:
             raise built.failed("hands no gradient on to its input")
         if not bool(torch.isfinite(gradient).all()):
             raise built.failed("hands a gradient with NaN or infinity on to its input")
+
+
+def check_gradient_is_a_derivative(subject: CheckSubject) -> None:
+    """Its gradient in float64 is the slope of its loss; where a straight-through gate makes it another, it is noted."""
+    for built in subject.trials(samples=0):
+        layer, x_BTD = built.layer.double(), subject.inputs().double()
+        trained = [p for p in layer.parameters() if p.requires_grad and p.is_floating_point()]
+        if not trained:
+            raise NotApplicable("it has no trainable parameters.")
+        loss = toy_loss(layer(x_BTD), exact=True)
+        if not loss.requires_grad:
+            raise NotApplicable("its output hangs on no parameter.")
+        told = torch.autograd.grad(loss, trained, allow_unused=True)
+        generator = torch.Generator().manual_seed(0)
+        ways = [torch.randn(p.shape, generator=generator, dtype=torch.float64) for p in trained]
+        slope = sum(float((g * way).sum()) for g, way in zip(told, ways, strict=True) if g is not None)
+        found = [_slope(layer, x_BTD, trained, ways, step) for step in (1e-6, 1e-7)]
+        size = max(abs(slope), abs(found[0]), 1e-9)
+        if abs(found[0] - found[1]) < 0.01 * size and abs(slope - found[0]) > 0.05 * size:
+            subject.note(
+                f"its gradient says that the loss changes by {slope:.4g} along a random direction, and it changes by "
+                f"{found[0]:.4g}: honest where a gradient goes straight through a choice, else wrong."
+            )
+
+
+@torch.no_grad()
+def _slope(layer: Layer, x_BTD: Tensor, parameters: list[torch.nn.Parameter], ways: list[Tensor], step: float) -> float:
+    """Of the loss along a direction, by central differences."""
+    losses = []
+    for by in (step, -2 * step):
+        for parameter, way in zip(parameters, ways, strict=True):
+            parameter.add_(by * way.to(parameter))
+        losses.append(float(toy_loss(layer(x_BTD), exact=True)))
+    for parameter, way in zip(parameters, ways, strict=True):
+        parameter.add_(step * way.to(parameter))
+    return (losses[0] - losses[1]) / (2 * step)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 import torch
 from torch import Tensor
 
-from moebench.checks.compare import difference_at
-from moebench.checks.masking import experts_held
+from moebench.checks.compare import count, difference_at, listed
+from moebench.checks.masking import empty_experts, experts_held
 from moebench.checks.subject import BuiltLayer, CheckSubject
 from moebench.contract import Context, Layer, Routing
 
@@ -16,6 +14,9 @@ SLOTS: tuple[tuple[int, int, tuple[int, int] | None], ...] = ((1, 7, None), (3, 
 """Batch, tokens and grid: one input, one token, odd numbers of tokens."""
 
 MAPS: tuple[tuple[int, int, tuple[int, int] | None], ...] = ((1, 9, (3, 3)), (3, 1, (1, 1)), (2, 15, (5, 3)))
+
+OF_EIGHTHS = 8
+"""Specialization is that of an eighth of the experts, at several counts."""
 
 FLOAT64 = 1e-3
 """fp32 parts inside a float64 layer are allowed; a cast of its result is not."""
@@ -60,25 +61,37 @@ def check_routing_is_a_routing(subject: CheckSubject) -> None:
             raise built.failed(f"has top_k={layer.top_k!r} of {layer.num_experts} experts")
         if subject.variant.separable and not layer.expert_parameters():
             raise built.failed("claims separable experts, but expert_parameters() lists none")
-        _check_expert_parameters(built, layer)
+        _check_expert_parameters(subject, built, layer)
 
 
-def _check_expert_parameters(built: BuiltLayer, layer: Layer) -> None:
+def _check_expert_parameters(subject: CheckSubject, built: BuiltLayer, layer: Layer) -> None:
     shapes = {name: tuple(parameter.shape) for name, parameter in layer.named_parameters()}
-    counted: Counter[int] = Counter()
     for name, axis in layer.expert_parameters().items():
         if name not in shapes:
             raise built.failed(f"lists '{name}' in expert_parameters(), which is none of its parameters")
         held = experts_held(layer, name)
         if not -len(shapes[name]) <= axis < len(shapes[name]) or shapes[name][axis] != len(held):
+            right = [place for place, size in enumerate(shapes[name]) if size == len(held)]
             raise built.failed(
                 f"lists '{name}' of shape {shapes[name]} in expert_parameters() with the expert axis {axis}, "
-                f"where it does not have {len(held)}"
+                f"where it does not have {len(held)}; {f'axis {right[0]} does' if right else 'no axis does'}"
             )
-        counted.update(held)
-    missing = [e for e in range(layer.num_experts) if not counted[e]]
-    if counted and missing:
-        raise built.failed(f"holds expert {missing[0]} of {layer.num_experts} in none of its expert_parameters()")
+    if missing := empty_experts(layer):
+        subject.note(
+            f"{count(len(missing), 'expert')} ({listed(missing)}) of {layer.num_experts} without parameters, as "
+            f"experts_held() says{built.words}."
+        )
+
+
+def check_numbers_of_experts(subject: CheckSubject) -> None:
+    """Its numbers of experts are those that all scores can be measured of; others are noted before a run."""
+    for built in subject.trials():
+        experts = built.layer.num_experts
+        if experts and experts % OF_EIGHTHS:
+            subject.note(
+                f"has {count(experts, 'expert')}{built.words}: specialization is measured with a multiple of "
+                f"{OF_EIGHTHS}, and will be n/a; its rank does not depend on it."
+            )
 
 
 def check_dtype_and_device(subject: CheckSubject) -> None:
@@ -122,12 +135,14 @@ def check_non_contiguous_input(subject: CheckSubject) -> None:
 
 
 def check_input_is_left_alone(subject: CheckSubject) -> None:
-    """It does not write into its input."""
+    """It does not write into its input, in evaluation and in training."""
     for built in subject.trials():
-        x_BTD = subject.inputs()
-        built.layer(x_BTD)
-        if not torch.equal(x_BTD, subject.inputs()):
-            raise built.failed(f"writes into its input, {difference_at(x_BTD, subject.inputs())}")
+        for training in (False, True):
+            x_BTD = subject.inputs()
+            built.layer.train(training)(x_BTD)
+            if not torch.equal(x_BTD, subject.inputs()):
+                mode = "training" if training else "evaluation"
+                raise built.failed(f"writes into its input in {mode}, {difference_at(x_BTD, subject.inputs())}")
 
 
 def check_forward_is_route_and_compute(subject: CheckSubject) -> None:

@@ -9,17 +9,18 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from moebench.budgets.first_call import refuse_undrawn, undrawn_is_nan
 from moebench.checks.compare import difference_at, listed
-from moebench.checks.outcome import CheckFailed, one_line
+from moebench.checks.outcome import one_line
 from moebench.checks.subject import BuiltLayer, CheckSubject
 from moebench.checks.toy import adam, auxiliary, steps_of, train
 from moebench.contract import Context, Layer
-from moebench.errors import LayerError
 from moebench.training.model_state import from_bytes, put_state, state_of, to_bytes
 from moebench.training.snapshot import Snapshot, TrainingState
 
 STEPS = 2
+
+FEW = 16
+"""Numbers an expert, in buffers that training changes."""
 
 
 def check_state_dict_round_trip(subject: CheckSubject) -> None:
@@ -32,17 +33,6 @@ def check_state_dict_round_trip(subject: CheckSubject) -> None:
         except Exception as error:
             raise built.failed(f"cannot load its own state_dict ({str(error).splitlines()[-1].strip()})") from None
         _expect_twin(subject, built, other, "loaded from its state_dict")
-
-
-def check_weights_are_drawn(subject: CheckSubject) -> None:
-    """Its weights are finite numbers that build() draws or sets, not memory that nobody wrote."""
-    for settings in (subject.defaults(), *subject.sampled(3, seed=1)):
-        with undrawn_is_nan():
-            layer = subject.build(settings)
-        try:
-            refuse_undrawn(subject.name, [layer])
-        except LayerError as error:
-            raise CheckFailed(str(error)) from None
 
 
 def check_weights_can_be_kept(subject: CheckSubject) -> None:
@@ -142,6 +132,36 @@ def check_eval_changes_nothing(subject: CheckSubject) -> None:
 
 def _changed(before: dict[str, Tensor], after: dict[str, Tensor]) -> list[str]:
     return [name for name in after if name not in before or not torch.equal(before[name], after[name])]
+
+
+def check_training_pass_leaves_weights(subject: CheckSubject) -> None:
+    """A forward pass in training changes no trained parameter: the optimiser does that."""
+    for built in subject.trials():
+        layer = built.layer.train()
+        before = {name: p.detach().clone() for name, p in layer.named_parameters() if p.requires_grad}
+        layer.compute(subject.inputs(), layer.route(subject.inputs(), Context()))
+        if changed := [name for name in before if not torch.equal(layer.get_parameter(name), before[name])]:
+            raise built.failed(f"changes {listed(changed)} in a forward pass in training")
+
+
+def check_integer_buffers_are_counts(subject: CheckSubject) -> None:
+    """Integer and boolean buffers that training changes are few: counts and marks, no weights."""
+    for built in subject.trials():
+        layer = built.layer
+        before = {name: buffer.clone() for name, buffer in layer.named_buffers() if not _is_counted(buffer)}
+        train(layer, built.settings, subject.inputs(), STEPS)
+        after = dict(layer.named_buffers())
+        changed = {name: after[name].numel() for name in before if not torch.equal(after[name], before[name])}
+        if sum(changed.values()) > FEW * max(1, layer.num_experts):
+            raise built.failed(
+                f"trains {sum(changed.values()):,} numbers in the integer buffers {listed(list(changed))}, where they "
+                "are not counted as parameters"
+            )
+
+
+def _is_counted(buffer: Tensor) -> bool:
+    """Whether the rule on buffers counts it already."""
+    return buffer.is_floating_point() or buffer.is_complex()
 
 
 def check_after_step(subject: CheckSubject) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from moebench.hosts.host import Call, Host
+from moebench.measures.audit import Audit
 from moebench.measures.scores.experts import always_on_share, output_cosine, polysemanticity, weight_cosine
 from moebench.measures.scores.information import class_information, dead_share, load_entropy, max_violation
 from moebench.measures.scores.shares import NO_EXPERTS
@@ -16,16 +18,17 @@ from moebench.measures.scores.specialization import specialization
 from moebench.measures.scores.tokens import token_scores
 from moebench.measures.subset.scores import mean_mass
 from moebench.tasks import Split, Task, Values
-from moebench.training.evaluate import Evaluation, asking, evaluate, evaluate_task, run_pass
+from moebench.training.evaluate import Evaluation, answers, asking, evaluate, evaluate_task, joined, run_pass
 
 
 @dataclass
 class Scores:
-    """Numbers by name, reasons for those that are null, and arrays for the sidecar."""
+    """Numbers by name, reasons for those that are null, arrays for the sidecar, and what the audit found."""
 
     values: dict[str, float | None] = field(default_factory=dict)
     reasons: dict[str, str] = field(default_factory=dict)
     arrays: dict[str, np.ndarray] = field(default_factory=dict)
+    audit: dict[str, Any] = field(default_factory=dict)
 
     def put(self, name: str, value: float | None, reason: str = "") -> None:
         """Add a number, or null with its reason."""
@@ -34,10 +37,13 @@ class Scores:
             self.reasons[name] = reason
 
 
-def scores_of(model: Host, task: Task, validation: Split, test: Split | None, precision: str) -> Scores:
+def scores_of(
+    model: Host, task: Task, validation: Split, test: Split | None, precision: str, audit: Audit | None = None
+) -> Scores:
     """``<part>_<score>`` for each score of the task; of a final run specialization, and what stands beside it, too.
 
-    test: None while tuning, which may see no more than the scores on validation data.
+    test: None while tuning, which may see no more than the scores on validation data. audit: of the model, asked among
+    the batches of the test part.
     """
     scores = Scores()
     on_validation = evaluate_task(model, task, validation, precision=precision)
@@ -48,7 +54,11 @@ def scores_of(model: Host, task: Task, validation: Split, test: Split | None, pr
     def read(outputs: Values, batch: Split) -> Values:
         return {**task.scores(outputs, batch), **task.predictions(outputs)}
 
-    on_test = evaluate(model, test, read, batch=task.evaluation_batch, precision=precision)
+    if audit is None:
+        on_test = evaluate(model, test, read, batch=task.evaluation_batch, precision=precision)
+    else:
+        parts = audit.questions(test, task.evaluation_batch)
+        on_test = joined(audit.scored(parts, answers(model, parts, audit.heard(read), precision=precision)))
     _put_part(scores, "test", task, {name: on_test.values[name] for name in on_validation.values})
     predictions = on_test.values.keys() - on_validation.values.keys()
     scores.arrays |= {f"test_{name}": on_test.values[name].cpu().numpy() for name in sorted(predictions)}
@@ -63,6 +73,8 @@ def scores_of(model: Host, task: Task, validation: Split, test: Split | None, pr
     _put_routing(scores, model, task, on_validation, validation, precision)
     _put_experts(scores, model, on_test, test)
     _put_classes(scores, model, task, on_test, test, class_N, precision)
+    if audit is not None:
+        scores.audit = audit.report()
     return scores
 
 
