@@ -16,8 +16,14 @@ def swiglu(units: Tensor) -> Tensor:
 
     They take turns, rather than halves, so that a run of units is a run of hidden ones.
     """
-    gate, up = units[..., ::2], units[..., 1::2]
+    gate, up = _in_turns(units)
     return F.silu(gate) * up
+
+
+def _in_turns(units: Tensor) -> tuple[Tensor, Tensor]:
+    """Every other unit and those between: copied, because elementwise work on every other number is slow."""
+    gate, up = units.reshape(*units.shape[:-1], units.shape[-1] // 2, 2).movedim(-1, 0).contiguous()
+    return gate, up
 
 
 ACTIVATIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
