@@ -26,7 +26,8 @@ class Column:
 
     key: its name in JSON and CSV, and in :class:`~moebench.board.model.Entry`. help: what it is, in a sentence.
     read: its value in JSON where it is not the entry's own. reason: why there is no value, ``<key>_reason`` in JSON.
-    csv: its fields in a CSV line (default: its value); None leaves it out.
+    csv: its fields in a CSV line (default: its value); None leaves it out. optional: JSON and CSV lack it where no row
+    has it.
 
     Of a column in :data:`SHOWN`: title, short_title (in a terminal, and beside a value on a narrow page), cell (its
     text), missing (what the page shows in the place of a value, by default the reason), best (which end of the values
@@ -57,9 +58,15 @@ class Column:
     against_dense: bool = False
     on: Callable[[Board], bool] = lambda board: True
     terminal: bool = True
+    optional: bool = False
     drawn: bool = True
     detail: str = ""
     detail_form: str = "{:,}"
+
+    def known(self, board: Board) -> bool:
+        """Whether JSON, CSV and details have it: an optional one only where some row does."""
+        rows = (entry for rung in board.rungs for entry in rung.entries)
+        return not self.optional or any(self.value(entry) is not None for entry in rows)
 
     def value(self, entry: Entry) -> Any:
         """Of a row; None where there is none."""
@@ -335,6 +342,12 @@ COLUMNS = (
     ),
     _timing("latency_layers", "Of the expert layers.", "latency, expert layers alone"),
     _timing("train_step", "Milliseconds of a training step.", "training step, batch {board.latency_batch}"),
+    _timing(
+        "latency_token",
+        "Of the last token of one input, with the keys and values of those before it; of causal transformers.",
+        "latency, the next token",
+        optional=True,
+    ),
     Column(
         key="train_tokens_per_second",
         help="Tokens of the expert layers that such steps take in a second.",
@@ -406,7 +419,7 @@ SHOWN = _named(
 
 DETAILS = _named(
     "experts total_params active_params model_params flops_per_input model_flops_per_input latency latency_batch1 "
-    "latency_layers train_step train_tokens_per_second train_inputs_per_second train_peak_memory_mib "
+    "latency_token latency_layers train_step train_tokens_per_second train_inputs_per_second train_peak_memory_mib "
     "forward_peak_memory_mib resident_memory_mib resident_memory_batch1_mib rank_survival winners_curse"
 )
 """What the page says of each row beside its table."""

@@ -6,11 +6,11 @@ import csv
 import dataclasses
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import isfinite
 from typing import Any
 
-from moebench.board.columns import COLUMNS, COUNTED, bounds
+from moebench.board.columns import COLUMNS, COUNTED, Column, bounds
 from moebench.board.model import Board, Entry, Estimate, Rung, TaskResult, Timing
 from moebench.board.reasons import Reason
 from moebench.board.rules import LEVEL, RANK_RULE
@@ -37,8 +37,8 @@ def to_json(board: Board) -> str:
             "versions": board.versions,
             "calibration": board.calibration,
             "verification": board.verification,
-            **_of_rung(first),
-            "ladder": [{"budget": rung.budget, **_of_rung(rung)} for rung in further],
+            **_of_rung(board, first),
+            "ladder": [{"budget": rung.budget, **_of_rung(board, rung)} for rung in further],
             "other_runs": [
                 {**_fields(other), "reason": other.reason.sentence, "rank": None} for other in board.other_runs
             ],
@@ -92,14 +92,15 @@ def to_csv(board: Board) -> str:
     return buffer.getvalue()
 
 
-def _of_rung(rung: Rung) -> dict[str, Any]:
-    return {"entries": list(map(_entry, rung.entries)), "against": rung.against, "power": rung.power}
+def _of_rung(board: Board, rung: Rung) -> dict[str, Any]:
+    columns = [column for column in COLUMNS if column.known(board)]
+    return {"entries": [_entry(entry, columns) for entry in rung.entries], "against": rung.against, "power": rung.power}
 
 
-def _entry(entry: Entry) -> dict[str, Any]:
+def _entry(entry: Entry, columns: Sequence[Column]) -> dict[str, Any]:
     """Every column, with the reason behind it where it may have none."""
     found: dict[str, Any] = {}
-    for column in COLUMNS:
+    for column in columns:
         found[column.key] = column.value(entry)
         if column.reason:
             found[f"{column.key}_reason"] = column.reason(entry)
@@ -149,7 +150,7 @@ def _line(board: Board, rung: Rung, entry: Entry) -> dict[str, Any]:
         "budget": rung.budget,
         "device": board.device,
     }
-    for column in sorted(COLUMNS, key=lambda column: column.kind == "amount"):
+    for column in sorted(filter(lambda each: each.known(board), COLUMNS), key=lambda each: each.kind == "amount"):
         line |= column.csv(entry, column) if column.csv else {}
     for task in entry.tasks:
         line |= bounds(task.name, task.score) | {f"{task.name}_status": task.status}
