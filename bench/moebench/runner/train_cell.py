@@ -10,6 +10,7 @@ from moebench.contract.variant import loss_weights
 from moebench.hosts.host import Host
 from moebench.measures.memory import PeakMemory
 from moebench.measures.scores.final import Scores, scores_of
+from moebench.measures.scores.route_map import route_map
 from moebench.measures.scores.tokens import saturation
 from moebench.records import Cell, Status, Store
 from moebench.records.store import LARGEST
@@ -25,6 +26,7 @@ from moebench.training.ranks.world import World
 from moebench.training.recipe import Recipe
 from moebench.training.routes import RouteWatch
 from moebench.training.snapshot import Keeper
+from moebench.training.token_counts import show_token_counts
 
 LEAST_SECONDS = 1e-6
 """A clock that was set back during a run has measured nothing."""
@@ -41,6 +43,7 @@ def train_and_score(job: Job, device: torch.device, store: Store, keeper: Keeper
         built = build(job, device)
         train_data = load_part(task, "train", job.data).to(device)
         validation = load_part(task, "validation", job.data).to(device)
+        show_token_counts(built.model, task.info, train_data)
         watch = _watch(built.model, task, validation, cell) if cell.kind == "final" else None
         routes = _routes(job, built.model, validation)
         curves = train(built.model, train_data, recipe(cell, task), task.loss, keeper, world, watch, routes)
@@ -54,6 +57,12 @@ def train_and_score(job: Job, device: torch.device, store: Store, keeper: Keeper
     }
     arrays = {"loss_S": curves.loss_S, "mass_SLE": curves.mass_SLE}
     status, scores = _scored(job, built.model, validation, curves, device)
+    if (
+        status == "done"
+        and cell.kind == "final"
+        and (shown := route_map(built.model, task, validation, cell.precision))
+    ):
+        details["routes"] = shown
     if status == "done" and routes is not None:
         scores.values |= saturation(routes)
     unkept = ""
@@ -79,6 +88,7 @@ def train_share(job: Job, device: torch.device, keeper: Keeper, world: World) ->
     task = get_task(job.cell.task)
     built = build(job, device)
     data = load_part(task, "train", job.data).to(device)
+    show_token_counts(built.model, task.info, data)
     routes = _routes(job, built.model, load_part(task, "validation", job.data).to(device))
     train(built.model, data, recipe(job.cell, task), task.loss, keeper, world, routes=routes)
 
