@@ -3,6 +3,7 @@
 import json
 import math
 import re
+import sys
 from pathlib import Path
 
 import pyarrow as pa
@@ -180,6 +181,7 @@ BAD = [
     ),
     ("keys", lambda folder: (folder / "a.jsonl").write_text('{"txt": "a"}\n'), "text", "line-without-text"),
     ("column", lambda f: parquet.write_table(pa.table({"words": ["a"]}), f / "a.parquet"), "text", "column-missing"),
+    ("numbers", lambda f: parquet.write_table(pa.table({"text": [1]}), f / "a.parquet"), "text", "column-not-text"),
     ("no parquet", lambda folder: (folder / "a.parquet").write_text("no"), "text", "text-not-parquet"),
     ("nothing", lambda folder: None, "text", "data-missing"),
     ("another", lambda folder: (folder / "tinyshakespeare.txt").write_text("no"), "shakespeare", "other-checksum"),
@@ -193,6 +195,13 @@ def test_what_cannot_be_read_is_one_sentence(tmp_path, write, name, code):
     with pytest.raises(DataError) as caught:
         load_part(get_task(name), "train", tmp_path / "data")
     assert caught.value.code == code
+
+
+def test_a_tokenizer_without_its_package_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tokenizers", None)
+    with pytest.raises(DataError) as caught:
+        load_part(get_task("text?tokenizer=bpe-270"), "train", corpus(tmp_path / "data"))
+    assert caught.value.code == "package-missing"
 
 
 def test_bytes_take_anything(tmp_path):

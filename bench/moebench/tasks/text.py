@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal, overload
 from moebench.errors import DataError, SuiteError
 from moebench.tasks.base import Headline, Part, Split, Stream, Task, TaskInfo, Tokens, Values
 from moebench.tasks.corpora import FEW, SHARES, Bible, Corpus, Own, PythonSource, Shakespeare
-from moebench.tasks.tokens import BYTES, Index, index, vocabulary
+from moebench.tasks.tokens import BYTES, Index, coder_of, index, vocabulary
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 SCORED = 1 << 18
 """Tokens of validation and of test that are scored, at most: windows at equal distances."""
 
-PASS = 1 << 22
-"""Logits of a pass without training."""
+PASS = 1 << 20
+"""Logits of a pass without training: 64 windows of 64 bytes; what is between stays in the cache of a processor."""
 
 MASKED = 0.15
 """Share of the tokens of a window that are hidden (Devlin et al., arXiv 1810.04805, section 3.1)."""
@@ -64,7 +64,9 @@ class TextTask(Task):
             + (f"; {MASKED:g} of the tokens masked" if self.masked else "")
         )
         self.evaluation_batch = max(1, PASS // (window * self.size))
-        self._lengths: Sequence[int] = (1,) * self.size  # of tokens in bytes; the index knows those of BPE
+        # Of tokens in bytes, and where the text was found; known once it is read.
+        self._lengths: Sequence[int] = (1,) * self.size
+        self._where: Path | None = None
 
     @property
     def loss_score(self) -> Headline:
@@ -150,6 +152,33 @@ class TextTask(Task):
         """Of the files."""
         return " ".join(corpus.fingerprint(data_dir) for corpus in self.corpora)
 
+    def token_names(self, ids: Sequence[int]) -> list[str]:
+        """The text of each token between quotation marks, escaped as Python does; a hidden one has a name."""
+
+        def name(token: int) -> str:
+            return repr(bytes([token]))[1:] if self.tokenizer == BYTES else repr(self.decoded([token], self._where))
+
+        return ["hidden" if token == self.size else name(token) for token in ids]
+
+    def group_names(self, groups: Sequence[int]) -> list[str]:
+        """The domains of the text."""
+        return [self.corpora[group].domain for group in groups]
+
+    def encoded(self, text: str, data_dir: Path | None = None) -> list[int]:
+        """Its token ids. Text of a command line may hold bytes that are no UTF-8, as surrogates."""
+        data = text.encode(errors="surrogateescape")
+        if self.tokenizer == BYTES:
+            return list(data)
+        ids: list[int] = coder_of(self._index(data_dir)).encode(data.decode(errors="replace")).ids
+        return ids
+
+    def decoded(self, ids: Sequence[int], data_dir: Path | None = None) -> str:
+        """The text of token ids; bytes that are no UTF-8 become U+FFFD."""
+        if self.tokenizer == BYTES:
+            return bytes(ids).decode(errors="replace")
+        text: str = coder_of(self._index(data_dir)).decode(list(ids))
+        return text
+
     def _scored(self, batch: Split) -> Tensor:
         """Whether each token (N, T) is scored: all of them."""
         import torch
@@ -165,7 +194,7 @@ class TextTask(Task):
                     "text, or choose a shorter window.",
                     code="shorter-than-window",
                 )
-        self._lengths = found.bytes_V
+        self._lengths, self._where = found.bytes_V, data_dir
         return found
 
 
