@@ -16,14 +16,9 @@ def swiglu(units: Tensor) -> Tensor:
 
     They take turns, rather than halves, so that a run of units is a run of hidden ones.
     """
-    gate, up = _in_turns(units)
-    return F.silu(gate) * up
-
-
-def _in_turns(units: Tensor) -> tuple[Tensor, Tensor]:
-    """Every other unit and those between: copied, because elementwise work on every other number is slow."""
+    # Copied apart: elementwise work on every other number is slow.
     gate, up = units.reshape(*units.shape[:-1], units.shape[-1] // 2, 2).movedim(-1, 0).contiguous()
-    return gate, up
+    return F.silu(gate) * up
 
 
 ACTIVATIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
