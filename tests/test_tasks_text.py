@@ -86,6 +86,16 @@ def test_json_lines_and_parquet_are_the_same_text_as_their_documents(tmp_path):
         assert "".join(f"{text}\n" for text in kept).startswith(found)
 
 
+def test_as_many_tokens_are_scored_as_a_suite_says_spread_over_the_part(tmp_path):
+    folder = corpus(tmp_path / "data")
+    every, few = get_task("text?window=16"), get_task("text?scored=80&window=16")
+    whole, some = (load_part(task, "validation", folder).inputs for task in (every, few))
+    assert torch.equal(some, whole[torch.arange(5) * len(whole) // 5])
+    assert torch.equal(load_part(few, "train", folder).inputs, load_part(every, "train", folder).inputs)
+    assert (few.info.name, every.info.name) == ("text-bytes-16-80", "text-bytes-16")
+    assert few.split != every.split
+
+
 def test_bits_per_byte_by_hand():
     task = get_task("text?window=2")
     batch = Split(torch.tensor([[1, 2], [3, 4]]), {"token": torch.tensor([[2, 3], [4, 5]])})
@@ -162,6 +172,8 @@ def test_domains_have_equal_shares_and_say_which_they_are(tmp_path, monkeypatch)
     train = task.load("train", tmp_path / "data")
     counts = train.groups_NT[:, 0].bincount()
     assert counts[0] == counts[1] > 0
+    assert train.groups_NT[:4, 0].tolist() == [0, 1, 0, 1], "scores of single tokens look at the first inputs"
+    assert task.group_names([1, 0]) == ["other", "own"]
 
 
 BAD = [
@@ -216,6 +228,7 @@ def test_bytes_take_anything(tmp_path):
         ("code?windw=3", "unknown-setting"),
         ("code?window=x", "wrong-task-setting"),
         ("code?window=1", "window"),
+        ("code?scored=63", "scored"),
         ("code?tokenizer=wordpiece", "unknown-tokenizer"),
         ("code?tokenizer=bpe-12", "unknown-tokenizer"),
         ("digits?window=3", "unknown-setting"),

@@ -10,7 +10,7 @@ import pyarrow.parquet as parquet
 import pytest
 
 LARGE, SMALL = 200 << 20, 1 << 20
-DOCUMENT = 1 << 14
+DOCUMENT = 1 << 12
 MORE_MIB = 600
 MORE_SECONDS = 2.0
 
@@ -39,7 +39,7 @@ print(json.dumps({"mib": peak(), "seconds": seconds, "windows": len(train), "tot
 
 
 def documents(size):
-    """Different ones of 16 KiB, of words."""
+    """Different ones of 4 KiB, of words."""
     generator = random.Random(0)
     words = ["".join(generator.choices("abcdefgh", k=generator.randint(2, 9))) for _ in range(5000)]
     pool = " ".join(generator.choices(words, k=400_000))

@@ -2,9 +2,9 @@
 
 Its README (github.com/karpathy/nanoGPT, "I only have a macbook") gives 4 layers of 4 heads, width 128, windows of 64,
 batches of 12, no dropout, and a validation loss of 1.88 nats a character. Its configuration gives the learning rate
-1e-3, falling to 1e-4 by a cosine after 100 steps of warm-up, betas 0.9 and 0.99, weight decay 0.1 and clipping at 1.
-Its model has GELU, LayerNorm without bias, learned places, a tied head, and normal weights of deviation 0.02 at the start.
-With this host's own initial weights the loss is 1.834.
+1e-3, falling to 1e-4 by a cosine after 100 steps of warm-up, betas 0.9 and 0.99, weight decay 0.1, clipping at 1. Its
+model has GELU, LayerNorm without bias, learned places, a tied head, and normal weights of deviation 0.02 at first. With
+the initial weights of this host the loss is 1.834.
 """
 
 import math

@@ -137,7 +137,7 @@ OVERHEAD = {"cpu": 0.004, "cuda": 0.015}
 THROUGHPUT = {"cpu": 8e10, "cuda": 5e12}
 START_SECONDS = 2.0
 
-ATTENTION_COST = 4
+ATTENTION_COST = 3
 """Times as long as a large product with as many operations: attention, norms and residuals of a block."""
 
 
