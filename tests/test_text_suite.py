@@ -79,6 +79,7 @@ def test_the_page_draws_where_tokens_go_and_says_what_the_next_one_takes(ran):
     page, board = (folder / "board.html").read_text(), json.loads((folder / "board.json").read_text())
     assert 'id="chart-tokens-0"' in page
     assert 'id="chart-domains-0"' not in page, "the text has one domain"
+    assert "No specialization: a window has a token at each place" in page
     assert (folder / "figures" / "tokens-0.png").stat().st_size > 1000
     rows = {entry["variant"]: entry for entry in board["entries"]}
     assert rows["dense"]["latency_token"]["value"] > 0

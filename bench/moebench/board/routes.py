@@ -65,7 +65,7 @@ def _title(entry: Entry, task: TaskResult, *, several: bool) -> str:
 def _panel(axis: Axes, table: RouteTable, title: str) -> None:
     share_RE = in_order(np.array(table.share))
     axis.pcolormesh(share_RE, cmap="cividis", vmin=0, edgecolors="face", linewidth=0.3)
-    axis.set_yticks(np.arange(len(table.labels)) + 0.5, labels=[printable(each)[:10] for each in table.labels])
+    axis.set_yticks(np.arange(len(table.labels)) + 0.5, labels=[printable(each)[:12] for each in table.labels])
     axis.tick_params(axis="y", labelsize=6, length=0)
     axis.set_xticks([])
     axis.set_ylim(len(table.labels), 0)

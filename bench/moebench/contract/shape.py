@@ -18,7 +18,8 @@ def swiglu(units: Tensor) -> Tensor:
     """
     # Copied apart: elementwise work on every other number is slow.
     gate, up = units.reshape(*units.shape[:-1], units.shape[-1] // 2, 2).movedim(-1, 0).contiguous()
-    return F.silu(gate) * up
+    active: Tensor = F.silu(gate) * up
+    return active
 
 
 ACTIVATIONS: Mapping[str, Callable[[Tensor], Tensor]] = {

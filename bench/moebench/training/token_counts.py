@@ -18,13 +18,12 @@ DRAWN = 4096
 
 def show_token_counts(model: Host, task: TaskInfo, data: Split | Stream) -> None:
     """Tell each layer that has ``expect_tokens``; nothing where inputs are no token ids. No random state changes."""
-    told: list[Callable[[Tensor], None]] = [
-        layer.expect_tokens for layer in model.layers() if hasattr(layer, "expect_tokens")
-    ]
+    found: list[Callable[[Tensor], None] | None] = [getattr(layer, "expect_tokens", None) for layer in model.layers()]
+    told = [expect_tokens for expect_tokens in found if expect_tokens is not None]
     if told and isinstance(task.inputs, Tokens):
         counts_V = token_counts(task.inputs, data)
-        for tell in told:
-            tell(counts_V)
+        for expect_tokens in told:
+            expect_tokens(counts_V)
 
 
 def token_counts(inputs: Tokens, data: Split | Stream) -> Tensor:
