@@ -45,8 +45,13 @@ def test_the_next_token_is_one_token_with_what_was_kept_of_all_before_it_each_ti
     task = get_task("phonebook_256")
     model = model_of("dense", host={"name": "decoder", "dim": 16, "depth": 2, "heads": 2}, task="phonebook_256")
     stopwatch = Stopwatch(model, task.load("validation")[:8], task.loss, 8, "fp32", repeats=1)
-    reads = []
-    model.next_outputs = lambda ids_Bt, seen: reads.append((tuple(ids_Bt.shape), [each.count for each in seen]))
+    reads, read = [], model.next_outputs
+
+    def watched_read(ids_Bt, seen):
+        reads.append((tuple(ids_Bt.shape), [each.count for each in seen]))
+        return read(ids_Bt, seen)
+
+    model.next_outputs = watched_read
     for _ in range(2):
         stopwatch.parts()["token_ms"]()
     length = task.info.inputs.length
