@@ -65,3 +65,4 @@ def test_attention_counts_where_a_host_has_some():
     seconds, longer = (guess_seconds(each, 264_192, 64, "cpu") for each in (cell, decoder))
     assert longer > 1.3 * seconds
     assert guess_seconds(decoder, 264_192, 128, "cpu") > 2 * (longer - 6), "twice the tokens, and more pairs of them"
+    assert guess_seconds({**cell, "host": {"name": "mine", "heads": 4}}, 264_192, 64, "cpu") > 0, "of another author"

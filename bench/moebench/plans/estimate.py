@@ -149,7 +149,7 @@ def guess_seconds(cell: Mapping[str, Any], amount: float, tokens: int, device: s
     """
     kind, host = "cuda" if device == "cuda" else "cpu", cell["host"]
     parameters = amount if cell["axis"] != "flops" else amount / (2 * max(1, tokens))
-    if "heads" in host:
+    if {"heads", "depth", "dim"} <= host.keys():
         parameters += ATTENTION_COST * host["depth"] * (4 * host["dim"] ** 2 + 2 * tokens * host["dim"])
     flops = float(cell["steps"] * cell["batch"] * 6 * parameters * tokens)
     steps = float(cell["steps"] * host.get("depth", 1))

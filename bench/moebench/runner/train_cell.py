@@ -57,12 +57,9 @@ def train_and_score(job: Job, device: torch.device, store: Store, keeper: Keeper
     }
     arrays = {"loss_S": curves.loss_S, "mass_SLE": curves.mass_SLE}
     status, scores = _scored(job, built.model, validation, curves, device)
-    if (
-        status == "done"
-        and cell.kind == "final"
-        and (shown := route_map(built.model, task, validation, cell.precision))
-    ):
-        details["routes"] = shown
+    if status == "done" and cell.kind == "final":
+        shown = route_map(built.model, task, validation, cell.precision)
+        details |= {"routes": shown} if shown else {}
     if status == "done" and routes is not None:
         scores.values |= saturation(routes)
     unkept = ""
