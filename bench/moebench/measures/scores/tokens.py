@@ -80,7 +80,9 @@ def routes_of(model: Host, data: Split, precision: str) -> list[Routes]:
     with asking(model):
         run_pass(model, data[:1], precision, probe := Call())
         most = max((routing.mass_BE is not None) * _tokens(routing) for routing in probe.routings)
-        run_pass(model, data[: max(1, SAMPLE // max(1, most))], precision, call)
+        if not most:
+            return []
+        run_pass(model, data[: max(1, SAMPLE // most)], precision, call)
         for layer, x_BTD in zip(model.layers(), call.inputs, strict=True):
             shown: Callable[[Tensor], Tensor | None] | None = getattr(layer, "router_logits", None)
             logits.append(shown(x_BTD) if shown else None)
