@@ -11,7 +11,7 @@ import pytest
 
 HERE = Path(__file__).parent
 
-NOT_CORE = frozenset({"browser", "cluster", "faults", "gpu", "install", "perf", "scaling"})
+NOT_CORE = frozenset({"browser", "cluster", "faults", "gpu", "install", "perf", "scaling", "slow"})
 """Folders whose tests are marked with the folder's name; all other tests are the core."""
 
 DATA_SETS = frozenset({"cifar10_dir", "fashion_mnist_dir"})

@@ -7,7 +7,7 @@ from moebench.contract import Context
 from moebench.errors import SuiteError
 from moebench.hosts import host_settings
 from moebench.hosts.build import build_model
-from moebench.hosts.transformer import Block
+from moebench.hosts.transformer import Block, Seen
 from moebench.tasks import Headline, TaskInfo, Tokens
 from moevariants.dense import Dense
 
@@ -103,3 +103,15 @@ def test_a_tied_head_of_a_masked_task_answers_with_tokens_alone():
 def test_only_a_decoder_asks_for_causal_layers():
     assert host_settings({"name": "decoder"}).causal
     assert not host_settings({"name": "encoder"}).causal
+
+
+@pytest.mark.parametrize("settings", [{}, MODERN, {"positions": "sincos", "tied": True}])
+def test_one_token_after_kept_keys_and_values_is_answered_as_in_a_whole_pass(settings):
+    model = built(**settings).eval()
+    with torch.no_grad():
+        whole = model(ids()).outputs["token"]
+        seen = [Seen() for _ in model.blocks]
+        torch.testing.assert_close(model.next_outputs(ids()[:, :4], seen), whole[:, 3])
+        for place in range(4, 11):
+            torch.testing.assert_close(model.next_outputs(ids()[:, place : place + 1], seen), whole[:, place])
+        assert {each.count for each in seen} == {11}

@@ -33,12 +33,31 @@ def test_every_part_takes_time_and_the_finalist_keeps_its_weights(name, precisio
 
 
 def test_a_training_step_is_timed_with_the_tasks_own_loss():
-    """Of a sequence, whose logits are (B, A, O)."""
+    """Of a sequence, whose logits are (B, A, O). Of a causal transformer a single token is timed, too."""
     task = get_task("phonebook_256")
     host = {"name": "decoder", "dim": 16, "depth": 1, "heads": 2}
     model = model_of("dense", host=host, task="phonebook_256")
     times = Stopwatch(model, task.load("validation")[:8], task.loss, 8, "fp32", repeats=1).measure()
-    assert times.keys() == PARTS
+    assert times.keys() == PARTS | {"token_ms"}
+
+
+def test_the_next_token_is_one_token_with_what_was_kept_of_all_before_it_each_time():
+    task = get_task("phonebook_256")
+    model = model_of("dense", host={"name": "decoder", "dim": 16, "depth": 2, "heads": 2}, task="phonebook_256")
+    stopwatch = Stopwatch(model, task.load("validation")[:8], task.loss, 8, "fp32", repeats=1)
+    reads, read = [], model.next_outputs
+
+    def watched_read(ids_Bt, seen):
+        reads.append((tuple(ids_Bt.shape), [each.count for each in seen]))
+        return read(ids_Bt, seen)
+
+    model.next_outputs = watched_read
+    for _ in range(2):
+        stopwatch.parts()["token_ms"]()
+    length = task.info.inputs.length
+    assert reads == [((1, 1), [length - 1] * 2)] * 2
+    encoder = model_of("dense", host={"name": "encoder", "dim": 16, "depth": 1, "heads": 2}, task="phonebook_256")
+    assert "token_ms" not in Stopwatch(encoder, task.load("validation")[:8], task.loss, 8, "fp32", repeats=1).parts()
 
 
 def watched(data_count=5, batch=8, repeats=2):

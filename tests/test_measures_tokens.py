@@ -12,7 +12,7 @@ from moebench.contract import Routing
 from moebench.hosts.host import Call
 from moebench.measures.scores.coactivation import co_activation
 from moebench.measures.scores.information import expert_information
-from moebench.measures.scores.tokens import saturation, token_scores
+from moebench.measures.scores.tokens import routes_of, saturation, token_scores
 from moebench.training.routes import WHEN, RouteWatch
 
 E, T = 4, 4
@@ -225,3 +225,11 @@ def test_looking_draws_no_random_number_and_leaves_the_mode():
     watch.after(1)
     assert torch.equal(state, torch.get_rng_state())
     assert model.training
+
+
+def test_a_model_without_experts_is_asked_about_one_input_and_no_more():
+    model, sizes = model_of("dense"), []
+    outputs = model.outputs
+    model.outputs = lambda x: sizes.append(len(x)) or outputs(x)
+    assert routes_of(model, digits("validation"), "fp32") == []
+    assert sizes == [1]

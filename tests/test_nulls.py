@@ -1,5 +1,6 @@
 """The nulls and the oracle of routing, and the task that asks for it: what each can and cannot do."""
 
+import copy
 import dataclasses
 
 import pytest
@@ -21,6 +22,7 @@ from moebench.tasks.clusters import CLUSTERS, LABELS, TOKENS
 from moebench.training.evaluate import evaluate_task
 from moebench.training.loop import train
 from moebench.training.recipe import Recipe
+from moebench.training.token_counts import show_token_counts
 from moevariants.hash_token import HashToken
 from moevariants.oracle_router import OracleRouter
 from moevariants.random_detached import RandomDetached
@@ -64,6 +66,42 @@ def test_a_token_goes_where_its_id_sends_it_and_nowhere_else():
     every_BTK = layer.route(torch.randn(1, 11, 8), Context(token_ids_BT=torch.arange(11)[None])).chosen_BTK
     loads = torch.bincount(every_BTK.flatten(), minlength=4)
     assert loads.max() - loads.min() <= 2, "the table deals experts out evenly"
+
+
+def loads(layer, counts_V):
+    return torch.bincount(layer.router.expert_PK.flatten(), counts_V.repeat_interleave(2), minlength=layer.num_experts)
+
+
+def test_a_table_of_tokens_is_dealt_out_evenly_for_their_frequencies():
+    """As skewed as bytes are: one over rank."""
+    shape = dataclasses.replace(SHAPE, vocabulary=256)
+    counts_V = (1e5 / torch.arange(1, 257)).long()[torch.randperm(256, generator=torch.Generator().manual_seed(0))]
+    torch.manual_seed(0)
+    layer, other = (HashToken().layer(shape, 4, {"experts": 8}) for _ in range(2))
+    before, state = loads(layer, counts_V), torch.get_rng_state()
+    layer.expect_tokens(counts_V)
+    other.expect_tokens(counts_V)
+    assert torch.equal(torch.get_rng_state(), state)
+    after = loads(layer, counts_V)
+    assert before.max() / before.mean() > 1.5
+    assert after.max() / after.mean() < 1.02
+    first_V, second_V = layer.router.expert_PK.unbind(1)
+    assert not bool((first_V == second_V).any()), "the experts of a token differ"
+    assert not torch.equal(layer.router.expert_PK, other.router.expert_PK), "each layer has its own table"
+
+
+def test_layers_are_told_how_often_tokens_occur_in_training_data():
+    info, host = get_task("phonebook_256").info, host_settings({"name": "decoder", "dim": 16, "depth": 2, "heads": 2})
+    data = get_task("phonebook_256").load("train")
+    model = build_model(host, info, HashToken(), [4, 4], {"experts": 4}, seed=0)
+    expected = [copy.deepcopy(layer) for layer in model.layers()]
+    show_token_counts(model, info, data)
+    counts_V = torch.bincount(data.inputs.flatten(), minlength=info.inputs.vocabulary)
+    for layer, alone in zip(model.layers(), expected, strict=True):
+        drawn_PK = alone.router.expert_PK.clone()
+        alone.expect_tokens(counts_V)
+        assert torch.equal(layer.router.expert_PK, alone.router.expert_PK)
+        assert not torch.equal(layer.router.expert_PK, drawn_PK)
 
 
 def test_hash_token_has_no_place_where_there_are_no_ids():

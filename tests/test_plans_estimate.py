@@ -3,7 +3,7 @@
 import pytest
 
 from fixed_rows import VALUES, finals, measured, plan_of, works
-from moebench.plans.estimate import left
+from moebench.plans.estimate import guess_seconds, left
 from moebench.records import Record
 
 
@@ -56,3 +56,13 @@ def test_a_run_that_failed_is_still_to_come(plan):
     seen = ran(works(plan), 4.0) | ran(finals(plan)[:1], 4.0, "timeout")
     assert left(plan, seen.get).runs == 1
     assert left(plan, ran(works(plan), 4.0).get).runs == 0
+
+
+def test_attention_counts_where_a_host_has_some():
+    """text-quick took 20 minutes where 8 were guessed from the expert layers alone."""
+    cell = {"steps": 400, "batch": 16, "axis": "total", "host": {"depth": 2, "dim": 64}}
+    decoder = {**cell, "host": {**cell["host"], "heads": 4}}
+    seconds, longer = (guess_seconds(each, 264_192, 64, "cpu") for each in (cell, decoder))
+    assert longer > 1.3 * seconds
+    assert guess_seconds(decoder, 264_192, 128, "cpu") > 2 * (longer - 6), "twice the tokens, and more pairs of them"
+    assert guess_seconds({**cell, "host": {"name": "mine", "heads": 4}}, 264_192, 64, "cpu") > 0, "of another author"

@@ -3,6 +3,7 @@
 import json
 import math
 import re
+import sys
 from pathlib import Path
 
 import pyarrow as pa
@@ -85,6 +86,16 @@ def test_json_lines_and_parquet_are_the_same_text_as_their_documents(tmp_path):
         assert "".join(f"{text}\n" for text in kept).startswith(found)
 
 
+def test_as_many_tokens_are_scored_as_a_suite_says_spread_over_the_part(tmp_path):
+    folder = corpus(tmp_path / "data")
+    every, few = get_task("text?window=16"), get_task("text?scored=80&window=16")
+    whole, some = (load_part(task, "validation", folder).inputs for task in (every, few))
+    assert torch.equal(some, whole[torch.arange(5) * len(whole) // 5])
+    assert torch.equal(load_part(few, "train", folder).inputs, load_part(every, "train", folder).inputs)
+    assert (few.info.name, every.info.name) == ("text-bytes-16-80", "text-bytes-16")
+    assert few.split != every.split
+
+
 def test_bits_per_byte_by_hand():
     task = get_task("text?window=2")
     batch = Split(torch.tensor([[1, 2], [3, 4]]), {"token": torch.tensor([[2, 3], [4, 5]])})
@@ -161,6 +172,8 @@ def test_domains_have_equal_shares_and_say_which_they_are(tmp_path, monkeypatch)
     train = task.load("train", tmp_path / "data")
     counts = train.groups_NT[:, 0].bincount()
     assert counts[0] == counts[1] > 0
+    assert train.groups_NT[:4, 0].tolist() == [0, 1, 0, 1], "scores of single tokens look at the first inputs"
+    assert task.group_names([1, 0]) == ["other", "own"]
 
 
 BAD = [
@@ -180,6 +193,7 @@ BAD = [
     ),
     ("keys", lambda folder: (folder / "a.jsonl").write_text('{"txt": "a"}\n'), "text", "line-without-text"),
     ("column", lambda f: parquet.write_table(pa.table({"words": ["a"]}), f / "a.parquet"), "text", "column-missing"),
+    ("numbers", lambda f: parquet.write_table(pa.table({"text": [1]}), f / "a.parquet"), "text", "column-not-text"),
     ("no parquet", lambda folder: (folder / "a.parquet").write_text("no"), "text", "text-not-parquet"),
     ("nothing", lambda folder: None, "text", "data-missing"),
     ("another", lambda folder: (folder / "tinyshakespeare.txt").write_text("no"), "shakespeare", "other-checksum"),
@@ -195,6 +209,13 @@ def test_what_cannot_be_read_is_one_sentence(tmp_path, write, name, code):
     assert caught.value.code == code
 
 
+def test_a_tokenizer_without_its_package_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tokenizers", None)
+    with pytest.raises(DataError) as caught:
+        load_part(get_task("text?tokenizer=bpe-270"), "train", corpus(tmp_path / "data"))
+    assert caught.value.code == "package-missing"
+
+
 def test_bytes_take_anything(tmp_path):
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "enwik").write_bytes(bytes(range(256)) * 40)
@@ -207,6 +228,7 @@ def test_bytes_take_anything(tmp_path):
         ("code?windw=3", "unknown-setting"),
         ("code?window=x", "wrong-task-setting"),
         ("code?window=1", "window"),
+        ("code?scored=63", "scored"),
         ("code?tokenizer=wordpiece", "unknown-tokenizer"),
         ("code?tokenizer=bpe-12", "unknown-tokenizer"),
         ("digits?window=3", "unknown-setting"),

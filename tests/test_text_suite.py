@@ -1,5 +1,6 @@
 """A suite of text from its file to a published board: windows of one's own corpus, by a tokenizer."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,19 @@ def test_bits_per_byte_rank_and_a_layer_that_looks_ahead_has_its_reason(ran):
     assert "causal host" in by_row["soft_moe"].reason.sentence
     assert "bits_per_byte" in to_table(board, 100)
     assert board.tasks[0].name == "text-bpe-270-16"
+
+
+def test_the_page_draws_where_tokens_go_and_says_what_the_next_one_takes(ran):
+    folder = ran[0] / "r" / "words"
+    page, board = (folder / "board.html").read_text(), json.loads((folder / "board.json").read_text())
+    assert 'id="chart-tokens-0"' in page
+    assert 'id="chart-domains-0"' not in page, "the text has one domain"
+    assert "No specialization: a window has a token at each place" in page
+    assert (folder / "figures" / "tokens-0.png").stat().st_size > 1000
+    rows = {entry["variant"]: entry for entry in board["entries"]}
+    assert rows["dense"]["latency_token"]["value"] > 0
+    assert rows["soft_moe"]["latency_token"] is None
+    assert "latency_token_ms" in (folder / "board.csv").read_text().splitlines()[0]
 
 
 def test_it_is_published_and_read_again(ran):

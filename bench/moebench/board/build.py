@@ -197,6 +197,7 @@ def _entry(
         latency_reason=timing_reason,
         latency_batch1=clock.read(row.name, FORWARD_BATCH1)[0],
         latency_layers=clock.read(row.name, "layers_ms")[0],
+        latency_token=clock.read(row.name, "token_ms")[0],
         train_step=clock.read(row.name, "train_step_ms")[0],
         training=estimates.training(studies),
         train_tokens_per_second=estimates.over_tasks(
@@ -252,6 +253,7 @@ def _task_result(plan: Plan, evidence: RowRuns, study: RowStudy, clock: Clock, c
         scores=estimates.scores_beside(study),
         tuning=estimates.tuning(study, plan.suite.tuned.sampler),
         curve=estimates.loss_curve(study),
+        routes=estimates.routes(study),
         counts=estimates.counts(study),
         latency=timing,
         latency_reason=timing_reason,

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from moebench.board import curves, numbers, scatter
+from moebench.board import curves, numbers, routes, scatter
 from moebench.board.model import Board, Entry
 from moebench.board.style import inline, png, settle, styled, svg
 
@@ -35,7 +35,7 @@ class Chart:
 
 
 def of_rung(board: Board, index: int) -> list[Chart]:
-    """Scatter, retention, effort and training at one budget; those of which there is nothing to draw are left out."""
+    """Scatter, retention, effort, training and routes at one budget; those with nothing to draw are left out."""
     return _drawn(board, index, _rung_charts(board, index))
 
 
@@ -63,6 +63,8 @@ def _rung_charts(board: Board, index: int) -> list[Chart]:
         Chart(f"retention-{index}", curves.RETENTION, curves.RETENTION_READING, curves.retention),
         Chart(f"effort-{index}", curves.EFFORT, curves.effort_reading(board), curves.effort),
         Chart(f"training-{index}", curves.TRAINING, curves.TRAINING_READING, curves.training),
+        Chart(f"tokens-{index}", routes.TITLES["token"], routes.READING, routes.tokens),
+        Chart(f"domains-{index}", routes.TITLES["group"], routes.READING, routes.domains),
     ]
 
 

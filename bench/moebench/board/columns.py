@@ -10,13 +10,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
-from moebench.board.model import Board, Entry, EntryCounts, Estimate, Timing, TrainingCost
-from moebench.board.numbers import MISSING, latency, rank, short, shown_name, with_interval
+from moebench.board.model import Board, Entry, EntryCounts, Estimate, Multiple, Timing, TrainingCost
+from moebench.board.numbers import MISSING, latency, multiple, rank, short, shown_name, with_interval
 from moebench.board.reasons import Reason
 from moebench.board.words import NOT_COMPARED, beside_name, score_name
 from moebench.plans.rows import BASELINE
 
-Kind = Literal["text", "interval", "latency", "amount"]
+Kind = Literal["text", "interval", "multiple", "latency", "amount"]
 """What a cell of the page looks like; in CSV amounts come last."""
 
 
@@ -26,7 +26,8 @@ class Column:
 
     key: its name in JSON and CSV, and in :class:`~moebench.board.model.Entry`. help: what it is, in a sentence.
     read: its value in JSON where it is not the entry's own. reason: why there is no value, ``<key>_reason`` in JSON.
-    csv: its fields in a CSV line (default: its value); None leaves it out. rare: JSON leaves it out where it is None.
+    csv: its fields in a CSV line (default: its value); None leaves it out. optional: JSON and CSV lack it where no row
+    has it.
 
     Of a column in :data:`SHOWN`: title, short_title (in a terminal, and beside a value on a narrow page), cell (its
     text), missing (what the page shows in the place of a value, by default the reason), best (which end of the values
@@ -57,10 +58,15 @@ class Column:
     against_dense: bool = False
     on: Callable[[Board], bool] = lambda board: True
     terminal: bool = True
+    optional: bool = False
     drawn: bool = True
-    rare: bool = False
     detail: str = ""
     detail_form: str = "{:,}"
+
+    def known(self, board: Board) -> bool:
+        """Whether JSON, CSV and details have it: an optional one only where some row does."""
+        rows = (entry for rung in board.rungs for entry in rung.entries)
+        return not self.optional or any(self.value(entry) is not None for entry in rows)
 
     def value(self, entry: Entry) -> Any:
         """Of a row; None where there is none."""
@@ -74,6 +80,8 @@ class Column:
     def detail_text(self, entry: Entry) -> str | None:
         """Its text among the details of a row."""
         value = self.value(entry)
+        if isinstance(value, Multiple):
+            return self.cell(entry)
         return None if value is None else self.detail_form.format(value, counts=entry.counts)
 
     def titled(self, board: Board, *, short: bool = False) -> str:
@@ -89,6 +97,8 @@ class Column:
     def measure(self, entry: Entry) -> Estimate | None:
         """What the page draws of it: an interval, or a latency's ratio to dense."""
         value = self.value(entry)
+        if isinstance(value, Multiple):
+            return None if value.value is None else Estimate(value.value, value.low, value.high, "ratio")
         return value.ratio_to_dense if isinstance(value, Timing) else value
 
     def shown_reason(self, entry: Entry) -> str:
@@ -172,6 +182,31 @@ def _gain(key: str, help: str, title: str, short_title: str, gives_way: int) -> 
         gives_way=gives_way,
         places=2,
         drawn=False,
+    )
+
+
+def _multiple(key: str, help: str, **more: Any) -> Column:
+    """A ratio of costs, known where the suite has a ladder of dense sizes."""
+
+    def read(entry: Entry) -> Multiple | None:
+        found: Multiple | None = getattr(entry.worth, key)
+        return found
+
+    def csv(entry: Entry, own: Column) -> dict[str, Any]:
+        found = read(entry) or Multiple(None)
+        ends = {key: found.value, f"{key}_low": found.low, f"{key}_high": found.high}
+        return ends | {f"{key}_bound": found.bound, f"{key}_limit": found.limit}
+
+    return Column(
+        key=key,
+        help=help,
+        kind="multiple",
+        read=read,
+        csv=csv,
+        on=lambda board: bool(board.dense_ladder),
+        cell=lambda entry: multiple(read(entry)),
+        best="high",
+        **more,
     )
 
 
@@ -270,7 +305,7 @@ COLUMNS = (
         cell=lambda e: MISSING if e.variant == BASELINE else with_interval(e.vs_dense, sign=True),
         gives_way=1,
         sign=True,
-        mark=0,
+        drawn=False,
         against_dense=True,
     ),
     _gain(
@@ -336,6 +371,12 @@ COLUMNS = (
     ),
     _timing("latency_layers", "Of the expert layers.", "latency, expert layers alone"),
     _timing("train_step", "Milliseconds of a training step.", "training step, batch {board.latency_batch}"),
+    _timing(
+        "latency_token",
+        "Of the last token of one input, with the keys and values of those before it; of causal transformers.",
+        "latency, the next token",
+        optional=True,
+    ),
     Column(
         key="train_tokens_per_second",
         help="Tokens of the expert layers that such steps take in a second.",
@@ -354,6 +395,76 @@ COLUMNS = (
         terminal=False,
         cell=lambda e: short(e.training.flops if e.training else None),
         best="low",
+    ),
+    _multiple(
+        "compute_multiplier",
+        "Training FLOPs of a dense model of equal test loss, over its own; above 1 it saves compute.",
+        reason=lambda e: _text(e.worth.compute_multiplier_reason),
+        title="compute multiplier",
+        short_title="compute",
+        mark=1,
+        gives_way=3,
+    ),
+    _multiple(
+        "routing_worth",
+        "What learned routing is worth: its compute multiplier over that of a layer with a detached frozen router.",
+        reason=lambda e: _text(e.worth.routing_worth_reason),
+        title="worth of routing",
+        short_title="routing",
+        mark=1,
+        gives_way=4,
+    ),
+    _multiple(
+        "capacity_worth",
+        "The compute multiplier of that layer with a detached frozen router: what sparse capacity is worth without "
+        "learned routing.",
+        detail="worth of sparse capacity",
+    ),
+    _multiple(
+        "wall_clock_multiplier",
+        "Seconds of training of a dense model of equal test loss, over its own.",
+        detail="wall-clock multiplier",
+    ),
+    _multiple(
+        "parameter_multiplier",
+        "Parameters of a dense model of equal test loss, over its own: what memory it saves.",
+        detail="parameter multiplier",
+    ),
+    _interval(
+        "gain_recovered",
+        "The share of what an oracle gains over the detached frozen router, in loss: 0 for none, 1 for the oracle.",
+        read=lambda e: e.worth.gain_recovered,
+        reason=lambda e: _text(e.worth.gain_recovered_reason),
+        csv=lambda e, own: bounds(own.key, e.worth.gain_recovered),
+        cell=lambda e: with_interval(e.worth.gain_recovered, 2),
+        title="routing gain recovered",
+        short_title="recovered",
+        best="high",
+        places=2,
+        mark=0,
+        on=lambda board: any(e.worth.gain_recovered for rung in board.rungs for e in rung.entries),
+        gives_way=5,
+    ),
+    _interval(
+        "route_regret",
+        "By how much its loss is higher, in nats, or its score worse, under routes drawn at random: 0 where the choice "
+        "carries nothing.",
+        read=lambda e: e.worth.route_regret,
+        csv=lambda e, own: bounds(own.key, e.worth.route_regret),
+        cell=lambda e: with_interval(e.worth.route_regret),
+        title="route regret",
+        short_title="regret",
+        best="high",
+        drawn=False,
+        on=lambda board: any(e.worth.route_regret for rung in board.rungs for e in rung.entries),
+        gives_way=6,
+    ),
+    Column(
+        key="steps_to_dense",
+        help="The share of the training steps after which its validation loss is that of dense at the end.",
+        read=lambda e: e.worth.steps_to_dense,
+        detail="share of the steps to dense's loss",
+        detail_form="{:.0%}",
     ),
     Column(
         key="train_inputs_per_second",
@@ -384,6 +495,12 @@ COLUMNS = (
         detail_form="{:.0%}",
     ),
     Column(
+        key="order_turns",
+        help="Share of resampled tunings in which the ranked row of next lower score is better.",
+        detail="order with the next row turns round in",
+        detail_form="{:.0%} of resampled tunings",
+    ),
+    Column(
         key="winners_curse",
         help="By how much its best trial is better than its final runs on validation data, mean over tasks.",
         detail="best trial less final runs, validation",
@@ -395,7 +512,7 @@ COLUMNS = (
         csv=None,
         detail="checks",
         detail_form="{}",
-        rare=True,
+        optional=True,
     ),
     Column(key="better_than", help="The ranked rows that it is significantly better than.", csv=None),
     Column(key="pareto", help="Whether it is on the Pareto front: front, undecided or beaten.", csv=None),
@@ -408,15 +525,17 @@ def _named(keys: str) -> tuple[Column, ...]:
 
 
 SHOWN = _named(
-    "rank variant representation vs_dense score_beside selection_gain experts_gain specialization latency "
-    "latency_batch1 active_params flops_per_input model_params model_flops_per_input training"
+    "rank variant representation vs_dense compute_multiplier routing_worth gain_recovered route_regret score_beside "
+    "selection_gain experts_gain specialization latency latency_batch1 active_params flops_per_input model_params "
+    "model_flops_per_input training"
 )
 """The columns of the tables that people read; each task's scores stand behind the representation."""
 
 DETAILS = _named(
     "experts total_params active_params model_params flops_per_input model_flops_per_input latency latency_batch1 "
-    "latency_layers train_step train_tokens_per_second train_inputs_per_second train_peak_memory_mib "
-    "forward_peak_memory_mib resident_memory_mib resident_memory_batch1_mib rank_survival winners_curse conformance"
+    "latency_token latency_layers train_step train_tokens_per_second train_inputs_per_second train_peak_memory_mib "
+    "forward_peak_memory_mib resident_memory_mib resident_memory_batch1_mib steps_to_dense capacity_worth "
+    "wall_clock_multiplier parameter_multiplier rank_survival order_turns winners_curse conformance"
 )
 """What the page says of each row beside its table."""
 

@@ -6,11 +6,11 @@ import csv
 import dataclasses
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import isfinite
 from typing import Any
 
-from moebench.board.columns import COLUMNS, COUNTED, bounds
+from moebench.board.columns import COLUMNS, COUNTED, Column, bounds
 from moebench.board.model import Board, Entry, Estimate, Rung, TaskResult, Timing
 from moebench.board.reasons import Reason
 from moebench.board.rules import LEVEL, RANK_RULE
@@ -37,8 +37,9 @@ def to_json(board: Board) -> str:
             "versions": board.versions,
             "calibration": board.calibration,
             "verification": board.verification,
-            **_of_rung(first),
-            "ladder": [{"budget": rung.budget, **_of_rung(rung)} for rung in further],
+            **({"dense_ladder": board.dense_ladder} if board.dense_ladder else {}),
+            **_of_rung(board, first),
+            "ladder": [{"budget": rung.budget, **_of_rung(board, rung)} for rung in further],
             "other_runs": [
                 {**_fields(other), "reason": other.reason.sentence, "rank": None} for other in board.other_runs
             ],
@@ -84,24 +85,29 @@ def _measure(value: Estimate) -> dict[str, Any]:
 
 def to_csv(board: Board) -> str:
     """A header line, then a line for each row of each budget; what is not known is empty."""
-    lines = [_line(board, rung, entry) for rung in board.rungs for entry in rung.entries]
+    found = lines(board)
     buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, fieldnames=list(lines[0]), lineterminator="\n")
+    writer = csv.DictWriter(buffer, fieldnames=list(found[0]), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(lines)
+    writer.writerows(found)
     return buffer.getvalue()
 
 
-def _of_rung(rung: Rung) -> dict[str, Any]:
-    return {"entries": list(map(_entry, rung.entries)), "against": rung.against, "power": rung.power}
+def lines(board: Board) -> list[dict[str, Any]]:
+    """What CSV has for each row of each budget, by the column's name."""
+    return [_line(board, rung, entry) for rung in board.rungs for entry in rung.entries]
 
 
-def _entry(entry: Entry) -> dict[str, Any]:
+def _of_rung(board: Board, rung: Rung) -> dict[str, Any]:
+    columns = [column for column in COLUMNS if column.known(board)]
+    return {"entries": [_entry(entry, columns) for entry in rung.entries], "against": rung.against, "power": rung.power}
+
+
+def _entry(entry: Entry, columns: Sequence[Column]) -> dict[str, Any]:
     """Every column, with the reason behind it where it may have none."""
     found: dict[str, Any] = {}
-    for column in COLUMNS:
-        if not column.rare or column.value(entry) is not None:
-            found[column.key] = column.value(entry)
+    for column in columns:
+        found[column.key] = column.value(entry)
         if column.reason:
             found[f"{column.key}_reason"] = column.reason(entry)
     return found | {"tasks": {task.name: _task(task) for task in entry.tasks}}
@@ -129,6 +135,7 @@ def _task(task: TaskResult) -> dict[str, Any]:
         "train_inputs_per_second": task.train_inputs_per_second,
         "train_peak_memory_mib": task.peak_memory_mib,
         "training": task.training,
+        **{name: value for name, value in _fields(task.worth).items() if value not in (None, [])},
         "tuning": task.tuning,
         "curve": task.curve,
         "scores": {
@@ -150,7 +157,7 @@ def _line(board: Board, rung: Rung, entry: Entry) -> dict[str, Any]:
         "budget": rung.budget,
         "device": board.device,
     }
-    for column in sorted(COLUMNS, key=lambda column: column.kind == "amount"):
+    for column in sorted(filter(lambda each: each.known(board), COLUMNS), key=lambda each: each.kind == "amount"):
         line |= column.csv(entry, column) if column.csv else {}
     for task in entry.tasks:
         line |= bounds(task.name, task.score) | {f"{task.name}_status": task.status}

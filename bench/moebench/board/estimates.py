@@ -13,6 +13,7 @@ from moebench.board.model import (
     EntryProvenance,
     Estimate,
     LossCurve,
+    RouteTable,
     Score,
     TaskResult,
     TrainingCost,
@@ -283,6 +284,17 @@ def loss_curve(study: RowStudy) -> LossCurve | None:
         return None
     train, validation = (_means(kept, name) for name in ("train_loss", "validation_loss"))
     return LossCurve(steps=tuple(steps[0]), train_loss=train, validation_loss=validation) if train else None
+
+
+def routes(study: RowStudy) -> dict[str, RouteTable]:
+    """Of the first final run, by what the labels are; those whose table is none are left out."""
+    found = dict[str, RouteTable]()
+    for record in study.final_records[:1]:
+        for kind, table in record.details.get("routes", {}).items():
+            labels, share = table.get("labels", ()), [*map(tuple, table.get("last", ()))]
+            if labels and len(share) == len(labels) and len(set(map(len, share))) == 1 and share[0]:
+                found[kind] = RouteTable(labels=tuple(labels), share=tuple(share))
+    return found
 
 
 def _means(curves: Sequence[Mapping[str, Any]], name: str) -> tuple[float, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -133,6 +134,14 @@ class LossCurve:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RouteTable:
+    """Where tokens of some labels go in the last layer of the first final run: share (R, E) of their choices."""
+
+    labels: tuple[str, ...]
+    share: tuple[tuple[float, ...], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class TaskResult:
     """One row on one task. ``score`` is None until every seed has a result; ``reason`` says what is missing.
 
@@ -155,6 +164,7 @@ class TaskResult:
     scores: tuple[Score, ...] = ()
     tuning: TuningSummary | None = None
     curve: LossCurve | None = None
+    routes: Mapping[str, RouteTable] = field(default_factory=dict, hash=False)
     counts: EntryCounts | None = None
     latency: Timing | None = None
     latency_reason: Reason | None = None
@@ -212,6 +222,7 @@ class Entry:
     latency_reason: Reason | None
     latency_batch1: Timing | None = None
     latency_layers: Timing | None = None
+    latency_token: Timing | None = None
     train_step: Timing | None = None
     training: TrainingCost | None = None
     train_tokens_per_second: float | None = None

@@ -59,7 +59,7 @@ def to_html(board: Board) -> str:
         rank_rule=RANK_RULE,
         shared_settings=words.shared_settings(board),
         shown=[column for column in SHOWN if column.on(board)],
-        details=DETAILS,
+        details=[column for column in DETAILS if column.known(board)],
         counted=COUNTED,
         baseline=BASELINE,
         parts=[_parts(board, index) for index in range(len(board.rungs))],

@@ -21,6 +21,7 @@ COMMANDS = {
     "check": "Hold a variant to the contract.",
     "subset": "Use a few experts of a trained model for each input: what it keeps, and what it costs.",
     "compress": "Merge or prune the experts of a trained sparse model: what is left, and what it saves.",
+    "sample": "Print what a trained language model writes after a prompt.",
     "new": "Write a working plug-in package.",
     "publish": "Write a suite's records and boards for others to read and check.",
     "verify": "Check what was published, and run some of it again.",

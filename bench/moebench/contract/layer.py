@@ -47,6 +47,7 @@ class Layer(nn.Module):
     without noise; None where it has none.
     ``contribution_norms(x_BTD, routing) -> norm_BE``: the l2 norm of what an expert adds to a token, summed over
     tokens, where there is a shorter way than a masked pass an expert.
+    ``expect_tokens(counts_V)``: called once before training on token ids, with how often each occurs in training data.
     ``part_of(x_BTD, routing, inputs) -> Routing``: the routing of a slice of the inputs as it was decided among all,
     where its state holds other than tensors with a row an input.
     """

@@ -16,8 +16,10 @@ def swiglu(units: Tensor) -> Tensor:
 
     They take turns, rather than halves, so that a run of units is a run of hidden ones.
     """
-    gate, up = units[..., ::2], units[..., 1::2]
-    return F.silu(gate) * up
+    # Copied apart: elementwise work on every other number is slow.
+    gate, up = units.reshape(*units.shape[:-1], units.shape[-1] // 2, 2).movedim(-1, 0).contiguous()
+    active: Tensor = F.silu(gate) * up
+    return active
 
 
 ACTIVATIONS: Mapping[str, Callable[[Tensor], Tensor]] = {

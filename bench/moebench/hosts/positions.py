@@ -60,7 +60,11 @@ def rotated(x_BhTd: Tensor, angle_TF: Tensor) -> Tensor:
 
     arXiv 2104.09864; the product of two depends on the difference of their places alone.
     """
+    sin_TF, cos_TF = angle_TF.sin(), angle_TF.cos()
+    if x_BhTd.dtype == angle_TF.dtype:  # complex products: the same digits, several times as fast on a CPU
+        pair_BhTF = torch.view_as_complex(x_BhTd.contiguous().view(*x_BhTd.shape[:-1], -1, 2))
+        return torch.view_as_real(pair_BhTF * torch.complex(cos_TF, sin_TF)).flatten(-2)
     even_BhTF, odd_BhTF = x_BhTd[..., ::2], x_BhTd[..., 1::2]
-    sin_TF, cos_TF = angle_TF.sin().to(x_BhTd.dtype), angle_TF.cos().to(x_BhTd.dtype)
+    sin_TF, cos_TF = sin_TF.to(x_BhTd.dtype), cos_TF.to(x_BhTd.dtype)
     turned = (even_BhTF * cos_TF - odd_BhTF * sin_TF, odd_BhTF * cos_TF + even_BhTF * sin_TF)
     return torch.stack(turned, -1).flatten(-2)

@@ -4,6 +4,8 @@ layers.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
@@ -28,6 +30,26 @@ RMS_EPS = 1e-6
 """Added to the mean square, as Llama's."""
 
 
+@dataclass
+class Seen:
+    """Keys and values of the tokens that one block has read, k_BhTd and v_BhTd; empty at first."""
+
+    keys: Tensor | None = None
+    values: Tensor | None = None
+
+    @property
+    def count(self) -> int:
+        """T of them."""
+        return 0 if self.keys is None else self.keys.shape[2]
+
+    def add(self, k_BhTd: Tensor, v_BhTd: Tensor) -> tuple[Tensor, Tensor]:
+        """Those of all tokens, with these as the last."""
+        if self.keys is not None and self.values is not None:
+            k_BhTd, v_BhTd = torch.cat([self.keys, k_BhTd], 2), torch.cat([self.values, v_BhTd], 2)
+        self.keys, self.values = k_BhTd, v_BhTd
+        return k_BhTd, v_BhTd
+
+
 class Attention(nn.Module):
     """Multi-head self-attention; in a causal one a token sees itself and those before it.
 
@@ -43,14 +65,18 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(settings.dim, 3 * settings.dim, bias=settings.bias)
         self.out = nn.Linear(settings.dim, settings.dim, bias=settings.bias)
 
-    def forward(self, x_BTD: Tensor) -> Tensor:
-        """y_BTD."""
+    def forward(self, x_BTD: Tensor, seen: Seen | None = None) -> Tensor:
+        """y_BTD; with ``seen``, x is what follows those tokens, and becomes part of them."""
         batch, tokens, dim = x_BTD.shape
         split = self.qkv(x_BTD).view(batch, tokens, 3, self.heads, dim // self.heads)
         q_BhTd, k_BhTd, v_BhTd = split.permute(2, 0, 3, 1, 4)
+        first = 0 if seen is None else seen.count
         if self.angle_TF is not None:
-            q_BhTd, k_BhTd = rotated(q_BhTd, self.angle_TF), rotated(k_BhTd, self.angle_TF)
-        y_BhTd = F.scaled_dot_product_attention(q_BhTd, k_BhTd, v_BhTd, is_causal=self.causal)
+            angle_TF = self.angle_TF if seen is None else self.angle_TF[first : first + tokens]
+            q_BhTd, k_BhTd = rotated(q_BhTd, angle_TF), rotated(k_BhTd, angle_TF)
+        if seen is not None:
+            k_BhTd, v_BhTd = seen.add(k_BhTd, v_BhTd)
+        y_BhTd = F.scaled_dot_product_attention(q_BhTd, k_BhTd, v_BhTd, is_causal=self.causal and not first)
         y_BTD: Tensor = self.out(y_BhTd.transpose(1, 2).reshape(batch, tokens, dim))
         return y_BTD
 
@@ -64,9 +90,9 @@ class Block(nn.Module):
         self.attention = Attention(settings, angle_TF)
         self.mlp: nn.Module = nn.Identity()  # vacant until the layer comes
 
-    def forward(self, x_BTD: Tensor, context: Context) -> Tensor:
+    def forward(self, x_BTD: Tensor, context: Context, seen: Seen | None = None) -> Tensor:
         """The stream after the block."""
-        x_BTD = x_BTD + self.attention(self.norm1(x_BTD))
+        x_BTD = x_BTD + self.attention(self.norm1(x_BTD), seen)
         y_BTD: Tensor = x_BTD + self.mlp(self.norm2(x_BTD), context)
         return y_BTD
 
@@ -132,7 +158,7 @@ class Transformer(Host):
         super().__init__(task.targets)
         text = task.inputs
         assert isinstance(text, Tokens)  # the shapes of its layers were worked out first
-        self.answer, self.tied, self.size = text.answer, settings.tied, task.outputs
+        self.answer, self.tied, self.size, self.causal = text.answer, settings.tied, task.outputs, settings.causal
         self.token_VD = nn.Parameter(DEVIATION * torch.randn(text.vocabulary, settings.dim))
         self._place(settings, text.length)
         angle_TF = None
@@ -163,18 +189,29 @@ class Transformer(Host):
 
     def head_outputs(self, x: Tensor) -> Tensor:
         """Logits of the answers (B, A, O) of ids_BT."""
-        answers_BAD = self.stream(x.long())[:, -self.answer :]
+        return self._logits(self.stream(x.long())[:, -self.answer :])
+
+    def next_outputs(self, ids_Bt: Tensor, seen: Sequence[Seen]) -> Tensor:
+        """Logits (B, O) of the last of some tokens in a causal model, which become part of ``seen``, one a block.
+
+        They are the first ones, or a single one that follows those. A layer that reads the place of a token takes a
+        single one for the first of its input.
+        """
+        return self._logits(self.stream(ids_Bt.long(), seen)[:, -1])
+
+    def _logits(self, x: Tensor) -> Tensor:
         if self.tied:
-            return F.linear(self.norm(answers_BAD), self.token_VD[: self.size])
-        logits: Tensor = self.head(self.norm(answers_BAD))
+            return F.linear(self.norm(x), self.token_VD[: self.size])
+        logits: Tensor = self.head(self.norm(x))
         return logits
 
-    def stream(self, ids_BT: Tensor) -> Tensor:
-        """x_BTD after the last block."""
+    def stream(self, ids_BT: Tensor, seen: Sequence[Seen] | None = None) -> Tensor:
+        """x_BTD after the last block; ``seen`` as in :meth:`next_outputs`."""
         context = Context(token_ids_BT=ids_BT)
         x_BTD = F.embedding(ids_BT, self.token_VD)
         if self.place_TD is not None:
-            x_BTD = x_BTD + self.place_TD
-        for block in self.blocks:
-            x_BTD = block(x_BTD, context)
+            first = seen[0].count if seen else 0
+            x_BTD = x_BTD + (self.place_TD if seen is None else self.place_TD[first : first + ids_BT.shape[1]])
+        for index, block in enumerate(self.blocks):
+            x_BTD = block(x_BTD, context, None if seen is None else seen[index])
         return x_BTD

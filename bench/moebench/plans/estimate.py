@@ -137,15 +137,20 @@ OVERHEAD = {"cpu": 0.004, "cuda": 0.015}
 THROUGHPUT = {"cpu": 8e10, "cuda": 5e12}
 START_SECONDS = 2.0
 
+ATTENTION_COST = 3
+"""Times as long as a large product with as many operations: attention, norms and residuals of a block."""
+
 
 def guess_seconds(cell: Mapping[str, Any], amount: float, tokens: int, device: str) -> float:
-    """Seconds of one run: a fixed cost a step and layer, and 3 x 2 FLOPs a parameter and token.
+    """Seconds of one run: a fixed cost a step and layer, and 3 x 2 FLOPs a parameter and token, attention included.
 
     cell: the values of the run's cell that all runs like it share. amount: its budget. tokens: T of a layer; 0 in plans
     of earlier versions. device: its type.
     """
-    kind = "cuda" if device == "cuda" else "cpu"
+    kind, host = "cuda" if device == "cuda" else "cpu", cell["host"]
     parameters = amount if cell["axis"] != "flops" else amount / (2 * max(1, tokens))
+    if {"heads", "depth", "dim"} <= host.keys():
+        parameters += ATTENTION_COST * host["depth"] * (4 * host["dim"] ** 2 + 2 * tokens * host["dim"])
     flops = float(cell["steps"] * cell["batch"] * 6 * parameters * tokens)
-    steps = float(cell["steps"] * cell["host"].get("depth", 1))
+    steps = float(cell["steps"] * host.get("depth", 1))
     return START_SECONDS + steps * OVERHEAD[kind] + flops / THROUGHPUT[kind]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+from functools import lru_cache
 from typing import Any
 
 from moebench.budgets import Budget, Fits, narrowed, reachable, settle
@@ -15,9 +16,9 @@ from moebench.suites import Suite
 
 def fitting(variant: Variant, budget: Budget) -> Fits:
     """Whether settings meet the budget and the host by the rules; the answer is kept, for the weights of losses change
-    nothing.
+    nothing, nor does the task where layers have the same shapes.
     """
-    known: dict[tuple[tuple[str, Any], ...], bool] = {}
+    known = _known(_Same(variant), budget)
 
     def fits(settings: Settings) -> bool:
         key = tuple((name, repr(value)) for name, value in settings.items() if not name.startswith(LOSS))
@@ -26,6 +27,25 @@ def fitting(variant: Variant, budget: Budget) -> Fits:
         return known[key]
 
     return fits
+
+
+class _Same:
+    """A variant as a key: equal to itself alone, whatever its author says."""
+
+    def __init__(self, variant: Variant) -> None:
+        self.variant = variant
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and other.variant is self.variant
+
+    def __hash__(self) -> int:
+        return id(self.variant)
+
+
+@lru_cache(maxsize=256)
+def _known(variant: _Same, budget: Budget) -> dict[tuple[tuple[str, Any], ...], bool]:
+    """What is known of a variant at a budget."""
+    return {}
 
 
 def _settles(variant: Variant, budget: Budget, settings: Settings) -> bool:
@@ -55,8 +75,10 @@ def tuned_space(own: Space, variant: Variant, budget: Budget, fits: Fits | None 
 
     :class:`BudgetError` or :class:`HostError` if the defaults have no neighbour that meets them.
     """
-    space = reachable(fits or fitting(variant, budget), own)
-    settle(variant, budget, space.defaults())
+    fits = fits or fitting(variant, budget)
+    space = reachable(fits, own)
+    if not fits(space.defaults()):
+        settle(variant, budget, space.defaults())  # which says why
     return space
 
 

@@ -127,6 +127,7 @@ class _FinalistTimes(_Known):
     forward_batch1_ms: list[float | None] | None = None
     layers_ms: list[float | None] | None = None
     train_step_ms: list[float | None] | None = None
+    token_ms: list[float | None] | None = None
 
 
 class _Curve(_Known):
@@ -137,12 +138,22 @@ class _Curve(_Known):
     validation_loss: list[float | None] = []
 
 
+class _RouteTable(_Known):
+    """Of a final run on text: where the most frequent tokens go, or those of a group; a row for each label."""
+
+    labels: list[str] = []
+    share: list[float] = []
+    first: list[list[float]] = []
+    last: list[list[float]] = []
+
+
 class _Details(_Known):
     train_seconds: float | None = None
     inputs_per_second: float | None = None
     peak_memory_mib: float | None = None
     train_inputs: int | None = None
     curve: Annotated[dict[str, Any], _keeps(_Curve), _schema(_Curve)] = {}
+    routes: dict[str, Annotated[dict[str, Any], _keeps(_RouteTable), _schema(_RouteTable)]] = {}
     finalists: dict[str, Annotated[dict[str, Any], _keeps(_FinalistTimes), _schema(_FinalistTimes)]] = {}
 
 

@@ -11,6 +11,7 @@ from moebench.hosts.host import Host
 from moebench.measures.audit import Audit
 from moebench.measures.memory import PeakMemory
 from moebench.measures.scores.final import Scores, scores_of
+from moebench.measures.scores.route_map import route_map
 from moebench.measures.scores.tokens import saturation
 from moebench.records import Cell, Status, Store
 from moebench.records.store import LARGEST
@@ -26,6 +27,7 @@ from moebench.training.ranks.world import World
 from moebench.training.recipe import Recipe
 from moebench.training.routes import RouteWatch
 from moebench.training.snapshot import Keeper
+from moebench.training.token_counts import show_token_counts
 
 LEAST_SECONDS = 1e-6
 """A clock that was set back during a run has measured nothing."""
@@ -42,10 +44,13 @@ def train_and_score(job: Job, device: torch.device, store: Store, keeper: Keeper
         built = build(job, device)
         train_data = load_part(task, "train", job.data).to(device)
         validation = load_part(task, "validation", job.data).to(device).sealed()
+        show_token_counts(built.model, task.info, train_data)
         watch = _watch(built.model, task, validation, cell) if cell.kind == "final" else None
         routes = _routes(job, built.model, validation)
         curves = train(built.model, train_data, recipe(cell, task), task.loss, keeper, world, watch, routes)
     trained = len(curves.loss_S) * cell.batch
+    if curves.acted_SL is not None:
+        built.count_choices(curves.acted_SL, trained)
     details = {
         "train_seconds": round(curves.seconds, 3),
         "inputs_per_second": round(trained / max(curves.seconds, LEAST_SECONDS), 1),
@@ -55,6 +60,9 @@ def train_and_score(job: Job, device: torch.device, store: Store, keeper: Keeper
     }
     arrays = {"loss_S": curves.loss_S, "mass_SLE": curves.mass_SLE}
     status, scores = _scored(job, built, validation, curves, device)
+    if status == "done" and cell.kind == "final":
+        shown = route_map(built.model, task, validation, cell.precision)
+        details |= {"routes": shown} if shown else {}
     if status == "done" and routes is not None:
         scores.values |= saturation(routes)
     unkept = ""
@@ -81,6 +89,7 @@ def train_share(job: Job, device: torch.device, keeper: Keeper, world: World) ->
     task = get_task(job.cell.task)
     built = build(job, device)
     data = load_part(task, "train", job.data).to(device)
+    show_token_counts(built.model, task.info, data)
     routes = _routes(job, built.model, load_part(task, "validation", job.data).to(device))
     train(built.model, data, recipe(job.cell, task), task.loss, keeper, world, routes=routes)
 

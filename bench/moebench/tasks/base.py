@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal, get_args, overload
@@ -290,6 +290,14 @@ class Task(ABC):
     def predictions(self, outputs: Values) -> Values:
         """What a final run keeps of its answer to each test input; nothing by default."""
         return {}
+
+    def token_names(self, ids: Sequence[int]) -> list[str] | None:
+        """What token ids are, in a word each; None where they are not named."""
+        return None
+
+    def group_names(self, groups: Sequence[int]) -> list[str] | None:
+        """What groups of tokens are, in a word each; None where they are not named."""
+        return None
 
     def digest(self, data_dir: Path | None = None) -> str:
         """Twenty hexadecimal digits of the data. Downloads if need be. By default of the name and the split, for data

@@ -203,6 +203,11 @@ class Own(Corpus):
             number = 0
             for batch in table.iter_batches(columns=["text"], batch_size=256):
                 for text in batch.column(0).to_pylist():
+                    if not isinstance(text, str | None):
+                        raise DataError(
+                            f"'{path}' has a column 'text' of {type(text).__name__}, not of strings.",
+                            code="column-not-text",
+                        )
                     yield f"{path.name}:{number}", iter([(text or "").encode()])
                     number += 1
         except (ArrowException, OSError) as error:

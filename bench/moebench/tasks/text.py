@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Literal, overload
 from moebench.errors import DataError, SuiteError
 from moebench.tasks.base import Headline, Part, Split, Stream, Task, TaskInfo, Tokens, Values
 from moebench.tasks.corpora import FEW, SHARES, Bible, Corpus, Own, PythonSource, Shakespeare
-from moebench.tasks.tokens import BYTES, Index, index, vocabulary
+from moebench.tasks.tokens import BYTES, Index, coder_of, index, vocabulary
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
 
 SCORED = 1 << 18
-"""Tokens of validation and of test that are scored, at most: windows at equal distances."""
+"""Tokens of validation and of test that are scored by default, at most: windows at equal distances."""
 
-PASS = 1 << 22
-"""Logits of a pass without training."""
+PASS = 1 << 20
+"""Logits of a pass without training: 64 windows of 64 bytes; what is between stays in the cache of a processor."""
 
 MASKED = 0.15
 """Share of the tokens of a window that are hidden (Devlin et al., arXiv 1810.04805, section 3.1)."""
@@ -33,38 +33,54 @@ SEEDS = {"validation": 1, "test": 2}
 class TextTask(Task):
     """The next token at every place of a window. Windows do not overlap, so that an epoch reads the text once.
 
-    Settings: ``tokenizer``, bytes or bpe-N (byte-level BPE that is trained on the training part); ``window`` T. A
-    window's first token has no context but itself; nothing is scored twice.
+    Settings: ``tokenizer``, bytes or bpe-N (byte-level BPE that is trained on the training part); ``window`` T;
+    ``scored``, the most tokens of validation and of test that are scored. A window's first token has no context but
+    itself; nothing is scored twice.
     """
 
     loss_unit = "nats"
     no_class = "a window has a token at each place, not a class"
-    settings: Mapping[str, int | str] = {"tokenizer": BYTES, "window": 64}
+    settings: Mapping[str, int | str] = {"tokenizer": BYTES, "window": 64, "scored": SCORED}
     masked = False
 
     def __init__(
-        self, name: str, label: str, corpora: Sequence[Corpus], tokenizer: str = BYTES, window: int = 64
+        self,
+        name: str,
+        label: str,
+        corpora: Sequence[Corpus],
+        tokenizer: str = BYTES,
+        window: int = 64,
+        scored: int = SCORED,
     ) -> None:
         if not isinstance(window, int) or not 2 <= window <= 1 << 16:
             raise SuiteError(f"task '{name}': window must be a whole number from 2 on, not {window}.", code="window")
+        if not isinstance(scored, int) or scored < window:
+            raise SuiteError(
+                f"task '{name}': scored must be a whole number of tokens, a window of {window} at least, not {scored}.",
+                code="scored",
+            )
+        self.scored = scored
         self.base, self.corpora, self.tokenizer, self.window = name, tuple(corpora), tokenizer, window
         self.size, self.label = vocabulary(tokenizer), label
         plain = tokenizer == BYTES and window == self.settings["window"]
+        named, said = ("", "") if scored == SCORED else (f"-{scored}", f", {scored:,} scored")
         what = "bits_per_masked_byte" if self.masked else "bits_per_byte"
         self.info = TaskInfo(
-            name=name if plain else f"{name}-{tokenizer}-{window}",
+            name=(name if plain else f"{name}-{tokenizer}-{window}") + named,
             inputs=Tokens(length=window, vocabulary=self.size + self.masked, answer=window),
             targets={"token": self.size},
             headline=Headline(name=what, unit="bits", higher_is_better=False, floor=8.0),
-            label=label if plain else f"{label}, {tokenizer}, {window} tokens",
+            label=(label if plain else f"{label}, {tokenizer}, {window} tokens") + said,
         )
         self.split = (
             f"documents by a hash of their name, 1 of {SHARES} each for validation and test, fewer than {FEW} cut "
-            f"inside at 90 and 95 %; {tokenizer}; windows of {window}, at most {SCORED} tokens scored"
+            f"inside at 90 and 95 %; {tokenizer}; windows of {window}, at most {scored} tokens scored"
             + (f"; {MASKED:g} of the tokens masked" if self.masked else "")
         )
         self.evaluation_batch = max(1, PASS // (window * self.size))
-        self._lengths: Sequence[int] = (1,) * self.size  # of tokens in bytes; the index knows those of BPE
+        # Of tokens in bytes, and where the text was found; known once it is read.
+        self._lengths: Sequence[int] = (1,) * self.size
+        self._where: Path | None = None
 
     @property
     def loss_score(self) -> Headline:
@@ -73,8 +89,9 @@ class TextTask(Task):
 
     def configured(self, settings: Mapping[str, int | str]) -> TextTask:
         """The same text in another form."""
-        tokenizer, window = settings.get("tokenizer", self.tokenizer), settings.get("window", self.window)
-        return type(self)(self.base, self.label, self.corpora, str(tokenizer), int(window))
+        given = {"tokenizer": self.tokenizer, "window": self.window, "scored": self.scored, **settings}
+        sizes = int(given["window"]), int(given["scored"])
+        return type(self)(self.base, self.label, self.corpora, str(given["tokenizer"]), *sizes)
 
     @overload
     def load(self, part: Literal["train"], data_dir: Path | None = None) -> Split | Stream: ...
@@ -84,10 +101,10 @@ class TextTask(Task):
         """Windows ids_NT of the memory-mapped tokens, and the token after each."""
         self.check_part(part)
         split = self._windows(part, data_dir)
-        return split if part == "train" else _spread(split, SCORED // self.window)
+        return split if part == "train" else _spread(split, self.scored // self.window)
 
     def _windows(self, part: Part, data_dir: Path | None) -> Split:
-        """Every window of a part; several domains have as many windows each as the smallest."""
+        """Every window of a part; several domains have as many windows each as the smallest, and take turns."""
         import torch
 
         found = self._index(data_dir)
@@ -101,8 +118,11 @@ class TextTask(Task):
         if len(inputs) == 1:
             return Split(inputs[0], {"token": targets[0]})
         fewest = min(map(len, inputs))
-        joined = (torch.cat([_evenly(each, fewest) for each in parts]) for parts in (inputs, targets))
-        return Split(next(joined), {"token": next(joined)}, torch.cat([each[:fewest] for each in groups]))
+
+        def in_turns(parts: list[Tensor]) -> Tensor:
+            return torch.stack([_evenly(each, fewest) for each in parts], 1).flatten(0, 1)
+
+        return Split(in_turns(inputs), {"token": in_turns(targets)}, in_turns(groups))
 
     def loss(self, outputs: Values, batch: Split) -> Tensor:
         """Mean cross-entropy in nats of a token, in float32."""
@@ -150,6 +170,33 @@ class TextTask(Task):
         """Of the files."""
         return " ".join(corpus.fingerprint(data_dir) for corpus in self.corpora)
 
+    def token_names(self, ids: Sequence[int]) -> list[str]:
+        """The text of each token between quotation marks, escaped as Python does; a hidden one has a name."""
+
+        def name(token: int) -> str:
+            return repr(bytes([token]))[1:] if self.tokenizer == BYTES else repr(self.decoded([token], self._where))
+
+        return ["hidden" if token == self.size else name(token) for token in ids]
+
+    def group_names(self, groups: Sequence[int]) -> list[str]:
+        """The domains of the text."""
+        return [self.corpora[group].domain for group in groups]
+
+    def encoded(self, text: str, data_dir: Path | None = None) -> list[int]:
+        """Its token ids. Text of a command line may hold bytes that are no UTF-8, as surrogates."""
+        data = text.encode(errors="surrogateescape")
+        if self.tokenizer == BYTES:
+            return list(data)
+        ids: list[int] = coder_of(self._index(data_dir)).encode(data.decode(errors="replace")).ids
+        return ids
+
+    def decoded(self, ids: Sequence[int], data_dir: Path | None = None) -> str:
+        """The text of token ids; bytes that are no UTF-8 become U+FFFD."""
+        if self.tokenizer == BYTES:
+            return bytes(ids).decode(errors="replace")
+        text: str = coder_of(self._index(data_dir)).decode(list(ids))
+        return text
+
     def _scored(self, batch: Split) -> Tensor:
         """Whether each token (N, T) is scored: all of them."""
         import torch
@@ -165,7 +212,7 @@ class TextTask(Task):
                     "text, or choose a shorter window.",
                     code="shorter-than-window",
                 )
-        self._lengths = found.bytes_V
+        self._lengths, self._where = found.bytes_V, data_dir
         return found
 
 
@@ -189,7 +236,7 @@ class MaskedTextTask(TextTask):
         self.check_part(part)
         windows = self._windows(part, data_dir)
         if part != "train":
-            return self._hide(_spread(windows, SCORED // self.window), torch.Generator().manual_seed(SEEDS[part]))
+            return self._hide(_spread(windows, self.scored // self.window), torch.Generator().manual_seed(SEEDS[part]))
         rows = len(windows)
         return Stream(
             lambda count, generator: self._hide(windows[torch.randint(rows, (count,), generator=generator)], generator)

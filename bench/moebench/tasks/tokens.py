@@ -34,6 +34,9 @@ BPE = "bpe-"
 BETWEEN = b"\n"
 """After each document."""
 
+CODER = "tokenizer.json"
+"""Of an index of BPE, beside its parts."""
+
 CHUNK = 1 << 20
 """Bytes that are encoded at a time, cut behind a line."""
 
@@ -141,7 +144,7 @@ def _write(folder: Path, corpora: Sequence[Corpus], tokenizer: str, data_dir: Pa
         digest.update(coder.to_str().encode())
         bytes_V, width = _lengths(coder), 2 if coder.get_vocab_size() <= 1 << 15 else 4
         bounds = {part: _encode(folder / f"{part}.bin", coder, of, width) for part, of in bounds.items()}
-        coder.save(str(folder / "tokenizer.json"))
+        coder.save(str(folder / CODER))
     meta = {
         "digest": digest.hexdigest()[:20],
         "documents": documents,
@@ -237,6 +240,13 @@ def _trained(path: Path, size: int, title: str) -> Any:
             code="vocabulary-too-large",
         )
     return coder
+
+
+def coder_of(found: Index) -> Any:
+    """The tokenizer of an index, which is no bytes: a ``tokenizers.Tokenizer``."""
+    from tokenizers import Tokenizer
+
+    return Tokenizer.from_file(str(found.folder / CODER))
 
 
 def _lengths(coder: Any) -> list[int]:

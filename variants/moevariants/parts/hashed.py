@@ -34,6 +34,26 @@ class TableRouter(nn.Module):
         apart_K = torch.cat([torch.zeros(1, dtype=torch.long), 1 + torch.randperm(num_experts - 1)[: top_k - 1]])
         self.register_buffer("expert_PK", (dealt_P.unsqueeze(1) + apart_K) % num_experts)
 
+    def balance(self, counts_P: Tensor) -> None:
+        """Deal the experts out anew, evenly for ids of these frequencies: greedily, the most frequent id first.
+
+        Each takes K at random of the K + 1 least loaded, so that layers have tables of their own. The table that was
+        drawn decides the draws; torch's generator is left as it is.
+        """
+        num_ids, top_k = self.expert_PK.shape
+        drawn = self.expert_PK.flatten().cpu()
+        seed = int((drawn * torch.arange(1, len(drawn) + 1)).sum()) % 2**31
+        generator, load_E = torch.Generator().manual_seed(seed), torch.zeros(self.num_experts, dtype=torch.double)
+        load_E += 1e-3 * torch.rand(load_E.shape, generator=generator, dtype=torch.double)  # equal ones have an order
+        expected_P = counts_P[:num_ids].double().cpu() + 1  # an id that was not seen may come
+        few, table_PK = min(top_k + 1, self.num_experts), torch.empty_like(self.expert_PK, device="cpu")
+        for index in expected_P.argsort(descending=True, stable=True).tolist():
+            least_J = load_E.topk(few, largest=False).indices
+            taken_K = least_J[torch.randperm(few, generator=generator)[:top_k]]
+            table_PK[index] = taken_K
+            load_E[taken_K] += expected_P[index] / top_k
+        self.expert_PK.copy_(table_PK)
+
     def forward(self, ids_BT: Tensor, dtype: torch.dtype) -> Tensor:
         """In ``dtype`` or float32, whichever is wider."""
         wide = torch.promote_types(dtype, torch.float32)
@@ -58,6 +78,16 @@ class HashedLayer(SparseLayer):
     def router_logits(self, x_BTD: Tensor) -> None:
         """A table has none."""
         return
+
+
+class HashedByToken(HashedLayer):
+    """By token ids, whose frequencies it is told before it is trained."""
+
+    def expect_tokens(self, counts_V: Tensor) -> None:
+        """Deal the experts out evenly for tokens of these frequencies."""
+        router = self.router
+        assert isinstance(router, TableRouter)
+        router.balance(counts_V)
 
 
 def by_place(x_BTD: Tensor, context: Context) -> Tensor:

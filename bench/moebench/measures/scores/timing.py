@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
 from moebench.hosts.host import Call, Host
+from moebench.hosts.transformer import Seen, Transformer
 from moebench.measures.clock import WARM_UP, Part, median_ms, repeat_to
 from moebench.measures.memory import PeakMemory, held_mib
 from moebench.tasks import Split
@@ -32,15 +34,17 @@ class Stopwatch:
         parameters = [p for p in self._trained.parameters() if p.requires_grad]
         self._optimizer = torch.optim.AdamW(parameters, lr=1e-4, betas=RANKED.betas, fused=True)
         self._layer_inputs = self._inputs_of_layers()
+        self._before = self._read_before()
 
     def parts(self) -> dict[str, Part]:
         """What is measured, by the name under which the record keeps it."""
-        return {
+        found: dict[str, Part] = {
             "forward_ms": lambda: self._forward(self._batch.inputs),
             "forward_batch1_ms": lambda: self._forward(self._batch.inputs[:1]),
             "layers_ms": self._layers,
             "train_step_ms": self._train_step,
         }
+        return found | ({"token_ms": self._token} if self._before else {})
 
     def memory(self) -> dict[str, float | None]:
         """MiB by the name under which the record keeps them: by how much a forward pass grows memory at most, and that
@@ -79,6 +83,12 @@ class Stopwatch:
             for layer, x_BTD in zip(self._model.layers(), self._layer_inputs, strict=True):
                 layer(x_BTD)
 
+    def _token(self) -> None:
+        """The last token of one input in a causal transformer, with the keys and values of those before it."""
+        assert isinstance(self._model, Transformer)
+        with torch.inference_mode(), self._autocast():
+            self._model.next_outputs(self._batch.inputs[:1, -1:], [replace(seen) for seen in self._before])
+
     def _train_step(self) -> None:
         """As the training loop does it; the weights of the auxiliary losses do not matter for its time."""
         call = Call()
@@ -92,6 +102,15 @@ class Stopwatch:
         self._optimizer.zero_grad(set_to_none=True)
         for layer in self._trained.layers():
             layer.after_step()
+
+    def _read_before(self) -> list[Seen]:
+        """What a causal transformer keeps of all tokens of one input but the last; empty in any other model."""
+        if not isinstance(self._model, Transformer) or not self._model.causal:
+            return []
+        before = [Seen() for _ in self._model.blocks]
+        with torch.inference_mode(), self._autocast():
+            self._model.next_outputs(self._batch.inputs[:1, :-1], before)
+        return before
 
     def _inputs_of_layers(self) -> list[Tensor]:
         call = Call(keep_inputs=True)

@@ -29,7 +29,7 @@ NO_PAIRS = "no two experts are chosen by one token"
 
 
 @dataclass(frozen=True)
-class _Routes:
+class Routes:
     """Of one layer. share_NTE: p(e | token), 0 for a token without an expert. probability_NTE: the router's."""
 
     share_NTE: Tensor
@@ -49,7 +49,7 @@ def token_scores(
     ``router_entropy``: mean over tokens of the entropy of the router's probabilities, over ln E: softmax of the logits,
     or combine weights that every expert has. ``router_z``: mean of logsumexp(logits)^2. ``co_activation``: see there.
     """
-    layers = _routes(model, data, precision)
+    layers = routes_of(model, data, precision)
     if not layers:
         return {}, {}
     values: dict[str, float | None] = {}
@@ -74,13 +74,15 @@ def _mean(values: list[float | None]) -> float | None:
     return sum(known) / len(known) if known else None
 
 
-def _routes(model: Host, data: Split, precision: str) -> list[_Routes]:
+def routes_of(model: Host, data: Split, precision: str) -> list[Routes]:
     """Of every layer with experts, on the first inputs."""
     call, logits = Call(keep_inputs=True), list[Tensor | None]()
     with asking(model):
         run_pass(model, data[:1], precision, probe := Call())
         most = max((routing.mass_BE is not None) * _tokens(routing) for routing in probe.routings)
-        run_pass(model, data[: max(1, SAMPLE // max(1, most))], precision, call)
+        if not most:
+            return []
+        run_pass(model, data[: max(1, SAMPLE // most)], precision, call)
         for layer, x_BTD in zip(model.layers(), call.inputs, strict=True):
             shown: Callable[[Tensor], Tensor | None] | None = getattr(layer, "router_logits", None)
             logits.append(shown(x_BTD) if shown else None)
@@ -92,7 +94,7 @@ def _tokens(routing: Routing) -> int:
     return 0 if combine_BTE is None else combine_BTE.shape[1]
 
 
-def _described(routings: list[Routing], logits: list[Tensor | None]) -> Iterator[_Routes]:
+def _described(routings: list[Routing], logits: list[Tensor | None]) -> Iterator[Routes]:
     for routing, logits_NTS in zip(routings, logits, strict=True):
         combine_NTE, count_NTE = routing.combine_BTE, routing.count_BTE
         if combine_NTE is None:
@@ -102,7 +104,7 @@ def _described(routings: list[Routing], logits: list[Tensor | None]) -> Iterator
         share_NTE = weight_NTE / total_NT1.where(total_NT1 > 0, 1.0)
         wide = None if logits_NTS is None else logits_NTS.double().cpu()
         probability_NTE = share_NTE if count_NTE is None else None if wide is None else wide.softmax(2)
-        yield _Routes(share_NTE, None if count_NTE is None else count_NTE.cpu(), probability_NTE, wide)
+        yield Routes(share_NTE, None if count_NTE is None else count_NTE.cpu(), probability_NTE, wide)
 
 
 def _labels(task: Task, data: Split) -> Mapping[str, Tensor | None]:
@@ -113,7 +115,7 @@ def _labels(task: Task, data: Split) -> Mapping[str, Tensor | None]:
     return {name: label for name, label in found.items() if label is not None or name == "position"}
 
 
-def _information(routes: _Routes, label_NT: Tensor | None) -> float | None:
+def _information(routes: Routes, label_NT: Tensor | None) -> float | None:
     """None where the labels are not those of this layer's tokens."""
     num_inputs, num_tokens = routes.share_NTE.shape[:2]
     if label_NT is None:
