@@ -41,15 +41,16 @@ def count_layer(layer: Layer) -> Counts:
 
 def active_parameters(layer: Layer) -> int:
     """Parameters that act on one token: all, less the share of the experts that it did not choose; of experts that
-    differ in size, under an even load.
+    differ in size, under an even load. Experts without parameters are left out, as if no token chose them.
     """
     total = sum(p.numel() for p in layer.parameters())
     if not layer.num_experts:
         return total
     of_experts = layer.expert_parameters()
     expert_total = sum(p.numel() for name, p in layer.named_parameters() if name in of_experts)
-    idle = layer.num_experts - min(experts_per_token(layer), layer.num_experts)
-    return total - int(expert_total * idle / layer.num_experts)
+    holders = layer.num_experts - len(layer.bare_experts)
+    idle = holders - min(experts_per_token(layer), holders)
+    return total - int(expert_total * idle / holders)
 
 
 def experts_per_token(layer: Layer) -> float:

@@ -76,7 +76,7 @@ def _check_expert_parameters(built: BuiltLayer, layer: Layer) -> None:
                 f"where it does not have {len(held)}"
             )
         counted.update(held)
-    missing = [e for e in range(layer.num_experts) if not counted[e]]
+    missing = [e for e in range(layer.num_experts) if not counted[e] and e not in layer.bare_experts]
     if counted and missing:
         raise built.failed(f"holds expert {missing[0]} of {layer.num_experts} in none of its expert_parameters()")
 
