@@ -1,4 +1,4 @@
-"""Expert threshold routing: expert choice for decoders, by a threshold of each expert instead of a ranking of tokens."""
+"""Expert threshold routing: expert choice for decoders, by thresholds of experts instead of a ranking of tokens."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class ExpertThreshold(Variant):
     The paper ranks tokens, as expert choice does, in its first steps, until the running means have settled, which looks
     ahead; here the thresholds start at 0, and are those of the first step after it.
 
-    Settings: ``experts``, the routed E; ``top_k`` K, the mean; ``shared`` experts that always act, 1 in the paper, 0 for
-    none; ``decay`` of the running mean (0.9 for hundreds of steps; more where there are more). Size is the hidden width
+    Settings: ``experts``, the routed E; ``top_k`` K, the mean; ``shared`` experts that always act, 1 in the paper, or
+    0; ``decay`` of the running mean (0.9 for hundreds of steps; more where there are more). Size is the hidden width
     of one expert. Mass: less than K T on average.
     """
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -20,8 +19,9 @@ class Lory(Variant):
     relative of Soft MoE: all experts get a gradient from all tokens, and no loss balances them. The first segment has
     none before it, so that its p is even; the paper takes its own mean, without a gradient, which looks ahead.
 
-    Settings: ``experts`` E; ``segment`` (None: a quarter of T, or 16 where T is not fixed). Size is the hidden width of one expert. Mass: p of a token's segment, T in
-    all. Experts are merged before they work: leaving some out saves next to nothing. With E = 1 it is the plain MLP.
+    Settings: ``experts`` E; ``segment`` (None: a quarter of T, or 16 where T is not fixed). Size is the hidden width of
+    one expert. Mass: p of a token's segment, T in all. Experts are merged before they work: leaving some out saves next
+    to nothing. With E = 1 it is the plain MLP.
     """
 
     name = "lory"
@@ -79,10 +79,11 @@ class LoryLayer(Layer):
     def _segments(self, x_BTD: Tensor) -> Tensor:
         """x_BGLD: tokens in segments, zeros behind the last."""
         num_tokens = x_BTD.shape[1]
-        return F.pad(x_BTD, (0, 0, 0, -num_tokens % self.segment)).unflatten(1, (-1, self.segment))
+        x_BTD = F.pad(x_BTD, (0, 0, 0, -num_tokens % self.segment))
+        return x_BTD.reshape(len(x_BTD), -1, self.segment, x_BTD.shape[2])
 
 
 def _merged(share_BGE: Tensor, stack_E: Tensor) -> Tensor:
     """sum over e of share_e stack_e, for each input and segment."""
     merged: Tensor = share_BGE @ stack_E.flatten(1)
-    return merged.unflatten(-1, stack_E.shape[1:])
+    return merged.view(*share_BGE.shape[:2], *stack_E.shape[1:])

@@ -104,7 +104,7 @@ class MoEPPLayer(SparseLayer):
 
     def __init__(self, router: nn.Module, gate: ZeroGate, experts: Experts, constants: int) -> None:
         super().__init__(router, gate, experts, Places())
-        dim = experts.shape.dim
+        dim, self.mlps = experts.shape.dim, experts.count
         self.num_experts = experts.count + constants + 1
         self.bare_experts = range(experts.count, self.num_experts)
         self.constant_CD = nn.Parameter(torch.randn(constants, dim))
@@ -112,7 +112,7 @@ class MoEPPLayer(SparseLayer):
 
     def compute(self, x_BTD: Tensor, routing: Routing, keep_BE: Tensor | None = None) -> Tensor:
         """The MLPs' work, and what the others give to the tokens that chose them."""
-        mlps, combine_BTE = self.gate.mlps, routing.combine_BTE
+        mlps, combine_BTE = self.mlps, routing.combine_BTE
         chosen_BTK, _, kept_BTK = choices(routing)
         of_mlp_BTK = chosen_BTK < mlps if kept_BTK is None else kept_BTK & (chosen_BTK < mlps)
         of_mlps = replace(routing, chosen_BTK=chosen_BTK.clamp(max=mlps - 1), kept_BTK=of_mlp_BTK)

@@ -16,8 +16,8 @@ from moevariants.parts.sparse import Places, SparseLayer
 class PEER(Variant):
     """Parameter efficient expert retrieval (He, arXiv 2407.04153, section 2): E experts of one unit, E = n m.
 
-    For each of h heads: query q = x_BTD W_DQ in two halves; the score of expert (i, j) is q_1 . key_i + q_2 . key_j; the
-    k experts of largest score, weighted by a softmax over these k. y_BTO = sum over heads and their k choices of
+    For each of h heads: query q = x_BTD W_DQ in two halves; the score of expert (i, j) is q_1 . key_i + q_2 . key_j;
+    the k experts of largest score, weighted by a softmax over these k. y_BTO = sum over heads and their k choices of
     weight act(x . u_e) v_e. Heads share the experts and may choose the same. Experts have no biases, as published; with
     a gated activation a unit has a gate. The paper's batch norm of queries is left out, because it would make outputs
     depend on batch mates.

@@ -19,11 +19,27 @@ def count_flops(layer: Layer, shape: LayerShape) -> int:
     Multiply and add count as two, as torch counts them. The layer's modes and torch's generator are left as
     they were; its backend becomes its own choice.
     """
-    weight = next((p for p in layer.parameters() if p.is_floating_point()), torch.empty(0))
-    generator = torch.Generator().manual_seed(0)
-    x_BTD = torch.randn(1, shape.tokens or 1, shape.dim, generator=generator).to(weight)
+    x_BTD = _random_input(layer, shape)
     with counting(layer):
         return flops_of(layer, lambda: layer.compute(x_BTD, nominal_routing(layer, x_BTD)))
+
+
+def choice_flops(layer: Layer, shape: LayerShape) -> float:
+    """Of those of :func:`count_flops`, what one choice of one token costs, in a layer in which tokens choose."""
+    x_BTD = _random_input(layer, shape)
+    with counting(layer):
+        routing = nominal_routing(layer, x_BTD)
+        choices, none_BE = int(routing.load_BE.sum()), x_BTD.new_zeros(1, layer.num_experts, dtype=torch.bool)  # type: ignore[union-attr]
+        every = flops_of(layer, lambda: layer.compute(x_BTD, routing))
+        none = flops_of(layer, lambda: layer.compute(x_BTD, routing, none_BE))
+    return (every - none) / max(1, choices)
+
+
+def _random_input(layer: Layer, shape: LayerShape) -> Tensor:
+    """One input, in the type and on the device of the layer's weights."""
+    weight = next((p for p in layer.parameters() if p.is_floating_point()), torch.empty(0))
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(1, shape.tokens or 1, shape.dim, generator=generator).to(weight)
 
 
 @contextmanager

@@ -45,6 +45,8 @@ def train_and_score(job: Job, device: torch.device, store: Store, keeper: Keeper
         routes = _routes(job, built.model, validation)
         curves = train(built.model, train_data, recipe(cell, task), task.loss, keeper, world, watch, routes)
     trained = len(curves.loss_S) * cell.batch
+    if curves.acted_SL is not None:
+        built.count_choices(curves.acted_SL, trained)
     details = {
         "train_seconds": round(curves.seconds, 3),
         "inputs_per_second": round(trained / max(curves.seconds, LEAST_SECONDS), 1),

@@ -22,8 +22,8 @@ LOSSES = ("balance", "importance", "load", "z")
 class Gated(NamedTuple):
     """chosen_BTK: experts, best first. weight_BTK: of each choice. priority_BT: a token's claim on places.
 
-    losses: auxiliary losses by name, in training. wanted_BTK: where tokens choose different numbers of experts, False for
-    those of the K that a token does not choose; None: all.
+    losses: auxiliary losses by name, in training. wanted_BTK: where tokens choose different numbers of experts, False
+    for those of the K that a token does not choose; None: all.
     """
 
     chosen_BTK: Tensor

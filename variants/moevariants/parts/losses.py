@@ -31,9 +31,7 @@ def balance_loss(
     return num_experts * (share_E * mean_E).sum()  # Not a dot product: autocast would take it to bfloat16.
 
 
-def active_loss(
-    weight_BTE: Tensor, acts_BTE: Tensor, top_k: int, token_mask_BT: Tensor | None = None
-) -> Tensor:
+def active_loss(weight_BTE: Tensor, acts_BTE: Tensor, top_k: int, token_mask_BT: Tensor | None = None) -> Tensor:
     """E / K sum_e f_e w_e (Wang et al., arXiv 2412.14711): the l1 norm of weights, more for busy experts.
 
     f_e: share of the tokens on which e acts; w_e: mean weight, which alone has a gradient.

@@ -26,7 +26,7 @@ class ProductKeyRouter(nn.Module):
 
     def forward(self, x_BTD: Tensor) -> Tensor:
         """The scores; float32 or wider."""
-        query_BT2hd = wide_product(x_BTD, self.query_D2hd.flatten(1)).unflatten(-1, self.query_D2hd.shape[1:])
+        query_BT2hd = wide_product(x_BTD, self.query_D2hd.flatten(1)).view(*x_BTD.shape[:2], *self.query_D2hd.shape[1:])
         halves = ((query_BT2hd[:, :, 0], self.first_hnd), (query_BT2hd[:, :, 1], self.second_hmd))
         scores = (wide_product(q_BThd.transpose(1, 2), keys.mT).transpose(1, 2) for q_BThd, keys in halves)
         return torch.cat([score_BThn.flatten(2) for score_BThn in scores], -1)
@@ -47,7 +47,7 @@ class ProductKeyGate(Gate):
         first, second = self.keys
         halves = torch.split(logits_BTE, [self.heads * first, self.heads * second], -1)
         # The best pairs are among the best of each half.
-        kept = [_best(half.unflatten(-1, (self.heads, -1)), self.per_head) for half in halves]
+        kept = [_best(half.reshape(*half.shape[:2], self.heads, -1), self.per_head) for half in halves]
         (score_BThi, at_BThi), (score_BThj, at_BThj) = kept
         sum_BThij = score_BThi.unsqueeze(-1) + score_BThj.unsqueeze(-2)
         expert_BThij = at_BThi.unsqueeze(-1) * second + at_BThj.unsqueeze(-2)

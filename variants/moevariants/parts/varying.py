@@ -34,7 +34,7 @@ def any_number(weight_BTE: Tensor, wanted_BTE: Tensor) -> Gated:
     return Gated(every_BTE, weight_BTE, weight_BTE.detach().amax(-1), {}, wanted_BTE)
 
 
-LARGEST_SCALE = 10.0
+LARGEST_SCALE = 1.0
 """Of the loss of a :class:`ReLUGate`: where no weights could make fewer experts act, it must not drown the task's."""
 
 
@@ -88,11 +88,11 @@ class ReLUGate(Gate):
 
 
 class ThresholdGate(Gate):
-    """A token goes to every expert whose threshold_E its logit exceeds, with the weight sigmoid(logit) (arXiv 2603.11535).
+    """A token goes to every expert whose threshold_E its logit exceeds, weighted by sigmoid(logit) (arXiv 2603.11535).
 
-    After each optimiser step the thresholds follow the logit that floor(N K / E) of the step's N tokens reach: a running
-    mean with the weight 1 - ``decay`` for the newest, or 1 / steps while that is more. What a token gets depends on
-    earlier steps alone. Padding is not counted.
+    After each optimiser step the thresholds follow the logit that floor(N K / E) of the step's N tokens reach: a
+    running mean with the weight 1 - ``decay`` for the newest, or 1 / steps while that is more. What a token gets depends
+    on earlier steps alone. Padding is not counted.
     """
 
     threshold_E: Tensor
