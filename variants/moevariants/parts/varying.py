@@ -91,8 +91,8 @@ class ThresholdGate(Gate):
     """A token goes to every expert whose threshold_E its logit exceeds, weighted by sigmoid(logit) (arXiv 2603.11535).
 
     After each optimiser step the thresholds follow the logit that floor(N K / E) of the step's N tokens reach: a
-    running mean with the weight 1 - ``decay`` for the newest, or 1 / steps while that is more. What a token gets depends
-    on earlier steps alone. Padding is not counted.
+    running mean with the weight 1 - ``decay`` for the newest, or 1 / steps while that is more. What a token gets
+    depends on earlier steps alone. Padding is not counted.
     """
 
     threshold_E: Tensor
