@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from moevariants.parts.gates import Gate, Gated
-from moevariants.parts.routers import choose_top_k, wide_product
+from moevariants.parts.routers import choose_top_k, softmax_over_experts, wide_product
 
 
 class ProductKeyRouter(nn.Module):
@@ -53,11 +53,13 @@ class ProductKeyGate(Gate):
         expert_BThij = at_BThi.unsqueeze(-1) * second + at_BThj.unsqueeze(-2)
         score_BThk, pair_BThk = _best(sum_BThij.flatten(-2), self.per_head)
         chosen_BTK = expert_BThij.flatten(-2).gather(-1, pair_BThk).flatten(2)
-        weight_BTK = score_BThk.softmax(-1).flatten(2)
+        weight_BTK = softmax_over_experts(score_BThk.flatten(0, 1)).view_as(score_BThk).flatten(2)
         return Gated(chosen_BTK, weight_BTK, weight_BTK.detach().amax(-1), {})
 
 
 def _best(score: Tensor, most: int) -> tuple[Tensor, Tensor]:
-    """The largest along the last axis, and where they are."""
-    at = choose_top_k(score.detach(), min(most, score.shape[-1]))
+    """The largest along the last axis, or all in their order, and where they are."""
+    if score.shape[-1] <= most:
+        return score, torch.arange(score.shape[-1], device=score.device).expand(score.shape)
+    at = choose_top_k(score.detach(), most)
     return score.gather(-1, at), at
