@@ -10,7 +10,13 @@ from moebench.contract import LayerShape, Routing
 from moebench.hosts import host_settings, layer_shapes
 from moebench.hosts.build import build_model
 from moebench.measures.scores.final import routing_summary
+from moebench.plugins.find import find_variant
+from moebench.plugins.identity import code_identity
+from moebench.protocol import PROTOCOL
+from moebench.records import Cell
+from moebench.runner.job import Job
 from moebench.runner.model import BuiltModel
+from moebench.runner.run_cell import run_cell
 from moebench.tasks import get_task
 from moebench.training.loop import train
 from moebench.training.recipe import Recipe
@@ -203,3 +209,43 @@ def test_the_loss_of_relu_routing_pulls_busy_experts_more():
     weight_BTE = torch.tensor([[[1.0, 1.0], [1.0, 0.0]]], requires_grad=True)
     active_loss(weight_BTE, weight_BTE.detach() > 0, 1).backward()
     assert weight_BTE.grad[0, 0].tolist() == pytest.approx([1.0, 0.5])
+
+
+def test_the_record_of_a_training_counts_what_acted(tmp_path):
+    """Ten steps, in which more than two experts act on a token."""
+    task, settings = get_task("digits"), {"experts": 8, "top_k": 2, "start": 1e-3, "factor": 1.2, "loss/sparsity": 1.0}
+    cell = Cell(
+        kind="trial",
+        protocol=PROTOCOL,
+        task="digits",
+        data_digest=task.digest(),
+        split=task.split,
+        host={"name": "vit", "dim": 16, "depth": 2, "heads": 2, "patch": 2},
+        variant="remoe",
+        code_digest=code_identity(find_variant("remoe")),
+        settings={**settings, "lr": 3e-3, "weight_decay": 0.1},
+        axis="total",
+        budget=20_000,
+        seed=7,
+        steps=10,
+        batch=24,
+        micro_batch=10,
+        precision="fp32",
+        threads=1,
+    )
+    job = Job(
+        cell=cell,
+        row="remoe",
+        spec="remoe",
+        label="remoe",
+        suite="made",
+        results=tmp_path,
+        data=None,
+        device="cpu",
+        backend=None,
+        save_weights=False,
+        ranked=True,
+    )
+    counts = run_cell(job).counts
+    assert counts["experts_per_token"] == [2.0, 2.0]
+    assert counts["training_flops"] > 1.2 * 3 * counts["model_flops_per_input"] * 24 * 10
