@@ -269,6 +269,7 @@ def test_drop_rate_and_coverage_by_hand():
     assert routing_summary(model, data, batch=3) == {
         "drop_rate": 4 / 8,
         "token_coverage": 3 / 4,
+        "acting_experts": 1.0,  # 4 choices of 4 tokens
         "max_violation_counts": 1.0,  # expert 0 has every choice of two experts
     }
     assert layer.modes == [False] * 3
@@ -281,14 +282,14 @@ def test_drops_of_a_collapsed_router_with_room_for_one_token_an_expert():
         for parameter in layer.router.parameters():
             nn.init.zeros_(parameter)
     found = routing_summary(model, digits("test", 20))
-    assert found == {"drop_rate": 0.75, "token_coverage": 0.25, "max_violation_counts": 3.0}
+    assert found == {"drop_rate": 0.75, "token_coverage": 0.25, "acting_experts": 0.5, "max_violation_counts": 3.0}
 
 
 def test_dropless_routing_drops_nothing_and_soft_routing_has_no_drops():
     data = digits("test", 20)
     found = routing_summary(model_of("sparse_topk"), data)
     assert found.pop("max_violation_counts") > 0
-    assert found == {"drop_rate": 0.0, "token_coverage": 1.0}
+    assert found == {"drop_rate": 0.0, "token_coverage": 1.0, "acting_experts": 2.0}
     assert routing_summary(model_of("soft_moe"), data) == {}
 
 

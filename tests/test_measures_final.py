@@ -43,7 +43,7 @@ OF_ROUTING = {
     "router_entropy",
     "router_z",
 }
-OF_SPARSE = {"drop_rate", "token_coverage", "max_violation_counts", "co_activation"}
+OF_SPARSE = {"drop_rate", "token_coverage", "acting_experts", "max_violation_counts", "co_activation"}
 
 
 @pytest.fixture(scope="module", params=["dense", "soft_moe", "sparse_topk"])

@@ -14,12 +14,14 @@ from moevariants.cosine_topk import CosineTopK
 from moevariants.deepseek import DeepSeek
 from moevariants.dense import Dense
 from moevariants.expert_choice import ExpertChoice
+from moevariants.expert_threshold import ExpertThreshold
 from moevariants.hash_position import HashPosition
 from moevariants.modse import MoDSE
 from moevariants.mu_moe import MuMoECP, MuMoETR
 from moevariants.parts import experts
 from moevariants.parts.dispatch import plan_dispatch
 from moevariants.random_router import RandomRouter
+from moevariants.remoe import ReMoE
 from moevariants.smola import SMoLA
 from moevariants.soft_moe import SoftMoE
 from moevariants.sparse_topk import PRESETS, SparseTopK
@@ -45,6 +47,8 @@ ROUTED = [
     (HashPosition, {}),
     (MoDSE, {"noise_std": 1.0}),
     (SMoLA, {"experts": 8}),
+    (ReMoE, {}),
+    (ExpertThreshold, {"experts": 8}),
 ]
 ALL = [(Dense, {}), *ROUTED]
 routed = pytest.mark.parametrize(("variant", "settings"), ROUTED, ids=str)
@@ -81,7 +85,7 @@ def poison(layer, experts):
             stack[own] = torch.nan
 
 
-ALWAYS = (DeepSeek, SMoLA)
+ALWAYS = (DeepSeek, SMoLA, ExpertThreshold)
 """Something of them acts on every token, whatever is masked."""
 
 
@@ -272,7 +276,7 @@ def test_active_parameters_leave_out_idle_experts(variant, settings):
     total = sum(p.numel() for p in layer.parameters())
     assert set(layer.expert_parameters().values()) == {0}
     assert sum(layer.get_parameter(name).numel() for name in layer.expert_parameters()) == 8 * each
-    busy = {SoftMoE: 8, SMoLA: 8, ExpertChoice: settings.get("capacity", 2), DeepSeek: 3}
+    busy = {SoftMoE: 8, SMoLA: 8, ExpertChoice: settings.get("capacity", 2), DeepSeek: 3, ExpertThreshold: 3}
     idle = 8 - busy.get(variant, settings.get("top_k", 2))
     assert active_parameters(layer) == total - int(idle * each)
 

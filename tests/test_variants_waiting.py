@@ -9,6 +9,11 @@ from moevariants.backends import grouped
 from moevariants.cosine_topk import CosineTopK
 from moevariants.deepseek import DeepSeek
 from moevariants.expert_choice import ExpertChoice
+from moevariants.expert_threshold import ExpertThreshold
+from moevariants.lory import Lory
+from moevariants.moe_pp import MoEPP
+from moevariants.peer import PEER
+from moevariants.remoe import ReMoE
 from moevariants.soft_moe import SoftMoE
 from moevariants.sparse_topk import PRESETS, SparseTopK
 
@@ -23,6 +28,11 @@ NEVER = [
     (DeepSeek, {}, "grouped"),
     (ExpertChoice, {}, "auto"),
     (SoftMoE, {}, "auto"),
+    (ReMoE, {}, "grouped"),
+    (ExpertThreshold, {}, "grouped"),
+    (MoEPP, {}, "grouped"),
+    (PEER, {}, "grouped"),
+    (Lory, {}, "auto"),
 ]
 # The loop needs to know how many rows an expert has, and so does padding where no capacity says so.
 DOES = [(SparseTopK, {}, "loop"), (SparseTopK, {}, "padded")]

@@ -80,7 +80,14 @@ class Ledger:
     def _where(self) -> dict[str, str]:
         threads = {"threads": str(torch.get_num_threads())} if self.device.type == "cpu" else {}
         told = {"device": device_name(self.device), **threads, **machine.versions()}
-        for package in ("transformers", "soft-moe-pytorch", "st-moe-pytorch", "mixture-of-experts", "tutel"):
+        for package in (
+            "transformers",
+            "soft-moe-pytorch",
+            "st-moe-pytorch",
+            "mixture-of-experts",
+            "PEER-pytorch",
+            "tutel",
+        ):
             told[package] = _version(package)
         return told
 

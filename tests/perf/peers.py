@@ -113,6 +113,13 @@ def soft_moe_pytorch(size: Size, weight_DE: Tensor) -> nn.Module:
     return SoftMoE(dim=size.dim, num_experts=size.experts, num_slots=1, expert_mult=size.hidden / size.dim)
 
 
+def peer_pytorch(dim: int, experts: int) -> nn.Module:
+    """PEER-pytorch with competing scores, four heads of eight experts; its default is another layer."""
+    from PEER_pytorch import PEER
+
+    return PEER(dim, heads=4, num_experts=experts, num_experts_per_head=8, dim_key=dim // 2, non_competing_scores=False)
+
+
 class _First(nn.Module):
     """Of what a layer gives, the outputs."""
 

@@ -28,5 +28,9 @@ FEW = Size(inputs=8, tokens=196, dim=192, experts=16, hidden=384, per_token=2)
 FINE = Size(inputs=8, tokens=196, dim=192, experts=64, hidden=96, per_token=8)
 LARGE = Size(inputs=64, tokens=196, dim=384, experts=32, hidden=768, per_token=2)
 
+# A few tokens at sizes that are no multiple of anything, where what is around the products counts; many small experts.
+TINY = Size(inputs=1, tokens=195, dim=100, experts=12, hidden=96, per_token=2)
+MANY = Size(inputs=8, tokens=256, dim=128, experts=64, hidden=64, per_token=8)
+
 # Soft MoE, one slot an expert.
 SOFT = Size(inputs=8, tokens=196, dim=192, experts=64, hidden=768)

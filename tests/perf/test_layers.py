@@ -6,15 +6,19 @@ noisy machine makes of it, and the table says so.
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 import peers
 import pytest
 import routing
 import torch
 from ledger import Row
-from sizes import FEW, FINE, LARGE, SOFT, Size
+from sizes import FEW, FINE, LARGE, MANY, SOFT, TINY, Size
 from turns import PASSES, take_turns
 
-from moebench.contract import LayerShape
+from moebench.contract import Context, LayerShape
+from moebench.plugins.find import find_variant
+from moebench.plugins.load import load_variant
 from moevariants.mu_moe import MuMoECP
 from moevariants.parts import onednn
 from moevariants.soft_moe import SoftMoE
@@ -23,19 +27,21 @@ from moevariants.sparse_topk import SparseTopK
 # Those of the peers.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
-ROUNDS = {FEW: 15, FINE: 15, LARGE: 5}
+ROUNDS = {FEW: 15, FINE: 15, LARGE: 5, TINY: 100, MANY: 25}
 
 # On the CPU. Times of others over ours, forward + backward, at least: (asked for, asserted).
 LIMITS = {
     FEW: {"dense, same active": (1 / 1.4, 1 / 1.4), "Tutel": (1.4, 1.4), "Mixtral block": (3.0, 1.3)},
     FINE: {"dense, same active": (1 / 1.9, 1 / 1.9), "Tutel": (1.8, 1.8), "Mixtral block": (3.0, 1.5)},
     LARGE: {"dense, same active": (1 / 1.2, 1.0), "Mixtral block": (3.0, 2.0)},
+    TINY: {"Tutel": (1.0, 0.7)},
+    MANY: {"dense, same active": (1 / 2.0, 1 / 2.4)},
 }
 
 
 @pytest.mark.parametrize("way", PASSES)
 @pytest.mark.parametrize("kind", routing.KINDS)
-@pytest.mark.parametrize("size", [FEW, FINE, LARGE], ids=["few", "fine", "large"])
+@pytest.mark.parametrize("size", [FEW, FINE, LARGE, TINY, MANY], ids=["few", "fine", "large", "tiny", "many"])
 def test_sparse_topk(size: Size, kind: str, way: str, benchmark, device, ledger):
     generator = torch.Generator().manual_seed(0)
     weight_DE = routing.router_weight(size, generator)
@@ -60,6 +66,58 @@ def test_sparse_topk(size: Size, kind: str, way: str, benchmark, device, ledger)
     ledger.add(Row("sparse_topk", size.words, kind, way, mine, rivals, {k: v[0] for k, v in asked.items()}, absent))
     if kind == "learned":
         hold(rivals, asked)
+
+
+OTHERS = {
+    "topk_qb": {"experts": 16},
+    "sigma_moe": {"experts": 16, "top_k": 2},
+    "latent_moe": {"experts": 16},
+    "remoe": {"experts": 16},
+    "expert_threshold": {"experts": 16, "top_k": 2, "shared": 0},
+    "moe_pp": {"experts": 16},
+    "lory": {"experts": 16},
+    "peer": {"heads": 4, "top_k": 8, "keys": 32, "width": 64},
+}
+"""Layers without a limit: each beside sparse_topk and dense layers of as many parameters in all."""
+
+
+@pytest.mark.parametrize("way", PASSES)
+@pytest.mark.parametrize("name", OTHERS)
+def test_other_layers(name: str, way: str, benchmark, device, ledger):
+    size, dim = FEW._replace(dim=128, hidden=128), 128
+    shape = peers.layer_shape(size)
+    torch.manual_seed(0)
+    ours = load_variant(find_variant(name)).layer(shape, 32 if name == "peer" else size.hidden, OTHERS[name])
+    if hasattr(ours, "gate"):
+        settle(ours, size)
+    total = sum(parameter.numel() for parameter in ours.parameters())
+    layers = {
+        "sparse_topk, same total": SparseTopK().layer(shape, total // (2 * dim * 16), {"experts": 16, "top_k": 2}),
+        "dense, same total": peers.linear(size, total // (2 * dim)),
+    }
+    absent = {}
+    if name == "peer" and find_spec("PEER_pytorch") is None:
+        absent["PEER-pytorch"] = "PEER_pytorch is not installed"
+    elif name == "peer":
+        layers["PEER-pytorch"] = peers.peer_pytorch(dim, 32 * 32)
+    x_BTD = 1 + torch.randn(size.inputs, size.tokens, dim, device=device)
+    works = {each: PASSES[way](layer.to(device), x_BTD) for each, layer in layers.items()}
+    mine, rivals = take_turns(benchmark, PASSES[way](ours.to(device), x_BTD), works, device, rounds=9)
+    words = f"{size.inputs * size.tokens:,} tokens, D {dim}, {total:,} parameters"
+    ledger.add(Row(name, words, "", way, mine, rivals, {}, absent))
+
+
+def settle(layer: torch.nn.Module, size: Size) -> None:
+    """Some steps in which biases, thresholds and numbers of experts become those of a trained layer."""
+    optimizer = torch.optim.Adam([p for p in layer.parameters() if p.requires_grad], lr=3e-3)
+    for _ in range(40):
+        x_BTD = 1 + torch.randn(2, size.tokens, 128)
+        routing = layer.route(x_BTD, Context())
+        loss = layer.compute(x_BTD, routing).square().mean() + sum(routing.losses.values())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        layer.after_step()
 
 
 # Apart, because a rival that takes a second leaves memory idle for so long that a virtual machine gives it away.

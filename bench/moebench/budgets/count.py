@@ -47,7 +47,8 @@ def numbers_in(tensor: Tensor) -> int:
 
 def active_parameters(layer: Layer, *, products: bool = False) -> int:
     """Parameters that act on one token: all, less the share of the experts that it did not choose; of experts that
-    differ in size, under an even load. ``products``: without vectors, which take no matrix product.
+    differ in size, under an even load. Experts without parameters are left out, as if no token chose them.
+    ``products``: without vectors, which take no matrix product.
     """
     of_experts = layer.expert_parameters() if layer.num_experts else {}
     counted = {n: p for n, p in layer.named_parameters() if not products or p.ndim - (n in of_experts) >= 2}
@@ -55,8 +56,9 @@ def active_parameters(layer: Layer, *, products: bool = False) -> int:
     if not layer.num_experts:
         return total
     expert_total = sum(numbers_in(p) for name, p in counted.items() if name in of_experts)
-    idle = layer.num_experts - min(experts_per_token(layer), layer.num_experts)
-    return total - int(expert_total * idle / layer.num_experts)
+    holders = layer.num_experts - len(layer.bare_experts)
+    idle = holders - min(experts_per_token(layer), holders)
+    return total - int(expert_total * idle / holders)
 
 
 def experts_per_token(layer: Layer) -> float:

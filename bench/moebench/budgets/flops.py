@@ -23,9 +23,7 @@ def count_flops(layer: Layer, shape: LayerShape) -> int:
     Multiply and add count as two, as torch counts them. The layer's modes and torch's generator are left as
     they were; its backend becomes its own choice.
     """
-    weight = next((p for p in layer.parameters() if p.is_floating_point()), torch.empty(0))
-    generator = torch.Generator().manual_seed(0)
-    x_BTD = torch.randn(1, shape.tokens or 1, shape.dim, generator=generator).to(weight)
+    x_BTD = _random_input(layer, shape)
     with counting(layer):
         return flops_of(layer, lambda: layer.compute(x_BTD, nominal_routing(layer, x_BTD)))
 
@@ -72,6 +70,24 @@ def flops_bounds(layers: Sequence[Layer], shapes: Sequence[LayerShape], *, causa
     return FlopsBounds(least, most)
 
 
+def choice_flops(layer: Layer, shape: LayerShape) -> float:
+    """Of those of :func:`count_flops`, what one choice of one token costs, in a layer in which tokens choose."""
+    x_BTD = _random_input(layer, shape)
+    with counting(layer):
+        routing = nominal_routing(layer, x_BTD)
+        choices, none_BE = int(routing.load_BE.sum()), x_BTD.new_zeros(1, layer.num_experts, dtype=torch.bool)  # type: ignore[union-attr]
+        every = flops_of(layer, lambda: layer.compute(x_BTD, routing))
+        none = flops_of(layer, lambda: layer.compute(x_BTD, routing, none_BE))
+    return (every - none) / max(1, choices)
+
+
+def _random_input(layer: Layer, shape: LayerShape) -> Tensor:
+    """One input, in the type and on the device of the layer's weights."""
+    weight = next((p for p in layer.parameters() if p.is_floating_point()), torch.empty(0))
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(1, shape.tokens or 1, shape.dim, generator=generator).to(weight)
+
+
 def _largest_active(layer: Layer) -> float:
     """Active parameters where every choice is of an expert that has any: more than a mean one where some have none."""
     held: Callable[[str], range] | None = getattr(layer, "experts_held", None)
@@ -81,7 +97,8 @@ def _largest_active(layer: Layer) -> float:
     of_experts = layer.expert_parameters()
     sizes = {name: (p.numel(), len(held(name))) for name, p in layer.named_parameters() if name in of_experts}
     share = experts_per_token(layer)
-    mean = sum(numel for numel, _ in sizes.values()) * min(share, layer.num_experts) / layer.num_experts
+    holders = layer.num_experts - len(layer.bare_experts)
+    mean = sum(numel for numel, _ in sizes.values()) * min(share, holders) / holders
     return active - mean + sum(numel * min(share, count) / count for numel, count in sizes.values() if count)
 
 

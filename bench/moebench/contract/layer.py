@@ -53,7 +53,15 @@ class Layer(nn.Module):
     """
 
     top_k: int | None = None
-    """K of a layer in which tokens choose; None where every expert acts on every token."""
+    """K of a layer in which tokens choose; None where every expert acts on every token, or numbers differ by token."""
+
+    number_settles: bool = False
+    """Whether it is training that brings the number of experts per token to ``mean_experts_per_token()``: at first more
+    may act. What a training costs is then counted from those that acted."""
+
+    bare_experts: range = range(0)
+    """The experts that hold none of ``expert_parameters()``, such as one that returns its input. Active parameters are
+    counted as if no token chose them."""
 
     passes: float = 1.0
     """How often a token passes the active parameters: FLOPs stay within 1.1 times that."""

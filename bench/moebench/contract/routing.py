@@ -29,6 +29,7 @@ class Routing:
     chosen_BTK: Tensor | None = None
     weight_BTK: Tensor | None = None
     kept_BTK: Tensor | None = None
+    wanted_BTK: Tensor | None = None
     taken_BEc: Tensor | None = None
     weight_BEc: Tensor | None = None
     num_tokens: int = 0
@@ -42,15 +43,27 @@ class Routing:
         *,
         experts: int,
         kept_BTK: Tensor | None = None,
+        wanted_BTK: Tensor | None = None,
         losses: Mapping[str, Tensor] | None = None,
         state: Any = None,
     ) -> Routing:
         """Each token chose K of E ``experts``, and adds up their outputs with these weights.
 
-        kept_BTK: which choices count, where a token has fewer than K or an expert no room; None: all. An expert may be
-        chosen twice by a token: its weights add up.
+        kept_BTK: which choices count, where padding has none or an expert no room; None: all. wanted_BTK: where tokens
+        choose different numbers of experts, False for those of the K that a token does not choose; they do not count
+        either, and are no drops; None: all. An expert may be chosen twice by a token: its weights add up.
         """
-        return cls(losses or {}, state, experts, chosen_BTK=chosen_BTK, weight_BTK=weight_BTK, kept_BTK=kept_BTK)
+        if wanted_BTK is not None:
+            kept_BTK = wanted_BTK if kept_BTK is None else kept_BTK & wanted_BTK
+        return cls(
+            losses or {},
+            state,
+            experts,
+            chosen_BTK=chosen_BTK,
+            weight_BTK=weight_BTK,
+            kept_BTK=kept_BTK,
+            wanted_BTK=wanted_BTK,
+        )
 
     @classmethod
     def by_expert(
@@ -151,7 +164,10 @@ class Routing:
     def drop_rate_B(self) -> Tensor | None:
         """Share of an input's choices that do not count, in float64; None unless tokens choose."""
         counts_BTK = self._counts_BTK
-        return None if counts_BTK is None else (~counts_BTK).double().mean((1, 2))
+        if counts_BTK is None or self.wanted_BTK is None:
+            return None if counts_BTK is None else (~counts_BTK).double().mean((1, 2))
+        dropped_BTK = self.wanted_BTK & ~counts_BTK
+        return dropped_BTK.double().sum((1, 2)) / self.wanted_BTK.double().sum((1, 2)).clamp(min=1)
 
     @property
     def coverage_B(self) -> Tensor | None:

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import cloudpickle
+import numpy as np
 import torch
 
 from moebench.budgets import AXES, Budget, check_rules, count_layers, dense_flops, flops_bounds, flops_of_layers, solve
 from moebench.budgets.count import experts_per_token
+from moebench.budgets.flops import choice_flops
 from moebench.contract import Variant
 from moebench.errors import BudgetError, PluginError
 from moebench.hosts import host_settings, layer_shapes
@@ -33,6 +35,17 @@ class BuiltModel:
 
     model: Host
     counts: dict[str, Any]
+    choice_flops: tuple[float | None, ...] = ()
+    """What one choice of one token costs in each layer whose number of experts per token settles in training."""
+
+    def count_choices(self, acted_SL: np.ndarray, inputs: int) -> None:
+        """Correct the FLOPs of training by the choices that the tokens of all its ``inputs`` made."""
+        nominal, shapes = self.counts["experts_per_token"], self.counts["layers"]
+        for layer, cost in enumerate(self.choice_flops):
+            if cost is not None:
+                choices = nominal[layer] * shapes[layer]["tokens"] * inputs
+                more = float(acted_SL[:, layer].sum(dtype=np.float64)) - choices
+                self.counts["training_flops"] += round(FORWARD_AND_BACKWARD * cost * more)
 
 
 def variant_of(job: Job) -> Variant:
@@ -88,6 +101,10 @@ def build(job: Job, device: torch.device) -> BuiltModel:
         "budget_error": solution.amount / cell.budget - 1,
         "layers": [shape.to_json() for shape in shapes],
     }
+    of_choices = tuple(
+        choice_flops(layer, shape) if layer.number_settles and shape.tokens else None
+        for layer, shape in zip(layers, shapes, strict=True)
+    )
     if job.backend:
         choose_backend(model, job.backend)
-    return BuiltModel(model.to(device), counts)
+    return BuiltModel(model.to(device), counts, of_choices)

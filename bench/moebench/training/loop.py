@@ -32,13 +32,15 @@ class Curves:
     """What was measured at each step: loss_S of the task, in its unit, and mass_SLE summed over the batch.
 
     S ends early where training did; E is 0 where no layer has experts. validation_S: what ``watch`` gave, NaN at the
-    steps in between; None without it. seconds: of training, ``earlier`` ones, before an interruption, included.
+    steps in between; None without it. acted_SL: choices of all tokens that counted, where a layer's number of experts
+    per token settles in training, else 0. seconds: of training, ``earlier`` ones, before an interruption, included.
     resumed_at: the step it went on from, 0 where it was not interrupted.
     """
 
     loss_S: np.ndarray
     mass_SLE: np.ndarray
     validation_S: np.ndarray | None = None
+    acted_SL: np.ndarray | None = None
     seconds: float = 0.0
     earlier: float = 0.0
     resumed_at: int = 0
@@ -200,6 +202,8 @@ class _Recorder:
         experts = max((layer.num_experts for layer in layers), default=0)
         self._loss_S = torch.zeros(steps, device=device)
         self._mass_SLE = torch.zeros(steps, len(layers), experts, device=device)
+        self._acted_SL = torch.zeros(steps, len(layers), device=device)
+        self._settles = [layer.number_settles for layer in layers]
         self._validation_S = torch.full((steps if watched else 0,), math.nan, device=device)
         self._steps = 0
 
@@ -213,11 +217,14 @@ class _Recorder:
             if routing.mass_BE is not None:
                 mass_E = routing.mass_BE.detach().sum(0)
                 self._mass_SLE[step, index, : len(mass_E)].add_(mass_E)
+            if self._settles[index] and routing.load_BE is not None:
+                self._acted_SL[step, index].add_(routing.load_BE.sum())
 
     @property
     def tensors(self) -> dict[str, Tensor]:
         watched = {"validation_S": self._validation_S} if len(self._validation_S) else {}
-        return {"loss_S": self._loss_S, "mass_SLE": self._mass_SLE, **watched}
+        settling = {"acted_SL": self._acted_SL} if any(self._settles) else {}
+        return {"loss_S": self._loss_S, "mass_SLE": self._mass_SLE, **watched, **settling}
 
     def finite_at(self, step: int) -> bool:
         return bool(self._loss_S[step].isfinite())
@@ -226,4 +233,7 @@ class _Recorder:
         steps = max(self._steps, resumed_at)  # all of them may have been done before
         loss_S, mass_SLE = self._loss_S[:steps], self._mass_SLE[:steps]
         validation_S = self._validation_S[:steps].cpu().numpy() if len(self._validation_S) else None
-        return Curves(loss_S.cpu().numpy(), mass_SLE.cpu().numpy(), validation_S, seconds, earlier, resumed_at)
+        acted_SL = self._acted_SL[:steps].cpu().numpy()
+        return Curves(
+            loss_S.cpu().numpy(), mass_SLE.cpu().numpy(), validation_S, acted_SL, seconds, earlier, resumed_at
+        )

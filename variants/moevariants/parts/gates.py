@@ -22,13 +22,15 @@ LOSSES = ("balance", "importance", "load", "z")
 class Gated(NamedTuple):
     """chosen_BTK: experts, best first. weight_BTK: of each choice. priority_BT: a token's claim on places.
 
-    losses: auxiliary losses by name, in training.
+    losses: auxiliary losses by name, in training. wanted_BTK: where tokens choose different numbers of experts, False
+    for those of the K that a token does not choose; None: all.
     """
 
     chosen_BTK: Tensor
     weight_BTK: Tensor
     priority_BT: Tensor
     losses: Mapping[str, Tensor]
+    wanted_BTK: Tensor | None = None
 
 
 class Gate(nn.Module):
@@ -179,14 +181,8 @@ class QuantileGate(Gate):
     @torch.no_grad()
     def after_step(self) -> None:
         """Put the bias of the tokens since the last step in the place of the old one, and forget these tokens."""
-        if not self._margins_nE:
-            return
-        margin_EN = torch.cat(self._margins_nE).mT.contiguous()
-        self._margins_nE.clear()
-        num_tokens = margin_EN.shape[1]
-        if num_tokens:
-            quota = max(1, num_tokens * self.top_k // len(self.bias_E))
-            beta_E = margin_EN.kthvalue(num_tokens - quota + 1).values
+        beta_E = fair_level(self._margins_nE, self.top_k)
+        if beta_E is not None:
             self.bias_E.copy_(beta_E.mean() - beta_E)
 
     def _gated(self, score_BTE: Tensor, chosen_BTK: Tensor) -> Gated:
@@ -194,3 +190,19 @@ class QuantileGate(Gate):
         if self.renormalise:
             weight_BTK = shared_out(weight_BTK)
         return Gated(chosen_BTK, weight_BTK, score_BTE.detach().amax(-1), {})
+
+
+def fair_level(parts_nE: list[Tensor], top_k: int) -> Tensor | None:
+    """value_E: what floor(N K / E) of a step's N tokens reach at each expert, at least one; None without tokens.
+
+    parts_nE: the tokens of each micro-batch, which are forgotten.
+    """
+    if not parts_nE:
+        return None
+    value_EN = torch.cat(parts_nE).mT.contiguous()
+    parts_nE.clear()
+    num_experts, num_tokens = value_EN.shape
+    if not num_tokens:
+        return None
+    quota = max(1, num_tokens * top_k // num_experts)
+    return value_EN.kthvalue(num_tokens - quota + 1).values

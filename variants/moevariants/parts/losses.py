@@ -12,15 +12,33 @@ import torch
 from torch import Tensor
 
 
-def balance_loss(probability_BTE: Tensor, chosen_BTK: Tensor, token_mask_BT: Tensor | None = None) -> Tensor:
+def balance_loss(
+    probability_BTE: Tensor,
+    chosen_BTK: Tensor,
+    token_mask_BT: Tensor | None = None,
+    price_E: Tensor | None = None,
+) -> Tensor:
     """E sum_e f_e P_e (Fedus et al., arXiv 2101.03961, equation 4): 1 for an even load, E when collapsed.
 
-    f_e: share of the choices, before drops, that fall on e; P_e: mean probability. Only P has a gradient.
+    f_e: share of the choices, before drops, that fall on e; P_e: mean probability. Only P has a gradient. price_E: with
+    sum_e 1 / price_e in the place of E and price_e f_e P_e in the sum, 1 for loads inverse to the prices.
     """
     num_experts, top_k = probability_BTE.shape[-1], chosen_BTK.shape[-1]
     chose_BTE = torch.zeros_like(probability_BTE).scatter_(-1, chosen_BTK, 1 / top_k)
     share_E, mean_E = _token_mean(chose_BTE, token_mask_BT), _token_mean(probability_BTE, token_mask_BT)
+    if price_E is not None:
+        return (1 / price_E).sum() * (price_E * share_E * mean_E).sum()
     return num_experts * (share_E * mean_E).sum()  # Not a dot product: autocast would take it to bfloat16.
+
+
+def active_loss(weight_BTE: Tensor, acts_BTE: Tensor, top_k: int, token_mask_BT: Tensor | None = None) -> Tensor:
+    """E / K sum_e f_e w_e (Wang et al., arXiv 2412.14711): the l1 norm of weights, more for busy experts.
+
+    f_e: share of the tokens on which e acts; w_e: mean weight, which alone has a gradient.
+    """
+    num_experts = weight_BTE.shape[-1]
+    share_E = _token_mean(acts_BTE.to(weight_BTE.dtype), token_mask_BT)
+    return num_experts / top_k * (share_E * _token_mean(weight_BTE, token_mask_BT)).sum()
 
 
 def importance_loss(probability_BTE: Tensor, token_mask_BT: Tensor | None = None) -> Tensor:

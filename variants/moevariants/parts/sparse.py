@@ -74,11 +74,13 @@ class SparseLayer(Restricts, Layer):
         return replace(routing, weight_BTK=shared_out(weight_BTK * kept_BTK), kept_BTK=kept_BTK)
 
     def nominal_routing(self, x_BTD: Tensor) -> Routing:
-        """The router at work, but choices dealt out in turn: an even load, drops only where capacity asks."""
+        """The router at work, but choices dealt out in turn: an even load, drops only where capacity asks.
+
+        Experts without parameters, which come last, get none."""
         losses = self.route(x_BTD, Context()).losses
         (num_inputs, num_tokens), top_k = x_BTD.shape[:2], self.gate.top_k
         turn_TK = torch.arange(num_tokens * top_k, device=x_BTD.device).view(num_tokens, top_k)
-        chosen_BTK = (turn_TK % self.num_experts).repeat(num_inputs, 1, 1)
+        chosen_BTK = (turn_TK % (self.num_experts - len(self.bare_experts))).repeat(num_inputs, 1, 1)
         weight_BTK = x_BTD.new_full(chosen_BTK.shape, 1 / top_k)
         gated = Gated(chosen_BTK, weight_BTK, weight_BTK.amax(-1), losses)
         return self._routing(gated, self._kept(gated, Context()), Context())
@@ -121,6 +123,7 @@ class SparseLayer(Restricts, Layer):
             gated.weight_BTK,
             experts=self.num_experts,
             kept_BTK=kept_BTK,
+            wanted_BTK=gated.wanted_BTK,
             losses=gated.losses,
             state=context,
         )

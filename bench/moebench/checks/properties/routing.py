@@ -49,7 +49,7 @@ def check_choices_are_well_formed(subject: CheckSubject) -> None:
     """Where tokens choose, each token has K experts out of E, K weights, and K booleans."""
     for built in subject.trials():
         layer, (chosen, weight, kept) = built.layer, choices_of(built.layer.route(subject.inputs(), Context()))
-        want = (*subject.inputs().shape[:2], layer.top_k)
+        want = (*subject.inputs().shape[:2], layer.top_k or chosen.shape[-1])
         if not chosen.shape == weight.shape == kept.shape == want:
             raise built.failed(
                 f"gives chosen, weight and kept of shapes {tuple(chosen.shape)}, {tuple(weight.shape)} and "

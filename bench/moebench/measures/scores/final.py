@@ -142,17 +142,20 @@ def _mean(values: list[float]) -> float:
 def routing_summary(model: Host, data: Split, *, batch: int = 256, precision: str = "fp32") -> dict[str, float]:
     """``drop_rate``: share of choices without room; ``token_coverage``: share of tokens that an expert took: means over
     the inputs and the layers in which tokens choose. ``max_violation_counts``: the largest number of choices of an
-    expert over the mean, less 1, a mean over the layers that choose. Empty where none does.
+    expert over the mean, less 1, a mean over the layers that choose. ``acting_experts``: choices of a token that count,
+    likewise. Empty where none does.
     """
     drops: list[Tensor] = []
     covered: list[Tensor] = []
     chosen: dict[int, list[Tensor]] = {}
+    acting: dict[int, list[Tensor]] = {}
     with asking(model):
         for part in data.batches(batch):
             run_pass(model, part, precision, call := Call())
             for index, routing in enumerate(call.routings):
                 if (count_BTE := routing.count_BTE) is not None:
                     chosen.setdefault(index, []).append(count_BTE.sum(1))
+                    acting.setdefault(index, []).append(count_BTE.sum(2).double().mean(1))
                 if routing.drop_rate_B is not None and routing.coverage_B is not None:
                     drops.append(routing.drop_rate_B)
                     covered.append(routing.coverage_B)
@@ -160,5 +163,6 @@ def routing_summary(model: Host, data: Split, *, batch: int = 256, precision: st
     if drops:
         found = {"drop_rate": float(torch.cat(drops).mean()), "token_coverage": float(torch.cat(covered).mean())}
     if chosen:
+        found["acting_experts"] = _mean([float(torch.cat(of_inputs).mean()) for of_inputs in acting.values()])
         found["max_violation_counts"] = _mean([max_violation(torch.cat(counts)) for counts in chosen.values()])
     return found
