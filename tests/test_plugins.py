@@ -104,7 +104,7 @@ def test_a_module_that_raises_on_import_does_not_take_the_tool_with_it(tmp_path,
 def test_an_installed_module_that_raises_on_import(site):
     site.write("raising_package/variant.py", "1 / 0")
     site.install("raising", {"mine": "raising_package.variant:Mine"})
-    assert refusal("mine") == "mine: it fails to import (ZeroDivisionError: division by zero)."
+    assert refusal("mine") == "mine: it fails to import (ZeroDivisionError: division by zero) at variant.py, line 1."
 
 
 def test_a_class_that_cannot_be_made(tmp_path):

@@ -8,6 +8,7 @@ from importlib import import_module
 import click
 
 from moebench import __version__
+from moebench.cli.verbosity import add_levels, is_debug
 from moebench.errors import MoebenchError
 from moebench.text import printable
 
@@ -37,6 +38,7 @@ class _Lazy(click.Group):
         if cmd_name not in COMMANDS:
             return None
         command: click.Command = import_module(f"moebench.cli.{cmd_name}").command
+        add_levels(command)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -75,6 +77,7 @@ def main() -> None:
         code = 2
     except MoebenchError as error:
         _say(str(error))
+        _say_where(error)
         code = 2
     except SystemExit as ended:  # of a plug-in: none of ours ends the program
         _say(f"a plug-in ended the command (SystemExit, status {ended.code}).")
@@ -84,6 +87,18 @@ def main() -> None:
         _say(str(why) or "stopped at once; finished runs are kept, and the same command goes on from here.")
         code = getattr(why, "code", 130)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _say_where(error: MoebenchError) -> None:
+    """The author's lines that it came from; with ``--debug`` everything that Python knows of it."""
+    from moebench.frames import short_traceback
+
+    if is_debug():
+        import traceback
+
+        click.echo("".join(traceback.format_exception(error)), err=True)
+    for line in short_traceback(error.facts.get("frames", ()), whole=is_debug()):
+        click.echo(line, err=True)
 
 
 def _say(message: str) -> None:

@@ -16,14 +16,16 @@ from moebench.board import Estimate
 from moebench.board.numbers import with_interval
 from moebench.board.words import counted
 from moebench.cli.options import show
+from moebench.cli.verbosity import is_debug
 from moebench.plans.estimate import left, tally
 from moebench.plans.plan import Lookup, Plan
 from moebench.plugins.named import without_digest
 from moebench.records import Records, Store, is_settled
 from moebench.runner.executors.local import local_workers
+from moebench.runner.not_done import not_done
 from moebench.statistics import mean_interval
 from moebench.tasks import get_task
-from moebench.text import counted_noun, plain_console
+from moebench.text import counted_noun, one_line, plain_console
 
 if TYPE_CHECKING:
     from moebench.experiment import ExperimentResult
@@ -91,6 +93,8 @@ def opening(console: Console) -> Callable[[Plan, int, Path], None]:
     def say(plan: Plan, workers: int, results: Path) -> None:
         console.print(Text(heading(plan, workers), style="bold"), soft_wrap=True)
         console.print(f"plan   {amounts(plan, results, workers)}", highlight=False, markup=False, soft_wrap=True)
+        for label, status, reason in plan.cannot_run():
+            console.print(Text(f"cannot run: {label}  {status}: {one_line(reason)}", style="red"), soft_wrap=True)
 
     return say
 
@@ -149,16 +153,6 @@ def _of(counts: tuple[int, int]) -> str:
     return f"{settled}/{total}"
 
 
-def not_done(unfinished: Sequence[tuple[str, str, str]]) -> Table:
-    """(run, status, reason) of what has no result."""
-    table = Table(title=f"{len(unfinished)} not done", title_justify="left", box=None, pad_edge=False)
-    for name in ("run", "status", "reason"):
-        table.add_column(name, overflow="fold")
-    for label, status, reason in unfinished:
-        table.add_row(Text(label), status, Text(reason))
-    return table
-
-
 def print_session(session: ExperimentResult, results: Path, *, quiet: bool, mlflow: bool = True) -> int:
     """Print boards and scores, where the pages are, and what is not done; returns the exit status.
 
@@ -175,7 +169,7 @@ def print_session(session: ExperimentResult, results: Path, *, quiet: bool, mlfl
     for warning in session.warnings:
         err.print(Text(warning, style="yellow"), soft_wrap=True)
     if session.unfinished:
-        err.print(not_done(session.unfinished))
+        err.print(not_done(session.unfinished, session.frames, whole=is_debug()), soft_wrap=True)
     if not quiet:
         pages = [f"board  {pages / 'board.html'}" for _, pages in session.boards]
         pages += [f"report  {session.report}"] if session.report is not None else []

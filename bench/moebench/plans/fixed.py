@@ -13,6 +13,7 @@ from moebench.budgets.count import build_on_meta
 from moebench.budgets.place import check_claims, try_claims
 from moebench.contract import LayerShape, Settings, Variant
 from moebench.errors import BudgetError, HostError, MoebenchError, PluginError, SuiteError
+from moebench.frames import raised
 from moebench.hosts import host_settings, layer_shapes
 from moebench.plans.plan import Work, mean_tokens
 from moebench.plugins.find import COMPRESSORS, MEASURES, find_variant
@@ -26,7 +27,6 @@ from moebench.suites import Suite, TaskEntry
 from moebench.suites.request import Request
 from moebench.suites.schema import SuiteMeasure, SuiteRow
 from moebench.tasks import get_task
-from moebench.text import told
 from moebench.training.device import DeviceInfo, default_precision
 from moebench.training.seeds import derive_seed
 
@@ -168,7 +168,7 @@ def _size(
         raise
     except Exception as error:
         raise SuiteError(
-            f"{variant.name} cannot be built with {settings}: {told(error)}", code="row-not-built"
+            f"{variant.name} cannot be built with {settings}: {raised(error)}", code="row-not-built"
         ) from error
     return "total", count_layers(layers).total
 

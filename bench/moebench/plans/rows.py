@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from moebench.errors import PluginError, UnknownNameError, UsageError
+from moebench.frames import Frame
 from moebench.plugins.find import Found, declared, find_variant, find_variants, is_place
 from moebench.plugins.identity import code_identity
 from moebench.suites import Suite
@@ -25,8 +26,8 @@ class Row:
     """One row: its name on the board, the variant behind it, and whether this run works on it.
 
     name: of a variant from a file the one that it gives itself, which may be known only once it is imported; unless
-    ``named``, by the suite. spec: how to find the variant again. problem: why it cannot run, or empty. note: of a
-    reference row.
+    ``named``, by the suite. spec: how to find the variant again. problem: why it cannot run, or empty; frames: where
+    that was raised. note: of a reference row.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Row:
     active_of: str | None = None
     problem: str = ""
     named: bool = False
+    frames: Sequence[Frame] = ()
 
     @property
     def key(self) -> str:
