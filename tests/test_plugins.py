@@ -261,7 +261,7 @@ def test_the_built_in_backends_are_found_and_an_unknown_one_is_named():
 @pytest.mark.parametrize(
     ("source", "reason"),
     [
-        ("raise OSError('no compiler')", "it fails to import (OSError: no compiler)."),
+        ("raise OSError('no compiler')", "it fails to import (OSError: no compiler) at backend_a.py, line 1."),
         ("other = 1", "has no 'run'."),
         ("def run(*a): pass\ndef available(): return 'no such card'", "it does not work here: no such card."),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -219,7 +220,7 @@ class _ExperimentRun:
         done = total - sum(left(plan, lookup).runs for plan in plans)
         return Interrupted(
             f"stopped: {done} of {total} runs are done, and those under way kept checkpoints; the same command goes on "
-            f"from here (`moebench plan {self.asked.experiment.called}` lists what is left).",
+            f"from here (`moebench plan {shlex.quote(self.asked.experiment.called)}` lists what is left).",
             stop.signum,
         )
 

@@ -35,6 +35,7 @@ FORMATS = ("table", "json", "md", "html", "csv")
     help="Only rows whose latency is at most R x that of dense on every task, ranked among themselves.",
 )
 @click.option(
+    "--batch",
     "--latency-batch",
     "batch",
     type=COUNT,
@@ -48,6 +49,7 @@ FORMATS = ("table", "json", "md", "html", "csv")
     metavar="N",
     help="Only rows with at most N active parameters on every task, ranked among themselves.",
 )
+@click.option("--budget", type=COUNT, metavar="N", help="Only this budget of a suite with several.")
 @click.option("--seeds", type=COUNT, metavar="N", help="The board of a run with N seeds.")
 @click.option("--trials", type=COUNT, metavar="N", help="The board of a run with N trials.")
 @results_option
@@ -57,6 +59,7 @@ def command(
     ratio: float | None,
     batch: int | None,
     active: int | None,
+    budget: int | None,
     seeds: int | None,
     trials: int | None,
     results: Path,
@@ -75,8 +78,10 @@ def command(
         )
     store = Store(results)
     board = board_in(store, suite, seeds, trials)
+    if budget is not None:
+        board = _at(board, budget)
     if batch is not None and ratio is None:
-        raise UsageError("--latency-batch says what --max-latency-ratio limits; give both.", code="batch-alone")
+        raise UsageError("--batch says what --max-latency-ratio limits; give both.", code="batch-alone")
     if ratio is not None or active is not None:
         _print_choice(board, form, ratio, active, batch)
     elif form == "table":
@@ -88,6 +93,19 @@ def command(
 
         click.echo(TEXTS[form](board), nl=False)
     _say_damaged(store)
+
+
+def _at(board: Board, budget: int) -> Board:
+    """The board of one of its budgets."""
+    from dataclasses import replace
+
+    from moebench.errors import UsageError
+
+    rungs = tuple(rung for rung in board.rungs if rung.budget == budget)
+    if not rungs:
+        known = ", ".join(str(rung.budget) for rung in board.rungs)
+        raise UsageError(f"the board has no budget {budget}; it has {known}.", code="no-such-budget", budget=budget)
+    return replace(board, rungs=rungs)
 
 
 def _print_choice(board: Board, form: str, ratio: float | None, active: int | None, batch: int | None) -> None:

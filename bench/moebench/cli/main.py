@@ -8,6 +8,7 @@ from importlib import import_module
 import click
 
 from moebench import __version__
+from moebench.cli.hints import pasteable, remember_call
 from moebench.cli.verbosity import add_levels, is_debug
 from moebench.errors import MoebenchError
 from moebench.text import printable
@@ -39,6 +40,7 @@ class _Lazy(click.Group):
             return None
         command: click.Command = import_module(f"moebench.cli.{cmd_name}").command
         add_levels(command)
+        remember_call(command)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -102,4 +104,9 @@ def _say_where(error: MoebenchError) -> None:
 
 
 def _say(message: str) -> None:
-    click.echo(f"moebench: {printable(message)}", err=True)
+    click.echo(f"moebench: {printable(pasteable(message, _command))}", err=True)
+
+
+def _command(name: str) -> click.Command | None:
+    """One that a sentence names."""
+    return cli.get_command(click.Context(cli), name)

@@ -14,11 +14,15 @@ from rich.text import Text
 
 from moebench.board import Estimate
 from moebench.board.numbers import with_interval
+from moebench.board.rules import PUBLISHED_SEEDS
+from moebench.board.verdict import verdicts
 from moebench.board.words import counted
+from moebench.cli.hints import command_line
 from moebench.cli.options import show
 from moebench.cli.verbosity import is_debug
-from moebench.plans.estimate import left, tally
+from moebench.plans.estimate import for_seeds, left, tally
 from moebench.plans.plan import Lookup, Plan
+from moebench.plans.rows import BASELINE
 from moebench.plugins.named import without_digest
 from moebench.records import Records, Store, is_settled
 from moebench.runner.executors.local import local_workers
@@ -153,16 +157,30 @@ def _of(counts: tuple[int, int]) -> str:
     return f"{settled}/{total}"
 
 
-def print_session(session: ExperimentResult, results: Path, *, quiet: bool, mlflow: bool = True) -> int:
+def print_session(
+    session: ExperimentResult, results: Path, *, quiet: bool, mlflow: bool = True, chosen: str = ""
+) -> int:
     """Print boards and scores, where the pages are, and what is not done; returns the exit status.
 
-    mlflow: whether the runs were written there.
+    mlflow: whether the runs were written there. chosen: the suite as it was given, where rows were asked for by name.
     """
     from moebench.board import print_board, to_table
 
     out, err = plain_console(), plain_console(stderr=True)
-    for board, _ in session.boards:
-        show(board, print_board, to_table)
+    asked_for = _asked_for(session) if chosen else {}
+    boards = [board for board, _ in session.boards if any(e.representation for rung in board.rungs for e in rung.entries)]
+    for board in boards:
+        rows = asked_for.get(board.suite, ())
+        show(
+            board,
+            lambda board, console, rows=rows: print_board(board, console, rows),  # type: ignore[misc]
+            lambda board, rows=rows: to_table(board, asked_for=rows),  # type: ignore[misc]
+        )
+        for name, sentence in verdicts(board, rows):
+            out.print(Text.assemble((f"{name}: ", "bold"), sentence), soft_wrap=True)
+        if rows and not session.unfinished and board.seeds < PUBLISHED_SEEDS:
+            plan = next(plan for plan in session.plans if plan.suite.name == board.suite)
+            out.print(_more_seeds(plan, results, chosen), soft_wrap=True)
     for plan in session.plans:
         if plan.fixed:
             out.print(_scores(plan, Store(results)))
@@ -171,11 +189,30 @@ def print_session(session: ExperimentResult, results: Path, *, quiet: bool, mlfl
     if session.unfinished:
         err.print(not_done(session.unfinished, session.frames, whole=is_debug()), soft_wrap=True)
     if not quiet:
-        pages = [f"board  {pages / 'board.html'}" for _, pages in session.boards]
+        pages = [f"board  {pages / 'board.html'}" for board, pages in session.boards if board in boards]
         pages += [f"report  {session.report}"] if session.report is not None else []
         for page in pages:
             out.print(f"{page}{f'    {mlflow_hint(results)}' * mlflow}", highlight=False, soft_wrap=True)
     return 1 if session.unfinished else 0
+
+
+def _asked_for(session: ExperimentResult) -> dict[str, list[str]]:
+    """The rows that were asked for by name, by suite."""
+    return {
+        plan.suite.name: [row.name for row in plan.rows if row.selected and row.name != BASELINE]
+        for plan in session.plans
+    }
+
+
+def _more_seeds(plan: Plan, results: Path, suite: str) -> Text:
+    """What it takes to be surer, and the command."""
+    more = for_seeds(plan, Records(Store(results)), PUBLISHED_SEEDS)
+    workers = local_workers(None, plan.suite.training.threads, plan.device["torch"])
+    command = command_line("run", suite, {"seeds": PUBLISHED_SEEDS})
+    return Text(
+        f"{counted_noun(more.runs, 'more run')} (about {duration(more.on(workers))}) for {PUBLISHED_SEEDS} seeds: "
+        f"`{command}`"
+    )
 
 
 def mlflow_hint(results: Path) -> str:

@@ -110,7 +110,7 @@ def command(
     progress = choose_progress(console, quiet=quiet)
     _take_over(reuse, results)
     session = run_experiment(asked, how, progress, on_plan=None if quiet else opening(console))
-    return print_session(session, results, quiet=quiet, mlflow=how.mlflow)
+    return print_session(session, results, quiet=quiet, mlflow=how.mlflow, chosen=suite if options["variants"] else "")
 
 
 def _named(option: str) -> tuple[str, str]:

@@ -315,7 +315,7 @@ class Plan:
             device=value["device"],
             backend=value["backend"],
             data=value["data"],
-            rows=tuple(Row(**row | {"frames": tuple(row.get("frames", ()))}) for row in value["rows"]),
+            rows=tuple(map(Row.from_json, value["rows"])),
             groups=tuple(Group.from_json(group) for group in value["groups"]),
             fixed=tuple(map(Work.from_json, value.get("fixed", ()))),
             measures=value.get("measures", {}),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
+from typing import Any
 
 from moebench.errors import PluginError, UnknownNameError, UsageError
 from moebench.frames import Frame
@@ -41,6 +42,11 @@ class Row:
     problem: str = ""
     named: bool = False
     frames: Sequence[Frame] = ()
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Row:
+        """The inverse of ``dataclasses.asdict`` after a journey through JSON."""
+        return cls(**value | {"frames": tuple(value.get("frames", ()))})
 
     @property
     def key(self) -> str:

@@ -114,7 +114,7 @@ def _plan_apart(
     try:
         for value in apart(_planned, needed, suite, settings, pickled, given_up=given_up):
             if found is None:
-                found = Row(**value)
+                found = Row.from_json(value)
             else:
                 groups.append(Group.from_json(value))
     except ApartError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -118,7 +119,7 @@ def board_of(results: ResultSet) -> Board:
     except Exception as error:  # anyone may have written them
         raise ResultsError(
             f"no board can be made of the records in '{results.source}' ({told(error)}); "
-            f"`moebench verify {results.source}` says more.",
+            f"`moebench verify {shlex.quote(str(results.source))}` says more.",
             code="no-board-of-records",
             directory=results.source,
         ) from error
