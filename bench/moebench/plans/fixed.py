@@ -24,7 +24,7 @@ from moebench.plugins.named import load, remember, without_digest
 from moebench.protocol import PROTOCOL
 from moebench.records import Cell
 from moebench.suites import Suite, TaskEntry
-from moebench.suites.request import Request
+from moebench.suites.request import Request, digest_of
 from moebench.suites.schema import SuiteMeasure, SuiteRow
 from moebench.tasks import get_task
 from moebench.training.device import DeviceInfo, default_precision
@@ -104,7 +104,7 @@ def _works(request: Request, row: SuiteRow, entry: TaskEntry, precision: str) ->
     template: dict[str, Any] = {
         "protocol": PROTOCOL,
         "task": entry.name,
-        "data_digest": task.digest(request.data),
+        "data_digest": digest_of(task, request),
         "split": task.split,
         "host": host.model_dump(mode="json"),
         "variant": variant.name,

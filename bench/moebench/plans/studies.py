@@ -29,7 +29,7 @@ from moebench.plugins.load import load_variant
 from moebench.plugins.named import remember, without_digest
 from moebench.protocol import PROTOCOL
 from moebench.suites import Suite, TaskEntry
-from moebench.suites.request import Request
+from moebench.suites.request import Request, digest_of
 from moebench.suites.schema import Range
 from moebench.tasks import get_task
 from moebench.training.device import DeviceInfo, default_precision
@@ -218,7 +218,7 @@ class TaskSettings:
         template = {
             "protocol": PROTOCOL,
             "task": entry.name,
-            "data_digest": task.digest(request.data),
+            "data_digest": digest_of(task, request),
             "split": task.split,
             "host": host.model_dump(mode="json"),
             "axis": suite.axis,
