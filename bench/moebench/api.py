@@ -13,6 +13,7 @@ from moebench.errors import UsageError
 from moebench.experiment import run_experiment
 from moebench.hosts.host import Host
 from moebench.plugins.load import verify
+from moebench.plugins.modules import refuse_module
 from moebench.records.find import find_record
 from moebench.runner.options import RunOptions
 from moebench.runner.progress import choose_progress
@@ -93,6 +94,7 @@ def _objects(variants: Sequence[str | Variant | type]) -> dict[str, Variant]:
     objects: dict[str, Variant] = {}
     for given in variants:
         if not isinstance(given, str):
+            refuse_module(given.__name__ if isinstance(given, type) else type(given).__name__, given)
             variant = given() if isinstance(given, type) else given
             verify(type(variant).__name__, variant)
             objects[variant.name] = variant

@@ -64,10 +64,10 @@ def command(
     trials: int | None,
     results: Path,
 ) -> None:
-    """Print the leaderboard of SUITE (a name, a .toml file, or a directory of `moebench publish`), or of the suite that
-    ran last.
+    """Print the leaderboard of SUITE (a name, a .toml file, a directory of `moebench publish`, or published:SUITE), or of
+    the suite that ran last. Where SUITE has not run, the published board that moebench brings.
     """
-    from moebench.errors import UsageError
+    from moebench.errors import ResultsError, UsageError
     from moebench.publish import board_in, named_directory
     from moebench.records import Store
 
@@ -77,7 +77,10 @@ def command(
             code="published-seeds",
         )
     store = Store(results)
-    board = board_in(store, suite, seeds, trials)
+    try:
+        board = board_in(store, suite, seeds, trials)
+    except ResultsError as error:
+        board = _brought(error, suite if seeds is trials is None else None)
     if budget is not None:
         board = _at(board, budget)
     if batch is not None and ratio is None:
@@ -93,6 +96,25 @@ def command(
 
         click.echo(TEXTS[form](board), nl=False)
     _say_damaged(store)
+
+
+def _brought(error: ResultsError, suite: str | None) -> Board:
+    """The published board of a suite that has not run here, and what to do for one's own; else the error."""
+    from moebench.cli.hints import command_line
+    from moebench.publish import published_board
+    from moebench.publish.brought import PREFIX, brought_boards
+
+    directory = next(brought_boards(suite), None) if suite and error.code == "not-run-yet" else None
+    if directory is None or suite is None:
+        raise error
+    run = command_line("run", suite, {})
+    click.echo(
+        f"moebench: '{suite}' has not run here; this is its published board ({directory.name}).\n"
+        f"One of your own: `{run}`. Your layer beside the published rows: `{run} --reuse {PREFIX}{suite} --variant "
+        "mine.py:Mine`.",
+        err=True,
+    )
+    return published_board(directory)
 
 
 def _at(board: Board, budget: int) -> Board:

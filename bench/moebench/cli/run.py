@@ -59,10 +59,11 @@ SECONDS = click.FloatRange(min=0, min_open=True)
 @full_option
 @click.option(
     "--reuse",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    type=click.Path(path_type=Path),
     multiple=True,
     metavar="DIR",
-    help="Take finished runs from what `moebench publish` wrote into DIR. Repeatable.",
+    help="Take finished runs from what `moebench publish` wrote into DIR, or published:SUITE for the board that "
+    "moebench brings. Repeatable.",
 )
 @click.option("--quiet", is_flag=True, help="Print the leaderboard only.")
 def command(

@@ -18,6 +18,7 @@ from moebench.frames import frames_of, where
 from moebench.plugins.beside import builtins_for, forget
 from moebench.plugins.find import Found
 from moebench.plugins.identity import code_digest
+from moebench.plugins.modules import refuse_module
 from moebench.records.canonical import digest
 from moebench.text import told
 
@@ -69,6 +70,8 @@ def _loaded(found: Found, noun: str, instance: bool) -> Any:
         thing: Any = functools.reduce(getattr, found.attribute.split("."), module)
     except AttributeError:
         raise PluginError(f"{who}: '{module.__file__}' has no '{found.attribute}'.", code="no-such-attribute") from None
+    if not noun:
+        refuse_module(found.spec, thing)
     if not (instance and isinstance(thing, type)):
         return thing
     try:

@@ -17,6 +17,7 @@ from moebench.plans.generations import grown
 from moebench.plans.history import find_request, known_suites, name_of, ran_plan
 from moebench.plans.latency import latency_cells
 from moebench.plans.plan import Group, Lookup, Plan
+from moebench.publish.brought import brought_directory
 from moebench.publish.manifest import NAME as MANIFEST
 from moebench.publish.manifest import Manifest, file_of, read_manifest, read_verification, sha256
 from moebench.publish.pack import NAME, Pack, read_pack
@@ -34,10 +35,11 @@ def is_published(directory: Path) -> bool:
 
 
 def named_directory(suite: str) -> Path | None:
-    """The published directory that a person names where a suite may be named, too; None where it is a suite.
-
-    :class:`ResultsError` for a path to something else.
+    """The published directory that a person names where a suite may be named, too, also as ``published:SUITE``; None
+    where it is a suite. :class:`ResultsError` for a path to something else, or no such board.
     """
+    if (brought := brought_directory(suite)) is not None:
+        return brought
     path = Path(suite)
     if is_published(path):
         return path
@@ -71,11 +73,12 @@ def no_directory(path: Path) -> ResultsError:
 
 
 def open_results(directory: Path, suite: str | None = None) -> ResultSet:
-    """The results in a directory.
+    """The results in a directory, which may be ``published:SUITE``.
 
     suite: which one of a results directory (default: the one that ran last); a published directory has one only, and
     another name is refused. :class:`ResultsError` where there is nothing to read.
     """
+    directory = brought_directory(str(directory)) or directory
     if not directory.is_dir():
         raise no_directory(directory)
     if not is_published(directory):
@@ -138,7 +141,8 @@ def load_board(
 ) -> Board:
     """The board of a suite as it last ran, or of a published directory.
 
-    suite: a name, the path of a suite's file, a directory of ``moebench publish``, or None for the suite that ran last.
+    suite: a name, the path of a suite's file, a directory of ``moebench publish``, ``published:SUITE`` for the board that
+    moebench brings, or None for the suite that ran last.
     ``seeds`` and ``trials`` instead of those it last ran with, as on the command line.
     """
     return board_in(Store(Path(results)), None if suite is None else str(suite), seeds, trials)
@@ -161,7 +165,8 @@ def open_ran(directory: Path, suite: str | None = None) -> ResultSet:
 
     Today's plan has the identities of today's code, and finds nothing of what ran before a change of it.
     """
-    plan = None if is_published(directory) else ran_plan(directory, suite)
+    brought = brought_directory(str(directory))
+    plan = None if brought or is_published(directory) else ran_plan(directory, suite)
     if plan is None:
         return open_results(directory, suite)
     store = Store(directory)
@@ -171,8 +176,11 @@ def open_ran(directory: Path, suite: str | None = None) -> ResultSet:
 def reuse(directory: Path, store: Store) -> int:
     """Copy the records of a pack's plan that the store lacks or has no result of; returns how many.
 
-    Weights are not published.
+    Weights are not published. :class:`ResultsError` for a directory that is not published.
     """
+    directory = brought_directory(str(directory)) or directory
+    if not is_published(directory):
+        raise unpublished(directory)
     pack = read_pack(directory / NAME)
     records = filter(None, map(pack.get, expected(pack.plan, pack.get)))
     missing = [record for record in records if not is_settled(store.get(record.identity))]
