@@ -47,7 +47,7 @@ def _arguments(module: type) -> list[str]:
     except (TypeError, ValueError):
         return ["dim", "hidden"]
     named = {p.name: width for p in parameters for width, names in WIDTHS.items() if p.name in names}
-    needed = [p for p in parameters if p.default is p.empty and p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    needed = [p for p in parameters if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
     left = [width for width in WIDTHS if width not in named.values()]
     found = []
     for p in parameters:
@@ -55,7 +55,7 @@ def _arguments(module: type) -> list[str]:
             found.append(f"{p.name}={named[p.name]}")
         elif p in needed:
             value = USUAL.get(p.name) or (left.pop(0) if left else "...")
-            found.append(f"{p.name}={value}")
+            found.append(str(value) if p.kind is p.POSITIONAL_ONLY else f"{p.name}={value}")
     return found
 
 
