@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TypedDict
 
+from moebench.errors import MoebenchError
 from moebench.text import SAID, printable, shortened, told
 
 HARNESS = ("moebench", "moestudies", "moevariants")
@@ -79,6 +80,15 @@ def short_traceback(frames: Iterable[Frame], *, whole: bool = False) -> list[str
         if text := frame["text"] or _text(frame["file"], frame["line"]):
             lines.append(f"    {printable(text)}")
     return lines
+
+
+def _in_notebook(error: MoebenchError) -> list[str]:
+    """What IPython prints in place of a traceback: the sentence, and the author's lines that it came from."""
+    return [f"moebench: {error}", *short_traceback(error.facts.get("frames", ()))]
+
+
+# Here, because errors know nothing of frames.
+MoebenchError._render_traceback_ = _in_notebook  # type: ignore[attr-defined]
 
 
 def _text(file: str, line: int) -> str:

@@ -84,12 +84,17 @@ def _measure(value: Estimate) -> dict[str, Any]:
 
 def to_csv(board: Board) -> str:
     """A header line, then a line for each row of each budget; what is not known is empty."""
-    lines = [_line(board, rung, entry) for rung in board.rungs for entry in rung.entries]
+    found = lines(board)
     buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, fieldnames=list(lines[0]), lineterminator="\n")
+    writer = csv.DictWriter(buffer, fieldnames=list(found[0]), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(lines)
+    writer.writerows(found)
     return buffer.getvalue()
+
+
+def lines(board: Board) -> list[dict[str, Any]]:
+    """What CSV has for each row of each budget, by the column's name."""
+    return [_line(board, rung, entry) for rung in board.rungs for entry in rung.entries]
 
 
 def _of_rung(rung: Rung) -> dict[str, Any]:

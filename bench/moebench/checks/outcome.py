@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from html import escape
 from typing import Literal
 
 from moebench.text import told
@@ -33,7 +34,7 @@ class CheckResult:
     notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class CheckReport:
     """All checks on one variant, named ``label``. ``problem``: why it could not be loaded."""
 
@@ -58,3 +59,28 @@ class CheckReport:
 
     def __getitem__(self, name: str) -> CheckResult:
         return {row.name: row for row in self.rows}[name]
+
+    @property
+    def summary(self) -> str:
+        """``mine  58 of 60 checks hold``."""
+        if self.problem:
+            return f"{self.label}  cannot be checked"
+        holding = len(self.applicable) - len(self.failures)
+        return f"{self.label}  {holding} of {len(self.applicable)} checks hold"
+
+    def __repr__(self) -> str:
+        return f"<{self.summary}>"
+
+    def _repr_html_(self) -> str:
+        """For a notebook: the summary, then what fails and what is worth a note."""
+        found = [("import", self.problem)] if self.problem else [(row.name, row.message) for row in self.failures]
+        found += [(f"note: {row.name}", note) for row in self.rows for note in row.notes]
+        rows = "\n".join(f"<tr><td>{escape(name)}</td><td>{escape(text)}</td></tr>" for name, text in found)
+        return f"<b>{escape(self.summary)}</b>" + (f"\n<table>{rows}</table>" if rows else "")
+
+
+class CheckReports(list[CheckReport]):
+    """Several reports, as a notebook shows them."""
+
+    def _repr_html_(self) -> str:
+        return "\n<br>\n".join(report._repr_html_() for report in self)

@@ -82,12 +82,13 @@ def command(
 
     Exit status: 0 when every planned run is done, 1 when some are not, 2 for wrong use.
     """
-    from moebench.cli.reporting import opening, print_session
+    from moebench.cli.reporting import print_session
     from moebench.errors import UsageError
     from moebench.experiment import run_experiment
     from moebench.runner.options import RunLimits, RunOptions
     from moebench.runner.progress import choose_progress
     from moebench.suites.request import ask
+    from moebench.summary import opening
     from moebench.text import plain_console
 
     how = RunOptions(
