@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from moebench.cli.options import COUNT, results_option, show
+from moebench.cli.verbosity import is_quiet
 
 if TYPE_CHECKING:
     from moebench.board import Board
@@ -108,13 +109,17 @@ def _brought(error: ResultsError, suite: str | None) -> Board:
     if directory is None or suite is None:
         raise error
     run = command_line("run", suite, {})
-    click.echo(
+    _note(
         f"moebench: '{suite}' has not run here; this is its published board ({directory.name}).\n"
         f"One of your own: `{run}`. Your layer beside the published rows: `{run} --reuse {PREFIX}{suite} --variant "
-        "mine.py:Mine`.",
-        err=True,
+        "mine.py:Mine`."
     )
     return published_board(directory)
+
+
+def _note(text: str) -> None:
+    if not is_quiet():
+        click.echo(text, err=True)
 
 
 def _at(board: Board, budget: int) -> Board:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib import import_module
 
 import click
 
 from moebench import __version__
+from moebench.cli.help import add_help
 from moebench.cli.hints import pasteable, remember_call
 from moebench.cli.verbosity import add_levels, is_debug
 from moebench.errors import MoebenchError
 from moebench.text import printable
+
+COMPLETION = "_MOEBENCH_COMPLETE"
+"""The variable by which a shell asks click to complete a word."""
 
 COMMANDS = {
     "run": "Train what is missing of a suite, then print its leaderboard.",
@@ -40,6 +45,7 @@ class _Lazy(click.Group):
             return None
         command: click.Command = import_module(f"moebench.cli.{cmd_name}").command
         add_levels(command)
+        add_help(cmd_name, command)
         remember_call(command)
         return command
 
@@ -70,7 +76,7 @@ def cli() -> None:
 def main() -> None:
     """Run the command line; a user's mistake is one sentence and exit status 2."""
     try:
-        code = cli.main(standalone_mode=False)
+        code = cli.main(prog_name="moebench", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         code = 2
@@ -82,6 +88,9 @@ def main() -> None:
         _say_where(error)
         code = 2
     except SystemExit as ended:  # of a plug-in: none of ours ends the program
+        # But click does, once it has completed a word, or whoever reads the output has gone.
+        if COMPLETION in os.environ or isinstance(ended.__context__, BrokenPipeError):
+            raise
         _say(f"a plug-in ended the command (SystemExit, status {ended.code}).")
         code = 2
     except (click.Abort, KeyboardInterrupt) as error:

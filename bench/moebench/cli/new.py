@@ -11,7 +11,9 @@ import click
 @click.command("new")
 @click.argument("name")
 @click.option(
+    "--to",
     "--directory",
+    "directory",
     type=click.Path(path_type=Path),
     metavar="DIR",
     help="Where to write it: a new or empty directory.  [default: ./NAME]",

@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import click
 
+from moebench.cli.help import Grouped
 from moebench.cli.options import COUNT, full_option, request_options
 
 SECONDS = click.FloatRange(min=0, min_open=True)
 
 
-@click.command("run")
+class _Run(Grouped):
+    groups = MappingProxyType(
+        {
+            "What": ("variants", "seeds", "trials", "full", "reuse"),
+            "Where": ("results", "data", "device", "executor", "executor_options"),
+            "How": ("backend", "micro_batch", "workers", "ranks"),
+            "Advanced": ("timeout", "silence", "checkpoint_every", "weights", "mlflow"),
+        }
+    )
+
+
+@click.command("run", cls=_Run)
 @click.argument("suite")
 @request_options
 @click.option("--executor", default="local", show_default=True, metavar="E", help="Where runs go: local, ray or slurm.")
