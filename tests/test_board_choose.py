@@ -210,7 +210,7 @@ def five(root: Path) -> Bench:
             specialization=None,
             change=lambda fields, active=active: fields | {"counts": fields["counts"] | {"active_params": active}},
         )
-    bench.time({row: time for row, time in zip(rows, (2.0, 1.9, 1.8, 1.2, 0.7), strict=True)})
+    bench.time(dict(zip(rows, (2.0, 1.9, 1.8, 1.2, 0.7), strict=True)))
     return bench
 
 
@@ -221,7 +221,7 @@ def test_the_answer_ends_with_the_row_to_take(tmp_path: Path) -> None:
         "parameters count."
     )
     assert notes(found)[-1] == take(found)
-    assert [each.entry.variant for each in by_speed(found)][0] == "block_moe", "the fastest of a tie stands first"
+    assert by_speed(found)[0].entry.variant == "block_moe", "the fastest of a tie stands first"
     assert names(found)[0] == "dense", "the best score is what others are compared with"
     assert take(choice(five(tmp_path), ratio=0.5)) == (
         "Take block_moe: the only ranked row that meets the limits (0.35x)."

@@ -100,7 +100,9 @@ def test_a_pipe_is_100_wide(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_browser_is_opened_only_when_asked(monkeypatch, tmp_path: Path) -> None:
     opened: list[str] = []
     monkeypatch.setattr("webbrowser.open", opened.append)
-    monkeypatch.setattr("moebench.mlflow_store.serve.serve", lambda results, host, port, ready, names: ready("http://x"))
+    monkeypatch.setattr(
+        "moebench.mlflow_store.serve.serve", lambda results, host, port, ready, names: ready("http://x")
+    )
     assert CliRunner().invoke(cli, ["ui", "--results", str(tmp_path)]).exit_code == 0
     assert opened == []
     CliRunner().invoke(cli, ["ui", "--results", str(tmp_path), "--open"])

@@ -72,7 +72,9 @@ def failing(tmp_path):
     """A file whose layer calls a helper that raises, in training and in the trial step of planning."""
     spec = write_plugin(tmp_path, "mine")
     path = Path(spec.rpartition(":")[0])
-    path.write_text(f"from beside import misuse\n{path.read_text()}".replace("self.b(self.a(x_BTD).relu())", "misuse(x_BTD)"))
+    path.write_text(
+        f"from beside import misuse\n{path.read_text()}".replace("self.b(self.a(x_BTD).relu())", "misuse(x_BTD)")
+    )
     (tmp_path / "beside.py").write_text(HELPER)
     return spec
 

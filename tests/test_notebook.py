@@ -10,7 +10,6 @@ from types import ModuleType
 import pytest
 
 from boards import HOSTILE, hostile_board, small_board
-from test_comparison_formats import example
 from moebench import api
 from moebench.checks.outcome import CheckReport, CheckReports, CheckResult
 from moebench.contract import wrap
@@ -19,6 +18,7 @@ from moebench.records import Record
 from moebench.runner.progress import InNotebook, choose_progress
 from moebench.runner.stopping import Interrupted
 from moebench.text import plain_console
+from test_comparison_formats import example
 
 
 class Cells(HTMLParser):

@@ -45,7 +45,9 @@ def commands() -> Iterator[tuple[str, str]]:
 
 def parse(words: str) -> click.Context | None:
     """The command as click takes it, without running it; None for a command that is only named."""
-    words = re.split(r"\s(?:#|>>|\||\(|until|the |write |of )", words)[0].replace("\\n", "")  # comments, and where its output goes
+    words = re.split(r"\s(?:#|>>|\||\(|until|the |write |of )", words)[0].replace(
+        "\\n", ""
+    )  # comments, and where its output goes
     _, name, *rest = shlex.split(words)
     assert name in COMMANDS, f"there is no command '{name}'"
     if not rest:

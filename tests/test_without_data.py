@@ -1,4 +1,4 @@
-"""Where a data set is not on this machine: a plan has its sizes and times, and a check was not made, which is no finding."""
+"""Where a data set is not on this machine, a plan has sizes and times, and a check that was not made is no finding."""
 
 from __future__ import annotations
 

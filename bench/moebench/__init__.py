@@ -1,8 +1,9 @@
 """Compare Mixture-of-Experts layers under one checked parameter budget.
 
 ``run`` trains a suite, ``load_board`` reads its leaderboard, ``compare`` compares two result sets, ``check`` holds a
-variant to the contract, ``wrap`` makes a variant of any module, and ``subset_inference`` uses a few experts for each input of a trained model, which
-``load_model`` gives. They are imported when first used, so that ``import moebench`` costs nothing.
+variant to the contract, ``wrap`` makes a variant of any module, and ``subset_inference`` uses a few experts for each
+input of a trained model, which ``load_model`` gives. They are imported when first used, so that ``import moebench``
+costs nothing.
 """
 
 from __future__ import annotations

@@ -82,15 +82,20 @@ def run(
     try:
         ran = run_experiment(asked, how, progress, on_plan=None if quiet else opening(console), objects=objects)
     except Interrupted as stopped:
-        given = (
-            ("seeds", seeds), ("trials", trials), ("micro_batch", micro_batch), ("device", device), ("backend", backend),
-            ("data", data), ("results", None if str(results) == "results" else results),
-            ("executor", None if executor == "local" else executor), ("workers", workers),
-            ("mlflow", None if mlflow else False), ("save_weights", None if save_weights else False),
-            ("quiet", quiet or None),
-        )  # fmt: skip
-        call = _call(suite, variants, {name: value for name, value in given if value is not None})
-        raise Interrupted(f"{str(stopped).partition(';')[0]}; the same call goes on from here: {call}", stopped.signum)
+        given = {
+            **counts,
+            "device": device,
+            "backend": backend,
+            "data": data,
+            "results": None if str(results) == "results" else results,
+            "executor": None if executor == "local" else executor,
+            "mlflow": None if mlflow else False,
+            "save_weights": None if save_weights else False,
+            "quiet": quiet or None,
+        }
+        call = _call(suite, variants, {name: value for name, value in given.items() if value is not None})
+        done = str(stopped).partition(";")[0]
+        raise Interrupted(f"{done}; the same call goes on from here: {call}", stopped.signum) from None
     if ran.unfinished and not quiet:
         console.print(not_done(ran.unfinished, ran.frames), soft_wrap=True)
     return ran.board
@@ -100,7 +105,9 @@ def _call(suite: str, variants: Sequence[str | Variant | type], given: Mapping[s
     """The Python call that goes on."""
     names = [repr(each) if isinstance(each, str) else _name(each) for each in variants]
     words = [repr(suite), *([f"variants=[{', '.join(names)}]"] if names else [])]
-    words += [f"{name}={str(value)!r}" if isinstance(value, Path) else f"{name}={value!r}" for name, value in given.items()]
+    words += [
+        f"{name}={str(value)!r}" if isinstance(value, Path) else f"{name}={value!r}" for name, value in given.items()
+    ]
     return f"run({', '.join(words)})"
 
 

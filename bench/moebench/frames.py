@@ -1,4 +1,4 @@
-"""Where an exception came from: the lines of the author's code, apart from those of moebench, Python and the frameworks."""
+"""Where an exception came from: the author's lines, apart from those of moebench, Python and the frameworks."""
 
 from __future__ import annotations
 
@@ -50,9 +50,11 @@ def frames_of(error: BaseException) -> tuple[Frame, ...]:
     )
 
 
-def raised(error: BaseException, frames: Sequence[Frame] | None = None, length: int = SAID, *, whole: bool = False) -> str:
-    """``MineLayer.forward() raised ValueError: its first line at mine.py, line 12``; what it says alone, where no line of
-    the author's is known. ``length`` and ``whole`` as of :func:`~moebench.text.told`.
+def raised(
+    error: BaseException, frames: Sequence[Frame] | None = None, length: int = SAID, *, whole: bool = False
+) -> str:
+    """``MineLayer.forward() raised ValueError: its first line at mine.py, line 12``; what it says alone, where no line
+    of the author's is known. ``length`` and ``whole`` as of :func:`~moebench.text.told`.
     """
     own = [frame for frame in (frames_of(error) if frames is None else frames) if frame["own"]]
     said = told(error, length, whole=whole)

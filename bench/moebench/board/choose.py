@@ -252,7 +252,10 @@ def how_surely(choice: BudgetChoice) -> str:
         "perhaps": [each for each in ranked if not each.sure],
         "not": [each for each in ranked if not each.met and each.sure],
     }
-    parts = [f"{kind}: {', '.join(shown_name(each.entry.variant) for each in rows) or 'no row'}" for kind, rows in kinds.items()]
+    parts = [
+        f"{kind}: {', '.join(shown_name(each.entry.variant) for each in rows) or 'no row'}"
+        for kind, rows in kinds.items()
+    ]
     return f"{'; '.join(parts)}."
 
 

@@ -36,7 +36,10 @@ def board_html(board: Board) -> str:
         said = [f"<b>{_text(name)}</b> {_text(sentence)}" for name, sentence in remarks[:MOST_REMARKS]]
         said += [f"and {len(remarks) - MOST_REMARKS} more remarks"] if len(remarks) > MOST_REMARKS else []
         said += map(_text, words.against(rung))
-        parts += [table_html(titles, [_row(rung, entry) for entry in rung.entries]), f"<small>{'<br>'.join(said)}</small>"]
+        parts += [
+            table_html(titles, [_row(rung, entry) for entry in rung.entries]),
+            f"<small>{'<br>'.join(said)}</small>",
+        ]
     return "\n".join([*parts, f"<small>{' '.join(map(_text, words.footer(board)))}</small>"])
 
 
@@ -108,7 +111,8 @@ def _bar(rung: Rung, score: Estimate | None) -> str:
     low, width = min(bounds), (max(bounds) - min(bounds)) or 1.0
     at = [round(BAR * (value - low) / width) for value in (score.value, *_bounds(score))]
     bar = f'<div style="position:absolute;left:0;top:3px;height:8px;width:{at[0]}px;background:#7aa6c2"></div>'
-    line = f'<div style="position:absolute;left:{at[1]}px;top:6px;height:2px;width:{at[2] - at[1]}px;background:#333"></div>'
+    place = f"left:{at[1]}px;top:6px;height:2px;width:{at[2] - at[1]}px"
+    line = f'<div style="position:absolute;{place};background:#333"></div>'
     return f'<div style="position:relative;width:{BAR}px;height:14px">{bar}{line}</div>'
 
 

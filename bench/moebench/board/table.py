@@ -130,9 +130,7 @@ def _asked_for(rung: Rung, rows: Collection[str]) -> Rung:
     return replace(rung, entries=tuple(entry for entry in rung.entries if entry not in without))
 
 
-def _columns(
-    board: Board, rung: Rung, asked_for: Collection[str] = (), *, compact: bool = False
-) -> list[TextColumn]:
+def _columns(board: Board, rung: Rung, asked_for: Collection[str] = (), *, compact: bool = False) -> list[TextColumn]:
     """The shown columns; ``compact`` without the spaces before ± and ms."""
     spaces = {"interval": " ±", "latency": " ms"} if compact else {}
 

@@ -70,9 +70,10 @@ def _given(command: click.Command, words: str) -> Iterator[str]:
         return
     there = set(words.split())
     for option in _options(command, CARRIED):
-        if option.name in _call.params and not there.intersection(option.opts):
-            if _call.get_parameter_source(option.name) == ParameterSource.COMMANDLINE:
-                yield from _words(option, _call.params[option.name])
+        name = str(option.name)
+        given = name in _call.params and _call.get_parameter_source(name) == ParameterSource.COMMANDLINE
+        if given and not there.intersection(option.opts):
+            yield from _words(option, _call.params[name])
 
 
 def _words(option: click.Option, value: Any) -> Iterator[str]:

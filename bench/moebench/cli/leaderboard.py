@@ -13,6 +13,7 @@ from moebench.cli.verbosity import is_quiet
 
 if TYPE_CHECKING:
     from moebench.board import Board
+    from moebench.errors import ResultsError
     from moebench.records import Store
 
 FORMATS = ("table", "json", "md", "html", "csv")
@@ -65,8 +66,10 @@ def command(
     trials: int | None,
     results: Path,
 ) -> None:
-    """Print the leaderboard of SUITE (a name, a .toml file, a directory of `moebench publish`, or published:SUITE), or of
-    the suite that ran last. Where SUITE has not run, the published board that moebench brings.
+    """Print the leaderboard of SUITE, or of the suite that ran last.
+
+    SUITE is a name, a .toml file, a directory of `moebench publish`, or published:SUITE. Where a suite has not run, the
+    published board that moebench brings is printed.
     """
     from moebench.errors import ResultsError, UsageError
     from moebench.publish import board_in, named_directory

@@ -100,7 +100,9 @@ def print_session(
 
     out, err = plain_console(), plain_console(stderr=True)
     asked_for = _asked_for(session) if chosen else {}
-    boards = [board for board, _ in session.boards if any(e.representation for rung in board.rungs for e in rung.entries)]
+    boards = [
+        board for board, _ in session.boards if any(e.representation for rung in board.rungs for e in rung.entries)
+    ]
     for board in boards:
         rows = asked_for.get(board.suite, ())
         show(

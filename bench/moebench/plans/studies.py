@@ -148,7 +148,7 @@ def _tasks_of_groups(suite: Suite, settings: Sequence[TaskSettings]) -> list[Tas
 
 
 def _tried(group: Group, variant: Variant, shapes: Sequence[LayerShape]) -> Group:
-    """The study; its problem where a training step of a layer fails. So that dense is not trained before it is known."""
+    """The study, with its problem where a layer fails to take a step: dense need not be trained to find that out."""
     if group.problem:
         return group
     budget = Budget(group.template["axis"], group.amount, tuple(shapes))

@@ -10,12 +10,31 @@ from typing import Any
 from moebench.errors import PluginError
 
 WIDTHS = {
-    "dim": ("dim", "d_model", "model_dim", "embed_dim", "hidden_size", "n_embd", "in_features", "input_size", "d", "d_in"),
+    "dim": (
+        "dim",
+        "d_model",
+        "model_dim",
+        "embed_dim",
+        "hidden_size",
+        "n_embd",
+        "in_features",
+        "input_size",
+        "d",
+        "d_in",
+    ),
     "hidden": ("hidden", "d_ff", "ffn_dim", "hidden_dim", "intermediate_size", "expert_dim", "d_hidden", "inner_dim"),
 }
 """What modules call the width of a token, and that of their hidden layer: the two that the harness gives."""
 
-USUAL = {"experts": 8, "num_experts": 8, "n_experts": 8, "top_k": 2, "k": 2, "num_experts_per_tok": 2, "output_size": "dim"}
+USUAL = {
+    "experts": 8,
+    "num_experts": 8,
+    "n_experts": 8,
+    "top_k": 2,
+    "k": 2,
+    "num_experts_per_tok": 2,
+    "output_size": "dim",
+}
 """Arguments that a module may need beside them, with a usual value."""
 
 
@@ -27,8 +46,8 @@ def refuse_module(spec: str, thing: Any) -> None:
         return
     line = wrapping_line(kind)
     raise PluginError(
-        f"{spec}: it is an nn.Module and no variant; add `from moebench import wrap` and `{line}` to its file, and name "
-        f"that ('{_named(spec, line)}'). docs/port-your-layer.md shows how its experts are seen, too.",
+        f"{spec}: it is an nn.Module and no variant; add `from moebench import wrap` and `{line}` to its file, and "
+        f"name that ('{_named(spec, line)}'). docs/port-your-layer.md shows how its experts are seen, too.",
         code="module-not-wrapped",
         line=line,
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import moebench
 from moebench import machine
 from moebench.errors import ResultsError
 from moebench.publish.pack import NAME
@@ -13,7 +12,7 @@ from moebench.publish.pack import NAME
 PREFIX = "published:"
 """``published:standard`` names the board of that suite."""
 
-PLACE = Path(moebench.__file__).parent
+PLACE = Path(__file__).parents[1]
 ROOTS = (PLACE / "published", PLACE.parent.parent / "results" / "published")
 """In the wheel, and in the repository: ``<suite>/<device>`` below."""
 

@@ -141,8 +141,8 @@ def load_board(
 ) -> Board:
     """The board of a suite as it last ran, or of a published directory.
 
-    suite: a name, the path of a suite's file, a directory of ``moebench publish``, ``published:SUITE`` for the board that
-    moebench brings, or None for the suite that ran last.
+    suite: a name, the path of a suite's file, a directory of ``moebench publish``, ``published:SUITE`` for the board
+    that moebench brings, or None for the suite that ran last.
     ``seeds`` and ``trials`` instead of those it last ran with, as on the command line.
     """
     return board_in(Store(Path(results)), None if suite is None else str(suite), seeds, trials)
