@@ -107,3 +107,8 @@ def test_the_browser_is_opened_only_when_asked(monkeypatch, tmp_path: Path) -> N
     assert opened == []
     CliRunner().invoke(cli, ["ui", "--results", str(tmp_path), "--open"])
     assert opened == ["http://x"]
+
+
+def test_plan_has_the_options_of_run() -> None:
+    run, plan = (cli.get_command(click.Context(cli), name) for name in ("run", "plan"))
+    assert {each.name for each in run.params} <= {each.name for each in plan.params} | {"quiet"}

@@ -147,3 +147,13 @@ def test_an_error_on_import_shows_the_line_too(tmp_path, capsys):
     plain_console().print(not_done(list(plan.cannot_run()), plan.frames()))
     assert row.problem.endswith("division by zero) at mine.py, line 3.")
     assert "broken = 1 / 0" in capsys.readouterr().out
+
+
+def test_mlflow_has_the_lines_as_a_text(tmp_path):
+    from moebench.mlflow_store.runs import _traceback
+    from moebench.records import Record
+
+    frame = {"file": str(tmp_path / "mine.py"), "line": 3, "name": "Mine.route", "text": "x = 1 / 0", "own": True}
+    failed = Record.model_construct(status="error", reason="it raised.", details={"frames": [frame]})
+    assert _traceback(failed)["traceback.txt"].splitlines()[1:] == ["    x = 1 / 0", "it raised."]
+    assert _traceback(Record.model_construct(status="done", details={})) == {}

@@ -62,3 +62,24 @@ def test_it_is_named_wherever_a_published_directory_is(root):
     with pytest.raises(ResultsError) as caught:
         reuse(root, store)
     assert caught.value.code == "not-published"
+
+
+def test_what_would_be_reused_counts_as_cached(root):
+    """Records of another protocol are of other identities: the pack is read, and nothing of it counts."""
+    from moebench.cli.reporting import with_reused
+
+    pack = open_results(Path("published:quick-all"))
+    identity = next(iter(pack.plan.groups)).trial_cells[0].identity
+    found = with_reused(lambda identity: None, [Path("published:quick-all")])
+    assert found(identity) == pack.lookup(identity) is not None
+    assert found("another") is None
+    done = CliRunner().invoke(
+        cli,
+        [
+            *("plan", "quick-all", "--variant", "dense", "--reuse", "published:quick-all", "--workers", "1"),
+            *("--no-mlflow", "--results", str(root / "r")),
+        ],
+        standalone_mode=False,
+    )
+    assert done.exception is None
+    assert "0 cached" in done.output

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from moebench.board.words import counted
 from moebench.plans.estimate import left
-from moebench.plans.plan import Plan
+from moebench.plans.plan import Lookup, Plan
 from moebench.plugins.named import without_digest
 from moebench.records import Records, Store
 from moebench.text import counted_noun, one_line
@@ -33,9 +33,9 @@ def heading(plan: Plan, workers: int) -> str:
     )
 
 
-def amounts(plan: Plan, results: Path, workers: int) -> str:
+def amounts(plan: Plan, lookup: Lookup, workers: int) -> str:
     """One line: rows, runs, how many of them are cached, and about how long the rest takes."""
-    rest = left(plan, Records(Store(results)))
+    rest = left(plan, lookup)
     cached = f"{plan.expected_runs() + plan.sessions - rest.runs} cached, {rest.runs} to run"
     rough = " (a rough guess)" if rest.guessed else ""
     without = f", without {rest.unseen} measures of a kind that has not run yet" if rest.unseen else ""
@@ -77,7 +77,9 @@ def opening(console: Console) -> Callable[[Plan, int, Path], None]:
 
     def say(plan: Plan, workers: int, results: Path) -> None:
         console.print(Text(heading(plan, workers), style="bold"), soft_wrap=True)
-        console.print(f"plan   {amounts(plan, results, workers)}", highlight=False, markup=False, soft_wrap=True)
+        console.print(
+            f"plan   {amounts(plan, Records(Store(results)), workers)}", highlight=False, markup=False, soft_wrap=True
+        )
         for label, status, reason in plan.cannot_run():
             console.print(Text(f"cannot run: {label}  {status}: {one_line(reason)}", style="red"), soft_wrap=True)
 

@@ -11,6 +11,7 @@ from moebench.board.compare import Comparison
 from moebench.board.data import lines
 from moebench.board.model import Board, Entry, Estimate, Rung
 from moebench.board.numbers import latency, rank, short, shown_name, with_interval
+from moebench.plans.rows import BASELINE
 from moebench.text import one_line
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ BAR = 90
 MOST_REMARKS = 12
 """Remarks of a board; the rest is counted."""
 
-CELL = ' style="text-align:left"'
+CELL = ' style="text-align:left;padding-right:12px"'
 
 
 def board_html(board: Board) -> str:
@@ -94,7 +95,7 @@ def _row(rung: Rung, entry: Entry) -> list[str]:
         rank(entry.rank),
         shown_name(entry.variant),
         with_interval(entry.representation),
-        with_interval(entry.vs_dense, sign=True),
+        with_interval(entry.vs_dense if entry.variant != BASELINE else None, sign=True),
         latency(entry.latency),
         short(entry.counts.active_params if entry.counts else None),
     )

@@ -53,7 +53,7 @@ def try_step(variant: Variant, shape: LayerShape, size: int, settings: Settings)
             )
         loss = y_BTO.float().square().mean() + sum(routing.losses.values())
         if loss.requires_grad:  # a layer without parameters has nothing to learn
-            loss.backward()
+            torch.autograd.backward(loss)
 
 
 @contextmanager

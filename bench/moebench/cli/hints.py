@@ -12,7 +12,10 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-CARRIED = ("results", "variants", "seeds", "trials", "micro_batch", "device", "backend", "data", "full")
+CARRIED = (
+    *("results", "variants", "seeds", "trials", "micro_batch", "device", "backend", "data", "full", "workers", "ranks"),
+    *("executor", "executor_options", "timeout", "silence", "checkpoint_every", "weights", "mlflow"),
+)
 """Options that say what is run and where: a hint repeats those that were given and that its command has."""
 
 ALONE = ("sync", "ui")
@@ -78,4 +81,7 @@ def _given(command: click.Command, words: str) -> Iterator[str]:
 
 def _words(option: click.Option, value: Any) -> Iterator[str]:
     for each in value if option.multiple else [value]:
-        yield option.opts[0] if option.is_flag else f"{option.opts[0]} {shlex.quote(str(each))}"
+        if option.is_flag:
+            yield (option.opts if each else option.secondary_opts)[0]
+        else:
+            yield f"{option.opts[0]} {shlex.quote(str(each))}"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from moebench.cli.options import full_option, request_options
+from moebench.cli.options import HOW, how_options, request_options
 
 if TYPE_CHECKING:
     from moebench.plans.plan import Plan
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 @click.command("plan")
 @click.argument("suite")
 @request_options
-@full_option
-def command(suite: str, results: Path, **options: Any) -> int:
+@how_options
+def command(suite: str, results: Path, workers: int | None, reuse: tuple[Path, ...], **options: Any) -> int:
     """Print what a run of SUITE would do: what is cached, what is missing, and about how long it takes.
 
-    A part of it that is optional is left out where its data set is not there. Where another data set is not there, the
-    plan says so. Exit status: 1 where none of it can run.
+    It takes the options of run. A part that is optional is left out where its data set is not there; where another data
+    set is not there, the plan says so. Exit status: 1 where none of it can run.
     """
     from dataclasses import replace
 
@@ -33,7 +33,8 @@ def command(suite: str, results: Path, **options: Any) -> int:
     from moebench.suites.request import ask
     from moebench.text import plain_console
 
-    requests = prepare(ask(suite, **options), results, writes=False)
+    asked = {name: value for name, value in options.items() if name not in HOW}
+    requests = prepare(ask(suite, **asked), results, writes=False)
     missing = list[str]()
 
     def planned(request: Request) -> Plan:
@@ -46,7 +47,7 @@ def command(suite: str, results: Path, **options: Any) -> int:
             return get_plan(replace(request, without_data=True), results)
 
     plans, left_out = plan_all(requests, planned)
-    for table in plan_tables(plans, results):
+    for table in plan_tables(plans, results, workers, reuse):
         plain_console().print(table, soft_wrap=True)
     for name, error in left_out.items():
         click.echo(left_out_said(name, error), err=True)

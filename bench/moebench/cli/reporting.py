@@ -23,7 +23,7 @@ from moebench.plans.estimate import for_seeds, left, tally
 from moebench.plans.plan import Lookup, Plan
 from moebench.plans.rows import BASELINE
 from moebench.plugins.named import without_digest
-from moebench.records import Records, Store, is_settled
+from moebench.records import Record, Records, Store, is_settled
 from moebench.runner.executors.local import local_workers
 from moebench.runner.not_done import not_done
 from moebench.statistics import mean_interval
@@ -35,19 +35,39 @@ if TYPE_CHECKING:
     from moebench.experiment import ExperimentResult
 
 
-def plan_tables(plans: Sequence[Plan], results: Path) -> Iterator[RenderableType]:
-    """For each suite what is cached and what is missing, and how long the rest takes."""
-    lookup, planned, seconds = Records(Store(results)), set[str](), 0.0
+def plan_tables(
+    plans: Sequence[Plan], results: Path, at_a_time: int | None = None, reused: Sequence[Path] = ()
+) -> Iterator[RenderableType]:
+    """For each suite what is cached and what is missing, and how long the rest takes.
+
+    at_a_time: runs, instead of as many as fit. reused: published directories whose records count as cached.
+    """
+    lookup, planned, seconds = with_reused(Records(Store(results)), reused), set[str](), 0.0
     for plan in plans:
-        workers = local_workers(None, plan.suite.training.threads, plan.device["torch"])
+        workers = local_workers(at_a_time, plan.suite.training.threads, plan.device["torch"])
         seconds += left(plan, lookup, planned).on(workers)
         planned |= {work.cell.identity for work in plan.works(lookup)}
         tables = [table for table in (_studies(plan, lookup), _fixed(plan, lookup)) if table.row_count]
         cannot = [Text.assemble((f"{row}  ", "bold"), (reason, "red")) for row, _, reason in plan.cannot_run()]
         head = Text(heading(plan, workers), style="bold")
-        yield Group(head, Text(amounts(plan, results, workers)), *tables, *cannot)
+        yield Group(head, Text(amounts(plan, lookup, workers)), *tables, *cannot)
     if len(plans) > 1 and seconds:
         yield Text(f"{len(plans)} parts: about {duration(seconds)} in all", style="bold")
+
+
+def with_reused(lookup: Lookup, directories: Sequence[Path]) -> Lookup:
+    """The records there are, and those that published directories would add."""
+    if not directories:
+        return lookup
+    from moebench.publish import open_results
+
+    packs = [open_results(directory).lookup for directory in directories]
+
+    def found(identity: str) -> Record | None:
+        here = lookup(identity)
+        return here if is_settled(here) else next(filter(None, (pack(identity) for pack in packs)), here)
+
+    return found
 
 
 def _studies(plan: Plan, lookup: Lookup) -> Table:

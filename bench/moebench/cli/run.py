@@ -9,9 +9,7 @@ from typing import Any
 import click
 
 from moebench.cli.help import Grouped
-from moebench.cli.options import COUNT, full_option, request_options
-
-SECONDS = click.FloatRange(min=0, min_open=True)
+from moebench.cli.options import how_options, request_options
 
 
 class _Run(Grouped):
@@ -28,56 +26,7 @@ class _Run(Grouped):
 @click.command("run", cls=_Run)
 @click.argument("suite")
 @request_options
-@click.option("--executor", default="local", show_default=True, metavar="E", help="Where runs go: local, ray or slurm.")
-@click.option(
-    "--executor-option",
-    "executor_options",
-    multiple=True,
-    metavar="NAME=VALUE",
-    help="An option of the executor, such as partition=gpu. Repeatable.",
-)
-@click.option("--workers", type=COUNT, metavar="N", help="Runs at a time (default: as many as fit).")
-@click.option(
-    "--ranks",
-    type=COUNT,
-    metavar="N",
-    default=1,
-    show_default=True,
-    help="Processes, or GPUs, that train each model together.",
-)
-@click.option(
-    "--timeout",
-    type=SECONDS,
-    metavar="SECONDS",
-    help="The longest that one run may take (default: as long as it takes).",
-)
-@click.option(
-    "--silence",
-    type=SECONDS,
-    metavar="SECONDS",
-    default=1800,
-    show_default=True,
-    help="The longest that a run may be silent before it is ended.",
-)
-@click.option(
-    "--checkpoint-every",
-    type=SECONDS,
-    metavar="SECONDS",
-    default=60,
-    show_default=True,
-    help="Seconds of training between two checkpoints.",
-)
-@click.option("--weights/--no-weights", default=True, help="Keep the final weights of the winners.")
-@click.option("--mlflow/--no-mlflow", default=True, help="Write MLflow as runs finish (the default).")
-@full_option
-@click.option(
-    "--reuse",
-    type=click.Path(path_type=Path),
-    multiple=True,
-    metavar="DIR",
-    help="Take finished runs from what `moebench publish` wrote into DIR, or published:SUITE for the board that "
-    "moebench brings. Repeatable.",
-)
+@how_options
 @click.option("--quiet", is_flag=True, help="Print the leaderboard only.")
 def command(
     suite: str,
