@@ -157,3 +157,22 @@ def test_mlflow_has_the_lines_as_a_text(tmp_path):
     failed = Record.model_construct(status="error", reason="it raised.", details={"frames": [frame]})
     assert _traceback(failed)["traceback.txt"].splitlines()[1:] == ["    x = 1 / 0", "it raised."]
     assert _traceback(Record.model_construct(status="done", details={})) == {}
+
+
+def test_the_line_of_a_cell_is_found_where_the_notebook_is():
+    import linecache
+
+    linecache.cache["/tmp/ipykernel_1/2.py"] = (20, None, ["a = 1\n", "broken()\n"], "/tmp/ipykernel_1/2.py")
+    frame = {"file": "/tmp/ipykernel_1/2.py", "line": 2, "name": "Mine.route", "text": "", "own": True}
+    assert short_traceback([frame])[1].strip() == "broken()"
+
+
+def test_check_and_plan_show_the_line(failing, tmp_path):
+    from moebench import check
+
+    (report,) = check(failing)
+    assert "Sizes of tensors must match" in report["output_shape"].message
+    assert report["output_shape"].message.endswith(" at beside.py, line 5")
+    suite = write_suite(tmp_path)
+    done = CliRunner().invoke(cli, ["plan", suite, "--variant", failing, "--results", str(tmp_path / "r")])
+    assert "return torch.cat([x, x[:, :1]], 2)" in done.output

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import Literal
 
+from moebench.frames import frames_of, where
 from moebench.text import told
 
 Outcome = Literal["holds", "fails", "not applicable"]
@@ -20,8 +21,8 @@ class NotApplicable(Exception):  # noqa: N818  # An outcome, not an error.
 
 
 def one_line(error: BaseException) -> str:
-    """``ValueError: its first line``."""
-    return told(error).removesuffix(": no message")
+    """``ValueError: its first line at mine.py, line 12``."""
+    return told(error).removesuffix(": no message") + where(frames_of(error))
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from moebench.cli.help import add_help
 from moebench.cli.hints import pasteable, remember_call
 from moebench.cli.verbosity import add_levels, is_debug
 from moebench.errors import MoebenchError
-from moebench.text import printable
+from moebench.text import PIPE_WIDTH, printable
 
 COMPLETION = "_MOEBENCH_COMPLETE"
 """The variable by which a shell asks click to complete a word."""
@@ -64,7 +64,7 @@ class _Lazy(click.Group):
         return super().resolve_command(ctx, args)
 
 
-@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": PIPE_WIDTH})
 @click.version_option(__version__, prog_name="moebench")
 def cli() -> None:
     """Which expert layer is better at this parameter budget, how sure are we, and what does it cost?"""

@@ -19,6 +19,7 @@ from moebench.board.verdict import verdicts
 from moebench.cli.hints import command_line
 from moebench.cli.options import show
 from moebench.cli.verbosity import is_debug
+from moebench.frames import short_traceback
 from moebench.plans.estimate import for_seeds, left, tally
 from moebench.plans.plan import Lookup, Plan
 from moebench.plans.rows import BASELINE
@@ -48,7 +49,10 @@ def plan_tables(
         seconds += left(plan, lookup, planned).on(workers)
         planned |= {work.cell.identity for work in plan.works(lookup)}
         tables = [table for table in (_studies(plan, lookup), _fixed(plan, lookup)) if table.row_count]
-        cannot = [Text.assemble((f"{row}  ", "bold"), (reason, "red")) for row, _, reason in plan.cannot_run()]
+        cannot, frames = list[Text](), plan.frames()
+        for row, _, reason in plan.cannot_run():
+            cannot.append(Text.assemble((f"{row}  ", "bold"), (reason, "red")))
+            cannot += map(Text, short_traceback(frames.get(row, ()), whole=is_debug()))
         head = Text(heading(plan, workers), style="bold")
         yield Group(head, Text(amounts(plan, lookup, workers)), *tables, *cannot)
     if len(plans) > 1 and seconds:
