@@ -89,6 +89,18 @@ def test_a_layer_that_cannot_take_a_step_is_found_while_it_is_planned(failing):
     assert own == ["Plain.compute", "misuse"]
 
 
+def test_a_layer_that_fails_in_training_alone_is_found_there_too(failing):
+    """Counting FLOPs runs a layer, too, and not in training mode."""
+    path = Path(failing.rpartition(":")[0])
+    text = path.read_text()
+    assert "return misuse(x_BTD)" in text
+    path.write_text(
+        text.replace("return misuse(x_BTD)", "return misuse(x_BTD) if self.training else x_BTD + self.a.bias.sum()")
+    )
+    (group,) = make_plan(a_request([failing], **ALONE)).groups_of("mine")
+    assert group.problem.startswith("mine: Plain.compute() raised RuntimeError: "), group.problem
+
+
 @pytest.mark.parametrize("result", ["x[..., :3]", "(x, 0, 0)", "x.mean(1)"])
 def test_an_output_of_another_shape_is_said_before_training(result):
     from torch import nn

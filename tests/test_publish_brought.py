@@ -43,7 +43,9 @@ def test_a_suite_that_has_not_run_shows_its_published_board(root):
 
 
 def test_a_suite_without_one_is_an_error_as_before(root):
-    assert leaderboard(root, "quick").exception.code == "not-run-yet"
+    said = leaderboard(root, "quick").exception
+    assert said.code == "not-run-yet"
+    assert str(said).endswith("run it with `moebench run quick` (moebench brings no published board of it yet).")
     assert leaderboard(root, "quick-all", "--seeds", "5").exception.code == "not-run-yet"
     with pytest.raises(ResultsError) as caught:
         load_board("published:quick")

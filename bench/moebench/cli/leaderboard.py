@@ -105,12 +105,16 @@ def command(
 def _brought(error: ResultsError, suite: str | None) -> Board:
     """The published board of a suite that has not run here, and what to do for one's own; else the error."""
     from moebench.cli.hints import command_line
+    from moebench.errors import ResultsError
     from moebench.publish import published_board
     from moebench.publish.brought import PREFIX, brought_boards
 
-    directory = next(brought_boards(suite), None) if suite and error.code == "not-run-yet" else None
-    if directory is None or suite is None:
+    if suite is None or error.code != "not-run-yet":
         raise error
+    directory = next(brought_boards(suite), None)
+    if directory is None:
+        sentence = f"{str(error).rstrip('.')} (moebench brings no published board of it yet)."
+        raise ResultsError(sentence, code=error.code) from error
     run = command_line("run", suite, {})
     _note(
         f"moebench: '{suite}' has not run here; this is its published board ({directory.name}).\n"

@@ -76,7 +76,8 @@ def cli() -> None:
 def main() -> None:
     """Run the command line; a user's mistake is one sentence and exit status 2."""
     try:
-        code = cli.main(prog_name="moebench", standalone_mode=False)
+        width = {} if sys.stdout.isatty() else {"terminal_width": PIPE_WIDTH}
+        code = cli.main(prog_name="moebench", standalone_mode=False, **width)
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         code = 2
