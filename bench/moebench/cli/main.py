@@ -9,9 +9,6 @@ from importlib import import_module
 import click
 
 from moebench import __version__
-from moebench.cli.help import add_help
-from moebench.cli.hints import pasteable, remember_call
-from moebench.cli.verbosity import add_levels, is_debug
 from moebench.errors import MoebenchError
 from moebench.text import PIPE_WIDTH, printable
 
@@ -43,6 +40,10 @@ class _Lazy(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
+        from moebench.cli.help import add_help
+        from moebench.cli.hints import remember_call
+        from moebench.cli.verbosity import add_levels
+
         command: click.Command = import_module(f"moebench.cli.{cmd_name}").command
         add_levels(command)
         add_help(cmd_name, command)
@@ -103,18 +104,25 @@ def main() -> None:
 
 def _say_where(error: MoebenchError) -> None:
     """The author's lines that it came from; with ``--debug`` everything that Python knows of it."""
-    from moebench.frames import short_traceback
-
-    if is_debug():
+    level = sys.modules.get("moebench.cli.verbosity")  # no command was found without it
+    debug = level is not None and level.is_debug()
+    if debug:
         import traceback
 
         click.echo("".join(traceback.format_exception(error)), err=True)
-    for line in short_traceback(error.facts.get("frames", ()), whole=is_debug()):
-        click.echo(line, err=True)
+    if "frames" in error.facts:
+        from moebench.frames import short_traceback
+
+        for line in short_traceback(error.facts["frames"], whole=debug):
+            click.echo(line, err=True)
 
 
 def _say(message: str) -> None:
-    click.echo(f"moebench: {printable(pasteable(message, _command))}", err=True)
+    if "`moebench " in message:
+        from moebench.cli.hints import pasteable
+
+        message = pasteable(message, _command)
+    click.echo(f"moebench: {printable(message)}", err=True)
 
 
 def _command(name: str) -> click.Command | None:
