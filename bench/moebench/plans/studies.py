@@ -138,13 +138,7 @@ def _planned(
     objects = {row.name: cloudpickle.loads(pickled[row.name]) for row in needed if row.name in pickled}
     variants, (row, *_) = _load(needed, objects)
     yield dataclasses.asdict(row)
-    for group, task in zip(_groups(suite, row, variants, settings), _tasks_of_groups(suite, settings), strict=False):
-        yield dataclasses.asdict(_tried(group, variants[row.name], task.budget_shapes))
-
-
-def _tasks_of_groups(suite: Suite, settings: Sequence[TaskSettings]) -> list[TaskSettings]:
-    """The task of each study of a row."""
-    return [task for task in settings for _ in suite.budgets]
+    yield from map(dataclasses.asdict, _groups(suite, row, variants, settings, tried=True))
 
 
 def _tried(group: Group, variant: Variant, shapes: Sequence[LayerShape]) -> Group:
@@ -247,11 +241,19 @@ def _triple(values: Range) -> Bounds:
 
 
 def _groups(
-    suite: Suite, row: Row, variants: Mapping[str, Variant], settings: Sequence[TaskSettings]
+    suite: Suite,
+    row: Row,
+    variants: Mapping[str, Variant],
+    settings: Sequence[TaskSettings],
+    *,
+    tried: bool = False,
 ) -> Iterator[Group]:
-    """The row's studies; none of a row with a problem."""
+    """The row's studies; none of a row with a problem. tried: whether its layers take a step."""
     if row.name in variants:
-        yield from (_group(suite, row, variants, task, budget) for task in settings for budget in suite.budgets)
+        for task in settings:
+            for budget in suite.budgets:
+                group = _group(suite, row, variants, task, budget)
+                yield _tried(group, variants[row.name], task.budget_shapes) if tried else group
 
 
 def _blank(suite: Suite, row: Row, variant: str, task: TaskSettings, budget: int) -> Group:
