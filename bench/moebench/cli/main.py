@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from importlib import import_module
+from typing import Any
 
 import click
 
@@ -77,7 +78,7 @@ def cli() -> None:
 def main() -> None:
     """Run the command line; a user's mistake is one sentence and exit status 2."""
     try:
-        width = {} if sys.stdout.isatty() else {"terminal_width": PIPE_WIDTH}
+        width: dict[str, Any] = {} if sys.stdout.isatty() else {"terminal_width": PIPE_WIDTH}
         code = cli.main(prog_name="moebench", standalone_mode=False, **width)
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
