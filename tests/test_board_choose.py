@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from boards import Bench, small_board
 from moebench.board import Reason, RowLimits, choose
-from moebench.board.choose import BudgetChoice, notes
+from moebench.board.choose import BudgetChoice, by_speed, how_surely, notes, take
 from moebench.cli.main import cli
 from moebench.errors import UsageError
 from moebench.plans.history import remember
@@ -197,6 +197,60 @@ def test_the_command_line_answers_in_three_formats(ran: Path) -> None:
     assert (found["max_latency_ratio"], found["max_active"]) == (1.0, 300_000)
 
 
+def five(root: Path) -> Bench:
+    """Five rows that tie; the last is the fastest, the fourth has the fewest active parameters, the first is best."""
+    rows = ["dense", "soft_moe", "deepseek", "expert_choice", "block_moe"]
+    bench = Bench(root, variants=rows)
+    for n, row in enumerate(rows):
+        scores = (0.961 - n / 1000, 0.972 - n / 1000, 0.964 - n / 1000)
+        active = 10_000 if row == "expert_choice" else 200_000
+        bench.fill(
+            row,
+            scores,
+            specialization=None,
+            change=lambda fields, active=active: fields | {"counts": fields["counts"] | {"active_params": active}},
+        )
+    bench.time(dict(zip(rows, (2.0, 1.9, 1.8, 1.2, 0.7), strict=True)))
+    return bench
+
+
+def test_the_answer_ends_with_the_row_to_take(tmp_path: Path) -> None:
+    found = choice(five(tmp_path), ratio=1.0)
+    assert take(found) == (
+        "Take block_moe: ties with the best, fastest of the five (0.35x); expert_choice (10k, 0.60x) if active "
+        "parameters count."
+    )
+    assert notes(found)[-1] == take(found)
+    assert by_speed(found)[0].entry.variant == "block_moe", "the fastest of a tie stands first"
+    assert names(found)[0] == "dense", "the best score is what others are compared with"
+    assert take(choice(five(tmp_path), ratio=0.5)) == (
+        "Take block_moe: the only ranked row that meets the limits (0.35x)."
+    )
+    assert take(choice(five(tmp_path), ratio=0.1)) == ""
+
+
+def test_a_row_that_is_significantly_better_is_taken_though_it_is_slower(tmp_path: Path) -> None:
+    bench = small_board(tmp_path)
+    assert take(choice(bench, active=10**6)) == "Take soft_moe: the best score (0.69x)."
+
+
+def test_what_meets_the_limits_surely_perhaps_and_not(tmp_path: Path) -> None:
+    found = choice(restless_bench(tmp_path), ratio=0.71)
+    assert how_surely(found) == "Meets the limits surely: no row; perhaps: soft_moe; not: dense."
+
+
+def test_a_reference_row_is_explained_where_it_stands(tmp_path: Path) -> None:
+    found = choice(small_board(tmp_path), active=66_000)
+    assert "random_router: reference row: frozen random router." in notes(found)
+
+
+def test_one_budget_of_several_is_shown_alone(ran: Path) -> None:
+    assert "264,000" in call(ran, "--budget", "264000")
+    with pytest.raises(UsageError) as refused:
+        call(ran, "--budget", "5")
+    assert refused.value.code == "no-such-budget"
+
+
 @pytest.mark.parametrize("form", ["html", "csv"])
 def test_limits_are_no_page(ran: Path, form: str) -> None:
     with pytest.raises(UsageError, match=f"answered as table, json or md, not as {form}"):
@@ -233,5 +287,5 @@ def test_a_batch_that_was_not_measured_is_refused(ran: Path, options: tuple[str,
 
 
 def test_the_command_limits_the_latency_of_one_input(ran: Path) -> None:
-    answer = json.loads(call(ran, "--max-latency-ratio", "1.0", "--latency-batch", "1", "--format", "json"))
+    answer = json.loads(call(ran, "--max-latency-ratio", "1.0", "--batch", "1", "--format", "json"))
     assert answer["choices"][0]["latency_batch"] == 1

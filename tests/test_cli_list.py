@@ -20,3 +20,14 @@ def test_compressors_are_listed_with_what_they_are(options):
         assert name in said
     assert "M-SMoE" in said
     assert "not usable" not in said
+
+
+def test_a_name_has_one_line_and_is_whole_and_verbose_says_all():
+    short = CliRunner().invoke(cli, ["list", "variants"]).output.splitlines()
+    assert all(len(line) <= 100 for line in short)
+    from moebench.plugins.find import VARIANTS
+
+    assert [line.split()[0] for line in short[2:]] == list(VARIANTS.installed())
+    whole = CliRunner().invoke(cli, ["list", "variants", "--verbose"]).output
+    assert "…" in "".join(short)
+    assert "…" not in whole

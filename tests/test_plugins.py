@@ -104,7 +104,7 @@ def test_a_module_that_raises_on_import_does_not_take_the_tool_with_it(tmp_path,
 def test_an_installed_module_that_raises_on_import(site):
     site.write("raising_package/variant.py", "1 / 0")
     site.install("raising", {"mine": "raising_package.variant:Mine"})
-    assert refusal("mine") == "mine: it fails to import (ZeroDivisionError: division by zero)."
+    assert refusal("mine") == "mine: it fails to import (ZeroDivisionError: division by zero) at variant.py, line 1."
 
 
 def test_a_class_that_cannot_be_made(tmp_path):
@@ -261,7 +261,7 @@ def test_the_built_in_backends_are_found_and_an_unknown_one_is_named():
 @pytest.mark.parametrize(
     ("source", "reason"),
     [
-        ("raise OSError('no compiler')", "it fails to import (OSError: no compiler)."),
+        ("raise OSError('no compiler')", "it fails to import (OSError: no compiler) at backend_a.py, line 1."),
         ("other = 1", "has no 'run'."),
         ("def run(*a): pass\ndef available(): return 'no such card'", "it does not work here: no such card."),
     ],

@@ -1,8 +1,9 @@
 """Compare Mixture-of-Experts layers under one checked parameter budget.
 
-``run`` trains a suite, ``load_board`` reads its leaderboard, ``check`` holds a variant to the contract, ``wrap`` makes
-a variant of any module, and ``subset_inference`` uses a few experts for each input of a trained model, which
-``load_model`` gives. They are imported when first used, so that ``import moebench`` costs nothing.
+``run`` trains a suite, ``load_board`` reads its leaderboard, ``compare`` compares two result sets, ``check`` holds a
+variant to the contract, ``wrap`` makes a variant of any module, and ``subset_inference`` uses a few experts for each
+input of a trained model, which ``load_model`` gives. They are imported when first used, so that ``import moebench``
+costs nothing.
 """
 
 from __future__ import annotations
@@ -10,10 +11,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "check", "load_board", "load_model", "run", "subset_inference", "wrap"]
+__all__ = ["__version__", "check", "compare", "load_board", "load_model", "run", "subset_inference", "wrap"]
 
 if TYPE_CHECKING:
-    from moebench.api import check, load_model, run
+    from moebench.api import check, compare, load_model, run
     from moebench.contract.wrap import wrap
     from moebench.measures.subset.infer import subset_inference
     from moebench.publish.sources import load_board
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "run": "api",
     "check": "api",
+    "compare": "api",
     "load_board": "publish.sources",
     "load_model": "api",
     "wrap": "contract.wrap",

@@ -12,13 +12,14 @@ import os
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
 from moebench.errors import MoebenchError, from_plain, to_plain
+from moebench.frames import Frame, frames_of
 from moebench.processes import end, start
 from moebench.text import one_line, told
 
@@ -47,7 +48,14 @@ Task = Callable[..., Iterator[Any]]
 
 
 class ApartError(Exception):
-    """The process gave no answer; the text continues "it": "it ended its process with exit code 0"."""
+    """The process gave no answer; the text continues "it": "it ended its process with exit code 0".
+
+    frames: where what it raised came from.
+    """
+
+    def __init__(self, message: str, frames: Sequence[Frame] = ()) -> None:
+        super().__init__(message)
+        self.frames = tuple(frames)
 
 
 def seconds_allowed() -> float:
@@ -90,7 +98,7 @@ def _here(task: Task, args: tuple[Any, ...]) -> Iterator[Any]:
     except (MoebenchError, GeneratorExit):
         raise
     except BaseException as error:
-        raise ApartError(f"raised {told(error)}") from None
+        raise ApartError(f"raised {told(error)}", frames_of(error)) from None
 
 
 def _values(process: ForkServerProcess, pipe: Connection, log: Path, given_up: threading.Event) -> Iterator[Any]:
@@ -106,7 +114,7 @@ def _values(process: ForkServerProcess, pipe: Connection, log: Path, given_up: t
         elif kind == "refused":
             raise from_plain(value)
         elif kind == "raised":
-            raise ApartError(f"raised {value}")
+            raise ApartError(f"raised {value['said']}", value["frames"])
         else:
             return
 
@@ -176,5 +184,5 @@ def _answer(pipe: Connection, task: Task, args: tuple[Any, ...]) -> None:
     except MoebenchError as error:
         say(refused=to_plain(error))
     except BaseException as error:
-        say(raised=told(error))
+        say(raised={"said": told(error), "frames": frames_of(error)})
     say(end=True)

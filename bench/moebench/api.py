@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from moebench.board import Board
-from moebench.checks.outcome import CheckReport
+from moebench.board.compare import Comparison
+from moebench.checks.outcome import CheckReports
 from moebench.checks.run import run_checks
 from moebench.contract import Variant
 from moebench.errors import UsageError
 from moebench.experiment import run_experiment
 from moebench.hosts.host import Host
 from moebench.plugins.load import verify
+from moebench.plugins.modules import refuse_module
+from moebench.publish import compare_directories
 from moebench.records.find import find_record
+from moebench.runner.not_done import not_done
 from moebench.runner.options import RunOptions
 from moebench.runner.progress import choose_progress
+from moebench.runner.stopping import Interrupted
 from moebench.runner.trained import load_trained
 from moebench.suites import load_experiment
 from moebench.suites.request import ask
+from moebench.summary import opening
 from moebench.text import plain_console
 from moebench.training.device import choose_device
 
-__all__ = ["check", "load_model", "run"]
+__all__ = ["check", "compare", "load_model", "run"]
 
 
 def run(
@@ -75,13 +81,57 @@ def run(
         save_weights=save_weights,
         check=check,
     )
-    progress = choose_progress(plain_console(stderr=True), quiet=quiet)
-    return run_experiment(asked, how, progress, objects=objects).board
+    console = plain_console(stderr=True)
+    if not quiet:
+        console.print(f"{suite}  planning: each layer is built and takes one step")
+    progress = choose_progress(console, quiet=quiet)
+    try:
+        ran = run_experiment(asked, how, progress, on_plan=None if quiet else opening(console), objects=objects)
+    except Interrupted as stopped:
+        given = {
+            **counts,
+            "device": device,
+            "backend": backend,
+            "data": data,
+            "results": None if str(results) == "results" else results,
+            "executor": None if executor == "local" else executor,
+            "mlflow": None if mlflow else False,
+            "save_weights": None if save_weights else False,
+            "quiet": quiet or None,
+        }
+        call = _call(suite, variants, {name: value for name, value in given.items() if value is not None})
+        done = str(stopped).partition(";")[0]
+        raise Interrupted(f"{done}; the same call goes on from here: {call}", stopped.signum) from None
+    if ran.unfinished and not quiet:
+        console.print(not_done(ran.unfinished, ran.frames), soft_wrap=True)
+    return ran.board
 
 
-def check(*variants: str | Variant | type) -> list[CheckReport]:
+def _call(suite: str, variants: Sequence[str | Variant | type], given: Mapping[str, object]) -> str:
+    """The Python call that goes on."""
+    names = [repr(each) if isinstance(each, str) else _name(each) for each in variants]
+    words = [repr(suite), *([f"variants=[{', '.join(names)}]"] if names else [])]
+    words += [
+        f"{name}={str(value)!r}" if isinstance(value, Path) else f"{name}={value!r}" for name, value in given.items()
+    ]
+    return f"run({', '.join(words)})"
+
+
+def _name(variant: Variant | type) -> str:
+    """As it is likely called where the call was made."""
+    return variant.__name__ if isinstance(variant, type) else variant.name
+
+
+def check(*variants: str | Variant | type) -> CheckReports:
     """Hold variants to the contract, as ``moebench check`` does; one report each."""
-    return [run_checks(variant) for variant in variants]
+    return CheckReports(map(run_checks, variants))
+
+
+def compare(a: str | Path, b: str | Path, suite: str | None = None) -> Comparison:
+    """Which rows of B are better or worse than in A, as ``moebench compare`` says; directories of results, or published
+    ones.
+    """
+    return compare_directories(a, b, suite)
 
 
 def load_model(record: str, *, results: str | Path = "results", device: str | None = None) -> Host:
@@ -99,6 +149,7 @@ def _objects(variants: Sequence[str | Variant | type]) -> dict[str, Variant]:
     objects: dict[str, Variant] = {}
     for given in variants:
         if not isinstance(given, str):
+            refuse_module(given.__name__ if isinstance(given, type) else type(given).__name__, given)
             variant = given() if isinstance(given, type) else given
             verify(type(variant).__name__, variant)
             objects[variant.name] = variant

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,12 +14,13 @@ from moebench.board.build import build_board
 from moebench.board.files import write_board
 from moebench.board.model import Board
 from moebench.errors import DataError, MoebenchError, UsageError
+from moebench.frames import Frame
 from moebench.mlflow_store.follower import Follower
 from moebench.plans.cache import get_plan, plan_all
 from moebench.plans.estimate import left
 from moebench.plans.history import board_directory, remember, remember_plan, remembered_extras
 from moebench.plans.plan import Plan
-from moebench.plans.rows import OBJECT, by_others
+from moebench.plans.rows import BASELINE, OBJECT, by_others
 from moebench.processes import warm_up
 from moebench.records import Records, Store
 from moebench.records.conformance import keep_conformance, read_conformance
@@ -44,7 +46,7 @@ NO_OBJECTS: Mapping[str, Variant] = {}
 @dataclass(frozen=True)
 class ExperimentResult:
     """What a run left: a plan for each suite, as it grew; boards, and where their pages are; the report's page; what is
-    not done; and warnings.
+    not done, and where its errors were raised, by label; and warnings.
     """
 
     plans: tuple[Plan, ...]
@@ -52,6 +54,7 @@ class ExperimentResult:
     report: Path | None
     unfinished: tuple[Unfinished, ...]
     warnings: tuple[str, ...]
+    frames: Mapping[str, Sequence[Frame]] = field(default_factory=dict)
 
     @property
     def board(self) -> Board:
@@ -105,6 +108,15 @@ def run_experiment(
         executor.close()
 
 
+def _without_comparison(plan: Plan, request: Request) -> Plan:
+    """The plan without dense where none of the rows that were asked for can run: it would be compared with nothing."""
+    asked_for = [row for row in plan.rows if row.selected and row.name != BASELINE]
+    unusable = plan.unusable()
+    if not request.variants or not asked_for or any(row.spec not in unusable for row in asked_for):
+        return plan
+    return dataclasses.replace(plan, rows=tuple(dataclasses.replace(row, selected=False) for row in plan.rows))
+
+
 def _check(asked: Asked, how: RunOptions) -> None:
     """:class:`UsageError` for options that do not fit the experiment."""
     called, suites = asked.experiment.called, [request.suite for request in asked.requests]
@@ -149,6 +161,7 @@ class _ExperimentRun:
         # Reading first sets damaged records aside, which becomes a warning.
         missing = any(left(plan, Records(self.store)).runs for plan in plans)
         boards, unfinished = list[tuple[Board, Path]](), list[Unfinished]()
+        frames = dict[str, Sequence[Frame]]()
         warnings = [left_out_said(name, error) for name, error in self.left_out.items()]
         with Follower(results, plans) as follower:
             if self.how.mlflow and missing:
@@ -161,9 +174,10 @@ class _ExperimentRun:
                     remember_plan(plan, results)
                     if self.how.check:
                         self._check(plan)
-                outcome = self._trained(plan, plans, follower)
-                plans[index] = outcome.plan
+                outcome = self._trained(_without_comparison(plan, request), plans, follower)
+                plans[index] = dataclasses.replace(outcome.plan, rows=plan.rows)
                 unfinished += (*outcome.unfinished, *plan.cannot_run())
+                frames |= {**plan.frames(), **outcome.frames}
                 warnings += outcome.noted
                 if request.suite.tuning is not None:
                     boards.append(self._board(outcome.plan))
@@ -171,7 +185,7 @@ class _ExperimentRun:
             if self.how.mlflow:
                 follower.finish(plans, report)
         warnings = [*_damaged(self.store), *warnings, *filter(None, [follower.problem])]
-        return ExperimentResult(tuple(plans), tuple(boards), report, tuple(unfinished), tuple(warnings))
+        return ExperimentResult(tuple(plans), tuple(boards), report, tuple(unfinished), tuple(warnings), frames)
 
     def _check(self, plan: Plan) -> None:
         """Keep how many checks the selected rows of other authors hold, where that is not known of their code."""
@@ -219,7 +233,7 @@ class _ExperimentRun:
         done = total - sum(left(plan, lookup).runs for plan in plans)
         return Interrupted(
             f"stopped: {done} of {total} runs are done, and those under way kept checkpoints; the same command goes on "
-            f"from here (`moebench plan {self.asked.experiment.called}` lists what is left).",
+            f"from here (`moebench plan {shlex.quote(self.asked.experiment.called)}` lists what is left).",
             stop.signum,
         )
 

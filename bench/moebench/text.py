@@ -4,20 +4,28 @@ as it is. Imports rich where it makes a console, and nothing else.
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+PIPE_WIDTH = 100
+"""Places in a line of what goes to a file or another program."""
+
 
 def plain_console(**options: Any) -> Console:
     """A console for which no string is markup, emoji or a number to be coloured: names and paths print as they are.
 
-    ``options`` are those of rich's console.
+    ``options`` are those of rich's console. Where it is no terminal it is :data:`PIPE_WIDTH` wide, unless COLUMNS says
+    otherwise.
     """
     from rich.console import Console
 
-    return Console(markup=False, emoji=False, highlight=False, **options)
+    console = Console(markup=False, emoji=False, highlight=False, **options)
+    if not (console.is_terminal or "width" in options or os.environ.get("COLUMNS")):
+        console.width = PIPE_WIDTH
+    return console
 
 
 SAID = 300

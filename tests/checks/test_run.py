@@ -79,8 +79,8 @@ class Explodes(Good):
 
 def test_any_exception_is_a_failure_in_one_line():
     row = run_checks(Explodes, only=["pickle"])["pickle"]
-    line = Explodes.build.__code__.co_firstlineno + 1
-    assert (row.outcome, row.message) == ("fails", f"good raises RuntimeError: first line ({__file__}, line {line})")
+    assert row.outcome == "fails"
+    assert row.message.startswith("good raises RuntimeError: first line at test_run.py, line ")
 
 
 class DeadExpertLayer(GoodLayer):

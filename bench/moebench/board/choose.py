@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
+from math import inf
 from typing import Any
 
 from rich.text import Text
@@ -152,7 +153,7 @@ def _bounds(ratio: Estimate) -> str:
 WIDTH = 100
 """Where the output is no terminal."""
 
-TITLES = ("rank", "variant", "score", "behind the first", "p", "latency", "batch 1", "active")
+TITLES = ("rank", "variant", "score", "behind the best", "p", "latency", "batch 1", "active")
 
 
 def cells(chosen: Answer) -> list[str]:
@@ -172,7 +173,10 @@ def cells(chosen: Answer) -> list[str]:
 
 def notes(choice: BudgetChoice) -> list[str]:
     """How sure the first place is, what may not meet the limits after all, and what does not meet them."""
-    found = [_first(choice)]
+    found = [_first(choice), how_surely(choice)]
+    for each in choice.chosen:
+        if each.entry.reference and each.entry.reason:
+            found.append(f"{shown_name(each.entry.variant)}: {one_line(each.entry.reason.text).rstrip('.')}.")
     for each in (*choice.chosen, *choice.excluded):
         name = shown_name(each.entry.variant)
         if each.reason and each.met:
@@ -180,7 +184,79 @@ def notes(choice: BudgetChoice) -> list[str]:
         elif each.reason:
             reason = one_line(each.reason.text).rstrip(".")
             found.append(f"not {name}: {reason}." if each.sure else f"not {name}, though it may meet them: {reason}.")
-    return found
+    return [*found, *filter(None, [take(choice)])]
+
+
+def by_speed(choice: BudgetChoice) -> list[Answer]:
+    """The rows that meet the limits: those that tie with the best, the fastest first; the other ranked ones, the best
+    first; reference rows.
+    """
+    level = _level(choice)
+    fastest = sorted(level, key=lambda each: _ratio(each, choice.limits))
+    return [*fastest, *(each for each in choice.chosen if each not in level)]
+
+
+def _level(choice: BudgetChoice) -> list[Answer]:
+    """The row of the best score, and those that do not differ significantly from it."""
+    ranked = [each for each in choice.chosen if each.rank]
+    return [each for each in ranked if each.p_value is None or each.p_value >= ALPHA]
+
+
+def _ratio(answer: Answer, limits: RowLimits) -> float:
+    """Its latency over that of dense; infinite where it is not known."""
+    timing = answer.entry.latency_batch1 if limits.of_one else answer.entry.latency
+    return timing.ratio_to_dense.value if timing and timing.ratio_to_dense else inf
+
+
+def _active(answer: Answer) -> float:
+    return answer.entry.counts.active_params if answer.entry.counts else inf
+
+
+NUMBERS = ("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+
+
+def take(choice: BudgetChoice) -> str:
+    """The row to take, and another where active parameters count; empty where no ranked row meets the limits."""
+    every, level = [each for each in choice.chosen if each.rank], _level(choice)
+    # What meets the limits for sure goes before what may not.
+    level = [each for each in level if each.sure] or level
+    if not level:
+        return ""
+    best = min(level, key=lambda each: _ratio(each, choice.limits))
+    known = f" ({ratio:.2f}x)" if (ratio := _ratio(best, choice.limits)) < inf else ""
+    name = shown_name(best.entry.variant)
+    if len(every) == 1:
+        return f"Take {name}: the only ranked row that meets the limits{known}."
+    if len(level) == 1:
+        why = "ties with the best" if best.p_value is not None else "the best score"
+        return f"Take {name}: {why}{known}."
+    many = f"the {NUMBERS[len(level) - 2]}" if len(level) - 2 < len(NUMBERS) else str(len(level))
+    fast = f", fastest of {many}{known}" if known else ""
+    text = f"Take {name}: ties with the best{fast}"
+    small = min(level, key=lambda each: (_active(each), _ratio(each, choice.limits)))
+    if _active(small) < NOTABLY * _active(best):
+        its = [short(_active(small)), *([f"{ratio:.2f}x"] if (ratio := _ratio(small, choice.limits)) < inf else [])]
+        text += f"; {shown_name(small.entry.variant)} ({', '.join(its)}) if active parameters count"
+    return f"{text}."
+
+
+NOTABLY = 0.9
+"""A row has notably fewer active parameters than another below this share of them."""
+
+
+def how_surely(choice: BudgetChoice) -> str:
+    """Which ranked rows meet the limits surely, perhaps, and not."""
+    ranked = [each for each in (*choice.chosen, *choice.excluded) if each.entry.rank]
+    kinds = {
+        "Meets the limits surely": [each for each in ranked if each.met and each.sure],
+        "perhaps": [each for each in ranked if not each.sure],
+        "not": [each for each in ranked if not each.met and each.sure],
+    }
+    parts = [
+        f"{kind}: {', '.join(shown_name(each.entry.variant) for each in rows) or 'no row'}"
+        for kind, rows in kinds.items()
+    ]
+    return f"{'; '.join(parts)}."
 
 
 def _first(choice: BudgetChoice) -> str:
@@ -210,7 +286,7 @@ def print_choices(board: Board, choices: list[BudgetChoice]) -> None:
         metric = words.score_name(board)
         say(console, f"{choice.limits.words}; ranked by test {metric} among the rows that meet this")
         if choice.chosen:
-            lines = [cells(chosen) for chosen in choice.chosen]
+            lines = [cells(chosen) for chosen in by_speed(choice)]
             columns = [
                 TextColumn(
                     title,
@@ -221,7 +297,7 @@ def print_choices(board: Board, choices: list[BudgetChoice]) -> None:
                 )
                 for index, title in enumerate(TITLES)
             ]
-            print_columns(console, columns, ["" if chosen.rank else "dim" for chosen in choice.chosen])
+            print_columns(console, columns, ["" if chosen.rank else "dim" for chosen in by_speed(choice)])
         for note in notes(choice):
             say(console, note)
 
@@ -232,7 +308,7 @@ def to_markdown(board: Board, choices: list[BudgetChoice]) -> str:
     for choice in choices:
         lines += [f"## {escape(words.heading(board, choice.budget))}", "", f"{choice.limits.words.capitalize()}.", ""]
         if choice.chosen:
-            lines += [*table(TITLES, map(cells, choice.chosen)), ""]
+            lines += [*table(TITLES, map(cells, by_speed(choice))), ""]
         lines += [*(f"- {escape(note)}" for note in notes(choice)), ""]
     return "\n".join(lines)
 
@@ -277,4 +353,5 @@ def _object(board: Board, choice: BudgetChoice) -> dict[str, Any]:
             {"variant": each.entry.variant, "reason": each.reason, "for_sure": each.sure} for each in choice.excluded
         ],
         "first": _first(choice),
+        "take": take(choice) or None,
     }

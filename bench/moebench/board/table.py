@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
 
 from rich.cells import cell_len
 from rich.console import Console
@@ -83,25 +83,31 @@ def as_text(show: Callable[[Console], None], width: int) -> str:
     return "".join(f"{line.rstrip()}\n" for line in buffer.getvalue().splitlines())
 
 
-def to_table(board: Board, width: int = 100) -> str:
-    """The board as text of at most ``width`` characters a line, without colours."""
-    return as_text(lambda console: print_board(board, console), width)
+def to_table(board: Board, width: int = 100, asked_for: Collection[str] = ()) -> str:
+    """The board as text of at most ``width`` characters a line, without colours; ``asked_for`` as of
+    :func:`print_board`.
+    """
+    return as_text(lambda console: print_board(board, console, asked_for), width)
 
 
-def print_board(board: Board, console: Console) -> None:
-    """Print every budget's table with what a reader needs around it."""
-    for index, rung in enumerate(board.rungs):
+def print_board(board: Board, console: Console, asked_for: Collection[str] = ()) -> None:
+    """Print every budget's table with what a reader needs around it.
+
+    asked_for: rows that are marked. Of the others those that have not run are left out where there are such rows.
+    """
+    for index, whole in enumerate(board.rungs):
+        rung = _asked_for(whole, asked_for)
         if index:
             say(console, "")
         say(console, Text(words.heading(board, rung.budget), style="bold"))
         say(console, words.how_ranked(board))
-        columns = _columns(board, rung)
+        columns = _columns(board, rung, asked_for)
         if width_of(columns) > console.width:
-            columns = _columns(board, rung, compact=True)
+            columns = _columns(board, rung, asked_for, compact=True)
         print_columns(console, columns, _styles(rung))
         if len(board.tasks) > 1:
             _print_tasks(board, rung, console)
-        for name, sentence in words.remarks(rung):
+        for name, sentence in words.grouped(words.remarks(rung)):
             say_named(console, name, sentence)
         notes = (*words.against(rung), words.specialization_note(rung), words.latency_note(board, rung))
         for note in filter(None, notes):
@@ -116,12 +122,22 @@ def _styles(rung: Rung) -> list[str]:
     return ["" if entry.rank else "dim" for entry in rung.entries]
 
 
-def _columns(board: Board, rung: Rung, *, compact: bool = False) -> list[TextColumn]:
+def _asked_for(rung: Rung, rows: Collection[str]) -> Rung:
+    """The budget without rows that nobody asked for and that have not run; whole where none was asked for by name."""
+    if not rows:
+        return rung
+    without = [entry for entry in words.without_runs(rung) if entry.variant not in rows]
+    return replace(rung, entries=tuple(entry for entry in rung.entries if entry not in without))
+
+
+def _columns(board: Board, rung: Rung, asked_for: Collection[str] = (), *, compact: bool = False) -> list[TextColumn]:
     """The shown columns; ``compact`` without the spaces before ± and ms."""
     spaces = {"interval": " ±", "latency": " ms"} if compact else {}
 
     def shown(column: Column, entry: Entry) -> str:
         space = spaces.get(column.kind, "")
+        if column.key == "variant" and asked_for:
+            return f"{'>' if entry.variant in asked_for else ' '} {column.cell(entry)}"
         return column.cell(entry).replace(space, space.strip()) if space else column.cell(entry)
 
     return [

@@ -112,6 +112,19 @@ def remarks(rung: Rung) -> tuple[tuple[str, str], ...]:
     return (*found, *edges(rung))
 
 
+def grouped(found: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Remarks with the rows that share a sentence on one line."""
+    rows: dict[str, list[str]] = {}
+    for name, sentence in found:
+        rows.setdefault(sentence, []).append(name)
+    return [(_listed(names), sentence) for sentence, names in rows.items()]
+
+
+def without_runs(rung: Rung) -> list[Entry]:
+    """The rows of which nothing has run."""
+    return [entry for entry in rung.entries if entry.reason and entry.reason.code == "not_run"]
+
+
 def edges(rung: Rung) -> tuple[tuple[str, str], ...]:
     """(setting, sentence): of which rows the smallest or largest value tried is the best; the learning rate first."""
     rows: dict[str, dict[str, list[str]]] = {}

@@ -28,6 +28,34 @@ def try_layer(variant: Variant, shape: LayerShape, size: int, settings: Settings
         refuse_no_scalars(variant.name, layer.route(x_BTD, Context()).losses)
 
 
+def try_step(variant: Variant, shape: LayerShape, size: int, settings: Settings) -> None:
+    """One forward and backward pass in training mode on random inputs; torch's generator is left alone.
+
+    What the layer raises comes out. :class:`LayerError` for an output of another shape than the slot's.
+    """
+    with torch.random.fork_rng(devices=[]), torch.enable_grad():
+        layer = variant.layer(shape, size, settings).train()
+        weight = next((p for p in layer.parameters() if p.is_floating_point()), torch.empty(0))
+        generator = torch.Generator().manual_seed(0)
+        x_BTD = torch.randn(INPUTS, shape.tokens or TOKENS, shape.dim, generator=generator).to(weight).requires_grad_()
+        routing = layer.route(x_BTD, Context())
+        y_BTO: object = layer.compute(x_BTD, routing)
+        allowed = [(*x_BTD.shape[:2], shape.out_dim)]
+        allowed += [(len(x_BTD), len(shape.views), x_BTD.shape[1], shape.out_dim)] if shape.views else []
+        if not isinstance(y_BTO, Tensor) or tuple(y_BTO.shape) not in allowed:
+            found = f"of shape {tuple(y_BTO.shape)}" if isinstance(y_BTO, Tensor) else f"a {type(y_BTO).__name__}"
+            raise LayerError(
+                f"{variant.name}: for inputs of shape {tuple(x_BTD.shape)} its output is {found}; it must have shape "
+                f"{allowed[-1]}.",
+                code="output-shape",
+                variant=variant.name,
+                found=found,
+            )
+        loss = y_BTO.float().square().mean() + sum(routing.losses.values())
+        if loss.requires_grad:  # a layer without parameters has nothing to learn
+            torch.autograd.backward(loss)
+
+
 @contextmanager
 def undrawn_is_nan() -> Iterator[None]:
     """Memory that is made meanwhile and not written holds NaN, not what happened to lie there.

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import sysconfig
-import traceback
 from dataclasses import dataclass
-from pathlib import Path
+from html import escape
 from typing import Literal
 
-import torch
-
+from moebench.frames import frames_of, where
 from moebench.records.conformance import Conformance
 from moebench.text import told
 
@@ -25,24 +22,8 @@ class NotApplicable(Exception):  # noqa: N818  # An outcome, not an error.
 
 
 def one_line(error: BaseException) -> str:
-    """``ValueError: its first line (mine.py, line 12)``: the last place in an author's code that it came through."""
-    return f"{told(error).removesuffix(': no message')}{_place(error)}"
-
-
-def _place(error: BaseException) -> str:
-    """The last place outside moebench and the frameworks; empty where it is all theirs."""
-    frames = [(frame.f_code.co_filename, line) for frame, line in traceback.walk_tb(error.__traceback__)]
-    own = [(name, line) for name, line in frames if not _is_framework(Path(name))]
-    return f" ({own[-1][0]}, line {own[-1][1]})" if own else ""
-
-
-def _is_framework(path: Path) -> bool:
-    folders = (Path(__file__).parents[1], Path(torch.__file__).parent)
-    return (
-        not path.is_file()
-        or any(path.is_relative_to(folder) for folder in folders)
-        or (path.is_relative_to(sysconfig.get_path("stdlib")) and "site-packages" not in path.parts)
-    )
+    """``ValueError: its first line at mine.py, line 12``."""
+    return told(error).removesuffix(": no message") + where(frames_of(error))
 
 
 @dataclass(frozen=True)
@@ -55,7 +36,7 @@ class CheckResult:
     notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class CheckReport:
     """All checks on one variant, named ``label``. ``problem``: why it could not be loaded. untried: how many checks
     were not made, because one failed that they rest on.
@@ -91,3 +72,28 @@ class CheckReport:
 
     def __getitem__(self, name: str) -> CheckResult:
         return {row.name: row for row in self.rows}[name]
+
+    @property
+    def summary(self) -> str:
+        """``mine  58 of 60 checks hold``."""
+        if self.problem:
+            return f"{self.label}  cannot be checked"
+        holding = len(self.applicable) - len(self.failures)
+        return f"{self.label}  {holding} of {len(self.applicable)} checks hold"
+
+    def __repr__(self) -> str:
+        return f"<{self.summary}>"
+
+    def _repr_html_(self) -> str:
+        """For a notebook: the summary, then what fails and what is worth a note."""
+        found = [("import", self.problem)] if self.problem else [(row.name, row.message) for row in self.failures]
+        found += [(f"note: {row.name}", note) for row in self.rows for note in row.notes]
+        rows = "\n".join(f"<tr><td>{escape(name)}</td><td>{escape(text)}</td></tr>" for name, text in found)
+        return f"<b>{escape(self.summary)}</b>" + (f"\n<table>{rows}</table>" if rows else "")
+
+
+class CheckReports(list[CheckReport]):
+    """Several reports, as a notebook shows them."""
+
+    def _repr_html_(self) -> str:
+        return "\n<br>\n".join(report._repr_html_() for report in self)

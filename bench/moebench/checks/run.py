@@ -34,6 +34,7 @@ from moebench.errors import PluginError, UnknownNameError
 from moebench.plugins.find import find_variant
 from moebench.plugins.imports import is_own
 from moebench.plugins.load import load_variant, verify
+from moebench.plugins.modules import refuse_module
 from moebench.text import counted_noun
 
 Check = Callable[[CheckSubject], None]
@@ -190,6 +191,7 @@ def loader(variant: str | Variant | type[Any]) -> Callable[[], Variant]:
 
 def _accepted(variant: Variant | type[Any]) -> Variant:
     label = _label(variant)
+    refuse_module(label, variant)
     try:
         instance: Any = variant() if isinstance(variant, type) else variant
     except Exception as error:

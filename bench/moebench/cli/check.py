@@ -55,14 +55,12 @@ def _watched(variant: str, names: list[str]) -> CheckReport:
 
 def _show(console: Console, report: CheckReport, *, verbose: bool) -> None:
     """The heading, the failures, and what is worth a note."""
+    console.print(report.summary, style="bold", soft_wrap=True)
     if report.problem:
-        console.print(f"{report.label}  cannot be checked", style="bold", soft_wrap=True)
         _rows(console, [("import", report.problem)])
         return
     from moebench.text import counted_noun
 
-    holding = len(report.applicable) - len(report.failures)
-    console.print(f"{report.label}  {holding} of {len(report.applicable)} checks hold", style="bold", soft_wrap=True)
     _rows(console, [(row.name, row.message) for row in report.failures])
     if report.untried:
         _rows(console, [("", f"{counted_noun(report.untried, 'check')} not tried, because they rest on it.")])

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 import click
 
 from moebench.cli.options import COUNT, results_option, show
+from moebench.cli.verbosity import is_quiet
 
 if TYPE_CHECKING:
     from moebench.board import Board
+    from moebench.errors import ResultsError
     from moebench.records import Store
 
 FORMATS = ("table", "json", "md", "html", "csv")
@@ -35,6 +37,7 @@ FORMATS = ("table", "json", "md", "html", "csv")
     help="Only rows whose latency is at most R x that of dense on every task, ranked among themselves.",
 )
 @click.option(
+    "--batch",
     "--latency-batch",
     "batch",
     type=COUNT,
@@ -48,6 +51,7 @@ FORMATS = ("table", "json", "md", "html", "csv")
     metavar="N",
     help="Only rows with at most N active parameters on every task, ranked among themselves.",
 )
+@click.option("--budget", type=COUNT, metavar="N", help="Only this budget of a suite with several.")
 @click.option("--seeds", type=COUNT, metavar="N", help="The board of a run with N seeds.")
 @click.option("--trials", type=COUNT, metavar="N", help="The board of a run with N trials.")
 @results_option
@@ -57,14 +61,17 @@ def command(
     ratio: float | None,
     batch: int | None,
     active: int | None,
+    budget: int | None,
     seeds: int | None,
     trials: int | None,
     results: Path,
 ) -> None:
-    """Print the leaderboard of SUITE (a name, a .toml file, or a directory of `moebench publish`), or of the suite that
-    ran last.
+    """Print the leaderboard of SUITE, or of the suite that ran last.
+
+    SUITE is a name, a .toml file, a directory of `moebench publish`, or published:SUITE. Where a suite has not run, the
+    published board that moebench brings is printed.
     """
-    from moebench.errors import UsageError
+    from moebench.errors import ResultsError, UsageError
     from moebench.publish import board_in, named_directory
     from moebench.records import Store
 
@@ -74,9 +81,14 @@ def command(
             code="published-seeds",
         )
     store = Store(results)
-    board = board_in(store, suite, seeds, trials)
+    try:
+        board = board_in(store, suite, seeds, trials)
+    except ResultsError as error:
+        board = _brought(error, suite if seeds is trials is None else None)
+    if budget is not None:
+        board = _at(board, budget)
     if batch is not None and ratio is None:
-        raise UsageError("--latency-batch says what --max-latency-ratio limits; give both.", code="batch-alone")
+        raise UsageError("--batch says what --max-latency-ratio limits; give both.", code="batch-alone")
     if ratio is not None or active is not None:
         _print_choice(board, form, ratio, active, batch)
     elif form == "table":
@@ -88,6 +100,46 @@ def command(
 
         click.echo(TEXTS[form](board), nl=False)
     _say_damaged(store)
+
+
+def _brought(error: ResultsError, suite: str | None) -> Board:
+    """The published board of a suite that has not run here, and what to do for one's own; else the error."""
+    from moebench.cli.hints import command_line
+    from moebench.errors import ResultsError
+    from moebench.publish import published_board
+    from moebench.publish.brought import PREFIX, brought_boards
+
+    if suite is None or error.code != "not-run-yet":
+        raise error
+    directory = next(brought_boards(suite), None)
+    if directory is None:
+        sentence = f"{str(error).rstrip('.')} (moebench brings no published board of it yet)."
+        raise ResultsError(sentence, code=error.code) from error
+    run = command_line("run", suite, {})
+    _note(
+        f"moebench: '{suite}' has not run here; this is its published board ({directory.name}).\n"
+        f"One of your own: `{run}`. Your layer beside the published rows: `{run} --reuse {PREFIX}{suite} --variant "
+        "mine.py:Mine`."
+    )
+    return published_board(directory)
+
+
+def _note(text: str) -> None:
+    if not is_quiet():
+        click.echo(text, err=True)
+
+
+def _at(board: Board, budget: int) -> Board:
+    """The board of one of its budgets."""
+    from dataclasses import replace
+
+    from moebench.errors import UsageError
+
+    rungs = tuple(rung for rung in board.rungs if rung.budget == budget)
+    if not rungs:
+        known = ", ".join(str(rung.budget) for rung in board.rungs)
+        raise UsageError(f"the board has no budget {budget}; it has {known}.", code="no-such-budget", budget=budget)
+    return replace(board, rungs=rungs)
 
 
 def _print_choice(board: Board, form: str, ratio: float | None, active: int | None, batch: int | None) -> None:

@@ -12,7 +12,7 @@ KINDS = ["variants", "suites", "tasks", "hosts", "measures", "studies", "backend
 @click.option("--load", is_flag=True, help="Import each plug-in, to see whether it works.")
 def command(what: str | None, load: bool) -> None:
     """List variants, suites, tasks, hosts, measures, studies, backends and compressors, or one of these."""
-    from moebench.cli.listing import table
+    from moebench.cli.listing import fitted, table
     from moebench.errors import UnknownNameError
     from moebench.text import plain_console
 
@@ -20,4 +20,4 @@ def command(what: str | None, load: bool) -> None:
         raise UnknownNameError("kind of thing to list", what, KINDS)
     console = plain_console()
     for kind in KINDS if what is None else [what]:
-        console.print(table(kind, load=load))
+        console.print(fitted(table(kind, load=load), console.width))

@@ -8,9 +8,11 @@ import tomllib
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
+from moebench.cli.verbosity import is_verbose
 from moebench.errors import MoebenchError
 from moebench.hosts import host_kind
 from moebench.plugins import named
@@ -24,8 +26,30 @@ from moebench.text import counted_noun
 def _table(title: str, *columns: str) -> Table:
     table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
     for index, column in enumerate(columns):
-        table.add_column(column, style="bold" if index == 0 else None, overflow="fold", no_wrap=index == 0)
+        style = "bold" if index == 0 else None
+        table.add_column(column, style=style, overflow="fold", no_wrap=index == 0)
     return table
+
+
+def fitted(table: Table, width: int) -> Table:
+    """The table with a line for each name: its longest columns are cut until it fits.
+
+    With ``--verbose`` long texts are broken over lines instead.
+    """
+    if is_verbose():
+        return table
+    widths = [max(cell_len(str(cell)) for cell in (column.header, *column.cells)) for column in table.columns]
+    while sum(widths) + GAP * len(widths) > width and max(widths[1:]) > LEAST:
+        longest = max(range(1, len(widths)), key=lambda index: widths[index])
+        widths[longest] -= 1
+    for column, fits in zip(table.columns, widths, strict=True):
+        column.width, column.no_wrap, column.overflow = fits, True, "ellipsis"
+    return table
+
+
+GAP = 2
+LEAST = 8
+"""Places that a column keeps."""
 
 
 def table(kind: str, *, load: bool) -> Table:

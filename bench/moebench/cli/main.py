@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib import import_module
+from typing import Any
 
 import click
 
 from moebench import __version__
 from moebench.errors import MoebenchError
-from moebench.text import printable
+from moebench.text import PIPE_WIDTH, printable
+
+COMPLETION = "_MOEBENCH_COMPLETE"
+"""The variable by which a shell asks click to complete a word."""
 
 COMMANDS = {
     "run": "Train what is missing of a suite, then print its leaderboard.",
@@ -37,7 +42,14 @@ class _Lazy(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
+        from moebench.cli.help import add_help
+        from moebench.cli.hints import remember_call
+        from moebench.cli.verbosity import add_levels
+
         command: click.Command = import_module(f"moebench.cli.{cmd_name}").command
+        add_levels(command)
+        add_help(cmd_name, command)
+        remember_call(command)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -55,7 +67,7 @@ class _Lazy(click.Group):
         return super().resolve_command(ctx, args)
 
 
-@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": PIPE_WIDTH})
 @click.version_option(__version__, prog_name="moebench")
 def cli() -> None:
     """Which expert layer is better at this parameter budget, how sure are we, and what does it cost?"""
@@ -67,7 +79,8 @@ def cli() -> None:
 def main() -> None:
     """Run the command line; a user's mistake is one sentence and exit status 2."""
     try:
-        code = cli.main(standalone_mode=False)
+        width: dict[str, Any] = {} if sys.stdout.isatty() else {"terminal_width": PIPE_WIDTH}
+        code = cli.main(prog_name="moebench", standalone_mode=False, **width)
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         code = 2
@@ -76,8 +89,12 @@ def main() -> None:
         code = 2
     except MoebenchError as error:
         _say(str(error))
+        _say_where(error)
         code = 2
     except SystemExit as ended:  # of a plug-in: none of ours ends the program
+        # But click does, once it has completed a word, or whoever reads the output has gone.
+        if COMPLETION in os.environ or isinstance(ended.__context__, BrokenPipeError):
+            raise
         _say(f"a plug-in ended the command (SystemExit, status {ended.code}).")
         code = 2
     except (click.Abort, KeyboardInterrupt) as error:
@@ -87,5 +104,29 @@ def main() -> None:
     sys.exit(code if isinstance(code, int) else 0)
 
 
+def _say_where(error: MoebenchError) -> None:
+    """The author's lines that it came from; with ``--debug`` everything that Python knows of it."""
+    level = sys.modules.get("moebench.cli.verbosity")  # no command was found without it
+    debug = level is not None and level.is_debug()
+    if debug:
+        import traceback
+
+        click.echo("".join(traceback.format_exception(error)), err=True)
+    if "frames" in error.facts:
+        from moebench.frames import short_traceback
+
+        for line in short_traceback(error.facts["frames"], whole=debug):
+            click.echo(line, err=True)
+
+
 def _say(message: str) -> None:
+    if "`moebench " in message:
+        from moebench.cli.hints import pasteable
+
+        message = pasteable(message, _command)
     click.echo(f"moebench: {printable(message)}", err=True)
+
+
+def _command(name: str) -> click.Command | None:
+    """One that a sentence names."""
+    return cli.get_command(click.Context(cli), name)

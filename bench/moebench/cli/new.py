@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import click
@@ -10,7 +11,9 @@ import click
 @click.command("new")
 @click.argument("name")
 @click.option(
+    "--to",
     "--directory",
+    "directory",
     type=click.Path(path_type=Path),
     metavar="DIR",
     help="Where to write it: a new or empty directory.  [default: ./NAME]",
@@ -21,7 +24,8 @@ def command(name: str, directory: Path | None) -> None:
 
     files = write_package(name, directory)
     where = directory or Path(name)
+    file = shlex.quote(f"{where}/src/{name}/layer.py:{class_name(name)}")
     for path in files:
         click.echo(f"wrote {path}")
-    click.echo(f"\nNext:\n  python -m pip install -e {where}\n  moebench check {name}")
-    click.echo(f"or, without installing:\n  moebench check {where}/src/{name}/layer.py:{class_name(name)}")
+    click.echo(f"\nNext:\n  python -m pip install -e {shlex.quote(str(where))}\n  moebench check {name}")
+    click.echo(f"or, without installing:\n  moebench check {file}")

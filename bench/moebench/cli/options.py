@@ -23,6 +23,8 @@ class Whole(click.IntRange):
     name = "integer"
 
 
+SECONDS = click.FloatRange(min=0, min_open=True)
+
 COUNT = Whole(min=1)
 """Of anything there must be one of."""
 
@@ -82,6 +84,71 @@ def full_option(command: F) -> F:
     """``--full``."""
     help = "The full form of a suite that has a reduced one: more seeds, more values."
     return click.option("--full", is_flag=True, help=help)(command)
+
+
+HOW = ("executor", "executor_options", "ranks", "timeout", "silence", "checkpoint_every", "weights", "mlflow")
+"""Options of ``run`` that change no plan."""
+
+
+def how_options(command: F) -> F:
+    """The options that say how it is run; ``plan`` takes them, too, so that a command can be planned as it stands."""
+    options = (
+        click.option(
+            "--executor", default="local", show_default=True, metavar="E", help="Where runs go: local, ray or slurm."
+        ),
+        click.option(
+            "--executor-option",
+            "executor_options",
+            multiple=True,
+            metavar="NAME=VALUE",
+            help="An option of the executor, such as partition=gpu. Repeatable.",
+        ),
+        click.option("--workers", type=COUNT, metavar="N", help="Runs at a time (default: as many as fit)."),
+        click.option(
+            "--ranks",
+            type=COUNT,
+            metavar="N",
+            default=1,
+            show_default=True,
+            help="Processes, or GPUs, that train each model together.",
+        ),
+        click.option(
+            "--timeout",
+            type=SECONDS,
+            metavar="SECONDS",
+            help="The longest that one run may take (default: as long as it takes).",
+        ),
+        click.option(
+            "--silence",
+            type=SECONDS,
+            metavar="SECONDS",
+            default=1800,
+            show_default=True,
+            help="The longest that a run may be silent before it is ended.",
+        ),
+        click.option(
+            "--checkpoint-every",
+            type=SECONDS,
+            metavar="SECONDS",
+            default=60,
+            show_default=True,
+            help="Seconds of training between two checkpoints.",
+        ),
+        click.option("--weights/--no-weights", default=True, help="Keep the final weights of the winners."),
+        click.option("--mlflow/--no-mlflow", default=True, help="Write MLflow as runs finish (the default)."),
+        full_option,
+        click.option(
+            "--reuse",
+            type=click.Path(path_type=Path),
+            multiple=True,
+            metavar="DIR",
+            help="Take finished runs from what `moebench publish` wrote into DIR, or published:SUITE for the board "
+            "that moebench brings. Repeatable.",
+        ),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
 
 
 def show(what: T, print_on: Callable[[T, Console], None], to_text: Callable[[T], str]) -> None:

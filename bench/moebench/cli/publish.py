@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import click
@@ -36,4 +37,4 @@ def command(suite: str | None, results: Path, root: Path | None, replace: bool) 
     click.echo(f"index  {write_index(root) or f'{root / NAME} is no index, and was left as it is'}")
     if done.forgotten:
         click.echo("the re-runs of the board before were of other records, and are removed: verify this one.")
-    click.echo(f"check  moebench verify {done.directory}")
+    click.echo(f"check  moebench verify {shlex.quote(str(done.directory))}")

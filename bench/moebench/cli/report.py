@@ -14,7 +14,9 @@ from moebench.cli.options import COUNT, data_option, device_option, full_option,
 @full_option
 @results_option
 @click.option(
+    "--to",
     "--out",
+    "out",
     type=click.Path(file_okay=False, path_type=Path),
     metavar="DIR",
     help="Where the report goes (default: a folder of the suite's name in the results).",

@@ -4,24 +4,31 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from moebench.board import Estimate
 from moebench.board.numbers import with_interval
-from moebench.board.words import counted
+from moebench.board.rules import PUBLISHED_SEEDS
+from moebench.board.verdict import verdicts
+from moebench.cli.hints import command_line
 from moebench.cli.options import show
-from moebench.plans.estimate import left, tally
+from moebench.cli.verbosity import is_debug
+from moebench.frames import short_traceback
+from moebench.plans.estimate import for_seeds, left, tally
 from moebench.plans.plan import Lookup, Plan
+from moebench.plans.rows import BASELINE
 from moebench.plugins.named import without_digest
-from moebench.records import Records, Store, is_settled
+from moebench.records import Record, Records, Store, is_settled
 from moebench.runner.executors.local import local_workers
+from moebench.runner.not_done import not_done
 from moebench.statistics import mean_interval
+from moebench.summary import amounts, duration, heading
 from moebench.tasks import get_task
 from moebench.text import counted_noun, plain_console
 
@@ -29,85 +36,42 @@ if TYPE_CHECKING:
     from moebench.experiment import ExperimentResult
 
 
-def heading(plan: Plan, workers: int) -> str:
-    """One line: what is run, and where."""
-    suite = plan.suite
-    where = f"{plan.device['name']}, {counted_noun(workers, 'worker')}"
-    if not plan.rows:
-        form = "full form" if plan.full else "reduced form"
-        runs = sum(work.trained for work in plan.fixed)
-        return f"{suite.name}  {form}: {runs} training runs, {plan.expected_measures()} measures  {where}"
-    budgets = ", ".join(f"{budget:,}" for budget in suite.budgets)
-    threads = suite.training.threads
-    tasks = ", ".join(map(without_digest, suite.task_names))
-    return (
-        f"{suite.name}  protocol {plan.protocol}  {tasks}  {budgets} {counted(suite.axis)}  "
-        f"{where} x {counted_noun(threads, 'thread')}"
-    )
+def plan_tables(
+    plans: Sequence[Plan], results: Path, at_a_time: int | None = None, reused: Sequence[Path] = ()
+) -> Iterator[RenderableType]:
+    """For each suite what is cached and what is missing, and how long the rest takes.
 
-
-def amounts(plan: Plan, results: Path, workers: int) -> str:
-    """One line: rows, runs, how many of them are cached, and about how long the rest takes."""
-    rest = left(plan, Records(Store(results)))
-    cached = f"{plan.expected_runs() + plan.sessions - rest.runs} cached, {rest.runs} to run"
-    rough = " (a rough guess)" if rest.guessed else ""
-    without = f", without {rest.unseen} measures of a kind that has not run yet" if rest.unseen else ""
-    time = f", about {duration(rest.on(workers))}{rough}{without}" if rest.runs else ""
-    if not plan.rows:
-        return cached + time
-    groups = plan.selected_groups()
-    kinds = {
-        "trial": sum(len(group.shared) for group in groups),
-        "final": sum(len(group.final_seeds) for group in groups),
-        "fixed run": sum(work.trained for work in plan.fixed),
-        "measure": plan.expected_measures(),
-        "latency session": plan.sessions,
-    }
-    planned = [counted_noun(n, kind) for kind, n in kinds.items() if n or kind in ("trial", "final")]
-    return f"{rows_said(plan)}: {', '.join(planned)}   {cached}{time}"
-
-
-def rows_said(plan: Plan) -> str:
-    """The rows that this run works on: all of them by their kind, or how many of how many."""
-    rows, selected = len(plan.rows), sum(row.selected for row in plan.rows)
-    if selected < rows:
-        return f"{selected} of {rows} rows"
-    references = sum(row.reference for row in plan.rows)
-    return f"{rows - references} variants + {references} references"
-
-
-def duration(seconds: float) -> str:
-    """Seconds as a person says them."""
-    if seconds < 90:
-        return f"{max(1, round(seconds))} s"
-    if seconds < 5400:
-        return f"{round(seconds / 60)} min"
-    return f"{seconds / 3600:.1f} h"
-
-
-def opening(console: Console) -> Callable[[Plan, int, Path], None]:
-    """Says, once the plan is made, what will be compared and how much there is to do."""
-
-    def say(plan: Plan, workers: int, results: Path) -> None:
-        console.print(Text(heading(plan, workers), style="bold"), soft_wrap=True)
-        console.print(f"plan   {amounts(plan, results, workers)}", highlight=False, markup=False, soft_wrap=True)
-
-    return say
-
-
-def plan_tables(plans: Sequence[Plan], results: Path) -> Iterator[RenderableType]:
-    """For each suite what is cached and what is missing, and how long the rest takes."""
-    lookup, planned, seconds = Records(Store(results)), set[str](), 0.0
+    at_a_time: runs, instead of as many as fit. reused: published directories whose records count as cached.
+    """
+    lookup, planned, seconds = with_reused(Records(Store(results)), reused), set[str](), 0.0
     for plan in plans:
-        workers = local_workers(None, plan.suite.training.threads, plan.device["torch"])
+        workers = local_workers(at_a_time, plan.suite.training.threads, plan.device["torch"])
         seconds += left(plan, lookup, planned).on(workers)
         planned |= {work.cell.identity for work in plan.works(lookup)}
         tables = [table for table in (_studies(plan, lookup), _fixed(plan, lookup)) if table.row_count]
-        cannot = [Text.assemble((f"{row}  ", "bold"), (reason, "red")) for row, _, reason in plan.cannot_run()]
+        cannot, frames = list[Text](), plan.frames()
+        for row, _, reason in plan.cannot_run():
+            cannot.append(Text.assemble((f"{row}  ", "bold"), (reason, "red")))
+            cannot += map(Text, short_traceback(frames.get(row, ()), whole=is_debug()))
         head = Text(heading(plan, workers), style="bold")
-        yield Group(head, Text(amounts(plan, results, workers)), *tables, *cannot)
+        yield Group(head, Text(amounts(plan, lookup, workers)), *tables, *cannot)
     if len(plans) > 1 and seconds:
         yield Text(f"{len(plans)} parts: about {duration(seconds)} in all", style="bold")
+
+
+def with_reused(lookup: Lookup, directories: Sequence[Path]) -> Lookup:
+    """The records there are, and those that published directories would add."""
+    if not directories:
+        return lookup
+    from moebench.publish import open_results
+
+    packs = [open_results(directory).lookup for directory in directories]
+
+    def found(identity: str) -> Record | None:
+        here = lookup(identity)
+        return here if is_settled(here) else next(filter(None, (pack(identity) for pack in packs)), here)
+
+    return found
 
 
 def _studies(plan: Plan, lookup: Lookup) -> Table:
@@ -149,45 +113,70 @@ def _of(counts: tuple[int, int]) -> str:
     return f"{settled}/{total}"
 
 
-def not_done(unfinished: Sequence[tuple[str, str, str]]) -> Table:
-    """(run, status, reason) of what has no result."""
-    table = Table(title=f"{len(unfinished)} not done", title_justify="left", box=None, pad_edge=False)
-    for name in ("run", "status", "reason"):
-        table.add_column(name, overflow="fold")
-    for label, status, reason in unfinished:
-        table.add_row(Text(label), status, Text(reason))
-    return table
-
-
-def print_session(session: ExperimentResult, results: Path, *, quiet: bool, mlflow: bool = True) -> int:
+def print_session(
+    session: ExperimentResult, results: Path, *, quiet: bool, mlflow: bool = True, chosen: str = ""
+) -> int:
     """Print boards and scores, where the pages are, and what is not done; returns the exit status.
 
-    mlflow: whether the runs were written there.
+    mlflow: whether the runs were written there. chosen: the suite as it was given, where rows were asked for by name.
     """
     from moebench.board import print_board, to_table
     from moebench.records.conformance import read_conformance
 
     out, err = plain_console(), plain_console(stderr=True)
-    for board, _ in session.boards:
-        show(board, print_board, to_table)
+    asked_for = _asked_for(session) if chosen else {}
+    boards = [
+        board for board, _ in session.boards if any(e.representation for rung in board.rungs for e in rung.entries)
+    ]
+    for board in boards:
+        rows = asked_for.get(board.suite, ())
+        show(
+            board,
+            lambda board, console, rows=rows: print_board(board, console, rows),  # type: ignore[misc]
+            lambda board, rows=rows: to_table(board, asked_for=rows),  # type: ignore[misc]
+        )
+        for name, sentence in verdicts(board, rows):
+            out.print(Text.assemble((f"{name}: ", "bold"), sentence), soft_wrap=True)
+        if rows and not session.unfinished and board.seeds < PUBLISHED_SEEDS:
+            plan = next(plan for plan in session.plans if plan.suite.name == board.suite)
+            out.print(_more_seeds(plan, results, chosen), soft_wrap=True)
     for plan in session.plans:
         if plan.fixed:
             out.print(_scores(plan, Store(results)))
     for warning in session.warnings:
         err.print(Text(warning, style="yellow"), soft_wrap=True)
     if session.unfinished:
-        err.print(not_done(session.unfinished))
+        err.print(not_done(session.unfinished, session.frames, whole=is_debug()), soft_wrap=True)
     checked = read_conformance(results)
     for row in {row.name: row for plan in session.plans for row in plan.rows if row.selected}.values():
         if not quiet and (found := checked.get(row.code_digest)):
             more = "" if found.complete else f": {', '.join(found.failed[:8])}; `moebench check {row.spec}` says more"
             out.print(f"checks {row.name}  {found}{more}", highlight=False, markup=False, soft_wrap=True)
     if not quiet:
-        pages = [f"board  {pages / 'board.html'}" for _, pages in session.boards]
+        pages = [f"board  {pages / 'board.html'}" for board, pages in session.boards if board in boards]
         pages += [f"report  {session.report}"] if session.report is not None else []
         for page in pages:
             out.print(f"{page}{f'    {mlflow_hint(results)}' * mlflow}", highlight=False, soft_wrap=True)
     return 1 if session.unfinished else 0
+
+
+def _asked_for(session: ExperimentResult) -> dict[str, list[str]]:
+    """The rows that were asked for by name, by suite."""
+    return {
+        plan.suite.name: [row.name for row in plan.rows if row.selected and row.name != BASELINE]
+        for plan in session.plans
+    }
+
+
+def _more_seeds(plan: Plan, results: Path, suite: str) -> Text:
+    """What it takes to be surer, and the command."""
+    more = for_seeds(plan, Records(Store(results)), PUBLISHED_SEEDS)
+    workers = local_workers(None, plan.suite.training.threads, plan.device["torch"])
+    command = command_line("run", suite, {"seeds": PUBLISHED_SEEDS})
+    return Text(
+        f"{counted_noun(more.runs, 'more run')} (about {duration(more.on(workers))}) for {PUBLISHED_SEEDS} seeds: "
+        f"`{command}`"
+    )
 
 
 def mlflow_hint(results: Path) -> str:

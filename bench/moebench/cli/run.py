@@ -3,69 +3,32 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import click
 
-from moebench.cli.options import COUNT, full_option, request_options
+from moebench.cli.help import Grouped
+from moebench.cli.options import how_options, request_options
 
-SECONDS = click.FloatRange(min=0, min_open=True)
+
+class _Run(Grouped):
+    groups = MappingProxyType(
+        {
+            "What": ("variants", "seeds", "trials", "full", "reuse"),
+            "Where": ("results", "data", "device", "executor", "executor_options"),
+            "How": ("backend", "micro_batch", "workers", "ranks"),
+            "Advanced": ("timeout", "silence", "checkpoint_every", "weights", "check", "mlflow"),
+        }
+    )
 
 
-@click.command("run")
+@click.command("run", cls=_Run)
 @click.argument("suite")
 @request_options
-@click.option("--executor", default="local", show_default=True, metavar="E", help="Where runs go: local, ray or slurm.")
-@click.option(
-    "--executor-option",
-    "executor_options",
-    multiple=True,
-    metavar="NAME=VALUE",
-    help="An option of the executor, such as partition=gpu. Repeatable.",
-)
-@click.option("--workers", type=COUNT, metavar="N", help="Runs at a time (default: as many as fit).")
-@click.option(
-    "--ranks",
-    type=COUNT,
-    metavar="N",
-    default=1,
-    show_default=True,
-    help="Processes, or GPUs, that train each model together.",
-)
-@click.option(
-    "--timeout",
-    type=SECONDS,
-    metavar="SECONDS",
-    help="The longest that one run may take (default: as long as it takes).",
-)
-@click.option(
-    "--silence",
-    type=SECONDS,
-    metavar="SECONDS",
-    default=1800,
-    show_default=True,
-    help="The longest that a run may be silent before it is ended.",
-)
-@click.option(
-    "--checkpoint-every",
-    type=SECONDS,
-    metavar="SECONDS",
-    default=60,
-    show_default=True,
-    help="Seconds of training between two checkpoints.",
-)
-@click.option("--weights/--no-weights", default=True, help="Keep the final weights of the winners.")
+@how_options
 @click.option(
     "--check/--no-check", default=True, help="Check rows of other authors against the contract (the default)."
-)
-@click.option("--mlflow/--no-mlflow", default=True, help="Write MLflow as runs finish (the default).")
-@full_option
-@click.option(
-    "--reuse",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    multiple=True,
-    metavar="DIR",
-    help="Take finished runs from what `moebench publish` wrote into DIR. Repeatable.",
 )
 @click.option("--quiet", is_flag=True, help="Print the leaderboard only.")
 def command(
@@ -84,12 +47,13 @@ def command(
 
     Exit status: 0 when every planned run is done, 1 when some are not, 2 for wrong use.
     """
-    from moebench.cli.reporting import opening, print_session
+    from moebench.cli.reporting import print_session
     from moebench.errors import UsageError
     from moebench.experiment import run_experiment
     from moebench.runner.options import RunLimits, RunOptions
     from moebench.runner.progress import choose_progress
     from moebench.suites.request import ask
+    from moebench.summary import opening
     from moebench.text import plain_console
 
     how = RunOptions(
@@ -114,7 +78,7 @@ def command(
     progress = choose_progress(console, quiet=quiet)
     _take_over(reuse, results)
     session = run_experiment(asked, how, progress, on_plan=None if quiet else opening(console))
-    return print_session(session, results, quiet=quiet, mlflow=how.mlflow)
+    return print_session(session, results, quiet=quiet, mlflow=how.mlflow, chosen=suite if options["variants"] else "")
 
 
 def _named(option: str) -> tuple[str, str]:

@@ -21,7 +21,8 @@ from moebench.mlflow_store.database import AS_TRAINING
     metavar="NAME",
     help="Another name by which browsers ask for this machine, such as that of a proxy. Repeatable.",
 )
-def command(results: Path, port: int, host: str, allowed_hosts: tuple[str, ...]) -> None:
+@click.option("--open", "opens", is_flag=True, help="Open it in the browser.")
+def command(results: Path, port: int, host: str, allowed_hosts: tuple[str, ...], opens: bool) -> None:
     """Run the MLflow UI on the results, until Ctrl-C, and say where the boards are."""
     from moebench.mlflow_store.serve import serve, server_address
     from moebench.plans.history import board_pages
@@ -31,8 +32,21 @@ def command(results: Path, port: int, host: str, allowed_hosts: tuple[str, ...])
     elsewhere = server_address(results)
     if elsewhere:
         click.echo(f"MLflow  {elsewhere}")
+        _open(elsewhere, opens)
     else:
-        serve(results, host, port, _say, allowed_hosts)
+
+        def ready(url: str) -> None:
+            _say(url)
+            _open(url, opens)
+
+        serve(results, host, port, ready, allowed_hosts)
+
+
+def _open(url: str, opens: bool) -> None:
+    if opens:
+        import webbrowser
+
+        webbrowser.open(url)
 
 
 def _say(url: str) -> None:

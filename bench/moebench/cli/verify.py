@@ -38,7 +38,8 @@ def command(directory: Path, count: int | None, pick: str, data: Path | None) ->
 
     The variants of a submission are imported and built: verify only what you would also run.
 
-    Exit status: 0 when every check holds, 1 when one does not, 2 where manifest or records cannot be read.
+    Exit status: 0 when every check holds, 1 when one does not, 2 where manifest or records cannot be read, 3 when
+    all hold that could be made here, and one needs a data set that is not here.
     """
     from moebench.errors import ResultsError, UsageError
     from moebench.processes import leave_directory
@@ -54,7 +55,7 @@ def command(directory: Path, count: int | None, pick: str, data: Path | None) ->
     sentence = f"the runs of protocol {protocol} cannot be repeated by this version, which has protocol {PROTOCOL}."
     if count is not None and protocol in EARLIER:
         raise ResultsError(f"'{directory}': {sentence}", code="rerun-of-earlier-protocol", protocol=protocol)
-    wrong = 0
+    wrong, lacking = 0, list[str]()
     width = max(map(len, CHECKS))
 
     def before_code() -> None:
@@ -68,17 +69,21 @@ def command(directory: Path, count: int | None, pick: str, data: Path | None) ->
         if made.earlier:
             _say(f"{made.name:{width}}  not made: of protocol {made.earlier}")
             continue
+        if made.lacks:
+            lacking.append(made.lacks)
+            _say(f"{made.name:{width}}  not checked here: {made.lacks} is missing")
+            continue
         wrong += len(made.found)
         _say(f"{made.name:{width}}  {made.check.holds if not made.found else 'DOES NOT HOLD'}")
         for found in made.found[:SHOWN]:
             _say(f"{'':{width}}    {found}")
         if len(made.found) > SHOWN:
             _say(f"{'':{width}}    and {len(made.found) - SHOWN} more")
-    if count is not None and wrong:
+    if count is not None and (wrong or lacking):
         _say("nothing is run again before the checks hold.", err=True)
     elif count is not None:
         wrong += _again(submission, count, pick)
-    elif not wrong and (seen := submission.verification):
+    elif not wrong and not lacking and (seen := submission.verification):
         _say(
             f"{seen.rerun} of {seen.runs} runs were run again on {seen.device}, as {directory / 'verification.json'} "
             "says; only --rerun N sees it here."
@@ -87,8 +92,11 @@ def command(directory: Path, count: int | None, pick: str, data: Path | None) ->
         _say(sentence)
     rows, records = len(submission.plan.rows), len(submission.pack.records)
     verdict = "holds" if not wrong else f"does not hold: {counted_noun(wrong, 'finding')}"
+    if lacking and not wrong:
+        names = ", ".join(dict.fromkeys(lacking))
+        verdict = f"holds as far as it could be checked here; {names} is missing: name its directory with --data DIR"
     _say(f"{directory}: {rows} rows, {records} records: {verdict}")
-    return 1 if wrong else 0
+    return 1 if wrong else 3 if lacking else 0
 
 
 def _say(text: str, *, err: bool = False) -> None:

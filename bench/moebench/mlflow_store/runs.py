@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from moebench.frames import short_traceback
 from moebench.mlflow_store.content import Content, Data, RunEntry, RunStatus, finite, shortened, version_of
 from moebench.mlflow_store.curves import curve_points
 from moebench.mlflow_store.labels import (
@@ -70,10 +71,16 @@ def _entry(
             metrics=_metrics(records),
             curves=curve_points(run, store, times(run)),
             data=data,
-            texts={"record.json": _text(run), **texts},
+            texts={"record.json": _text(run), **texts, **_traceback(run)},
         )
 
     return RunEntry(key=f"{row}/{run.identity}", version=version, parent=parent, content=content)
+
+
+def _traceback(run: Record) -> dict[str, str]:
+    """The author's lines that the error of a run came from, as a text of its own."""
+    lines = short_traceback(run.details.get("frames", ()))
+    return {"traceback.txt": "\n".join([*lines, run.reason, ""])} if lines else {}
 
 
 def study_entry(

@@ -78,6 +78,18 @@ def left(plan: Plan, lookup: Lookup, elsewhere: Container[str] = ()) -> Left:
     return Left(runs, seconds[False], seconds[True], guessed, unseen)
 
 
+def for_seeds(plan: Plan, lookup: Lookup, seeds: int) -> Left:
+    """What more is to come until the rows that this run works on have so many seeds, all that is planned being done."""
+    seen = _seen_seconds(plan, lookup)
+    more, seconds = 0, 0.0
+    for group in plan.selected_groups():
+        extra = max(0, seeds - len(group.final_seeds))
+        guess = guess_seconds(group.template, group.amount, group.tokens, plan.device["type"])
+        more, seconds = more + extra, seconds + extra * seen.get((group.task, group.budget, "final"), guess)
+    sessions = plan.sessions if more else 0
+    return Left(more + sessions, seconds, sessions * LATENCY_SECONDS, 0, 0)
+
+
 def tally(plan: Plan, lookup: Lookup) -> list[Tally]:
     """One tally for each group of the selected rows."""
     seen = _seen_seconds(plan, lookup)

@@ -13,6 +13,7 @@ from moebench.budgets.count import build_on_meta
 from moebench.budgets.place import check_claims, try_claims
 from moebench.contract import LayerShape, Settings, Variant
 from moebench.errors import BudgetError, HostError, MoebenchError, PluginError, SuiteError
+from moebench.frames import raised
 from moebench.hosts import host_settings, layer_shapes
 from moebench.plans.plan import Work, mean_tokens
 from moebench.plugins.find import COMPRESSORS, MEASURES, find_variant
@@ -23,10 +24,9 @@ from moebench.plugins.named import load, remember, without_digest
 from moebench.protocol import PROTOCOL
 from moebench.records import Cell
 from moebench.suites import Suite, TaskEntry
-from moebench.suites.request import Request
+from moebench.suites.request import Request, digest_of
 from moebench.suites.schema import SuiteMeasure, SuiteRow
 from moebench.tasks import get_task
-from moebench.text import told
 from moebench.training.device import DeviceInfo, default_precision
 from moebench.training.seeds import derive_seed
 
@@ -104,7 +104,7 @@ def _works(request: Request, row: SuiteRow, entry: TaskEntry, precision: str) ->
     template: dict[str, Any] = {
         "protocol": PROTOCOL,
         "task": entry.name,
-        "data_digest": task.digest(request.data),
+        "data_digest": digest_of(task, request),
         "split": task.split,
         "host": host.model_dump(mode="json"),
         "variant": variant.name,
@@ -168,7 +168,7 @@ def _size(
         raise
     except Exception as error:
         raise SuiteError(
-            f"{variant.name} cannot be built with {settings}: {told(error)}", code="row-not-built"
+            f"{variant.name} cannot be built with {settings}: {raised(error)}", code="row-not-built"
         ) from error
     return "total", count_layers(layers).total
 

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import re
+import shlex
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -123,7 +124,8 @@ def board_request(results: Path, suite: str | None, seeds: int | None = None, tr
     if request is None:
         load_suite(suite)  # whose sentence comes first
         raise ResultsError(
-            f"suite '{suite}' has not run into '{results}' yet; run it with `moebench run {suite}`.", code="not-run-yet"
+            f"suite '{suite}' has not run into '{results}' yet; run it with `moebench run {shlex.quote(suite)}`.",
+            code="not-run-yet",
         )
     return request
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from moebench import machine
 from moebench.errors import ResultsError
+from moebench.frames import Frame
 from moebench.plans.rows import Row
 from moebench.plugins.named import without_digest
 from moebench.records import Cell, Record, is_settled
@@ -39,7 +40,7 @@ class Group:
     training loop included. shared: the training loop's settings of every trial. problem: why none of it can run.
     unfit: combinations of choices that cannot meet the budget, for a sampler that asks later. broken: whether the
     problem is an exception of the plug-in's own, which may be cured outside the plan. tokens: T of a layer, on
-    average, from which the time of a run is guessed. rank_by: as in the suite.
+    average, from which the time of a run is guessed. rank_by: as in the suite. frames: where the problem was raised.
     """
 
     row: str
@@ -57,6 +58,7 @@ class Group:
     broken: bool = False
     tokens: int = 0
     rank_by: str | None = None
+    frames: Sequence[Frame] = ()
 
     @property
     def headline(self) -> Headline:
@@ -162,8 +164,10 @@ class Work:
 
 
 def _written(each: Group | Row | Work) -> dict[str, Any]:
-    """Plain values; plans of earlier versions had no ``tokens``, no ``rank_by`` and no rows ``named`` by the suite."""
-    later = ("tokens", "rank_by", "named")
+    """Plain values; plans of earlier versions had no ``tokens``, ``rank_by``, ``frames`` and no rows ``named`` by the
+    suite.
+    """
+    later = ("tokens", "rank_by", "named", "frames")
     return {name: value for name, value in dataclasses.asdict(each).items() if name not in later or value}
 
 
@@ -212,6 +216,11 @@ class Plan:
             if group.problem and group.row in names:
                 status = "error" if group.broken else "over_budget"
                 yield f"{group.row} {without_digest(group.task)}", status, group.problem
+
+    def frames(self) -> dict[str, Sequence[Frame]]:
+        """Where the problems of rows and studies were raised, by the labels of :meth:`cannot_run`."""
+        groups = {f"{group.row} {without_digest(group.task)}": group.frames for group in self.groups if group.frames}
+        return {row.name: row.frames for row in self.rows if row.frames} | groups
 
     def selected_groups(self) -> tuple[Group, ...]:
         """The groups that this run works on and that can run."""
@@ -306,7 +315,7 @@ class Plan:
             device=value["device"],
             backend=value["backend"],
             data=value["data"],
-            rows=tuple(Row(**row) for row in value["rows"]),
+            rows=tuple(map(Row.from_json, value["rows"])),
             groups=tuple(Group.from_json(group) for group in value["groups"]),
             fixed=tuple(map(Work.from_json, value.get("fixed", ()))),
             measures=value.get("measures", {}),

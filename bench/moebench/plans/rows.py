@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
+from typing import Any
 
 from moebench.errors import MoebenchError, PluginError, UnknownNameError, UsageError
+from moebench.frames import Frame
 from moebench.plugins.find import Found, declared, find_variant, find_variants, is_place
 from moebench.plugins.identity import code_identity
 from moebench.plugins.imports import is_own
@@ -26,8 +28,9 @@ class Row:
     """One row: its name on the board, the variant behind it, and whether this run works on it.
 
     name: of a variant from a file the one that it gives itself, which may be known only once it is imported; unless
-    ``named``, by the suite. spec: how to find the variant again. problem: why it cannot run, or empty. note: of a
-    reference row.
+    ``named``, by the suite. spec: how to find the variant again. problem: why it cannot run, or empty; frames: where
+    that was raised. note: of a reference row. ladder: the size of a row of the suite's dense ladder, which has no place
+    on the board; 0: none.
     """
 
     name: str
@@ -40,6 +43,13 @@ class Row:
     active_of: str | None = None
     problem: str = ""
     named: bool = False
+    ladder: int = 0
+    frames: Sequence[Frame] = ()
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Row:
+        """The inverse of ``dataclasses.asdict`` after a journey through JSON."""
+        return cls(**value | {"frames": tuple(value.get("frames", ()))})
 
     @property
     def key(self) -> str:
@@ -126,11 +136,14 @@ def _suite_rows(suite: Suite, installed: dict[str, Found]) -> list[Row]:
         row = _row(reference.name, reference.variant, installed, where)
         row = replace(row, name=reference.name, named=True, reference=True)
         rows.append(replace(row, note=reference.note, active_of=reference.active_of))
+    for name, size in suite.ladder_rows.items():
+        row = _row(name, BASELINE, installed, where)
+        rows.append(replace(row, name=name, named=True, reference=True, note="size of the dense ladder", ladder=size))
     return rows
 
 
 def _object_rows(suite: Suite, objects: Mapping[str, str]) -> list[Row]:
-    taken = {*suite.variants, *(each.name for each in suite.named)}
+    taken = {*suite.variants, *(each.name for each in suite.named), *suite.ladder_rows}
     for name in objects:
         if name in taken:
             raise UsageError(
@@ -142,7 +155,7 @@ def _object_rows(suite: Suite, objects: Mapping[str, str]) -> list[Row]:
 def _is_chosen(row: Row, chosen: Sequence[str]) -> bool:
     """Whether a row of the suite is worked on: by its name, by its file, or because all is compared with it."""
     by_file = is_place(row.spec) and any(find_spec(each) == row.spec for each in chosen)
-    return row.name in (BASELINE, *chosen) or row.spec == OBJECT or by_file
+    return row.name in (BASELINE, *chosen) or bool(row.ladder) or row.spec == OBJECT or by_file
 
 
 def find_spec(spec: str, *, quiet: bool = False) -> str:

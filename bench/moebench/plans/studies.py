@@ -14,12 +14,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from moebench.apart import ApartError, apart
-from moebench.budgets import Axis, Budget, solve
+from moebench.budgets import Axis, Budget, solve, try_step
 from moebench.contract import Choice, LayerShape, Space, Uniform, Variant
 from moebench.errors import BudgetError, HostError, LayerError, MoebenchError, PluginError, SuiteError, UnknownNameError
+from moebench.frames import frames_of, raised
 from moebench.hosts import host_settings, layer_shapes
 from moebench.plans.design import Bounds, shared_design
-from moebench.plans.plan import Group, mean_tokens
+from moebench.plans.plan import SHARED, Group, mean_tokens
 from moebench.plans.rows import OBJECT, Row, named_by_variant, named_by_variants
 from moebench.plans.space import fitting, suite_space, to_plain, tuned_space, unfit
 from moebench.plugins.find import find_variant, is_place
@@ -28,10 +29,9 @@ from moebench.plugins.load import load_variant
 from moebench.plugins.named import remember, without_digest
 from moebench.protocol import PROTOCOL
 from moebench.suites import Suite, TaskEntry
-from moebench.suites.request import Request
+from moebench.suites.request import Request, digest_of
 from moebench.suites.schema import Range
 from moebench.tasks import get_task
-from moebench.text import told
 from moebench.training.device import DeviceInfo, default_precision
 from moebench.training.seeds import derive_seed
 
@@ -114,16 +114,16 @@ def _plan_apart(
     try:
         for value in apart(_planned, needed, suite, settings, pickled, given_up=given_up):
             if found is None:
-                found = Row(**value)
+                found = Row.from_json(value)
             else:
                 groups.append(Group.from_json(value))
     except ApartError as error:
         if found is None:
-            return PlannedRow(replace(row, problem=f"{row.spec}: importing it {error}."))
-        problem = f"{found.variant}: its space() or build() {error}"
+            return PlannedRow(replace(row, problem=f"{row.spec}: importing it {error}.", frames=error.frames))
+        problem = f"{found.variant}: trying its layer {error}"
         places = [(task, budget) for task in settings for budget in suite.budgets]
         blanks = [_blank(suite, found, found.variant, task, budget) for task, budget in places[len(groups) :]]
-        groups += [replace(blank, problem=problem, broken=True) for blank in blanks]
+        groups += [replace(blank, problem=problem, broken=True, frames=error.frames) for blank in blanks]
     assert found is not None
     return PlannedRow(found, tuple(groups))
 
@@ -138,7 +138,21 @@ def _planned(
     objects = {row.name: cloudpickle.loads(pickled[row.name]) for row in needed if row.name in pickled}
     variants, (row, *_) = _load(needed, objects)
     yield dataclasses.asdict(row)
-    yield from map(dataclasses.asdict, _groups(suite, row, variants, settings))
+    yield from map(dataclasses.asdict, _groups(suite, row, variants, settings, tried=True))
+
+
+def _tried(group: Group, variant: Variant, shapes: Sequence[LayerShape]) -> Group:
+    """The study, with its problem where a layer fails to take a step: dense need not be trained to find that out."""
+    if group.problem:
+        return group
+    budget = Budget(group.template["axis"], group.amount, tuple(shapes))
+    own = [{name: value for name, value in trial.items() if name not in SHARED} for trial in group.trials]
+    try:
+        for settings in {repr(each): each for each in own}.values():
+            try_step(variant, shapes[0], solve(variant, budget, settings).sizes[0], settings)
+    except Exception as error:
+        return _failed(group, variant, error)
+    return group
 
 
 def _load(
@@ -154,7 +168,7 @@ def _load(
             try:
                 variant = objects[row.name] if row.spec == OBJECT else load_variant(find_variant(row.spec))
             except PluginError as error:
-                row = replace(row, problem=str(error))
+                row = replace(row, problem=str(error), frames=error.facts.get("frames", ()))
             else:
                 row = _checked(row, variant)
                 if not row.problem:
@@ -198,7 +212,7 @@ class TaskSettings:
         template = {
             "protocol": PROTOCOL,
             "task": entry.name,
-            "data_digest": task.digest(request.data),
+            "data_digest": digest_of(task, request),
             "split": task.split,
             "host": host.model_dump(mode="json"),
             "axis": suite.axis,
@@ -227,11 +241,19 @@ def _triple(values: Range) -> Bounds:
 
 
 def _groups(
-    suite: Suite, row: Row, variants: Mapping[str, Variant], settings: Sequence[TaskSettings]
+    suite: Suite,
+    row: Row,
+    variants: Mapping[str, Variant],
+    settings: Sequence[TaskSettings],
+    *,
+    tried: bool = False,
 ) -> Iterator[Group]:
-    """The row's studies; none of a row with a problem."""
+    """The row's studies; none of a row with a problem. tried: whether its layers take a step."""
     if row.name in variants:
-        yield from (_group(suite, row, variants, task, budget) for task in settings for budget in suite.budgets)
+        for task in settings:
+            for budget in suite.budgets:
+                group = _group(suite, row, variants, task, budget)
+                yield _tried(group, variants[row.name], task.budget_shapes) if tried else group
 
 
 def _blank(suite: Suite, row: Row, variant: str, task: TaskSettings, budget: int) -> Group:
@@ -252,15 +274,23 @@ def _group(suite: Suite, row: Row, variants: Mapping[str, Variant], task: TaskSe
     except (BudgetError, HostError) as error:
         return replace(blank, problem=str(error))
     except LayerError as error:
-        return replace(blank, problem=str(error), broken=True)
+        return _failed(blank, variant, error)
     except MoebenchError:
         raise
     except Exception as error:
-        return replace(blank, problem=_raised(variant, error), broken=True)
+        return _failed(blank, variant, error)
+
+
+def _failed(group: Group, variant: Variant, error: Exception) -> Group:
+    """The study of a layer that cannot be built or take a step."""
+    problem = str(error) if isinstance(error, LayerError) else _raised(variant, error)
+    return replace(group, problem=problem, broken=True, frames=frames_of(error))
 
 
 def _raised(variant: Variant, error: Exception) -> str:
-    return f"{variant.name}: its space() or build() raised {told(error)}"
+    """Which method of the author's raised what, and where; what the contract says against it is a sentence already."""
+    said, name = raised(error), f"{variant.name}: "
+    return f"{name}{said.partition(name)[2] or said}"
 
 
 def _axis(suite: Suite, row: Row) -> Axis:

@@ -14,9 +14,11 @@ from typing import Any
 
 from moebench.errors import PluginError
 from moebench.files import read_bytes
+from moebench.frames import frames_of, where
 from moebench.plugins.beside import builtins_for, forget
 from moebench.plugins.find import Found
 from moebench.plugins.identity import code_digest
+from moebench.plugins.modules import refuse_module
 from moebench.records.canonical import digest
 from moebench.text import told
 
@@ -61,18 +63,23 @@ def _loaded(found: Found, noun: str, instance: bool) -> Any:
     try:
         module = _imported(found)
     except ANY as error:
-        problem = f"it fails to import ({told(error)})"
-        raise PluginError(f"{who}: {problem}.", code="import-failed") from error
+        frames = frames_of(error)
+        problem = f"it fails to import ({told(error)}){where(frames)}"
+        raise PluginError(f"{who}: {problem}.", code="import-failed", frames=frames) from error
     try:
         thing: Any = functools.reduce(getattr, found.attribute.split("."), module)
     except AttributeError:
         raise PluginError(f"{who}: '{module.__file__}' has no '{found.attribute}'.", code="no-such-attribute") from None
+    if not noun:
+        refuse_module(found.spec, thing)
     if not (instance and isinstance(thing, type)):
         return thing
     try:
         return thing()
     except ANY as error:
-        raise PluginError(f"{who}: {thing.__name__}() raised {told(error)}.", code="constructor-raised") from error
+        raise PluginError(
+            f"{who}: {thing.__name__}() raised {told(error)}.", code="constructor-raised", frames=frames_of(error)
+        ) from error
 
 
 def is_own(found: Found) -> bool:

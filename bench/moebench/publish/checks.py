@@ -16,7 +16,7 @@ from moebench.apart import ApartError, apart
 from moebench.board import TEXTS
 from moebench.board.reasons import SHOWN
 from moebench.checks.run import run_checks
-from moebench.errors import MoebenchError
+from moebench.errors import DataError, MoebenchError
 from moebench.files import LARGE, read_bytes
 from moebench.plans.rows import BASELINE, by_others
 from moebench.plugins.find import find_variant, find_variants, is_place
@@ -206,7 +206,8 @@ CHECKS: Mapping[str, Check] = {
 
 class Made(NamedTuple):
     """A check and what it found. missing: the checks that it needs and that do not hold, so that it was not made.
-    earlier: the protocol for whose sake it was not made, for it repeats what this version does otherwise.
+    earlier: the protocol for whose sake it was not made, for it repeats what this version does otherwise. lacks: the
+    data set that it needs and that is not here, so that it was not made.
     """
 
     name: str
@@ -214,6 +215,7 @@ class Made(NamedTuple):
     found: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
     earlier: str = ""
+    lacks: str = ""
 
 
 def make_checks(submission: Submission, before_code: Callable[[], None] = lambda: None) -> Iterator[Made]:
@@ -228,17 +230,27 @@ def make_checks(submission: Submission, before_code: Callable[[], None] = lambda
         if check.runs_code and not missing and not executed:
             executed = True
             before_code()
-        made = Made(name, check, missing=missing) if missing else Made(name, check, _made(check, submission))
+        made = Made(name, check, missing=missing)
+        if not missing:
+            try:
+                made = Made(name, check, _made(check, submission))
+            except DataError as error:
+                made = Made(name, check, lacks=str(error.facts["title"]))
         broken |= {name} if made.found or missing else set()
         yield made
 
 
 def sentences(find: Find, submission: Submission) -> tuple[str, ...]:
-    """What a check finds here; one that ends in an exception has met what no publication holds."""
+    """What a check finds here; one that ends in an exception has met what no publication holds.
+
+    :class:`DataError` where it needs a data set that is not here.
+    """
     found: list[str] = []
     try:
         found.extend(find(submission))
     except Exception as error:
+        if isinstance(error, DataError) and error.code == "data-missing":
+            raise
         found.append(f"it cannot be checked: {told(error)}")
     return tuple(found)
 
@@ -262,4 +274,6 @@ def _found(find: Callable[[Submission], Iterator[str | None]], directory: Path, 
     try:
         yield from find(submission)
     except Exception as error:
+        if isinstance(error, DataError) and error.code == "data-missing":
+            raise
         yield f"it cannot be checked: {told(error)}"

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from moebench.errors import MoebenchError
+from moebench.errors import DataError, MoebenchError
 from moebench.plans.generations import grown
 from moebench.plans.make import make_plan
 from moebench.plans.plan import SHARED, Group, Plan
@@ -64,6 +64,8 @@ def plan(submission: Submission) -> Iterator[str]:
     """Differences in rows and studies from the plan that is made here."""
     try:
         here = _made_here(submission)
+    except DataError:  # no word about the submission
+        raise
     except MoebenchError as error:
         yield f"the plan cannot be made again here: {error}"
         return
@@ -152,6 +154,8 @@ def _counted(submission: Submission, row: str, record: Record) -> dict[str, Any]
     job = dataclasses.replace(submission.job(record.identity, Path(), "cpu"), backend=None)
     try:
         counts: dict[str, Any] = json.loads(json.dumps(build(job, torch.device("cpu")).counts))
+    except DataError:
+        raise
     except MoebenchError as error:
         return str(error)
     except Exception as error:  # a plug-in's own

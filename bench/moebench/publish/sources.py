@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from moebench.board import Board, ResultSet, Verification, build_board, read_board
 from moebench.board.compare import Comparison, compare
+from moebench.board.worth import is_shown
 from moebench.errors import MoebenchError, ResultsError, UnknownNameError, UsageError
 from moebench.files import LARGE, read_bytes
 from moebench.plans.cache import get_plan
@@ -17,6 +19,7 @@ from moebench.plans.history import find_request, known_suites, name_of, ran_plan
 from moebench.plans.latency import latency_cells
 from moebench.plans.plan import Group, Lookup, Plan
 from moebench.protocol import PROTOCOL, protocol_of
+from moebench.publish.brought import brought_directory
 from moebench.publish.manifest import NAME as MANIFEST
 from moebench.publish.manifest import Manifest, file_of, read_manifest, read_verification, sha256
 from moebench.publish.pack import NAME, Pack, read_pack
@@ -35,10 +38,11 @@ def is_published(directory: Path) -> bool:
 
 
 def named_directory(suite: str) -> Path | None:
-    """The published directory that a person names where a suite may be named, too; None where it is a suite.
-
-    :class:`ResultsError` for a path to something else.
+    """The published directory that a person names where a suite may be named, too, also as ``published:SUITE``; None
+    where it is a suite. :class:`ResultsError` for a path to something else, or no such board.
     """
+    if (brought := brought_directory(suite)) is not None:
+        return brought
     path = Path(suite)
     if is_published(path):
         return path
@@ -72,11 +76,12 @@ def no_directory(path: Path) -> ResultsError:
 
 
 def open_results(directory: Path, suite: str | None = None) -> ResultSet:
-    """The results in a directory.
+    """The results in a directory, which may be ``published:SUITE``.
 
     suite: which one of a results directory (default: the one that ran last); a published directory has one only, and
     another name is refused. :class:`ResultsError` where there is nothing to read.
     """
+    directory = brought_directory(str(directory)) or directory
     if not directory.is_dir():
         raise no_directory(directory)
     if not is_published(directory):
@@ -122,7 +127,7 @@ def board_of(results: ResultSet) -> Board:
     except Exception as error:  # anyone may have written them
         raise ResultsError(
             f"no board can be made of the records in '{results.source}' ({told(error)}); "
-            f"`moebench verify {results.source}` says more.",
+            f"`moebench verify {shlex.quote(str(results.source))}` says more.",
             code="no-board-of-records",
             directory=results.source,
         ) from error
@@ -141,7 +146,8 @@ def load_board(
 ) -> Board:
     """The board of a suite as it last ran, or of a published directory.
 
-    suite: a name, the path of a suite's file, a directory of ``moebench publish``, or None for the suite that ran last.
+    suite: a name, the path of a suite's file, a directory of ``moebench publish``, ``published:SUITE`` for the board
+    that moebench brings, or None for the suite that ran last.
     ``seeds`` and ``trials`` instead of those it last ran with, as on the command line.
     """
     return board_in(Store(Path(results)), None if suite is None else str(suite), seeds, trials)
@@ -164,7 +170,8 @@ def open_ran(directory: Path, suite: str | None = None) -> ResultSet:
 
     Today's plan has the identities of today's code, and finds nothing of what ran before a change of it.
     """
-    plan = None if is_published(directory) else ran_plan(directory, suite)
+    brought = brought_directory(str(directory))
+    plan = None if brought or is_published(directory) else ran_plan(directory, suite)
     if plan is None:
         return open_results(directory, suite)
     store = Store(directory)
@@ -174,8 +181,11 @@ def open_ran(directory: Path, suite: str | None = None) -> ResultSet:
 def reuse(directory: Path, store: Store) -> int:
     """Copy the records of a pack's plan that the store lacks or has no result of; returns how many.
 
-    Weights are not published.
+    Weights are not published. :class:`ResultsError` for a directory that is not published.
     """
+    directory = brought_directory(str(directory)) or directory
+    if not is_published(directory):
+        raise unpublished(directory)
     pack = read_pack(directory / NAME)
     records = filter(None, map(pack.get, expected(pack.plan, pack.get)))
     missing = [record for record in records if not is_settled(store.get(record.identity))]
@@ -185,9 +195,13 @@ def reuse(directory: Path, store: Store) -> int:
 
 
 def expected(plan: Plan, lookup: Lookup) -> list[str]:
-    """Identities of all runs of a plan: trials, finals of the winners, latency sessions."""
+    """Identities of all runs of a plan: trials, finals of the winners, latency sessions; and of the measures that its
+    board shows, those that were taken.
+    """
+    measured = (work.cell.identity for work in plan.measuring(lookup, alone=False) if is_shown(work))
     training = [cell.identity for group in plan.groups for cell in (*group.trial_cells, *group.final_cells(lookup))]
-    return list(dict.fromkeys([*training, *(cell.identity for cell in latency_cells(plan, lookup))]))
+    sessions = (cell.identity for cell in latency_cells(plan, lookup))
+    return list(dict.fromkeys([*training, *sessions, *filter(lookup, measured)]))
 
 
 @dataclass(frozen=True)

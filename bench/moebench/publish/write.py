@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import shlex
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -105,10 +106,10 @@ def _keep_others(directory: Path, plan: Plan) -> None:
         return
     before = [row.name for row in pack.read_pack(directory / pack.NAME).plan.rows]
     if lost := [name for name in before if name not in {row.name for row in plan.rows}]:
+        take = f"moebench run {shlex.quote(plan.suite.name)} --reuse {shlex.quote(str(directory))}"
         raise ResultsError(
             f"'{directory}' holds a board with {', '.join(map(shown_name, lost))}, which these results lack: publish "
-            "to another directory (--to DIR), take its records first (`moebench run --reuse`), or replace it "
-            "(--replace).",
+            f"to another directory (--to DIR), take its records first (`{take}`), or replace it (--replace).",
             code="rows-would-be-lost",
             rows=lost,
         )

@@ -8,6 +8,7 @@ from typing import Any
 
 from moebench import machine
 from moebench.errors import BudgetError, LayerError, MoebenchError, PluginError
+from moebench.frames import raised
 from moebench.plugins.backends import switches_set
 from moebench.plugins.find import find_variant
 from moebench.plugins.identity import packages_of
@@ -48,8 +49,8 @@ def status_of(error: BaseException) -> tuple[Status, str]:
 
     if isinstance(error, RankError):
         return error.status, str(error)
-    said = told(error, REASON, whole=True)
-    reason = said.partition(": ")[2]
+    reason = told(error, REASON, whole=True).partition(": ")[2]
+    said = raised(error, length=REASON, whole=True)
     if isinstance(error, torch.OutOfMemoryError | MemoryError) or any(words in said for words in OUT_OF_MEMORY):
         return "oom", "out of memory; a smaller --micro-batch needs less."
     if isinstance(error, BudgetError):

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+from html import escape
+from typing import Any
+
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as RichProgress
@@ -99,10 +103,59 @@ class Live(Progress):
         self._bar.stop()
 
 
+class InNotebook(Progress):
+    """A bar below the cell, what is running and the time left; runs that failed stay as lines above it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._labels, self._failed = "", list[str]()
+        self._shown: Any = None
+
+    def start(self, total: int, cached: int, workers: int) -> None:
+        """Show the bar."""
+        super().start(total, cached, workers)
+        self._show("starting")
+
+    def running(self, labels: list[str]) -> None:
+        """Name what runs."""
+        if (text := ", ".join(labels) or "finishing") != self._labels:
+            self._show(text)
+
+    def finished(self, label: str, record: Record) -> None:
+        """Advance the bar."""
+        super().finished(label, record)
+        if record.status != "done":
+            self._failed.append(f"{label}  {outcome_words(record)}")
+        self._show(self._labels)
+
+    def stop(self) -> None:
+        """Say that nothing runs any more."""
+        self._show("")
+
+    def _show(self, text: str) -> None:
+        from IPython.display import HTML, display
+
+        self._labels = text
+        bar = f'<progress max="{self._total}" value="{self._done}"></progress>'
+        words = f"{self._done}/{self._total}  {text}  {self.time_left if text else ''}"
+        shown = HTML("<br>".join([*map(escape, self._failed), f"{bar} {escape(words)}"]))
+        if self._shown is None:
+            self._shown = display(shown, display_id=True)
+        else:
+            self._shown.update(shown)
+
+
+def in_notebook() -> bool:
+    """Whether this process is the kernel of a notebook."""
+    return "ipykernel" in sys.modules and "IPython" in sys.modules
+
+
 def choose_progress(console: Console, *, quiet: bool) -> Progress:
-    """Live on a terminal, plain lines elsewhere."""
+    """Live on a terminal, a bar in a notebook, plain lines elsewhere."""
     if quiet:
         return Progress()
+    if in_notebook():
+        return InNotebook()
     return Live(console) if console.is_terminal else Plain(console)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
+import traceback
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,6 +12,7 @@ import torch
 
 from moebench import machine
 from moebench.errors import PluginError, ResultsError
+from moebench.frames import frames_of
 from moebench.measures import Scores, Subject
 from moebench.plugins.find import MEASURES
 from moebench.plugins.named import load, remember, without_digest
@@ -49,7 +52,9 @@ def run_cell(job: Job, heartbeat: Heartbeat | None = None) -> Record:
             body = train_and_score(job, device, store, checkpoints, heard)
     except Exception as error:
         status, reason = status_of(error)
-        body = {"status": status, "reason": reason}
+        body = {"status": status, "reason": reason, "details": {"frames": frames_of(error)}}
+        with contextlib.suppress(Exception):  # an exception may have no text
+            traceback.print_exception(error)  # into the log
     resumed = body.pop("resumed", {"seconds": 0.0})
     seconds = max(0.0, time.perf_counter() - clock) + resumed["seconds"]
     noted: dict[str, Any] = {"resumed_at_step": resumed["step"]} if "step" in resumed else {}

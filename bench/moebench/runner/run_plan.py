@@ -6,16 +6,18 @@ Other processes may work through the same plan: leases keep them from doing the 
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
 from moebench.errors import MoebenchError
+from moebench.frames import Frame
 from moebench.plans.generations import grown
 from moebench.plans.latency import latency_cells
 from moebench.plans.plan import Lookup, Plan, Work
-from moebench.plugins.find import find_variant
+from moebench.plans.rows import OBJECT
+from moebench.plugins.find import find_variant, is_place
 from moebench.plugins.identity import code_digest
 from moebench.plugins.named import without_digest
 from moebench.records import Cell, Record, Records, Store, is_settled
@@ -36,10 +38,14 @@ Unfinished = tuple[str, str, str]
 
 @dataclass
 class Outcome:
-    """The plan as it grew, what is not done, and the sentences that runs left beside their records."""
+    """The plan as it grew, what is not done, and the sentences that runs left beside their records.
+
+    frames: where the errors of unfinished runs were raised, by label.
+    """
 
     plan: Plan
     unfinished: list[Unfinished] = field(default_factory=list)
+    frames: dict[str, Sequence[Frame]] = field(default_factory=dict)
     noted: list[str] = field(default_factory=list)
 
 
@@ -126,7 +132,8 @@ class _PlanRun:
 
     def _ready(self, alone: bool) -> Iterator[Work]:
         self.outcome.plan = grown(self.outcome.plan, self.lookup)
-        return self.outcome.plan.ready(self.lookup, alone=alone)
+        # What another author wrote goes first: if it fails, that is known at once.
+        return iter(sorted(self.outcome.plan.ready(self.lookup, alone=alone), key=lambda work: not _is_new(work.spec)))
 
     def _has_room(self, alone: bool) -> bool:
         return not (alone and self.executor.running) and self.executor.has_room()
@@ -182,6 +189,7 @@ class _PlanRun:
             if record is None:
                 yield label, "skipped", "the run that it is derived from is not done."
             elif not record.settled:
+                self.outcome.frames[label] = record.details.get("frames", ())
                 yield label, record.status, record.reason
 
     def _ended(self, label: str, record: Record) -> None:
@@ -210,6 +218,11 @@ class _PlanRun:
             plugins=plan.suite.plugins,
             code=_code_of(work.spec),
         )
+
+
+def _is_new(spec: str) -> bool:
+    """Whether it is a file or an object, no installed variant."""
+    return spec == OBJECT or is_place(spec)
 
 
 @cache

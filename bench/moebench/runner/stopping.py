@@ -26,7 +26,11 @@ class Interrupted(KeyboardInterrupt):
 
     def __init__(self, message: str, signum: int) -> None:
         super().__init__(message)
-        self.code = 128 + signum
+        self.signum, self.code = signum, 128 + signum
+
+    def _render_traceback_(self) -> list[str]:
+        """What IPython prints in place of a traceback."""
+        return [f"moebench: {self}"]
 
 
 class Stop:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import shlex
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -65,10 +66,10 @@ class Experiment:
             raise SuiteError(
                 f"suite '{self.name}' has parts; those with a board are: {', '.join(boards)}.", code="board-in-parts"
             )
-        reported = f" and `moebench report {self.called}`" if self.study else ""
+        reported = f" and `moebench report {shlex.quote(self.called)}`" if self.study else ""
         raise SuiteError(
             f"suite '{self.name}' sweeps fixed settings and ranks nothing: it has no leaderboard; "
-            f"use `moebench run {self.called}`{reported}.",
+            f"use `moebench run {shlex.quote(self.called)}`{reported}.",
             code="no-leaderboard",
         )
 

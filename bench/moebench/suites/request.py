@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from moebench.errors import SuiteError, UsageError
+from moebench.errors import DataError, SuiteError, UsageError
 from moebench.protocol import PROTOCOL, label
 from moebench.suites import Experiment, Suite, load_experiment
 from moebench.suites.schema import MOST
+from moebench.tasks import Task
 from moebench.training.device import DeviceInfo
 
 CHANGEABLE = ("seeds", "trials", "micro_batch")
@@ -23,7 +24,8 @@ class Request:
     named: the suite's name or file, as it was given. variants: rows to run (names or ``path.py:Class``); empty means
     all of the suite. seeds, trials, micro_batch: what was asked instead of the suite's; they change the protocol, so
     that such rows never mix with others. extras: rows beside the suite's, from earlier runs into the same results.
-    full: in its full form. optional: whether it is left out where its data set is not there. place: where it is to
+    without_data: whether it is only looked at, so that a missing data set has an empty digest. full: in its full form.
+    optional: whether it is left out where its data set is not there. place: where it is to
     run, if that is not this machine.
     """
 
@@ -40,6 +42,7 @@ class Request:
     device: str | None = None
     backend: str | None = None
     data: Path | None = None
+    without_data: bool = False
     place: DeviceInfo | None = None
 
 
@@ -112,6 +115,16 @@ def _changed(suite: Suite, *, full: bool, seeds: int | None, trials: int | None,
             "training": training.model_copy(update={"micro_batch": micro_batch or training.micro_batch}),
         }
     )
+
+
+def digest_of(task: Task, request: Request) -> str:
+    """The digest of a task's data; empty where they are not here and the request does without."""
+    try:
+        return task.digest(request.data)
+    except DataError as error:
+        if not request.without_data or error.code != "data-missing":
+            raise
+        return ""
 
 
 def changeable(suite: Suite) -> dict[str, int | None]:

@@ -50,7 +50,7 @@ def missing(title: str, searched: Sequence[Path], remedy: str, reason: str = "")
     """The error for data that are in none of the places; ``reason`` says why a download failed."""
     places = " or ".join(f"'{place}'" for place in searched)
     failed = f" and could not be downloaded ({reason})" if reason else ""
-    return DataError(f"{title} is not in {places}{failed}; {remedy}.", code="data-missing")
+    return DataError(f"{title} is not in {places}{failed}; {remedy}.", code="data-missing", title=title)
 
 
 def _directory(path: Path) -> Path:
