@@ -10,7 +10,7 @@ from moebench.board import estimates
 from moebench.board.evidence import RowRuns, RowStudy
 from moebench.board.experts import Quotient, comparable, experts_of, in_words
 from moebench.board.latency import FORWARD_BATCH1, Clock
-from moebench.board.model import Board, Entry, Estimate, Rung, TaskNote, TaskResult
+from moebench.board.model import Board, Entry, Estimate, Rung, TaskNote, TaskResult, Worth
 from moebench.board.ranking import (
     against_references,
     calibration,
@@ -22,6 +22,7 @@ from moebench.board.ranking import (
 )
 from moebench.board.reasons import Reason
 from moebench.board.shared_settings import other_runs, task_notes
+from moebench.board.worth import TaskLadder, ladders_of, noted, worth_of
 from moebench.plans.plan import Lookup, Plan
 from moebench.plans.rows import BASELINE
 from moebench.plugins.find import is_place
@@ -44,8 +45,9 @@ def build_board(plan: Plan, lookup: Lookup, others: Others = lambda known: ()) -
         return known[identity]
 
     suite = plan.suite
-    gathered = {budget: [RowRuns.of(plan, row, budget, seen) for row in plan.rows] for budget in suite.budgets}
-    rungs = tuple(_rung(plan, budget, evidences, seen) for budget, evidences in gathered.items())
+    gathered = {budget: [RowRuns.of(plan, row, budget, seen) for row in plan.board_rows] for budget in suite.budgets}
+    ladders = ladders_of(plan, seen)
+    rungs = tuple(_rung(plan, budget, evidences, ladders, seen) for budget, evidences in gathered.items())
     studies = [study for evidences in gathered.values() for evidence in evidences for study in evidence.studies]
     runs = [run for evidences in gathered.values() for e in evidences for study in e.studies for run in study.runs]
     return Board(
@@ -67,10 +69,11 @@ def build_board(plan: Plan, lookup: Lookup, others: Others = lambda known: ()) -
         versions=estimates.versions(run.record for run in runs if run.record is not None),
         calibration=calibration(gathered[suite.budgets[0]], suite.seeds, rungs),
         other_runs=other_runs(plan, others(known)),
+        dense_ladder=tuple(noted(each, suite.ladder.floor if suite.ladder else None) for each in ladders),
     )
 
 
-def _rung(plan: Plan, budget: int, evidences: list[RowRuns], lookup: Lookup) -> Rung:
+def _rung(plan: Plan, budget: int, evidences: list[RowRuns], ladders: Sequence[TaskLadder], lookup: Lookup) -> Rung:
     clock = Clock.of(plan, budget, lookup)
     reasons = {e.row.name: e.unranked(plan.suite.axis) for e in evidences}
     ranking = rank_rows(evidences, reasons)
@@ -78,9 +81,12 @@ def _rung(plan: Plan, budget: int, evidences: list[RowRuns], lookup: Lookup) -> 
     survival, survival_reason = tuning_survival(ranking, evidences, plan.suite.tuned.sampler)
     dense = next((e for e in evidences if e.row.name == BASELINE and not reasons[BASELINE]), None)
     compared = _compared_specialization(evidences)
+    worths = worth_of(plan, evidences, ladders)
     entries = [
         replace(
-            _entry(plan, budget, evidence, clock, compared, dense=dense, reason=reasons[evidence.row.name]),
+            _worth(
+                _entry(plan, budget, evidence, clock, compared, dense=dense, reason=reasons[evidence.row.name]), worths
+            ),
             rank=ranks.get(evidence.row.name),
             better_than=ranking.better_than(evidence.row.name),
             pareto=places.get(evidence.row.name),
@@ -96,6 +102,13 @@ def _rung(plan: Plan, budget: int, evidences: list[RowRuns], lookup: Lookup) -> 
         against_references(evidences, reasons, higher),
         power(evidences, reasons, plan.suite.smallest_difference),
     )
+
+
+def _worth(entry: Entry, worths: Mapping[str, tuple[Worth, tuple[Worth, ...]]]) -> Entry:
+    """The row with what it is worth, over all tasks and on each."""
+    whole, of_tasks = worths[entry.variant]
+    tasks = (replace(task, worth=each) for task, each in zip(entry.tasks, of_tasks, strict=True))
+    return replace(entry, worth=whole, tasks=tuple(tasks))
 
 
 Quotients = Mapping[str, Mapping[str, Quotient]]

@@ -10,13 +10,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
-from moebench.board.model import Board, Entry, EntryCounts, Estimate, Timing, TrainingCost
-from moebench.board.numbers import MISSING, latency, rank, short, shown_name, with_interval
+from moebench.board.model import Board, Entry, EntryCounts, Estimate, Multiple, Timing, TrainingCost
+from moebench.board.numbers import MISSING, latency, multiple, rank, short, shown_name, with_interval
 from moebench.board.reasons import Reason
 from moebench.board.words import NOT_COMPARED, beside_name, score_name
 from moebench.plans.rows import BASELINE
 
-Kind = Literal["text", "interval", "latency", "amount"]
+Kind = Literal["text", "interval", "multiple", "latency", "amount"]
 """What a cell of the page looks like; in CSV amounts come last."""
 
 
@@ -73,6 +73,8 @@ class Column:
     def detail_text(self, entry: Entry) -> str | None:
         """Its text among the details of a row."""
         value = self.value(entry)
+        if isinstance(value, Multiple):
+            return self.cell(entry)
         return None if value is None else self.detail_form.format(value, counts=entry.counts)
 
     def titled(self, board: Board, *, short: bool = False) -> str:
@@ -88,6 +90,8 @@ class Column:
     def measure(self, entry: Entry) -> Estimate | None:
         """What the page draws of it: an interval, or a latency's ratio to dense."""
         value = self.value(entry)
+        if isinstance(value, Multiple):
+            return None if value.value is None else Estimate(value.value, value.low, value.high, "ratio")
         return value.ratio_to_dense if isinstance(value, Timing) else value
 
     def shown_reason(self, entry: Entry) -> str:
@@ -171,6 +175,31 @@ def _gain(key: str, help: str, title: str, short_title: str, gives_way: int) -> 
         gives_way=gives_way,
         places=2,
         drawn=False,
+    )
+
+
+def _multiple(key: str, help: str, **more: Any) -> Column:
+    """A ratio of costs, known where the suite has a ladder of dense sizes."""
+
+    def read(entry: Entry) -> Multiple | None:
+        found: Multiple | None = getattr(entry.worth, key)
+        return found
+
+    def csv(entry: Entry, own: Column) -> dict[str, Any]:
+        found = read(entry) or Multiple(None)
+        ends = {key: found.value, f"{key}_low": found.low, f"{key}_high": found.high}
+        return ends | {f"{key}_bound": found.bound, f"{key}_limit": found.limit}
+
+    return Column(
+        key=key,
+        help=help,
+        kind="multiple",
+        read=read,
+        csv=csv,
+        on=lambda board: bool(board.dense_ladder),
+        cell=lambda entry: multiple(read(entry)),
+        best="high",
+        **more,
     )
 
 
@@ -354,6 +383,62 @@ COLUMNS = (
         cell=lambda e: short(e.training.flops if e.training else None),
         best="low",
     ),
+    _multiple(
+        "compute_multiplier",
+        "Training FLOPs of a dense model of equal test loss, over its own; above 1 it saves compute.",
+        reason=lambda e: _text(e.worth.compute_multiplier_reason),
+        title="compute multiplier",
+        short_title="compute",
+        mark=1,
+        gives_way=3,
+    ),
+    _multiple(
+        "routing_worth",
+        "What learned routing is worth: its compute multiplier over that of a layer with a detached frozen router.",
+        reason=lambda e: _text(e.worth.routing_worth_reason),
+        title="worth of routing",
+        short_title="routing",
+        mark=1,
+        gives_way=4,
+    ),
+    _multiple(
+        "capacity_worth",
+        "The compute multiplier of that layer with a detached frozen router: what sparse capacity is worth without "
+        "learned routing.",
+        detail="worth of sparse capacity",
+    ),
+    _multiple(
+        "wall_clock_multiplier",
+        "Seconds of training of a dense model of equal test loss, over its own.",
+        detail="wall-clock multiplier",
+    ),
+    _multiple(
+        "parameter_multiplier",
+        "Parameters of a dense model of equal test loss, over its own: what memory it saves.",
+        detail="parameter multiplier",
+    ),
+    _interval(
+        "gain_recovered",
+        "The share of what an oracle gains over the detached frozen router, in loss: 0 for none, 1 for the oracle.",
+        read=lambda e: e.worth.gain_recovered,
+        reason=lambda e: _text(e.worth.gain_recovered_reason),
+        csv=lambda e, own: bounds(own.key, e.worth.gain_recovered),
+        cell=lambda e: with_interval(e.worth.gain_recovered, 2),
+        title="routing gain recovered",
+        short_title="recovered",
+        best="high",
+        places=2,
+        mark=0,
+        on=lambda board: any(e.worth.gain_recovered for rung in board.rungs for e in rung.entries),
+        gives_way=5,
+    ),
+    Column(
+        key="steps_to_dense",
+        help="The share of the training steps after which its validation loss is that of dense at the end.",
+        read=lambda e: e.worth.steps_to_dense,
+        detail="share of the steps to dense's loss",
+        detail_form="{:.0%}",
+    ),
     Column(
         key="train_inputs_per_second",
         help="Inputs that training took in a second.",
@@ -399,15 +484,17 @@ def _named(keys: str) -> tuple[Column, ...]:
 
 
 SHOWN = _named(
-    "rank variant representation vs_dense score_beside selection_gain experts_gain specialization latency "
-    "latency_batch1 active_params flops_per_input model_params model_flops_per_input training"
+    "rank variant representation vs_dense compute_multiplier routing_worth gain_recovered score_beside selection_gain "
+    "experts_gain specialization latency latency_batch1 active_params flops_per_input model_params "
+    "model_flops_per_input training"
 )
 """The columns of the tables that people read; each task's scores stand behind the representation."""
 
 DETAILS = _named(
     "experts total_params active_params model_params flops_per_input model_flops_per_input latency latency_batch1 "
     "latency_layers train_step train_tokens_per_second train_inputs_per_second train_peak_memory_mib "
-    "forward_peak_memory_mib resident_memory_mib resident_memory_batch1_mib rank_survival winners_curse"
+    "forward_peak_memory_mib resident_memory_mib resident_memory_batch1_mib steps_to_dense capacity_worth "
+    "wall_clock_multiplier parameter_multiplier rank_survival winners_curse"
 )
 """What the page says of each row beside its table."""
 

@@ -37,6 +37,7 @@ def to_json(board: Board) -> str:
             "versions": board.versions,
             "calibration": board.calibration,
             "verification": board.verification,
+            **({"dense_ladder": board.dense_ladder} if board.dense_ladder else {}),
             **_of_rung(first),
             "ladder": [{"budget": rung.budget, **_of_rung(rung)} for rung in further],
             "other_runs": [
@@ -128,6 +129,7 @@ def _task(task: TaskResult) -> dict[str, Any]:
         "train_inputs_per_second": task.train_inputs_per_second,
         "train_peak_memory_mib": task.peak_memory_mib,
         "training": task.training,
+        **_fields(task.worth),
         "tuning": task.tuning,
         "curve": task.curve,
         "scores": {

@@ -25,6 +25,20 @@ class Estimate:
 
 
 @dataclass(frozen=True)
+class Multiple:
+    """A ratio of costs with its 95 % interval; a bound outside the ladder is None.
+
+    value: None outside the ladder; there ``bound`` is ``>`` or ``<``, and ``limit`` what it is more or less than.
+    """
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    bound: str | None = None
+    limit: float | None = None
+
+
+@dataclass(frozen=True)
 class Timing(Estimate):
     """Milliseconds: the median over a session's rounds. ``ratio_to_dense`` was taken inside each round."""
 
@@ -105,6 +119,56 @@ class TrainingCost:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Worth:
+    """What a row is worth, beside dense layers of other sizes and a router that learns nothing.
+
+    compute_multiplier: the training FLOPs of a dense model of the row's test loss, over the row's own.
+    wall_clock_multiplier, parameter_multiplier: the same of seconds of training, and of parameters of the whole model.
+    capacity_worth: the compute multiplier of the row with the detached frozen router; routing_worth: the row's own over
+    it. gain_recovered: the share of what an oracle has over that router. steps_to_dense: the share of the steps after
+    which the row's validation loss is that of dense at the end; None where it never is. Where one of the others is
+    None, the reason of its name, or that of the compute multiplier, says why.
+    """
+
+    compute_multiplier: Multiple | None = None
+    compute_multiplier_reason: Reason | None = None
+    wall_clock_multiplier: Multiple | None = None
+    parameter_multiplier: Multiple | None = None
+    routing_worth: Multiple | None = None
+    routing_worth_reason: Reason | None = None
+    capacity_worth: Multiple | None = None
+    gain_recovered: Estimate | None = None
+    gain_recovered_reason: Reason | None = None
+    steps_to_dense: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fit:
+    """loss = floor + scale x FLOPs^-exponent; residuals: measured less fitted, in nats, size by size."""
+
+    floor: float
+    scale: float
+    exponent: float
+    residuals: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DenseLadder:
+    """Dense layers of several sizes on a task: amounts on the suite's axis, training FLOPs of the whole model, and test
+    loss in nats; or the reason why nothing can be compared with them. no_better: sizes that no smaller one is worse
+    than. fit: of the loss, where one can be made.
+    """
+
+    task: str
+    sizes: tuple[int, ...]
+    flops: tuple[float, ...] = ()
+    loss: tuple[Estimate, ...] = ()
+    no_better: tuple[int, ...] = ()
+    fit: Fit | None = None
+    reason: Reason | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class EntryProvenance:
     """Where the final runs of a row on a task come from: what may differ between equal results.
 
@@ -162,6 +226,7 @@ class TaskResult:
     train_inputs_per_second: float | None = None
     peak_memory_mib: float | None = None
     training: TrainingCost | None = None
+    worth: Worth = Worth()
     records: tuple[str, ...] = ()
     provenance: EntryProvenance | None = None
 
@@ -212,6 +277,7 @@ class Entry:
     latency_layers: Timing | None = None
     train_step: Timing | None = None
     training: TrainingCost | None = None
+    worth: Worth = Worth()
     train_tokens_per_second: float | None = None
     train_inputs_per_second: float | None = None
     train_peak_memory_mib: float | None = None
@@ -308,6 +374,7 @@ class Board:
 
     calibration: what intervals and ranks do on simulated boards of as many seeds and rows; None for one seed.
     other_runs: finished runs of the suite that belong to another comparison. verification: of a published board.
+    dense_ladder: one for each task, where the suite has a ladder.
     ``print(board)`` shows it as in a terminal, a notebook as a table.
     """
 
@@ -327,6 +394,7 @@ class Board:
     calibration: Calibration | None = None
     other_runs: tuple[OtherRuns, ...] = ()
     verification: Verification | None = None
+    dense_ladder: tuple[DenseLadder, ...] = ()
 
     def __repr__(self) -> str:
         rows = ", ".join(entry.variant for entry in self.entries)

@@ -26,7 +26,7 @@ class Row:
 
     name: of a variant from a file the one that it gives itself, which may be known only once it is imported; unless
     ``named``, by the suite. spec: how to find the variant again. problem: why it cannot run, or empty. note: of a
-    reference row.
+    reference row. ladder: the size of a row of the suite's dense ladder, which has no place on the board; 0: none.
     """
 
     name: str
@@ -39,6 +39,7 @@ class Row:
     active_of: str | None = None
     problem: str = ""
     named: bool = False
+    ladder: int = 0
 
     @property
     def key(self) -> str:
@@ -125,11 +126,14 @@ def _suite_rows(suite: Suite, installed: dict[str, Found]) -> list[Row]:
         row = _row(reference.name, reference.variant, installed, where)
         row = replace(row, name=reference.name, named=True, reference=True)
         rows.append(replace(row, note=reference.note, active_of=reference.active_of))
+    for name, size in suite.ladder_rows.items():
+        row = _row(name, BASELINE, installed, where)
+        rows.append(replace(row, name=name, named=True, reference=True, note="size of the dense ladder", ladder=size))
     return rows
 
 
 def _object_rows(suite: Suite, objects: Mapping[str, str]) -> list[Row]:
-    taken = {*suite.variants, *(each.name for each in suite.named)}
+    taken = {*suite.variants, *(each.name for each in suite.named), *suite.ladder_rows}
     for name in objects:
         if name in taken:
             raise UsageError(
@@ -141,7 +145,7 @@ def _object_rows(suite: Suite, objects: Mapping[str, str]) -> list[Row]:
 def _is_chosen(row: Row, chosen: Sequence[str]) -> bool:
     """Whether a row of the suite is worked on: by its name, by its file, or because all is compared with it."""
     by_file = is_place(row.spec) and any(find_spec(each) == row.spec for each in chosen)
-    return row.name in (BASELINE, *chosen) or row.spec == OBJECT or by_file
+    return row.name in (BASELINE, *chosen) or bool(row.ladder) or row.spec == OBJECT or by_file
 
 
 def find_spec(spec: str, *, quiet: bool = False) -> str:

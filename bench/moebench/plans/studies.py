@@ -121,7 +121,7 @@ def _plan_apart(
         if found is None:
             return PlannedRow(replace(row, problem=f"{row.spec}: importing it {error}."))
         problem = f"{found.variant}: its space() or build() {error}"
-        places = [(task, budget) for task in settings for budget in suite.budgets]
+        places = [(task, budget) for task in settings for budget in _budgets(suite, row)]
         blanks = [_blank(suite, found, found.variant, task, budget) for task, budget in places[len(groups) :]]
         groups += [replace(blank, problem=problem, broken=True) for blank in blanks]
     assert found is not None
@@ -231,7 +231,13 @@ def _groups(
 ) -> Iterator[Group]:
     """The row's studies; none of a row with a problem."""
     if row.name in variants:
-        yield from (_group(suite, row, variants, task, budget) for task in settings for budget in suite.budgets)
+        budgets = _budgets(suite, row)
+        yield from (_group(suite, row, variants, task, budget) for task in settings for budget in budgets)
+
+
+def _budgets(suite: Suite, row: Row) -> list[int]:
+    """Those of the suite; of a row of the dense ladder its size."""
+    return [row.ladder] if row.ladder else suite.budgets
 
 
 def _blank(suite: Suite, row: Row, variant: str, task: TaskSettings, budget: int) -> Group:
