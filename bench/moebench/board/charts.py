@@ -59,7 +59,7 @@ def figures(board: Board) -> dict[str, bytes]:
 def _rung_charts(board: Board, index: int) -> list[Chart]:
     note = scatter.left_out(board.rungs[index])
     return [
-        Chart(f"scatter-{index}", scatter.TITLE, scatter.READING, scatter.draw, note),
+        Chart(f"scatter-{index}", scatter.TITLE, scatter.reading(board), scatter.draw, note),
         Chart(f"retention-{index}", curves.RETENTION, curves.RETENTION_READING, curves.retention),
         Chart(f"effort-{index}", curves.EFFORT, curves.effort_reading(board), curves.effort),
         Chart(f"training-{index}", curves.TRAINING, curves.TRAINING_READING, curves.training),

@@ -34,10 +34,14 @@ def with_interval(measure: Estimate | None, places: int = 3, *, sign: bool = Fal
     """``0.972 ±0.007``; ``0.972 ±?`` where the runs set no bounds. t intervals are symmetric around their value."""
     if measure is None:
         return MISSING
-    half = UNBOUNDED
-    if measure.low is not None and measure.high is not None:
-        half = f"{(measure.high - measure.low) / 2:.{places}f}"
-    return f"{fixed(measure.value, places, sign=sign)} ±{half}"
+    return f"{fixed(measure.value, places, sign=sign)} ±{half(measure, places)}"
+
+
+def half(measure: Estimate, places: int = 3) -> str:
+    """Half the width of an interval; ``?`` where there is none."""
+    if measure.low is None or measure.high is None:
+        return UNBOUNDED
+    return f"{(measure.high - measure.low) / 2:.{places}f}"
 
 
 def on_task(result: TaskResult) -> str:

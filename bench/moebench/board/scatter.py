@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from moebench.board import words
 from moebench.board.model import Board, Entry, Estimate, Rung
 from moebench.board.numbers import shown_name
-from moebench.board.style import BLUE, GREY, INK, LINE, PALE, PAPER, SOFT, panels
+from moebench.board.rules import NULL
+from moebench.board.style import GREY, INK, LINE, PALE, PAPER, SOFT, Paint, looks_of, panels
 from moebench.plans.rows import BASELINE
 
 if TYPE_CHECKING:
@@ -17,13 +18,13 @@ if TYPE_CHECKING:
 
 TITLE = "Quality against latency"
 READING = (
-    "Up and to the left is better. Bars are the 95 % intervals of the table. Filled: certainly on the Pareto front of "
-    "quality, latency and active parameters; pale: perhaps; hollow: certainly not; diamonds are not ranked. The "
-    "grey stairs join the ranked points that no other beats in these two measures."
+    "{good} and to the left is better. Bars are the 95 % intervals of the table. Filled: certainly on the Pareto front "
+    "of quality, latency and active parameters; pale: perhaps; hollow: certainly not; diamonds are not ranked. Broken "
+    "lines cross at dense and at the router that nothing steers. The grey stairs join the ranked points that no other "
+    "beats in these two measures."
 )
 NAMED = 20
 """With more rows, only the first, dense and those on the front have a label."""
-FACES = {"front": BLUE, "undecided": PALE, "beaten": PAPER}
 
 ROW = "row:"
 """What a point links to, followed by the place of its row; names never get into a link."""
@@ -48,6 +49,11 @@ Box = tuple[float, float, float, float]
 """Left, bottom, right, top, in points."""
 
 
+def reading(board: Board) -> str:
+    """How to read it."""
+    return READING.format(good="Up" if board.tasks[0].higher_is_better else "Down")
+
+
 def draw(board: Board, index: int) -> Figure | None:
     """A point for each row that has a score; those without a latency stand at the left edge."""
     rung = board.rungs[index]
@@ -57,13 +63,15 @@ def draw(board: Board, index: int) -> Figure | None:
         return None
     edge = min(times) * 0.8 if times else 1.0
     points: list[Point] = [(i, e, e.latency.value if e.latency else edge, r.value) for i, e, r in scored]
-    figure, (axis,) = panels(1, height=4.6)
+    figure, (axis,) = panels(1, height=3.9, width=5.2)
+    looks = looks_of(board)
     if times and max(times) > 4 * min(times):
         axis.set_xscale("log")
         _plain_ticks(axis)
     _stairs(axis, [p for p in points if p[1].rank and p[1].latency], board.tasks[0].higher_is_better)
+    _crossing(axis, points, looks)
     _bars(axis, points)
-    _marks(axis, points)
+    _marks(axis, points, looks)
     if len(times) < len(points) and times:
         axis.axvline(edge * 1.1, color=LINE, linewidth=1, linestyle=(0, (2, 2)))
         axis.text(edge, 1.0, "not timed", transform=axis.get_xaxis_transform(), ha="center", fontsize=8, color=SOFT)
@@ -118,9 +126,16 @@ def _ends(measure: Estimate | None) -> tuple[float, float] | None:
     return measure.low, measure.high
 
 
-def _marks(axis: Axes, points: Sequence[Point]) -> None:
+def _crossing(axis: Axes, points: Sequence[Point], looks: Mapping[str, Paint]) -> None:
+    """Lines at the scores of dense and of the router that nothing steers."""
+    dense = [point for point in points if point[1].variant == BASELINE]
+    for _, entry, _, y in [*dense, *[point for point in points if point[1].implementation == NULL][:1]]:
+        axis.axhline(y, color=looks[entry.variant].colour, linewidth=0.8, alpha=0.6, linestyle=(0, (3, 2)), zorder=1)
+
+
+def _marks(axis: Axes, points: Sequence[Point], looks: Mapping[str, Paint]) -> None:
     """The points; each links to its row."""
-    for ranked, marker, colour in ((True, "o", BLUE), (False, "D", GREY)):
+    for ranked, marker in ((True, "o"), (False, "D")):
         shown = [p for p in points if (p[1].rank is not None) == ranked]
         if shown:
             marks = axis.scatter(
@@ -128,12 +143,16 @@ def _marks(axis: Axes, points: Sequence[Point]) -> None:
                 [y for _, _, _, y in shown],
                 s=(42 if ranked else 30) if len(points) <= NAMED else 16,
                 marker=marker,
-                c=[FACES.get(e.pareto or "beaten", PAPER) for _, e, _, _ in shown],
-                edgecolors=colour,
+                c=[_face(e, looks[e.variant].colour) for _, e, _, _ in shown],
+                edgecolors=[looks[e.variant].colour for _, e, _, _ in shown],
                 linewidths=1.4,
                 zorder=3,
             )
             marks.set_urls([f"{ROW}{i}" for i, _, _, _ in shown])
+
+
+def _face(entry: Entry, colour: str) -> str:
+    return {"front": colour, "undecided": PALE}.get(entry.pareto or "", PAPER)
 
 
 def _plain_ticks(axis: Axes) -> None:

@@ -9,9 +9,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from moebench.plans.rows import BASELINE
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+    from moebench.board.model import Board
 
 INK, SOFT, LINE, PAPER = "#1b1f24", "#59626c", "#d9dde1", "#fcfcfa"
 PALE = "#a8c3e6"
@@ -113,6 +117,45 @@ def paints(count: int) -> list[Paint]:
     ]
 
 
+def looks_of(board: Board) -> dict[str, Paint]:
+    """The looks of every row of a board by name, the same at every budget and whatever its rank: layers in colours by
+    the order of their names, dense in that of text, reference rows in grey.
+    """
+    entries = {entry.variant: entry for rung in board.rungs for entry in rung.entries}
+    layers = sorted(name for name, entry in entries.items() if not entry.reference and name != BASELINE)
+    references = [name for name, entry in entries.items() if entry.reference]
+    found = dict(zip(layers, paints(len(layers)), strict=True))
+    for index, name in enumerate(sorted(references)):
+        found[name] = Paint(GREY, DASHES[index % len(DASHES)], 1.1, index < MOST_PAINTED)
+    return found | {BASELINE: Paint(INK, "-", 2.0, True)}
+
+
+def end_labels(axis: Axes, ends: Sequence[tuple[float, str, str]], size: float = 8.0) -> None:
+    """(value, name, colour) of lines, written beside the right end of the axis in the order of the values, apart."""
+    figure = axis.get_figure(root=True)
+    assert figure is not None
+    figure.draw_without_rendering()
+    bottom, top = axis.bbox.extents[1], axis.bbox.extents[3]
+    step = size * 1.2 * figure.dpi / 72 / (top - bottom)
+    at = [(float(axis.transData.transform((1.0, value))[1] - bottom) / (top - bottom), n, c) for value, n, c in ends]
+    placed: list[float] = []
+    for height, _, _ in sorted(at):
+        placed.append(max(height, placed[-1] + step) if placed else height)
+    over = placed[-1] - 1 if placed and placed[-1] > 1 else 0.0
+    for (_, name, colour), height in zip(sorted(at), placed, strict=True):
+        axis.annotate(
+            name,
+            (1.0, height - over),
+            xycoords="axes fraction",
+            xytext=(4, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=size,
+            color=colour,
+            annotation_clip=False,
+        )
+
+
 @contextmanager
 def styled() -> Iterator[None]:
     """Draw inside it; a user's own matplotlib settings are ignored."""
@@ -124,13 +167,15 @@ def styled() -> Iterator[None]:
         yield
 
 
-def panels(count: int, *, height: float = 3.2, columns: int | None = None, **share: Any) -> tuple[Figure, list[Axes]]:
+def panels(
+    count: int, *, height: float = 3.2, width: float = WIDTH, columns: int | None = None, **share: Any
+) -> tuple[Figure, list[Axes]]:
     """A figure and its axes, row by row, ``columns`` a row."""
     from matplotlib.figure import Figure
 
     across = min(columns or count, count)
     down = -(-count // across)
-    figure = Figure(figsize=(WIDTH, height * down), layout="constrained")
+    figure = Figure(figsize=(width, height * down), layout="constrained")
     grid = figure.subplots(down, across, squeeze=False, **share)
     axes = list(grid.flat)
     for unused in axes[count:]:

@@ -12,7 +12,7 @@ from moebench.board.estimates import loss_curve, training
 from moebench.board.evidence import RowRuns, RowStudy
 from moebench.board.model import DenseLadder, Estimate, Fit, Multiple, Worth
 from moebench.board.reasons import Reason
-from moebench.board.rules import LEVEL
+from moebench.board.rules import LEVEL, NULL
 from moebench.plans.plan import Lookup, Plan
 from moebench.plans.rows import BASELINE
 from moebench.statistics import mean_interval
@@ -29,9 +29,6 @@ from moebench.statistics.multiplier import (
 
 LOSS = "test_loss_nats"
 """The loss that is compared: nats, whatever ranks."""
-
-NULL = "random_detached"
-"""The variant of the router that learns nothing, and that nothing below it steers."""
 
 ORACLE = "oracle_router"
 """The variant that is told how to route."""
