@@ -22,7 +22,7 @@ from moebench.board.ranking import (
 )
 from moebench.board.reasons import Reason
 from moebench.board.shared_settings import other_runs, task_notes
-from moebench.board.worth import TaskLadder, ladders_of, noted, worth_of
+from moebench.board.worth import TaskLadder, ladders_of, noted, regrets_of, worth_of
 from moebench.plans.plan import Lookup, Plan
 from moebench.plans.rows import BASELINE
 from moebench.plugins.find import is_place
@@ -81,7 +81,7 @@ def _rung(plan: Plan, budget: int, evidences: list[RowRuns], ladders: Sequence[T
     survival, survival_reason = tuning_survival(ranking, evidences, plan.suite.tuned.sampler)
     dense = next((e for e in evidences if e.row.name == BASELINE and not reasons[BASELINE]), None)
     compared = _compared_specialization(evidences)
-    worths = worth_of(plan, evidences, ladders)
+    worths = worth_of(plan, evidences, ladders, regrets_of(plan, lookup))
     entries = [
         replace(
             _worth(

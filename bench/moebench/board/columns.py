@@ -432,6 +432,20 @@ COLUMNS = (
         on=lambda board: any(e.worth.gain_recovered for rung in board.rungs for e in rung.entries),
         gives_way=5,
     ),
+    _interval(
+        "route_regret",
+        "By how much its loss is higher, in nats, or its score worse, under routes drawn at random: 0 where the choice "
+        "carries nothing.",
+        read=lambda e: e.worth.route_regret,
+        csv=lambda e, own: bounds(own.key, e.worth.route_regret),
+        cell=lambda e: with_interval(e.worth.route_regret),
+        title="route regret",
+        short_title="regret",
+        best="high",
+        drawn=False,
+        on=lambda board: any(e.worth.route_regret for rung in board.rungs for e in rung.entries),
+        gives_way=6,
+    ),
     Column(
         key="steps_to_dense",
         help="The share of the training steps after which its validation loss is that of dense at the end.",
@@ -484,8 +498,8 @@ def _named(keys: str) -> tuple[Column, ...]:
 
 
 SHOWN = _named(
-    "rank variant representation vs_dense compute_multiplier routing_worth gain_recovered score_beside selection_gain "
-    "experts_gain specialization latency latency_batch1 active_params flops_per_input model_params "
+    "rank variant representation vs_dense compute_multiplier routing_worth gain_recovered route_regret score_beside "
+    "selection_gain experts_gain specialization latency latency_batch1 active_params flops_per_input model_params "
     "model_flops_per_input training"
 )
 """The columns of the tables that people read; each task's scores stand behind the representation."""

@@ -126,7 +126,9 @@ class Worth:
     wall_clock_multiplier, parameter_multiplier: the same of seconds of training, and of parameters of the whole model.
     capacity_worth: the compute multiplier of the row with the detached frozen router; routing_worth: the row's own over
     it. gain_recovered: the share of what an oracle has over that router. steps_to_dense: the share of the steps after
-    which the row's validation loss is that of dense at the end; None where it never is. Where one of the others is
+    which the row's validation loss is that of dense at the end; None where it never is. route_regret: by how much the
+    loss is higher, in nats, or the headline worse, under routes at random; route_regret_layers: of each layer alone,
+    where there is one task. Where one of the others is
     None, the reason of its name, or that of the compute multiplier, says why.
     """
 
@@ -140,6 +142,8 @@ class Worth:
     gain_recovered: Estimate | None = None
     gain_recovered_reason: Reason | None = None
     steps_to_dense: float | None = None
+    route_regret: Estimate | None = None
+    route_regret_layers: tuple[Estimate, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

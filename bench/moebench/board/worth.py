@@ -33,6 +33,9 @@ LOSS = "test_loss_nats"
 ORACLE = "oracle_router"
 """The variant that is told how to route."""
 
+REGRET = "route_regret"
+"""The measure of that kind."""
+
 LEAST_SIZES_FOR_A_FLOOR = 5
 
 Found = tuple[Multiplier | None, Reason | None]
@@ -116,6 +119,20 @@ def losses(study: RowStudy) -> tuple[float, ...]:
     return known if study.complete and len(known) == len(found) else ()
 
 
+Regrets = Mapping[str, Mapping[str, float | None]]
+"""Identity of a final run -> what was measured of its routes, by name."""
+
+
+def regrets_of(plan: Plan, lookup: Lookup) -> Regrets:
+    """What the suite's measures of route regret found."""
+    found = dict[str, Mapping[str, float | None]]()
+    for alone in (False, True):
+        for work in plan.measuring(lookup, alone=alone):
+            if work.cell.session.get("measure") == REGRET and (record := lookup(work.cell.identity)) is not None:
+                found[work.of] = record.scores
+    return found
+
+
 def ladders_of(plan: Plan, lookup: Lookup) -> tuple[TaskLadder, ...]:
     """One for each task; none where the suite has no ladder."""
     if plan.suite.ladder is None:
@@ -153,7 +170,7 @@ def noted(ladder: TaskLadder, floor: float | None) -> DenseLadder:
 
 
 def worth_of(
-    plan: Plan, evidences: Sequence[RowRuns], ladders: Sequence[TaskLadder]
+    plan: Plan, evidences: Sequence[RowRuns], ladders: Sequence[TaskLadder], regrets: Regrets
 ) -> dict[str, tuple[Worth, tuple[Worth, ...]]]:
     """By row of a budget: its worth over all tasks, and on each."""
     known = _Known(
@@ -162,6 +179,7 @@ def worth_of(
         like={each.name: each.like for each in plan.suite.reference},
         oracle=_named(evidences, lambda e: e.row.variant == ORACLE),
         ladders=ladders,
+        regrets=regrets,
     )
     found = {}
     for evidence in evidences:
@@ -183,6 +201,7 @@ class _Known:
     like: Mapping[str, str | None]
     oracle: RowRuns | None
     ladders: Sequence[TaskLadder]
+    regrets: Regrets
 
     def worth(self, evidence: RowRuns, tasks: Sequence[int]) -> Worth:
         """Of a row on some of the tasks: ratios are geometric means over them, losses and steps means."""
@@ -201,7 +220,26 @@ class _Known:
             gain_recovered=gain,
             gain_recovered_reason=no_gain,
             steps_to_dense=self._steps(evidence, tasks),
+            route_regret=self._regret(evidence, tasks),
+            route_regret_layers=self._regret_layers(evidence, tasks),
         )
+
+    def _regret(self, evidence: RowRuns, tasks: Sequence[int], suffix: str = "") -> Estimate | None:
+        """A mean over seeds and tasks, in nats where every final has them."""
+        studies = [evidence.studies[n] for n in tasks]
+        for name, unit in (("regret_nats", "nats"), (f"regret_{studies[0].headline.name}", studies[0].headline.unit)):
+            found = [[self.regrets.get(r.identity, {}).get(name + suffix) for r in s.final_records] for s in studies]
+            if all(study.complete for study in studies) and all(None not in each for each in found):
+                by_seed = [[float(value or 0.0) for value in seed] for seed in zip(*found, strict=True)]
+                return Estimate.of(mean_interval(by_seed, LEVEL), unit)
+        return None
+
+    def _regret_layers(self, evidence: RowRuns, tasks: Sequence[int]) -> tuple[Estimate, ...]:
+        if len(tasks) > 1:
+            return ()
+        layers = max((len(r.counts.get("sizes") or ()) for r in evidence.studies[tasks[0]].final_records), default=0)
+        found = (self._regret(evidence, tasks, f" layer {n + 1}") for n in range(layers))
+        return tuple(each for each in found if each)
 
     def _multiplier(self, evidence: RowRuns, tasks: Sequence[int], cost: Callable[[Costs], float | None]) -> Found:
         if not self.ladders:
