@@ -298,7 +298,7 @@ COLUMNS = (
         cell=lambda e: MISSING if e.variant == BASELINE else with_interval(e.vs_dense, sign=True),
         gives_way=1,
         sign=True,
-        mark=0,
+        drawn=False,
         against_dense=True,
     ),
     _gain(

@@ -9,7 +9,7 @@ from moebench.board import words
 from moebench.board.model import Board, Entry, Estimate, Rung
 from moebench.board.numbers import shown_name
 from moebench.board.rules import NULL
-from moebench.board.style import GREY, INK, LINE, PALE, PAPER, SOFT, Paint, looks_of, panels
+from moebench.board.style import GREY, INK, LINE, PAPER, SOFT, Paint, looks_of, panels
 from moebench.plans.rows import BASELINE
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def draw(board: Board, index: int) -> Figure | None:
         return None
     edge = min(times) * 0.8 if times else 1.0
     points: list[Point] = [(i, e, e.latency.value if e.latency else edge, r.value) for i, e, r in scored]
-    figure, (axis,) = panels(1, height=3.9, width=5.2)
+    figure, (axis,) = panels(1, height=4.4, width=4.4)
     looks = looks_of(board)
     if times and max(times) > 4 * min(times):
         axis.set_xscale("log")
@@ -151,8 +151,11 @@ def _marks(axis: Axes, points: Sequence[Point], looks: Mapping[str, Paint]) -> N
             marks.set_urls([f"{ROW}{i}" for i, _, _, _ in shown])
 
 
-def _face(entry: Entry, colour: str) -> str:
-    return {"front": colour, "undecided": PALE}.get(entry.pareto or "", PAPER)
+def _face(entry: Entry, colour: str) -> Any:
+    """Filled on the Pareto front, pale where that is not certain."""
+    from matplotlib.colors import to_rgba
+
+    return {"front": colour, "undecided": to_rgba(colour, 0.35)}.get(entry.pareto or "", PAPER)
 
 
 def _plain_ticks(axis: Axes) -> None:

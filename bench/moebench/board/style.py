@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 INK, SOFT, LINE, PAPER = "#1b1f24", "#59626c", "#d9dde1", "#fcfcfa"
 PALE = "#a8c3e6"
 BLUE, ORANGE, GREEN, RED, PURPLE, GREY = "#1f5fb4", "#c76a00", "#00795a", "#c0392b", "#8e4b8a", "#6f7780"
+TEAL, PINK, BROWN, OLIVE = "#0a7f8c", "#c2418a", "#7d5a3c", "#6b7a0f"
 SEQUENCE = ("#c2a800", "#7aab2e", "#35a064", "#1e9089", "#257d8e", "#2f688e", "#3b528b", "#46307e", "#3a0452")
 """From few experts to many."""
 
@@ -35,6 +36,10 @@ DARK: Mapping[str, str] = {
     RED: "#ff8a7a",
     PURPLE: "#d79ad3",
     GREY: "#9aa3ad",
+    TEAL: "#5cc8d4",
+    PINK: "#f08cc0",
+    BROWN: "#c9a27e",
+    OLIVE: "#b9c94f",
     **dict(
         zip(
             SEQUENCE,
@@ -45,7 +50,7 @@ DARK: Mapping[str, str] = {
 }
 """The same colours on a dark page."""
 
-LINE_COLOURS = (BLUE, ORANGE, GREEN, RED, PURPLE, GREY)
+LINE_COLOURS = (BLUE, ORANGE, GREEN, RED, PURPLE, TEAL, PINK, BROWN, OLIVE)
 DASHES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1, 1.2)))
 MOST_PAINTED = len(LINE_COLOURS) * len(DASHES)
 """Rows beyond it are thin lines in the background, until somebody points at them."""

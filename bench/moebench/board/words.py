@@ -105,7 +105,8 @@ def finding(board: Board, rung: Rung) -> str:
     elif len(first) == len(ranked):
         won = f"all {len(ranked)} ranked rows tie in {score}"
     else:
-        won = f"{_and(_few(first))} tie for the best {score}, ahead of {counted_noun(len(ranked) - len(first), 'row')}"
+        behind = counted_noun(len(ranked) - len(first), "other")
+        won = f"{_and(_few(first))} tie for the best {score}, ahead of {behind}"
     leader = next((entry for entry in ranked if entry.variant != BASELINE), None)
     if leader is None:
         return f"{where} {won}."
@@ -135,9 +136,10 @@ def _against_compute(board: Board, rung: Rung, leader: Entry) -> str:
         return f"has {with_interval(leader.representation)}"
     clear = BASELINE in leader.better_than or leader.variant in dense.better_than
     ends = bounds(leader.vs_dense)
+    ahead = (leader.vs_dense.value >= 0) == board.tasks[0].higher_is_better
     return (
-        f"differs from dense by {fixed(leader.vs_dense.value, sign=True)}{f' ({ends})' if ends else ''}, "
-        f"which is {'' if clear else 'not '}significant"
+        f"is {'ahead of' if ahead else 'behind'} dense by {fixed(leader.vs_dense.value, sign=True)}"
+        f"{f' ({ends})' if ends else ''}, {'significantly' if clear else 'which is not significant'}"
     )
 
 
@@ -146,7 +148,7 @@ def _routing(rung: Rung, leader: Entry) -> str:
     found = leader.worth.routing_worth
     if found is not None and (found.value is not None or found.bound):
         return f"its learned routing is worth {multiple(found)}"
-    if not leader.experts:
+    if not (leader.experts or leader.selection_gain or leader.specialization):
         return ""
     nulls = {entry.variant: entry.implementation for entry in rung.entries if entry.implementation in (NULL, FROZEN)}
     against = sorted(

@@ -60,7 +60,27 @@ function sortBy(section, key, direction) {
   }
   controls(section).sort.value = key === "rank" ? "" : key;
   asked.sort = key === "rank" ? "" : `${key}.${direction > 0 ? "low" : "high"}`;
+  showFirst(section);
   writeAddress();
+}
+
+// Of very many rows the first are laid out, until a reader asks for all: sorting then moves no more than these.
+const MOST = 100;
+
+function showFirst(section) {
+  const { count, all } = controls(section);
+  const rows = rowsOf(section);
+  const found = rows.filter((row) => !row.hidden);
+  const most = rows.length > 1.5 * MOST && !section.dataset.all ? MOST : rows.length;
+  for (const row of rows) row.classList.add("beyond");
+  for (const row of found.slice(0, most)) row.classList.remove("beyond");
+  const shown = Math.min(most, found.length);
+  count.value = `${shown} of ${rows.length} rows`;
+  all.hidden = shown === found.length;
+  all.textContent = `Show all ${found.length}`;
+  for (const group of section.querySelectorAll("tr.group")) {
+    group.hidden = !group.parentElement.querySelector("tr[data-row]:not([hidden]):not(.beyond)");
+  }
 }
 
 const bestFirst = (head) => (head.dataset.best === "high" ? -1 : 1);
@@ -90,19 +110,18 @@ function makeFilterable(section) {
   function apply() {
     const text = form.elements.filter.value.trim().toLowerCase();
     const kind = form.elements.rows.value;
-    let shown = 0;
     for (const row of rows) {
       row.hidden = !searched.get(row).includes(text) || (kind !== "" && !(kind in row.dataset));
-      shown += !row.hidden;
     }
-    for (const group of section.querySelectorAll("tr.group")) {
-      group.hidden = !group.parentElement.querySelector("tr[data-row]:not([hidden])");
-    }
-    form.elements.count.value = `${shown} of ${rows.length} rows`;
+    showFirst(section);
     [asked.find, asked.kind] = [form.elements.filter.value.trim(), kind];
   }
   form.addEventListener("input", (event) => {
     if (event.target.name === "filter" || event.target.name === "rows") apply(), writeAddress();
+  });
+  form.elements.all.addEventListener("click", () => {
+    section.dataset.all = "yes";
+    showFirst(section);
   });
   form.addEventListener("submit", (event) => event.preventDefault());
   [form.elements.filter.value, form.elements.rows.value] = [asked.find || "", asked.kind || ""];
