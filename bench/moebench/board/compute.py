@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from moebench.board.model import Board, DenseLadder, Entry, Estimate, TaskResult
-from moebench.board.numbers import shown_name
+from moebench.board.numbers import short, shown_name
 from moebench.board.scatter import place_labels
-from moebench.board.style import INK, decades, looks_of, panels
+from moebench.board.style import INK, looks_of, panels, plain_log
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -35,8 +35,8 @@ def draw(board: Board, index: int) -> Figure | None:
         axis.set_title(f"{board.tasks[n].label}: test loss, nats")
         _ladder(axis, ladders[board.tasks[n].name])
         _rows(axis, board, index, n)
-        decades(axis.xaxis)
-        _plain(axis)
+        plain_log(axis.xaxis, short)
+        plain_log(axis.yaxis)
     return figure
 
 
@@ -69,11 +69,3 @@ def _point(entry: Entry, task: TaskResult) -> tuple[float, Estimate] | None:
     loss = named.get(LOSS) or (task.score if task.unit == "nats" else None)
     flops = task.training.flops if task.training else None
     return None if loss is None or flops is None or entry.implementation == "dense" else (float(flops), loss)
-
-
-def _plain(axis: Axes) -> None:
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-
-    axis.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
-    axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axis.yaxis.set_minor_formatter(NullFormatter())

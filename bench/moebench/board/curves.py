@@ -10,7 +10,7 @@ from moebench.board import words
 from moebench.board.model import Board, Entry, Estimate, TaskResult
 from moebench.board.numbers import shown_name
 from moebench.board.rules import AXIS_WORDS
-from moebench.board.style import end_labels, log2_ticks, looks_of, panels
+from moebench.board.style import decades, end_labels, log2_ticks, looks_of, panels, plain_log
 from moebench.measures.scores.shares import SHARES, in_words
 
 if TYPE_CHECKING:
@@ -80,6 +80,11 @@ def training(board: Board, index: int) -> Figure | None:
 
     def finish(axis: Axes, name: str) -> None:
         axis.set_yscale("log")
+        low, high = axis.get_ylim()
+        if high < 100 * low:
+            plain_log(axis.yaxis)
+        else:
+            decades(axis.yaxis)
         axis.set_xlabel("steps")
         axis.set_title(f"{name}: loss{f', {units[name]}' if units[name] else ''}")
 
