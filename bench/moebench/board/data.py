@@ -129,7 +129,7 @@ def _task(task: TaskResult) -> dict[str, Any]:
         "train_inputs_per_second": task.train_inputs_per_second,
         "train_peak_memory_mib": task.peak_memory_mib,
         "training": task.training,
-        **_fields(task.worth),
+        **{name: value for name, value in _fields(task.worth).items() if value not in (None, [])},
         "tuning": task.tuning,
         "curve": task.curve,
         "scores": {
