@@ -10,9 +10,12 @@ import pytest
 
 from moebench.board.build import build_board
 from moebench.board.data import to_csv, to_json
+from moebench.board.worth import is_shown
 from moebench.errors import SuiteError
 from moebench.plans.latency import latency_cells
 from moebench.plans.plan import Plan
+from moebench.publish.sources import expected
+from moebench.publish.write import _left_out, _without
 from moebench.records import Record
 from moebench.suites import find_suites, load_suite
 from plans import BUDGET, Records, a_plan, a_suite, group_of
@@ -178,6 +181,40 @@ def test_a_floor_or_five_sizes_are_fitted():
     fit = build_board(dataclasses.replace(plan, suite=suite), records).dense_ladder[0].fit
     assert fit.floor == 0.5
     assert np.abs(fit.residuals).max() < 0.02
+
+
+def test_route_regret_of_the_finals_is_on_the_board_and_published():
+    measure = [{"name": "regret", "kind": "route_regret"}, {"name": "other", "kind": "subset"}]
+    plan = laddered(measure=measure)
+    records = filled(plan)
+    works = [work for work in plan.measuring(records, alone=False) if work.row == "sparse_topk"]
+    assert not [work for work in plan.measuring(records, alone=False) if work.row.startswith("dense_1")]
+    for index, work in enumerate(works):
+        shown = work.cell.session["measure"] == "route_regret"
+        scores = {"regret_nats": 0.2 + 0.1 * (index % 2), "regret_nats layer 1": 0.1} if shown else {"all": 0.5}
+        record = records.settle(work.cell)
+        records[work.cell.identity] = record.model_copy(update={"scores": scores})
+    worth = build_board(plan, records).entry("sparse_topk").worth
+    assert worth.route_regret.unit == "nats"
+    assert worth.route_regret.value == pytest.approx(0.2, abs=0.11)
+    assert [each.value for each in worth.route_regret_layers] == [] or worth.route_regret_layers[0].value == 0.1
+    assert build_board(plan, records).entry("soft_moe").worth.route_regret is None
+    published = _without(plan, {})
+    identities = expected(published, records)
+    assert {work.cell.identity for work in works if is_shown(work)} < set(identities)
+    assert not {work.cell.identity for work in works if not is_shown(work)} & set(identities)
+    assert build_board(published, records).entry("sparse_topk").worth == worth
+
+
+def test_a_ladder_that_lacks_a_size_is_not_published():
+    plan = laddered()
+    records = filled(plan)
+    del records[group_of(plan, "dense_20000").final_cells(records)[0].identity]
+    left_out = _left_out(plan, records)
+    assert left_out.keys() == {"dense_20000", "dense_120000"}
+    published = _without(plan, left_out)
+    assert published.suite.ladder is None
+    assert not [row for row in published.rows if row.ladder]
 
 
 @pytest.mark.parametrize("name", [name for name in find_suites() if name in ("standard", "text")])

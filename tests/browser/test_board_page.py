@@ -60,6 +60,23 @@ def test_the_first_screen_says_what_was_found(visit, url: str) -> None:
     assert box["y"] + box["height"] <= 2 * 844
 
 
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_axe_finds_nothing_serious(browser, axe: str, url: str, dark: bool, width: int) -> None:
+    """Contrast, names, roles and the rest of what axe-core can tell of a page, opened as far as it unfolds."""
+    scheme = "dark" if dark else "light"
+    context = browser.new_context(
+        viewport={"width": width, "height": 900}, color_scheme=scheme, bypass_csp=True, java_script_enabled=True
+    )
+    page = context.new_page()
+    page.goto(url)
+    page.locator("details.more > summary").evaluate_all("all => all.forEach((each) => each.click())")
+    page.evaluate(axe)
+    found = page.evaluate("axe.run(document, { resultTypes: ['violations'] })")["violations"]
+    context.close()
+    assert [(each["id"], each["nodes"][0]["html"]) for each in found if each["impact"] in ("serious", "critical")] == []
+
+
 def test_columns_are_chosen_and_kept_in_the_address(visit, url: str) -> None:
     page, _ = visit(url)
     head = page.locator("thead th", has_text="FLOPs per input, whole model")

@@ -13,7 +13,7 @@ from moebench.board.evidence import RowRuns, RowStudy
 from moebench.board.model import DenseLadder, Estimate, Fit, Multiple, Worth
 from moebench.board.reasons import Reason
 from moebench.board.rules import LEVEL, NULL
-from moebench.plans.plan import Lookup, Plan
+from moebench.plans.plan import Lookup, Plan, Work
 from moebench.plans.rows import BASELINE
 from moebench.statistics import mean_interval
 from moebench.statistics.multiplier import (
@@ -123,12 +123,17 @@ Regrets = Mapping[str, Mapping[str, float | None]]
 """Identity of a final run -> what was measured of its routes, by name."""
 
 
+def is_shown(work: Work) -> bool:
+    """Whether a board shows what a measure found."""
+    return work.cell.session.get("measure") == REGRET
+
+
 def regrets_of(plan: Plan, lookup: Lookup) -> Regrets:
     """What the suite's measures of route regret found."""
     found = dict[str, Mapping[str, float | None]]()
     for alone in (False, True):
         for work in plan.measuring(lookup, alone=alone):
-            if work.cell.session.get("measure") == REGRET and (record := lookup(work.cell.identity)) is not None:
+            if is_shown(work) and (record := lookup(work.cell.identity)) is not None:
                 found[work.of] = record.scores
     return found
 

@@ -7,7 +7,6 @@ from pathlib import Path
 import click
 
 from moebench.cli.options import Whole, results_option
-from moebench.mlflow_store.database import AS_TRAINING
 
 
 @click.command("ui")
@@ -36,5 +35,5 @@ def command(results: Path, port: int, host: str, allowed_hosts: tuple[str, ...])
 
 
 def _say(url: str) -> None:
-    click.echo(f"MLflow  {url}/#/experiments?{AS_TRAINING}  (Ctrl-C ends it)")
+    click.echo(f"MLflow  {url}/moebench/mlflow  (Ctrl-C ends it)")
     click.echo(f"boards  {url}/moebench/")

@@ -246,6 +246,8 @@ class Plan:
         tuned = (work for work in finals if work.entry not in sizes)
         for final in (*tuned, *self.fixed):
             for measure in self.suite.measure:
+                if measure.name not in self.measures:
+                    continue  # of a published plan, which has only those of its board
                 if measure.alone == alone and measure.is_of(final.entry, final.index):
                     of = final.cell.identity if final.trained else ""
                     cell = dataclasses.replace(
@@ -285,7 +287,7 @@ class Plan:
         groups = [group for group in self.selected_groups() if group.row not in self.suite.ladder_rows]
         tuned = [(group.row, index) for group in groups for index in range(len(group.final_seeds))]
         finals = (*tuned, *((work.entry, work.index) for work in self.fixed))
-        measures = self.suite.measure if self.measures else []
+        measures = [measure for measure in self.suite.measure if measure.name in self.measures]
         return sum(measure.is_of(*final) for measure in measures for final in finals)
 
     def to_json(self) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from moebench.board import Board, ResultSet, Verification, build_board, read_board
 from moebench.board.compare import Comparison, compare
+from moebench.board.worth import is_shown
 from moebench.errors import MoebenchError, ResultsError, UnknownNameError, UsageError
 from moebench.files import LARGE, read_bytes
 from moebench.plans.cache import get_plan
@@ -181,9 +182,13 @@ def reuse(directory: Path, store: Store) -> int:
 
 
 def expected(plan: Plan, lookup: Lookup) -> list[str]:
-    """Identities of all runs of a plan: trials, finals of the winners, latency sessions."""
+    """Identities of all runs of a plan: trials, finals of the winners, latency sessions; and of the measures that its
+    board shows, those that were taken.
+    """
+    measured = (work.cell.identity for work in plan.measuring(lookup, alone=False) if is_shown(work))
     training = [cell.identity for group in plan.groups for cell in (*group.trial_cells, *group.final_cells(lookup))]
-    return list(dict.fromkeys([*training, *(cell.identity for cell in latency_cells(plan, lookup))]))
+    sessions = (cell.identity for cell in latency_cells(plan, lookup))
+    return list(dict.fromkeys([*training, *sessions, *filter(lookup, measured)]))
 
 
 @dataclass(frozen=True)

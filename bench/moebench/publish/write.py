@@ -10,6 +10,7 @@ from pathlib import Path
 
 from moebench.board import ResultSet, RowRuns, write_board
 from moebench.board.numbers import shown_name
+from moebench.board.worth import REGRET
 from moebench.errors import ResultsError
 from moebench.plans.history import ran_plan
 from moebench.plans.latency import latency_cells
@@ -212,12 +213,13 @@ def _without(plan: Plan, names: dict[str, str]) -> Plan:
             "reference": [each for each in plan.suite.reference if each.name not in names],
             "space": {name: values for name, values in plan.suite.space.items() if name in spaced},
             "ladder": None if any(row.ladder for row in plan.rows if row.name in names) else plan.suite.ladder,
-            # A board needs neither its measures nor its study, which may be files of this machine.
+            # A board needs neither its other measures nor its study, which may be files of this machine.
             "plugins": {name: spec for name, spec in plan.suite.plugins.items() if not is_place(spec)},
         }
     )
     groups = tuple(group for group in plan.groups if group.row not in names)
-    return dataclasses.replace(plan, suite=suite, rows=rows, groups=groups, fixed=(), measures={}, data=None)
+    measures = {name: session for name, session in plan.measures.items() if session["measure"] == REGRET}
+    return dataclasses.replace(plan, suite=suite, rows=rows, groups=groups, fixed=(), measures=measures, data=None)
 
 
 def _records(plan: Plan, lookup: Lookup, ran: Plan | None) -> list[Record]:
