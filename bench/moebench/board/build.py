@@ -78,7 +78,7 @@ def _rung(plan: Plan, budget: int, evidences: list[RowRuns], ladders: Sequence[T
     reasons = {e.row.name: e.unranked(plan.suite.axis) for e in evidences}
     ranking = rank_rows(evidences, reasons)
     ranks, places = ranking.ranks, on_pareto(ranking, evidences, clock)
-    survival, survival_reason = tuning_survival(ranking, evidences, plan.suite.tuned.sampler)
+    survival, turns, survival_reason = tuning_survival(ranking, evidences, plan.suite.tuned.sampler)
     dense = next((e for e in evidences if e.row.name == BASELINE and not reasons[BASELINE]), None)
     compared = _compared_specialization(evidences)
     worths = worth_of(plan, evidences, ladders, regrets_of(plan, lookup))
@@ -91,6 +91,7 @@ def _rung(plan: Plan, budget: int, evidences: list[RowRuns], ladders: Sequence[T
             better_than=ranking.better_than(evidence.row.name),
             pareto=places.get(evidence.row.name),
             rank_survival=survival.get(evidence.row.name),
+            order_turns=turns.get(evidence.row.name),
             rank_survival_reason=survival_reason if evidence.row.name in ranks else None,
         )
         for evidence in evidences

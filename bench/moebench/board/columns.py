@@ -482,6 +482,12 @@ COLUMNS = (
         detail_form="{:.0%}",
     ),
     Column(
+        key="order_turns",
+        help="Share of resampled tunings in which the ranked row of next lower score is better.",
+        detail="order with the next row turns round in",
+        detail_form="{:.0%} of resampled tunings",
+    ),
+    Column(
         key="winners_curse",
         help="By how much its best trial is better than its final runs on validation data, mean over tasks.",
         detail="best trial less final runs, validation",
@@ -508,7 +514,8 @@ DETAILS = _named(
     "experts total_params active_params model_params flops_per_input model_flops_per_input latency latency_batch1 "
     "latency_layers train_step train_tokens_per_second train_inputs_per_second train_peak_memory_mib "
     "forward_peak_memory_mib resident_memory_mib resident_memory_batch1_mib steps_to_dense capacity_worth "
-    "wall_clock_multiplier parameter_multiplier rank_survival winners_curse"
+    "wall_clock_multiplier parameter_multiplier rank_survival order_turns "
+    "winners_curse"
 )
 """What the page says of each row beside its table."""
 

@@ -249,7 +249,8 @@ class Entry:
     pareto: whether it is certainly on the Pareto front of representation, latency and active parameters, certainly
     not, or neither; None without one of these or a rank.
     rank_survival: share of resampled tunings in which its place stays inside its rank; None without a rank, or for the
-    reason of that name. winners_curse: mean over tasks of what the best trial is better than the final runs, on
+    reason of that name. order_turns: share of them in which the ranked row of next lower score is better; None of the
+    last. winners_curse: mean over tasks of what the best trial is better than the final runs, on
     validation data.
     """
 
@@ -291,6 +292,7 @@ class Entry:
     better_than: tuple[str, ...] = ()
     pareto: Place | None = None
     rank_survival: float | None = None
+    order_turns: float | None = None
     rank_survival_reason: Reason | None = None
     winners_curse: float | None = None
 

@@ -35,7 +35,7 @@ from moebench.statistics.intervals import (
     welch_interval,
 )
 from moebench.statistics.power import Power, pooled_spread, power_of
-from moebench.statistics.resampling import rank_survival
+from moebench.statistics.resampling import order_turns, rank_survival
 
 __all__ = [
     "Calibration",
@@ -52,6 +52,7 @@ __all__ = [
     "holm",
     "mean_interval",
     "median_interval",
+    "order_turns",
     "paired_interval",
     "paired_test",
     "pareto_places",
