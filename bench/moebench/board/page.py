@@ -53,6 +53,9 @@ FIRST = (
 )
 """The columns that are shown until a reader chooses others, beside rank and name."""
 
+FIRST_WITH_LADDER = ("representation", "compute_multiplier", "routing_worth", "gain_recovered", "latency")
+"""Those of a board that knows what its layers are worth in compute."""
+
 MOST_PAIRED = 40
 """Ranked rows of which every pair is shown."""
 
@@ -94,7 +97,9 @@ def to_html(board: Board) -> str:
         rank_rule=RANK_RULE,
         shared_settings=words.shared_settings(board),
         shown=shown,
-        extra=[column.key for column in shown[2:] if column.key not in FIRST],
+        extra=[
+            column.key for column in shown[2:] if column.key not in (FIRST_WITH_LADDER if board.dense_ladder else FIRST)
+        ],
         hideable=[*(column.key for column in shown[2:]), *(f"task-{n}" for n in range(len(board.tasks)))],
         lines=lines_of(board),
         details=DETAILS,
@@ -127,6 +132,7 @@ def _environment() -> Environment:
     environment.filters |= {
         "bounds": numbers.bounds,
         "half": numbers.half,
+        "around": around,
         "rank": numbers.rank,
         "milliseconds": numbers.milliseconds,
         "setting": words.fact,
@@ -237,6 +243,18 @@ def pairs_of(rung: Rung) -> Pairs | None:
 
     names = tuple(entry.variant for entry in ranked)
     return Pairs(names, tuple((a.variant, tuple(cell(a, b) for b in ranked)) for a in ranked))
+
+
+def around(text: str) -> Markup:
+    """``1.41x (1.24 to 1.61)`` with its bounds set back."""
+    from markupsafe import Markup
+
+    value, _, bounds = text.partition(" (")
+    return (
+        Markup('{} <span class="soft ends">{}</span>').format(value, bounds.rstrip(")"))
+        if bounds
+        else Markup("{}").format(value)
+    )
 
 
 def breakable(name: str) -> Markup:
