@@ -10,6 +10,7 @@ import pytest
 
 from moebench.board.build import build_board
 from moebench.board.data import to_csv, to_json
+from moebench.board.words import finding
 from moebench.board.worth import is_shown
 from moebench.errors import SuiteError
 from moebench.plans.latency import latency_cells
@@ -158,6 +159,18 @@ def test_the_board_shows_the_ladder():
     (ladder,) = build_board(plan, filled(plan)).dense_ladder
     assert ladder.flops == (1e12, 2e12, 4e12)
     assert [each.value for each in ladder.loss] == pytest.approx([1.0, 0.8, 0.7], abs=0.02)
+
+
+def test_the_sentence_says_what_was_found_in_the_fields_unit():
+    plan = laddered(variants=["dense", "sparse_topk"])
+    board = build_board(plan, filled(plan))
+    said = finding(board, board.rungs[0])
+    assert said.startswith("On digits at 50k parameters ")
+    assert "sparse_topk needs 0.71 (0.62 to 0.81) of dense's compute for its loss" in said
+    assert "its learned routing is worth 1.19x" in said
+    beyond = build_board(plan, filled(plan, LOSS | {"sparse_topk": 0.65}))
+    assert "needs less than 0.25 of dense's compute" in finding(beyond, beyond.rungs[0])
+    assert "its learned routing is worth more than " in finding(beyond, beyond.rungs[0])
 
 
 def test_json_and_csv_have_the_fixed_names():

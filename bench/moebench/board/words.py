@@ -147,7 +147,8 @@ def _routing(rung: Rung, leader: Entry) -> str:
     """What its learned routing is worth, or whether it is significantly better than a frozen router."""
     found = leader.worth.routing_worth
     if found is not None and (found.value is not None or found.bound):
-        return f"its learned routing is worth {multiple(found)}"
+        said = multiple(found).replace("> ", "more than ").replace("< ", "less than ")
+        return f"its learned routing is worth {said}"
     if not (leader.experts or leader.selection_gain or leader.specialization):
         return ""
     nulls = {entry.variant: entry.implementation for entry in rung.entries if entry.implementation in (NULL, FROZEN)}
