@@ -162,7 +162,8 @@ def test_the_board_shows_the_ladder():
 
 
 def test_the_sentence_says_what_was_found_in_the_fields_unit():
-    plan = laddered(variants=["dense", "sparse_topk"])
+    space = {"sparse_topk": {"experts": [8]}}
+    plan = a_plan(ladder={"sizes": SIZES}, reference=NULLS, space=space, variants=["dense", "sparse_topk"])
     board = build_board(plan, filled(plan))
     said = finding(board, board.rungs[0])
     assert said.startswith("On digits at 50k parameters ")
