@@ -68,6 +68,11 @@ def test_a_ladder_has_a_row_for_each_size_that_is_no_budget():
     assert plan.sessions == 1
 
 
+def test_the_ladder_is_worked_on_whatever_rows_are_chosen():
+    plan = a_plan(["sparse_topk"], ladder={"sizes": SIZES}, reference=NULLS, space=SPACE)
+    assert {row.name for row in plan.rows if row.selected} == {"dense", "sparse_topk", "dense_20000", "dense_120000"}
+
+
 def test_a_ladder_needs_dense_and_rises():
     for ladder, variants in (
         ({"sizes": [1, 2]}, ["soft_moe"]),
