@@ -64,6 +64,7 @@ WORDING = [
     (Reason("cost_unknown"), "its records do not say what training takes."),
     (Reason("cost_not_rising"), "what training takes does not rise with every size of the dense ladder."),
     (Reason("no_null_row", null="random_detached"), "the suite has no row of 'random_detached'."),
+    (Reason("both_outside", null="b"), "its loss and that of 'b' lie outside the dense ladder on the same side."),
     (Reason("no_oracle", oracle="a", null="b"), "the suite has no rows of 'a' and 'b'."),
     (Reason("nothing_to_time"), "no final run is done, so there is nothing to time."),
     (Reason("not_timed", device="a CPU"), "not measured yet for these rows and versions on a CPU."),

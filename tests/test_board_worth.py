@@ -124,6 +124,8 @@ def test_outside_the_ladder_there_is_a_bound():
     assert (found.compute_multiplier.value, found.compute_multiplier.bound) == (None, ">")
     assert found.compute_multiplier.limit == pytest.approx(4)
     assert found.routing_worth.bound == ">"
+    both = build_board(plan, filled(plan, LOSS | {"null": 0.6})).entry("soft_moe").worth
+    assert (both.routing_worth, both.routing_worth_reason.code) == (None, "both_outside")
 
 
 def test_a_larger_size_that_is_no_better_is_not_what_dense_needs():

@@ -135,6 +135,7 @@ SENTENCES: Mapping[str, str | Callable[..., str]] = MappingProxyType(
         "cost_unknown": "its records do not say what training takes",
         "cost_not_rising": "what training takes does not rise with every size of the dense ladder",
         "no_null_row": "the suite has no row of '{null}'",
+        "both_outside": "its loss and that of '{null}' lie outside the dense ladder on the same side",
         "no_oracle": "the suite has no rows of '{oracle}' and '{null}'",
         # why a latency is missing
         "nothing_to_time": "no final run is done, so there is nothing to time",

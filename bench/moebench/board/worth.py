@@ -277,7 +277,10 @@ class _Known:
         capacity, why = self._multiplier(null, tasks, lambda costs: costs.flops)
         if capacity is None:
             return None, None, why
-        return multiplier_ratio(compute, capacity, LEVEL), capacity, None
+        worth = multiplier_ratio(compute, capacity, LEVEL)
+        if worth.value is None and not worth.beyond:
+            return None, capacity, Reason("both_outside", null=null.row.name)
+        return worth, capacity, None
 
     def _recovered(
         self, evidence: RowRuns, null: RowRuns | None, tasks: Sequence[int]
