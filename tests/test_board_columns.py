@@ -41,8 +41,8 @@ def test_a_declared_column_is_in_every_format(tmp_path: Path, monkeypatch: pytes
     assert "  8 letters\n" in table
     assert "| training FLOPs | letters of the name |" in markdown
     assert "| - | 8 letters |" in markdown
-    assert '<th role="columnheader" scope="col" data-best="low" class="number">letters of the name</th>' in page
-    assert '<td role="cell" class="number" data-sort="8" data-label="letters">' in page
+    assert 'scope="col" data-col="name_length" data-best="low" class="number"' in page
+    assert '<td role="cell" class="number" data-col="name_length" data-sort="8">' in page
     assert "<dt>letters</dt><dd>8 of them</dd>" in page
     assert json.loads(TEXTS["json"](board))["entries"][0]["name_length"] == 8
     assert next(csv.DictReader(io.StringIO(TEXTS["csv"](board))))["name_length"] == "8"
@@ -79,7 +79,7 @@ def test_the_costs_of_the_whole_model_and_of_training_are_in_every_format(tmp_pa
     markdown, page = TEXTS["md"](board), TEXTS["html"](board)
     assert "| parameters, whole model | FLOPs per input, whole model | training FLOPs |" in markdown
     assert re.search(r"\| [\d.]+k \| 3M \| 90M \|\n", markdown)
-    assert 'data-sort="90000000" data-label="training FLOPs"' in page
+    assert 'data-col="training" data-sort="90000000"' in page
     assert "<dt>FLOPs per input, whole model</dt><dd>3,000,000</dd>" in page
 
 

@@ -150,7 +150,7 @@ def test_ui_serves_the_results_until_it_is_stopped(ran):
     with served(ran) as (url, lines):
         assert lines == [
             f"board   {ran / 'tiny' / 'board.html'}\n",
-            f"MLflow  {url}/#/experiments?workflowType=machine_learning  (Ctrl-C ends it)\n",
+            f"MLflow  {url}/moebench/mlflow  (Ctrl-C ends it)\n",
             f"boards  {url}/moebench/\n",
         ]
         name = "experiment_name=moebench/tiny/protocol%201"

@@ -5,7 +5,14 @@ from math import exp, log
 import numpy as np
 import pytest
 
-from moebench.statistics.multiplier import compute_multiplier, gain_recovered, multiplier_ratio, power_law, steps_to
+from moebench.statistics.multiplier import (
+    compute_multiplier,
+    gain_recovered,
+    multiplier_mean,
+    multiplier_ratio,
+    power_law,
+    steps_to,
+)
 
 FLOPS = (1.0, 2.0, 4.0, 8.0)
 LADDER = (4.0, 3.6, 3.4, 3.3)
@@ -76,6 +83,20 @@ def test_what_a_limit_says_of_a_ratio():
     assert (multiplier_ratio(inside, above).beyond, multiplier_ratio(inside, above).limit) == ("below", 0.25)
     assert multiplier_ratio(above, below).limit == 8.0
     assert multiplier_ratio(above, above).beyond == ""
+
+
+def test_over_tasks_it_is_a_geometric_mean():
+    one, four, eight = (compute_multiplier(FLOPS, same(LADDER), [loss] * 3, 1.0) for loss in (4.0, 3.4, 3.3))
+    assert multiplier_mean([one, four]).value == pytest.approx(2)
+    assert multiplier_mean([eight]) is eight
+    above = compute_multiplier(FLOPS, same(LADDER), [3.0] * 3, 1.0)
+    below = compute_multiplier(FLOPS, same(LADDER), [5.0] * 3, 1.0)
+    assert (multiplier_mean([above, one]).beyond, multiplier_mean([above, one]).limit) == (
+        "above",
+        pytest.approx(8**0.5),
+    )
+    assert (multiplier_mean([below, four]).beyond, multiplier_mean([below, four]).limit) == ("below", pytest.approx(2))
+    assert multiplier_mean([above, below]).beyond == ""
 
 
 @pytest.mark.parametrize("seeds", [5, 8])

@@ -2,7 +2,7 @@
 
 import pytest
 
-from moebench.statistics import rank_survival
+from moebench.statistics import order_turns, rank_survival
 
 
 def close(found, wanted):
@@ -67,3 +67,11 @@ def test_it_is_the_same_every_time_and_of_nothing_there_is_nothing():
     case = ({"a": 0.9, "b": 0.8}, {"a": [[0.9, 0.5]], "b": [[0.8, 0.8]]}, {"a": (1, 1), "b": (2, 2)})
     assert rank_survival(*case) == rank_survival(*case)
     assert rank_survival({}, {}, {}) == {}
+
+
+def test_the_order_of_two_rows_turns_round_where_the_better_one_loses_its_trial():
+    trials = {"a": [[0.9, 0.5]], "b": [[0.8, 0.8]], "c": [[0.1, 0.1]]}
+    close(order_turns({"b": 0.8, "a": 0.9, "c": 0.1}, trials), {"a": 0.25, "b": 0.0})
+    losses = {"a": [[0.1, 0.5]], "b": [[0.2, 0.2]]}
+    close(order_turns({"a": 0.1, "b": 0.2}, losses, higher_is_better=False), {"a": 0.25})
+    assert order_turns({}, {}) == {}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
 
 MUST_RUN = "MOEBENCH_TESTS_MUST_RUN"
 """Set in continuous integration, where a browser that is missing is a failure and no reason to skip."""
+
+AXE = "axe-core@4.14.1"
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 
@@ -40,6 +44,21 @@ def browser() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="session")
+def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The script of axe-core, from the npm registry; skipped with the reason where that cannot be had."""
+    folder = tmp_path_factory.mktemp("axe")
+    try:
+        subprocess.run(["npm", "pack", AXE, "--silent"], cwd=folder, check=True, timeout=60, capture_output=True)
+    except (OSError, subprocess.SubprocessError) as error:
+        why = f"{AXE} cannot be had from the npm registry ({type(error).__name__})"
+        pytest.fail(why) if os.environ.get(MUST_RUN) else pytest.skip(why)
+    with tarfile.open(next(folder.glob("*.tgz"))) as packed:
+        script = packed.extractfile("package/axe.min.js")
+        assert script is not None
+        return script.read().decode()
 
 
 class Opener:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import json
 import re
 from pathlib import Path
 
@@ -33,6 +36,107 @@ def names(page) -> list[str]:
     return [text.split("\n")[0].strip() for text in rows.locator("th a").all_inner_texts()]
 
 
+def show(page, column: str) -> None:
+    """Choose a column that is not shown at first."""
+    page.locator("summary", has_text="Columns").first.click()
+    page.get_by_label(column, exact=True).first.check()
+    page.keyboard.press("Escape")
+    page.locator("summary", has_text="Columns").first.click()
+
+
+def test_the_first_screen_says_what_was_found(visit, url: str) -> None:
+    """What won, by how much, how sure, at what cost, with the picture and every ranked row, without scrolling."""
+    page, _ = visit(url, height=800)
+    found = page.locator(".found").first
+    for text in ("soft_moe has significantly the best accuracy", "+0.011 (0.0", "significantly", "latency 0.69x dense"):
+        assert text in found.inner_text()
+    last = page.locator("tr[data-ranked]").last
+    for each in (found, page.locator("#chart-scatter-0 svg"), last, last.locator('[data-col="latency"]')):
+        box = each.bounding_box()
+        assert box["y"] + box["height"] <= 800
+        assert box["x"] + box["width"] <= 1280
+    page, _ = visit(url, width=390, height=844)
+    box = page.locator("tr[data-ranked]").last.bounding_box()
+    assert box["y"] + box["height"] <= 2 * 844
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_axe_finds_nothing_serious(browser, axe: str, url: str, dark: bool, width: int) -> None:
+    """Contrast, names, roles and the rest of what axe-core can tell of a page, opened as far as it unfolds."""
+    scheme = "dark" if dark else "light"
+    context = browser.new_context(
+        viewport={"width": width, "height": 900}, color_scheme=scheme, bypass_csp=True, java_script_enabled=True
+    )
+    page = context.new_page()
+    page.goto(url)
+    page.locator("details.more > summary").evaluate_all("all => all.forEach((each) => each.click())")
+    page.evaluate(axe)
+    found = page.evaluate("axe.run(document, { resultTypes: ['violations'] })")["violations"]
+    context.close()
+    assert [(each["id"], each["nodes"][0]["html"]) for each in found if each["impact"] in ("serious", "critical")] == []
+
+
+def test_columns_are_chosen_and_kept_in_the_address(visit, url: str) -> None:
+    page, _ = visit(url)
+    head = page.locator("thead th", has_text="FLOPs per input, whole model")
+    assert not head.is_visible()
+    show(page, "FLOPs per input, whole model")
+    assert head.is_visible()
+    again, heard = visit(page.url)
+    assert again.locator("thead th", has_text="FLOPs per input, whole model").is_visible()
+    assert heard.errors == []
+
+
+def test_sort_and_filter_are_kept_in_the_address(visit, url: str) -> None:
+    page, _ = visit(url)
+    page.get_by_role("button", name="active parameters").click()
+    page.get_by_role("searchbox", name="Filter").fill("o")
+    assert "sort=active_params.low" in page.url
+    again, _ = visit(page.url)
+    assert names(again) == names(page)
+    assert again.get_by_role("searchbox", name="Filter").input_value() == "o"
+
+
+def test_rows_are_compared_side_by_side(visit, url: str) -> None:
+    page, _ = visit(url)
+    button = page.get_by_role("button", name="Compare")
+    assert button.is_disabled()
+    for name in ("soft_moe", "random_router"):
+        page.get_by_label(f"compare {name}").check()
+    button.click()
+    lines = page.get_by_role("dialog").locator("tr")
+    assert lines.first.inner_text().split() == ["row", "soft_moe", "random_router"]
+    assert "0.976" in lines.filter(has_text="accuracy").first.inner_text()
+
+
+@pytest.mark.parametrize("form", ["CSV", "JSON"])
+def test_what_is_shown_is_downloaded(visit, url: str, form: str) -> None:
+    page, _ = visit(url)
+    page.get_by_role("searchbox", name="Filter").fill("soft")
+    page.locator("summary", has_text="Download").click()
+    with page.expect_download() as waiting:
+        page.get_by_role("button", name=form, exact=True).click()
+    text = Path(waiting.value.path()).read_text()
+    lines = json.loads(text) if form == "JSON" else list(csv.DictReader(io.StringIO(text)))
+    (line,) = lines
+    assert line["variant"] == "soft_moe"
+    assert float(line["representation"]) == pytest.approx(0.97633, abs=1e-4)
+    assert float(line["representation_low"]) < 0.976
+
+
+def test_tabs_show_one_budget_and_are_kept_in_the_address(visit, tmp_path: Path) -> None:
+    bench = small_board(tmp_path / "r", budgets=[BUDGET, 4 * BUDGET])
+    bench.fill("dense", (0.98, 0.99, 0.985), budget=4 * BUDGET)
+    bench.fill("soft_moe", (0.975, 0.977, 0.977), budget=4 * BUDGET)
+    page, _ = visit(write(tmp_path, bench.board()))
+    assert [page.locator("section[data-board]").nth(n).is_visible() for n in (0, 1)] == [True, False]
+    page.get_by_role("link", name="1.06M parameters").click()
+    assert [page.locator("section[data-board]").nth(n).is_visible() for n in (0, 1)] == [False, True]
+    again, _ = visit(page.url)
+    assert again.locator(".tabs [aria-current]").inner_text() == "1.06M parameters"
+
+
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390])
 def test_it_loads_with_no_error_and_asks_nobody_for_anything(visit, url: str, dark: bool, width: int) -> None:
@@ -49,7 +153,15 @@ def test_it_loads_with_no_error_and_asks_nobody_for_anything(visit, url: str, da
 def test_text_and_drawings_stand_out_from_the_page(visit, url: str, dark: bool) -> None:
     """Contrast of 4.5 to 1 or more, as WCAG asks of text; of a row's name, a small note, a drawing's label."""
     page, _ = visit(url, dark=dark)
-    for selector in ("table.board tbody a", ".soft", "thead button", "svg.figure text", ".controls label"):
+    for selector in (
+        ".found",
+        "table.board tbody a",
+        ".soft",
+        "thead button",
+        "svg.figure text",
+        ".controls label",
+        ".note",
+    ):
         ratio = page.locator(selector).first.evaluate(
             """(element) => {
               const light = (colour) => {
@@ -68,6 +180,7 @@ def test_text_and_drawings_stand_out_from_the_page(visit, url: str, dark: bool) 
 
 def test_it_sorts_by_any_column_best_first_and_reference_rows_stay_apart(visit, url: str) -> None:
     page, _ = visit(url)
+    show(page, "selection gain")
     page.get_by_role("button", name="latency, batch 64").click()
     assert names(page) == ["soft_moe", "dense", "sparse_topk", "random_router"]
     page.get_by_role("button", name="selection gain").click()
@@ -86,24 +199,8 @@ def test_it_sorts_by_any_column_best_first_and_reference_rows_stay_apart(visit, 
 def test_it_sorts_on_a_phone_too(visit, url: str) -> None:
     page, _ = visit(url, width=390)
     page.get_by_label("Sort by", exact=True).select_option(label="FLOPs per input")
+    assert "sort=flops_per_input.low" in page.url
     assert names(page)[0] == "sparse_topk"
-
-
-def test_on_a_phone_the_keyboard_passes_by_what_is_out_of_sight(visit, url: str) -> None:
-    """The heads are clipped there, and the list above the table sorts; they come back with the room."""
-
-    def reached(page) -> list[str]:
-        page.locator("body").focus()
-        found = []
-        for _ in range(14):
-            page.keyboard.press("Tab")
-            found.append(page.evaluate("document.activeElement.tagName + ' ' + document.activeElement.textContent"))
-        return found
-
-    page, _ = visit(url, width=390)
-    assert not [each for each in reached(page) if each.startswith("BUTTON rank")]
-    page.set_viewport_size({"width": 1280, "height": 900})
-    assert [each for each in reached(page) if each.startswith("BUTTON rank")]
 
 
 def test_the_points_of_the_drawing_can_be_reached_and_say_their_names(visit, url: str) -> None:
@@ -174,6 +271,7 @@ def test_the_plot_has_as_many_points_as_rows_and_each_opens_its_row(visit, url: 
 
 def test_a_row_that_is_pointed_at_is_seen_in_the_drawings(visit, url: str) -> None:
     page, _ = visit(url)
+    page.locator(".drawings > summary").click()
     page.locator("tr[data-row='0'] td.rank").hover()
     lit = page.locator("svg.figure .lit")
     assert {re.sub(r"-\d.*", "", i) for i in lit.evaluate_all("all => all.map((e) => e.closest('figure').id)")} == {
@@ -203,6 +301,7 @@ def test_a_ladder_shows_quality_against_budget(visit, tmp_path: Path) -> None:
         bench.fill(row, accuracies, budget=4 * BUDGET)
     page, heard = visit(write(tmp_path, bench.board()))
     assert heard.errors == []
+    page.get_by_role("link", name="All budgets").click()
     chart = page.locator("#chart-ladder")
     assert chart.locator("g[id*='-curve-']").count() == 2
     assert "soft_moe is ahead of dense at 264,000 and behind it at 1,056,000" in chart.inner_text()
@@ -242,8 +341,12 @@ def test_five_hundred_rows_open_fast_in_a_small_file(visit, tmp_path: Path) -> N
     assert page.locator("#chart-scatter-0 svg a").count() == 500
     loaded = page.evaluate("performance.timing.loadEventEnd - performance.timing.navigationStart")
     assert loaded < 5000, f"{loaded} ms, on a machine that may be busy"
-    sorting = page.evaluate(
+    sort = (
         "() => { const t = performance.now(); document.querySelectorAll('thead button')[5].click(); "
         "document.body.offsetHeight; return performance.now() - t; }"
     )
-    assert sorting < 2000
+    sorting = min(page.evaluate(sort) for _ in range(5))  # the machine may be busy
+    assert sorting < 200, f"{sorting} ms"
+    assert len(names(page)) == 100
+    page.get_by_role("button", name="Show all 500").click()
+    assert len(names(page)) == 500

@@ -41,6 +41,17 @@ def only_asked_here(heard, url: str) -> bool:
     return all(request.startswith((url, "data:", "blob:", "about:")) for request in heard.requests)
 
 
+def test_the_printed_link_and_one_click_lead_to_the_runs(visit, served) -> None:
+    """As a person gets there, with a browser that has never seen MLflow."""
+    url, _ = served
+    page, heard = visit(f"{url}/moebench/mlflow", width=1600)
+    page.get_by_role("link", name="moebench/tiny/protocol 1").first.click(timeout=SLOW)
+    for name in ("latency digits", "dense digits"):
+        page.get_by_text(name, exact=True).first.wait_for(timeout=SLOW)
+    assert "/runs" in page.url
+    assert only_asked_here(heard, url)
+
+
 def test_the_experiment_is_listed_with_its_board(visit, served) -> None:
     url, _ = served
     page, heard = visit(f"{url}/#/experiments?workflowType=machine_learning")

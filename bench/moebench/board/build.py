@@ -10,7 +10,7 @@ from moebench.board import estimates
 from moebench.board.evidence import RowRuns, RowStudy
 from moebench.board.experts import Quotient, comparable, experts_of, in_words
 from moebench.board.latency import FORWARD_BATCH1, Clock
-from moebench.board.model import Board, Entry, Estimate, Rung, TaskNote, TaskResult
+from moebench.board.model import Board, Entry, Estimate, Rung, TaskNote, TaskResult, Worth
 from moebench.board.ranking import (
     against_references,
     calibration,
@@ -22,6 +22,7 @@ from moebench.board.ranking import (
 )
 from moebench.board.reasons import SHOWN, Reason
 from moebench.board.shared_settings import other_runs, task_notes
+from moebench.board.worth import TaskLadder, ladders_of, noted, regrets_of, worth_of
 from moebench.plans.plan import Lookup, Plan
 from moebench.plans.rows import BASELINE, by_others
 from moebench.plugins.find import is_place
@@ -55,9 +56,10 @@ def build_board(
         return known[identity]
 
     suite = plan.suite
-    gathered = {budget: [RowRuns.of(plan, row, budget, seen) for row in plan.rows] for budget in suite.budgets}
-    checked = {row.name: conformance.get(row.code_digest) for row in plan.rows if by_others(row)}
-    rungs = tuple(_rung(plan, budget, rows, seen, checked, published) for budget, rows in gathered.items())
+    gathered = {budget: [RowRuns.of(plan, row, budget, seen) for row in plan.board_rows] for budget in suite.budgets}
+    ladders = ladders_of(plan, seen)
+    checked = {row.name: conformance.get(row.code_digest) for row in plan.board_rows if by_others(row)}
+    rungs = tuple(_rung(plan, budget, rows, ladders, seen, checked, published) for budget, rows in gathered.items())
     studies = [study for evidences in gathered.values() for evidence in evidences for study in evidence.studies]
     runs = [run for evidences in gathered.values() for e in evidences for study in e.studies for run in study.runs]
     return Board(
@@ -79,6 +81,7 @@ def build_board(
         versions=estimates.versions(run.record for run in runs if run.record is not None),
         calibration=calibration(gathered[suite.budgets[0]], suite.seeds, rungs),
         other_runs=other_runs(plan, others(known)),
+        dense_ladder=tuple(noted(each, suite.ladder.floor if suite.ladder else None) for each in ladders),
     )
 
 
@@ -86,25 +89,37 @@ Checked = Mapping[str, Conformance | None]
 """Of each row of another author, by name; None where it was not checked."""
 
 
-def _rung(plan: Plan, budget: int, evidences: list[RowRuns], lookup: Lookup, checked: Checked, published: bool) -> Rung:
+def _rung(
+    plan: Plan,
+    budget: int,
+    evidences: list[RowRuns],
+    ladders: Sequence[TaskLadder],
+    lookup: Lookup,
+    checked: Checked,
+    published: bool,
+) -> Rung:
     clock = Clock.of(plan, budget, lookup)
     reasons = {e.row.name: e.unranked(plan.suite.axis) for e in evidences}
     if published:
         reasons = {name: reason or _unchecked(checked, name) for name, reason in reasons.items()}
     ranking = rank_rows(evidences, reasons)
     ranks, places = ranking.ranks, on_pareto(ranking, evidences, clock)
-    survival, survival_reason = tuning_survival(ranking, evidences, plan.suite.tuned.sampler)
+    survival, turns, survival_reason = tuning_survival(ranking, evidences, plan.suite.tuned.sampler)
     dense = next((e for e in evidences if e.row.name == BASELINE and not reasons[BASELINE]), None)
     compared = _compared_specialization(evidences)
+    worths = worth_of(plan, evidences, ladders, regrets_of(plan, lookup))
     entries = [
         replace(
-            entry := _entry(plan, budget, evidence, clock, compared, dense=dense, reason=reasons[evidence.row.name]),
+            entry := _worth(
+                _entry(plan, budget, evidence, clock, compared, dense=dense, reason=reasons[evidence.row.name]), worths
+            ),
             rank=ranks.get(evidence.row.name),
             conformance=_conformance(checked, evidence.row.name),
             flags=(*entry.flags, *_fails(checked, evidence.row.name)),
             better_than=ranking.better_than(evidence.row.name),
             pareto=places.get(evidence.row.name),
             rank_survival=survival.get(evidence.row.name),
+            order_turns=turns.get(evidence.row.name),
             rank_survival_reason=survival_reason if evidence.row.name in ranks else None,
         )
         for evidence in evidences
@@ -116,6 +131,13 @@ def _rung(plan: Plan, budget: int, evidences: list[RowRuns], lookup: Lookup, che
         against_references(evidences, reasons, higher),
         power(evidences, reasons, plan.suite.smallest_difference),
     )
+
+
+def _worth(entry: Entry, worths: Mapping[str, tuple[Worth, tuple[Worth, ...]]]) -> Entry:
+    """The row with what it is worth, over all tasks and on each."""
+    whole, of_tasks = worths[entry.variant]
+    tasks = (replace(task, worth=each) for task, each in zip(entry.tasks, of_tasks, strict=True))
+    return replace(entry, worth=whole, tasks=tuple(tasks))
 
 
 def _unchecked(checked: Checked, name: str) -> Reason | None:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from moebench.board import curves, numbers, routes, scatter
+from moebench.board import compute, curves, numbers, routes, scatter
 from moebench.board.model import Board, Entry
 from moebench.board.style import inline, png, settle, styled, svg
 
@@ -35,7 +35,7 @@ class Chart:
 
 
 def of_rung(board: Board, index: int) -> list[Chart]:
-    """Scatter, retention, effort, training and routes at one budget; those with nothing to draw are left out."""
+    """Those of one budget, the scatter first; those of which there is nothing to draw are left out."""
     return _drawn(board, index, _rung_charts(board, index))
 
 
@@ -59,7 +59,8 @@ def figures(board: Board) -> dict[str, bytes]:
 def _rung_charts(board: Board, index: int) -> list[Chart]:
     note = scatter.left_out(board.rungs[index])
     return [
-        Chart(f"scatter-{index}", scatter.TITLE, scatter.READING, scatter.draw, note),
+        Chart(f"scatter-{index}", scatter.TITLE, scatter.reading(board), scatter.draw, note),
+        Chart(f"compute-{index}", compute.TITLE, compute.READING, compute.draw),
         Chart(f"retention-{index}", curves.RETENTION, curves.RETENTION_READING, curves.retention),
         Chart(f"effort-{index}", curves.EFFORT, curves.effort_reading(board), curves.effort),
         Chart(f"training-{index}", curves.TRAINING, curves.TRAINING_READING, curves.training),

@@ -10,7 +10,7 @@ from moebench.board import words
 from moebench.board.model import Board, Entry, Estimate, TaskResult
 from moebench.board.numbers import shown_name
 from moebench.board.rules import AXIS_WORDS
-from moebench.board.style import log2_ticks, paints, panels
+from moebench.board.style import decades, end_labels, log2_ticks, looks_of, panels, plain_log
 from moebench.measures.scores.shares import SHARES, in_words
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ Curve = list[tuple[float, float]]
 
 def retention(board: Board, index: int) -> Figure | None:
     """A panel for each task."""
-    return _panels(board, index, [_kept("selected"), _kept("static")], _share_axis)
+    return _panels(board, index, [_kept("selected"), _kept("static")], _share_axis, at_ends=False)
 
 
 def effort_reading(board: Board) -> str:
@@ -80,6 +80,11 @@ def training(board: Board, index: int) -> Figure | None:
 
     def finish(axis: Axes, name: str) -> None:
         axis.set_yscale("log")
+        low, high = axis.get_ylim()
+        if high < 100 * low:
+            plain_log(axis.yaxis)
+        else:
+            decades(axis.yaxis)
         axis.set_xlabel("steps")
         axis.set_title(f"{name}: loss{f', {units[name]}' if units[name] else ''}")
 
@@ -93,26 +98,26 @@ def ladder(board: Board, index: int) -> Figure | None:
     drawn = {i: line for i, line in lines.items() if line}
     if not drawn:
         return None
-    looks = paints(len(entries))
+    looks = looks_of(board)
     budgets = [rung.budget for rung in board.rungs]
     figure, (axis,) = panels(1, height=4.6)
-    handles, labels = [], []
+    ends = []
     for place, (i, line) in enumerate(drawn.items()):
         shifted = [budget * (1 + 0.012 * (place - len(drawn) / 2)) for budget in budgets]
-        (mark,) = axis.plot(shifted, [m.value for m in line], marker="o", **looks[i].line)
+        look = looks[entries[i].variant]
+        (mark,) = axis.plot(shifted, [m.value for m in line], marker="o", **look.line)
         mark.set_gid(f"curve-0-0-{i}")
         for x, m in zip(shifted, line, strict=True):
             if m.low is not None and m.high is not None:
-                axis.plot([x, x], [m.low, m.high], color=looks[i].colour, linewidth=1, alpha=0.5)
-        if looks[i].named:
-            handles.append(mark)
-            labels.append(shown_name(entries[i].variant, 26))
+                axis.plot([x, x], [m.low, m.high], color=look.colour, linewidth=1, alpha=0.5)
+        if look.named:
+            ends.append((line[-1].value, shown_name(entries[i].variant, 26), look.colour))
     axis.set_xscale("log")
     axis.set_xticks(budgets, labels=[f"{budget:,}" for budget in budgets])
     axis.set_xticks([], minor=True)
     axis.set_xlabel(f"{AXIS_WORDS[board.axis]} of the expert layers")
     axis.set_title(f"test {words.score_name(board)}")
-    figure.legend(handles=handles, labels=labels, loc="outside right center")
+    end_labels(axis, ends)
     return figure
 
 
@@ -158,10 +163,12 @@ def _panels(
     finish: Callable[[Axes, str], None],
     *,
     named_only: bool = False,
+    at_ends: bool = True,
 ) -> Figure | None:
     """The first curve of a row as its line, a second one as dots; every row looks the same in every panel.
 
-    named_only: of many rows only those that the legend names.
+    named_only: of many rows only those that have a name beside the drawing. at_ends: names stand at the ends of the
+    lines; else in a legend, where lines end in one point.
     """
     from matplotlib.lines import Line2D
 
@@ -169,21 +176,29 @@ def _panels(
     drawn = [(i, entry) for i, entry in enumerate(entries) if any(curves[0](task) for task in entry.tasks)]
     if not drawn:
         return None
-    looks = paints(len(entries))
-    drawn = [(i, entry) for i, entry in drawn if looks[i].named or not named_only]
+    looks = looks_of(board)
+    drawn = [(i, entry) for i, entry in drawn if looks[entry.variant].named or not named_only]
     figure, axes = panels(len(board.tasks), height=3.9, columns=2)
     for number, (axis, note) in enumerate(zip(axes, board.tasks, strict=True)):
+        ends = []
         for i, entry in reversed(drawn):  # the first rows last, so that they lie above
             for which, curve in enumerate(curves):
                 points = curve(entry.tasks[number])
                 if points:
-                    style = looks[i].line if which == 0 else {"color": looks[i].colour, "linestyle": "none"}
+                    look = looks[entry.variant]
+                    style = look.line if which == 0 else {"color": look.colour, "linestyle": "none"}
+                    if which == 0 and look.named:
+                        ends.append((points[-1][1], shown_name(entry.variant, 26), look.colour))
                     (line,) = axis.plot(
                         *zip(*points, strict=True), marker="o" if which else "", markersize=2.6, **style
                     )
                     line.set_gid(f"curve-{number}-{which}-{i}")
         finish(axis, note.label)
-    named = [(shown_name(e.variant, 26), looks[i].line) for i, e in drawn if looks[i].named]
+        if at_ends:
+            end_labels(axis, ends)
+    if at_ends:
+        return figure
+    named = [(shown_name(e.variant, 26), looks[e.variant].line) for _, e in drawn if looks[e.variant].named]
     handles = [Line2D([], [], **style) for _, style in named]
     figure.legend(handles=handles, labels=[name for name, _ in named], loc="outside right center")
     return figure

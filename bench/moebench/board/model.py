@@ -26,6 +26,20 @@ class Estimate:
 
 
 @dataclass(frozen=True)
+class Multiple:
+    """A ratio of costs with its 95 % interval; a bound outside the ladder is None.
+
+    value: None outside the ladder; there ``bound`` is ``>`` or ``<``, and ``limit`` what it is more or less than.
+    """
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    bound: str | None = None
+    limit: float | None = None
+
+
+@dataclass(frozen=True)
 class Timing(Estimate):
     """Milliseconds: the median over a session's rounds. ``ratio_to_dense`` was taken inside each round."""
 
@@ -106,6 +120,60 @@ class TrainingCost:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Worth:
+    """What a row is worth, beside dense layers of other sizes and a router that learns nothing.
+
+    compute_multiplier: the training FLOPs of a dense model of the row's test loss, over the row's own.
+    wall_clock_multiplier, parameter_multiplier: the same of seconds of training, and of parameters of the whole model.
+    capacity_worth: the compute multiplier of the row with the detached frozen router; routing_worth: the row's own over
+    it. gain_recovered: the share of what an oracle has over that router. steps_to_dense: the share of the steps after
+    which the row's validation loss is that of dense at the end; None where it never is. route_regret: by how much the
+    loss is higher, in nats, or the headline worse, under routes at random; route_regret_layers: of each layer alone,
+    where there is one task. Where one of the others is
+    None, the reason of its name, or that of the compute multiplier, says why.
+    """
+
+    compute_multiplier: Multiple | None = None
+    compute_multiplier_reason: Reason | None = None
+    wall_clock_multiplier: Multiple | None = None
+    parameter_multiplier: Multiple | None = None
+    routing_worth: Multiple | None = None
+    routing_worth_reason: Reason | None = None
+    capacity_worth: Multiple | None = None
+    gain_recovered: Estimate | None = None
+    gain_recovered_reason: Reason | None = None
+    steps_to_dense: float | None = None
+    route_regret: Estimate | None = None
+    route_regret_layers: tuple[Estimate, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fit:
+    """loss = floor + scale x FLOPs^-exponent; residuals: measured less fitted, in nats, size by size."""
+
+    floor: float
+    scale: float
+    exponent: float
+    residuals: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DenseLadder:
+    """Dense layers of several sizes on a task: amounts on the suite's axis, training FLOPs of the whole model, and test
+    loss in nats; or the reason why nothing can be compared with them. no_better: sizes that no smaller one is worse
+    than. fit: of the loss, where one can be made.
+    """
+
+    task: str
+    sizes: tuple[int, ...]
+    flops: tuple[float, ...] = ()
+    loss: tuple[Estimate, ...] = ()
+    no_better: tuple[int, ...] = ()
+    fit: Fit | None = None
+    reason: Reason | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class EntryProvenance:
     """Where the final runs of a row on a task come from: what may differ between equal results.
 
@@ -172,6 +240,7 @@ class TaskResult:
     train_inputs_per_second: float | None = None
     peak_memory_mib: float | None = None
     training: TrainingCost | None = None
+    worth: Worth = Worth()
     records: tuple[str, ...] = ()
     provenance: EntryProvenance | None = None
 
@@ -191,7 +260,8 @@ class Entry:
     pareto: whether it is certainly on the Pareto front of representation, latency and active parameters, certainly
     not, or neither; None without one of these or a rank.
     rank_survival: share of resampled tunings in which its place stays inside its rank; None without a rank, or for the
-    reason of that name. winners_curse: mean over tasks of what the best trial is better than the final runs, on
+    reason of that name. order_turns: share of them in which the ranked row of next lower score is better; None of the
+    last. winners_curse: mean over tasks of what the best trial is better than the final runs, on
     validation data.
     """
 
@@ -225,6 +295,7 @@ class Entry:
     latency_token: Timing | None = None
     train_step: Timing | None = None
     training: TrainingCost | None = None
+    worth: Worth = Worth()
     train_tokens_per_second: float | None = None
     train_inputs_per_second: float | None = None
     train_peak_memory_mib: float | None = None
@@ -234,6 +305,7 @@ class Entry:
     better_than: tuple[str, ...] = ()
     pareto: Place | None = None
     rank_survival: float | None = None
+    order_turns: float | None = None
     rank_survival_reason: Reason | None = None
     winners_curse: float | None = None
 
@@ -321,6 +393,7 @@ class Board:
 
     calibration: what intervals and ranks do on simulated boards of as many seeds and rows; None for one seed.
     other_runs: finished runs of the suite that belong to another comparison. verification: of a published board.
+    dense_ladder: one for each task, where the suite has a ladder.
     ``print(board)`` shows it as in a terminal, a notebook as a table.
     """
 
@@ -340,6 +413,7 @@ class Board:
     calibration: Calibration | None = None
     other_runs: tuple[OtherRuns, ...] = ()
     verification: Verification | None = None
+    dense_ladder: tuple[DenseLadder, ...] = ()
 
     def __repr__(self) -> str:
         rows = ", ".join(entry.variant for entry in self.entries)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from moebench.board.model import Estimate, TaskResult, Timing
+from moebench.board.model import Estimate, Multiple, TaskResult, Timing
 from moebench.text import one_line
 
 MISSING = "-"
@@ -34,10 +34,14 @@ def with_interval(measure: Estimate | None, places: int = 3, *, sign: bool = Fal
     """``0.972 ±0.007``; ``0.972 ±?`` where the runs set no bounds. t intervals are symmetric around their value."""
     if measure is None:
         return MISSING
-    half = UNBOUNDED
-    if measure.low is not None and measure.high is not None:
-        half = f"{(measure.high - measure.low) / 2:.{places}f}"
-    return f"{fixed(measure.value, places, sign=sign)} ±{half}"
+    return f"{fixed(measure.value, places, sign=sign)} ±{half(measure, places)}"
+
+
+def half(measure: Estimate, places: int = 3) -> str:
+    """Half the width of an interval; ``?`` where there is none."""
+    if measure.low is None or measure.high is None:
+        return UNBOUNDED
+    return f"{(measure.high - measure.low) / 2:.{places}f}"
 
 
 def on_task(result: TaskResult) -> str:
@@ -72,6 +76,24 @@ def short(amount: float | None) -> str:
 def milliseconds(value: float) -> str:
     """Three digits."""
     return f"{value:,.0f} ms" if value >= 999.5 else f"{value:.3g} ms"
+
+
+def multiple(found: Multiple | None) -> str:
+    """``0.62x (0.55 to 0.70)``; ``> 1.9x`` outside the dense ladder; a bound outside it is ``?``."""
+    if found is None:
+        return MISSING
+    if found.value is None:
+        return f"{found.bound} {found.limit:.2f}x" if found.bound and found.limit is not None else MISSING
+    if found.low is None and found.high is None:
+        return f"{found.value:.2f}x"
+    return f"{found.value:.2f}x ({multiple_bounds(found)})"
+
+
+def multiple_bounds(found: Multiple) -> str:
+    """``0.55 to 0.70``, or nothing."""
+    if found.low is None and found.high is None:
+        return ""
+    return " to ".join(UNBOUNDED if end is None else f"{end:.2f}" for end in (found.low, found.high))
 
 
 def latency(timing: Timing | None) -> str:

@@ -24,6 +24,7 @@ from moebench.statistics import (
     calibrate,
     faster_matrix,
     holm,
+    order_turns,
     pareto_places,
     pooled_spread,
     power_of,
@@ -66,16 +67,20 @@ def rank_rows(evidences: Sequence[RowRuns], reasons: Reasons) -> Ranking:
 
 def tuning_survival(
     ranking: Ranking, evidences: Sequence[RowRuns], sampler: str
-) -> tuple[dict[str, float], Reason | None]:
-    """How often the rank of each ranked row survives resampled tunings, by name; or why that is not known."""
+) -> tuple[dict[str, float], dict[str, float], Reason | None]:
+    """How often the rank of each ranked row survives resampled tunings, and how often the next row overtakes it, by
+    name; or why that is not known.
+    """
     if sampler == "tpe":
-        return {}, Reason("dependent_trials", sampler=sampler)
+        return {}, {}, Reason("dependent_trials", sampler=sampler)
     ranked = {e.row.name: e for e in evidences if e.row.name in ranking.names}
     validation = {name: [validation_scores(study) for study in each.studies] for name, each in ranked.items()}
     if any(len(trials) < 2 for tasks in validation.values() for trials in tasks):
-        return {}, Reason("one_trial")
+        return {}, {}, Reason("one_trial")
     scores = {name: float(np.mean(each.scores_SM)) for name, each in ranked.items()}
-    return rank_survival(scores, validation, ranking.ranks, higher_is_better=evidences[0].higher_is_better), None
+    higher = evidences[0].higher_is_better
+    turns = order_turns(scores, validation, higher_is_better=higher)
+    return rank_survival(scores, validation, ranking.ranks, higher_is_better=higher), turns, None
 
 
 def in_order(entries: Sequence[Entry], higher_is_better: bool = True) -> tuple[Entry, ...]:

@@ -139,6 +139,18 @@ SENTENCES: Mapping[str, str | Callable[..., str]] = MappingProxyType(
         "dependent_trials": "trials of the sampler '{sampler}' depend on each other",
         "no_random_trial": "there is no random trial beside the default",
         "one_trial": "one trial cannot be resampled",
+        # why it is not known what a layer is worth
+        "no_ladder": "the suite has no ladder of dense sizes",
+        "ladder_incomplete": lambda sizes, **_: (
+            f"the dense ladder has no loss at {', '.join(f'{size:,}' for size in sizes)}"
+        ),
+        "ladder_not_falling": "no size of the dense ladder has a lower loss than the smallest",
+        "loss_unknown": "its final runs have no test loss in nats on every seed",
+        "cost_unknown": "its records do not say what training takes",
+        "cost_not_rising": "what training takes does not rise with every size of the dense ladder",
+        "no_null_row": "the suite has no row of '{null}'",
+        "both_outside": "its loss and that of '{null}' lie outside the dense ladder on the same side",
+        "no_oracle": "the suite has no rows of '{oracle}' and '{null}'",
         # why a latency is missing
         "nothing_to_time": "no final run is done, so there is nothing to time",
         "not_timed": "not measured yet for these rows and versions on {device}",

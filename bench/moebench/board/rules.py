@@ -16,6 +16,9 @@ ALPHA = 1 - LEVEL
 BUDGET_TOLERANCE = 0.01
 """A row further from its budget than this share is not ranked."""
 
+NULL = "random_detached"
+"""The variant of the router that learns nothing, and that nothing below it steers."""
+
 PUBLISHED_SEEDS = 8
 """Seeds of the suites that are made to be published: with fewer, a board advises more."""
 

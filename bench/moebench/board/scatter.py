@@ -1,29 +1,30 @@
-"""Quality against latency, with both intervals and the front of the points."""
+"""Quality against cost, with both intervals and the front of the points."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from moebench.board import words
 from moebench.board.model import Board, Entry, Estimate, Rung
-from moebench.board.numbers import shown_name
-from moebench.board.style import BLUE, GREY, INK, LINE, PALE, PAPER, SOFT, panels
+from moebench.board.numbers import short, shown_name
+from moebench.board.rules import NULL
+from moebench.board.style import GREY, INK, LINE, PAPER, SOFT, Paint, looks_of, panels, plain_log
 from moebench.plans.rows import BASELINE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-TITLE = "Quality against latency"
+TITLE = "Quality against cost"
 READING = (
-    "Up and to the left is better. Bars are the 95 % intervals of the table. Filled: certainly on the Pareto front of "
-    "quality, latency and active parameters; pale: perhaps; hollow: certainly not; diamonds are not ranked. The "
-    "grey stairs join the ranked points that no other beats in these two measures."
+    "{good} and to the left is better. Bars are the 95 % intervals of the table. Filled: certainly on the Pareto front "
+    "of quality, latency and active parameters; pale: perhaps; hollow: certainly not; diamonds are not ranked. Broken "
+    "lines cross at dense and at the router that nothing steers. The grey stairs join the ranked points that no other "
+    "beats in these two measures."
 )
 NAMED = 20
 """With more rows, only the first, dense and those on the front have a label."""
-FACES = {"front": BLUE, "undecided": PALE, "beaten": PAPER}
 
 ROW = "row:"
 """What a point links to, followed by the place of its row; names never get into a link."""
@@ -48,26 +49,42 @@ Box = tuple[float, float, float, float]
 """Left, bottom, right, top, in points."""
 
 
+def _across(entries: Sequence[Entry], board: Board) -> tuple[Callable[[Entry], float | None], str]:
+    """What the drawing has across, and its name: latency, or FLOPs where no row was timed."""
+    if any(entry.latency for entry in entries):
+        across = f"milliseconds of a forward pass at batch {board.latency_batch}"
+        return lambda entry: entry.latency.value if entry.latency else None, across
+    return lambda entry: entry.counts.flops_per_input if entry.counts else None, "FLOPs per input of the expert layers"
+
+
+def reading(board: Board) -> str:
+    """How to read it."""
+    return READING.format(good="Up" if board.tasks[0].higher_is_better else "Down")
+
+
 def draw(board: Board, index: int) -> Figure | None:
     """A point for each row that has a score; those without a latency stand at the left edge."""
     rung = board.rungs[index]
     scored = [(i, e, e.representation) for i, e in enumerate(rung.entries) if e.representation is not None]
-    times = [e.latency.value for _, e, _ in scored if e.latency]
     if not scored:
         return None
+    cost, said = _across([e for _, e, _ in scored], board)
+    times = [spent for _, e, _ in scored if (spent := cost(e)) is not None]
     edge = min(times) * 0.8 if times else 1.0
-    points: list[Point] = [(i, e, e.latency.value if e.latency else edge, r.value) for i, e, r in scored]
-    figure, (axis,) = panels(1, height=4.6)
+    points: list[Point] = [(i, e, spent if (spent := cost(e)) is not None else edge, r.value) for i, e, r in scored]
+    figure, (axis,) = panels(1, height=4.4, width=4.4)
+    looks = looks_of(board)
     if times and max(times) > 4 * min(times):
         axis.set_xscale("log")
-        _plain_ticks(axis)
-    _stairs(axis, [p for p in points if p[1].rank and p[1].latency], board.tasks[0].higher_is_better)
+        plain_log(axis.xaxis, "{:g}".format if max(times) < 1e4 else short)
+    _stairs(axis, [p for p in points if p[1].rank and cost(p[1]) is not None], board.tasks[0].higher_is_better)
+    _crossing(axis, points, looks)
     _bars(axis, points)
-    _marks(axis, points)
+    _marks(axis, points, looks)
     if len(times) < len(points) and times:
         axis.axvline(edge * 1.1, color=LINE, linewidth=1, linestyle=(0, (2, 2)))
-        axis.text(edge, 1.0, "not timed", transform=axis.get_xaxis_transform(), ha="center", fontsize=8, color=SOFT)
-    axis.set_xlabel(f"milliseconds of a forward pass at batch {board.latency_batch}")
+        axis.text(edge, 1.0, "not known", transform=axis.get_xaxis_transform(), ha="center", fontsize=8, color=SOFT)
+    axis.set_xlabel(said)
     axis.set_title(f"test {words.score_name(board)}")
     place_labels(axis, [(x, y, shown_name(e.variant, 26)) for _, e, x, y in points], _named(points))
     return figure
@@ -118,9 +135,16 @@ def _ends(measure: Estimate | None) -> tuple[float, float] | None:
     return measure.low, measure.high
 
 
-def _marks(axis: Axes, points: Sequence[Point]) -> None:
+def _crossing(axis: Axes, points: Sequence[Point], looks: Mapping[str, Paint]) -> None:
+    """Lines at the scores of dense and of the router that nothing steers."""
+    dense = [point for point in points if point[1].variant == BASELINE]
+    for _, entry, _, y in [*dense, *[point for point in points if point[1].implementation == NULL][:1]]:
+        axis.axhline(y, color=looks[entry.variant].colour, linewidth=0.8, alpha=0.6, linestyle=(0, (3, 2)), zorder=1)
+
+
+def _marks(axis: Axes, points: Sequence[Point], looks: Mapping[str, Paint]) -> None:
     """The points; each links to its row."""
-    for ranked, marker, colour in ((True, "o", BLUE), (False, "D", GREY)):
+    for ranked, marker in ((True, "o"), (False, "D")):
         shown = [p for p in points if (p[1].rank is not None) == ranked]
         if shown:
             marks = axis.scatter(
@@ -128,21 +152,19 @@ def _marks(axis: Axes, points: Sequence[Point]) -> None:
                 [y for _, _, _, y in shown],
                 s=(42 if ranked else 30) if len(points) <= NAMED else 16,
                 marker=marker,
-                c=[FACES.get(e.pareto or "beaten", PAPER) for _, e, _, _ in shown],
-                edgecolors=colour,
+                c=[_face(e, looks[e.variant].colour) for _, e, _, _ in shown],
+                edgecolors=[looks[e.variant].colour for _, e, _, _ in shown],
                 linewidths=1.4,
                 zorder=3,
             )
             marks.set_urls([f"{ROW}{i}" for i, _, _, _ in shown])
 
 
-def _plain_ticks(axis: Axes) -> None:
-    """1, 2, 5, 10 rather than powers of ten."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+def _face(entry: Entry, colour: str) -> Any:
+    """Filled on the Pareto front, pale where that is not certain."""
+    from matplotlib.colors import to_rgba
 
-    axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axis.xaxis.set_minor_formatter(NullFormatter())
+    return {"front": colour, "undecided": to_rgba(colour, 0.35)}.get(entry.pareto or "", PAPER)
 
 
 def place_labels(axis: Axes, points: Sequence[tuple[float, float, str]], shown: Sequence[bool]) -> None:

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from moebench.plans.rows import BASELINE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from moebench.board.model import Board
+
 INK, SOFT, LINE, PAPER = "#1b1f24", "#59626c", "#d9dde1", "#fcfcfa"
 PALE = "#a8c3e6"
 BLUE, ORANGE, GREEN, RED, PURPLE, GREY = "#1f5fb4", "#c76a00", "#00795a", "#c0392b", "#8e4b8a", "#6f7780"
+TEAL, PINK, BROWN, OLIVE = "#0a7f8c", "#c2418a", "#7d5a3c", "#6b7a0f"
 SEQUENCE = ("#c2a800", "#7aab2e", "#35a064", "#1e9089", "#257d8e", "#2f688e", "#3b528b", "#46307e", "#3a0452")
 """From few experts to many."""
 
@@ -31,6 +36,10 @@ DARK: Mapping[str, str] = {
     RED: "#ff8a7a",
     PURPLE: "#d79ad3",
     GREY: "#9aa3ad",
+    TEAL: "#5cc8d4",
+    PINK: "#f08cc0",
+    BROWN: "#c9a27e",
+    OLIVE: "#b9c94f",
     **dict(
         zip(
             SEQUENCE,
@@ -41,7 +50,7 @@ DARK: Mapping[str, str] = {
 }
 """The same colours on a dark page."""
 
-LINE_COLOURS = (BLUE, ORANGE, GREEN, RED, PURPLE, GREY)
+LINE_COLOURS = (BLUE, ORANGE, GREEN, RED, PURPLE, TEAL, PINK, BROWN, OLIVE)
 DASHES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1, 1.2)))
 MOST_PAINTED = len(LINE_COLOURS) * len(DASHES)
 """Rows beyond it are thin lines in the background, until somebody points at them."""
@@ -113,6 +122,45 @@ def paints(count: int) -> list[Paint]:
     ]
 
 
+def looks_of(board: Board) -> dict[str, Paint]:
+    """The looks of every row of a board by name, the same at every budget and whatever its rank: layers in colours by
+    the order of their names, dense in that of text, reference rows in grey.
+    """
+    entries = {entry.variant: entry for rung in board.rungs for entry in rung.entries}
+    layers = sorted(name for name, entry in entries.items() if not entry.reference and name != BASELINE)
+    references = [name for name, entry in entries.items() if entry.reference]
+    found = dict(zip(layers, paints(len(layers)), strict=True))
+    for index, name in enumerate(sorted(references)):
+        found[name] = Paint(GREY, DASHES[index % len(DASHES)], 1.1, index < MOST_PAINTED)
+    return found | {BASELINE: Paint(INK, "-", 2.0, True)}
+
+
+def end_labels(axis: Axes, ends: Sequence[tuple[float, str, str]], size: float = 8.0) -> None:
+    """(value, name, colour) of lines, written beside the right end of the axis in the order of the values, apart."""
+    figure = axis.get_figure(root=True)
+    assert figure is not None
+    figure.draw_without_rendering()
+    bottom, top = axis.bbox.extents[1], axis.bbox.extents[3]
+    step = size * 1.2 * figure.dpi / 72 / (top - bottom)
+    at = [(float(axis.transData.transform((1.0, value))[1] - bottom) / (top - bottom), n, c) for value, n, c in ends]
+    placed: list[float] = []
+    for height, _, _ in sorted(at):
+        placed.append(max(height, placed[-1] + step) if placed else height)
+    over = placed[-1] - 1 if placed and placed[-1] > 1 else 0.0
+    for (_, name, colour), height in zip(sorted(at), placed, strict=True):
+        axis.annotate(
+            name,
+            (1.0, height - over),
+            xycoords="axes fraction",
+            xytext=(4, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=size,
+            color=colour,
+            annotation_clip=False,
+        )
+
+
 @contextmanager
 def styled() -> Iterator[None]:
     """Draw inside it; a user's own matplotlib settings are ignored."""
@@ -124,13 +172,15 @@ def styled() -> Iterator[None]:
         yield
 
 
-def panels(count: int, *, height: float = 3.2, columns: int | None = None, **share: Any) -> tuple[Figure, list[Axes]]:
+def panels(
+    count: int, *, height: float = 3.2, width: float = WIDTH, columns: int | None = None, **share: Any
+) -> tuple[Figure, list[Axes]]:
     """A figure and its axes, row by row, ``columns`` a row."""
     from matplotlib.figure import Figure
 
     across = min(columns or count, count)
     down = -(-count // across)
-    figure = Figure(figsize=(WIDTH, height * down), layout="constrained")
+    figure = Figure(figsize=(width, height * down), layout="constrained")
     grid = figure.subplots(down, across, squeeze=False, **share)
     axes = list(grid.flat)
     for unused in axes[count:]:
@@ -159,6 +209,15 @@ def decades(axis: Any) -> None:
 
     axis.set_major_locator(LogLocator(base=10, numticks=8))
     axis.set_major_formatter(FuncFormatter(lambda value, _: plain_power(value)))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def plain_log(axis: Any, write: Callable[[float], str] = "{:g}".format) -> None:
+    """A logarithmic axis of less than a few decades: 1, 2, 5, 10 rather than powers of ten."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    axis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: write(value)))
     axis.set_minor_formatter(NullFormatter())
 
 

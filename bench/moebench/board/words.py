@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from moebench.board.model import Against, Board, Entry, Rung, TaskNote
-from moebench.board.numbers import setting, shown_name, with_interval
+from moebench.board.numbers import bounds, fixed, multiple, setting, short, shown_name, with_interval
 from moebench.board.reasons import Reason
-from moebench.board.rules import AXIS_WORDS, seeds_note
+from moebench.board.rules import AXIS_WORDS, NULL, seeds_note
 from moebench.plans.rows import BASELINE
 from moebench.plugins.named import without_digest
 from moebench.statistics import Calibration
@@ -22,6 +22,9 @@ NOT_COMPARED = {
     "experts_unknown": "experts not recorded",
 }
 """Why a quotient of specialization has nothing to be compared with, by code, in few words."""
+
+FROZEN = "random_router"
+"""The variant of the frozen router that the layers below can steer."""
 
 MOST_NAMES = 10
 """Names in one sentence: a board of 500 rows has 250 that are better than one in the middle."""
@@ -53,6 +56,159 @@ def epochs(task: TaskNote) -> str:
     if not task.epochs:
         return ""
     return f"{task.epochs:.3g} epoch{'' if f'{task.epochs:.3g}' == '1' else 's'}"
+
+
+def axis_word(board: Board) -> str:
+    """What a budget counts."""
+    return AXIS_WORDS[board.axis]
+
+
+def subtitle(board: Board) -> str:
+    """Suite, protocol, size of the models, length of training and device, in a line."""
+    dense = (entry.counts for rung in board.rungs for entry in rung.entries if entry.variant == BASELINE)
+    sizes = ", ".join(dict.fromkeys(short(counts.model_params) for counts in dense if counts))
+    trained = dict.fromkeys(_training(task) for task in board.tasks)
+    parts = [
+        f"suite {board.suite}",
+        f"protocol {board.protocol}",
+        ", ".join(task.label for task in board.tasks),
+        f"models of {sizes} parameters" if sizes else "",
+        "; ".join(trained),
+        board.device,
+    ]
+    return one_line(" \N{MIDDLE DOT} ".join(filter(None, parts)))
+
+
+def held_equal(board: Board, rung: Rung) -> str:
+    """The budget, the effort and the training that all rows share, in a line."""
+    training = "; ".join(dict.fromkeys(_training(task) for task in board.tasks))
+    effort = f"{counted_noun(board.trials, 'trial')}, {counted_noun(board.seeds, 'seed')}"
+    arithmetic = "; ".join(dict.fromkeys(_arithmetic(task) for task in board.tasks))
+    return one_line(f"{amount(board, rung.budget)}, {effort}, {training}, {arithmetic}, data and host")
+
+
+def finding(board: Board, rung: Rung) -> str:
+    """What was found at a budget, in a few sentences: who won or tied, by how much, what routing is worth, and what it
+    costs.
+    """
+    tasks = _and([one_line(task.label) for task in board.tasks])
+    where = f"On {tasks} at {short(rung.budget)} {AXIS_WORDS[board.axis]}"
+    ranked = [entry for entry in rung.entries if entry.rank]
+    if not ranked:
+        return f"{where} no row has a rank yet."
+    first = [shown_name(entry.variant) for entry in ranked if entry.rank and entry.rank[0] == 1]
+    score = score_name(board)
+    if len(ranked) == 1:
+        won = f"{first[0]} is the only ranked row"
+    elif len(first) == 1:
+        won = f"{first[0]} has significantly the best {score}"
+    elif len(first) == len(ranked):
+        won = f"all {len(ranked)} ranked rows tie in {score}"
+    else:
+        behind = counted_noun(len(ranked) - len(first), "other")
+        won = f"{_and(_few(first))} tie for the best {score}, ahead of {behind}"
+    leader = next((entry for entry in ranked if entry.variant != BASELINE), None)
+    if leader is None:
+        return f"{where} {won}."
+    facts = [_against_compute(board, rung, leader), _routing(rung, leader), _latency_of(leader)]
+    return f"{where} {won}. {shown_name(leader.variant)} {'; '.join(filter(None, facts))}."
+
+
+def _few(names: Sequence[str], most: int = 3) -> list[str]:
+    return [*names[:most], *([f"{len(names) - most} more"] if len(names) > most else [])]
+
+
+def _and(names: Sequence[str]) -> str:
+    return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
+
+
+def _against_compute(board: Board, rung: Rung, leader: Entry) -> str:
+    """The share of dense's compute that it needs, or its difference from dense, and whether that is significant."""
+    found = leader.worth.compute_multiplier
+    if found is not None and found.value is not None:
+        ends = f" ({1 / found.high:.2f} to {1 / found.low:.2f})" if found.low and found.high else ""
+        return f"needs {1 / found.value:.2f}{ends} of dense's compute for its loss"
+    if found is not None and found.bound and found.limit:
+        than = "less" if found.bound == ">" else "more"
+        return f"needs {than} than {1 / found.limit:.2f} of dense's compute for its loss"
+    dense = next((entry for entry in rung.entries if entry.variant == BASELINE), None)
+    if dense is None or leader.vs_dense is None:
+        return f"has {with_interval(leader.representation)}"
+    clear = BASELINE in leader.better_than or leader.variant in dense.better_than
+    ends = bounds(leader.vs_dense)
+    ahead = (leader.vs_dense.value >= 0) == board.tasks[0].higher_is_better
+    return (
+        f"is {'ahead of' if ahead else 'behind'} dense by {fixed(leader.vs_dense.value, sign=True)}"
+        f"{f' ({ends})' if ends else ''}, {'significantly' if clear else 'which is not significant'}"
+    )
+
+
+def _routing(rung: Rung, leader: Entry) -> str:
+    """What its learned routing is worth, or whether it is significantly better than a frozen router."""
+    found = leader.worth.routing_worth
+    if found is not None and (found.value is not None or found.bound):
+        said = multiple(found).replace("> ", "more than ").replace("< ", "less than ")
+        return f"its learned routing is worth {said}"
+    if not (leader.experts or leader.selection_gain or leader.specialization):
+        return ""
+    nulls = {entry.variant: entry.implementation for entry in rung.entries if entry.implementation in (NULL, FROZEN)}
+    against = sorted(
+        (each for each in rung.against if each.reference in nulls), key=lambda e: nulls[e.reference] != NULL
+    )
+    if not against:
+        return ""
+    null, name = against[0], shown_name(against[0].reference)
+    if leader.variant in null.better:
+        return f"its routing is significantly better than {name}"
+    if leader.variant in null.worse:
+        return f"its routing is significantly worse than {name}"
+    return f"no significant difference from {name}, which routes at random"
+
+
+def _latency_of(leader: Entry) -> str:
+    ratio = leader.latency.ratio_to_dense if leader.latency else None
+    return f"latency {ratio.value:.2f}x dense" if ratio else ""
+
+
+def worth_notes(board: Board) -> tuple[str, ...]:
+    """The ladder of dense sizes, task by task, with its fit; nothing where the suite has none."""
+    found = []
+    for ladder in board.dense_ladder:
+        said = f"Dense ladder on {one_line(ladder.task)}: "
+        if ladder.reason:
+            found.append(f"{said}{one_line(ladder.reason.sentence)}")
+            continue
+        rungs = zip(ladder.sizes, ladder.flops, ladder.loss, strict=True)
+        said += "; ".join(
+            f"{short(size)} {AXIS_WORDS[board.axis]}, {short(flops)} training FLOPs, {with_interval(loss)} nats"
+            for size, flops, loss in rungs
+        )
+        if ladder.no_better:
+            said += f"; no better than a smaller size, and left out: {', '.join(map(short, ladder.no_better))}"
+        if fit := ladder.fit:
+            residuals = ", ".join(f"{value:+.3f}" for value in fit.residuals)
+            said += (
+                f". Fit: loss = {fit.floor:.3f} + {fit.scale:.3g} x FLOPs^-{fit.exponent:.3f}, residuals {residuals}"
+            )
+        found.append(f"{said}.")
+    if found:
+        found.append(WORTH)
+    return tuple(found)
+
+
+WORTH = (
+    "Compute multiplier: training FLOPs of a dense model of the row's test loss, over the row's own; log FLOPs are "
+    "interpolated in the loss between two sizes of dense. Worth of routing: that multiplier over the one of a layer "
+    "with a detached frozen router. Intervals pair seeds. Small models trained on few tokens: it holds for this suite."
+)
+
+
+def tier(board: Board) -> str:
+    """Who vouches for the numbers beside their author; empty where nobody does."""
+    v = board.verification
+    if v is None or v.agreed < v.rerun:
+        return ""
+    return f"re-run: {v.agreed} of {counted_noun(v.runs, 'run')}, all agreed"
 
 
 def how_ranked(board: Board) -> str:

@@ -29,6 +29,7 @@ COMMANDS = {
     "sample": "Print what a trained language model writes after a prompt.",
     "new": "Write a working plug-in package.",
     "publish": "Write a suite's records and boards for others to read and check.",
+    "site": "Write a static site of all published boards.",
     "verify": "Check what was published, and run some of it again.",
     "sync": "Write finished runs to MLflow.",
     "ui": "Open the MLflow UI on the results.",

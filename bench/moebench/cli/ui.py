@@ -7,7 +7,6 @@ from pathlib import Path
 import click
 
 from moebench.cli.options import Whole, results_option
-from moebench.mlflow_store.database import AS_TRAINING
 
 
 @click.command("ui")
@@ -50,5 +49,5 @@ def _open(url: str, opens: bool) -> None:
 
 
 def _say(url: str) -> None:
-    click.echo(f"MLflow  {url}/#/experiments?{AS_TRAINING}  (Ctrl-C ends it)")
+    click.echo(f"MLflow  {url}/moebench/mlflow  (Ctrl-C ends it)")
     click.echo(f"boards  {url}/moebench/")

@@ -39,9 +39,15 @@ Select = Callable[[Visit], Tensor | None]
 """A visit -> keep_BE, or None for all experts."""
 
 
+Reroute = Callable[[Visit], Routing]
+"""A visit -> the routing that its layer works by instead."""
+
+
 @dataclass
 class Call:
     """One forward pass: what was asked of the layers, and what they said, in order.
+
+    reroute: other routes than the layers' own; what was selected is chosen by the layers' own.
 
     rule: how the experts that were selected are combined, one of :func:`rules_of` or "as_is".
     nominal: route at nominal load, to count FLOPs. routings: those of the full layers, whatever acts.
@@ -58,6 +64,7 @@ class Call:
     inputs: list[Tensor] = field(default_factory=list)
     divided: Divided | None = None
     groups_BT: Tensor | None = None
+    reroute: Reroute | None = None
 
 
 # Set for the length of one call only, so that nothing survives in the module: copies and pickles stay sound.
@@ -86,6 +93,8 @@ class Site(nn.Module):
         if call.keep_inputs:
             call.inputs.append(x_BTD)
         keep_BE = call.select(visit) if call.select else None
+        if call.reroute is not None:
+            routing = call.reroute(visit)
         if keep_BE is not None and call.rule != AS_IS:
             routing = restrict(self.layer, x_BTD, routing, keep_BE, call.rule)
         return self.layer.compute(x_BTD, routing, keep_BE)

@@ -47,7 +47,7 @@ def entries(
     for group in plan.groups:
         runs = list(_runs(group, lookup))
         if runs:
-            latency_ms = timed[group.task, group.budget].get(finalist(group, lookup), {})
+            latency_ms = timed.get((group.task, group.budget), {}).get(finalist(group, lookup), {})
             study = study_entry(plan, group, runs, lookup, latency_ms, live=live)
             yield study
             for label, run in runs:

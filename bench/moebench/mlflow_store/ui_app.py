@@ -1,8 +1,9 @@
-"""MLflow's own server with three addresses more, for ``moebench ui``: the boards, and the run of a record.
+"""MLflow's own server with a few addresses more, for ``moebench ui``: the boards, and the run of a record.
 
     /moebench/                        the boards of the results directory
     /moebench/board/<suite>/board.html   one of them
     /moebench/run/<identity>          MLflow's page of the run of a record
+    /moebench/mlflow                  MLflow's list of experiments, in a browser that is told to show training runs
 
 MLflow finds it by the entry-point group ``mlflow.app`` and runs it in its own process, behind its own checks.
 """
@@ -38,9 +39,7 @@ async def _index(request: Request) -> Response:
     root = _results()
     pages = [path.relative_to(root).as_posix() for path in board_pages(root)]
     items = "".join(f'<li><a href="board/{quote(os.fsencode(page))}">{_shown(page)}</a></li>' for page in pages)
-    return _page(
-        "moebench boards", f'<h1>Boards</h1><ul>{items}</ul><p><a href="/#/experiments?{AS_TRAINING}">MLflow</a></p>'
-    )
+    return _page("moebench boards", f'<h1>Boards</h1><ul>{items}</ul><p><a href="mlflow">MLflow</a></p>')
 
 
 async def _board(request: Request) -> Response:
@@ -73,6 +72,20 @@ async def _run(request: Request) -> Response:
     return RedirectResponse(place)
 
 
+TRAINING_VIEW = """<script>
+try {
+  localStorage.setItem("mlflow.workflowType_v1", JSON.stringify("machine_learning"));
+  localStorage.setItem("mlflow.assistant.panelOpen_v1", "false");
+} catch {}
+location.replace("/#/experiments?%s");
+</script>"""
+"""Without it an experiment opens on its traces, of which there are none, behind a panel that says what traces are."""
+
+
+async def _mlflow(request: Request) -> Response:
+    return _page("MLflow", TRAINING_VIEW % AS_TRAINING)
+
+
 async def _other(request: Request) -> Response:
     return _missing("There is no such page.")
 
@@ -91,6 +104,7 @@ app.router.routes[:0] = [
     Route("/moebench/", _index),
     Route("/moebench/board/{path:path}", _board),
     Route("/moebench/run/{identity:path}", _run),
+    Route("/moebench/mlflow", _mlflow),
     Route("/moebench/{other:path}", _other),
 ]
 

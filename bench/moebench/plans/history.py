@@ -30,7 +30,7 @@ def remember(request: Request, results: Path, objects: Collection[str] = (), *, 
     specs of variants that could not be used at all: a mistake, which is no row of later boards.
     """
     suite, named = request.suite, request.named
-    own = {*suite.variants, *(each.name for each in suite.named), *objects}
+    own = {*suite.variants, *(each.name for each in suite.named), *suite.ladder_rows, *objects}
     values = {
         "suite": str(Path(named).expanduser().resolve()) if _is_file(named) else named,
         "extras": sorted({*request.extras, *_added(request, own, unusable)}),

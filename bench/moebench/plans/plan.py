@@ -164,10 +164,10 @@ class Work:
 
 
 def _written(each: Group | Row | Work) -> dict[str, Any]:
-    """Plain values; plans of earlier versions had no ``tokens``, ``rank_by``, ``frames`` and no rows ``named`` by the
-    suite.
+    """Plain values; plans of earlier versions had no ``tokens``, ``rank_by``, ``frames``, and no rows ``named`` by the
+    suite or of a ``ladder``.
     """
-    later = ("tokens", "rank_by", "named", "frames")
+    later = ("tokens", "rank_by", "named", "ladder", "frames")
     return {name: value for name, value in dataclasses.asdict(each).items() if name not in later or value}
 
 
@@ -192,6 +192,11 @@ class Plan:
     measures: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
     full: bool = False
     versions: dict[str, str] = dataclasses.field(default_factory=machine.versions)
+
+    @property
+    def board_rows(self) -> tuple[Row, ...]:
+        """The rows that have a place on the board."""
+        return tuple(row for row in self.rows if not row.ladder)
 
     def row(self, name: str) -> Row:
         """The row of that name."""
@@ -243,9 +248,13 @@ class Plan:
         """
         if not self.measures:
             return
-        tuned = (work for work in self.training(lookup) if work.cell.kind == "final" and work.ranked)
+        sizes = self.suite.ladder_rows
+        finals = (work for work in self.training(lookup) if work.cell.kind == "final" and work.ranked)
+        tuned = (work for work in finals if work.entry not in sizes)
         for final in (*tuned, *self.fixed):
             for measure in self.suite.measure:
+                if measure.name not in self.measures:
+                    continue  # of a published plan, which has only those of its board
                 if measure.alone == alone and measure.is_of(final.entry, final.index):
                     of = final.cell.identity if final.trained else ""
                     cell = dataclasses.replace(
@@ -272,7 +281,8 @@ class Plan:
     @property
     def sessions(self) -> int:
         """Latency sessions: one for each task and budget of the board at which a row can run."""
-        return len({(group.task, group.budget) for group in self.groups if not group.problem})
+        places = {(group.task, group.budget) for group in self.groups if not group.problem}
+        return sum(budget in self.suite.budgets for _, budget in places)
 
     def expected_runs(self) -> int:
         """Training runs and measures of this run, what depends on a winner not yet known included."""
@@ -281,9 +291,10 @@ class Plan:
 
     def expected_measures(self) -> int:
         """The measures among them."""
-        tuned = [(group.row, index) for group in self.selected_groups() for index in range(len(group.final_seeds))]
+        groups = [group for group in self.selected_groups() if group.row not in self.suite.ladder_rows]
+        tuned = [(group.row, index) for group in groups for index in range(len(group.final_seeds))]
         finals = (*tuned, *((work.entry, work.index) for work in self.fixed))
-        measures = self.suite.measure if self.measures else []
+        measures = [measure for measure in self.suite.measure if measure.name in self.measures]
         return sum(measure.is_of(*final) for measure in measures for final in finals)
 
     def to_json(self) -> dict[str, Any]:
@@ -330,13 +341,14 @@ class Plan:
         if lacking := {"type", "name", "torch"} - self.device.keys():
             raise ValueError(f"its device lacks {', '.join(sorted(lacking))}")
         rows, tasks = {row.name for row in self.rows}, set(self.suite.task_names)
+        budgets = {row.name: [row.ladder] if row.ladder else self.suite.budgets for row in self.rows}
         if len(rows) < len(self.rows):
             raise ValueError("two of its rows have one name")
         if not rows and not self.fixed:
             raise ValueError("it has no rows")
         for group in self.groups:
             name = f"the study of '{group.row}' on '{group.task}' at {group.budget}"
-            if group.row not in rows or group.task not in tasks or group.budget not in self.suite.budgets:
+            if group.row not in rows or group.task not in tasks or group.budget not in budgets[group.row]:
                 raise ValueError(f"{name} is of no row, task and budget of its plan")
             if len(group.trial_cells) > len(group.shared):
                 raise ValueError(f"{name} has {len(group.trial_cells)} trials, and {len(group.shared)} are planned")

@@ -121,7 +121,7 @@ def _plan_apart(
         if found is None:
             return PlannedRow(replace(row, problem=f"{row.spec}: importing it {error}.", frames=error.frames))
         problem = f"{found.variant}: trying its layer {error}"
-        places = [(task, budget) for task in settings for budget in suite.budgets]
+        places = [(task, budget) for task in settings for budget in _budgets(suite, row)]
         blanks = [_blank(suite, found, found.variant, task, budget) for task, budget in places[len(groups) :]]
         groups += [replace(blank, problem=problem, broken=True, frames=error.frames) for blank in blanks]
     assert found is not None
@@ -251,9 +251,14 @@ def _groups(
     """The row's studies; none of a row with a problem. tried: whether its layers take a step."""
     if row.name in variants:
         for task in settings:
-            for budget in suite.budgets:
+            for budget in _budgets(suite, row):
                 group = _group(suite, row, variants, task, budget)
                 yield _tried(group, variants[row.name], task.budget_shapes) if tried else group
+
+
+def _budgets(suite: Suite, row: Row) -> list[int]:
+    """Those of the suite; of a row of the dense ladder its size."""
+    return [row.ladder] if row.ladder else suite.budgets
 
 
 def _blank(suite: Suite, row: Row, variant: str, task: TaskSettings, budget: int) -> Group:

@@ -52,6 +52,7 @@ def suite(submission: Submission) -> Iterator[str]:
         "variants": plan.suite.variants,
         "ranked": [each for each in request.suite.ranked if each.name in rows],
         "reference": [each for each in request.suite.reference if each.name in rows],
+        "ladder": plan.suite.ladder and request.suite.ladder,
         "space": {name: values for name, values in request.suite.space.items() if name in spaced},
     }
     ours = request.suite.model_copy(update=same_rows)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from moebench.board import ResultSet, RowRuns, write_board
 from moebench.board.numbers import shown_name
+from moebench.board.worth import REGRET
 from moebench.checks.run import run_checks
 from moebench.errors import ResultsError
 from moebench.plans.history import ran_plan
@@ -200,7 +201,10 @@ def _left_out(plan: Plan, lookup: Lookup) -> dict[str, str]:
             code="baseline-incomplete",
             reason=left_out[BASELINE],
         )
-    if len(left_out) == len(plan.rows) - 1:
+    sizes = {row.name for row in plan.rows if row.ladder}
+    if sizes & left_out.keys():  # a ladder that lacks a size is none
+        left_out = dict.fromkeys(sizes, "a size of the dense ladder has no result.") | left_out
+    if len(left_out.keys() - sizes) == len(plan.board_rows) - 1:
         raise ResultsError(
             f"no row beside '{BASELINE}' has a result on every task and budget of '{plan.suite.name}'.",
             code="no-complete-row",
@@ -212,7 +216,7 @@ def _left_out(plan: Plan, lookup: Lookup) -> dict[str, str]:
 def _why_not(plan: Plan, row: Row, lookup: Lookup) -> str:
     if row.spec == OBJECT:
         return "it was given as a Python object, which nobody else has; put it into a file or a package."
-    for budget in plan.suite.budgets:
+    for budget in [row.ladder] if row.ladder else plan.suite.budgets:
         evidence = RowRuns.of(plan, row, budget, lookup)
         if not evidence.complete and (reason := evidence.unranked(plan.suite.axis)):
             return reason.sentence
@@ -228,12 +232,14 @@ def _without(plan: Plan, names: dict[str, str]) -> Plan:
             "ranked": [each for each in plan.suite.ranked if each.name not in names],
             "reference": [each for each in plan.suite.reference if each.name not in names],
             "space": {name: values for name, values in plan.suite.space.items() if name in spaced},
-            # A board needs neither its measures nor its study, which may be files of this machine.
+            "ladder": None if any(row.ladder for row in plan.rows if row.name in names) else plan.suite.ladder,
+            # A board needs neither its other measures nor its study, which may be files of this machine.
             "plugins": {name: spec for name, spec in plan.suite.plugins.items() if not is_place(spec)},
         }
     )
     groups = tuple(group for group in plan.groups if group.row not in names)
-    return dataclasses.replace(plan, suite=suite, rows=rows, groups=groups, fixed=(), measures={}, data=None)
+    measures = {name: session for name, session in plan.measures.items() if session["measure"] == REGRET}
+    return dataclasses.replace(plan, suite=suite, rows=rows, groups=groups, fixed=(), measures=measures, data=None)
 
 
 def _records(plan: Plan, lookup: Lookup, ran: Plan | None) -> list[Record]:

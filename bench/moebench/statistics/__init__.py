@@ -14,6 +14,7 @@ from moebench.statistics.comparisons import (
     Place,
     TTest,
     better_matrix,
+    chance_better,
     faster_matrix,
     holm,
     paired_test,
@@ -34,7 +35,7 @@ from moebench.statistics.intervals import (
     welch_interval,
 )
 from moebench.statistics.power import Power, pooled_spread, power_of
-from moebench.statistics.resampling import rank_survival
+from moebench.statistics.resampling import order_turns, rank_survival
 
 __all__ = [
     "Calibration",
@@ -44,12 +45,14 @@ __all__ = [
     "TTest",
     "better_matrix",
     "calibrate",
+    "chance_better",
     "expected_best",
     "expected_best_curve",
     "faster_matrix",
     "holm",
     "mean_interval",
     "median_interval",
+    "order_turns",
     "paired_interval",
     "paired_test",
     "pareto_places",

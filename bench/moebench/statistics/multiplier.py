@@ -107,6 +107,23 @@ def multiplier_ratio(a: Multiplier, b: Multiplier, level: float = 0.95) -> Multi
     return Multiplier(None, None, None)
 
 
+def multiplier_mean(multipliers: Sequence[Multiplier], level: float = 0.95) -> Multiplier:
+    """The geometric mean over tasks, by seed. Where some lie outside their ladders on the same side, it is more, or
+    less, than the mean of what is known; where they lie on both sides nothing is known.
+    """
+    if len(multipliers) == 1:
+        return multipliers[0]
+    if all(each.value is not None for each in multipliers):
+        log_SM = np.array([each.log_S for each in multipliers]).T
+        return _exponential(mean_interval(log_SM, level), log_SM.mean(1))
+    at_least, at_most = zip(*map(_limits, multipliers), strict=True)
+    for limits, beyond in ((at_least, "above"), (at_most, "below")):
+        known = [each for each in limits if each is not None]
+        if len(known) == len(limits):
+            return Multiplier(None, None, None, beyond, exp(sum(map(log, known)) / len(known)))
+    return Multiplier(None, None, None)
+
+
 def _limits(of: Multiplier) -> tuple[float | None, float | None]:
     """What it is at least, and at most."""
     if of.value is not None:
@@ -168,12 +185,17 @@ def power_law(flops_K: Sequence[float], loss_K: Sequence[float], floor: float | 
     return PowerLaw(floor, scale, exponent, tuple(map(float, residual_K)))
 
 
+def smoothed(loss_J: Sequence[float], smooth: int = 3) -> list[float]:
+    """The median of so many neighbouring points, an odd number; at the ends of fewer."""
+    half = smooth // 2
+    return [float(np.median(loss_J[max(0, j - half) : j + half + 1])) for j in range(len(loss_J))]
+
+
 def steps_to(steps_J: Sequence[int], loss_J: Sequence[float], target: float, *, smooth: int = 3) -> int | None:
     """The first of the steps at which the smoothed loss is at or below the target and stays there; None: it never is.
 
-    smooth: an odd number of neighbouring points whose median is taken; at the ends fewer.
+    smooth: see :func:`smoothed`, which a target that is another curve's end must be, too.
     """
-    half = smooth // 2
-    smoothed = [float(np.median(loss_J[max(0, j - half) : j + half + 1])) for j in range(len(loss_J))]
-    first = next((j for j in range(len(smoothed) - 1, -1, -1) if smoothed[j] > target), -1) + 1
-    return int(steps_J[first]) if first < len(smoothed) else None
+    smooth_J = smoothed(loss_J, smooth)
+    first = next((j for j in range(len(smooth_J) - 1, -1, -1) if smooth_J[j] > target), -1) + 1
+    return int(steps_J[first]) if first < len(smooth_J) else None

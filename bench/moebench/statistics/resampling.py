@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 DRAWS = 2000
 """Resamples; a share of 0.5 is known to 0.02."""
@@ -30,6 +31,35 @@ def rank_survival(
     scores: name -> mean test score. validation: name -> for each task, (N trials,) validation scores, in the unit of
     the test score. ranks: name -> (first, last) place that is printed.
     """
+    names, score_RD = list(scores), _resampled(scores, validation, higher_is_better, draws)
+    first_RD = 1 + (score_RD[None] > score_RD[:, None]).sum(axis=1)
+    last_RD = len(names) - (score_RD[None] < score_RD[:, None]).sum(axis=1)
+    return {
+        name: float(((first <= ranks[name][1]) & (last >= ranks[name][0])).mean())
+        for name, first, last in zip(names, first_RD, last_RD, strict=True)
+    }
+
+
+def order_turns(
+    scores: Mapping[str, float],
+    validation: Mapping[str, Sequence[ArrayLike]],
+    *,
+    higher_is_better: bool = True,
+    draws: int = DRAWS,
+) -> dict[str, float]:
+    """For each row but the last in the order of the scores, the share of resampled tunings in which the next row is
+    better; resampled as by :func:`rank_survival`, whose arguments these are.
+    """
+    score_RD = _resampled(scores, validation, higher_is_better, draws)
+    names = list(scores)
+    order = sorted(range(len(names)), key=lambda row: scores[names[row]], reverse=higher_is_better)
+    return {names[a]: float((score_RD[a] < score_RD[b]).mean()) for a, b in pairwise(order)}
+
+
+def _resampled(
+    scores: Mapping[str, float], validation: Mapping[str, Sequence[ArrayLike]], higher_is_better: bool, draws: int
+) -> NDArray[np.float64]:
+    """Scores of R rows in D resampled tunings, more is better."""
     sign = 1.0 if higher_is_better else -1.0
     names, random = list(scores), np.random.default_rng(SEED)
     final_R = sign * np.array([scores[name] for name in names], dtype=np.float64)
@@ -39,10 +69,5 @@ def rank_survival(
         value_RN = sign * np.array([validation[name][task] for name in names], dtype=np.float64)
         drawn_DN = random.integers(value_RN.shape[1], size=(draws, value_RN.shape[1]))
         loss_RD += (value_RN.max(axis=1)[:, None] - value_RN[:, drawn_DN].max(axis=2)) / tasks
-    score_RD = np.round(final_R[:, None] - loss_RD, 12)  # equal scores stay equal
-    first_RD = 1 + (score_RD[None] > score_RD[:, None]).sum(axis=1)
-    last_RD = len(names) - (score_RD[None] < score_RD[:, None]).sum(axis=1)
-    return {
-        name: float(((first <= ranks[name][1]) & (last >= ranks[name][0])).mean())
-        for name, first, last in zip(names, first_RD, last_RD, strict=True)
-    }
+    equal_stay_equal: NDArray[np.float64] = np.round(final_R[:, None] - loss_RD, 12)
+    return equal_stay_equal

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import product
+from itertools import pairwise, product
 from math import prod
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -178,6 +178,27 @@ class Reference(NamedRow):
     like: StrictStr | None = None
 
 
+class Ladder(_Table):
+    """Dense layers of several sizes, tuned and seeded as every row: the compute that a dense model needs for a loss.
+
+    sizes: amounts on the suite's axis, from small to large; a size that is one of the suite's budgets is the row of
+    dense there. floor: the loss, in nats, that no size would reach, for the power law that is shown; without it five
+    sizes are fitted, and fewer have none.
+    """
+
+    later = ("floor",)
+
+    sizes: Annotated[list[Positive], Field(min_length=2, max_length=16)]
+    floor: Number | None = None
+
+    @field_validator("sizes")
+    @classmethod
+    def _rising(cls, sizes: list[int]) -> list[int]:
+        if any(low >= high for low, high in pairwise(sizes)):
+            raise ValueError("sizes must rise")
+        return sizes
+
+
 class SuiteRow(_Table):
     """A variant with fixed settings, at every combination of those that vary: trained and measured, never tuned.
 
@@ -248,14 +269,15 @@ class Suite(_Table):
     variants, ranked, reference: rows that are tuned, which needs [tuning], on a board; the first two with a rank. row:
     rows of fixed settings.
     budgets: one amount, or a ladder, on the declared axis, over all expert layers. rank_by: the score that selects
-    trials and ranks, ``loss`` or the name of a score, by default the headline of each task. smallest_difference: of two
-    rows' scores, that matters; the board tells how many seeds find it. full_seeds: seeds of the full form.
+    trials and ranks, ``loss`` or the name of a score, by default the headline of each task. ladder: dense sizes, for
+    what a layer is worth in compute. smallest_difference: of two rows' scores, that matters; the board tells how many
+    seeds find it. full_seeds: seeds of the full form.
     space: per variant or row, the values of a setting that tuning may choose among instead of the variant's own; those
     of a row come before those of its variant. study: who judges claims by the records. plugins: where the tasks, hosts,
     measures and the study are found that moebench does not bring; made when the file is read.
     """
 
-    later = ("full_seeds", "ranked", "row", "measure", "study", "plugins", "rank_by", "smallest_difference")
+    later = ("full_seeds", "ranked", "row", "measure", "study", "plugins", "rank_by", "smallest_difference", "ladder")
 
     name: SuiteName
     title: StrictStr
@@ -274,6 +296,7 @@ class Suite(_Table):
     training: TrainingSettings
     tuning: TuningSettings | None = None
     latency: Latency = Field(default_factory=Latency)
+    ladder: Ladder | None = None
     space: dict[str, Values] = Field(default_factory=dict)
     measure: list[SuiteMeasure] = Field(default_factory=list, max_length=MOST)
     study: StrictStr | None = None
@@ -295,13 +318,20 @@ class Suite(_Table):
         return [*self.ranked, *self.reference]
 
     @property
+    def ladder_rows(self) -> dict[str, int]:
+        """The rows of dense at the sizes of the ladder that are no budgets of the board: name -> size."""
+        sizes = self.ladder.sizes if self.ladder else []
+        return {f"dense_{size}": size for size in sizes if size not in self.budgets}
+
+    @property
     def row_names(self) -> list[str]:
         """All rows; a variant from a file is here by its file."""
-        return [*self.variants, *(each.name for each in self.named), *(row.name for row in self.row)]
+        tuned = [*self.variants, *(each.name for each in self.named), *self.ladder_rows]
+        return [*tuned, *(row.name for row in self.row)]
 
     def with_specs(self, specs: Mapping[str, str]) -> Suite:
         """With other specs of the variants of its tuned rows, row -> spec; a row that it does not name is a variant."""
-        named = {each.name for each in self.named}
+        named = {*(each.name for each in self.named), *self.ladder_rows}
 
         def renewed(rows: Sequence[NamedRow]) -> list[NamedRow]:
             return [each.model_copy(update={"variant": specs.get(each.name, each.variant)}) for each in rows]
@@ -362,8 +392,10 @@ class Suite(_Table):
         for what, names in twice.items():
             yield from (f"{what} '{name}' is named twice" for name in names if names.count(name) > 1)
         yield from filter(None, (row.problem(self.budgets) for row in self.row))
+        if self.ladder and "dense" not in self.variants:
+            yield "ladder: it is of sizes of 'dense', which is not among the variants"
         if self.tuning is None:
-            ranking = ("rank_by", "smallest_difference")
+            ranking = ("rank_by", "smallest_difference", "ladder")
             yield from (f"the key '{key}' is for rows that are ranked" for key in ranking if getattr(self, key))
 
     def _needed(self) -> Iterator[str]:

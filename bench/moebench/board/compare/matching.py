@@ -49,7 +49,7 @@ def match(a: ResultSet, b: ResultSet) -> list[Match]:
 
     Rows of which nothing ran in either are left out.
     """
-    rows = list(dict.fromkeys(row.name for plan in (a.plan, b.plan) for row in plan.rows))
+    rows = list(dict.fromkeys(row.name for plan in (a.plan, b.plan) for row in plan.board_rows))
     budgets = list(dict.fromkeys(budget for plan in (a.plan, b.plan) for budget in plan.suite.budgets))
     found = [_match(a, b, row, budget) for budget in budgets for row in rows]
     return [each for each in found if each is not None]
