@@ -26,6 +26,7 @@ from moebench.checks.properties import (
     state,
     structure,
     subsets,
+    views,
 )
 from moebench.checks.subject import CheckSubject, slot_of
 from moebench.contract import Variant
@@ -53,6 +54,7 @@ THEMES = (
     process,
     precision,
     learning,
+    views,
 )
 
 
