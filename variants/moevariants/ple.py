@@ -133,7 +133,7 @@ class PLELayer(Layer):
         return {f"levels.{place}.gate_VDn": 0 for place in range(len(self.levels))}
 
     def _ways(self, weights: list[Tensor]) -> Tensor:
-        """weight_BVTE over the experts of all levels, through a view's own experts of the next level and shared ones."""
+        """weight_BVTE over the experts of all levels, through a view's own next experts and shared ones."""
         top_BVTE = weights[-1]
         if len(weights) == 1:
             return top_BVTE

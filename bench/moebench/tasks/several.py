@@ -139,9 +139,10 @@ def auc(output_N: NDArray[np.float64], target_N: NDArray[np.float64]) -> float:
 
 
 def r_squared(output_N: NDArray[np.float64], target_N: NDArray[np.float64]) -> float:
-    """1 less the squared error over that of the mean; NaN targets are left out."""
+    """1 less the squared error over that of the mean. NaN targets are left out; NaN where all others are equal."""
     import numpy as np
 
     known_N = ~np.isnan(target_N)
     output_N, target_N = output_N[known_N], target_N[known_N]
-    return float(1 - np.square(output_N - target_N).sum() / np.square(target_N - target_N.mean()).sum())
+    spread = float(np.square(target_N - target_N.mean()).sum()) if len(target_N) else 0.0
+    return 1 - float(np.square(output_N - target_N).sum()) / spread if spread else float("nan")
