@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -13,7 +13,18 @@ from torch.nn import functional as F
 from moebench.contract import Context, Layer, LayerShape, Routing, Variant
 from moevariants.parts.experts import Experts
 from moevariants.parts.settings import switch, whole
-from moevariants.parts.views import as_slot, drawn, for_views, gate_logits, mixed, outputs, real, spread, view_names
+from moevariants.parts.views import (
+    as_slot,
+    drawn,
+    for_views,
+    gate_logits,
+    hidden_units,
+    mixed,
+    outputs,
+    real,
+    spread,
+    view_names,
+)
 
 MAPS = 2
 """Low-rank maps that a feature gate mixes."""
@@ -195,8 +206,7 @@ class HoMELayer(Layer):
             return as_slot(levels[0].mix(self._alike(x_BTD, levels[0]), weights[0], keeps[0]), self.shape)
         if keep_BE is not None:
             z_BcTD = self._below(x_BTD, weights[0], keeps[0])
-        read_BGTD = torch.cat([z_BcTD[:, self.category], z_BcTD], 1)
-        return as_slot(levels[1].mix(read_BGTD, weights[1], keeps[1]), self.shape)
+        return as_slot(levels[1].mix(self._read(z_BcTD), weights[1], keeps[1]), self.shape)
 
     def expert_parameters(self) -> Mapping[str, int]:
         """MLPs and norms; the feature gates are of groups."""
@@ -208,6 +218,15 @@ class HoMELayer(Layer):
         place, counts = int(name.split(".")[1]), [level.experts.count for level in self._levels()]
         return range(sum(counts[:place]), sum(counts[: place + 1]))
 
+    def hidden_units(self, x_BTD: Tensor, routing: Routing) -> Sequence[Tensor]:
+        """Of the bank of each level, before the norm."""
+        first, *rest = self._levels()
+        found = [hidden_units(first.experts, first.features(self._alike(x_BTD, first)))]
+        if rest:
+            read_BGTD = self._read(routing.state[1])
+            found.append(hidden_units(rest[0].experts, rest[0].features(read_BGTD)))
+        return found
+
     def view_parameters(self) -> Mapping[str, int]:
         """The targets' gates, which are those of the last level."""
         last, level = len(self.levels) - 1, self._levels()[-1]
@@ -217,6 +236,10 @@ class HoMELayer(Layer):
         """z_BcTD: of each category, then of the shared experts."""
         first = self._levels()[0]
         return first.mix(self._alike(x_BTD, first), weight_BcTE, keep_BE)
+
+    def _read(self, z_BcTD: Tensor) -> Tensor:
+        """The input of each group of the second level: targets and categories read z of the category."""
+        return torch.cat([z_BcTD[:, self.category], z_BcTD], 1)
 
     def _alike(self, x_BTD: Tensor, level: HoMELevel) -> Tensor:
         """The same input for every group."""

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
 from moebench.contract import Context, Layer, LayerShape, Routing, Variant
 from moevariants.parts.experts import Experts
 from moevariants.parts.settings import whole
-from moevariants.parts.views import as_slot, drawn, for_views, gate_logits, mixed, outputs, real, view_names
+from moevariants.parts.views import (
+    as_slot,
+    drawn,
+    for_views,
+    gate_logits,
+    hidden_units,
+    mixed,
+    outputs,
+    real,
+    view_names,
+)
 
 
 class MMoE(Variant):
@@ -52,6 +62,10 @@ class MMoELayer(Layer):
         assert routing.combine_BVTE is not None
         out_BETO = outputs(self.experts, x_BTD.unsqueeze(1), keep_BE)
         return as_slot(mixed(routing.combine_BVTE, out_BETO), self.shape)
+
+    def hidden_units(self, x_BTD: Tensor, routing: Routing) -> Sequence[Tensor]:
+        """Of the one bank."""
+        return [hidden_units(self.experts, x_BTD.unsqueeze(1))]
 
     def view_parameters(self) -> Mapping[str, int]:
         """The gates."""

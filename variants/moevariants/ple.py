@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +11,18 @@ from torch import Tensor, nn
 from moebench.contract import Context, Layer, LayerShape, Routing, Variant
 from moevariants.parts.experts import Experts
 from moevariants.parts.settings import whole
-from moevariants.parts.views import as_slot, drawn, for_views, gate_logits, mixed, outputs, real, spread, view_names
+from moevariants.parts.views import (
+    as_slot,
+    drawn,
+    for_views,
+    gate_logits,
+    hidden_units,
+    mixed,
+    outputs,
+    real,
+    spread,
+    view_names,
+)
 
 LEVELS = 2
 
@@ -127,6 +138,14 @@ class PLELayer(Layer):
         first = sum(level.count for level in levels[: int(place)])
         own = levels[int(place)].own.count
         return range(first, first + own) if bank == "own" else range(first + own, first + levels[int(place)].count)
+
+    def hidden_units(self, x_BTD: Tensor, routing: Routing) -> Sequence[Tensor]:
+        """Of both banks of each level."""
+        z_BUTD, found = for_views(x_BTD, len(self._levels()[0].gate_VDn) + 1), []
+        for level, weight_BUTE in zip(self._levels(), routing.state[0], strict=True):
+            found += [hidden_units(level.own, z_BUTD[:, :-1]), hidden_units(level.shared, z_BUTD[:, -1:])]
+            z_BUTD = level.mix(z_BUTD, weight_BUTE)
+        return found
 
     def view_parameters(self) -> Mapping[str, int]:
         """The views' gates."""

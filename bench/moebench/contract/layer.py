@@ -51,6 +51,7 @@ class Layer(nn.Module):
     in ``named_parameters`` -> its view axis. No other view's output depends on them.
     ``gates_read_experts: bool``: experts stand in levels, and the gates of a later one read what an earlier one gave,
     so that the earlier one's experts work in ``route``.
+    ``hidden_units(x_BTD, routing) -> Sequence[units_ENH]``: what the experts of each bank have after the activation.
     ``part_of(x_BTD, routing, inputs) -> Routing``: the routing of a slice of the inputs as it was decided among all,
     where its state holds other than tensors with a row an input.
     """

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from moebench.contract import Context, LayerShape
 from moevariants.parts.experts import Experts
+from moevariants.parts.huge_pages import batched
 
 
 def drawn(*sizes: int) -> nn.Parameter:
@@ -60,6 +61,12 @@ def outputs(experts: Experts, x_BGTD: Tensor, keep_BE: Tensor | None = None) -> 
     out_EBTO = rows_NO.new_zeros(experts.count, num_inputs, num_tokens, rows_NO.shape[1])
     out_EBTO[keep_EB] = rows_NO.view(-1, num_tokens, rows_NO.shape[1])
     return out_EBTO.transpose(0, 1)
+
+
+def hidden_units(experts: Experts, x_BGTD: Tensor) -> Tensor:
+    """units_ENH: what each expert has after the activation, for the input of its group."""
+    slots_END = x_BGTD.transpose(0, 1).repeat_interleave(experts.count // x_BGTD.shape[1], 0).flatten(1, 2)
+    return experts.activate(batched(slots_END, experts.w_in_EDH, experts.b_in_EH))
 
 
 def mixed(weight_BVTE: Tensor, out_BETO: Tensor) -> Tensor:
