@@ -18,7 +18,7 @@ from moebench.tasks.several import ALL, SeveralTargets, mean_score
 if TYPE_CHECKING:
     from torch import Generator, Tensor
 
-FEATURES, WAVES = 64, 4
+FEATURES, WAVES = 64, 6
 NOISE = 0.1
 """Standard deviation of a target's noise before it is scaled: the paper's variance of 0.01."""
 
@@ -30,7 +30,7 @@ TARGETS = ("first", "second")
 class CorrelatedTask(SeveralTargets):
     """x ~ N(0, I_64); y_i = w_i x + sum over j of sin(alpha_j w_i x + beta_j) + noise, |w_i| = 1, cos(w_1, w_2) = p.
 
-    correlation: p in percent, from 0 to 100, a setting. alpha_j = j + 1 and beta_j = j pi / 4 for j = 0 to 3, the same
+    correlation: p in percent, from 0 to 100, a setting. alpha_j = j + 1 and beta_j = j pi / 4 for j = 0 to 5, the same
     for both targets. Targets have mean 0 and deviation 1. A fresh batch every step, held-out sets fixed.
     """
 
