@@ -52,7 +52,7 @@ class HoME(Variant):
     """
 
     name = "home"
-    revision = "home-1"
+    revision = "home_1"
     causal = True
     token_equivariant = True
     tune = {"experts": (2, 1)}
@@ -93,7 +93,7 @@ class FeatureGate(nn.Module):
 
     def forward(self, x_BGTD: Tensor) -> Tensor:
         """The groups' gated inputs."""
-        low_BGTir = gate_logits(x_BGTD, self.down_GDr).unflatten(3, (MAPS, -1))
+        low_BGTir = gate_logits(x_BGTD, self.down_GDr).view(*x_BGTD.shape[:3], MAPS, -1)
         maps_BGTiD = 2 * torch.einsum("bgtir,gird->bgtid", low_BGTir, self.up_GirD.to(low_BGTir.dtype)).sigmoid()
         share_BGTi = gate_logits(x_BGTD, self.mix_GDi).softmax(3)
         return x_BGTD * (share_BGTi.unsqueeze(4) * maps_BGTiD).sum(3)
@@ -201,7 +201,7 @@ class HoMELayer(Layer):
         """The last level's work; under a mask that of both, with the weights of the full layer."""
         weights, z_BcTD = routing.state
         levels = self._levels()
-        keeps = [None] * 2 if keep_BE is None else keep_BE.split([each.experts.count for each in levels], 1)
+        keeps = [None] * 2 if keep_BE is None else torch.split(keep_BE, [each.experts.count for each in levels], 1)
         if z_BcTD is None:
             return as_slot(levels[0].mix(self._alike(x_BTD, levels[0]), weights[0], keeps[0]), self.shape)
         if keep_BE is not None:

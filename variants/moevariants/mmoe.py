@@ -31,7 +31,7 @@ class MMoE(Variant):
     """
 
     name = "mmoe"
-    revision = "mmoe-1"
+    revision = "mmoe_1"
     causal = True
     separable = True
     mass = "exact"

@@ -42,7 +42,7 @@ class PLE(Variant):
     """
 
     name = "ple"
-    revision = "ple-1"
+    revision = "ple_1"
     causal = True
     token_equivariant = True
     tune = {"own": (2, 1, 4), "shared": (2, 1, 4), "levels": (1, 2)}
@@ -86,7 +86,7 @@ class PLELevel(nn.Module):
     def mix(self, z_BUTD: Tensor, weight_BUTE: Tensor, keep_BE: Tensor | None = None) -> Tensor:
         """y_BUTO: each output's sum over the experts, which work once."""
         keep_own, keep_shared = (
-            (None, None) if keep_BE is None else keep_BE.split([self.own.count, self.shared.count], 1)
+            (None, None) if keep_BE is None else torch.split(keep_BE, [self.own.count, self.shared.count], 1)
         )
         of_own = outputs(self.own, z_BUTD[:, :-1], keep_own)
         return mixed(weight_BUTE, torch.cat([of_own, outputs(self.shared, z_BUTD[:, -1:], keep_shared)], 1))
@@ -120,7 +120,11 @@ class PLELayer(Layer):
         """The last level's work; under a mask that of all levels, with the weights of the full layer."""
         weights, z_BUTD = routing.state
         *below, top = self._levels()
-        keeps = [None] * len(weights) if keep_BE is None else keep_BE.split([each.count for each in self._levels()], 1)
+        keeps = (
+            [None] * len(weights)
+            if keep_BE is None
+            else torch.split(keep_BE, [each.count for each in self._levels()], 1)
+        )
         if keep_BE is not None:
             z_BUTD = for_views(x_BTD, len(top.gate_VDn) + 1)
             for level, weight_BUTE, kept_BE in zip(below, weights, keeps, strict=False):

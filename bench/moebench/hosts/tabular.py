@@ -65,7 +65,7 @@ class Tabular(Host):
 
     def head_outputs(self, x: Tensor) -> Tensor:
         """The outputs (B, O) of all targets for rows x_BF."""
-        codes, numbers = x.split([len(self.embeddings), x.shape[1] - len(self.embeddings)], 1)
+        codes, numbers = torch.split(x, [len(self.embeddings), x.shape[1] - len(self.embeddings)], 1)
         embedded = [embed(codes[:, place].long()) for place, embed in enumerate(self.embeddings)]
         x_BTD: Tensor = self.embed(torch.cat([*embedded, numbers], 1)).unsqueeze(1)
         for site in self.sites:

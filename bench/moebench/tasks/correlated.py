@@ -43,7 +43,7 @@ class CorrelatedTask(SeveralTargets):
             )
         self.correlation, self.only = correlation, only
         self.settings: Mapping[str, int | str] = {"correlation": 100, "only": ALL}
-        given = {"correlation": correlation, "only": only}
+        given: dict[str, int | str] = {"correlation": correlation, "only": only}
         self.kinds = dict.fromkeys(TARGETS, "real")
         info = TaskInfo(
             name=self._named("correlated", given),

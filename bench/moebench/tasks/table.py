@@ -233,10 +233,8 @@ def _codes(
     text_N = value_N.astype(str)
     found, counts = np.unique(text_N[(part_N == 0) & ~gap_N], return_counts=True)
     kept = found[np.argsort(-counts, kind="stable")][: codes - 1]
-    ordered = np.argsort(kept)
-    place_N = np.minimum(np.searchsorted(kept[ordered], text_N), max(len(kept) - 1, 0))
-    known_N = (kept[ordered][place_N] == text_N) & ~gap_N if len(kept) else np.zeros(len(text_N), dtype=bool)
-    return np.where(known_N, ordered[place_N] + 1 if len(kept) else 0, 0)
+    code_of = {value: code for code, value in enumerate(kept.tolist(), 1)}
+    return np.where(gap_N, 0, np.array([code_of.get(value, 0) for value in text_N.tolist()]))
 
 
 def _standardised(value_N: NDArray[Any], part_N: NDArray[np.int8], roles: Roles, title: str, name: str) -> NDArray[Any]:
