@@ -9,6 +9,7 @@ import broken_registration
 import broken_routing
 import broken_state
 import broken_subsets
+import broken_views
 import pytest
 from cases import CASES
 from good import Good, GoodLayer
@@ -23,6 +24,7 @@ MODULES = (
     broken_routing,
     broken_state,
     broken_subsets,
+    broken_views,
 )
 
 
