@@ -243,7 +243,8 @@ def _standardised(value_N: NDArray[Any], part_N: NDArray[np.int8], roles: Roles,
 
     number_N = _numbers(value_N, title, name)
     _refuse_gaps(np.isnan(number_N), roles, title, name)
-    return np.nan_to_num(_scaled(number_N, part_N))
+    scaled_N: NDArray[Any] = np.nan_to_num(_scaled(number_N, part_N))
+    return scaled_N
 
 
 def _target(
