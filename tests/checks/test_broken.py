@@ -10,6 +10,7 @@ import broken_registration
 import broken_routing
 import broken_state
 import broken_subsets
+import broken_views
 import pytest
 import torch
 from cases import CASES
@@ -26,6 +27,7 @@ MODULES = (
     broken_routing,
     broken_state,
     broken_subsets,
+    broken_views,
 )
 
 

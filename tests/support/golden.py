@@ -116,11 +116,21 @@ CASES: dict[str, dict[str, dict[str, Any]]] = {
     "modse": {"": {"experts": 4}, "noise": {"experts": 4, "noise_std": 1.0}},
     "smola": {"": {"experts": 4}, "rank 8": {"experts": 4, "slots": 2, "rank": 8}},
     "block_moe": {"": {"experts": 4}, "hard": {"experts": 4, "top_k": 2, "hard": 1.4, "memory": 2}},
+    "mmoe": {"": {"experts": 4}},
+    "ple": {"": {"own": 1, "shared": 2}, "two levels": {"own": 2, "shared": 1, "levels": 2}},
+    "home": {
+        "": {},
+        "one expert": {"experts": 1, "rank": 3},
+        "one level": {"hierarchy": False, "feature_gates": False},
+        "no self gates": {"self_gates": False},
+    },
     "conv_moe": {"": {"experts": 4, "loss/kl": 0.1}, "two": {"experts": 4, "top_k": 2, "loss/importance": 0.1}},
 }
 SIZE = 6
 TOKENS = LayerShape(dim=8, out_dim=8, tokens=7)
 PLAIN = LayerShape(dim=8, out_dim=8, tokens=7, activation="relu", bias=False)
+VIEWED = LayerShape(dim=8, out_dim=8, tokens=2, activation="relu", views=("x/a", "x/b", "y/c"))
+KNOW_VIEWS = ("mmoe", "ple", "home")
 MAPS = LayerShape(dim=6, out_dim=6, tokens=12, grid=(3, 4), activation="relu")
 
 
@@ -134,6 +144,7 @@ def variant_digits(name: str, settings: Mapping[str, Any]) -> Digits:
     """The digits of a variant in every slot that it takes."""
     takes = load_variant(find_variant(name)).hosts
     shapes = (TOKENS, PLAIN) if "tokens" in takes else (MAPS,)
+    shapes += (VIEWED,) if name in KNOW_VIEWS else ()
     return [value for shape in shapes for value in layer_digits(built(name, shape, settings), shape, settings)]
 
 
@@ -274,6 +285,13 @@ RUNS: dict[str, dict[str, Any]] = {
         "task": "phonebook_256",
         "host": {"name": "decoder", "dim": 16, "depth": 1, "heads": 2, "positions": "rotary"},
         "variant": "dense",
+    },
+    "tabular": {
+        "task": "correlated?correlation=50",
+        "host": {"name": "tabular", "dim": 16, "tower": 4},
+        "variant": "mmoe",
+        "settings": {"experts": 4},
+        "scored": ("validation_mean_score", "validation_loss", "test_r2_first", "test_r2_second", "load_entropy"),
     },
     "token_sum": {
         "task": "norm",

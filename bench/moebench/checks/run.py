@@ -27,6 +27,7 @@ from moebench.checks.properties import (
     state,
     structure,
     subsets,
+    views,
 )
 from moebench.checks.subject import CheckSubject, slot_of
 from moebench.contract import Variant
@@ -56,6 +57,7 @@ THEMES = (
     process,
     precision,
     learning,
+    views,
 )
 
 

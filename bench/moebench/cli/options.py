@@ -49,12 +49,12 @@ def device_option(command: F) -> F:
 
 
 def data_option(command: F) -> F:
-    """``--data DIR``."""
+    """``--data DIR``; of an own table also its file."""
     return click.option(
         "--data",
-        type=click.Path(exists=True, file_okay=False, path_type=Path),
+        type=click.Path(exists=True, path_type=Path),
         metavar="DIR",
-        help="Where data sets lie, or are downloaded to.",
+        help="Where data sets lie, or are downloaded to; for the task 'table' its parquet file.",
     )(command)
 
 

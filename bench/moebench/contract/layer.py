@@ -48,6 +48,11 @@ class Layer(nn.Module):
     ``contribution_norms(x_BTD, routing) -> norm_BE``: the l2 norm of what an expert adds to a token, summed over
     tokens, where there is a shorter way than a masked pass an expert.
     ``expect_tokens(counts_V)``: called once before training on token ids, with how often each occurs in training data.
+    ``view_parameters() -> Mapping[str, int]``: parameters that belong to single views, such as a target's gate: name as
+    in ``named_parameters`` -> its view axis. No other view's output depends on them.
+    ``gates_read_experts: bool``: experts stand in levels, and the gates of a later one read what an earlier one gave,
+    so that the earlier one's experts work in ``route``.
+    ``hidden_units(x_BTD, routing) -> Sequence[units_ENH]``: what the experts of each bank have after the activation.
     ``part_of(x_BTD, routing, inputs) -> Routing``: the routing of a slice of the inputs as it was decided among all,
     where its state holds other than tensors with a row an input.
     """

@@ -16,8 +16,8 @@ class Routing:
     """What a layer decided, before any expert has worked.
 
     Made by :meth:`sparse` where tokens choose experts, by :meth:`by_expert` where experts choose tokens, by
-    :meth:`soft` where every expert acts on every token, and by ``Routing()`` in a layer without experts. Masses,
-    combine weights and loads follow from these.
+    :meth:`soft` where every expert acts on every token, by :meth:`by_view` where so for each view with weights of its
+    own, and by ``Routing()`` in a layer without experts. Masses, combine weights and loads follow from these.
 
     losses: auxiliary losses by name (balance, importance, load, z, ...), raw scalars: the settings ``loss/<name>`` are
     their weights, which the training loop applies. state: what ``compute`` needs beside; opaque to everyone else.
@@ -34,6 +34,7 @@ class Routing:
     weight_BEc: Tensor | None = None
     num_tokens: int = 0
     combine_BTS: Tensor | None = None
+    combine_BVTE: Tensor | None = None
 
     @classmethod
     def sparse(
@@ -101,6 +102,14 @@ class Routing:
                 f"multiple of {experts}"
             )
         return cls(losses or {}, state, experts or combine_BTE.shape[2], combine_BTS=combine_BTE)
+
+    @classmethod
+    def by_view(cls, combine_BVTE: Tensor, *, losses: Mapping[str, Tensor] | None = None, state: Any = None) -> Routing:
+        """Every view gets the output of every expert with weights of its own. Masses and combine weights are means over
+        the views; where experts stand in levels, a weight is that of all ways from the expert to the view.
+        """
+        experts, combine_BTE = combine_BVTE.shape[3], combine_BVTE.mean(1)
+        return cls(losses or {}, state, experts, combine_BTS=combine_BTE, combine_BVTE=combine_BVTE)
 
     @property
     def combine_BTE(self) -> Tensor | None:

@@ -69,6 +69,7 @@ def layer_shapes(settings: HostSettings, task: TaskInfo) -> tuple[LayerShape, ..
             tokens=place.tokens,
             grid=place.grid,
             vocabulary=place.vocabulary,
+            views=place.views,
             activation=settings.activation,
             bias=settings.bias,
             causal=settings.causal,

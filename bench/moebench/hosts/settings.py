@@ -29,12 +29,13 @@ Numbers = Annotated[tuple[StrictInt, ...], Field(strict=False)]
 
 @dataclass(frozen=True)
 class LayerPlace:
-    """Where a layer stands: D, T, the grid of a map, and the vocabulary of a text."""
+    """Where a layer stands: D, T, the grid of a map, the vocabulary of a text, and the views of several targets."""
 
     dim: int
     tokens: int
     grid: tuple[int, int] | None = None
     vocabulary: int | None = None
+    views: tuple[str, ...] = ()
 
 
 class HostSettings(BaseModel):

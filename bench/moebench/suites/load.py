@@ -211,7 +211,8 @@ def _settled(suite: Suite, folder: Path) -> Suite:
         return entry.model_copy(update={"name": called, "settings": {}, "host": of_host(entry.host)})
 
     def of_row(row: SuiteRow) -> SuiteRow:
-        task = row.task and name(TASKS, row.task)
+        called, settings = split_settings(row.task or "")
+        task = row.task and with_settings(name(TASKS, called), settings)
         return row.model_copy(update={"task": task, "host": of_host(row.host), "variant": at(row.variant)})
 
     def of_measure(measure: SuiteMeasure) -> SuiteMeasure:

@@ -202,7 +202,8 @@ class Ladder(_Table):
 class SuiteRow(_Table):
     """A variant with fixed settings, at every combination of those that vary: trained and measured, never tuned.
 
-    task, host, training: what differs from the suite's; without a task it is on all of them. vary, vary_full: setting
+    task, host, training: what differs from the suite's; without a task it is on all of them. The settings of a task
+    stand behind its name: ``correlated?correlation=20``. vary, vary_full: setting
     -> values, in the reduced form and in the full one (by default the same). At most one of ``budget``, the amount of
     the expert layers on the ``axis``; ``width``, the hidden units of all experts of a layer together; and
     ``expert_width``, those of each; without one it has the suite's budgets.

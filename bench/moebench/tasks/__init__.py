@@ -11,6 +11,7 @@ from moebench.tasks.base import (
     Part,
     Split,
     Stream,
+    Table,
     Task,
     TaskInfo,
     Tokens,
@@ -19,6 +20,7 @@ from moebench.tasks.base import (
 )
 from moebench.tasks.catalogue import get_task, load_part
 from moebench.tasks.image_task import augment_batch
+from moebench.tasks.several import SeveralTargets
 from moebench.tasks.targets import Classes, Numbers, Sequences, TokenClasses, accuracy, mean_squared_error
 
 __all__ = [
@@ -30,8 +32,10 @@ __all__ = [
     "Numbers",
     "Part",
     "Sequences",
+    "SeveralTargets",
     "Split",
     "Stream",
+    "Table",
     "Task",
     "TaskInfo",
     "TokenClasses",

@@ -101,7 +101,27 @@ class Vectors:
         return f"{self.tokens} x {self.dim}"
 
 
-Inputs = Image | Tokens | Features | Vectors
+@dataclass(frozen=True)
+class Table:
+    """x_NF, float32: a column for each category, whose values are codes below its entry in ``categories``, then
+    ``numbers`` columns of numbers.
+    """
+
+    words: ClassVar[str] = "rows of a table"
+
+    categories: tuple[int, ...]
+    numbers: int
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one input."""
+        return (len(self.categories) + self.numbers,)
+
+    def __str__(self) -> str:
+        return f"{len(self.categories)} categories and {self.numbers} numbers"
+
+
+Inputs = Image | Tokens | Features | Vectors | Table
 """The shape of one input, by its kind."""
 
 

@@ -87,7 +87,7 @@ def _configured(name: str, written: Mapping[str, str]) -> Task:
 def _check_info(spec: str, info: TaskInfo) -> None:
     """:class:`PluginError` for a field of the wrong kind, or a name that a board could not print."""
     right = {
-        "inputs": (isinstance(info.inputs, Inputs), "an Image, Tokens, Features or Vectors"),
+        "inputs": (isinstance(info.inputs, Inputs), "an Image, Tokens, Features, Vectors or a Table"),
         "headline": (isinstance(info.headline, Headline | None), "a Headline, or None"),
         "targets": (
             isinstance(info.targets, Mapping) and (info.headline is None or len(info.targets) > 0),

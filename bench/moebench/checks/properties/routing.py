@@ -93,6 +93,8 @@ def check_route_does_no_expert_work(subject: CheckSubject) -> None:
         axes = layer.expert_parameters()
         if not axes:
             raise NotApplicable("it lists no expert parameters.")
+        if getattr(layer, "gates_read_experts", False):
+            raise NotApplicable("gates of a later level read what experts of an earlier one gave.")
         before = layer.route(x_BTD, Context())
         with torch.no_grad():
             for name in axes:

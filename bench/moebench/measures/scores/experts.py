@@ -96,8 +96,8 @@ def _sum_of_cosines(layer: Layer, x_BTD: Tensor, routing: Routing) -> tuple[floa
         keep_BE = _nobody(layer, x_BTD)
         keep_BE[:, expert] = True
         y_BTO = layer.compute(x_BTD, routing, keep_BE).double() - always_BTO
-        acts_BT = y_BTO.any(2)
-        sum_BTO = sum_BTO + F.normalize(y_BTO, dim=2, eps=1e-300)
+        acts_BT = y_BTO.any(-1)
+        sum_BTO = sum_BTO + F.normalize(y_BTO, dim=-1, eps=1e-300)
         acting_BT = acting_BT + acts_BT
     sums_BT = sum_BTO.square().sum(-1) - acting_BT
     return float(sums_BT.sum()) / 2, float((acting_BT * (acting_BT - 1)).sum()) / 2

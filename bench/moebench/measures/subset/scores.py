@@ -102,7 +102,7 @@ def masked_norms(layer: Layer, x_BTD: Tensor, routing: Routing) -> Tensor:
     norms = []
     for expert in range(layer.num_experts):
         alone_BE = nobody_BE.index_fill(1, torch.tensor(expert, device=x_BTD.device), True)
-        norms.append((layer.compute(x_BTD, routing, alone_BE) - base_BTO).norm(dim=2).sum(1))
+        norms.append((layer.compute(x_BTD, routing, alone_BE) - base_BTO).norm(dim=-1).flatten(1).sum(1))
     return torch.stack(norms, 1)
 
 
