@@ -370,8 +370,10 @@ def test_a_wrong_setting_is_refused_by_name(values, words):
 def test_a_misspelt_host_is_answered_with_the_nearest():
     with pytest.raises(UnknownNameError, match="unknown host 'vti'; did you mean 'vit'"):
         host_settings({"name": "vti"})
-    known = "known: bare, decoder, encoder, resnet, single_layer, tabular, token_sum, tokenwise, vit"
-    with pytest.raises(UnknownNameError, match=known):
+    with pytest.raises(
+        UnknownNameError,
+        match="known: bare, decoder, encoder, resnet, single_layer, tabular, token_sum, tokenwise, vit",
+    ):
         host_settings({})
 
 

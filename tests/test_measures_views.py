@@ -46,7 +46,6 @@ def measured(name, settings):
         ("home", {}, set()),
         ("home", {"hierarchy": False}, set()),
     ],
-    ids=str,
 )
 def test_what_is_measured_of_each_layer(name, settings, null):
     scores, model = measured(name, settings)

@@ -59,8 +59,10 @@ def rows_said(plan: Plan) -> str:
     rows, selected = len(plan.rows), sum(row.selected for row in plan.rows)
     if selected < rows:
         return f"{selected} of {rows} rows"
-    references = sum(row.reference for row in plan.rows)
-    return f"{rows - references} variants + {references} references"
+    sizes = rows - len(plan.board_rows)
+    references = sum(row.reference for row in plan.board_rows)
+    ladder = f" + {counted_noun(sizes, 'dense size')}" if sizes else ""
+    return f"{rows - references - sizes} variants + {references} references{ladder}"
 
 
 def duration(seconds: float) -> str:

@@ -17,9 +17,11 @@ EXAMPLES: Mapping[str, str] = {
     "check": "moebench check mine.py:Mine",
     "subset": "moebench subset RECORD --experts 8",
     "compress": "moebench compress RECORD --experts 4 --method merge",
+    "sample": "moebench sample RECORD --prompt 'def '",
     "new": "moebench new my_layer",
     "publish": "moebench publish quick-all",
     "verify": "moebench verify results/published/quick-all/cpu --rerun 3",
+    "site": "moebench site public",
     "sync": "moebench sync quick",
     "ui": "moebench ui --open",
 }
