@@ -41,11 +41,12 @@ def test_loss_and_scores_of_both_kinds_with_gaps():
     task = get_task("flights?only=all")
     names = list(task.info.targets)
     outputs = {name: torch.zeros(2, 1) for name in names}
+    outputs["duration/air_time"] += 1
     targets = {name: torch.tensor([1.0, 0.0]) for name in names}
     targets["duration/air_time"] = torch.tensor([2.0, torch.nan])
     batch = Split(torch.zeros(2, 17), targets)
-    # Three cross-entropies of ln 2 for each input; the square 4 of one known air time, 0 for the gap: of 8 values.
-    want = (6 * np.log(2) + 4) / 8
+    # Three cross-entropies of ln 2 for each input; the square 1 of one known air time, 0 for the gap: of 8 values.
+    want = (6 * np.log(2) + 1) / 8
     assert float(task.loss(outputs, batch)) == pytest.approx(want)
     values = task.scores(outputs, batch)
     assert float(values["loss"].mean()) == pytest.approx(want)
@@ -55,7 +56,7 @@ def test_loss_and_scores_of_both_kinds_with_gaps():
     found = task.summary({**values, "mean_score": torch.cat([values["mean_score"], again])})
     assert set(found) == {"mean_score", "loss", "auc_departure", "auc_arrival", "auc_cancelled", "r2_air_time"}
     assert found["auc_arrival"] == 0.5
-    assert found["r2_air_time"] == pytest.approx(1 - 12 / (32 / 3))  # 2, -2, -2 about their mean, and about 0
+    assert found["r2_air_time"] == pytest.approx(1 - 19 / (32 / 3))  # 2, -2, -2 about 1, and about their mean
     parts = [task.loss({n: o[i : i + 1] for n, o in outputs.items()}, batch[i : i + 1]) for i in range(2)]
     assert float(sum(parts) / 2) == pytest.approx(want)  # micro-batches add up, whatever is missing
 
