@@ -110,7 +110,7 @@ def finding(board: Board, rung: Rung) -> str:
     leader = next((entry for entry in ranked if entry.variant != BASELINE), None)
     if leader is None:
         return f"{where} {won}."
-    facts = [_against_compute(board, rung, leader), _routing(rung, leader), _latency_of(leader)]
+    facts = [_against_compute(board, rung, leader), _routing(rung, leader), _latency_of(board, leader)]
     return f"{where} {won}. {shown_name(leader.variant)} {'; '.join(filter(None, facts))}."
 
 
@@ -165,9 +165,12 @@ def _routing(rung: Rung, leader: Entry) -> str:
     return f"no significant difference from {name}, which routes at random"
 
 
-def _latency_of(leader: Entry) -> str:
-    ratio = leader.latency.ratio_to_dense if leader.latency else None
-    return f"latency {ratio.value:.2f}x dense" if ratio else ""
+def _latency_of(board: Board, leader: Entry) -> str:
+    """At the suite's batch and at batch 1, as they differ."""
+    timings = {board.latency_batch: leader.latency, 1: leader.latency_batch1}
+    ratios = {batch: each.ratio_to_dense for batch, each in timings.items() if each and each.ratio_to_dense}
+    found = " and ".join(f"{ratio.value:.2f}x dense at batch {batch}" for batch, ratio in ratios.items())
+    return f"latency {found}" if found else ""
 
 
 def worth_notes(board: Board) -> tuple[str, ...]:
