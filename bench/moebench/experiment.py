@@ -188,12 +188,15 @@ class _ExperimentRun:
         return ExperimentResult(tuple(plans), tuple(boards), report, tuple(unfinished), tuple(warnings), frames)
 
     def _check(self, plan: Plan) -> None:
-        """Keep how many checks the selected rows of other authors hold, where that is not known of their code."""
+        """Keep how many checks the selected rows of other authors hold, where that is not known of their code; not of
+        rows that cannot run.
+        """
         from moebench.checks.run import run_checks
 
         known = read_conformance(self.store.root)
+        runs = {group.row for group in plan.groups if not group.broken}
         for row in plan.rows:
-            if row.selected and not row.problem and row.code_digest not in known and by_others(row):
+            if row.selected and row.name in runs and row.code_digest not in known and by_others(row):
                 found = run_checks(self.objects[row.name] if row.spec == OBJECT else row.spec).conformance
                 keep_conformance(self.store.root, row.code_digest, found)
 
