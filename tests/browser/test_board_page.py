@@ -48,7 +48,8 @@ def test_the_first_screen_says_what_was_found(visit, url: str) -> None:
     """What won, by how much, how sure, at what cost, with the picture and every ranked row, without scrolling."""
     page, _ = visit(url, height=800)
     found = page.locator(".found").first
-    for text in ("soft_moe has significantly the best accuracy", "+0.011 (0.0", "significantly", "latency 0.69x dense at batch 64"):
+    latency = "latency 0.69x dense at batch 64"
+    for text in ("soft_moe has significantly the best accuracy", "+0.011 (0.0", "significantly", latency):
         assert text in found.inner_text()
     last = page.locator("tr[data-ranked]").last
     for each in (found, page.locator("#chart-scatter-0 svg"), last, last.locator('[data-col="latency"]')):
