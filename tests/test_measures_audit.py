@@ -160,7 +160,9 @@ def test_nothing_is_found_in_built_in_layers(name):
     model = model_of(name, budget=4 * SMALL_BUDGET)
     shapes = layer_shapes(host_settings(SMALL_HOST), DIGITS.info)
     assert count_layers(model.layers()).total
-    assert audited(model, shapes).audit["found"] == []
+    found = [each["code"] for each in audited(model, shapes).audit["found"]]
+    # The experts of a token become as few as are quoted in training alone.
+    assert found == (["flops"] if any(layer.number_settles for layer in model.layers()) else [])
 
 
 def test_parameters_that_come_with_training_are_found():
