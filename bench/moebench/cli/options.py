@@ -86,7 +86,7 @@ def full_option(command: F) -> F:
     return click.option("--full", is_flag=True, help=help)(command)
 
 
-HOW = ("executor", "executor_options", "ranks", "timeout", "silence", "checkpoint_every", "weights", "mlflow")
+HOW = ("executor", "executor_options", "ranks", "timeout", "silence", "checkpoint_every", "weights", "check", "mlflow")
 """Options of ``run`` that change no plan."""
 
 
@@ -135,6 +135,7 @@ def how_options(command: F) -> F:
             help="Seconds of training between two checkpoints.",
         ),
         click.option("--weights/--no-weights", default=True, help="Keep the final weights of the winners."),
+        click.option("--check/--no-check", default=True, help="Check rows of other authors (the default)."),
         click.option("--mlflow/--no-mlflow", default=True, help="Write MLflow as runs finish (the default)."),
         full_option,
         click.option(

@@ -27,9 +27,6 @@ class _Run(Grouped):
 @click.argument("suite")
 @request_options
 @how_options
-@click.option(
-    "--check/--no-check", default=True, help="Check rows of other authors against the contract (the default)."
-)
 @click.option("--quiet", is_flag=True, help="Print the leaderboard only.")
 def command(
     suite: str,
