@@ -183,8 +183,9 @@ def test_check_and_plan_show_the_line(failing, tmp_path):
     from moebench import check
 
     (report,) = check(failing)
-    assert "Sizes of tensors must match" in report["output_shape"].message
-    assert report["output_shape"].message.endswith(" at beside.py, line 5")
+    (failure,) = report.failures  # what the others rest on
+    assert "Sizes of tensors must match" in failure.message
+    assert failure.message.endswith(" at beside.py, line 5")
     suite = write_suite(tmp_path)
     done = CliRunner().invoke(cli, ["plan", suite, "--variant", failing, "--results", str(tmp_path / "r")])
     assert "return torch.cat([x, x[:, :1]], 2)" in done.output

@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 from moebench.apart import ApartError, apart
 from moebench.board import TEXTS
 from moebench.board.reasons import SHOWN
-from moebench.checks.run import run_checks
 from moebench.errors import DataError, MoebenchError
 from moebench.files import LARGE, read_bytes
 from moebench.plans.rows import BASELINE, by_others
@@ -143,6 +142,8 @@ def _same(published: bytes, found: bytes) -> bool:
 
 def conformance(submission: Submission) -> Iterator[str]:
     """Rows of other authors whose checks come out otherwise here, in processes of their own."""
+    from moebench.checks.run import run_checks  # imports torch
+
     for row in submission.plan.rows:
         if by_others(row):
             said = submission.manifest.conformance.get(row.code_digest)

@@ -12,7 +12,6 @@ from pathlib import Path
 from moebench.board import ResultSet, RowRuns, write_board
 from moebench.board.numbers import shown_name
 from moebench.board.worth import REGRET
-from moebench.checks.run import run_checks
 from moebench.errors import ResultsError
 from moebench.plans.history import ran_plan
 from moebench.plans.latency import latency_cells
@@ -90,6 +89,8 @@ def publish(results: ResultSet, root: Path, *, replace: bool = False) -> Publish
 
 def _conformance(plan: Plan, results: Path) -> dict[str, Conformance]:
     """Of each row of another author; what ``run`` did not check is checked now, in a process of its own."""
+    from moebench.checks.run import run_checks  # imports torch
+
     known = read_conformance(results)
     if is_published(results):
         known |= manifest.read_manifest(results).conformance
