@@ -85,7 +85,7 @@ def test_one_target_alone_is_the_same_target():
     assert caught.value.code == "unknown-target"
     with pytest.raises(SuiteError) as wrong:
         get_task("correlated?correlation=101")
-    assert wrong.value.code == "wrong-task-setting"
+    assert wrong.value.code == "wrong-correlation"
 
 
 AFTER_DEPARTURE = {
@@ -244,7 +244,7 @@ def test_an_own_table(tmp_path, monkeypatch):
     assert torch.equal(beside.inputs, named.inputs)
     with pytest.raises(DataError) as caught:
         load_part(task, "train", tmp_path / "elsewhere")
-    assert caught.value.code == "data-missing"
+    assert caught.value.code == "table-missing"
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ class CorrelatedTask(SeveralTargets):
         if not 0 <= correlation <= 100:
             raise SuiteError(
                 f"task 'correlated': the setting 'correlation' is a percentage from 0 to 100, not {correlation}.",
-                code="wrong-task-setting",
+                code="wrong-correlation",
                 setting="correlation",
             )
         self.correlation, self.only = correlation, only

@@ -64,7 +64,7 @@ class ParquetSource(Source):
         if data_dir is not None:
             path = data_dir if data_dir.is_file() else data_dir / self.beside.name
         if not path.is_file():
-            raise DataError(f"{self.title}: there is no file '{path}'; name it with --data.", code="data-missing")
+            raise DataError(f"{self.title}: there is no file '{path}'; name it with --data.", code="table-missing")
         return [path]
 
     def read(self, files: Sequence[Path]) -> Columns:
@@ -74,7 +74,7 @@ class ParquetSource(Source):
         try:
             return columns_of(pyarrow.parquet.read_table(files[0]))
         except (OSError, ValueError) as error:
-            raise DataError(f"'{files[0]}' is not a whole parquet file.", code="not-parquet") from error
+            raise DataError(f"'{files[0]}' is not a whole parquet file.", code="table-not-parquet") from error
 
 
 class OwnTableTask(TableTask):
