@@ -452,7 +452,7 @@ def test_a_published_row_of_another_author_is_ranked_where_it_holds_all_checks(c
 
 def test_a_row_that_fails_checks_here_and_is_ranked_is_found(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     failed = CheckReport("mine", (CheckResult("deepcopy", "fails", "shares"),))
-    monkeypatch.setattr("moebench.publish.checks.run_checks", lambda spec: failed)
+    monkeypatch.setattr("moebench.checks.run.run_checks", lambda spec: failed)
     (sentence,) = findings(copy, "conformance")["conformance"]
     assert "'mine' holds 0 of 1 checks here, and fails deepcopy" in sentence
     with_conformance(copy, {})

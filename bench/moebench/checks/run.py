@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from typing import Any
@@ -147,6 +148,7 @@ def _run_apart(label: str, spec: str, names: list[str], on_start: Callable[[str]
 
 def _made_apart(spec: str, names: list[str]) -> Iterator[str | dict[str, Any]]:
     """The body of that process."""
+    sys.dont_write_bytecode = True  # a published directory has the files of its manifest and no others
     for each in _made(loader(spec), names):
         yield each if isinstance(each, str) else dataclasses.asdict(each)
 
