@@ -195,8 +195,8 @@ class _ExperimentRun:
 
         known = read_conformance(self.store.root)
         runs = {group.row for group in plan.groups if not group.broken}
-        for row in plan.rows:
-            if row.selected and row.name in runs and row.code_digest not in known and by_others(row):
+        for row in by_others(plan.rows):
+            if row.selected and row.name in runs and row.code_digest not in known:
                 found = run_checks(self.objects[row.name] if row.spec == OBJECT else row.spec).conformance
                 keep_conformance(self.store.root, row.code_digest, found)
 

@@ -58,7 +58,7 @@ def build_board(
     suite = plan.suite
     gathered = {budget: [RowRuns.of(plan, row, budget, seen) for row in plan.board_rows] for budget in suite.budgets}
     ladders = ladders_of(plan, seen)
-    checked = {row.name: conformance.get(row.code_digest) for row in plan.board_rows if by_others(row)}
+    checked = {row.name: conformance.get(row.code_digest) for row in by_others(plan.board_rows)}
     rungs = tuple(_rung(plan, budget, rows, ladders, seen, checked, published) for budget, rows in gathered.items())
     studies = [study for evidences in gathered.values() for evidence in evidences for study in evidence.studies]
     runs = [run for evidences in gathered.values() for e in evidences for study in e.studies for run in study.runs]

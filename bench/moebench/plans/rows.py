@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
-from moebench.errors import MoebenchError, PluginError, UnknownNameError, UsageError
+from moebench.errors import PluginError, UnknownNameError, UsageError
 from moebench.frames import Frame
 from moebench.plugins.find import Found, declared, find_variant, find_variants, is_place
 from moebench.plugins.identity import code_identity
@@ -207,11 +207,13 @@ def _declared_name(found: Found) -> str:
     return (found.in_file and declared(found, "name")) or found.name
 
 
-def by_others(row: Row) -> bool:
-    """Whether its code is another author's, which ``moebench check`` is for; moebench's own is checked by its tests."""
+def by_others(rows: Iterable[Row]) -> list[Row]:
+    """Those of other authors' code, which ``moebench check`` is for; moebench's own is checked by its tests."""
+    installed = find_variants()
+    return [row for row in rows if _is_anothers(row, installed)]
+
+
+def _is_anothers(row: Row, installed: Mapping[str, Found]) -> bool:
     if row.spec == OBJECT or is_place(row.spec):
         return True
-    try:
-        return not is_own(find_variant(row.spec))
-    except MoebenchError:  # it is not installed here
-        return True
+    return row.spec not in installed or not is_own(installed[row.spec])  # it may not be installed here

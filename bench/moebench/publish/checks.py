@@ -144,15 +144,14 @@ def conformance(submission: Submission) -> Iterator[str]:
     """Rows of other authors whose checks come out otherwise here, in processes of their own."""
     from moebench.checks.run import run_checks  # imports torch
 
-    for row in submission.plan.rows:
-        if by_others(row):
-            said = submission.manifest.conformance.get(row.code_digest)
-            if said is None:
-                yield f"'{row.name}' is not among the rows whose checks the manifest reports."
-                continue
-            found = run_checks(submission.spec(row.name)).conformance
-            if said.complete and not found.complete:
-                yield f"'{row.name}' {found} checks here, and fails {', '.join(found.failed[:SHOWN])}; it is ranked."
+    for row in by_others(submission.plan.rows):
+        said = submission.manifest.conformance.get(row.code_digest)
+        if said is None:
+            yield f"'{row.name}' is not among the rows whose checks the manifest reports."
+            continue
+        found = run_checks(submission.spec(row.name)).conformance
+        if said.complete and not found.complete:
+            yield f"'{row.name}' {found} checks here, and fails {', '.join(found.failed[:SHOWN])}; it is ranked."
 
 
 class Check(NamedTuple):

@@ -94,7 +94,7 @@ def _conformance(plan: Plan, results: Path) -> dict[str, Conformance]:
     known = read_conformance(results)
     if is_published(results):
         known |= manifest.read_manifest(results).conformance
-    rows = {row.code_digest: row for row in plan.rows if by_others(row)}
+    rows = {row.code_digest: row for row in by_others(plan.rows)}
     return {code: known.get(code) or run_checks(row.spec).conformance for code, row in sorted(rows.items())}
 
 
