@@ -6,9 +6,8 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from moebench.budgets.count import active_parameters
+from moebench.budgets.count import active_parameters, experts_held
 from moebench.budgets.flops import nominal_routing
-from moebench.checks.masking import experts_held
 from moebench.contract import Choice, Context, LayerShape
 from moevariants.cosine_topk import CosineTopK
 from moevariants.deepseek import DeepSeek

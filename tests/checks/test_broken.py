@@ -16,7 +16,9 @@ import torch
 from cases import CASES
 from good import Good, GoodLayer
 
+from moebench.budgets.count import active_parameters, empty_experts
 from moebench.checks import all_checks, run_checks
+from moebench.contract import LayerShape
 
 MODULES = (
     broken_budget,
@@ -124,3 +126,10 @@ def test_an_expert_without_parameters_is_noted():
     report = run_checks(ZeroExpert)
     assert [(row.name, row.message) for row in report.failures] == []
     assert report["routing_is_a_routing"].notes
+
+
+def test_active_parameters_are_those_of_choices_of_experts_that_have_any():
+    layer = ZeroExpertLayer(LayerShape(dim=8, out_dim=8, tokens=4), 4, 5, 2)
+    each = 8 * 4 + 4 + 4 * 8 + 8
+    assert empty_experts(layer) == [4]
+    assert active_parameters(layer) == layer.gate.numel() + 2 * each

@@ -106,7 +106,6 @@ class MoEPPLayer(SparseLayer):
         super().__init__(router, gate, experts, Places())
         dim, self.mlps = experts.shape.dim, experts.count
         self.num_experts = experts.count + constants + 1
-        self.bare_experts = range(experts.count, self.num_experts)
         self.constant_CD = nn.Parameter(torch.randn(constants, dim))
         self.mix_CD2 = nn.Parameter(torch.empty(constants, dim, 2).uniform_(-(dim**-0.5), dim**-0.5))
 

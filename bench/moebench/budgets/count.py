@@ -56,9 +56,21 @@ def active_parameters(layer: Layer, *, products: bool = False) -> int:
     if not layer.num_experts:
         return total
     expert_total = sum(numbers_in(p) for name, p in counted.items() if name in of_experts)
-    holders = layer.num_experts - len(layer.bare_experts)
+    holders = layer.num_experts - len(empty_experts(layer))
     idle = holders - min(experts_per_token(layer), holders)
     return total - int(expert_total * idle / holders)
+
+
+def experts_held(layer: Layer, name: str) -> range:
+    """The experts along the axis of one of its expert parameters: all, or those that the layer names."""
+    own: Callable[[str], range] | None = getattr(layer, "experts_held", None)
+    return range(layer.num_experts) if own is None else own(name)
+
+
+def empty_experts(layer: Layer) -> list[int]:
+    """Those without parameters of their own, such as a zero or a copy expert, among experts of which some have any."""
+    named = {e for name in layer.expert_parameters() for e in experts_held(layer, name)}
+    return [e for e in range(layer.num_experts) if e not in named] if named else []
 
 
 def experts_per_token(layer: Layer) -> float:

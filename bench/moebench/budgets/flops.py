@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from moebench.budgets.count import active_parameters, experts_per_token
+from moebench.budgets.count import active_parameters, empty_experts, experts_held, experts_per_token
 from moebench.contract import Context, Layer, LayerShape, Routing, Settings, Variant
 from moebench.plugins.backends import choose_backend
 
@@ -90,14 +90,13 @@ def _random_input(layer: Layer, shape: LayerShape) -> Tensor:
 
 def _largest_active(layer: Layer) -> float:
     """Active parameters where every choice is of an expert that has any: more than a mean one where some have none."""
-    held: Callable[[str], range] | None = getattr(layer, "experts_held", None)
-    active = float(active_parameters(layer))
-    if held is None or not layer.num_experts:
+    active, of_experts = float(active_parameters(layer)), layer.expert_parameters()
+    if not layer.num_experts or not of_experts:
         return active
-    of_experts = layer.expert_parameters()
-    sizes = {name: (p.numel(), len(held(name))) for name, p in layer.named_parameters() if name in of_experts}
+    named = layer.named_parameters()
+    sizes = {name: (p.numel(), len(experts_held(layer, name))) for name, p in named if name in of_experts}
     share = experts_per_token(layer)
-    holders = layer.num_experts - len(layer.bare_experts)
+    holders = layer.num_experts - len(empty_experts(layer))
     mean = sum(numel for numel, _ in sizes.values()) * min(share, holders) / holders
     return active - mean + sum(numel * min(share, count) / count for numel, count in sizes.values() if count)
 

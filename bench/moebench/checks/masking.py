@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
@@ -19,18 +17,6 @@ def experts_to_mask(subject: CheckSubject, layer: Layer, *, separable: bool = Fa
     if separable and not subject.variant.separable:
         raise NotApplicable("it does not claim that its experts are separable.")
     return layer.num_experts
-
-
-def experts_held(layer: Layer, name: str) -> range:
-    """The experts along the axis of one of its expert parameters: all, or those that the layer names."""
-    own: Callable[[str], range] | None = getattr(layer, "experts_held", None)
-    return range(layer.num_experts) if own is None else own(name)
-
-
-def empty_experts(layer: Layer) -> list[int]:
-    """Those without parameters of their own, such as a zero or a copy expert, among experts of which some have any."""
-    named = {e for name in layer.expert_parameters() for e in experts_held(layer, name)}
-    return [e for e in range(layer.num_experts) if e not in named] if named else []
 
 
 def keep(inputs: int, experts: int, kept: list[int] | None = None, all_but: list[int] | None = None) -> Tensor:

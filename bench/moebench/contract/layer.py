@@ -40,7 +40,9 @@ class Layer(nn.Module):
     ``restrict``: other rules of combination, see :class:`Restricts`.
     ``nominal_routing(x_BTD) -> Routing``: the routing whose FLOPs are quoted, of a balanced load; else ``route``'s.
     ``mean_experts_per_token() -> float``: how many act on a token where that is not ``top_k``.
-    ``experts_held(name) -> range``: the experts along the axis of one of ``expert_parameters()``, where not all.
+    ``experts_held(name) -> range``: the experts along the axis of one of ``expert_parameters()``, where not all. An
+    expert that none of them has holds no parameters, such as one that returns its input; active parameters are counted
+    as if no token chose it.
     ``dispatch_weights(routing) -> dispatch_BTE``: where experts work on mixtures of tokens, the share of a token in
     that of an expert, the largest over its slots (D of arXiv 2308.00951, equation 1).
     ``router_logits(x_BTD) -> logits_BTE``, or one a slot: what the router gives before its softmax or sigmoid, and
@@ -63,10 +65,6 @@ class Layer(nn.Module):
     number_settles: bool = False
     """Whether it is training that brings the number of experts per token to ``mean_experts_per_token()``: at first more
     may act. What a training costs is then counted from those that acted."""
-
-    bare_experts: range = range(0)
-    """The experts that hold none of ``expert_parameters()``, such as one that returns its input. Active parameters are
-    counted as if no token chose them."""
 
     passes: float = 1.0
     """How often a token passes the active parameters: FLOPs stay within 1.1 times that."""

@@ -80,7 +80,7 @@ class SparseLayer(Restricts, Layer):
         losses = self.route(x_BTD, Context()).losses
         (num_inputs, num_tokens), top_k = x_BTD.shape[:2], self.gate.top_k
         turn_TK = torch.arange(num_tokens * top_k, device=x_BTD.device).view(num_tokens, top_k)
-        chosen_BTK = (turn_TK % (self.num_experts - len(self.bare_experts))).repeat(num_inputs, 1, 1)
+        chosen_BTK = (turn_TK % self.experts.count).repeat(num_inputs, 1, 1)
         weight_BTK = x_BTD.new_full(chosen_BTK.shape, 1 / top_k)
         gated = Gated(chosen_BTK, weight_BTK, weight_BTK.amax(-1), losses)
         return self._routing(gated, self._kept(gated, Context()), Context())

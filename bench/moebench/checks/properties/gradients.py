@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from moebench.budgets.count import experts_held
 from moebench.checks.compare import count, listed
-from moebench.checks.masking import experts_held
 from moebench.checks.outcome import NotApplicable
 from moebench.checks.subject import BuiltLayer, CheckSubject
 from moebench.checks.toy import toy_loss

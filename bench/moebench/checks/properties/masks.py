@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from moebench.budgets.count import empty_experts, experts_held
 from moebench.budgets.flops import flops_of
 from moebench.checks.compare import difference_at, listed, same
-from moebench.checks.masking import empty_experts, experts_held, experts_to_mask, keep, masked
+from moebench.checks.masking import experts_to_mask, keep, masked
 from moebench.checks.outcome import NotApplicable
 from moebench.checks.subject import BuiltLayer, CheckSubject
 from moebench.contract import Context, Layer

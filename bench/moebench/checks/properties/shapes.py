@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from moebench.budgets.count import empty_experts, experts_held
 from moebench.checks.compare import count, difference_at, listed
-from moebench.checks.masking import empty_experts, experts_held
 from moebench.checks.subject import BuiltLayer, CheckSubject
 from moebench.contract import Context, Layer, Routing
 
