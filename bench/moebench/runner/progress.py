@@ -13,6 +13,9 @@ from rich.progress import Progress as RichProgress
 from moebench.records import Record
 from moebench.tasks import get_task
 
+WAITING = "waiting for"
+"""How a label begins that says what a run waits for."""
+
 
 class Progress:
     """Counts runs and prints nothing; what prints them derives from it."""
@@ -52,7 +55,14 @@ class Plain(Progress):
 
     def __init__(self, console: Console) -> None:
         super().__init__()
-        self._console = console
+        self._console, self._waits = console, ""
+
+    def running(self, labels: list[str]) -> None:
+        """A line once it waits for something else: that may last, and nobody would know why."""
+        waits = next((label for label in labels if label.startswith(WAITING)), "")
+        if waits and waits != self._waits:
+            self._console.print(waits, markup=False, highlight=False, soft_wrap=True)
+        self._waits = waits
 
     def finished(self, label: str, record: Record) -> None:
         """One line: how many of how many, the run and its outcome, and the time left."""

@@ -166,7 +166,7 @@ class _PlanRun:
             with leases.hold(cell.identity, POLL_SECONDS) as mine:
                 if mine and not is_settled(self.lookup(cell.identity)):
                     return self.executor.measure(cell, self._finalists(cell), tick)
-            tick(f"latency {without_digest(cell.task)} elsewhere")
+            tick(f"waiting for the latency of {without_digest(cell.task)}, measured elsewhere")
         return None
 
     def _finalists(self, session: Cell) -> list[Job]:
