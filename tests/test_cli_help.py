@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from moebench.cli.help import EXAMPLES
-from moebench.cli.hints import command_line
+from moebench.cli.hints import CARRIED, command_line
 from moebench.cli.main import COMMANDS, cli, main
 from moebench.text import PIPE_WIDTH, plain_console
 
@@ -107,6 +107,12 @@ def test_the_browser_is_opened_only_when_asked(monkeypatch, tmp_path: Path) -> N
     assert opened == []
     CliRunner().invoke(cli, ["ui", "--results", str(tmp_path), "--open"])
     assert opened == ["http://x"]
+
+
+def test_hints_carry_every_option_of_run_that_says_what_is_run_and_where() -> None:
+    run = cli.get_command(click.Context(cli), "run")
+    assert run is not None
+    assert {each.name for each in run.params} == {*CARRIED, "suite", "reuse", "quiet", "verbose", "debug"}
 
 
 def test_plan_has_the_options_of_run() -> None:

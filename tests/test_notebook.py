@@ -93,8 +93,9 @@ def test_an_interrupt_says_the_call_that_goes_on(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(api, "run_experiment", stops)
     mine = wrap(lambda dim, hidden: None, name="mine")
     with pytest.raises(Interrupted) as caught:
-        api.run("quick", ["soft_moe", mine], seeds=8, results=tmp_path, mlflow=False, quiet=True)
-    call = f"run('quick', variants=['soft_moe', mine], seeds=8, results='{tmp_path}', mlflow=False, quiet=True)"
+        api.run("quick", ["soft_moe", mine], seeds=8, results=tmp_path, mlflow=False, check=False, quiet=True)
+    given = f"seeds=8, results='{tmp_path}', mlflow=False, check=False, quiet=True"
+    call = f"run('quick', variants=['soft_moe', mine], {given})"
     assert str(caught.value).endswith(f"the same call goes on from here: {call}")
     assert caught.value.code == 130
 

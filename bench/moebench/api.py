@@ -96,6 +96,7 @@ def run(
             "results": None if str(results) == "results" else results,
             "executor": None if executor == "local" else executor,
             "mlflow": None if mlflow else False,
+            "check": None if check else False,
             "save_weights": None if save_weights else False,
             "quiet": quiet or None,
         }

@@ -150,7 +150,8 @@ def print_session(
     checked = read_conformance(results)
     for row in {row.name: row for plan in session.plans for row in plan.rows if row.selected}.values():
         if not quiet and (found := checked.get(row.code_digest)):
-            more = "" if found.complete else f": {', '.join(found.failed[:8])}; `moebench check {row.spec}` says more"
+            says_more = f"; `moebench check {shlex.quote(row.spec)}` says more"
+            more = "" if found.complete else f": {', '.join(found.failed[:8])}{says_more}"
             out.print(f"checks {row.name}  {found}{more}", highlight=False, markup=False, soft_wrap=True)
     if not quiet:
         pages = [f"board  {pages / 'board.html'}" for board, pages in session.boards if board in boards]
