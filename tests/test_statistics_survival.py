@@ -1,8 +1,10 @@
 """How often a rank survives resampled tunings: cases done by hand."""
 
+import numpy as np
 import pytest
 
 from moebench.statistics import order_turns, rank_survival
+from moebench.statistics.resampling import _places
 
 
 def close(found, wanted):
@@ -75,3 +77,13 @@ def test_the_order_of_two_rows_turns_round_where_the_better_one_loses_its_trial(
     losses = {"a": [[0.1, 0.5]], "b": [[0.2, 0.2]]}
     close(order_turns({"a": 0.1, "b": 0.2}, losses, higher_is_better=False), {"a": 0.25})
     assert order_turns({}, {}) == {}
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(1, 3), (2, 5), (40, 100)])
+def test_rows_with_equal_scores_share_the_places_between_those_above_and_below(rows, columns):
+    score_RD = np.random.default_rng(0).integers(0, 6, size=(rows, columns)).astype(float)
+    first_RD, last_RD = _places(score_RD)
+    above_RD = (score_RD[None] > score_RD[:, None]).sum(1)
+    below_RD = (score_RD[None] < score_RD[:, None]).sum(1)
+    assert (first_RD == 1 + above_RD).all()
+    assert (last_RD == rows - below_RD).all()

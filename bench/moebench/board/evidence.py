@@ -78,22 +78,22 @@ class RowStudy:
             beside,
         )
 
-    @property
+    @cached_property
     def runs(self) -> tuple[PlannedRun, ...]:
         """Trials, then finals."""
         return self.trials + self.finals
 
-    @property
+    @cached_property
     def open_runs(self) -> tuple[PlannedRun, ...]:
         """The runs without a result."""
         return tuple(run for run in self.runs if run.problem)
 
-    @property
+    @cached_property
     def complete(self) -> bool:
         """Whether every planned run has a result."""
         return bool(self.runs) and not self.open_runs
 
-    @property
+    @cached_property
     def final_records(self) -> tuple[Record, ...]:
         """The final runs that have a record, in the order of the seeds."""
         return tuple(run.record for run in self.finals if run.record is not None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from statistics import fmean
 
 import numpy as np
@@ -188,8 +189,9 @@ def worth_of(
     )
     found = {}
     for evidence in evidences:
-        tasks = range(len(evidence.studies))
-        found[evidence.row.name] = known.worth(evidence, [*tasks]), tuple(known.worth(evidence, [n]) for n in tasks)
+        each = tuple(known.worth(evidence, [n]) for n in range(len(evidence.studies)))
+        whole = each[0] if len(each) == 1 else known.worth(evidence, range(len(each)))
+        found[evidence.row.name] = whole, each
     return found
 
 
@@ -207,6 +209,12 @@ class _Known:
     oracle: RowRuns | None
     ladders: Sequence[TaskLadder]
     regrets: Regrets
+
+    @cached_property
+    def ends_of_dense(self) -> list[float | None]:
+        """Its validation loss at the end of training, smoothed, on each task; empty without it."""
+        curves = map(loss_curve, self.dense.studies if self.dense else ())
+        return [smoothed(curve.validation_loss)[-1] if curve and curve.validation_loss else None for curve in curves]
 
     def worth(self, evidence: RowRuns, tasks: Sequence[int]) -> Worth:
         """Of a row on some of the tasks: ratios are geometric means over them, losses and steps means."""
@@ -296,14 +304,12 @@ class _Known:
 
     def _steps(self, evidence: RowRuns, tasks: Sequence[int]) -> float | None:
         """The share of the steps after which the validation loss is that of dense at the end; None: it never is."""
-        if self.dense is None:
-            return None
         shares = []
         for n in tasks:
-            own, other = loss_curve(evidence.studies[n]), loss_curve(self.dense.studies[n])
-            if own is None or other is None or not own.validation_loss or not other.validation_loss:
+            own, end = loss_curve(evidence.studies[n]), self.ends_of_dense[n] if self.ends_of_dense else None
+            if own is None or end is None or not own.validation_loss:
                 return None
-            steps = steps_to(own.steps, own.validation_loss, smoothed(other.validation_loss)[-1])
+            steps = steps_to(own.steps, own.validation_loss, end)
             if steps is None:
                 return None
             shares.append(steps / own.steps[-1])

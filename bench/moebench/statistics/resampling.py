@@ -32,8 +32,7 @@ def rank_survival(
     the test score. ranks: name -> (first, last) place that is printed.
     """
     names, score_RD = list(scores), _resampled(scores, validation, higher_is_better, draws)
-    first_RD = 1 + (score_RD[None] > score_RD[:, None]).sum(axis=1)
-    last_RD = len(names) - (score_RD[None] < score_RD[:, None]).sum(axis=1)
+    first_RD, last_RD = _places(score_RD)
     return {
         name: float(((first <= ranks[name][1]) & (last >= ranks[name][0])).mean())
         for name, first, last in zip(names, first_RD, last_RD, strict=True)
@@ -54,6 +53,22 @@ def order_turns(
     names = list(scores)
     order = sorted(range(len(names)), key=lambda row: scores[names[row]], reverse=higher_is_better)
     return {names[a]: float((score_RD[a] < score_RD[b]).mean()) for a, b in pairwise(order)}
+
+
+def _places(score_RD: NDArray[np.float64]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """(first, last) place of each row in each column, from the largest: rows with equal scores share places."""
+    order_RD = np.argsort(-score_RD, axis=0, kind="stable")
+    sorted_RD = np.take_along_axis(score_RD, order_RD, axis=0)
+    place_R1 = np.arange(len(score_RD))[:, None]
+    begins_RD = np.ones(score_RD.shape, dtype=bool)  # a run of equal scores
+    begins_RD[1:] = sorted_RD[1:] != sorted_RD[:-1]
+    ends_RD = np.roll(begins_RD, -1, axis=0)
+    first_RD = np.maximum.accumulate(np.where(begins_RD, place_R1, 0), axis=0)
+    last_RD = np.minimum.accumulate(np.where(ends_RD, place_R1, len(score_RD))[::-1], axis=0)[::-1]
+    found = np.empty_like(order_RD), np.empty_like(order_RD)
+    for places_RD, of_sorted_RD in zip(found, (first_RD, last_RD), strict=True):
+        np.put_along_axis(places_RD, order_RD, 1 + of_sorted_RD, axis=0)
+    return found
 
 
 def _resampled(
