@@ -17,6 +17,26 @@ NOT_CORE = frozenset({"browser", "cluster", "faults", "gpu", "install", "perf", 
 DATA_SETS = frozenset({"cifar10_dir", "fashion_mnist_dir"})
 """Fixtures that give the directory of a data set; a test that uses one is marked ``data``."""
 
+LONGEST = (
+    "checks/test_honest.py",
+    "test_cli.py",
+    "test_examples.py",
+    "test_training_distributed.py",
+    "test_surroundings_of_processes.py",
+    "test_publish.py",
+    "test_suite_runs.py",
+    "test_apart.py",
+    "test_plugins_named.py",
+    "test_helpers_beside.py",
+    "test_board_files.py",
+    "test_measures_audit.py",
+    "test_publish_forgeries.py",
+    "test_parrots_claims.py",
+    "test_paper_report.py",
+    "test_mlflow_commands.py",
+)
+"""Files that take longest begin first, so that none is left for one process alone at the end."""
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Options of tests/perf and tests/scaling: where pytest collects all tests, it reads options only from here."""
@@ -26,7 +46,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` selects
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark tests by their folder and by the data sets that they need."""
+    """Mark tests by their folder and by the data sets that they need; the longest files first."""
+    places = {HERE / name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path, len(places)))
     for item in items:
         folder = item.path.relative_to(HERE).parts[0]
         if folder in NOT_CORE:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from moebench.cli.main import COMMANDS, _say
+from moebench.cli.main import COMMANDS, _say, main
 from moebench.protocol import PROTOCOL
 from tiny import write_plugin, write_suite
 
@@ -21,6 +21,26 @@ def moebench(*words: str, cwd: Path | None = None) -> subprocess.CompletedProces
     return subprocess.run(
         [sys.executable, "-c", code, *words], capture_output=True, text=True, cwd=cwd, timeout=300, check=False
     )
+
+
+class Here:
+    """Runs the command in this process, which has everything imported: mistakes of all kinds, each in a moment."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+        self.monkeypatch, self.capsys = monkeypatch, capsys
+
+    def __call__(self, *words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+        self.monkeypatch.chdir(cwd)
+        self.monkeypatch.setattr(sys, "argv", ["moebench", *words])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return subprocess.CompletedProcess(words, int(ended.value.code or 0), *self.capsys.readouterr())
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Here:
+    """The command in this process."""
+    return Here(monkeypatch, capsys)
 
 
 def only_sentence(result: subprocess.CompletedProcess[str]) -> str:
@@ -54,8 +74,12 @@ def only_sentence(result: subprocess.CompletedProcess[str]) -> str:
         (["list", "wariants"], "unknown kind of thing to list 'wariants'; did you mean 'variants'?"),
     ],
 )
-def test_a_mistake_is_one_sentence(words: list[str], expected: str, tmp_path: Path) -> None:
-    assert expected in only_sentence(moebench(*words, cwd=tmp_path))
+def test_a_mistake_is_one_sentence(words: list[str], expected: str, tmp_path: Path, here: Here) -> None:
+    assert expected in only_sentence(here(*words, cwd=tmp_path))
+
+
+def test_a_mistake_is_one_sentence_of_a_process_of_its_own(tmp_path: Path) -> None:
+    assert "did you mean 'soft_moe'?" in only_sentence(moebench("run", "quick", "--variant", "sfot_moe", cwd=tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -72,11 +96,11 @@ def test_a_mistake_is_one_sentence(words: list[str], expected: str, tmp_path: Pa
         ("[training]", "[training", "is not valid TOML"),
     ],
 )
-def test_a_mistake_in_a_suite_is_one_sentence(old: str, new: str, expected: str, tmp_path: Path) -> None:
+def test_a_mistake_in_a_suite_is_one_sentence(old: str, new: str, expected: str, tmp_path: Path, here: Here) -> None:
     path = Path(write_suite(tmp_path))
     assert old in path.read_text()
     path.write_text(path.read_text().replace(old, new))
-    result = moebench("run", str(path), "--no-mlflow", cwd=tmp_path)
+    result = here("run", str(path), "--no-mlflow", cwd=tmp_path)
     if old.startswith("budgets"):  # every row gets its reason, and nothing is ranked
         assert result.returncode == 1
         assert expected in result.stderr
@@ -84,9 +108,9 @@ def test_a_mistake_in_a_suite_is_one_sentence(old: str, new: str, expected: str,
         assert expected in only_sentence(result)
 
 
-def test_missing_data_say_where_to_put_which_file(tmp_path: Path) -> None:
+def test_missing_data_say_where_to_put_which_file(tmp_path: Path, here: Here) -> None:
     suite = write_suite(tmp_path, task="cifar10", patch=8)
-    sentence = only_sentence(moebench("run", suite, "--data", str(tmp_path / "data"), cwd=tmp_path))
+    sentence = only_sentence(here("run", suite, "--data", str(tmp_path / "data"), cwd=tmp_path))
     assert str(tmp_path / "data") in sentence
 
 
@@ -109,14 +133,14 @@ def test_run_prints_a_board_and_exits_by_what_is_done(tmp_path: Path) -> None:
     assert "Traceback" not in bad.stderr
 
 
-def test_plan_says_what_is_cached_and_what_is_missing(tmp_path: Path) -> None:
+def test_plan_says_what_is_cached_and_what_is_missing(tmp_path: Path, here: Here) -> None:
     suite = write_suite(tmp_path, steps=2)
-    before = moebench("plan", suite, cwd=tmp_path).stdout
+    before = here("plan", suite, cwd=tmp_path).stdout
     assert "0 cached, 9 to run" in before
     assert "2 variants + 0 references: " in before
-    assert "1 of 2 rows: " in moebench("plan", suite, "--variant", "dense", cwd=tmp_path).stdout
-    moebench("run", suite, "--no-mlflow", "--variant", "dense", cwd=tmp_path)
-    after = moebench("plan", suite, cwd=tmp_path).stdout
+    assert "1 of 2 rows: " in here("plan", suite, "--variant", "dense", cwd=tmp_path).stdout
+    here("run", suite, "--no-mlflow", "--variant", "dense", cwd=tmp_path)
+    after = here("plan", suite, cwd=tmp_path).stdout
     assert "4 cached, 5 to run" in after
 
 
