@@ -63,6 +63,22 @@ def test_a_rank_does_not_hang_on_how_many_reference_rows_there_are(tmp_path: Pat
     assert ranks[0] == ranks[1]
 
 
+def test_the_first_sentence_names_a_reference_that_beats_the_first_row(tmp_path: Path) -> None:
+    """A hash or an oracle; a frozen router is named in what routing is worth."""
+    for implementation, said in (("hash_token", True), ("random_router", False)):
+        bench = Bench(
+            tmp_path / implementation, variants=["dense", "soft_moe", "sparse_topk"], references=[(implementation, "")]
+        )
+        bench.fill("dense", (0.905, 0.922, 0.910), specialization=None)
+        bench.fill("soft_moe", (0.952, 0.961, 0.956))
+        bench.fill("sparse_topk", (0.935, 0.951, 0.942))
+        bench.fill(implementation, (0.982, 0.991, 0.986))
+        board = bench.board()
+        found = words.finding(board, board.rungs[0])
+        assert (f"significantly worse than the reference {implementation}" in found) == said
+        assert f"significantly worse than {'the reference ' if said else ''}{implementation}" in found
+
+
 def test_every_format_says_it(tmp_path: Path) -> None:
     board = bench_of(tmp_path, (0.936, 0.950, 0.944)).board()
     said = (

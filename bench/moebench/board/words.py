@@ -110,7 +110,12 @@ def finding(board: Board, rung: Rung) -> str:
     leader = next((entry for entry in ranked if entry.variant != BASELINE), None)
     if leader is None:
         return f"{where} {won}."
-    facts = [_against_compute(board, rung, leader), _routing(rung, leader), _latency_of(board, leader)]
+    facts = [
+        _against_compute(board, rung, leader),
+        _routing(rung, leader),
+        _references_ahead(rung, leader),
+        _latency_of(board, leader),
+    ]
     return f"{where} {won}. {shown_name(leader.variant)} {'; '.join(filter(None, facts))}."
 
 
@@ -163,6 +168,14 @@ def _routing(rung: Rung, leader: Entry) -> str:
     if leader.variant in null.worse:
         return f"its routing is significantly worse than {name}"
     return f"no significant difference from {name}, which routes at random"
+
+
+def _references_ahead(rung: Rung, leader: Entry) -> str:
+    """Reference rows that beat it, such as a hash or an oracle; a frozen router is named already."""
+    frozen = {entry.variant for entry in rung.entries if entry.implementation in (NULL, FROZEN)}
+    ahead = [each.reference for each in rung.against if leader.variant in each.worse]
+    names = [shown_name(name) for name in ahead if name not in frozen and name != BASELINE]
+    return f"it is significantly worse than the reference {_and(names)}" if names else ""
 
 
 def _latency_of(board: Board, leader: Entry) -> str:
