@@ -7,6 +7,7 @@ import pytest
 
 from moebench.board import to_table
 from moebench.experiment import ExperimentResult, run_experiment
+from moebench.plans.make import make_plan
 from moebench.publish.sources import open_results, published_board
 from moebench.publish.write import publish
 from moebench.runner.options import RunOptions
@@ -95,3 +96,15 @@ def test_it_is_published_and_read_again(ran):
     again = published_board(directory)
     found, were = ({e.variant: e.representation for e in board.entries} for board in (again, result.board))
     assert found == {row: were[row] for row in ("dense", "sparse_topk")}
+
+
+def test_the_runs_of_the_short_suite_are_runs_of_the_long_one():
+    """What `text-code` trains is found again by `text` in the same results."""
+    rows = ("sparse_topk", "hash_token")
+    short, long = (
+        {cell.identity for group in make_plan(request).groups for cell in group.trial_cells}
+        for name in ("text-code", "text")
+        for request in ask(name, variants=rows, without_data=True, device="cpu").requests
+    )
+    assert short
+    assert short <= long
