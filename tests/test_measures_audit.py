@@ -248,3 +248,16 @@ def test_other_labels_come_with_the_same_groups():
     assert all(torch.equal(part.groups_NT, grouped.groups_NT) for part in whole)
     other = [part for part in whole if not torch.equal(part.targets["class"], data.targets["class"])]
     assert len(other) == 1
+
+
+def test_codes_of_categories_stay_codes_and_numbers_do_not():
+    """Embeddings have no row for another one: a copy that lies near it, or a louder one."""
+    data = digits("test", 80)
+    codes_BF, numbers_BF = torch.randint(3, (80, 2)).float(), torch.randn(80, 3)
+    rows = type(data)(torch.cat([codes_BF, numbers_BF], 1), data.targets).sealed()
+    model, _ = model_with(Honest)
+    parts = Audit(model, {}, codes=2).questions(rows, 80)
+    assert all(torch.isin(part.inputs[:, :2], torch.arange(3.0)).all() for part in parts)
+    known = numbers_BF.flatten()
+    changed = [part for part in parts if not torch.isin(part.inputs[:, 2:], known).all()]
+    assert len(changed) == 5, "one beside others, four after copies"

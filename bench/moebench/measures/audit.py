@@ -45,7 +45,8 @@ class Audit:
     """One model's. Made before it is scored; the steps follow in the order of the methods.
 
     counts: as a record has them, of the model before it was trained. ordered: how many tokens of an input have an
-    answer that depends on no later one; 0 where there is no such order.
+    answer that depends on no later one; 0 where there is no such order. codes: how many columns of an input, the first
+    ones, are codes of categories, which are left as they are.
     """
 
     def __init__(
@@ -54,11 +55,12 @@ class Audit:
         counts: Mapping[str, Any],
         *,
         ordered: int = 0,
+        codes: int = 0,
         precision: str = "fp32",
         backend: str | None = None,
         seed: int = 0,
     ) -> None:
-        self._model, self._counts, self._ordered = model, counts, ordered
+        self._model, self._counts, self._ordered, self._codes = model, counts, ordered, codes
         self._precision, self._backend = precision, backend
         self._generator = torch.Generator().manual_seed(seed)
         self._before = _prints(model)
@@ -124,7 +126,7 @@ class Audit:
         ]
         half = len(others) // 2
         if others.is_floating_point():
-            others[:half] *= LOUD
+            others[:half, self._codes :] *= LOUD
         if half < len(others):
             others[half:] = others[half].clone()
         places = torch.cat([torch.arange(len(others), device=rows.device), rows])
@@ -135,7 +137,9 @@ class Audit:
         copies = base.inputs[row].expand(ENOUGH, *base.inputs.shape[1:]).clone()
         noise = torch.randn(copies.shape, generator=self._generator).to(copies.device)
         if copies.is_floating_point():
-            copies[:-1] += (NEAR * base.inputs.std() * noise[:-1]).to(copies)
+            numbers = slice(self._codes, None)
+            deviation = base.inputs[:, numbers].std()
+            copies[:-1, numbers] += (NEAR * deviation * noise[:-1, numbers]).to(copies)
         else:  # token ids: one is another
             other = torch.randint(base.inputs.numel(), (ENOUGH - 1,), generator=self._generator).to(copies.device)
             copies[:-1, 0] = base.inputs.flatten()[other]

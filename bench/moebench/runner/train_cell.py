@@ -19,7 +19,7 @@ from moebench.runner.job import Job
 from moebench.runner.model import BuiltModel, build
 from moebench.runner.ranks import Agreement, opened
 from moebench.runner.weights import answers, save_weights
-from moebench.tasks import Split, Task, Tokens, get_task, load_part
+from moebench.tasks import Split, Table, Task, Tokens, get_task, load_part
 from moebench.training.curve import thin_curve, watched_inputs
 from moebench.training.evaluate import mean_loss
 from moebench.training.loop import Curves, Watch, train
@@ -120,6 +120,7 @@ def _scored(
             built.model,
             built.counts,
             ordered=_ordered(built, task),
+            codes=_codes(task),
             precision=precision,
             backend=job.backend,
             seed=job.cell.seed,
@@ -128,6 +129,11 @@ def _scored(
     if not all(abs(value) <= LARGEST for value in scores.values.values() if value is not None):  # NaN is not
         return "diverged", Scores()
     return "done", scores
+
+
+def _codes(task: Task) -> int:
+    """How many columns of an input are codes of categories."""
+    return len(task.info.inputs.categories) if isinstance(task.info.inputs, Table) else 0
 
 
 def _ordered(built: BuiltModel, task: Task) -> int:
