@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import flop_registry, register_flop_formula
 
 from moevariants.backends import loop
+from moevariants.parts import devices
 from moevariants.parts.expert_by_expert import Stacks
 from moevariants.parts.experts import Experts
 
@@ -75,7 +76,7 @@ def _of_busy(stacks: Stacks, counts_E: Tensor) -> tuple[Stacks, Tensor]:
 
     Not on a GPU: it would be waited for.
     """
-    if counts_E.device.type != "cpu":
+    if not devices.on_cpu(counts_E):
         return stacks, counts_E
     busy_e = counts_E.nonzero().squeeze(1)
     if len(busy_e) == len(counts_E):
@@ -159,6 +160,6 @@ def _sum_by_expert(grad_NH: Tensor, expert_N: Tensor, num_experts: int) -> Tenso
     """grad_EH; without index_add_ on a GPU, whose order of addition varies."""
     if not num_experts:
         return None
-    if grad_NH.device.type == "cpu":
+    if devices.on_cpu(grad_NH):
         return grad_NH.new_zeros(num_experts, grad_NH.shape[1]).index_add_(0, expert_N, grad_NH)
     return F.one_hot(expert_N, num_experts).to(grad_NH.dtype).t() @ grad_NH
