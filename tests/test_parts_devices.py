@@ -1,15 +1,18 @@
 """What layers do on a GPU alone, done on a CPU: the same numbers and gradients as the CPU's own way."""
 
 import copy
+import subprocess
+import sys
 
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from moebench.contract import Context, LayerShape
 from moevariants.deepseek import DeepSeek
 from moevariants.expert_choice import ExpertChoice
 from moevariants.moe_pp import MoEPP
-from moevariants.parts import Experts, choose_top_k, devices, huge_pages, plan_dispatch
+from moevariants.parts import Experts, choose_top_k, devices, fused, huge_pages, plan_dispatch
 from moevariants.parts.gates import SigmoidGate
 from moevariants.parts.rows import add_up, plan_rows, take
 from moevariants.peer import PEER
@@ -145,6 +148,19 @@ def test_one_expert_is_one_product_on_a_gpu(elsewhere, monkeypatch):
         huge_pages.batched(torch.randn(2, 3, 16), torch.randn(2, 16, 8), torch.randn(2, 8))
 
 
+def test_kernels_are_for_memory_of_a_gpu_alone(monkeypatch):
+    monkeypatch.setattr(fused, "why_not", lambda: None)
+    rows = torch.ones(2, 2)
+    with FakeTensorMode():
+        fake = torch.ones(2, 2, device="cuda")
+    assert fake.is_cuda
+    assert [fused.kernels_for(each) for each in (rows, rows.to("meta"), fake)] == [None, None, None]
+
+
+def test_kernels_that_do_not_work_have_a_reason():
+    assert torch.cuda.is_available() or "do not work here" in fused.why_not()
+
+
 def test_a_gate_counts_the_choices_of_real_tokens():
     torch.manual_seed(0)
     gate, mask_BT = SigmoidGate(5, 2, 0.1).train(), torch.arange(9) < torch.tensor([[9], [4], [1]])
@@ -153,3 +169,14 @@ def test_a_gate_counts_the_choices_of_real_tokens():
         gated = gate(torch.randn(3, 9, 5), mask_BT)
         expected_E += torch.bincount(gated.chosen_BTK[mask_BT].flatten(), minlength=5)
     assert torch.equal(gate.counts_E, expected_E)
+
+
+def test_a_step_on_a_cpu_imports_no_kernels():
+    program = (
+        "import sys, torch; from moebench.contract import *; from moevariants.deepseek import DeepSeek\n"
+        "layer = DeepSeek().layer(LayerShape(dim=8, out_dim=8, tokens=None), 4, {})\n"
+        "x = torch.randn(1, 3, 8); layer.compute(x, layer.route(x, Context())).sum().backward()\n"
+        "print(*[name for name in sys.modules if name.startswith('moevariants.backends.kernel')])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []

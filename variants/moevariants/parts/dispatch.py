@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from moevariants.parts import devices, huge_pages
+from moevariants.parts import devices, fused, huge_pages
 
 
 class Dispatch(NamedTuple):
@@ -69,7 +69,9 @@ def take_rows(x_ND: Tensor, dispatch: Dispatch) -> Tensor:
 
 def combine_rows(rows_MO: Tensor, weight_NK: Tensor, dispatch: Dispatch) -> Tensor:
     """y_NO: for each token the weighted sum of its rows; 0 for an assignment without one."""
-    y_NO: Tensor = _Combine.apply(rows_MO, weight_NK.to(rows_MO.dtype), dispatch)
+    if fused.kernels_for(rows_MO) is None:  # which take weights in their own type
+        weight_NK = weight_NK.to(rows_MO.dtype)
+    y_NO: Tensor = _Combine.apply(rows_MO, weight_NK, dispatch)
     return y_NO
 
 
@@ -100,6 +102,9 @@ class _Combine(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad_NO: Tensor) -> tuple[Tensor, Tensor, None]:
         (rows_MO, weight_NK), dispatch = ctx.saved_tensors, ctx.dispatch
+        if (kernels := fused.kernels_for(rows_MO)) is not None:
+            every_row, place_NK = dispatch.live_M is None, dispatch.place_NK
+            return *kernels.combine_backward(grad_NO, rows_MO, weight_NK, place_NK, every_row=every_row), None
         grad_MO = _spread(grad_NO, dispatch)
         grad_weight_M, weight_M = _dots(rows_MO, grad_MO), weight_NK.flatten().index_select(0, dispatch.order_M)
         if dispatch.live_M is not None:
@@ -117,6 +122,8 @@ def _spread(x_ND: Tensor, dispatch: Dispatch) -> Tensor:
 
 def _sums(rows_MD: Tensor, weight_NK: Tensor | None, dispatch: Dispatch) -> Tensor:
     """x_ND: each token's rows added up, weighted or not, in the order of its choices; place M reads zeros."""
+    if (kernels := fused.kernels_for(rows_MD)) is not None:
+        return kernels.combine(rows_MD, weight_NK, dispatch.place_NK)
     if dispatch.drops:
         rows_MD = torch.cat([rows_MD, rows_MD.new_zeros(1, rows_MD.shape[1])])
     return F.embedding_bag(dispatch.place_NK, rows_MD, per_sample_weights=weight_NK, mode="sum")

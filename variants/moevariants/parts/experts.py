@@ -117,6 +117,11 @@ class Experts(Bank):
                 nn.init.uniform_(bias, -bound, bound)
 
     @property
+    def activation_name(self) -> str:
+        """What the host calls its activation, or "linear"."""
+        return "linear" if self.linear else self.shape.activation
+
+    @property
     def activation(self) -> Activation:
         """The host's, or none."""
         return LINEAR if self.linear else activation(self.shape.activation)
@@ -161,5 +166,4 @@ class Experts(Bank):
     def extra_repr(self) -> str:
         """The sizes, for ``print``."""
         count, hidden, out_dim = self.w_out_EHO.shape
-        between = "linear" if self.linear else self.shape.activation
-        return f"{count} x ({self.shape.dim} -> {hidden} -> {out_dim}), {between}"
+        return f"{count} x ({self.shape.dim} -> {hidden} -> {out_dim}), {self.activation_name}"
