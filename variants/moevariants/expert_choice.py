@@ -6,10 +6,11 @@ import torch
 from torch import Tensor
 
 from moebench.contract import Context, Layer, LayerShape, Routing, Variant
+from moevariants.parts.devices import in_product_type
 from moevariants.parts.dispatch import capacity, capacity_of_real
 from moevariants.parts.experts import Experts
 from moevariants.parts.routers import LinearRouter, softmax_over_experts
-from moevariants.parts.rows import add_up, take
+from moevariants.parts.rows import add_up, plan_rows, take
 from moevariants.parts.settings import number, whole, wrong
 
 
@@ -73,17 +74,18 @@ class ExpertChoiceLayer(Layer):
         (num_inputs, num_tokens, dim), places = x_BTD.shape, routing.taken_BEc.shape[2]
         first_B11 = torch.arange(num_inputs, device=x_BTD.device).view(-1, 1, 1) * num_tokens
         token_EBc = (first_B11 + routing.taken_BEc).transpose(0, 1)
-        weight_EBc, x_ND = routing.weight_BEc.transpose(0, 1), x_BTD.flatten(0, 1)
+        weight_EBc, x_ND = routing.weight_BEc.transpose(0, 1), in_product_type(x_BTD.flatten(0, 1))
+        if keep_BE is not None:
+            token_EBc, weight_EBc = token_EBc[keep_BE.t()], weight_EBc[keep_BE.t()]
+        taken = plan_rows(token_EBc.flatten(), len(x_ND))
+        rows_MD = take(x_ND, taken)
         if keep_BE is None:
-            rows_MD = take(x_ND, token_EBc.flatten())
             slots_EnD = rows_MD.view(self.num_experts, num_inputs * places, dim)
             rows_MO = self.experts.forward_slots(slots_EnD).flatten(0, 1)
         else:
-            token_EBc, weight_EBc = token_EBc[keep_BE.t()], weight_EBc[keep_BE.t()]
-            rows_MD = take(x_ND, token_EBc.flatten())
             rows_MO = self.experts.forward_rows(rows_MD, keep_BE.sum(0) * places, num_inputs * places)
         weight_M1 = weight_EBc.flatten().unsqueeze(1).to(rows_MO.dtype)
-        y_NO = add_up(rows_MO * weight_M1, token_EBc.flatten(), len(x_ND))
+        y_NO = add_up(rows_MO * weight_M1, taken)
         return y_NO.view(num_inputs, num_tokens, -1)
 
     def router_logits(self, x_BTD: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from moevariants.backends import grouped, loop, onednn
+from moevariants.parts import devices
 from moevariants.parts.expert_by_expert import pays
 from moevariants.parts.experts import Experts
 
@@ -19,7 +20,7 @@ def run(experts: Experts, rows_ND: Tensor, counts_E: Tensor, most: int | None = 
     """rows_NO by whichever backend suits."""
     if pays(rows_ND, experts.stacks, len(rows_ND) / experts.count):
         return onednn.run(experts, rows_ND, counts_E, most)
-    few = rows_ND.device.type == "cpu" and experts.count < FEWEST_EXPERTS
+    few = devices.on_cpu(rows_ND) and experts.count < FEWEST_EXPERTS
     if few or grouped.available() is not None:
         return loop.run(experts, rows_ND, counts_E)
     return grouped.run(experts, rows_ND, counts_E)

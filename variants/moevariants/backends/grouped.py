@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import flop_registry, register_flop_formula
 
 from moevariants.backends import loop
+from moevariants.parts import devices, fused
 from moevariants.parts.expert_by_expert import Stacks
 from moevariants.parts.experts import Experts
 
@@ -57,16 +58,22 @@ def run(experts: Experts, rows_ND: Tensor, counts_E: Tensor, most: int | None = 
     ends_E = counts_E.cumsum(0, dtype=torch.int32)
     # Rows of nobody go to the last expert: behind the last end the product leaves memory as it was, NaN perhaps.
     ends_E[-1] = len(rows_ND)
-    row_N = torch.arange(len(rows_ND), device=rows_ND.device, dtype=torch.int32)
-    expert_N = torch.searchsorted(ends_E, row_N, right=True)
     w_in, b_in = _padded(stacks.w_in_EDH, dtype, more_units, more_D), stacks.b_in_EH
     w_out, b_out = _padded(stacks.w_out_EHO, dtype, more_O, more_H), stacks.b_out_EO
     b_in, b_out = (
-        None if bias is None else _padded(bias, dtype, more) for bias, more in ((b_in, more_units), (b_out, more_O))
+        None if bias is None else _padded(bias, bias.dtype, more)
+        for bias, more in ((b_in, more_units), (b_out, more_O))
     )
     # Padded hidden units meet rows of zeros in w_out, whatever the activation makes of them.
-    rows_NH = _affine(_padded(rows_ND, dtype, more_D), w_in, b_in, ends_E, expert_N)
-    rows_NO = _affine(experts.activate(rows_NH), w_out, b_out, ends_E, expert_N)
+    units_NU = _product(_padded(rows_ND, dtype, more_D), w_in, ends_E)
+    if (kernels := fused.kernels_for(units_NU)) is not None:
+        rows_NH = kernels.activate(units_NU, b_in, ends_E, experts.activation_name)
+        rows_NO = kernels.activate(_product(rows_NH, w_out, ends_E), b_out, ends_E, "linear")
+    else:
+        row_N = torch.arange(len(rows_ND), device=rows_ND.device, dtype=torch.int32)
+        expert_N = torch.searchsorted(ends_E, row_N, right=True)
+        rows_NH = experts.activate(_biased(units_NU, b_in, expert_N))
+        rows_NO = _biased(_product(rows_NH, w_out, ends_E), b_out, expert_N)
     return rows_NO[:, :out_dim] if more_O else rows_NO
 
 
@@ -75,7 +82,7 @@ def _of_busy(stacks: Stacks, counts_E: Tensor) -> tuple[Stacks, Tensor]:
 
     Not on a GPU: it would be waited for.
     """
-    if counts_E.device.type != "cpu":
+    if not devices.on_cpu(counts_E):
         return stacks, counts_E
     busy_e = counts_E.nonzero().squeeze(1)
     if len(busy_e) == len(counts_E):
@@ -132,8 +139,12 @@ def _padded(x: Tensor, dtype: torch.dtype, last: int, last_but_one: int = 0) -> 
     return F.pad(x, (0, last, 0, last_but_one)) if last or last_but_one else x
 
 
-def _affine(rows_ND: Tensor, weight_EDH: Tensor, bias_EH: Tensor | None, ends_E: Tensor, expert_N: Tensor) -> Tensor:
-    product_NH = F.grouped_mm(rows_ND.contiguous(), weight_EDH, offs=ends_E)
+def _product(rows_ND: Tensor, weight_EDH: Tensor, ends_E: Tensor) -> Tensor:
+    return F.grouped_mm(rows_ND.contiguous(), weight_EDH, offs=ends_E)
+
+
+def _biased(product_NH: Tensor, bias_EH: Tensor | None, expert_N: Tensor) -> Tensor:
+    bias_EH = None if bias_EH is None else bias_EH.to(product_NH.dtype)
     rows_NH: Tensor = _AddBias.apply(product_NH, bias_EH, expert_N)
     return rows_NH
 
@@ -159,6 +170,6 @@ def _sum_by_expert(grad_NH: Tensor, expert_N: Tensor, num_experts: int) -> Tenso
     """grad_EH; without index_add_ on a GPU, whose order of addition varies."""
     if not num_experts:
         return None
-    if grad_NH.device.type == "cpu":
+    if devices.on_cpu(grad_NH):
         return grad_NH.new_zeros(num_experts, grad_NH.shape[1]).index_add_(0, expert_N, grad_NH)
     return F.one_hot(expert_N, num_experts).to(grad_NH.dtype).t() @ grad_NH

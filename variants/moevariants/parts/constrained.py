@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from moevariants.parts import devices
 from moevariants.parts.gates import Gated, SoftmaxGate
 from moevariants.parts.losses import kl_loss
 from moevariants.parts.routers import softmax_over_experts
@@ -80,7 +81,7 @@ class ConstrainedGate(SoftmaxGate):
         if token_mask_BT is not None:
             weight_BTK = weight_BTK * token_mask_BT.unsqueeze(-1)
         chosen_N, weight_N = gated.chosen_BTK.flatten(), weight_BTK.flatten().to(self.given_E.dtype)
-        add_by_expert(self.given_E, chosen_N, weight_N, atomic=weight_N.device.type == "cpu")
+        add_by_expert(self.given_E, chosen_N, weight_N, atomic=devices.on_cpu(weight_N))
 
 
 def add_by_expert(sum_E: Tensor, chosen_N: Tensor, weight_N: Tensor, *, atomic: bool) -> None:

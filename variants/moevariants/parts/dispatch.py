@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from moevariants.parts import huge_pages
+from moevariants.parts import devices, fused, huge_pages
 
 
 class Dispatch(NamedTuple):
@@ -40,19 +40,25 @@ def plan_dispatch(
     Without it backends compute some rows for nothing.
     """
     expert_A = chosen_NK.flatten() if kept_NK is None else chosen_NK.where(kept_NK, num_experts).flatten()
-    sorted_A, order_A = expert_A.sort(stable=True)
+    key_type = _smallest(num_experts)
+    sorted_A, order_A = expert_A.to(key_type).sort(stable=True)
     rows_A = torch.arange(len(order_A), device=order_A.device)
     place_NK = torch.empty_like(order_A).scatter_(0, order_A, rows_A).view_as(chosen_NK)
-    experts_E = torch.arange(num_experts, device=order_A.device)
+    experts_E = torch.arange(num_experts, device=order_A.device, dtype=key_type)
     ends_E = torch.searchsorted(sorted_A, experts_E, right=True)
     counts_E = ends_E.diff(prepend=ends_E.new_zeros(1))
     if kept_NK is None:
         return Dispatch(order_A, place_NK, counts_E)
-    if order_A.device.type == "cpu" if cut is None else cut:
+    if devices.on_cpu(order_A) if cut is None else cut:
         rows = int(ends_E[-1])
         return Dispatch(order_A[:rows], place_NK.clamp(max=rows), counts_E, drops=rows < len(order_A))
     place_NK = place_NK.where(kept_NK, len(order_A))
     return Dispatch(order_A, place_NK, counts_E, sorted_A < num_experts, drops=True)
+
+
+def _smallest(most: int) -> torch.dtype:
+    """The smallest type of integers from 0 to ``most``: a GPU sorts by 8 bits at a time."""
+    return next((kind for kind in (torch.uint8, torch.int16) if most <= torch.iinfo(kind).max), torch.int64)
 
 
 def take_rows(x_ND: Tensor, dispatch: Dispatch) -> Tensor:
@@ -63,7 +69,9 @@ def take_rows(x_ND: Tensor, dispatch: Dispatch) -> Tensor:
 
 def combine_rows(rows_MO: Tensor, weight_NK: Tensor, dispatch: Dispatch) -> Tensor:
     """y_NO: for each token the weighted sum of its rows; 0 for an assignment without one."""
-    y_NO: Tensor = _Combine.apply(rows_MO, weight_NK.to(rows_MO.dtype), dispatch)
+    if fused.kernels_for(rows_MO) is None:  # which take weights in their own type
+        weight_NK = weight_NK.to(rows_MO.dtype)
+    y_NO: Tensor = _Combine.apply(rows_MO, weight_NK, dispatch)
     return y_NO
 
 
@@ -94,6 +102,9 @@ class _Combine(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad_NO: Tensor) -> tuple[Tensor, Tensor, None]:
         (rows_MO, weight_NK), dispatch = ctx.saved_tensors, ctx.dispatch
+        if (kernels := fused.kernels_for(rows_MO)) is not None:
+            every_row, place_NK = dispatch.live_M is None, dispatch.place_NK
+            return *kernels.combine_backward(grad_NO, rows_MO, weight_NK, place_NK, every_row=every_row), None
         grad_MO = _spread(grad_NO, dispatch)
         grad_weight_M, weight_M = _dots(rows_MO, grad_MO), weight_NK.flatten().index_select(0, dispatch.order_M)
         if dispatch.live_M is not None:
@@ -111,6 +122,8 @@ def _spread(x_ND: Tensor, dispatch: Dispatch) -> Tensor:
 
 def _sums(rows_MD: Tensor, weight_NK: Tensor | None, dispatch: Dispatch) -> Tensor:
     """x_ND: each token's rows added up, weighted or not, in the order of its choices; place M reads zeros."""
+    if (kernels := fused.kernels_for(rows_MD)) is not None:
+        return kernels.combine(rows_MD, weight_NK, dispatch.place_NK)
     if dispatch.drops:
         rows_MD = torch.cat([rows_MD, rows_MD.new_zeros(1, rows_MD.shape[1])])
     return F.embedding_bag(dispatch.place_NK, rows_MD, per_sample_weights=weight_NK, mode="sum")
@@ -118,7 +131,7 @@ def _sums(rows_MD: Tensor, weight_NK: Tensor | None, dispatch: Dispatch) -> Tens
 
 def _dots(a_MD: Tensor, b_MD: Tensor) -> Tensor:
     """The inner product of each row of one with that of the other; on a CPU as products, which write nothing down."""
-    if a_MD.device.type == "cpu":
+    if devices.on_cpu(a_MD):
         return torch.bmm(a_MD.unsqueeze(1), b_MD.unsqueeze(2)).flatten()
     return (a_MD * b_MD).sum(1)
 

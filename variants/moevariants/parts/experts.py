@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from moebench.contract import LayerShape, Routing
 from moevariants.parts.activations import LINEAR, Activation, activation
 from moevariants.parts.backend import Backend, find_backend
+from moevariants.parts.devices import in_product_type
 from moevariants.parts.dispatch import combine_rows, plan_dispatch, take_rows
 from moevariants.parts.expert_by_expert import Stacks, in_turns, pays
 from moevariants.parts.huge_pages import batched
@@ -40,7 +41,8 @@ class Bank(nn.Module):
         # A mask is there to save work, which is worth waiting for a GPU.
         cut = None if keep_BE is None else True
         dispatch = plan_dispatch(chosen_BTK.flatten(0, 1), self.count, kept_NK, cut=cut)
-        rows_MO = self.forward_rows(take_rows(x_BTD.flatten(0, 1), dispatch), dispatch.counts_E, most)
+        rows_MD = take_rows(in_product_type(x_BTD.flatten(0, 1)), dispatch)
+        rows_MO = self.forward_rows(rows_MD, dispatch.counts_E, most)
         return combine_rows(rows_MO, weight_BTK.flatten(0, 1), dispatch).view(*x_BTD.shape[:2], -1)
 
     def expert_parameters(self) -> dict[str, int]:
@@ -115,6 +117,11 @@ class Experts(Bank):
                 nn.init.uniform_(bias, -bound, bound)
 
     @property
+    def activation_name(self) -> str:
+        """What the host calls its activation, or "linear"."""
+        return "linear" if self.linear else self.shape.activation
+
+    @property
     def activation(self) -> Activation:
         """The host's, or none."""
         return LINEAR if self.linear else activation(self.shape.activation)
@@ -159,5 +166,4 @@ class Experts(Bank):
     def extra_repr(self) -> str:
         """The sizes, for ``print``."""
         count, hidden, out_dim = self.w_out_EHO.shape
-        between = "linear" if self.linear else self.shape.activation
-        return f"{count} x ({self.shape.dim} -> {hidden} -> {out_dim}), {between}"
+        return f"{count} x ({self.shape.dim} -> {hidden} -> {out_dim}), {self.activation_name}"

@@ -115,7 +115,9 @@ class SigmoidGate(Gate):
             real_BTK = torch.ones_like(gated.weight_BTK.detach())
             if token_mask_BT is not None:
                 real_BTK = real_BTK * token_mask_BT.unsqueeze(-1)
-            self.counts_E.scatter_add_(0, gated.chosen_BTK.flatten(), real_BTK.flatten().to(self.counts_E.dtype))
+            # Not scatter_add_ into E numbers: on a GPU all choices would wait for each other there.
+            chose_BTE = real_BTK.new_zeros(logits_BTE.shape).scatter_(-1, gated.chosen_BTK, real_BTK)
+            self.counts_E += chose_BTE.sum((0, 1)).to(self.counts_E.dtype)
         return gated
 
     def among(self, logits_BTE: Tensor, keep_BE: Tensor) -> Gated:

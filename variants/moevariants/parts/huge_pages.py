@@ -15,6 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
+
+from moevariants.parts import devices
 
 LARGE = 32 << 20
 """Bytes above which the C library keeps nothing."""
@@ -29,7 +32,7 @@ def empty(shape: Sequence[int], like: Tensor) -> Tensor:
 
 def is_large(shape: Sequence[int], like: Tensor) -> bool:
     """Whether :func:`empty` takes large pages."""
-    on_cpu = like.device.type == "cpu" and like.dtype == torch.float32
+    on_cpu = devices.on_cpu(like) and like.dtype == torch.float32
     return on_cpu and math.prod(shape) * like.itemsize > LARGE
 
 
@@ -40,6 +43,10 @@ def batched(rows_ENI: Tensor, weight_EIJ: Tensor, bias_EJ: Tensor | None) -> Ten
     if learns and plain and is_large(weight_EIJ.shape, weight_EIJ):
         rows_ENJ: Tensor = _Batched.apply(rows_ENI, weight_EIJ, bias_EJ)
         return rows_ENJ
+    if len(weight_EIJ) == 1 and not devices.on_cpu(weight_EIJ):
+        # As one product, which adds the bias in passing; of a batch it is copied first.
+        bias_J = None if bias_EJ is None else bias_EJ.squeeze(0)
+        return F.linear(rows_ENI.squeeze(0), weight_EIJ.squeeze(0).mT, bias_J).unsqueeze(0)
     return _affine(rows_ENI, weight_EIJ, bias_EJ)
 
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from moevariants.parts import devices
 from moevariants.parts.experts import Experts
 
 
@@ -78,7 +79,7 @@ def _tokens_first_pays(experts: Experts, tokens_BTD: Tensor, weights: SoftWeight
     (_, num_tokens, dim), hidden = tokens_BTD.shape, experts.w_in_EDH.shape[2]
     return (
         experts.backend == "auto"
-        and tokens_BTD.device.type == "cpu"
+        and devices.on_cpu(tokens_BTD)
         and not torch.is_autocast_enabled("cpu")
         and weights.combine_BTS.shape[2] == experts.count
         and 3 * num_tokens * hidden <= min(dim, experts.w_out_EHO.shape[2])

@@ -15,6 +15,8 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 from torch.utils.flop_counter import flop_registry, register_flop_formula
 
+from moevariants.parts import devices
+
 SMALL = 1 << 21
 """Multiply-adds of a product below which calling it costs more than it saves."""
 
@@ -31,7 +33,7 @@ def serves(rows: Tensor, *weights: Tensor) -> bool:
     And only with whole weights, or their transpose: a slice of columns takes a thousand times as long.
     """
     return (
-        all(x.device.type == "cpu" and x.dtype == torch.float32 for x in (rows, *weights))
+        all(devices.on_cpu(x) and x.dtype == torch.float32 for x in (rows, *weights))
         and all(weight.is_contiguous() or weight.mT.is_contiguous() for weight in weights)
         and not torch.is_autocast_enabled("cpu")
         and available()
