@@ -8,10 +8,11 @@ import torch
 from elsewhere import OTHER, Elsewhere, backward
 from moebench.budgets.place import takes
 from moebench.checks.subject import slot_of
-from moebench.contract import Context
+from moebench.contract import Context, LayerShape
 from moebench.plugins.find import find_variant, find_variants
 from moebench.plugins.load import load_variant
 from moevariants.backends import grouped
+from moevariants.parts import Experts
 from moevariants.sparse_topk import PRESETS
 
 SETTINGS = [*((name, {}) for name in sorted(find_variants())), *(("sparse_topk", dict(s)) for s in PRESETS.values())]
@@ -62,3 +63,14 @@ def test_a_step_gives_the_cpus_numbers(name, settings, backend):
         found = step(elsewhere, x_BTD)
     for one, other in zip(found, wanted, strict=True):
         torch.testing.assert_close(one, other, **ROUNDING)
+
+
+def test_more_experts_than_torch_takes_on_cuda_go_to_the_loop(monkeypatch):
+    looped = []
+    monkeypatch.setattr(grouped.loop, "run", lambda experts, *rest: looped.append(experts.count))
+    for count in (grouped.MOST_GROUPS, grouped.MOST_GROUPS + 1):
+        experts, rows_ND = Experts(count, LayerShape(dim=4, out_dim=4, tokens=None), 4), torch.randn(4, 4)
+        counts_E = torch.tensor([4] + [0] * (count - 1))
+        with torch.no_grad(), Elsewhere(torch.device("cuda", 0)):
+            grouped.run(experts, rows_ND, counts_E)
+    assert looped == [1024]

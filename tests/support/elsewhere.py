@@ -10,11 +10,15 @@ _ASKED = torch.Tensor.device.__get__
 
 
 class Elsewhere(TorchFunctionMode):
-    """While it lasts, tensors are on :data:`OTHER`; what is made there is made on the CPU."""
+    """While it lasts, tensors are on another device; what is made there is made on the CPU."""
+
+    def __init__(self, other=OTHER):
+        super().__init__()
+        self.other = other
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         if func == _ASKED:
-            return OTHER
+            return self.other
         kwargs = kwargs or {}
         if kwargs.get("device") is not None:
             kwargs["device"] = "cpu"
