@@ -3,7 +3,7 @@
 import pytest
 
 from fixed_rows import VALUES, finals, measured, plan_of, works
-from moebench.plans.estimate import guess_seconds, left
+from moebench.plans.estimate import guess_seconds, left, longest_guess
 from moebench.records import Record
 from moebench.suites import load_experiment
 
@@ -75,3 +75,8 @@ def test_a_run_of_the_suite_gpu_is_guessed_to_take_seconds_there():
     host = {"dim": 192, "depth": 6, "heads": 6}
     cell = {"host": host, "axis": suite.axis, "steps": suite.training.steps, "batch": suite.training.batch}
     assert 10 < guess_seconds(cell, suite.budgets[0], 49, "cuda") < 40
+
+
+def test_how_long_a_run_takes_alone_is_guessed_even_where_some_ran_beside_others(plan):
+    guesses = [guess_seconds(w.cell.to_json(), w.cell.budget, w.tokens, "cpu") for w in finals(plan)]
+    assert longest_guess(plan) == max(guesses) > 0

@@ -88,7 +88,7 @@ class Widened(Experts):
         w_in = [F.pad(bank.w_in_EDH, (0, units - bank.w_in_EDH.shape[2])) for bank in banks]
         w_out = [F.pad(bank.w_out_EHO, (0, 0, 0, hidden - bank.w_out_EHO.shape[1])) for bank in banks]
         b_in = [F.pad(b, (0, units - b.shape[1])) for bank in banks if (b := bank.b_in_EH) is not None]
-        b_out = [b for bank in banks if (b := bank.b_out_EO) is not None]
+        b_out: list[Tensor] = [b for bank in banks if (b := bank.b_out_EO) is not None]
         # No parameters, but made of them: gradients reach the banks.
         self.w_in_EDH, self.w_out_EHO = torch.cat(w_in), torch.cat(w_out)  # type: ignore[assignment]
         self.b_in_EH = torch.cat(b_in) if b_in else None  # type: ignore[assignment]

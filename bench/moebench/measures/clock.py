@@ -57,7 +57,7 @@ def timed(part: Part, device: torch.device, repeats: int) -> Timed:
     if device.type != "cuda":
         return Timed(statistics.median(_seconds(part, lambda: None) for _ in range(repeats)) * 1e3)
     keep_busy(part, device)
-    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
     calls = max(repeats, CALLS)
     start.record()
     for _ in range(calls):
@@ -87,7 +87,7 @@ def as_graph(part: Part, device: torch.device) -> Part:
 
     Only for work on tensors that stay where they are.
     """
-    side = torch.cuda.Stream(device)
+    side = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
     side.wait_stream(torch.cuda.current_stream(device))
     with torch.cuda.stream(side):
         for _ in range(WARM_UP):
