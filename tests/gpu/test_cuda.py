@@ -5,9 +5,11 @@ import copy
 import pytest
 import torch
 
-from hand_made import DIGITS, digits, model_of, recipe, train
+from hand_made import DIGITS, SMALL_HOST, digits, model_of, recipe, train
 from moebench.budgets.place import takes
 from moebench.contract import Context, LayerShape
+from moebench.hosts import host_settings, layer_shapes
+from moebench.hosts.build import build_model
 from moebench.measures.scores.timing import Stopwatch
 from moebench.plugins.find import find_variant, find_variants
 from moebench.plugins.load import load_variant
@@ -146,9 +148,11 @@ def test_whole_training_steps_do_not_wait_for_the_device(name):
     """As tests/test_variants_waiting.py sees it without one."""
     if grouped.why_not("cuda", torch.bfloat16):
         pytest.skip("experts are computed one by one here, which waits")
-    if not takes(load_variant(find_variant(name)), LayerShape(dim=16, out_dim=16, tokens=4)):
+    variant, host = load_variant(find_variant(name)), host_settings(SMALL_HOST)
+    shapes = layer_shapes(host, DIGITS.info)
+    if not takes(variant, shapes[0]):
         pytest.skip("it works on maps, one after the other")
-    model = model_of(name).cuda()
+    model = build_model(host, DIGITS.info, variant, [16] * len(shapes), {}, seed=0).cuda()
     try:
         curves = train(model, digits("train").to("cuda"), recipe(precision="bf16"), Unwatched())
     finally:
