@@ -48,6 +48,7 @@ LONGEST = (
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Options of tests/perf and tests/scaling: where pytest collects all tests, it reads options only from here."""
     parser.addoption("--device", default="cpu", help="Where tests/perf times layers: cpu, cuda or cuda:N.")
+    parser.addoption("--precision", help="In which tests/perf times layers: fp32 or bf16 (default: bf16 on CUDA).")
     parser.addoption("--publish", metavar="DIR", help="Write the page of what was measured below this directory.")
 
 

@@ -305,3 +305,21 @@ def test_counts_weigh_every_choice_alike_and_mass_does_not():
     data = split(torch.zeros(7, 1, 4, 2), torch.zeros(7, dtype=torch.long))
     assert routing_summary(model, data)["max_violation_counts"] == 0
     assert max_violation(answer(model, data).masses[0]) == pytest.approx(0.8)
+
+
+def test_experts_are_asked_in_the_precision_of_the_run():
+    """On a GPU float32 would be other experts' numbers, and slow."""
+    types = []
+
+    class Typed(Table):
+        def compute(self, x_BTD, routing, keep_BE=None):
+            types.append((x_BTD[..., :1] @ x_BTD[..., :1].mT).dtype)
+            return super().compute(x_BTD, routing, keep_BE)
+
+    model = hosted(Typed(always(1.0, 2.0), torch.stack([V, 3 * V])))
+    for measure in (output_cosine, always_on_share):
+        for precision, dtype in (("bf16", torch.bfloat16), ("fp32", torch.float32)):
+            types.clear()
+            measure(model, BALANCED, precision=precision)
+            assert len(types) > 1
+            assert set(types) == {dtype}

@@ -3,8 +3,9 @@
 import pytest
 
 from fixed_rows import VALUES, finals, measured, plan_of, works
-from moebench.plans.estimate import guess_seconds, left
+from moebench.plans.estimate import guess_seconds, left, longest_guess
 from moebench.records import Record
+from moebench.suites import load_experiment
 
 
 @pytest.fixture
@@ -66,3 +67,16 @@ def test_attention_counts_where_a_host_has_some():
     assert longer > 1.3 * seconds
     assert guess_seconds(decoder, 264_192, 128, "cpu") > 2 * (longer - 6), "twice the tokens, and more pairs of them"
     assert guess_seconds({**cell, "host": {"name": "mine", "heads": 4}}, 264_192, 64, "cpu") > 0, "of another author"
+
+
+def test_a_run_of_the_suite_gpu_is_guessed_to_take_seconds_there():
+    """28 minutes for its 91 runs, by the kernels that a step starts; a guess of hours keeps people from starting it."""
+    (suite,) = load_experiment("gpu").suites
+    host = {"dim": 192, "depth": 6, "heads": 6}
+    cell = {"host": host, "axis": suite.axis, "steps": suite.training.steps, "batch": suite.training.batch}
+    assert 10 < guess_seconds(cell, suite.budgets[0], 49, "cuda") < 40
+
+
+def test_how_long_a_run_takes_alone_is_guessed_even_where_some_ran_beside_others(plan):
+    guesses = [guess_seconds(w.cell.to_json(), w.cell.budget, w.tokens, "cpu") for w in finals(plan)]
+    assert longest_guess(plan) == max(guesses) > 0

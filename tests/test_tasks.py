@@ -4,6 +4,7 @@ import subprocess
 import sys
 import zlib
 from dataclasses import astuple
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ import torch
 
 from moebench.errors import UnknownNameError
 from moebench.plugins.find import TASKS
-from moebench.tasks import Image, augment_batch, get_task
+from moebench.tasks import Image, augment_batch, get_task, image_task
 from moebench.tasks.partition import OfficialTest, ThreeWay, stratified
 from moebench.tasks.pixels import Pixels, channel_stats, content_digest
 
@@ -80,6 +81,20 @@ def test_digits_are_normalised_by_the_training_part_alone():
     assert test.inputs.mean().abs() > 1e-3
     # Pixel values 0 and 16 map to the same two numbers in every part: one pair of constants for all.
     assert (train.inputs.min(), train.inputs.max()) == (test.inputs.min(), test.inputs.max())
+
+
+def test_statistics_are_worked_out_once_for_all_parts_of_the_same_files(monkeypatch):
+    worked, files, digits = [], ["one"], get_task("digits")
+    source = digits.source
+    monkeypatch.setattr(image_task, "channel_stats", lambda images: worked.append(len(images)) or channel_stats(images))
+    watched = SimpleNamespace(read=source.read, pools=source.pools, fingerprint=lambda data_dir: files[-1])
+    task = image_task.ImageTask(digits.info, watched, digits.partition)
+    for part in ("train", "validation", "test"):
+        assert torch.equal(task.load(part).inputs, digits.load(part).inputs)
+    assert len(worked) == 1
+    files.append("others")
+    task.load("test")
+    assert len(worked) == 2
 
 
 def test_digits_split_and_content_are_those_of_published_results():

@@ -337,6 +337,20 @@ def test_fewer_runs_of_several_ranks_fit(monkeypatch):
         local_workers(None, 1, "cuda:4", 2)
 
 
+def test_short_runs_share_a_gpu_as_far_as_there_are_processors(monkeypatch, tmp_path):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr("moebench.machine.cores", lambda: 16)
+    assert local_workers(None, 1, "cuda", seconds=20) == 12
+    assert local_workers(None, 1, "cuda:1", seconds=20) == 6
+    assert local_workers(None, 1, "cuda", seconds=100) == 2
+    assert local_workers(None, 1, "cuda", 2, seconds=20) == 1
+    assert local_workers(3, 1, "cuda", seconds=20) == 3
+    monkeypatch.setattr("moebench.machine.cores", lambda: 4)
+    assert local_workers(None, 1, "cuda:1", seconds=20) == 4
+    assert local_workers(None, 4, "cuda", seconds=20) == 2
+    assert LocalExecutor(tmp_path).fit("cuda:0", 20) == 4
+
+
 def job_of(results, spec, **changes):
     task = get_task("digits")
     cell = Cell(

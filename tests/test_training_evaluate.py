@@ -20,7 +20,8 @@ from hand_made import (
     split,
 )
 from moebench.contract import Routing
-from moebench.training.evaluate import evaluate, evaluate_task
+from moebench.training import evaluate as evaluate_module
+from moebench.training.evaluate import _pass_on, evaluate, evaluate_task, mean_loss
 
 NAMES = ["dense", "soft_moe", "sparse_topk"]
 
@@ -115,3 +116,22 @@ def test_a_task_says_how_many_inputs_a_pass_has():
     task.evaluation_batch = 3
     evaluate_task(model, task, numbered(7))
     assert [len(x_BTD) for x_BTD in layer.seen] == [3, 3, 1]
+
+
+def test_on_cuda_a_pass_has_more_inputs_as_far_as_they_are_small():
+    assert _pass_on("cpu", 256, 3072) == 256
+    assert _pass_on("cuda", 256, 3072) == 4096
+    assert _pass_on("cuda", 256, 3 * 224 * 224) == 256, "large images"
+    assert _pass_on("cuda", 8, 512) == 128, "a task whose outputs are large asks for few"
+    assert _pass_on("cuda", 256, 2**16) == 256
+    assert _pass_on("cuda", 256, 2**15) == 512
+
+
+def test_whoever_scores_has_as_many_inputs_a_pass_as_the_device_takes(monkeypatch):
+    layer = Plain()
+    model, task = numbered_model(layer), Toy()
+    task.evaluation_batch = 2
+    monkeypatch.setattr(evaluate_module, "_pass_on", lambda device, batch, numbers: 3 * batch)
+    evaluate_task(model, task, numbered(7))
+    mean_loss(model, task, numbered(7))
+    assert [len(x_BTD) for x_BTD in layer.seen] == [6, 1, 6, 1]

@@ -1,66 +1,151 @@
-"""A forward pass does not wait for a GPU: tensors that have no values, as on a device that is not asked for them."""
+"""Training does not wait for a GPU: whole steps of every layer on tensors without values, of which none can be read."""
 
 import pytest
 import torch
-from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
-from moebench.contract import Context, LayerShape
+from moebench.budgets.place import takes
+from moebench.hosts import host_settings, layer_shapes
+from moebench.hosts.build import build_model
+from moebench.plugins.find import find_variant, find_variants
+from moebench.plugins.load import load_variant
+from moebench.tasks import get_task
+from moebench.training import loop
+from moebench.training.recipe import Recipe
 from moevariants.backends import grouped
-from moevariants.cosine_topk import CosineTopK
-from moevariants.deepseek import DeepSeek
-from moevariants.expert_choice import ExpertChoice
-from moevariants.expert_threshold import ExpertThreshold
-from moevariants.lory import Lory
-from moevariants.moe_pp import MoEPP
-from moevariants.peer import PEER
-from moevariants.remoe import ReMoE
-from moevariants.soft_moe import SoftMoE
-from moevariants.sparse_topk import PRESETS, SparseTopK
+from moevariants.sparse_topk import PRESETS
+from no_values import META, autocast_without_values
 
-NEVER = [
-    (SparseTopK, {}, "grouped"),
-    (SparseTopK, dict(PRESETS["gshard"]), "grouped"),
-    (SparseTopK, dict(PRESETS["v_moe"]), "grouped"),
-    (SparseTopK, dict(PRESETS["switch"]), "padded"),
-    (SparseTopK, dict(PRESETS["v_moe"]), "padded"),
-    (SparseTopK, {}, "auto"),
-    (CosineTopK, {}, "grouped"),
-    (DeepSeek, {}, "grouped"),
-    (ExpertChoice, {}, "auto"),
-    (SoftMoE, {}, "auto"),
-    (ReMoE, {}, "grouped"),
-    (ExpertThreshold, {}, "grouped"),
-    (MoEPP, {}, "grouped"),
-    (PEER, {}, "grouped"),
-    (Lory, {}, "auto"),
-]
-# The loop needs to know how many rows an expert has, and so does padding where no capacity says so.
-DOES = [(SparseTopK, {}, "loop"), (SparseTopK, {}, "padded")]
+HOSTS = {
+    "vit": ({"name": "vit", "dim": 32, "depth": 1, "heads": 2, "patch": 4}, "digits"),
+    "resnet": ({"name": "resnet"}, "digits"),
+    "decoder": ({"name": "decoder", "dim": 32, "depth": 1, "heads": 2}, "phonebook_256"),
+    "tabular": ({"name": "tabular", "dim": 32}, "correlated"),
+}
+PRESET = {f"{name} preset": ("sparse_topk", dict(settings)) for name, settings in PRESETS.items()}
+ROWS = {name: (name, {}) for name in sorted(find_variants())} | PRESET
+
+READ = "meta tensor|Meta tensor"
+"""What torch says where a value is read."""
+
+WAITING = {"block_moe", "conv_moe"}
+"""Their experts work on maps, one after the other: how many maps each has must be known."""
 
 
 @pytest.fixture(autouse=True)
-def grouped_serves(monkeypatch):
-    """Its trial would need the device."""
+def without_a_device(monkeypatch):
+    """What only a device or a value could answer: the trial of the grouped product, the curves at the end; and the one
+    kernel that an optimiser's step is there."""
+    adamw = torch.optim.AdamW
     monkeypatch.setattr(grouped, "why_not", lambda device, dtype: None)
+    monkeypatch.setattr(loop._Recorder, "done", lambda *end: None)
+    monkeypatch.setattr(torch.optim, "AdamW", lambda groups, fused, **how: adamw(groups, foreach=True, **how))
+    with autocast_without_values(monkeypatch):
+        yield
 
 
-def forward(variant, settings, backend):
-    with FakeTensorMode(), torch.device("cuda"):
-        layer = variant().layer(LayerShape(dim=64, out_dim=64, tokens=16), 32, settings).train()
-        for module in layer.modules():
-            if hasattr(module, "set_backend"):
-                module.set_backend(backend)
-        x_BTD = torch.randn(4, 16, 64)
-        return layer.compute(x_BTD, layer.route(x_BTD, Context()))
+def model_of(row, kind, backend=None):
+    """A model and its task; None where the variant has no place in the host."""
+    (name, settings), (host, task) = ROWS[row], HOSTS[kind]
+    variant, host, task = load_variant(find_variant(name)), host_settings(host), get_task(task)
+    shapes = layer_shapes(host, task.info)
+    if not all(takes(variant, shape) for shape in shapes):
+        return None
+    model = build_model(host, task.info, variant, [16] * len(shapes), settings, seed=0)
+    for module in model.modules() if backend else ():
+        if hasattr(module, "set_backend"):
+            module.set_backend(backend)
+    return model, task
 
 
-@pytest.mark.parametrize(("variant", "settings", "backend"), NEVER, ids=str)
-def test_a_forward_pass_does_not_wait(variant, settings, backend):
-    y_BTO = forward(variant, settings, backend)
-    assert (y_BTO.shape, y_BTO.device.type) == ((4, 16, 64), "cuda")
+def train(model, task):
+    """Two steps of the loop that all models are trained by, with every loss that the layer has."""
+    losses = {"balance", "z", "load", "importance", "sparsity", "kl"}
+    how = Recipe(
+        steps=2,
+        batch=8,
+        micro_batch=None,
+        lr=1e-3,
+        weight_decay=0.1,
+        loss_weights=dict.fromkeys(losses, 0.1),
+        precision="bf16",
+        augment=task.augment,
+        seed=0,
+    )
+    loop.train(model.to(META), task.load("validation")[:16].to(META), how, task.loss)
 
 
-@pytest.mark.parametrize(("variant", "settings", "backend"), DOES, ids=str)
-def test_one_that_does_is_seen(variant, settings, backend):
-    with pytest.raises(DataDependentOutputException):
-        forward(variant, settings, backend)
+@pytest.mark.parametrize("kind", HOSTS)
+@pytest.mark.parametrize("row", [row for row in ROWS if row not in WAITING])
+def test_no_step_reads_a_value(row, kind):
+    built = model_of(row, kind)
+    if built is None:
+        assert kind != "resnet"
+        return
+    train(*built)
+    assert all(parameter.device == META for parameter in built[0].parameters())
+
+
+@pytest.mark.parametrize("backend", ["grouped", "padded"])
+def test_no_step_of_a_backend_reads_a_value_where_a_capacity_is_known(backend):
+    train(*model_of("switch preset", "vit", backend))
+
+
+# The loop needs to know how many rows an expert has, and so does padding where no capacity says so.
+@pytest.mark.parametrize(
+    ("row", "kind", "backend"),
+    [*((row, "resnet", None) for row in WAITING), ("sparse_topk", "vit", "loop"), ("sparse_topk", "vit", "padded")],
+)
+def test_one_that_waits_is_seen(row, kind, backend):
+    with pytest.raises((RuntimeError, NotImplementedError), match=READ):
+        train(*model_of(row, kind, backend))
+
+
+class Reads(torch.autograd.Function):
+    """Reads a value in its backward pass."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx, grad):
+        return grad * grad.sum().item()
+
+
+def _in_route(layer, route):
+    def changed(x_BTD, context):
+        x_BTD.sum().item()
+        return route(x_BTD, context)
+
+    return changed
+
+
+def _in_compute(layer, compute):
+    return lambda x_BTD, routing, keep_BE=None: compute(x_BTD * float(x_BTD.amax() > 0), routing, keep_BE)
+
+
+def _in_backward(layer, compute):
+    return lambda x_BTD, routing, keep_BE=None: Reads.apply(compute(x_BTD, routing, keep_BE))
+
+
+def _in_after_step(layer, after_step):
+    def changed():
+        after_step()
+        if next(layer.parameters()).isnan().any():
+            raise AssertionError
+
+    return changed
+
+
+READERS = {"route": _in_route, "compute": _in_compute, "backward": _in_backward, "after_step": _in_after_step}
+
+
+@pytest.mark.parametrize("where", READERS)
+@pytest.mark.parametrize("row", ["dense", "sparse_topk", "soft_moe"])
+def test_a_value_that_is_read_is_seen_wherever_that_is(row, where):
+    model, task = model_of(row, "vit")
+    (layer,) = model.layers()
+    method = "compute" if where == "backward" else where
+    setattr(layer, method, READERS[where](layer, getattr(layer, method)))
+    with pytest.raises((RuntimeError, NotImplementedError), match=READ):
+        train(model, task)

@@ -17,7 +17,7 @@ from moebench.errors import DataError, MoebenchError, UsageError
 from moebench.frames import Frame
 from moebench.mlflow_store.follower import Follower
 from moebench.plans.cache import get_plan, plan_all
-from moebench.plans.estimate import left
+from moebench.plans.estimate import left, longest_guess
 from moebench.plans.history import board_directory, remember, remember_plan, remembered_extras
 from moebench.plans.plan import Plan
 from moebench.plans.rows import BASELINE, OBJECT, by_others
@@ -99,7 +99,7 @@ def run_experiment(
     try:
         requests = tuple(dataclasses.replace(each, place=executor.place(each.device)) for each in requests)
         plans, left_out = plan_all(requests, lambda request: _plan(request, how.results, objects))
-        workers = executor.fit(plans[0].device["torch"])
+        workers = executor.fit(plans[0].device["torch"], max(map(longest_guess, plans)))
         requests = tuple(request for request in requests if request.suite.name not in left_out)
         return _ExperimentRun(asked, how, progress, executor, workers, objects, Store(how.results), left_out).run(
             requests, plans, on_plan

@@ -5,7 +5,15 @@ import copy
 import pytest
 import torch
 
+from hand_made import DIGITS, SMALL_HOST, digits, model_of, recipe, train
+from moebench.budgets.place import takes
 from moebench.contract import Context, LayerShape
+from moebench.hosts import host_settings, layer_shapes
+from moebench.hosts.build import build_model
+from moebench.measures.scores.timing import Stopwatch
+from moebench.plugins.find import find_variant, find_variants
+from moebench.plugins.load import load_variant
+from moevariants.backends import grouped
 from moevariants.cosine_topk import CosineTopK
 from moevariants.deepseek import DeepSeek
 from moevariants.dense import Dense
@@ -119,6 +127,48 @@ def test_a_forward_pass_does_not_wait_for_the_device(variant, settings, backend,
             layer.compute(x_BTD, layer.route(x_BTD, Context()))
         finally:
             torch.cuda.set_sync_debug_mode("default")
+
+
+class Unwatched:
+    """A keeper that keeps nothing: after the first step and until the third, whatever waits for the device raises."""
+
+    def kept(self):
+        return None
+
+    def refuse(self, why):
+        raise AssertionError(why)
+
+    def after(self, done, take):
+        torch.cuda.set_sync_debug_mode("error" if done < 3 else "default")
+
+
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode")
+@pytest.mark.parametrize("name", sorted(find_variants()))
+def test_whole_training_steps_do_not_wait_for_the_device(name):
+    """As tests/test_variants_waiting.py sees it without one."""
+    if grouped.why_not("cuda", torch.bfloat16):
+        pytest.skip("experts are computed one by one here, which waits")
+    variant, host = load_variant(find_variant(name)), host_settings(SMALL_HOST)
+    shapes = layer_shapes(host, DIGITS.info)
+    if not takes(variant, shapes[0]):
+        pytest.skip("it works on maps, one after the other")
+    model = build_model(host, DIGITS.info, variant, [16] * len(shapes), {}, seed=0).cuda()
+    try:
+        curves = train(model, digits("train").to("cuda"), recipe(precision="bf16"), Unwatched())
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert curves.finite
+
+
+def test_latency_is_of_the_device_the_host_and_a_graph_apart():
+    model, data = model_of("sparse_topk").cuda(), digits("validation").to("cuda")
+    stopwatch = Stopwatch(model, data, DIGITS.loss, 64, "bf16", repeats=3)
+    stopwatch.warm_up()
+    found = stopwatch.measure()
+    assert stopwatch.about()["parameters"] == "bfloat16"
+    assert found["forward_host_ms"] > 0
+    if "no_graph" not in stopwatch.about():
+        assert found["forward_graph_ms"] < 1.2 * found["forward_ms"]
 
 
 def test_a_run_trains_on_the_gpu(tmp_path):

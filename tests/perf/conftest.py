@@ -8,21 +8,30 @@ from ledger import Ledger
 
 from moebench.errors import DeviceError
 from moebench.processes import keep_freed_memory
-from moebench.training.device import choose_device
+from moebench.training.device import choose_device, default_precision, use
 
 THREADS = 2
 
 
 def pytest_configure(config):
     try:
-        config.ledger = Ledger(choose_device(config.getoption("--device")))
+        device = choose_device(config.getoption("--device"))
     except DeviceError as error:
         raise pytest.UsageError(str(error)) from None
+    precision = config.getoption("--precision") or default_precision(device.type)
+    use(device, precision)
+    config.ledger = Ledger(device, precision)
 
 
 @pytest.fixture(scope="session")
 def device(request):
     return request.config.ledger.device
+
+
+@pytest.fixture(scope="session")
+def dtype(request):
+    """Of the inputs that layers are timed on; see ``turns``."""
+    return torch.bfloat16 if request.config.ledger.precision == "bf16" else torch.float32
 
 
 @pytest.fixture(scope="session")

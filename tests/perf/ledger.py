@@ -15,7 +15,7 @@ from turns import Rival
 
 from moebench import machine
 from moebench.measures.clock import Spread
-from moebench.training.device import device_name
+from moebench.training.device import device_name, software_of
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,8 @@ class Point:
 class Ledger:
     """Rows and points in the order in which they came."""
 
-    def __init__(self, device: torch.device) -> None:
-        self.device = device
+    def __init__(self, device: torch.device, precision: str) -> None:
+        self.device, self.precision = device, precision
         self.rows: list[Row] = []
         self.points: list[Point] = []
 
@@ -79,9 +79,11 @@ class Ledger:
 
     def _where(self) -> dict[str, str]:
         threads = {"threads": str(torch.get_num_threads())} if self.device.type == "cpu" else {}
-        told = {"device": device_name(self.device), **threads, **machine.versions()}
+        told = {"device": device_name(self.device), "precision": self.precision, **threads}
+        told |= {**machine.versions(), **software_of(self.device)}
         for package in (
             "transformers",
+            "liger-kernel",
             "soft-moe-pytorch",
             "st-moe-pytorch",
             "mixture-of-experts",

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from moebench.contract import LayerShape
+from moebench.text import told
 from moevariants.dense import Dense
 
 
@@ -62,6 +63,22 @@ def mixtral(size: Size, weight_DE: Tensor, *, experts: str) -> nn.Module:
         for parameter in block.parameters():
             nn.init.normal_(parameter, std=0.02)
         block.gate.weight.copy_(weight_DE.t())
+    return block
+
+
+def liger(size: Size, weight_DE: Tensor) -> nn.Module:
+    """transformers' block with the kernel of liger-kernel for its experts, in the type of the tokens; for CUDA."""
+    from liger_kernel.ops import LigerFusedMoEFunction
+
+    block = mixtral(size, weight_DE, experts="eager")
+    experts = block.experts
+
+    def forward(x_ND: Tensor, chosen_NK: Tensor, weight_NK: Tensor) -> Tensor:
+        stacks = (stack.to(x_ND.dtype) for stack in (experts.gate_up_proj, experts.down_proj))
+        y_ND: Tensor = LigerFusedMoEFunction.apply(x_ND, *stacks, chosen_NK.int(), weight_NK)
+        return y_ND
+
+    experts.forward = forward
     return block
 
 
@@ -141,16 +158,29 @@ SPARSE: dict[str, tuple[str, Peer]] = {
     "Tutel": ("tutel", tutel),
     "Mixtral block": ("transformers", partial(mixtral, experts="eager")),
     "Mixtral block, grouped": ("transformers", partial(mixtral, experts="grouped_mm")),
+    "Mixtral block, Liger": ("liger_kernel", liger),
     "st-moe-pytorch": ("st_moe_pytorch", st_moe),
     "mixture-of-experts": ("mixture_of_experts", mixture_of_experts),
 }
 """Name -> the package it needs, and how it is made."""
 
 
+def why_failing(layer: nn.Module, x_BTD: Tensor) -> str | None:
+    """Why a peer does not answer these tokens, or None: what others install may not go with this torch, or memory."""
+    try:
+        with torch.no_grad(), torch.autocast(x_BTD.device.type, torch.bfloat16, enabled=x_BTD.dtype == torch.bfloat16):
+            layer(x_BTD)
+    except Exception as error:
+        return told(error)
+    return None
+
+
 def why_absent(package: str, name: str, size: Size) -> str | None:
     """Why a peer cannot take part, or None."""
     if find_spec(package) is None:
         return f"{package} is not installed"
+    if package == "liger_kernel" and not torch.cuda.is_available():
+        return "its kernels are for CUDA"
     if name == "mixture-of-experts" and size.per_token != 2:
         return "it knows K = 2 alone"
     if name == "dense, same total" and size.inputs * size.tokens * total(size) > 1 << 27:

@@ -34,3 +34,10 @@ MANY = Size(inputs=8, tokens=256, dim=128, experts=64, hidden=64, per_token=8)
 
 # Soft MoE, one slot an expert.
 SOFT = Size(inputs=8, tokens=196, dim=192, experts=64, hidden=768)
+
+# For a GPU, which smaller ones leave idle: fine experts, 8 and 6 of them a token, few large ones, and many small ones.
+WIDE_8 = Size(inputs=128, tokens=512, dim=2048, experts=64, hidden=1408, per_token=8)
+WIDE_6 = WIDE_8._replace(per_token=6)
+BROAD = Size(inputs=128, tokens=512, dim=1024, experts=32, hidden=4096, per_token=2)
+NARROW = Size(inputs=32, tokens=512, dim=512, experts=64, hidden=256, per_token=8)
+ON_CUDA = {"wide-8": WIDE_8, "wide-6": WIDE_6, "broad": BROAD, "narrow": NARROW}

@@ -13,7 +13,7 @@ import pytest
 import routing
 import torch
 from ledger import Row
-from sizes import FEW, FINE, LARGE, MANY, SOFT, TINY, Size
+from sizes import BROAD, FEW, FINE, LARGE, MANY, NARROW, ON_CUDA, SOFT, TINY, WIDE_6, WIDE_8, Size
 from turns import PASSES, take_turns
 
 from moebench.contract import Context, LayerShape
@@ -27,7 +27,7 @@ from moevariants.sparse_topk import SparseTopK
 # Those of the peers.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
-ROUNDS = {FEW: 15, FINE: 15, LARGE: 5, TINY: 100, MANY: 25}
+ROUNDS = {FEW: 15, FINE: 15, LARGE: 5, TINY: 100, MANY: 25, WIDE_8: 5, WIDE_6: 5, BROAD: 5, NARROW: 15}
 
 # On the CPU. Times of others over ours, forward + backward, at least: (asked for, asserted).
 LIMITS = {
@@ -38,15 +38,39 @@ LIMITS = {
     MANY: {"dense, same active": (1 / 2.0, 1 / 2.4)},
 }
 
+# On CUDA, in bf16: asked for, and asserted once it was measured there.
+PEERS_THERE = dict.fromkeys(("Mixtral block, grouped", "Mixtral block, Liger", "Tutel"), (1.0, 0.0))
+LIMITS_ON_CUDA = {
+    WIDE_8: {"dense, same active": (0.7, 0.0), **PEERS_THERE},
+    WIDE_6: {"dense, same active": (0.7, 0.0), **PEERS_THERE},
+    BROAD: {"dense, same active": (0.75, 0.0), **PEERS_THERE},
+    NARROW: PEERS_THERE,
+}
+SIZES = {"few": FEW, "fine": FINE, "large": LARGE, "tiny": TINY, "many": MANY}
+LARGE_PEERS = ("dense, same active", "Mixtral block, grouped", "Mixtral block, Liger", "Tutel")
+"""What is timed at the sizes of a GPU: others keep a number for each token and place."""
+
+
+def limits(size: Size, way: str, device: torch.device, precision: str) -> dict[str, tuple[float, float]]:
+    """Of a backward pass, too, on the device and in the precision that they were stated for."""
+    if way == "forward":
+        return {}
+    if device.type == "cpu":
+        return LIMITS.get(size, {}) if precision == "fp32" else {}
+    return LIMITS_ON_CUDA.get(size, {}) if precision == "bf16" else {}
+
 
 @pytest.mark.parametrize("way", PASSES)
 @pytest.mark.parametrize("kind", routing.KINDS)
-@pytest.mark.parametrize("size", [FEW, FINE, LARGE, TINY, MANY], ids=["few", "fine", "large", "tiny", "many"])
-def test_sparse_topk(size: Size, kind: str, way: str, benchmark, device, ledger):
+@pytest.mark.parametrize("name", [*SIZES, *ON_CUDA])
+def test_sparse_topk(name: str, kind: str, way: str, benchmark, device, dtype, ledger):
+    size = (SIZES | ON_CUDA)[name]
+    if name in ON_CUDA and device.type != "cuda":
+        pytest.skip("this size is for a GPU")
     generator = torch.Generator().manual_seed(0)
     weight_DE = routing.router_weight(size, generator)
     logits_NE = routing.wanted_logits(kind, size, generator)
-    x_BTD = routing.tokens_for(logits_NE, weight_DE, size, generator).to(device)
+    x_BTD = routing.tokens_for(logits_NE, weight_DE, size, generator).to(device, dtype)
     torch.manual_seed(0)
     settings = {"experts": size.experts, "top_k": size.per_token}
     ours = SparseTopK().layer(peers.layer_shape(size), size.hidden, settings)
@@ -54,15 +78,21 @@ def test_sparse_topk(size: Size, kind: str, way: str, benchmark, device, ledger)
         ours.router.weight_DE.copy_(weight_DE)
     layers, absent = {}, {}
     for name, (package, make) in peers.SPARSE.items():
+        if size in ON_CUDA.values() and name not in LARGE_PEERS:
+            continue
         if name == "dense, same total" and kind != "learned":
             continue  # slow, and routing is nothing to it
         if reason := peers.why_absent(package, name, size):
             absent[name] = reason
         else:
             layers[name] = make(size, weight_DE).to(device)
+    for name in [*layers] if device.type == "cuda" else ():
+        if reason := peers.why_failing(layers[name], x_BTD):
+            absent[name] = reason
+            del layers[name]
     works = {name: PASSES[way](layer, x_BTD) for name, layer in layers.items()}
     mine, rivals = take_turns(benchmark, PASSES[way](ours.to(device), x_BTD), works, device, ROUNDS[size])
-    asked = LIMITS[size] if way != "forward" and device.type == "cpu" else {}
+    asked = limits(size, way, device, ledger.precision)
     ledger.add(Row("sparse_topk", size.words, kind, way, mine, rivals, {k: v[0] for k, v in asked.items()}, absent))
     if kind == "learned":
         hold(rivals, asked)
@@ -83,7 +113,7 @@ OTHERS = {
 
 @pytest.mark.parametrize("way", PASSES)
 @pytest.mark.parametrize("name", OTHERS)
-def test_other_layers(name: str, way: str, benchmark, device, ledger):
+def test_other_layers(name: str, way: str, benchmark, device, dtype, ledger):
     size, dim = FEW._replace(dim=128, hidden=128), 128
     shape = peers.layer_shape(size)
     torch.manual_seed(0)
@@ -100,7 +130,7 @@ def test_other_layers(name: str, way: str, benchmark, device, ledger):
         absent["PEER-pytorch"] = "PEER_pytorch is not installed"
     elif name == "peer":
         layers["PEER-pytorch"] = peers.peer_pytorch(dim, 32 * 32)
-    x_BTD = 1 + torch.randn(size.inputs, size.tokens, dim, device=device)
+    x_BTD = 1 + torch.randn(size.inputs, size.tokens, dim, device=device, dtype=dtype)
     works = {each: PASSES[way](layer.to(device), x_BTD) for each, layer in layers.items()}
     mine, rivals = take_turns(benchmark, PASSES[way](ours.to(device), x_BTD), works, device, rounds=9)
     words = f"{size.inputs * size.tokens:,} tokens, D {dim}, {total:,} parameters"
@@ -132,33 +162,33 @@ SOFT_RIVALS = {
 
 @pytest.mark.parametrize("way", PASSES)
 @pytest.mark.parametrize("pace", SOFT_RIVALS)
-def test_soft_moe(pace: str, way: str, benchmark, device, ledger):
+def test_soft_moe(pace: str, way: str, benchmark, device, dtype, ledger):
     torch.manual_seed(0)
     ours = SoftMoE().layer(peers.layer_shape(SOFT), SOFT.hidden, {"experts": SOFT.experts}).to(device)
     layers = {name: make() for name, make in SOFT_RIVALS[pace].items()}
-    x_BTD = torch.randn(SOFT.inputs, SOFT.tokens, SOFT.dim, device=device)
+    x_BTD = torch.randn(SOFT.inputs, SOFT.tokens, SOFT.dim, device=device, dtype=dtype)
     works = {name: PASSES[way](layer.to(device), x_BTD) for name, layer in layers.items()}
     mine, rivals = take_turns(benchmark, PASSES[way](ours, x_BTD), works, device, rounds=9 if pace == "slow" else 25)
     least = {"soft-moe-pytorch": (2.0, 2.0) if way == "forward" else (1.4, 1.4)}
-    asked = least if device.type == "cpu" and pace == "quick" else {}
+    asked = least if device.type == "cpu" and dtype == torch.float32 and pace == "quick" else {}
     words = f"{SOFT.inputs * SOFT.tokens:,} tokens, D {SOFT.dim}, E {SOFT.experts}, P 1, H {SOFT.hidden}"
     ledger.add(Row("soft_moe", words, "", way, mine, rivals, {k: v[0] for k, v in asked.items()}))
     hold(rivals, asked)
 
 
 @pytest.mark.parametrize("way", PASSES)
-def test_mu_moe_cp_beside_its_products(way: str, benchmark, device, ledger):
+def test_mu_moe_cp_beside_its_products(way: str, benchmark, device, dtype, ledger):
     """The layer beside the three products of either of its two multilinear layers, and nothing else."""
     torch.manual_seed(0)
     inputs, tokens, dim, experts, rank = 8, 196, 192, 16, 512
     shape = LayerShape(dim=dim, out_dim=dim, tokens=tokens)
     ours = MuMoECP().layer(shape, rank, {"experts": experts}).to(device)
-    x_BTD = torch.randn(inputs, tokens, dim, device=device)
+    x_BTD = torch.randn(inputs, tokens, dim, device=device, dtype=dtype)
     products = Products(ours, onednn.matmul), Products(ours, torch.matmul)
     names = ("its six products, by oneDNN", "its six products, by torch")
     works = {name: PASSES[way](one, x_BTD) for name, one in zip(names, products, strict=True)}
     mine, rivals = take_turns(benchmark, PASSES[way](ours, x_BTD), works, device, rounds=15)
-    asked = dict.fromkeys(names, (1 / 1.3, 1 / 1.3)) if device.type == "cpu" else {}
+    asked = dict.fromkeys(names, (1 / 1.3, 1 / 1.3)) if device.type == "cpu" and dtype == torch.float32 else {}
     words = f"{inputs * tokens:,} tokens, D {dim}, E {experts}, M {4 * dim}, R {rank}"
     ledger.add(Row("mu_moe_cp", words, "", way, mine, rivals, {k: v[0] for k, v in asked.items()}))
     hold(rivals, asked)

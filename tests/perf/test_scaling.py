@@ -26,7 +26,7 @@ STEEPEST = 1.15
 """Slope of the logarithm of time, or memory, against that of tokens: 1 where it is linear."""
 
 
-def layers_of(size: Size, device: torch.device):
+def layers_of(size: Size, device: torch.device, dtype: torch.dtype):
     """Each backend on the same layer, and the peers that have no limit on K or capacity; and what all are given."""
     generator = torch.Generator().manual_seed(0)
     weight_DE = routing.router_weight(size, generator)
@@ -47,14 +47,14 @@ def layers_of(size: Size, device: torch.device):
         package, make = peers.SPARSE[name]
         if peers.why_absent(package, name, size) is None:
             layers[name] = make(size, weight_DE).to(device)
-    return layers, x_BTD.to(device)
+    return layers, x_BTD.to(device, dtype)
 
 
 @pytest.mark.parametrize("axis", SIZES)
-def test_cost_grows_as_the_work_does(axis, device, ledger, record_property):
+def test_cost_grows_as_the_work_does(axis, device, dtype, ledger, record_property):
     found: dict[str, list[tuple[int, float, float]]] = {}
     for at, size in SIZES[axis].items():
-        layers, x_BTD = layers_of(size, device)
+        layers, x_BTD = layers_of(size, device, dtype)
         works = {name: forward_and_backward(layer, x_BTD) for name, layer in layers.items()}
         for name, ms in in_turns(works, device, rounds=3, repeats=1).items():
             with PeakMemory(device) as peak:

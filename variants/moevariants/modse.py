@@ -6,6 +6,7 @@ from itertools import groupby
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from moebench.contract import LayerShape
 from moevariants.parts.experts import Bank, Experts
@@ -52,9 +53,13 @@ class SizedExperts(Bank):
         self.banks = nn.ModuleList(Experts(many, shape, width) for width, many in alike)
 
     def forward_rows(self, rows_ND: Tensor, counts_E: Tensor, most: int | None = None) -> Tensor:
-        """rows_NO of rows sorted by expert. Where the rows of a bank end must be known: a GPU is waited for."""
-        banks, many = self._banks(), [bank.count for bank in self._banks()]
-        of_bank = torch.split(counts_E, many)
+        """rows_NO of rows sorted by expert: on a CPU bank by bank, elsewhere in one, for a GPU would be asked where the
+        rows of a bank end, and waited for.
+        """
+        banks = self._banks()
+        if rows_ND.device.type != "cpu":
+            return Widened(banks).forward_rows(rows_ND, counts_E, most)
+        of_bank = torch.split(counts_E, [bank.count for bank in banks])
         rows = torch.split(rows_ND, torch.stack([counts_e.sum() for counts_e in of_bank]).tolist())
         turns = zip(banks, rows, of_bank, strict=True)
         return torch.cat([bank.forward_rows(rows_nD, counts_e, most) for bank, rows_nD, counts_e in turns])
@@ -67,3 +72,24 @@ class SizedExperts(Bank):
 
     def _banks(self) -> list[Experts]:
         return [bank for bank in self.banks if isinstance(bank, Experts)]
+
+
+class Widened(Experts):
+    """The experts of some banks as those of one, for one call: what they lack to the widest is hidden units of zeros,
+    which every activation of a host keeps. They cost products, by 1.8 times the mean width instead of it.
+    """
+
+    def __init__(self, banks: list[Experts]) -> None:
+        nn.Module.__init__(self)
+        first, hidden = banks[0], max(bank.w_out_EHO.shape[1] for bank in banks)
+        self.count, self.linear = sum(bank.count for bank in banks), first.linear
+        self.shape, self.backend = first.shape, first.backend
+        units = max(bank.w_in_EDH.shape[2] for bank in banks)
+        w_in = [F.pad(bank.w_in_EDH, (0, units - bank.w_in_EDH.shape[2])) for bank in banks]
+        w_out = [F.pad(bank.w_out_EHO, (0, 0, 0, hidden - bank.w_out_EHO.shape[1])) for bank in banks]
+        b_in = [F.pad(b, (0, units - b.shape[1])) for bank in banks if (b := bank.b_in_EH) is not None]
+        b_out: list[Tensor] = [b for bank in banks if (b := bank.b_out_EO) is not None]
+        # No parameters, but made of them: gradients reach the banks.
+        self.w_in_EDH, self.w_out_EHO = torch.cat(w_in), torch.cat(w_out)  # type: ignore[assignment]
+        self.b_in_EH = torch.cat(b_in) if b_in else None  # type: ignore[assignment]
+        self.b_out_EO = torch.cat(b_out) if b_out else None  # type: ignore[assignment]

@@ -20,7 +20,7 @@ from moebench.cli.hints import command_line
 from moebench.cli.options import show
 from moebench.cli.verbosity import is_debug
 from moebench.frames import short_traceback
-from moebench.plans.estimate import for_seeds, left, tally
+from moebench.plans.estimate import for_seeds, left, longest_guess, tally
 from moebench.plans.plan import Lookup, Plan
 from moebench.plans.rows import BASELINE
 from moebench.plugins.named import without_digest
@@ -45,7 +45,7 @@ def plan_tables(
     """
     lookup, planned, seconds = with_reused(Records(Store(results)), reused), set[str](), 0.0
     for plan in plans:
-        workers = local_workers(at_a_time, plan.suite.training.threads, plan.device["torch"])
+        workers = workers_for(plan, at_a_time)
         seconds += left(plan, lookup, planned).on(workers)
         planned |= {work.cell.identity for work in plan.works(lookup)}
         tables = [table for table in (_studies(plan, lookup), _fixed(plan, lookup)) if table.row_count]
@@ -169,10 +169,16 @@ def _asked_for(session: ExperimentResult) -> dict[str, list[str]]:
     }
 
 
+def workers_for(plan: Plan, asked: int | None = None) -> int:
+    """How many runs of a plan there are at a time on this machine."""
+    threads, device = plan.suite.training.threads, plan.device["torch"]
+    return local_workers(asked, threads, device, seconds=longest_guess(plan))
+
+
 def _more_seeds(plan: Plan, results: Path, suite: str) -> Text:
     """What it takes to be surer, and the command."""
     more = for_seeds(plan, Records(Store(results)), PUBLISHED_SEEDS)
-    workers = local_workers(None, plan.suite.training.threads, plan.device["torch"])
+    workers = workers_for(plan)
     command = command_line("run", suite, {"seeds": PUBLISHED_SEEDS})
     return Text(
         f"{counted_noun(more.runs, 'more run')} (about {duration(more.on(workers))}) for {PUBLISHED_SEEDS} seeds: "

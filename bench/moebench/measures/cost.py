@@ -10,6 +10,7 @@ from moebench.contract import Layer
 from moebench.hosts.host import Call, Host, Visit
 from moebench.measures.roofline import Roofline, measure_roofline
 from moebench.measures.scores.final import Scores
+from moebench.measures.serving import as_served
 from moebench.measures.subject import Subject
 from moebench.measures.subset.cost import Cost, costs
 from moebench.measures.subset.infer import ALL, Subset, experts_of, subset_of
@@ -33,13 +34,14 @@ def cost(
     roofline: add the machine's product rate and reading bandwidth, measured now, and what they allow at best for the
     expert layers of the model at each k and batch.
     """
-    experts, scores = experts_of(subject.model), Scores()
-    numbers = list(dict.fromkeys([experts, *(round(share * experts) for share in shares if share * experts >= 1)]))
     data = subject.data("validation")[: max(batches)]
+    model, scores = as_served(subject.model, data.inputs, subject.precision), Scores()
+    experts = experts_of(model)
+    numbers = list(dict.fromkeys([experts, *(round(share * experts) for share in shares if share * experts >= 1)]))
     # The whole model chooses nothing: a selection would sort the experts first.
-    subsets = {k: ALL if k == experts else subset_of(subject.model, k) for k in numbers}
+    subsets = {k: ALL if k == experts else subset_of(model, k) for k in numbers}
     found = costs(
-        {k: (subject.model, chosen) for k, chosen in subsets.items()},
+        {k: (model, chosen) for k, chosen in subsets.items()},
         data,
         batches=batches,
         precision=subject.precision,
@@ -53,13 +55,13 @@ def cost(
         if k != experts:
             _put_speedups(scores, f"k={k}", found[experts], each)
     if roofline:
-        machine = measure_roofline(subject.device)
+        machine = measure_roofline(subject.device, subject.precision)
         scores.put("machine_product_flops_per_s", machine.flops)
         scores.put("machine_read_bytes_per_s", machine.bytes)
         for k, each in found.items():
             for batch in batches:
                 flops = each.layers_flops * batch
-                bound = _bound_ms(subject.model, subsets[k], data.inputs[:batch], flops, machine)
+                bound = _bound_ms(model, subsets[k], data.inputs[:batch], flops, machine)
                 scores.put(f"k={k} layers_bound_ms batch={batch}", bound)
     return scores
 

@@ -12,6 +12,9 @@ from moebench.measures.clock import Part, median_ms
 SHAPES = ((512, 768, 8192), (512, 8192, 768), (2048, 2048, 2048))
 """Products (rows, inner, columns) of the kind that large experts have at large batches; the fastest counts."""
 
+ON_CUDA = ((8192, 4096, 8192), (8192, 8192, 8192), (16384, 2048, 8192))
+"""There smaller products do not fill the device."""
+
 READ_MIB = 512
 """More than any cache holds."""
 
@@ -21,8 +24,8 @@ MIB = 2**20
 
 @dataclass(frozen=True)
 class Roofline:
-    """flops: operations a second in products of float32 matrices. bytes: bytes a second read from memory. Both with the
-    threads that torch has now.
+    """flops: operations a second in products of matrices in a run's precision. bytes: bytes a second read from memory.
+    Both with the threads that torch has now.
     """
 
     flops: float
@@ -33,22 +36,28 @@ class Roofline:
         return max(flops / self.flops, read_bytes / self.bytes) * 1e3
 
 
-def measure_roofline(device: torch.device) -> Roofline:
+def measure_roofline(device: torch.device, precision: str = "fp32") -> Roofline:
     """The fastest of some products, and of two ways to read a large matrix, each at its best of a few repeats: a bound
     that a layer could pass would be none.
+
+    Numbers are random: constant ones take less power, so that a GPU multiplies them faster.
     """
-    table = torch.ones(READ_MIB * MIB // 4 // 8192, 8192, device=device)
-    vector = torch.ones(8192, device=device)
+    table = torch.randn(READ_MIB * MIB // 4 // 8192, 8192, device=device)
+    vector = torch.randn(8192, device=device)
     read_ms = min(_best_ms(table.sum, device), _best_ms(lambda: torch.mv(table, vector), device))
-    return Roofline(max(_flops(shape, device) for shape in SHAPES), table.numel() * 4 / read_ms * 1e3)
+    shapes = ON_CUDA if device.type == "cuda" else SHAPES
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    return Roofline(max(_flops(shape, device, dtype) for shape in shapes), table.numel() * 4 / read_ms * 1e3)
 
 
-def _flops(shape: tuple[int, int, int], device: torch.device) -> float:
+def _flops(shape: tuple[int, int, int], device: torch.device, dtype: torch.dtype) -> float:
     rows, inner, columns = shape
-    a, b = torch.ones(rows, inner, device=device), torch.ones(inner, columns, device=device)
-    out = torch.empty(rows, columns, device=device)
+    a = torch.randn(rows, inner, device=device, dtype=dtype)
+    b = torch.randn(inner, columns, device=device, dtype=dtype)
+    out = torch.empty(rows, columns, device=device, dtype=dtype)
     ways: list[Part] = [lambda: torch.mm(a, b, out=out)]
-    if device.type == "cpu" and torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+    onednn = device.type == "cpu" and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    if onednn and dtype == torch.float32:
         # oneDNN's own product, which is the faster one on some processors, and twice as fast on some of AMD's.
         a_own, b_own = a.to_mkldnn(), b.t().contiguous().to_mkldnn()
         ways.append(lambda: F.linear(a_own, b_own))

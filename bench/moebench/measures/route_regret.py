@@ -13,7 +13,7 @@ from moebench.hosts.host import Call, Reroute, Visit
 from moebench.measures.scores.final import Scores
 from moebench.measures.subject import Subject
 from moebench.tasks import Split
-from moebench.training.evaluate import asking, run_pass
+from moebench.training.evaluate import asking, inputs_a_pass, run_pass
 
 LOSS = "loss_nats"
 
@@ -94,7 +94,7 @@ def _scored(subject: Subject, data: Split, reroute: Callable[[Visit], Routing] |
     """The task's scores on data, routed so."""
     values: list[Mapping[str, Tensor]] = []
     with asking(subject.model):
-        for part in data.batches(subject.task.evaluation_batch):
+        for part in data.batches(inputs_a_pass(subject.task.evaluation_batch, data)):
             outputs = run_pass(subject.model, part, subject.precision, Call(reroute=reroute))
             values.append(subject.task.scores({name: each.float() for name, each in outputs.items()}, part))
     return subject.task.summary({name: torch.cat([each[name] for each in values]) for name in values[0]})

@@ -128,6 +128,17 @@ class _FinalistTimes(_Known):
     layers_ms: list[float | None] | None = None
     train_step_ms: list[float | None] | None = None
     token_ms: list[float | None] | None = None
+    parameters: str | None = None
+    no_graph: str | None = None
+    forward_host_ms: list[float | None] | None = None
+    forward_graph_ms: list[float | None] | None = None
+    forward_batch1_host_ms: list[float | None] | None = None
+    forward_batch1_graph_ms: list[float | None] | None = None
+    layers_host_ms: list[float | None] | None = None
+    layers_graph_ms: list[float | None] | None = None
+    train_step_host_ms: list[float | None] | None = None
+    token_host_ms: list[float | None] | None = None
+    token_graph_ms: list[float | None] | None = None
 
 
 class _Curve(_Known):

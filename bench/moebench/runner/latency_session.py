@@ -19,6 +19,9 @@ from moebench.runner.watch import IDLE, Watch
 
 MEMORY = ("peak_memory_mib", "resident_memory_mib", "resident_memory_batch1_mib")
 
+ON_CUDA = ("parameters", "no_graph")
+"""What a finalist tells there of what it timed."""
+
 ANSWER_WITHIN = 600.0
 """Seconds after which a finalist without an answer counts as failed."""
 
@@ -77,6 +80,7 @@ class _Finalist:
             "row": self.job.row,
             "weights": self.about.get("weights"),
             **{name: None if mib is None else round(mib, 2) for name, mib in memory.items()},
+            **{name: self.about[name] for name in ON_CUDA if name in self.about},
             **{name: [round(each[name], 5) for each in self.rounds] for name in names},
         }
 
@@ -100,13 +104,15 @@ def run_session(cell: Cell, jobs: Sequence[Job], tick: Callable[[str], None]) ->
             end(finalist.process)
     problems = [f"{f.job.row}: {f.problem}" for f in finalists if f.problem]
     seconds = max(0.0, time.perf_counter() - clock)
+    software = next((f.about["software"] for f in finalists if f.about.get("software")), None)
+    noted = {"row": ""} | ({"device_software": software} if software else {})
     record = Record(
         identity=cell.identity,
         cell=cell.to_json(),
         status="error" if problems else "done",
         reason=" ".join(problems),
         details={"finalists": {f.job.cell.identity: f.result() for f in finalists}},
-        provenance=provenance(jobs[0], cell.session["device"], started, seconds) | {"row": ""},
+        provenance=provenance(jobs[0], cell.session["device"], started, seconds) | noted,
     )
     Store(jobs[0].results).put(record)
     return record

@@ -16,7 +16,7 @@ from moebench.runner.model import build
 from moebench.runner.outcomes import status_of
 from moebench.runner.weights import load_weights
 from moebench.tasks import get_task, load_part
-from moebench.training.device import use
+from moebench.training.device import software_of, use
 
 
 def serve(job: Job, batch: int, repeats: int, pipe: Connection) -> None:
@@ -49,4 +49,4 @@ def _prepare(job: Job, batch: int, repeats: int) -> tuple[Stopwatch | None, dict
     stopwatch = Stopwatch(model, data, task.loss, batch, job.cell.precision, repeats)
     memory = stopwatch.memory()
     stopwatch.warm_up()
-    return stopwatch, {"weights": "final", **memory}
+    return stopwatch, {"weights": "final", **memory, **stopwatch.about(), "software": software_of(device)}

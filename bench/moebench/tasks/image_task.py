@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from moebench.tasks.base import Split
-    from moebench.tasks.pixels import Pixels
+    from moebench.tasks.pixels import ChannelStats, Pixels
 
 
 TEN_CLASSES = 10
@@ -59,6 +59,8 @@ class ImageTask(Classes):
     source: Source
     partition: Partition
     augment: str | None = None
+    known: dict[str, ChannelStats] = field(default_factory=dict, repr=False)
+    """Statistics by the fingerprint of the files that they are of: a run loads three parts."""
 
     def __post_init__(self) -> None:
         self.split = self.partition.name
@@ -69,12 +71,11 @@ class ImageTask(Classes):
         """
         self.check_part(part)
         pool = self.source.read(self.partition.pool, data_dir)
-        rows = self.partition.rows(pool.labels_N)
-        train = pool.take(rows["train"])
-        stats = channel_stats(train.images_NCHW)
-        if part == "train":
-            return normalised(train, stats)
-        return normalised(pool.take(rows[part]) if part in rows else self.source.read(part, data_dir), stats)
+        rows, files = self.partition.rows(pool.labels_N), self.source.fingerprint(data_dir)
+        if files not in self.known:
+            self.known[files] = channel_stats(pool.take(rows["train"]).images_NCHW)
+        chosen = pool.take(rows[part]) if part in rows else self.source.read(part, data_dir)
+        return normalised(chosen, self.known[files])
 
     def digest(self, data_dir: Path | None = None) -> str:
         """Twenty hexadecimal digits of all pixels and labels, before the split; marked as ``UNKNOWN`` where they are

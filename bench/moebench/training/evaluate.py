@@ -19,10 +19,16 @@ from moebench.tasks.sealed import answering
 BATCH = 256
 """Inputs a pass, by default."""
 
-MOST_PAIRS = 2**15
-"""Pairs of an expert and an input in a pass that selects: with more, a layer's slots are memory that the system hands
-out anew each time, and a pass over 512 experts takes twice as long.
+MOST_PAIRS = {"cpu": 2**15, "cuda": 2**20}
+"""Pairs of an expert and an input in a pass that selects: with more, on a CPU, a layer's slots are memory that the
+system hands out anew each time, and a pass over 512 experts takes twice as long.
 """
+
+MORE_ON_CUDA = 16
+"""Times as many inputs a pass there, where a small one takes as long as the host needs to start it."""
+
+MOST_NUMBERS = 2**24
+"""In the inputs of a pass that is larger than a task asks for."""
 
 Read = Callable[[Values, Split], Values]
 """(outputs by target in float32, the batch that they answer) -> what is kept of it, by name; the first axis is N."""
@@ -54,7 +60,7 @@ def evaluate(
 
     ``select`` chooses the experts that act, ``rule`` combines them.
     """
-    parts = data.batches(batch or _fitting(BATCH, model, select))
+    parts = data.batches(batch or _fitting(BATCH, model, data, select))
     return joined(answers(model, parts, read, precision=precision, select=select, rule=rule))
 
 
@@ -109,7 +115,7 @@ def evaluate_task(
     rule: str = AS_IS,
 ) -> Evaluation:
     """The values of each input by the name of the task's score."""
-    batch = _fitting(task.evaluation_batch, model, select)
+    batch = _fitting(task.evaluation_batch, model, data, select)
     return evaluate(model, data, task.scores, batch=batch, precision=precision, select=select, rule=rule)
 
 
@@ -117,7 +123,7 @@ def mean_loss(model: Host, task: Task, data: Split, *, precision: str = "fp32") 
     """The task's loss on ``data`` without gradients, a scalar on the model's device; no random state changes."""
     total = torch.zeros((), device=data.inputs.device)
     with asking(model):
-        for part in data.batches(_fitting(task.evaluation_batch, model, None)):
+        for part in data.batches(inputs_a_pass(task.evaluation_batch, data)):
             outputs = run_pass(model, part, precision, Call())
             loss = task.loss({name: output.float() for name, output in outputs.items()}, part)
             total += loss * (len(part) / len(data))
@@ -129,11 +135,25 @@ def headline_of(task: Task, values: Values) -> float:
     return task.summary(values)[task.info.ranked_by.name]
 
 
-def _fitting(batch: int, model: Host, select: Select | None) -> int:
+def inputs_a_pass(batch: int, data: Split) -> int:
+    """``batch``, which a task or this module asks for, or more on CUDA."""
+    return _pass_on(data.inputs.device.type, batch, data.inputs[:1].numel())
+
+
+def _pass_on(device: str, batch: int, numbers: int) -> int:
+    """numbers: in an input."""
+    if device != "cuda":
+        return batch
+    return max(batch, min(MORE_ON_CUDA * batch, MOST_NUMBERS // max(1, numbers)))
+
+
+def _fitting(batch: int, model: Host, data: Split, select: Select | None) -> int:
+    batch = inputs_a_pass(batch, data)
     if select is None:
         return batch
     experts = max((layer.num_experts for layer in model.layers()), default=0)
-    return max(1, min(batch, MOST_PAIRS // max(1, experts)))
+    pairs = MOST_PAIRS["cuda" if data.inputs.device.type == "cuda" else "cpu"]
+    return max(1, min(batch, pairs // max(1, experts)))
 
 
 @contextmanager

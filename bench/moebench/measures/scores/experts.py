@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -20,28 +21,28 @@ POLYSEMANTICITY_EXPERTS = 32
 """Of a layer, at most; evenly spaced among those there are."""
 
 
-def output_cosine(model: Host, data: Split) -> float | None:
+def output_cosine(model: Host, data: Split, *, precision: str = "fp32") -> float | None:
     """Mean cosine between what two experts contribute to one token, over pairs, tokens, inputs and layers.
 
     Contributions come from single-expert masks, less what acts when every expert is masked, on the first 64 inputs, in
-    float32; a pair counts where neither is zero. None if no two experts meet on a token.
+    the ``precision`` of the run; a pair counts where neither is zero. None if no two experts meet on a token.
     """
     total, pairs = 0.0, 0.0
-    with asking(model):
-        for layer, x_BTD, routing in _met(model, data):
+    with _asking_in(model, data, precision):
+        for layer, x_BTD, routing in _met(model, data, precision):
             cosines, count = _sum_of_cosines(layer, x_BTD, routing)
             total, pairs = total + cosines, pairs + count
     return total / pairs if pairs else None
 
 
-def always_on_share(model: Host, data: Split) -> float:
+def always_on_share(model: Host, data: Split, *, precision: str = "fp32") -> float:
     """How much of a layer's output comes from parts that always act: with a the output of a token when every expert is
     masked and y its whole output, the sum of |a| over that of |a| + |y - a|, a mean over layers, on the first 64
     inputs. 0 where nothing always acts.
     """
     shares = []
-    with asking(model):
-        for layer, x_BTD, routing in _met(model, data):
+    with _asking_in(model, data, precision):
+        for layer, x_BTD, routing in _met(model, data, precision):
             always_BTO = layer.compute(x_BTD, routing, _nobody(layer, x_BTD)).double()
             of_experts_BTO = layer.compute(x_BTD, routing).double() - always_BTO
             always, of_experts = (float(y_BTO.norm(dim=-1).sum()) for y_BTO in (always_BTO, of_experts_BTO))
@@ -72,10 +73,17 @@ def weight_cosine(model: Host) -> float | None:
     return total / pairs if pairs else None
 
 
-def _met(model: Host, data: Split) -> Iterator[tuple[Layer, Tensor, Routing]]:
+@contextmanager
+def _asking_in(model: Host, data: Split, precision: str) -> Iterator[None]:
+    """Layers are asked alone as they are in the model: in its precision, too."""
+    with asking(model), torch.autocast(data.inputs.device.type, torch.bfloat16, enabled=precision == "bf16"):
+        yield
+
+
+def _met(model: Host, data: Split, precision: str = "fp32") -> Iterator[tuple[Layer, Tensor, Routing]]:
     """Each layer with experts, with what it met in a pass of the first inputs and how it routed that."""
     call = Call(keep_inputs=True)
-    run_pass(model, data[:COSINE_INPUTS], "fp32", call)
+    run_pass(model, data[:COSINE_INPUTS], precision, call)
     for met in zip(model.layers(), call.inputs, call.routings, strict=True):
         if met[0].num_experts:
             yield met
@@ -91,7 +99,7 @@ def _sum_of_cosines(layer: Layer, x_BTD: Tensor, routing: Routing) -> tuple[floa
     For n unit vectors u the sum over pairs of u_i . u_j is (|sum of u|^2 - n) / 2.
     """
     always_BTO = layer.compute(x_BTD, routing, _nobody(layer, x_BTD)).double()
-    sum_BTO, acting_BT = torch.zeros((), dtype=torch.double), torch.zeros((), dtype=torch.double)
+    sum_BTO, acting_BT = x_BTD.new_zeros((), dtype=torch.double), x_BTD.new_zeros((), dtype=torch.double)
     for expert in range(layer.num_experts):
         keep_BE = _nobody(layer, x_BTD)
         keep_BE[:, expert] = True

@@ -18,7 +18,16 @@ from moebench.measures.scores.specialization import specialization
 from moebench.measures.scores.tokens import token_scores
 from moebench.measures.subset.scores import mean_mass
 from moebench.tasks import Split, Task, Values
-from moebench.training.evaluate import Evaluation, answers, asking, evaluate, evaluate_task, joined, run_pass
+from moebench.training.evaluate import (
+    Evaluation,
+    answers,
+    asking,
+    evaluate,
+    evaluate_task,
+    inputs_a_pass,
+    joined,
+    run_pass,
+)
 
 
 @dataclass
@@ -55,9 +64,9 @@ def scores_of(
         return {**task.scores(outputs, batch), **task.predictions(outputs)}
 
     if audit is None:
-        on_test = evaluate(model, test, read, batch=task.evaluation_batch, precision=precision)
+        on_test = evaluate(model, test, read, batch=inputs_a_pass(task.evaluation_batch, test), precision=precision)
     else:
-        parts = audit.questions(test, task.evaluation_batch)
+        parts = audit.questions(test, inputs_a_pass(task.evaluation_batch, test))
         on_test = joined(audit.scored(parts, answers(model, parts, audit.heard(read), precision=precision)))
     _put_part(scores, "test", task, {name: on_test.values[name] for name in on_validation.values})
     predictions = on_test.values.keys() - on_validation.values.keys()
@@ -71,7 +80,7 @@ def scores_of(
         scores.put("specialization", found.value, found.reason)
         scores.values |= found.scores
     _put_routing(scores, model, task, on_validation, validation, precision)
-    _put_experts(scores, model, on_test, test)
+    _put_experts(scores, model, on_test, test, precision)
     _put_classes(scores, model, task, on_test, test, class_N, precision)
     if audit is not None:
         scores.audit = audit.report()
@@ -91,18 +100,19 @@ def _put_routing(
     if masses:
         for name, of in (("load_entropy", load_entropy), ("dead_share", dead_share), ("max_violation", max_violation)):
             scores.put(name, _mean([of(mass_NE) for mass_NE in masses]))
-        scores.values |= routing_summary(model, validation, batch=task.evaluation_batch, precision=precision)
+        batch = inputs_a_pass(task.evaluation_batch, validation)
+        scores.values |= routing_summary(model, validation, batch=batch, precision=precision)
         values, reasons = token_scores(model, task, validation, precision=precision)
         for name, value in values.items():
             scores.put(name, value, reasons.get(name, ""))
 
 
-def _put_experts(scores: Scores, model: Host, on_test: Evaluation, test: Split) -> None:
+def _put_experts(scores: Scores, model: Host, on_test: Evaluation, test: Split, precision: str) -> None:
     """What experts are beside each other; nothing without experts."""
     if any(mass_NE is not None for mass_NE in on_test.masses):
-        scores.put("output_cosine", output_cosine(model, test), "no two experts act on one token")
+        scores.put("output_cosine", output_cosine(model, test, precision=precision), "no two experts act on one token")
         scores.put("weight_cosine", weight_cosine(model), "no two experts have parameters of one size")
-        scores.put("always_on_share", always_on_share(model, test))
+        scores.put("always_on_share", always_on_share(model, test, precision=precision))
 
 
 def _put_classes(

@@ -1,4 +1,4 @@
-"""Timing parts of a trained model inside one process: medians of a few repeats, each ended on the device."""
+"""Timing parts of a trained model inside one process, see :mod:`moebench.measures.clock`."""
 
 from __future__ import annotations
 
@@ -10,31 +10,39 @@ from torch import Tensor, nn
 
 from moebench.hosts.host import Call, Host
 from moebench.hosts.transformer import Seen, Transformer
-from moebench.measures.clock import WARM_UP, Part, median_ms, repeat_to
+from moebench.measures.clock import WARM_UP, Part, as_graph, repeat_to, timed
 from moebench.measures.memory import PeakMemory, held_mib
+from moebench.measures.serving import as_served
 from moebench.tasks import Split
+from moebench.text import told
 from moebench.training.loop import Loss, auxiliary
 from moebench.training.recipe import RANKED
 
+TRAINS = "train_step_ms"
+"""The part that changes weights."""
+
 
 class Stopwatch:
-    """The measured parts of one finalist: medians of ``repeats`` calls, in milliseconds.
+    """The measured parts of one finalist, in milliseconds.
 
-    batch: inputs of the forward pass and of the training step; the first so many of ``data``. loss: the task's.
+    batch: inputs of the forward pass and of the training step; the first so many of ``data``. loss: the task's. On CUDA
+    passes are those of the model as it is served.
     """
 
     def __init__(self, model: Host, data: Split, loss: Loss, batch: int, precision: str, repeats: int) -> None:
         self._device = data.inputs.device
         self._repeats = repeats
         self._precision = precision
-        self._model = model.eval()
         self._loss, self._batch = loss, data.each(lambda tensor: repeat_to(tensor, batch))
+        self._model = as_served(model.eval(), self._batch.inputs, precision)
         # A training step changes weights, so it has a copy of its own.
         self._trained = copy.deepcopy(model).train()
         parameters = [p for p in self._trained.parameters() if p.requires_grad]
         self._optimizer = torch.optim.AdamW(parameters, lr=1e-4, betas=RANKED.betas, fused=True)
         self._layer_inputs = self._inputs_of_layers()
         self._before = self._read_before()
+        self._graphs: dict[str, Part] = {}
+        self._no_graph = ""
 
     def parts(self) -> dict[str, Part]:
         """What is measured, by the name under which the record keeps it."""
@@ -42,9 +50,16 @@ class Stopwatch:
             "forward_ms": lambda: self._forward(self._batch.inputs),
             "forward_batch1_ms": lambda: self._forward(self._batch.inputs[:1]),
             "layers_ms": self._layers,
-            "train_step_ms": self._train_step,
+            TRAINS: self._train_step,
         }
         return found | ({"token_ms": self._token} if self._before else {})
+
+    def about(self) -> dict[str, str]:
+        """On CUDA the type of the parameters that were served, and why there is no graph of a pass, if so."""
+        if self._device.type != "cuda":
+            return {}
+        weights = {str(p.dtype).removeprefix("torch.") for p in self._model.parameters() if p.is_floating_point()}
+        return {"parameters": ", ".join(sorted(weights))} | ({"no_graph": self._no_graph} if self._no_graph else {})
 
     def memory(self) -> dict[str, float | None]:
         """MiB by the name under which the record keeps them: by how much a forward pass grows memory at most, and that
@@ -62,14 +77,35 @@ class Stopwatch:
         return dict(zip(names, (grown[0], *resident), strict=True))
 
     def warm_up(self) -> None:
-        """Call everything a few times before the first measurement."""
+        """Call everything a few times before the first measurement; on CUDA passes become graphs, too."""
         for part in self.parts().values():
             for _ in range(WARM_UP):
                 part()
+        if self._device.type == "cuda":
+            self._capture()
 
     def measure(self) -> dict[str, float]:
-        """One round: the median of each part."""
-        return {name: median_ms(part, self._device, self._repeats) for name, part in self.parts().items()}
+        """One round: each part; on CUDA, with ``_host`` and ``_graph`` before ``_ms``, how long the host is busy, and
+        the same work as a graph.
+        """
+        found = {}
+        for name, part in self.parts().items():
+            took = timed(part, self._device, self._repeats)
+            found[name] = took.ms
+            if took.host_ms is not None:
+                found[_named(name, "host")] = took.host_ms
+            if name in self._graphs:
+                found[_named(name, "graph")] = timed(self._graphs[name], self._device, self._repeats).ms
+        return found
+
+    def _capture(self) -> None:
+        """Of a layer that reads values there is no graph."""
+        for name, part in self.parts().items():
+            if name != TRAINS and not self._no_graph:
+                try:
+                    self._graphs[name] = as_graph(part, self._device)
+                except Exception as error:  # whatever another author's layer raises
+                    self._no_graph = told(error)
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self._device.type, torch.bfloat16, enabled=self._precision == "bf16")
@@ -117,3 +153,7 @@ class Stopwatch:
         with torch.inference_mode(), self._autocast():
             self._model.run(self._batch.inputs, call)
         return call.inputs
+
+
+def _named(part: str, what: str) -> str:
+    return f"{part.removesuffix('_ms')}_{what}_ms"

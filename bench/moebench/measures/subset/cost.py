@@ -14,6 +14,7 @@ from moebench.budgets.flops import flops_of
 from moebench.hosts.host import Host
 from moebench.measures.clock import Spread, in_turns, repeat_to
 from moebench.measures.memory import PeakMemory
+from moebench.measures.serving import as_served
 from moebench.measures.subset.infer import ALL, Subset
 from moebench.tasks import Split
 from moebench.training.evaluate import asking
@@ -55,10 +56,13 @@ def costs(
 ) -> dict[Name, Cost]:
     """The costs of rivals by name, each a way to use a model, on the first inputs of ``data``.
 
-    Times are taken in one process and in turns (A B C C B A): each of ``rounds`` gives a median of ``repeats`` calls.
-    The models' backend becomes their own choice.
+    Times are taken in one process, in turns (A B C C B A): each of ``rounds`` gives a median of ``repeats`` calls, on
+    CUDA a mean of more, see :mod:`moebench.measures.clock`, of the models as they are served. Their backend becomes
+    their own choice.
     """
     device, largest = data.inputs.device, repeat_to(data.inputs, max(batches))
+    models = {id(model): as_served(model, largest, precision) for model, _ in rivals.values()}
+    rivals = {name: (models[id(model)], subset) for name, (model, subset) in rivals.items()}
     with ExitStack() as modes:
         for model, _ in rivals.values():
             modes.enter_context(asking(model))

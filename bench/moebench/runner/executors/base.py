@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -29,8 +30,10 @@ class Executor(Protocol):
     def place(self, device: str | None) -> DeviceInfo | None:
         """Where jobs run, for planning; None where that is this machine."""
 
-    def fit(self, device: str) -> int:
-        """How many jobs run at a time on such a device; called once, before the first ``submit``."""
+    def fit(self, device: str, seconds: float = math.inf) -> int:
+        """How many jobs run at a time on such a device; called once, before the first ``submit``. seconds: that the
+        longest is guessed to take, alone there.
+        """
 
     @property
     def running(self) -> Sequence[Job]:

@@ -72,10 +72,10 @@ class LocalExecutor:
     def place(self, device: str | None) -> None:
         """This machine."""
 
-    def fit(self, device: str) -> int:
-        """On the CPU by processors and threads, on GPUs one each, or as many as a run has ranks."""
+    def fit(self, device: str, seconds: float = math.inf) -> int:
+        """See :func:`local_workers`."""
         self._devices = _devices(device, self._ranks)
-        self._workers = local_workers(self._asked, self._threads, device, self._ranks)
+        self._workers = local_workers(self._asked, self._threads, device, self._ranks, seconds)
         return self._workers
 
     @property
@@ -145,11 +145,24 @@ class LocalExecutor:
         return asked or self._leases.held_by_another(identity)
 
 
-def local_workers(asked: int | None, threads: int, device: str, ranks: int = 1) -> int:
-    """How many workers fit: on the CPU by processors and the threads of a run, on GPUs one for so many ``ranks``."""
+SHORT = 60.0
+"""Seconds. A run that is shorter leaves a GPU idle while it starts, is scored, and starts kernels."""
+
+TOGETHER = 6
+"""Short runs at a time on a GPU, where there are as many processors."""
+
+
+def local_workers(asked: int | None, threads: int, device: str, ranks: int = 1, seconds: float = math.inf) -> int:
+    """How many workers fit: on the CPU by processors and the threads of a run, on GPUs one for so many ``ranks``, and
+    several where the longest run is guessed to take few ``seconds``.
+    """
     if asked is not None:
         return asked
-    return len(_devices(device, ranks)) if device.startswith("cuda") else max(1, machine.cores() // threads)
+    processors = max(1, machine.cores() // threads)
+    if not device.startswith("cuda"):
+        return processors
+    gpus = len(_devices(device, ranks))
+    return max(gpus, min(TOGETHER * gpus, processors)) if seconds < SHORT and ranks == 1 else gpus
 
 
 def _devices(device: str, ranks: int = 1) -> tuple[str, ...]:

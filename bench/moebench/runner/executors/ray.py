@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import socket
 import time
@@ -73,7 +74,7 @@ class _RayExecutor:
         self._name = found.name
         return found
 
-    def fit(self, device: str) -> int:
+    def fit(self, device: str, seconds: float = math.inf) -> int:
         """As many as there are shares of processors, and of GPUs, on the nodes."""
         self._device = device
         self._room = self._count()

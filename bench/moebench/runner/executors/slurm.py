@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import secrets
 import shutil
@@ -96,11 +97,11 @@ class _SlurmExecutor:
         answer = self._asked(Question(self._folder / "place.answer", look, (device,)), lambda _: None)
         return DeviceInfo(**answer["place"])
 
-    def fit(self, device: str) -> int:
+    def fit(self, device: str, seconds: float = math.inf) -> int:
         """What was asked for; else AT_A_TIME, or as fit on this machine."""
         self._set_gpus(device)
         if self._cluster == "local":
-            self._workers = local_workers(self._how.workers, self._threads, device)
+            self._workers = local_workers(self._how.workers, self._threads, device, seconds=seconds)
         else:
             self._workers = self._how.workers or AT_A_TIME
         return self._workers

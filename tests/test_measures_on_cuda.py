@@ -1,0 +1,207 @@
+"""What is measured on a GPU, by one that only keeps time."""
+
+import copy
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from fake_cuda import CUDA, FakeCuda
+from hand_made import DIGITS, Plain, digits, model_of, single_layer, split
+from moebench.measures import clock, cost, roofline
+from moebench.measures.clock import CALLS, as_graph, in_turns, median_ms, timed
+from moebench.measures.memory import PeakMemory
+from moebench.measures.scores import timing
+from moebench.measures.scores.timing import Stopwatch
+from moebench.measures.serving import in_bf16
+from moebench.plugins.find import find_variants
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    fake = FakeCuda(monkeypatch)
+    monkeypatch.setattr(clock.time, "perf_counter", lambda: fake.host)
+    return fake
+
+
+def test_work_of_the_device_is_timed_and_not_how_fast_the_host_starts_it(gpu):
+    found = timed(gpu.part(host_ms=0.1, device_ms=2), CUDA, 5)
+    assert found.ms == pytest.approx(2, rel=0.1)
+    assert found.host_ms == pytest.approx(0.1)
+
+
+def test_where_the_host_is_slower_its_time_is_that_of_a_call_and_a_graph_takes_the_devices(gpu):
+    part = gpu.part(host_ms=2, device_ms=0.5)
+    assert timed(part, CUDA, 5).ms == pytest.approx(2, rel=0.1)
+    found = timed(as_graph(part, CUDA), CUDA, 5)
+    assert found.ms == pytest.approx(0.5, rel=0.1)
+    assert found.host_ms == pytest.approx(1e-3)
+
+
+def test_a_part_is_timed_when_the_clocks_are_up_even_after_others_have_slept(gpu):
+    part = gpu.part(host_ms=0.01, device_ms=1)
+    for _ in range(2):
+        assert timed(part, CUDA, 5).ms == pytest.approx(1, rel=0.1)
+        gpu.host += 10
+
+
+def test_many_calls_stand_between_two_events(gpu):
+    calls = []
+
+    def part():
+        calls.append(gpu.worked >= gpu.cold)
+        gpu.busy(0.0, 1e-3)
+
+    timed(part, CUDA, 3)
+    assert sum(calls) >= CALLS + 3
+
+
+def test_rivals_take_turns_by_events(gpu):
+    found = in_turns({"a": gpu.part(0.1, 3), "b": gpu.part(0.1, 1)}, CUDA, rounds=2, repeats=1)
+    assert (found["a"].median, found["b"].median) == pytest.approx((3, 1), rel=0.1)
+    assert median_ms(gpu.part(0.1, 3), CUDA, 1) == pytest.approx(3, rel=0.1)
+
+
+def test_work_that_waits_has_no_graph(gpu):
+    with pytest.raises(RuntimeError, match="capturing"):
+        as_graph(gpu.part(1, 1, waits=True), CUDA)
+    assert gpu.graph is None
+
+
+def test_the_cpu_has_the_wall_clock_alone(gpu):
+    found = timed(gpu.part(host_ms=3, device_ms=0), CPU, 3)
+    assert (found.ms, found.host_ms) == (pytest.approx(3), None)
+
+
+def test_rivals_of_the_table_of_times_are_timed_by_what_the_device_does(monkeypatch, gpu):
+    """And not by when a single call has crossed its queue: here 0.3 ms."""
+    monkeypatch.syspath_prepend(Path(__file__).parent / "perf")
+    from turns import take_turns
+
+    def slow_end(device=None):
+        gpu.synchronise()
+        gpu.host += 3e-4
+
+    class Benchmark:
+        def pedantic(self, own, setup, rounds, warmup_rounds, iterations):
+            data = []
+            for _ in range(warmup_rounds + rounds):
+                setup()
+                start = gpu.host
+                own()
+                data.append(gpu.host - start)
+            self.stats = SimpleNamespace(stats=SimpleNamespace(data=data[warmup_rounds:]))
+
+    monkeypatch.setattr(torch.cuda, "synchronize", slow_end)
+    mine, rivals = take_turns(Benchmark(), gpu.part(0.01, 1), {"other": gpu.part(0.01, 3)}, CUDA, rounds=4)
+    assert (mine.median, rivals["other"].ms.median) == pytest.approx((1, 3), rel=0.05)
+    assert rivals["other"].ratio.median == pytest.approx(3, rel=0.05)
+
+
+def test_memory_is_asked_for_once_cuda_has_started(monkeypatch):
+    """Before, there are no statistics, and torch raises."""
+    said = []
+    monkeypatch.setattr(torch, "zeros", lambda *shape, device: said.append(device))
+    names = ["reset_peak_memory_stats", "memory_allocated", "max_memory_allocated"]
+    for name in names:
+        monkeypatch.setattr(torch.cuda, name, lambda device, name=name: said.append(name) or 0)
+    with PeakMemory(CUDA):
+        pass
+    assert said == [CUDA, *names]
+
+
+class Waits(Plain):
+    """Asks the device for a value."""
+
+    waiting = True
+
+    def compute(self, x_BTD, routing, keep_BE=None):
+        if self.waiting and torch.cuda.is_current_stream_capturing():
+            raise RuntimeError("operation not permitted when stream is capturing")
+        return super().compute(x_BTD, routing, keep_BE)
+
+
+def stopwatch(monkeypatch, gpu, layer, precision="fp32"):
+    """One that believes to be on CUDA."""
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: gpu.graph is not None)
+    model = single_layer(layer, image=(1, 1, 2), classes=2, grid=1)
+    data = split(torch.arange(10.0).view(-1, 1, 1, 2), torch.arange(5) % 2)
+    found = Stopwatch(model, data, DIGITS.loss, 8, precision, repeats=2)
+    found._device = CUDA
+    monkeypatch.setattr(Stopwatch, "_autocast", lambda self: torch.autocast("cpu", enabled=False))
+    # Its work takes no time on a clock that stands still.
+    monkeypatch.setattr(timing, "timed", lambda part, *rest: clock.timed(lambda: (gpu.busy(1e-4, 1e-3), part()), *rest))
+    return found
+
+
+def test_a_finalists_host_time_and_graphs_are_apart(monkeypatch, gpu):
+    watch = stopwatch(monkeypatch, gpu, Plain())
+    watch.warm_up()
+    found = watch.measure()
+    passes = ("forward", "forward_batch1", "layers")
+    assert found.keys() == {
+        *(f"{name}_{what}ms" for name in passes for what in ("", "host_", "graph_")),
+        "train_step_ms",
+        "train_step_host_ms",
+    }
+    assert watch.about() == {"parameters": "float32"}
+
+
+def test_a_finalist_that_waits_is_timed_without_a_graph_and_says_why(monkeypatch, gpu):
+    watch = stopwatch(monkeypatch, gpu, Waits())
+    watch.warm_up()
+    assert {name for name in watch.measure() if "graph" in name} == set()
+    assert "capturing" in watch.about()["no_graph"]
+
+
+@pytest.mark.parametrize("name", sorted(find_variants()))
+def test_a_model_whose_parameters_are_in_bf16_answers_as_under_autocast(name):
+    """That is how CUDA serves it: nothing is cast in a call, and the router still decides in float32."""
+    model = model_of(name, host={"name": "resnet"}, budget=300_000).eval()
+    served, before = in_bf16(model), copy.deepcopy(model.state_dict())
+    assert {p.dtype for p in served.parameters() if p.is_floating_point()} == {torch.bfloat16}
+    assert all(b.dtype == a.dtype for a, b in zip(model.buffers(), served.buffers(), strict=True))
+    x = digits("validation", 8).inputs
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        (wanted,), (got,) = model.outputs(x).values(), served.outputs(x).values()
+    assert torch.isfinite(got).all()
+    # Near-ties of an untrained router may go to another expert, of one that retrieves many above all.
+    assert torch.cosine_similarity(got.flatten().float(), wanted.flatten().float(), dim=0) > 0.9
+    assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
+
+
+def test_the_ceiling_is_of_random_numbers_in_the_runs_precision_at_sizes_that_fill_a_gpu(monkeypatch):
+    made, draw = [], torch.randn
+
+    def randn(*shape, **how):
+        made.append((shape, how["dtype"]))
+        return draw(2, 2)
+
+    monkeypatch.setattr(roofline, "_best_ms", lambda part, device: 1.0)
+    monkeypatch.setattr(torch, "randn", randn)
+    monkeypatch.setattr(torch, "empty", lambda *shape, **how: draw(2, 2))
+    for shape in roofline.ON_CUDA:
+        roofline._flops(shape, CUDA, torch.bfloat16)
+    assert len(made) == 6
+    assert {dtype for _, dtype in made} == {torch.bfloat16}
+    assert all(shape[0] >= 8192 for shape, _ in made[::2])
+
+
+def test_the_ceiling_of_a_cost_is_that_of_its_runs_precision(monkeypatch):
+    asked = []
+
+    def measure(device, precision):
+        asked.append(precision)
+        return roofline.Roofline(1e9, 1e9)
+
+    monkeypatch.setattr(cost, "measure_roofline", measure)
+    from moebench.measures.subject import Subject
+
+    model = model_of("sparse_topk", experts=4)
+    for precision in ("bf16", "fp32"):
+        subject = Subject(model, DIGITS, None, CPU, precision, {})
+        cost.cost(subject, shares=[1], batches=[1], rounds=1, repeats=1, roofline=True)
+    assert asked == ["bf16", "fp32"]
