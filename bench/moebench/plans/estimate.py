@@ -106,12 +106,19 @@ def _missing_sessions(plan: Plan, lookup: Lookup, tallies: list[Tally]) -> int:
 def _of_group(plan: Plan, group: Group, lookup: Lookup, seen: Seen) -> Tally:
     trials = (len(group.shared), sum(is_settled(lookup(cell.identity)) for cell in group.trial_cells))
     finals = (len(group.final_seeds), sum(is_settled(lookup(cell.identity)) for cell in group.final_cells(lookup)))
-    trial = seen.get((group.task, group.budget, "trial"))
-    final = seen.get((group.task, group.budget, "final"), trial)  # trained alike, and scored a little longer
-    guess = guess_seconds(group.template, group.amount, group.tokens, plan.device["type"])
-    each = (guess if trial is None else trial, guess if final is None else final)
+    each = tuple(_of_run(plan, group, kind, seen) for kind in ("trial", "final"))
     seconds = (trials[0] - trials[1]) * each[0] + (finals[0] - finals[1]) * each[1]
-    return Tally(group, trials, finals, seconds, guessed=trial is None)
+    return Tally(group, trials, finals, seconds, guessed=(group.task, group.budget, "trial") not in seen)
+
+
+def _of_run(plan: Plan, group: Group, kind: str, seen: Seen) -> float:
+    """Seconds of a trial or a final run: as those like it took, a final as long as a trial of as many steps."""
+    known = seen.get((group.task, group.budget, kind))
+    if known is None and kind == "final" and (trial := seen.get((group.task, group.budget, "trial"))) is not None:
+        known = trial * group.template["steps"] / group.template_of("trial")["steps"]
+    if known is None:
+        known = guess_seconds(group.template_of(kind), group.amount, group.tokens, plan.device["type"])
+    return known
 
 
 def _is_tuned(work: Work) -> bool:

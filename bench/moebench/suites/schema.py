@@ -121,9 +121,13 @@ class TuningSettings(_Table):
     grid: learning rates and weight decays of a fixed design (``moebench.plans.design``); a variant's own choices take
     their options in turn along the rates, its ranges are drawn at random. random: all of it is drawn at random, as in
     protocol 1. tpe: the shared settings as for grid, a variant's own asked in generations of fixed size, told in order.
+    steps: of a trial, where they are fewer than those of a final run; its schedule ends with them.
     """
 
+    later = ("steps",)
+
     trials: Count = 4
+    steps: Annotated[Positive, Field(le=10**8)] | None = None
     sampler: Literal["grid", "random", "tpe"] = "grid"
     generation: Count = 4
     lr: Range
@@ -395,6 +399,13 @@ class Suite(_Table):
         yield from filter(None, (row.problem(self.budgets) for row in self.row))
         if self.ladder and "dense" not in self.variants:
             yield "ladder: it is of sizes of 'dense', which is not among the variants"
+        if self.tuning and self.tuning.steps:
+            finals = {entry.name: entry.training.get("steps", self.training.steps) for entry in self.task}
+            yield from (
+                f"tuning: a trial has {self.tuning.steps} steps, and a final run on task '{name}' only {steps}"
+                for name, steps in finals.items()
+                if isinstance(steps, int) and steps < self.tuning.steps
+            )
         if self.tuning is None:
             ranking = ("rank_by", "smallest_difference", "ladder")
             yield from (f"the key '{key}' is for rows that are ranked" for key in ranking if getattr(self, key))
