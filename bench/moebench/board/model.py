@@ -393,8 +393,8 @@ class Board:
 
     calibration: what intervals and ranks do on simulated boards of as many seeds and rows; None for one seed.
     other_runs: finished runs of the suite that belong to another comparison. verification: of a published board.
-    dense_ladder: one for each task, where the suite has a ladder. trial_steps: training steps of a trial, where they are
-    fewer than those of a final run.
+    dense_ladder: one for each task, where the suite has a ladder. trial_steps: training steps of a trial, where the
+    suite gives trials other than final runs.
     ``print(board)`` shows it as in a terminal, a notebook as a table.
     """
 
