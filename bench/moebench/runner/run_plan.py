@@ -267,6 +267,8 @@ class _PlanRun:
             alone=work.alone,
             plugins=plan.suite.plugins,
             code=_code_of(work.spec),
+            thin=plan.suite.thin_sidecars,
+            graphs=plan.suite.training.graphs,
         )
 
 
