@@ -1,5 +1,5 @@
-"""What captures a step and replays it as CUDA's graphs do, on the CPU: the operations below autograd, on the tensors that
-they had when they were captured.
+"""What captures a step and replays it as CUDA's graphs do, on the CPU: the operations below autograd, on the tensors
+that they had when they were captured.
 """
 
 from __future__ import annotations
