@@ -150,8 +150,14 @@ class Campaign:
         print(text, flush=True)
 
     def pack(self) -> None:
-        """Everything to publish: the state, the log, the pages, and records before their arrays."""
-        pages = [*_files(self.work / "perf"), *_files(self.results, "*/board.*")]
+        """Everything to publish: the state, the log, the pages, and records before their arrays; plans, which take
+        minutes to make, are carried on.
+        """
+        pages = [
+            *_files(self.work / "perf"),
+            *_files(self.results, "*/board.*"),
+            *_files(self.results, "*/plans/*.json"),
+        ]
         _write_parts(self.out, "pages", self.work, pages, most=1)
         kept = [*_files(self.results / "records"), *_files(self.results / "sidecars")]
         left_out = _write_parts(self.out, "records", self.work, kept, most=MOST_FILES - 3)
