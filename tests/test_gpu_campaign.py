@@ -147,7 +147,11 @@ def test_a_stage_that_breaks_does_not_end_the_others(tmp_path: Path, campaign, m
 
 def test_a_call_that_outlasts_its_time_is_ended(tmp_path: Path, campaign, monkeypatch):
     run = campaign.Campaign(tmp_path, tmp_path, "cpu", "gpu-text", None, True, campaign.time.monotonic() + 31)
-    assert run.call("tests", "timeit", "-n", "1", "-r", "1", "import time; time.sleep(60)").startswith("open: it took")
+    monkeypatch.setattr(campaign, "ENDING_SECONDS", 2.0)
+    code = "import signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN); time.sleep(60)"
+    for stage, status, body in (("tests", "failed", "import time; time.sleep(60)"), ("suite", "open", code)):
+        run.until = campaign.time.monotonic() + campaign.PACKING_SECONDS + 1
+        assert run.call(stage, "timeit", "-n", "1", "-r", "1", body) == f"{status}: it took more than 1 s"
 
 
 def test_gpu_text_is_as_it_says():

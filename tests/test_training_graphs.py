@@ -53,8 +53,10 @@ def test_noise_is_drawn_anew_at_each_replay():
     assert torch.equal(weights(eager), weights(graphed))
 
 
-def test_a_step_that_waits_goes_on_without_a_graph_and_says_why():
-    ((eager, curves), (graphed, same)), backend = both("soft_moe", lambda model: insert(model, Waiting), experts=4)
+@pytest.mark.parametrize("where", ["forward", "backward"])
+def test_a_step_that_waits_goes_on_without_a_graph_and_says_why(where):
+    layer = {"forward": Waiting, "backward": WaitingInBackward}[where]
+    ((eager, curves), (graphed, same)), backend = both("soft_moe", lambda model: insert(model, layer), experts=4)
     assert same.graphs.startswith("not captured: ")
     assert "waits" in same.graphs
     assert backend.captured == 1, "it is not tried twice"
@@ -113,6 +115,14 @@ class Noisy(Wrapped):
 class Waiting(Wrapped):
     def beside(self, y_BTD):
         return y_BTD * (2.0 if float(y_BTD.detach().sum()) > 0 else 1.0)
+
+
+class WaitingInBackward(Wrapped):
+    """The head has its gradient by then."""
+
+    def beside(self, y_BTD):
+        y_BTD.register_hook(lambda grad_BTD: grad_BTD * (2.0 if float(grad_BTD.sum()) > 0 else 1.0))
+        return y_BTD
 
 
 class Counting(Wrapped):

@@ -10,6 +10,7 @@ in ``state.json`` with the reason, and the rest goes on; what failed is repeated
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib.util
 import io
 import json
@@ -36,6 +37,9 @@ PART_BYTES = 15 << 20
 
 PACKING_SECONDS = 30.0
 """Kept for the board's end and for packing."""
+
+ENDING_SECONDS = 10.0
+"""For a stage that outlasted its time to write what it has."""
 
 LIMITS = {"tests": 180.0, "perf": 300.0}
 """Seconds that a stage may take."""
@@ -122,26 +126,35 @@ class Campaign:
         """As much of the suite as fits; the rest is named in the log."""
         if self.text is None:
             return "skipped: no --text was given"
-        if self.left < 1:
+        if self.left < 20:
             return "open: no time was left"
         words = ["run", self.suite, "--data", str(self.text), "--results", str(self.results), "--device", self.device]
-        return self.call("suite", "moebench", *words, "--no-mlflow", "--no-check", "--for", f"{self.left:.0f}")
+        return self.call("suite", "moebench", *words, "--no-mlflow", "--no-check", "--for", f"{self.left - 10:.0f}")
 
     def call(self, stage: str, module: str, *words: str) -> str:
         """A module as a program, with what it prints in the log, ended where it outlasts its time."""
-        limit = min(LIMITS.get(stage, self.left), self.left) if stage != "suite" else self.left + PACKING_SECONDS / 2
+        limit = min(LIMITS.get(stage, self.left), self.left) if stage != "suite" else self.left
         if limit <= 0:
             return "open: no time was left"
+        ended = "open" if stage == "suite" else "failed"  # what was long once will be long again
         command = [sys.executable, "-m", module, *words]
         with (self.out / "log.txt").open("ab") as log:
             process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log, start_new_session=True)
             try:
                 code = process.wait(limit)
             except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
-                return f"open: it took more than {limit:.0f} s"
-        return "done" if code == 0 else f"{'open' if stage == 'suite' else 'failed'}: exit status {code}"
+                self.end(process)
+                return f"{ended}: it took more than {limit:.0f} s"
+        return "done" if code == 0 else f"{ended}: exit status {code}"
+
+    @staticmethod
+    def end(process: subprocess.Popen[bytes]) -> None:
+        """First as Ctrl-C does, for what was found until then is then written; then at once."""
+        for number in (signal.SIGINT, signal.SIGKILL):
+            os.killpg(process.pid, number)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(ENDING_SECONDS)
+                return
 
     def say(self, text: str) -> None:
         """To the log and to whoever looks."""

@@ -108,16 +108,12 @@ class Graphed:
 
     def _capture(self, picked_B: Tensor) -> None:
         self._picked_B = picked_B.clone()
-        buffers = {name: tensor for name, tensor in self._model.named_buffers() if tensor is not None}
         try:
             self._replay, self._noted = self._backend.capture(lambda: self._learn(self._picked_B))
         except Exception as error:  # whatever a layer does that a graph cannot hold
             self.how = f"not captured: {told(error)}"
             for parameter in self._model.parameters():
                 parameter.grad = None
-            for name, tensor in buffers.items():
-                place, _, leaf = name.rpartition(".")
-                self._model.get_submodule(place)._buffers[leaf] = tensor
         else:
             self.how = CAPTURED
 
