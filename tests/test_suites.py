@@ -64,8 +64,8 @@ def test_quick_is_what_the_readme_promises():
         ("tuning", None, "the key 'tuning' is missing."),
         ("training.lr", 0.1, "training.lr is for rows of fixed settings, of which there are none; see [tuning]."),
         ("zzz", 1, "unknown key 'zzz'; known: axis, budgets, full_seeds, host, ladder, latency, measure, name, "
-                   "rank_by, ranked, reference, row, seeds, smallest_difference, space, study, task, title, training, "
-                   "tuning, variants."),
+                   "rank_by, ranked, reference, row, seeds, smallest_difference, space, study, task, thin_sidecars, "
+                   "title, training, tuning, variants."),
         ("host.dimm", 64, "unknown key 'host.dimm'; did you mean 'dim'?"),
         ("training.step", 10, "unknown key 'training.step'; did you mean 'steps'?"),
         ("tuning.trails", 10, "unknown key 'tuning.trails'; did you mean 'trials'?"),

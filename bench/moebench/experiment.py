@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import shlex
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -93,6 +95,7 @@ def run_experiment(
     All suites are planned before any of them runs, which finds missing data sets; an optional part without its data is
     left out with a warning. ``objects`` are variants given as Python objects, by name.
     """
+    until = math.inf if how.seconds is None else time.monotonic() + how.seconds
     _check(asked, how)
     requests = prepare(asked, how.results)
     executor = open_executor(how, max(request.suite.training.threads for request in requests))
@@ -101,9 +104,9 @@ def run_experiment(
         plans, left_out = plan_all(requests, lambda request: _plan(request, how.results, objects))
         workers = executor.fit(plans[0].device["torch"], max(map(longest_guess, plans)))
         requests = tuple(request for request in requests if request.suite.name not in left_out)
-        return _ExperimentRun(asked, how, progress, executor, workers, objects, Store(how.results), left_out).run(
-            requests, plans, on_plan
-        )
+        return _ExperimentRun(
+            asked, how, progress, executor, workers, objects, Store(how.results), left_out, until
+        ).run(requests, plans, on_plan)
     finally:
         executor.close()
 
@@ -155,6 +158,7 @@ class _ExperimentRun:
     objects: Mapping[str, Variant]
     store: Store
     left_out: Mapping[str, DataError]
+    until: float
 
     def run(self, requests: Sequence[Request], plans: list[Plan], on_plan: OnPlan | None) -> ExperimentResult:
         results = self.how.results
@@ -216,6 +220,7 @@ class _ExperimentRun:
                     pickled=self._pickled(),
                     on_record=follower.record,
                     before_alone=follower.flush,
+                    until=self.until,
                 )
         finally:
             self.progress.stop()

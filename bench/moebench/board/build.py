@@ -81,6 +81,7 @@ def build_board(
         versions=estimates.versions(run.record for run in runs if run.record is not None),
         calibration=calibration(gathered[suite.budgets[0]], suite.seeds, rungs),
         other_runs=other_runs(plan, others(known)),
+        trial_steps=suite.tuned.steps,
         dense_ladder=tuple(noted(each, suite.ladder.floor if suite.ladder else None) for each in ladders),
     )
 

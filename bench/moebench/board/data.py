@@ -37,6 +37,7 @@ def to_json(board: Board) -> str:
             "versions": board.versions,
             "calibration": board.calibration,
             "verification": board.verification,
+            **({"trial_steps": board.trial_steps} if board.trial_steps else {}),
             **({"dense_ladder": board.dense_ladder} if board.dense_ladder else {}),
             **_of_rung(board, first),
             "ladder": [{"budget": rung.budget, **_of_rung(board, rung)} for rung in further],

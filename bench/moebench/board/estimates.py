@@ -89,7 +89,10 @@ def tuning(study: RowStudy, sampler: str) -> TuningSummary | None:
         validation=values[study.winner],
         default_validation=values[0],
         finals_validation=finals,
-        winners_curse=None if finals is None else study.headline.difference(values[study.winner], finals),
+        # A trial of fewer steps is worse than a final run by those.
+        winners_curse=None
+        if finals is None or group.shorter_trials
+        else study.headline.difference(values[study.winner], finals),
         device_seconds=round(sum(float(record.provenance.get("seconds", 0)) for record in records), 3),
         edges=_edges(group.trials, settings),
         effort=curve,

@@ -393,7 +393,8 @@ class Board:
 
     calibration: what intervals and ranks do on simulated boards of as many seeds and rows; None for one seed.
     other_runs: finished runs of the suite that belong to another comparison. verification: of a published board.
-    dense_ladder: one for each task, where the suite has a ladder.
+    dense_ladder: one for each task, where the suite has a ladder. trial_steps: training steps of a trial, where the
+    suite gives trials other than final runs.
     ``print(board)`` shows it as in a terminal, a notebook as a table.
     """
 
@@ -414,6 +415,7 @@ class Board:
     other_runs: tuple[OtherRuns, ...] = ()
     verification: Verification | None = None
     dense_ladder: tuple[DenseLadder, ...] = ()
+    trial_steps: int | None = None
 
     def __repr__(self) -> str:
         rows = ", ".join(entry.variant for entry in self.entries)

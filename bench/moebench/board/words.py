@@ -82,7 +82,7 @@ def subtitle(board: Board) -> str:
 def held_equal(board: Board, rung: Rung) -> str:
     """The budget, the effort and the training that all rows share, in a line."""
     training = "; ".join(dict.fromkeys(_training(task) for task in board.tasks))
-    effort = f"{counted_noun(board.trials, 'trial')}, {counted_noun(board.seeds, 'seed')}"
+    effort = f"{trials_said(board)}, {counted_noun(board.seeds, 'seed')}"
     arithmetic = "; ".join(dict.fromkeys(_arithmetic(task) for task in board.tasks))
     return one_line(f"{amount(board, rung.budget)}, {effort}, {training}, {arithmetic}, data and host")
 
@@ -229,9 +229,15 @@ def tier(board: Board) -> str:
 
 def how_ranked(board: Board) -> str:
     """Effort, what ranks, and what the intervals are."""
-    effort = f"{counted_noun(board.seeds, 'seed')}, {counted_noun(board.trials, 'trial')} ({board.sampler})"
+    effort = f"{counted_noun(board.seeds, 'seed')}, {trials_said(board)} ({board.sampler})"
     lower = "" if board.tasks[0].higher_is_better else " (lower is better)"
     return f"{effort}  ranked by test {score_name(board)}{lower}  ± 95% interval over training seeds"
+
+
+def trials_said(board: Board) -> str:
+    """How many trials, and their steps where they are fewer than those of the final runs."""
+    steps = f" of {board.trial_steps:,} steps" if board.trial_steps else ""
+    return f"{counted_noun(board.trials, 'trial')}{steps}"
 
 
 def score_name(board: Board) -> str:
@@ -489,7 +495,7 @@ def shared_settings(board: Board) -> list[tuple[str, str]]:
     """
     facts = [("budget", amount(board, rung.budget)) for rung in board.rungs]
     facts += [
-        ("tuning", f"{counted_noun(board.trials, 'trial')}, {board.sampler} search"),
+        ("tuning", f"{trials_said(board)}, {board.sampler} search"),
         ("training seeds", str(board.seeds)),
     ]
     for name, read in _OF_A_TASK.items():

@@ -14,7 +14,17 @@ from click.core import ParameterSource
 
 CARRIED = (
     *("results", "variants", "seeds", "trials", "micro_batch", "device", "backend", "data", "full", "workers", "ranks"),
-    *("executor", "executor_options", "timeout", "silence", "checkpoint_every", "weights", "check", "mlflow"),
+    *(
+        "executor",
+        "executor_options",
+        "timeout",
+        "silence",
+        "checkpoint_every",
+        "weights",
+        "check",
+        "mlflow",
+        "seconds",
+    ),
 )
 """Options that say what is run and where: a hint repeats those that were given and that its command has."""
 

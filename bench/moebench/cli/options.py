@@ -86,7 +86,10 @@ def full_option(command: F) -> F:
     return click.option("--full", is_flag=True, help=help)(command)
 
 
-HOW = ("executor", "executor_options", "ranks", "timeout", "silence", "checkpoint_every", "weights", "check", "mlflow")
+HOW = (
+    *("executor", "executor_options", "ranks", "seconds", "timeout", "silence", "checkpoint_every", "weights", "check"),
+    "mlflow",
+)
 """Options of ``run`` that change no plan."""
 
 
@@ -111,6 +114,13 @@ def how_options(command: F) -> F:
             default=1,
             show_default=True,
             help="Processes, or GPUs, that train each model together.",
+        ),
+        click.option(
+            "--for",
+            "seconds",
+            type=SECONDS,
+            metavar="SECONDS",
+            help="Begin only what will end within so many seconds, as far as is known; the same command goes on.",
         ),
         click.option(
             "--timeout",

@@ -27,6 +27,7 @@ from moebench.plugins.named import without_digest
 from moebench.records import Record, Records, Store, is_settled
 from moebench.runner.executors.local import local_workers
 from moebench.runner.not_done import not_done
+from moebench.runner.run_plan import OPEN
 from moebench.statistics import mean_interval
 from moebench.summary import amounts, duration, heading
 from moebench.tasks import get_task
@@ -114,11 +115,11 @@ def _of(counts: tuple[int, int]) -> str:
 
 
 def print_session(
-    session: ExperimentResult, results: Path, *, quiet: bool, mlflow: bool = True, chosen: str = ""
+    session: ExperimentResult, results: Path, suite: str, *, quiet: bool, mlflow: bool = True, chosen: bool = False
 ) -> int:
     """Print boards and scores, where the pages are, and what is not done; returns the exit status.
 
-    mlflow: whether the runs were written there. chosen: the suite as it was given, where rows were asked for by name.
+    suite: as it was given. mlflow: whether the runs were written there. chosen: whether rows were asked for by name.
     """
     from moebench.board import print_board, to_table
     from moebench.records.conformance import read_conformance
@@ -139,7 +140,7 @@ def print_session(
             out.print(Text.assemble((f"{name}: ", "bold"), sentence), soft_wrap=True)
         if rows and not session.unfinished and board.seeds < PUBLISHED_SEEDS:
             plan = next(plan for plan in session.plans if plan.suite.name == board.suite)
-            out.print(_more_seeds(plan, results, chosen), soft_wrap=True)
+            out.print(_more_seeds(plan, results, suite), soft_wrap=True)
     for plan in session.plans:
         if plan.fixed:
             out.print(_scores(plan, Store(results)))
@@ -147,6 +148,8 @@ def print_session(
         err.print(Text(warning, style="yellow"), soft_wrap=True)
     if session.unfinished:
         err.print(not_done(session.unfinished, session.frames, whole=is_debug()), soft_wrap=True)
+    if any(status == OPEN for _, status, _ in session.unfinished):
+        err.print(f"goes on with  `{command_line('run', suite, {})}`", highlight=False, markup=False, soft_wrap=True)
     checked = read_conformance(results)
     for row in {row.name: row for plan in session.plans for row in plan.rows if row.selected}.values():
         if not quiet and (found := checked.get(row.code_digest)):

@@ -17,7 +17,7 @@ class _Run(Grouped):
         {
             "What": ("variants", "seeds", "trials", "full", "reuse"),
             "Where": ("results", "data", "device", "executor", "executor_options"),
-            "How": ("backend", "micro_batch", "workers", "ranks"),
+            "How": ("backend", "micro_batch", "workers", "ranks", "seconds"),
             "Advanced": ("timeout", "silence", "checkpoint_every", "weights", "check", "mlflow"),
         }
     )
@@ -42,7 +42,8 @@ def command(
     Rows of fixed settings are trained and measured, and where the suite has a study, such as paper, its report is
     written.
 
-    Exit status: 0 when every planned run is done, 1 when some are not, 2 for wrong use.
+    Exit status: 0 when every planned run is done, 1 when some are not (also those that --for left no time for), 2 for
+    wrong use.
     """
     from moebench.cli.reporting import print_session
     from moebench.errors import UsageError
@@ -64,6 +65,7 @@ def command(
         save_weights=options.pop("weights"),
         mlflow=options.pop("mlflow"),
         check=options.pop("check"),
+        seconds=options.pop("seconds"),
     )
     asked = ask(suite, **options)
     if reuse and all(each.suite.tuning is None for each in asked.requests):
@@ -75,7 +77,7 @@ def command(
     progress = choose_progress(console, quiet=quiet)
     _take_over(reuse, results)
     session = run_experiment(asked, how, progress, on_plan=None if quiet else opening(console))
-    return print_session(session, results, quiet=quiet, mlflow=how.mlflow, chosen=suite if options["variants"] else "")
+    return print_session(session, results, suite, quiet=quiet, mlflow=how.mlflow, chosen=bool(options["variants"]))
 
 
 def _named(option: str) -> tuple[str, str]:

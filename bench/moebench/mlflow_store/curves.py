@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from moebench.mlflow_store.content import CurvePoint, Times
 from moebench.records import Record, Store
 from moebench.tasks import get_task
-from moebench.training.curve import windows
+from moebench.training.curve import THIN, windows
 
 POINTS = 100
 """Maximum per curve: MLflow keeps each point as a row."""
@@ -59,6 +59,8 @@ def training_curves(arrays: Mapping[str, NDArray[np.floating]], unit: str) -> di
     if mass_SLE is not None and mass_SLE.size:
         edges = windows(len(mass_SLE), POINTS)
         mass_WLE = np.add.reduceat(mass_SLE.astype(np.float64), edges[:-1], axis=0)
+        if loss_S is not None and len(loss_S) > len(mass_SLE):  # of every so many steps
+            edges = np.minimum(edges * THIN, len(loss_S))
         curves |= {name: _curve(edges, value_W) for name, value_W in balance(mass_WLE).items()}
     return {name: curve for name, curve in curves.items() if curve}
 

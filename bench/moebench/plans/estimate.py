@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections import defaultdict
-from collections.abc import Container, Hashable, Mapping
+from collections.abc import Callable, Container, Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,9 @@ from moebench.plans.plan import Group, Lookup, Plan, Work
 from moebench.records import is_settled
 
 LATENCY_SECONDS = 20.0
+
+FINALIST_SECONDS = 5.0
+"""Of a latency session, for each model: its process starts and builds it."""
 
 Seen = Mapping[Hashable, float]
 """What runs of like length share -> their median seconds."""
@@ -78,6 +81,28 @@ def left(plan: Plan, lookup: Lookup, elsewhere: Container[str] = ()) -> Left:
     return Left(runs, seconds[False], seconds[True], guessed, unseen)
 
 
+def expected_seconds(plan: Plan, lookup: Lookup) -> Callable[[Work], float]:
+    """How long a training run or a measure takes, given the records there are; 0 for a measure of a kind that has not
+    run here.
+    """
+    seen = _seen_seconds(plan, lookup)
+    groups = {
+        cell.identity: group
+        for group in plan.selected_groups()
+        for cell in (*group.trial_cells, *group.final_cells(lookup))
+    }
+
+    def seconds(work: Work) -> float:
+        if _is_tuned(work):
+            return _of_run(plan, groups[work.cell.identity], work.cell.kind, seen)
+        known = next((seen[like] for like in _likes(work) if like in seen), None)
+        if known is None and work.trained:
+            known = guess_seconds(work.cell.to_json(), work.cell.budget, work.tokens, plan.device["type"])
+        return known or 0.0
+
+    return seconds
+
+
 def for_seeds(plan: Plan, lookup: Lookup, seeds: int) -> Left:
     """What more is to come until the rows that this run works on have so many seeds, all that is planned being done."""
     seen = _seen_seconds(plan, lookup)
@@ -106,12 +131,22 @@ def _missing_sessions(plan: Plan, lookup: Lookup, tallies: list[Tally]) -> int:
 def _of_group(plan: Plan, group: Group, lookup: Lookup, seen: Seen) -> Tally:
     trials = (len(group.shared), sum(is_settled(lookup(cell.identity)) for cell in group.trial_cells))
     finals = (len(group.final_seeds), sum(is_settled(lookup(cell.identity)) for cell in group.final_cells(lookup)))
-    trial = seen.get((group.task, group.budget, "trial"))
-    final = seen.get((group.task, group.budget, "final"), trial)  # trained alike, and scored a little longer
-    guess = guess_seconds(group.template, group.amount, group.tokens, plan.device["type"])
-    each = (guess if trial is None else trial, guess if final is None else final)
+    each = tuple(_of_run(plan, group, kind, seen) for kind in ("trial", "final"))
     seconds = (trials[0] - trials[1]) * each[0] + (finals[0] - finals[1]) * each[1]
-    return Tally(group, trials, finals, seconds, guessed=trial is None)
+    return Tally(group, trials, finals, seconds, guessed=(group.task, group.budget, "trial") not in seen)
+
+
+def _of_run(plan: Plan, group: Group, kind: str, seen: Seen) -> float:
+    """Seconds of a trial or a final run: as those of its row took, else those of others; a final as long as a trial of
+    as many steps.
+    """
+    steps = group.template_of(kind)["steps"]
+    for like in ((group.row, group.task, group.budget), (group.task, group.budget)):
+        if (known := seen.get((*like, kind))) is not None:
+            return known
+        if kind == "final" and (trial := seen.get((*like, "trial"))) is not None:
+            return trial * float(steps / group.template_of("trial")["steps"])
+    return guess_seconds(group.template_of(kind), group.amount, group.tokens, plan.device["type"])
 
 
 def _is_tuned(work: Work) -> bool:
@@ -126,7 +161,9 @@ def _likes(work: Work) -> tuple[Hashable, ...]:
 
 
 def _seen_seconds(plan: Plan, lookup: Lookup) -> Seen:
-    """Median seconds of the runs there are; of the board by (task, budget, kind), of the others by what they share."""
+    """Median seconds of the runs there are; of the board by (task, budget, kind), also of each row, of the others by
+    what they share.
+    """
     seen: dict[Hashable, list[float]] = defaultdict(list)
 
     def see(identity: str, *likes: Hashable) -> None:
@@ -137,7 +174,8 @@ def _seen_seconds(plan: Plan, lookup: Lookup) -> Seen:
 
     for group in plan.groups:
         for cell in (*group.trial_cells, *group.final_cells(lookup)):
-            see(cell.identity, (group.task, group.budget, cell.kind))
+            like = (group.task, group.budget, cell.kind)
+            see(cell.identity, like, (group.row, *like))
     for work in plan.works(lookup):
         if not _is_tuned(work):
             see(work.cell.identity, *_likes(work))

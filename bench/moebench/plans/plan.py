@@ -41,6 +41,7 @@ class Group:
     unfit: combinations of choices that cannot meet the budget, for a sampler that asks later. broken: whether the
     problem is an exception of the plug-in's own, which may be cured outside the plan. tokens: T of a layer, on
     average, from which the time of a run is guessed. rank_by: as in the suite. frames: where the problem was raised.
+    trial_steps: of a trial, where the suite says so; None: those of a final run.
     """
 
     row: str
@@ -59,6 +60,12 @@ class Group:
     tokens: int = 0
     rank_by: str | None = None
     frames: Sequence[Frame] = ()
+    trial_steps: int | None = None
+
+    @property
+    def shorter_trials(self) -> bool:
+        """Whether a trial has fewer steps than a final run."""
+        return self.trial_steps is not None and self.trial_steps < self.template["steps"]
 
     @property
     def headline(self) -> Headline:
@@ -100,7 +107,11 @@ class Group:
         return tuple(record for record in records if record is not None)
 
     def _cell(self, kind: str, settings: dict[str, Any], seed: int) -> Cell:
-        return Cell(kind=kind, settings=dict(settings), seed=seed, **self.template)  # type: ignore[arg-type] # a Kind
+        return Cell(kind=kind, settings=dict(settings), seed=seed, **self.template_of(kind))  # type: ignore[arg-type] # a Kind
+
+    def template_of(self, kind: str) -> dict[str, Any]:
+        """The template of a trial or a final run."""
+        return self.template | ({"steps": self.trial_steps} if kind == "trial" and self.trial_steps else {})
 
 
 def score_of(record: Record, headline: Headline, part: str) -> float:
@@ -164,10 +175,10 @@ class Work:
 
 
 def _written(each: Group | Row | Work) -> dict[str, Any]:
-    """Plain values; plans of earlier versions had no ``tokens``, ``rank_by``, ``frames``, and no rows ``named`` by the
-    suite or of a ``ladder``.
+    """Plain values; plans of earlier versions had no ``tokens``, ``rank_by``, ``frames``, ``trial_steps``, and no rows
+    ``named`` by the suite or of a ``ladder``.
     """
-    later = ("tokens", "rank_by", "named", "ladder", "frames")
+    later = ("tokens", "rank_by", "named", "ladder", "frames", "trial_steps")
     return {name: value for name, value in dataclasses.asdict(each).items() if name not in later or value}
 
 

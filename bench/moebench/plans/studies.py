@@ -265,7 +265,16 @@ def _blank(suite: Suite, row: Row, variant: str, task: TaskSettings, budget: int
     """A study without its trials."""
     template = task.template | {"variant": variant, "code_digest": row.code_digest, "axis": _axis(suite, row)}
     template |= {"budget": budget}
-    return Group(row.name, task.name, budget, budget, template, tokens=task.tokens, rank_by=suite.rank_by)
+    return Group(
+        row.name,
+        task.name,
+        budget,
+        budget,
+        template,
+        tokens=task.tokens,
+        rank_by=suite.rank_by,
+        trial_steps=suite.tuned.steps,
+    )
 
 
 def _group(suite: Suite, row: Row, variants: Mapping[str, Variant], task: TaskSettings, budget: int) -> Group:

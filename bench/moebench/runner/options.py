@@ -27,7 +27,7 @@ class RunOptions:
     executor: where runs go; executor_options: those of one executor (``--executor-option NAME=VALUE``). workers: runs
     at a time (None: as many as fit). limits: of one run. checkpoint_seconds: of training between two checkpoints.
     ranks: processes that train one model together, each on a GPU of its own where there are GPUs.
-    check: also check rows of other authors against the contract.
+    check: also check rows of other authors against the contract. seconds: within which all must end that is begun.
     """
 
     results: Path
@@ -40,6 +40,7 @@ class RunOptions:
     save_weights: bool = True
     mlflow: bool = True
     check: bool = True
+    seconds: float | None = None
 
     def check_options(self, known: Mapping[str, str]) -> None:
         """:class:`UsageError` for an option of the executor that is not ``known`` (name -> what it is)."""

@@ -5,6 +5,8 @@ Other processes may work through the same plan: leases keep them from doing the 
 
 from __future__ import annotations
 
+import math
+import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +15,7 @@ from pathlib import Path
 
 from moebench.errors import MoebenchError
 from moebench.frames import Frame
+from moebench.plans.estimate import FINALIST_SECONDS, LATENCY_SECONDS, expected_seconds
 from moebench.plans.generations import grown
 from moebench.plans.latency import latency_cells
 from moebench.plans.plan import Lookup, Plan, Work
@@ -31,6 +34,9 @@ from moebench.runner.stopping import Stop, Stopped
 
 TRIES = 4
 """How often a run is begun whose machine or process is lost by no fault of its own."""
+
+OPEN = "open"
+"""The status of a run for which no time was left."""
 
 Unfinished = tuple[str, str, str]
 """(label, status, reason) of a run that is not done."""
@@ -59,16 +65,18 @@ def run_plan(
     pickled: Mapping[str, bytes],
     on_record: Callable[[Record], None],
     before_alone: Callable[[], object],
+    until: float = math.inf,
 ) -> Outcome:
     """Run what is missing. Every finished run is on disk before the next one starts in its place.
 
     pickled: variants given as objects, by row name. on_record: called with every finished run, but for those that had
     the machine alone: what it starts may run beside the next. before_alone: called before anything that needs the
-    machine alone. Returns early, with nothing under way, once ``stop`` is set.
+    machine alone. Returns early, with nothing under way, once ``stop`` is set. until: of ``time.monotonic``; what would
+    not end by then is not begun, and what has not ended by then keeps a checkpoint.
     """
-    run = _PlanRun(Outcome(plan), how, executor, progress, stop, pickled, on_record, Records(Store(how.results)))
+    run = _PlanRun(Outcome(plan), how, executor, progress, stop, pickled, on_record, Records(Store(how.results)), until)
     run.drain(alone=False)
-    if not stop:
+    if not run.over and (until == math.inf or not any(run.open(alone=False))):
         before_alone()
         run.measure_latency()
         run.drain(alone=True)
@@ -87,6 +95,12 @@ class _PlanRun:
     pickled: Mapping[str, bytes]
     on_record: Callable[[Record], None]
     lookup: Records
+    until: float = math.inf
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more may begin."""
+        return bool(self.stop) or time.monotonic() >= self.until
 
     def drain(self, *, alone: bool) -> None:
         """Run what is ready, side by side, or one after the other where it needs the machine alone."""
@@ -98,25 +112,26 @@ class _PlanRun:
     def _drained(self, alone: bool) -> Iterator[tuple[Work, Record]]:
         """The runs as they end, here or elsewhere. A run that ends with a reason is not tried twice.
 
-        Once ``stop`` is set nothing new starts, and what is under way is asked to end.
+        Once ``stop`` is set, or the time is over, nothing new starts, and what is under way is asked to end.
         """
         executor, queue = self.executor, _Queue(self.lookup, Leases(self.how.results))
         lost: Counter[str] = Counter()
         queue.add(self._ready(alone))
-        asked_to_stop = False
+        fits, asked_to_stop = self._fitting(), False
         while True:
-            while not self.stop and self._has_room(alone) and (work := queue.next()):
+            while (room := not self.over and self._has_room(alone)) and (work := queue.next(fits)):
                 executor.submit(self._job(work))
+            none_fits = room and not queue.elsewhere
             ended = queue.ended()
-            if self.stop and not asked_to_stop:
+            if self.over and not asked_to_stop:
                 executor.stop()
                 asked_to_stop = True
             self.progress.running(self._labels(queue.elsewhere))
-            if not ended and not executor.running and (self.stop or queue.empty):
+            if not ended and not executor.running and (self.over or queue.empty or none_fits):
                 return
             for job, record in executor.wait(0.0 if ended else POLL_SECONDS):
                 work = queue.known[job.cell.identity]
-                if record is None and not self.stop:
+                if record is None and not self.over:
                     lost[job.cell.identity] += 1
                     if lost[job.cell.identity] < TRIES or queue.held(work):
                         queue.again(work)
@@ -127,8 +142,16 @@ class _PlanRun:
                 if record is not None:
                     ended.append((work, record))
             yield from ended
-            if ended and not self.stop:
+            if ended and not self.over:
                 queue.add(self._ready(alone))
+                fits = self._fitting()
+
+    def _fitting(self) -> Callable[[Work], bool]:
+        """Whether a work would end in time, as far as is known by now."""
+        if self.until == math.inf:
+            return lambda work: True
+        seconds = expected_seconds(self.outcome.plan, self.lookup)
+        return lambda work: time.monotonic() + seconds(work) <= self.until
 
     def _ready(self, alone: bool) -> Iterator[Work]:
         self.outcome.plan = grown(self.outcome.plan, self.lookup)
@@ -146,6 +169,9 @@ class _PlanRun:
 
     def measure_latency(self) -> None:
         for cell in latency_cells(self.outcome.plan, self.lookup):
+            seconds = LATENCY_SECONDS + FINALIST_SECONDS * len(cell.session["finalists"])
+            if time.monotonic() + seconds > self.until:
+                continue
             try:
                 record = self._measured(cell)
             except Stopped:
@@ -158,7 +184,7 @@ class _PlanRun:
 
         def tick(text: str) -> None:
             self.progress.running([text])
-            if self.stop:
+            if self.over:
                 raise Stopped
 
         leases = Leases(self.how.results)
@@ -184,13 +210,37 @@ class _PlanRun:
         for work in plan.works(self.lookup):
             labels.setdefault(work.cell.identity, work.label)  # two rows may share their runs
         labels |= {cell.identity: f"latency {without_digest(cell.task)}" for cell in latency_cells(plan, self.lookup)}
+        no_time = {**dict(self.open(alone=False)), **dict(self.open(alone=True))} if self.until < math.inf else {}
         for identity, label in labels.items():
             record = self.lookup(identity)
+            if identity in no_time:
+                continue
             if record is None:
                 yield label, "skipped", "the run that it is derived from is not done."
             elif not record.settled:
                 self.outcome.frames[label] = record.details.get("frames", ())
                 yield label, record.status, record.reason
+        yield from ((label, OPEN, "there was no time for it.") for label in no_time.values())
+
+    def open(self, *, alone: bool) -> Iterator[tuple[str, str]]:
+        """(identity, label) of what waits for nothing but time, or for such a run: of what needs the machine alone, or
+        of the rest. Finals whose settings are not known yet have their label for an identity.
+        """
+        plan, seen = self.outcome.plan, self.lookup
+        for work in plan.works(seen):
+            waits = not work.of or seen(work.of) is None or is_settled(seen(work.of))
+            if work.alone == alone and seen(work.cell.identity) is None and waits:
+                yield work.cell.identity, work.label
+        if alone:
+            for cell in latency_cells(plan, seen):
+                if seen(cell.identity) is None:
+                    yield cell.identity, f"latency {without_digest(cell.task)}"
+            return
+        for group in plan.selected_groups():
+            known = [seen(cell.identity) for cell in group.trial_cells]
+            if len(known) < len(group.shared) or None in known:
+                labels = (f"{group.row} {without_digest(group.task)} final {i}" for i in range(len(group.final_seeds)))
+                yield from ((label, label) for label in labels)
 
     def _ended(self, label: str, record: Record) -> None:
         if noted := record.provenance.get("checkpoint"):
@@ -217,6 +267,8 @@ class _PlanRun:
             alone=work.alone,
             plugins=plan.suite.plugins,
             code=_code_of(work.spec),
+            thin=plan.suite.thin_sidecars,
+            graphs=plan.suite.training.graphs,
         )
 
 
@@ -265,18 +317,23 @@ class _Queue:
     def held(self, work: Work) -> bool:
         return self._leases.held_by_another(work.cell.identity)
 
-    def next(self) -> Work | None:
-        """The next work that no other process has done or holds."""
-        while self._waiting:
+    def next(self, fits: Callable[[Work], bool]) -> Work | None:
+        """The next work that no other process has done or holds, of those that ``fits`` holds of."""
+        left = list[Work]()
+        found = None
+        while self._waiting and found is None:
             work = self._waiting.popleft()
             record = self._lookup(work.cell.identity)
             if record is not None and record.settled:
                 self._found.append((work, record))
             elif self.held(work):
                 self._elsewhere[work.cell.identity] = record
+            elif fits(work):
+                found = work
             else:
-                return work
-        return None
+                left.append(work)
+        self._waiting.extendleft(reversed(left))
+        return found
 
     def ended(self) -> list[tuple[Work, Record]]:
         """What others have ended since the last call; what they released without a record waits again."""

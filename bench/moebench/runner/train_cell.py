@@ -20,8 +20,9 @@ from moebench.runner.model import BuiltModel, build
 from moebench.runner.ranks import Agreement, opened
 from moebench.runner.weights import answers, save_weights
 from moebench.tasks import Split, Table, Task, Tokens, get_task, load_part
-from moebench.training.curve import thin_curve, watched_inputs
+from moebench.training.curve import thin_curve, thin_mass, watched_inputs
 from moebench.training.evaluate import mean_loss
+from moebench.training.graphs import CudaBackend, why_not
 from moebench.training.loop import Curves, Watch, train
 from moebench.training.ranks.world import World
 from moebench.training.recipe import Recipe
@@ -47,7 +48,10 @@ def train_and_score(job: Job, device: torch.device, store: Store, keeper: Keeper
         show_token_counts(built.model, task.info, train_data)
         watch = _watch(built.model, task, validation, cell) if cell.kind == "final" else None
         routes = _routes(job, built.model, validation)
-        curves = train(built.model, train_data, recipe(cell, task), task.loss, keeper, world, watch, routes)
+        how = recipe(cell, task)
+        ungraphed = why_not(train_data, how, world, device) if job.graphs else ""
+        backend = CudaBackend(device) if job.graphs and not ungraphed else None
+        curves = train(built.model, train_data, how, task.loss, keeper, world, watch, routes, backend)
     trained = len(curves.loss_S) * cell.batch
     if curves.acted_SL is not None:
         built.count_choices(curves.acted_SL, trained)
@@ -58,7 +62,11 @@ def train_and_score(job: Job, device: torch.device, store: Store, keeper: Keeper
         "train_inputs": len(train_data) if isinstance(train_data, Split) else None,
         "curve": thin_curve(curves.loss_S, curves.validation_S, cell.steps),
     }
-    arrays = {"loss_S": curves.loss_S, "mass_SLE": curves.mass_SLE}
+    arrays = {"loss_S": curves.loss_S}
+    if not job.thin:
+        arrays["mass_SLE"] = curves.mass_SLE
+    elif cell.kind == "final":
+        arrays["mass_SLE"] = thin_mass(curves.mass_SLE)
     status, scores = _scored(job, built, validation, curves, device)
     if status == "done" and cell.kind == "final":
         shown = route_map(built.model, task, validation, cell.precision)
@@ -80,6 +88,7 @@ def train_and_score(job: Job, device: torch.device, store: Store, keeper: Keeper
         "counts": built.counts,
         "audit": scores.audit,
         "details": details | ({"weights": unkept} if unkept else {}),
+        **({"graphs": ungraphed or curves.graphs} if job.graphs else {}),
         **({"resumed": {"step": curves.resumed_at, "seconds": curves.earlier}} if curves.resumed_at else {}),
     }
 

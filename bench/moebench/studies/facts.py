@@ -95,7 +95,9 @@ def part_facts(part: Part) -> PartFacts:
     form = ("full form, " if part.full else "reduced form, ") if part.suite.has_full_form else ""
     facts = [("seeds", f"{form}{counted_noun(part.seeds, 'seed')}" if part.seeds else "not planned")]
     if part.suite.tuning is not None:
-        facts.append(("tuning", f"{counted_noun(part.suite.tuning.trials, 'trial')} of each row"))
+        tuning = part.suite.tuning
+        steps = f" of {tuning.steps:,} steps" if tuning.steps else ""
+        facts.append(("tuning", f"{counted_noun(tuning.trials, 'trial')}{steps} of each row"))
     facts.append(("done", f"{len(part.runs)} of {len(part.runs) + len(part.missing)} runs"))
     if part.runs:
         made, cells = [run.record.provenance for run in part.runs], [run.record.cell for run in part.runs]

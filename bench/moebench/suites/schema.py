@@ -100,10 +100,11 @@ class TrainingSettings(_Table):
     """How every model is trained. threads and precision are part of the protocol; ``auto`` is bf16 on CUDA.
 
     optimiser (see ``moebench.training.loop``), lr, weight_decay: of rows with fixed settings, which need the first
-    two. The rows that are tuned get theirs from [tuning].
+    two. The rows that are tuned get theirs from [tuning]. graphs: whether a whole step is one CUDA graph where that can
+    be (``moebench.training.graphs``), for models so small that starting kernels takes most of the time.
     """
 
-    later = ("optimiser", "lr", "weight_decay")
+    later = ("optimiser", "lr", "weight_decay", "graphs")
 
     steps: Annotated[Positive, Field(le=10**8)]
     batch: Annotated[Positive, Field(le=10**8)]
@@ -113,6 +114,7 @@ class TrainingSettings(_Table):
     optimiser: Literal["adam", "adamw_cosine"] | None = None
     lr: Number | None = None
     weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    graphs: bool = False
 
 
 class TuningSettings(_Table):
@@ -121,9 +123,13 @@ class TuningSettings(_Table):
     grid: learning rates and weight decays of a fixed design (``moebench.plans.design``); a variant's own choices take
     their options in turn along the rates, its ranges are drawn at random. random: all of it is drawn at random, as in
     protocol 1. tpe: the shared settings as for grid, a variant's own asked in generations of fixed size, told in order.
+    steps: of a trial, where they are fewer than those of a final run; its schedule ends with them.
     """
 
+    later = ("steps",)
+
     trials: Count = 4
+    steps: Annotated[Positive, Field(le=10**8)] | None = None
     sampler: Literal["grid", "random", "tpe"] = "grid"
     generation: Count = 4
     lr: Range
@@ -275,10 +281,14 @@ class Suite(_Table):
     seeds find it. full_seeds: seeds of the full form.
     space: per variant or row, the values of a setting that tuning may choose among instead of the variant's own; those
     of a row come before those of its variant. study: who judges claims by the records. plugins: where the tasks, hosts,
-    measures and the study are found that moebench does not bring; made when the file is read.
+    measures and the study are found that moebench does not bring; made when the file is read. thin_sidecars: whether
+    the load of experts is kept of every 20th step of final runs alone.
     """
 
-    later = ("full_seeds", "ranked", "row", "measure", "study", "plugins", "rank_by", "smallest_difference", "ladder")
+    later = (
+        *("full_seeds", "ranked", "row", "measure", "study", "plugins", "rank_by", "smallest_difference", "ladder"),
+        "thin_sidecars",
+    )
 
     name: SuiteName
     title: StrictStr
@@ -302,6 +312,7 @@ class Suite(_Table):
     measure: list[SuiteMeasure] = Field(default_factory=list, max_length=MOST)
     study: StrictStr | None = None
     plugins: dict[str, str] = Field(default_factory=dict)
+    thin_sidecars: bool = False
 
     @property
     def task_names(self) -> list[str]:
@@ -395,6 +406,13 @@ class Suite(_Table):
         yield from filter(None, (row.problem(self.budgets) for row in self.row))
         if self.ladder and "dense" not in self.variants:
             yield "ladder: it is of sizes of 'dense', which is not among the variants"
+        if self.tuning and self.tuning.steps:
+            finals = {entry.name: entry.training.get("steps", self.training.steps) for entry in self.task}
+            yield from (
+                f"tuning: a trial has {self.tuning.steps} steps, and a final run on task '{name}' only {steps}"
+                for name, steps in finals.items()
+                if isinstance(steps, int) and steps < self.tuning.steps
+            )
         if self.tuning is None:
             ranking = ("rank_by", "smallest_difference", "ladder")
             yield from (f"the key '{key}' is for rows that are ranked" for key in ranking if getattr(self, key))

@@ -14,6 +14,9 @@ POINTS = 20
 DIGITS = 6
 """Significant digits of a loss in a record."""
 
+THIN = 20
+"""Steps between two of which a thin sidecar keeps the load of experts."""
+
 MOST_WATCHED = 1024
 """Validation inputs at a point, at most."""
 
@@ -48,6 +51,13 @@ def thin_curve(
     if validation_S is not None:
         curve["validation_loss"] = [_rounded(validation_S[end - 1]) for end in ends]
     return curve
+
+
+def thin_mass(mass_SLE: NDArray[np.floating[Any]]) -> NDArray[np.float16]:
+    """The share of each expert in its layer's mass at every 20th step; zeros for a layer without mass."""
+    kept_SLE = mass_SLE[::THIN].astype(np.float64)
+    whole_SL1 = kept_SLE.sum(2, keepdims=True)
+    return (kept_SLE / np.where(whole_SL1 > 0, whole_SL1, 1)).astype(np.float16)
 
 
 def _rounded(value: Any) -> float | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -18,6 +17,7 @@ from moebench.contract import Layer, Routing
 from moebench.hosts.host import Host
 from moebench.tasks import Split, Stream, Values, augment_batch
 from moebench.training.curve import POINTS, windows
+from moebench.training.graphs import Backend, Graphed, Noted
 from moebench.training.ranks.world import ALONE, World
 from moebench.training.recipe import OPTIMISERS, Recipe
 from moebench.training.routes import RouteWatch
@@ -34,7 +34,8 @@ class Curves:
     S ends early where training did; E is 0 where no layer has experts. validation_S: what ``watch`` gave, NaN at the
     steps in between; None without it. acted_SL: choices of all tokens that counted, where a layer's number of experts
     per token settles in training, else 0. seconds: of training, ``earlier`` ones, before an interruption, included.
-    resumed_at: the step it went on from, 0 where it was not interrupted.
+    resumed_at: the step it went on from, 0 where it was not interrupted. graphs: whether its steps were one graph, or
+    why they were not; empty where nothing was to capture them.
     """
 
     loss_S: np.ndarray
@@ -44,6 +45,7 @@ class Curves:
     seconds: float = 0.0
     earlier: float = 0.0
     resumed_at: int = 0
+    graphs: str = ""
 
     @property
     def finite(self) -> bool:
@@ -68,13 +70,15 @@ def train(
     world: World = ALONE,
     watch: Watch | None = None,
     routes: RouteWatch | None = None,
+    graphs: Backend | None = None,
 ) -> Curves:
     """Train in place, where the model is; stops early only if the loss is not finite.
 
     keeper: may have a snapshot of an interrupted training of this recipe; called after every step. world: the
     processes that train it together, each with the same model, data and recipe; the curves are those of all. watch:
     called at the points of the thin curve (``moebench.training.curve``); it must leave all random states as they are.
-    routes: of fixed tokens, which are looked at meanwhile, on every rank.
+    routes: of fixed tokens, which are looked at meanwhile, on every rank. graphs: captures a whole step and replays it;
+    only where ``moebench.training.graphs.why_not`` has nothing against it.
     """
     device = next(model.parameters()).device
     # Seeds beside those of the initial weights (seed and seed + 1, see hosts.build): of the layers' noise, and of the
@@ -85,7 +89,13 @@ def train(
     curves = _Recorder(recipe.steps, layers, device, watched=watch is not None)
     watched = set(windows(recipe.steps, POINTS)[1:].tolist()) if watch else set()
     how = OPTIMISERS[recipe.optimiser]
-    optimizer = torch.optim.AdamW(_groups(model, recipe.weight_decay), lr=recipe.lr, betas=how.betas, fused=True)
+    rate = _rate(recipe.lr, device, fixed=graphs is None)
+    optimizer = torch.optim.AdamW(
+        *(_groups(model, recipe.weight_decay), rate),
+        betas=how.betas,
+        fused=True,
+        capturable=graphs is not None and device.type == "cuda",
+    )
     model.train()
     batches = _batches(data, recipe, generator, device)
     training = TrainingState(model, optimizer, generator, curves.tensors, routes.tensors if routes else {})
@@ -93,10 +103,9 @@ def train(
     start, earlier = _go_on(training, keeper, world)
     clock = time.perf_counter()
 
-    for step, parts in enumerate(batches(start), start):
-        for group in optimizer.param_groups:
-            group["lr"] = recipe.lr * how.schedule(step, recipe.steps)
-        for part in parts:
+    def learn(step: int, batch: Split | Tensor) -> list[Noted]:
+        noted = []
+        for part in _parts(data, batch, recipe):
             if recipe.augment:
                 part = replace(part, inputs=augment_batch(part.inputs, recipe.augment, generator))
             call, own = replica.call(step), part.each(world.own)
@@ -105,13 +114,20 @@ def train(
                 of_task = loss(replica.run(own.inputs, call), own)
             share = len(part) / recipe.batch
             torch.autograd.backward((of_task + auxiliary(call.routings, recipe.loss_weights)) * share)
-            curves.add(step, world.mean(of_task.detach()) * share, call.routings)
+            noted.append(curves.note(world.mean(of_task.detach()) * share, call.routings))
         if how.clip is not None:
             nn.utils.clip_grad_norm_(model.parameters(), how.clip)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         for layer in layers:
             layer.after_step()
+        return noted
+
+    graphed = None if graphs is None else Graphed(partial(learn, start), model, graphs)
+    for step, batch in enumerate(batches(start), start):
+        _set_rate(optimizer, recipe.lr * how.schedule(step, recipe.steps))
+        for noted in learn(step, batch) if graphed is None else graphed.step(batch):
+            curves.add(step, noted)
         if watch and step + 1 in watched:
             before = time.perf_counter()
             curves.watch(step, watch())
@@ -125,7 +141,23 @@ def train(
     model.eval()
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-    return curves.done(max(earlier, earlier + time.perf_counter() - clock), earlier, start)
+    seconds = max(earlier, earlier + time.perf_counter() - clock)
+    return replace(curves.done(seconds, earlier, start), graphs=graphed.how if graphed else "")
+
+
+def _rate(lr: float, device: torch.device, *, fixed: bool) -> float | Tensor:
+    """The learning rate; a tensor where a graph is to read what it is at each replay, in CUDA's kernels as float32."""
+    if fixed:
+        return lr
+    return torch.tensor(lr, dtype=torch.float32 if device.type == "cuda" else torch.float64, device=device)
+
+
+def _set_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
+    for group in optimizer.param_groups:
+        if isinstance(group["lr"], Tensor):
+            group["lr"].fill_(lr)
+        else:
+            group["lr"] = lr
 
 
 def _go_on(training: TrainingState, keeper: Keeper | None, world: World) -> tuple[int, float]:
@@ -159,25 +191,28 @@ def auxiliary(routings: list[Routing], weights: Mapping[str, float]) -> Tensor |
     return total
 
 
-Parts = Iterator[Split]
-"""The micro-batches of one step."""
+def _parts(data: Split | Stream, batch: Split | Tensor, recipe: Recipe) -> Iterator[Split]:
+    """The micro-batches of a batch, which is given itself or by the places of its inputs in the data."""
+    size = recipe.micro_batch or recipe.batch
+    if isinstance(batch, Split):
+        return iter(batch.batches(size))
+    assert isinstance(data, Split)
+    return (data[picked] for picked in torch.split(batch, size))
 
 
 def _batches(
     data: Split | Stream, recipe: Recipe, generator: torch.Generator, device: torch.device
-) -> Callable[[int], Iterator[Parts]]:
-    """The batches from a step on: fresh from a stream, or one permutation of the data after the other, cut.
+) -> Callable[[int], Iterator[Split | Tensor]]:
+    """The batches from a step on: fresh from a stream, or by their places, one permutation of the data after the other.
 
     Permutations are drawn at once; a stream's batches depend on the generator's state at each step.
     """
-    size = recipe.micro_batch or recipe.batch
     if isinstance(data, Stream):
-        drawn = (data.draw(recipe.batch, generator).to(device).batches(size) for _ in itertools.count())
-        return lambda start: itertools.islice(drawn, recipe.steps - start)
+        return lambda start: (data.draw(recipe.batch, generator).to(device) for _ in range(start, recipe.steps))
     inputs, needed = len(data), recipe.steps * recipe.batch
     order = [torch.randperm(inputs, generator=generator) for _ in range(math.ceil(needed / inputs))]
     steps = torch.split(torch.cat(order)[:needed].to(device), recipe.batch)
-    return lambda start: ((data[part] for part in torch.split(picked, size)) for picked in steps[start:])
+    return lambda start: iter(steps[start:])
 
 
 def _groups(model: Host, weight_decay: float) -> list[dict[str, object]]:
@@ -210,15 +245,24 @@ class _Recorder:
     def watch(self, step: int, loss: Tensor) -> None:
         self._validation_S[step] = loss
 
-    def add(self, step: int, loss: Tensor, routings: list[Routing]) -> None:
+    def note(self, loss: Tensor, routings: list[Routing]) -> Noted:
+        """What a micro-batch leaves."""
+        masses = [None if routing.mass_BE is None else routing.mass_BE.detach().sum(0) for routing in routings]
+        acted = [
+            routing.load_BE.sum() if settles and routing.load_BE is not None else None
+            for settles, routing in zip(self._settles, routings, strict=False)
+        ]
+        return loss, masses, acted
+
+    def add(self, step: int, noted: Noted) -> None:
+        loss, masses, acted = noted
         self._steps = step + 1
         self._loss_S[step].add_(loss)
-        for index, routing in enumerate(routings):
-            if routing.mass_BE is not None:
-                mass_E = routing.mass_BE.detach().sum(0)
+        for index, (mass_E, count) in enumerate(zip(masses, acted, strict=True)):
+            if mass_E is not None:
                 self._mass_SLE[step, index, : len(mass_E)].add_(mass_E)
-            if self._settles[index] and routing.load_BE is not None:
-                self._acted_SL[step, index].add_(routing.load_BE.sum())
+            if count is not None:
+                self._acted_SL[step, index].add_(count)
 
     @property
     def tensors(self) -> dict[str, Tensor]:

@@ -1,0 +1,167 @@
+"""The script for a machine with a GPU, tried on the CPU: its stages, what it leaves, and how it goes on."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from moebench.suites.load import find_suites, load_suite
+
+ROOT = Path(__file__).resolve().parents[1]
+SCRIPT = ROOT / "tests" / "gpu" / "campaign.py"
+
+SMALLER = {
+    r"budgets = .*": "budgets = [24_576]",
+    r"seeds = 3": "seeds = 1",
+    r"variants = .*": 'variants = ["dense", "sparse_topk"]',
+    r"\[\[reference\]\]\n(.*\n)+?\n": "",
+    r"window = 512": "window = 16, scored = 64",
+    r"dim = 512": "dim = 16",
+    r"depth = 8": "depth = 2",
+    r"heads = 8": "heads = 2",
+    r"steps = 900\nbatch = 128": "steps = 6\nbatch = 4",
+    r"trials = 4\n(.*)\nsteps = 300": r"trials = 1\n\1\nsteps = 2",
+    r"batch = 16\n": "batch = 4\nrounds = 6\nrepeats = 1\n",
+    r"\[space\.(topk_qb|sigma_moe|deepseek)\]\n(.+\n)+": "",
+    r"# One shared expert.*\n": "",
+    r"experts = \[64\]": "experts = [8]",
+    r"top_k = \[8\]": "top_k = [2]",
+}
+"""What makes a suite of seconds of gpu-text: pattern -> what is there instead."""
+
+
+@pytest.fixture
+def campaign(monkeypatch):
+    monkeypatch.syspath_prepend(str(SCRIPT.parent))
+    import campaign
+
+    yield campaign
+    sys.modules.pop("campaign", None)
+
+
+@pytest.fixture
+def small_suite(tmp_path: Path) -> Path:
+    text = find_suites()["gpu-text"].read_text(encoding="utf-8")
+    for pattern, instead in SMALLER.items():
+        text, found = re.subn(pattern, instead, text)
+        assert found, pattern
+    path = tmp_path / "small.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def text(tmp_path: Path) -> Path:
+    """A folder of 45 documents."""
+    folder = tmp_path / "text"
+    folder.mkdir()
+    for index in range(45):
+        folder.joinpath(f"{index}.txt").write_text(f"document {index} says {index * index} and no more. " * 20)
+    return folder
+
+
+def call(out: Path, *words: str) -> tuple[int, dict[str, object]]:
+    command = [sys.executable, str(SCRIPT), "--out", str(out), "--device", "cpu", "--dry", *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (out / "state.json").is_file(), done.stderr
+    return done.returncode, json.loads((out / "state.json").read_text())
+
+
+def names_in(out: Path) -> set[str]:
+    found: set[str] = set()
+    for part in out.glob("records-*.tar.gz"):
+        with tarfile.open(part) as archive:
+            found |= set(archive.getnames())
+    return found
+
+
+def test_a_dry_run_ends_and_a_later_call_goes_on_from_its_files(tmp_path: Path, small_suite: Path, text: Path):
+    packed = tmp_path / "text.tar.xz"
+    with tarfile.open(packed, "w:xz") as archive:
+        archive.add(text, "text")
+    first, second = tmp_path / "first", tmp_path / "second"
+    suite = ("--suite", str(small_suite), "--seconds", "600")
+    code, state = call(first, *suite)
+    log = (first / "log.txt").read_text()
+    assert (code, state["tests"], state["ceilings"], state["perf"]) == (1, "done", "done", "done"), log
+    assert str(state["suite"]).startswith("skipped")
+    assert isinstance(state["found"], dict)
+    assert state["found"].keys() == {"tflops_bfloat16", "tflops_float32", "read_gb_per_s"}
+
+    suite = (*suite, "--text", str(packed))
+    code, state = call(second, *suite, "--carried", str(first))
+    log = (second / "log.txt").read_text()
+    assert (code, state["suite"], state["left_out"]) == (0, "done", 0), log
+    assert "campaign  tests" not in log, "done before"
+    records = [name for name in names_in(second) if name.startswith("results/records")]
+    assert len(records) == 2 * (1 + 1) + 1, "a trial and a final of each row, and a latency session"
+    files = list(second.iterdir())
+    assert len(files) <= 8
+    assert all(path.stat().st_size <= 16 << 20 for path in files)
+    with tarfile.open(second / "pages-1.tar.gz") as pages:
+        assert any(name.endswith("board.html") for name in pages.getnames())
+
+    third = tmp_path / "third"
+    code, state = call(third, *suite, "--again", "suite", "--carried", str(second))
+    assert (code, state["suite"]) == (0, "done")
+    assert "5 cached, 0 to run" in (third / "log.txt").read_text(), "nothing is run twice"
+    assert names_in(third) == names_in(second)
+
+
+def test_parts_are_small_and_records_come_first(tmp_path: Path, campaign, monkeypatch):
+    monkeypatch.setattr(campaign, "PART_BYTES", 3000)
+    monkeypatch.setattr(campaign, "MOST_BYTES", 30_000)
+    monkeypatch.setattr(campaign, "MOST_FILES", 5)
+    results, out = tmp_path / "results", tmp_path / "out"
+    out.mkdir()
+    (out / "log.txt").write_text("")
+    import random
+
+    for folder, size, count in (("records", 200, 6), ("sidecars", 1000, 8), ("sidecars/large", 4000, 1)):
+        (results / folder).mkdir(parents=True)
+        for index in range(count):
+            (results / folder / f"{index}.bin").write_bytes(random.Random(index).randbytes(size))
+    run = campaign.Campaign(out, tmp_path, "cpu", "gpu-text", None, True, 0.0)
+    run.pack()
+    names = names_in(out)
+    assert len([name for name in names if "records/" in name]) == 6
+    assert run.state["left_out"] == 6 + 8 + 1 - len(names) > 1
+    assert len(list(out.iterdir())) <= 5
+
+
+def test_a_stage_that_breaks_does_not_end_the_others(tmp_path: Path, campaign, monkeypatch):
+    run = campaign.Campaign(tmp_path, tmp_path, "cpu", "gpu-text", None, True, float("inf"))
+    monkeypatch.setattr(campaign.Campaign, "ceilings", lambda self: 1 / 0)
+    monkeypatch.setattr(campaign.Campaign, "pytest", lambda self, stage, *words: "done")
+    run.run()
+    assert run.state["tests"] == run.state["perf"] == "done"
+    assert run.state["ceilings"].startswith("failed: ZeroDivisionError")
+    assert run.state["suite"].startswith("skipped")
+
+
+def test_a_call_that_outlasts_its_time_is_ended(tmp_path: Path, campaign, monkeypatch):
+    run = campaign.Campaign(tmp_path, tmp_path, "cpu", "gpu-text", None, True, campaign.time.monotonic() + 31)
+    monkeypatch.setattr(campaign, "ENDING_SECONDS", 2.0)
+    code = "import signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN); time.sleep(60)"
+    for stage, status, body in (("tests", "failed", "import time; time.sleep(60)"), ("suite", "open", code)):
+        run.until = campaign.time.monotonic() + campaign.PACKING_SECONDS + 1
+        assert run.call(stage, "timeit", "-n", "1", "-r", "1", body) == f"{status}: it took more than 1 s"
+
+
+def test_gpu_text_is_as_it_says():
+    suite = load_suite("gpu-text")
+    assert suite.tuned.steps is not None
+    assert suite.training.steps == 3 * suite.tuned.steps
+    assert suite.training.batch * 512 == 65_536
+    assert suite.thin_sidecars
+    assert suite.axis == "active"
+    for budget, hidden in zip(suite.budgets, (80, 168), strict=True):
+        assert budget % (8 * 3 * 512) == 0
+        sparse = 8 * (512 * 64 + 8 * 3 * 512 * hidden)  # router, and 8 experts
+        assert abs(sparse / budget - 1) < 0.01
