@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -68,7 +69,9 @@ def text(tmp_path: Path) -> Path:
 
 def call(out: Path, *words: str) -> tuple[int, dict[str, object]]:
     command = [sys.executable, str(SCRIPT), "--out", str(out), "--device", "cpu", "--dry", *words]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    # Its own pytest is no worker of the one that runs this test.
+    env = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
     assert (out / "state.json").is_file(), done.stderr
     return done.returncode, json.loads((out / "state.json").read_text())
 
