@@ -22,9 +22,10 @@ def test_every_part_takes_time_and_the_finalist_keeps_its_weights(name, precisio
     before = weights(model)
     stopwatch = Stopwatch(model, digits("validation"), DIGITS.loss, 16, precision, repeats=3)
     stopwatch.warm_up()
-    times = stopwatch.measure()
-    assert times.keys() == PARTS
-    assert all(value > 0 for value in times.values())
+    measured = [stopwatch.measure() for _ in range(5)]
+    assert all(times.keys() == PARTS for times in measured)
+    assert all(value > 0 for times in measured for value in times.values())
+    times = {part: min(each[part] for each in measured) for part in PARTS}  # the machine may be busy with others
     assert times["forward_batch1_ms"] < times["train_step_ms"]
     assert times["layers_ms"] < times["train_step_ms"]
     assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
