@@ -255,6 +255,18 @@ def test_a_suite_whose_trials_follow_from_each_other_holds(tmp_path: Path) -> No
     assert findings(done.directory) == {}
 
 
+def test_training_flops_are_those_that_happened_where_tokens_choose_how_many_experts_act(tmp_path: Path) -> None:
+    """They differ from run to run, between those of no expert and of all."""
+    suite = Path(write_suite(tmp_path))
+    text = suite.read_text().replace('"soft_moe"]', '"soft_moe", "remoe"]')
+    suite.write_text(f"{text}\n[space.remoe]\nexperts = [4]\n")
+    run_tiny(str(suite), tmp_path / "r", variants=("remoe",), trials=1, seeds=2)
+    of_remoe = [each for each in Store(tmp_path / "r").records() if each.cell.get("variant") == "remoe"]
+    assert len({each.counts["training_flops"] for each in of_remoe}) > 1
+    done = publish(open_results(tmp_path / "r", "tiny"), tmp_path / "p")
+    assert findings(done.directory) == {}
+
+
 def test_a_reference_row_from_a_file_is_published_with_its_file(tmp_path: Path) -> None:
     suite, plugin = Path(write_suite(tmp_path)), write_plugin(tmp_path, "mine")
     reference = f'[[reference]]\nname = "beside"\nvariant = "{plugin}"\nnote = "from a file"\n\n[host]'

@@ -127,7 +127,7 @@ def counts(submission: Submission) -> Iterator[str]:
 
 def counting(submission: Submission) -> Iterator[str | None]:
     """The same, and None before each size that is built: it goes on."""
-    built: dict[str, dict[str, Any] | str] = {}
+    built: dict[str, tuple[dict[str, Any], tuple[int, int]] | str] = {}
     for group, record in submission.trained():
         key = _built_alike(record)
         if key not in built:
@@ -136,29 +136,37 @@ def counting(submission: Submission) -> Iterator[str | None]:
         counted = built[key]
         if isinstance(counted, str):
             yield f"record {record.identity}: {counted}"
-        elif counted != record.counts:
-            name = min(n for n in counted | record.counts if counted.get(n) != record.counts.get(n))
+            continue
+        counts, (low, high) = counted
+        happened = record.counts.get("training_flops")
+        if low < high and isinstance(happened, int) and low <= happened <= high:
+            counts = counts | {"training_flops": happened}  # its tokens chose how many experts act
+        if counts != record.counts:
+            name = min(n for n in counts | record.counts if counts.get(n) != record.counts.get(n))
             yield (
                 f"record {record.identity}: {name} is {record.counts.get(name)}, and the model that is built here has "
-                f"{counted.get(name)}."
+                f"{counts.get(name)}."
             )
 
 
 def _built_alike(record: Record) -> str:
     cell = record.cell
     own = {name: value for name, value in cell["settings"].items() if name not in SHARED}
-    return canonical_json([cell["variant"], cell["task"], cell["host"], cell["axis"], cell["budget"], own])
+    return canonical_json(
+        [cell["variant"], cell["task"], cell["host"], cell["axis"], cell["budget"], cell["steps"], own]
+    )
 
 
-def _counted(submission: Submission, row: str, record: Record) -> dict[str, Any] | str:
-    """The counts, or why they cannot be made."""
+def _counted(submission: Submission, row: str, record: Record) -> tuple[dict[str, Any], tuple[int, int]] | str:
+    """The counts, with the least and the most FLOPs of training; or why they cannot be made."""
     job = dataclasses.replace(submission.job(record.identity, Path(), "cpu"), backend=None)
     try:
-        counts: dict[str, Any] = json.loads(json.dumps(build(job, torch.device("cpu")).counts))
+        model = build(job, torch.device("cpu"))
+        counts: dict[str, Any] = json.loads(json.dumps(model.counts))
     except DataError:
         raise
     except MoebenchError as error:
         return str(error)
     except Exception as error:  # a plug-in's own
         return f"'{row}' cannot be built: {told(error)}"
-    return counts
+    return counts, model.training_flops_between(job.cell.batch * job.cell.steps)

@@ -38,6 +38,16 @@ class BuiltModel:
     choice_flops: tuple[float | None, ...] = ()
     """What one choice of one token costs in each layer whose number of experts per token settles in training."""
 
+    def training_flops_between(self, inputs: int) -> tuple[int, int]:
+        """The least and the most that :meth:`count_choices` may find: no expert acts, or all do for every token."""
+        low = high = int(self.counts["training_flops"])
+        for layer, cost in enumerate(self.choice_flops):
+            if cost is not None:
+                each = FORWARD_AND_BACKWARD * cost * self.counts["layers"][layer]["tokens"] * inputs
+                nominal, experts = self.counts["experts_per_token"][layer], self.counts["experts"][layer]
+                low, high = low - round(each * nominal), high + round(each * (experts - nominal))
+        return low, high
+
     def count_choices(self, acted_SL: np.ndarray, inputs: int) -> None:
         """Correct the FLOPs of training by the choices that the tokens of all its ``inputs`` made."""
         nominal, shapes = self.counts["experts_per_token"], self.counts["layers"]
