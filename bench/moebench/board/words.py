@@ -110,8 +110,10 @@ def finding(board: Board, rung: Rung) -> str:
     leader = next((entry for entry in ranked if entry.variant != BASELINE), None)
     if leader is None:
         return f"{where} {won}."
-    facts = [_against_compute(board, rung, leader), _routing(rung, leader), _latency_of(board, leader)]
-    return f"{where} {won}. {shown_name(leader.variant)} {'; '.join(filter(None, facts))}."
+    said = _routing(rung, leader)
+    facts = [_against_compute(board, rung, leader), said, _latency_of(board, leader)]
+    found = f"{where} {won}. {shown_name(leader.variant)} {'; '.join(filter(None, facts))}."
+    return found if said else f"{found}{_routing_elsewhere(rung, ranked)}"
 
 
 def _few(names: Sequence[str], most: int = 3) -> list[str]:
@@ -163,6 +165,14 @@ def _routing(rung: Rung, leader: Entry) -> str:
     if leader.variant in null.worse:
         return f"its routing is significantly worse than {name}"
     return f"no significant difference from {name}, which routes at random"
+
+
+def _routing_elsewhere(rung: Rung, ranked: Sequence[Entry]) -> str:
+    """The same of the first ranked row of which something can be said, where nothing can of the leader."""
+    said = ((entry, _routing(rung, entry)) for entry in ranked if entry.variant != BASELINE)
+    return next(
+        (f" The first row that routes, {shown_name(entry.variant)}: {text}." for entry, text in said if text), ""
+    )
 
 
 def _latency_of(board: Board, leader: Entry) -> str:
