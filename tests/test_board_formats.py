@@ -279,7 +279,13 @@ def test_the_page_needs_nothing_from_anywhere(text: str) -> None:
     assert set(re.findall(r"url\(([^)]{5})", text)) <= {"#scat", "#rete", "#effo", "#trai"}, (
         "clip paths of the drawings"
     )
-    abroad = [str(a["href"]) for a in page.all("a") if not str(a["href"]).startswith("#row-")]
+    links = [a for a in page.all("a") if a.get("class") == "source"]
+    assert {a["href"] for a in links} == {
+        *("https://arxiv.org/abs/2308.00951", "https://arxiv.org/abs/1701.06538"),
+        "https://github.com/google-research/vmoe",
+    }, "followed only by a reader"
+    assert {a["rel"] for a in links} == {"noreferrer"}
+    abroad = [str(a["href"]) for a in page.all("a") if a not in links and not str(a["href"]).startswith("#row-")]
     assert abroad
     assert all(re.fullmatch(r"http://127\.0\.0\.1:5000/moebench/run/[0-9a-f]{20}", href) for href in abroad)
 

@@ -8,6 +8,7 @@ import json
 import numpy as np
 import pytest
 
+from boards import Bench
 from moebench.board.build import build_board
 from moebench.board.data import to_csv, to_json
 from moebench.board.words import finding
@@ -245,3 +246,19 @@ def test_the_ladders_of_the_suites_hold_their_budgets(name):
     assert set(suite.budgets) < set(suite.ladder.sizes)
     assert suite.ladder.sizes[0] < min(suite.budgets)
     assert suite.ladder.sizes[-1] > max(suite.budgets)
+
+
+def test_where_the_leader_does_not_route_the_sentence_is_about_the_first_that_does(tmp_path):
+    bench = Bench(tmp_path, references=[("random_router", "frozen random router")])
+
+    def without_experts(fields):
+        return fields | {"counts": fields["counts"] | {"experts": [0, 0]}}
+
+    bench.fill("dense", (0.96, 0.961, 0.962), specialization=None)
+    bench.fill("soft_moe", (0.985, 0.986, 0.987), specialization=None, change=without_experts)
+    bench.fill("sparse_topk", (0.97, 0.971, 0.972))
+    bench.fill("random_router", (0.912, 0.914, 0.912))
+    board = bench.board()
+    assert finding(board, board.rungs[0]).endswith(
+        "The first row that routes, sparse_topk: its routing is significantly better than random_router."
+    )

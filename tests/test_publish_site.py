@@ -38,6 +38,8 @@ def test_it_has_an_index_a_page_a_row_a_log_and_the_boards(published: Path, tmp_
     for address in re.findall(r'href="([^"#]+)', index):
         assert address == "data:," or (to / address).is_file(), address
     page = (to / "variants/sparse_topk.html").read_text()
+    source = (to / "variants/soft_moe.html").read_text()
+    assert 'href="https://arxiv.org/abs/2308.00951" rel="noreferrer"' in source
     assert page.count("<tr>") == 3, "a head, and a line for each board"
     for address in re.findall(r'href="(\.\./[^"#]+)', page):
         assert (to / "variants" / address).is_file(), address
@@ -73,6 +75,7 @@ def test_hostile_names_are_text(published: Path, tmp_path: Path) -> None:
     for page in write_site(published, to):
         text = page.read_text()
         assert "<script>alert" not in text
+        assert 'href="javascript:' not in text
         assert "\x1b" not in text
         assert text.count("<script") == 1
         assert page.resolve().is_relative_to(to.resolve())

@@ -5,6 +5,7 @@ as it is. Imports rich where it makes a console, and nothing else.
 from __future__ import annotations
 
 import os
+import re
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -60,6 +61,11 @@ def one_line(text: str) -> str:
 def printable(text: str) -> str:
     """A space for every control character, a line's end among them."""
     return "".join(char if char.isprintable() else " " for char in text)
+
+
+def web_address(text: object) -> str:
+    """The text where it is an address that begins with ``https://``, in printable ASCII; else nothing."""
+    return text if isinstance(text, str) and re.fullmatch(r"https://[!-~]{1,500}", text) else ""
 
 
 def counted_noun(number: int, noun: str) -> str:

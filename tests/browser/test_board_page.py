@@ -33,7 +33,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> str:
 def names(page) -> list[str]:
     """The rows that are shown, in order."""
     rows = page.locator("table.board tr[data-row]:visible")
-    return [text.split("\n")[0].strip() for text in rows.locator("th a").all_inner_texts()]
+    return [text.split("\n")[0].strip() for text in rows.locator("th a[href^='#row-']").all_inner_texts()]
 
 
 def address(page) -> str:
@@ -273,6 +273,15 @@ def test_the_plot_has_as_many_points_as_rows_and_each_opens_its_row(visit, url: 
     assert sorted(points.locator("title").all_text_contents())[0].startswith("dense, 0.966")
     page.locator('#chart-scatter-0 svg a[data-row="1"]').click()
     assert page.get_by_role("dialog").get_by_role("heading", name="dense").is_visible()
+
+
+def test_a_row_opens_on_links_to_its_paper_and_code(visit, url: str) -> None:
+    page, heard = visit(url)
+    page.locator("table.board a", has_text="soft_").click()
+    links = page.get_by_role("dialog").locator("a.source")
+    assert links.all_inner_texts() == ["paper", "code"]
+    assert links.first.get_attribute("href") == "https://arxiv.org/abs/2308.00951"
+    assert heard.requests == [url], "until a reader follows them"
 
 
 def test_a_row_that_is_pointed_at_is_seen_in_the_drawings(visit, url: str) -> None:

@@ -21,6 +21,10 @@ class ClaimsInWords(Good): ...
 class WholeAndCausal(Good): ...
 
 
+@caught_by("name_and_traits", "paper='javascript:alert(1)'", "https://", paper="javascript:alert(1)")
+class PaperThatRuns(Good): ...
+
+
 @caught_by("space", "'Experts'", "lower-case")
 class LoudSetting(Good):
     def space(self, shape):

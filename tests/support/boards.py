@@ -31,6 +31,7 @@ SHARED = (
 )
 CURVE = {"steps": [100, 200, 300, 400], "train_loss": [2.0, 1.0, 0.5, 0.25], "validation_loss": [1.8, 0.9, 0.6, 0.5]}
 HOSTILE = "@all <script>alert(1)</script>|`rm`[x](javascript:y)\x1b[31m\n# big"
+HOSTILE_ADDRESS = "https://x'\"><script>alert(1)</script>"
 EXPERTS_PER_TOKEN = {"dense": 0.0, "soft_moe": 8.0}
 ACTIVE = {"dense": 264_000, "soft_moe": 264_000, "sparse_topk": 66_000}
 
@@ -222,7 +223,12 @@ def hostile_board(root: Path) -> Board:
     for cell in bench.group("sparse_topk").final_cells(bench.store.get)[:1]:
         bench.put(cell, "sparse_topk", status="error", reason=HOSTILE)
     plan = renamed(bench, "soft_moe", HOSTILE)
-    rows = tuple(dataclasses.replace(row, note=HOSTILE) if row.reference else row for row in plan.rows)
+    links = {"spec": "strangers", "paper": HOSTILE_ADDRESS, "code": "javascript:alert(1)"}
+    texts = {True: {"note": HOSTILE}, False: links}
+    rows = tuple(
+        dataclasses.replace(row, **texts[row.reference]) if row.reference or row.name == HOSTILE else row
+        for row in plan.rows
+    )
     suite = plan.suite.model_copy(update={"title": HOSTILE})
     return build_board(dataclasses.replace(plan, rows=rows, suite=suite), bench.store.get)
 

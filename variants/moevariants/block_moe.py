@@ -20,6 +20,7 @@ class BlockMoE(MapMoE):
 
     name = "block_moe"
     revision = "31833f5966db26968e6e"
+    paper = "https://arxiv.org/abs/2204.10598"
 
     def _work(self, shape: LayerShape, experts: int, size: int) -> tuple[MapExperts, nn.Module]:
         check_width(shape, self.name)

@@ -31,6 +31,7 @@ class ConvMoE(MapMoE):
 
     name = "conv_moe"
     revision = "a6cb09cca0282d4125d9"
+    paper = "https://arxiv.org/abs/2204.10598"
 
     def _work(self, shape: LayerShape, experts: int, size: int) -> tuple[MapExperts, nn.Module]:
         grid = grid_of(shape, self.name)

@@ -29,6 +29,7 @@ class CosineTopK(SparseTopK):
 
     name = "cosine_topk"
     revision = "26abf2ad988297cbb1fc"
+    paper = "https://arxiv.org/abs/2204.09179"
 
     def build(self, shape: LayerShape, size: int, *, router_dim: int | None = None, **settings: Any) -> SparseLayer:
         """One layer of E experts of hidden width ``size``."""

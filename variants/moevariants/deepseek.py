@@ -28,6 +28,8 @@ class DeepSeek(Variant):
 
     name = "deepseek"
     revision = "e9f58144aca5a0fe916e"
+    paper = "https://arxiv.org/abs/2401.06066"
+    code = "https://github.com/deepseek-ai/DeepSeek-MoE"
     causal = True
     separable = True
     mass = "exact"

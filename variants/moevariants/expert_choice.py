@@ -28,6 +28,7 @@ class ExpertChoice(Variant):
 
     name = "expert_choice"
     revision = "f66f970fc9034a999cc9"
+    paper = "https://arxiv.org/abs/2202.09368"
     separable = True
     mass = "at_most"
     single_expert = "dense"

@@ -27,6 +27,7 @@ class ExpertThreshold(Variant):
 
     name = "expert_threshold"
     revision = "expert_threshold_1"
+    paper = "https://arxiv.org/abs/2603.11535"
     causal = True
     separable = True
     token_equivariant = True

@@ -23,6 +23,7 @@ class HashPosition(Variant):
 
     name = "hash_position"
     revision = "4358f7028f782949798d"
+    paper = "https://arxiv.org/abs/2106.04426"
     causal = True
     separable = True
     mass = "exact"

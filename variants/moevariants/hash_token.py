@@ -24,6 +24,7 @@ class HashToken(Variant):
 
     name = "hash_token"
     revision = "hash_token_2"
+    paper = "https://arxiv.org/abs/2106.04426"
     causal = True
     separable = True
     mass = "exact"

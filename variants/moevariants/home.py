@@ -53,6 +53,7 @@ class HoME(Variant):
 
     name = "home"
     revision = "home_1"
+    paper = "https://arxiv.org/abs/2408.05430"
     causal = True
     token_equivariant = True
     tune = {"experts": (2, 1)}

@@ -27,6 +27,7 @@ class LatentMoE(Variant):
 
     name = "latent_moe"
     revision = "latent_moe_1"
+    paper = "https://arxiv.org/abs/2601.18089"
     causal = True
     separable = True
     mass = "exact"

@@ -26,6 +26,7 @@ class Lory(Variant):
 
     name = "lory"
     revision = "lory_1"
+    paper = "https://arxiv.org/abs/2405.03133"
     causal = True
     mass = "exact"
     single_expert = "dense"

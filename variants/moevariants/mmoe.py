@@ -32,6 +32,7 @@ class MMoE(Variant):
 
     name = "mmoe"
     revision = "mmoe_1"
+    paper = "https://doi.org/10.1145/3219819.3220007"
     causal = True
     separable = True
     mass = "exact"

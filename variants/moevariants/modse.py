@@ -28,6 +28,7 @@ class MoDSE(SparseTopK):
 
     name = "modse"
     revision = "47e10662bdb2ada23ee1"
+    paper = "https://arxiv.org/abs/2409.12210"
     single_expert = ""
     tune = {**SparseTopK.tune, "noise_std": (1.0,)}
 

@@ -32,6 +32,8 @@ class MoEPP(Variant):
 
     name = "moe_pp"
     revision = "moe_pp_1"
+    paper = "https://arxiv.org/abs/2410.07348"
+    code = "https://github.com/SkyworkAI/MoE-plus-plus"
     causal = True
     separable = True
     mass = "at_most"

@@ -30,6 +30,8 @@ class MuMoECP(Variant):
 
     name = "mu_moe_cp"
     revision = "09139758008aec9455e6"
+    paper = "https://arxiv.org/abs/2402.12550"
+    code = "https://github.com/james-oldfield/muMoE"
     causal = True
     mass = "exact"
     token_equivariant = True
@@ -53,6 +55,8 @@ class MuMoETR(MuMoECP):
 
     name = "mu_moe_tr"
     revision = "d82f56b0cb485e3a3db5"
+    paper = "https://arxiv.org/abs/2402.12550"
+    code = "https://github.com/james-oldfield/muMoE"
     linear = TRLinear
 
 

@@ -28,6 +28,7 @@ class PEER(Variant):
 
     name = "peer"
     revision = "peer_1"
+    paper = "https://arxiv.org/abs/2407.04153"
     causal = True
     separable = True
     token_equivariant = True

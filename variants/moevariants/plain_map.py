@@ -15,6 +15,7 @@ class PlainBlock(Variant):
 
     name = "plain_block"
     revision = "2f6afe7293a9e93ddb07"
+    paper = "https://arxiv.org/abs/1512.03385"
     hosts = ("map",)
 
     def build(self, shape: LayerShape, size: int) -> Layer:

@@ -43,6 +43,7 @@ class PLE(Variant):
 
     name = "ple"
     revision = "ple_1"
+    paper = "https://doi.org/10.1145/3383313.3412236"
     causal = True
     token_equivariant = True
     tune = {"own": (2, 1, 4), "shared": (2, 1, 4), "levels": (1, 2)}

@@ -26,6 +26,7 @@ class ReMoE(Variant):
 
     name = "remoe"
     revision = "remoe_1"
+    paper = "https://arxiv.org/abs/2412.14711"
     causal = True
     separable = True
     token_equivariant = True

@@ -28,6 +28,8 @@ class SigmaMoE(Variant):
 
     name = "sigma_moe"
     revision = "sigma_moe_1"
+    paper = "https://arxiv.org/abs/2310.10837"
+    code = "https://github.com/RobertCsordas/moe"
     causal = True
     separable = True
     token_equivariant = True

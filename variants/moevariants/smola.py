@@ -26,6 +26,7 @@ class SMoLA(Variant):
 
     name = "smola"
     revision = "eb4bcf71fb13a7d9edf1"
+    paper = "https://arxiv.org/abs/2312.00968"
     separable = True
     mass = "exact"
     token_equivariant = True

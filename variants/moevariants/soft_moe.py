@@ -31,6 +31,8 @@ class SoftMoE(Variant):
 
     name = "soft_moe"
     revision = "16e66129aeb6d7086e0a"
+    paper = "https://arxiv.org/abs/2308.00951"
+    code = "https://github.com/google-research/vmoe"
     separable = True
     mass = "exact"
     single_expert = "pooled"

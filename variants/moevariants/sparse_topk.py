@@ -56,6 +56,8 @@ class SparseTopK(Variant):
 
     name = "sparse_topk"
     revision = "70c35e11df391ede3e55"
+    paper = "https://arxiv.org/abs/1701.06538"
+    code = "https://github.com/google-research/vmoe"
     causal = True
     separable = True
     mass = "at_most"

@@ -27,6 +27,7 @@ class TopKQB(Variant):
 
     name = "topk_qb"
     revision = "topk_qb_1"
+    paper = "https://kexue.fm/archives/11619"
     causal = True
     separable = True
     mass = "at_most"

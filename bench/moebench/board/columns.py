@@ -222,6 +222,18 @@ COLUMNS = (
     Column(key="reference", help="Whether it is a reference row, which takes no rank."),
     Column(key="note", help="What a reference row is, or which file a row is from.", csv=None),
     Column(
+        key="paper",
+        help="Address where the layer is described.",
+        read=lambda e: e.paper or None,
+        optional=True,
+    ),
+    Column(
+        key="code",
+        help="Address of its authors' implementation.",
+        read=lambda e: e.code or None,
+        optional=True,
+    ),
+    Column(
         key="rank",
         help="From 1 + the rows that are significantly better to the ranked rows less those significantly worse.",
         csv=lambda e, own: {"rank_low": e.rank[0] if e.rank else None, "rank_high": e.rank[1] if e.rank else None},

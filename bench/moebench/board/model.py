@@ -261,8 +261,8 @@ class Entry:
     not, or neither; None without one of these or a rank.
     rank_survival: share of resampled tunings in which its place stays inside its rank; None without a rank, or for the
     reason of that name. order_turns: share of them in which the ranked row of next lower score is better; None of the
-    last. winners_curse: mean over tasks of what the best trial is better than the final runs, on
-    validation data.
+    last. winners_curse: mean over tasks of what the best trial is better than the final runs, on validation data.
+    paper, code: https addresses, or empty.
     """
 
     variant: str
@@ -308,6 +308,8 @@ class Entry:
     order_turns: float | None = None
     rank_survival_reason: Reason | None = None
     winners_curse: float | None = None
+    paper: str = ""
+    code: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

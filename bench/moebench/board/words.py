@@ -110,13 +110,15 @@ def finding(board: Board, rung: Rung) -> str:
     leader = next((entry for entry in ranked if entry.variant != BASELINE), None)
     if leader is None:
         return f"{where} {won}."
+    said = _routing(rung, leader)
     facts = [
         _against_compute(board, rung, leader),
-        _routing(rung, leader),
+        said,
         _references_ahead(rung, leader),
         _latency_of(board, leader),
     ]
-    return f"{where} {won}. {shown_name(leader.variant)} {'; '.join(filter(None, facts))}."
+    found = f"{where} {won}. {shown_name(leader.variant)} {'; '.join(filter(None, facts))}."
+    return found if said else f"{found}{_routing_elsewhere(rung, ranked)}"
 
 
 def _few(names: Sequence[str], most: int = 3) -> list[str]:
@@ -176,6 +178,14 @@ def _references_ahead(rung: Rung, leader: Entry) -> str:
     ahead = [each.reference for each in rung.against if leader.variant in each.worse]
     names = [shown_name(name) for name in ahead if name not in frozen and name != BASELINE]
     return f"it is significantly worse than the reference {_and(names)}" if names else ""
+
+
+def _routing_elsewhere(rung: Rung, ranked: Sequence[Entry]) -> str:
+    """The same of the first ranked row of which something can be said, where nothing can of the leader."""
+    said = ((entry, _routing(rung, entry)) for entry in ranked if entry.variant != BASELINE)
+    return next(
+        (f" The first row that routes, {shown_name(entry.variant)}: {text}." for entry, text in said if text), ""
+    )
 
 
 def _latency_of(board: Board, leader: Entry) -> str:

@@ -13,6 +13,7 @@ from moebench.plugins.find import Found, declared, find_variant, find_variants, 
 from moebench.plugins.identity import code_identity
 from moebench.plugins.imports import is_own
 from moebench.suites import Suite
+from moebench.text import web_address
 
 OBJECT = "object"
 """The spec of a row whose variant was given as a Python object; nothing can find it again."""
@@ -30,7 +31,8 @@ class Row:
     name: of a variant from a file the one that it gives itself, which may be known only once it is imported; unless
     ``named``, by the suite. spec: how to find the variant again. problem: why it cannot run, or empty; frames: where
     that was raised. note: of a reference row. ladder: the size of a row of the suite's dense ladder, which has no place
-    on the board; 0: none.
+    on the board; 0: none. paper, code: addresses that the text of another author's variant gives, as it
+    gives them.
     """
 
     name: str
@@ -44,6 +46,8 @@ class Row:
     problem: str = ""
     named: bool = False
     ladder: int = 0
+    paper: str = ""
+    code: str = ""
     frames: Sequence[Frame] = ()
 
     @classmethod
@@ -55,6 +59,22 @@ class Row:
     def key(self) -> str:
         """What tells it from the other rows before its variant is imported."""
         return self.name if self.named or self.spec == OBJECT else self.spec
+
+
+LINKS = ("paper", "code")
+"""What a variant may say of where it comes from."""
+
+
+def links_of(rows: Iterable[Row]) -> dict[str, dict[str, str]]:
+    """By row the https addresses of its paper and code, empty where there is none: of moebench's own variants as they
+    give them now, of others those of the plan.
+    """
+    own = {name: found for name, found in find_variants().items() if is_own(found)}
+    links = {}
+    for row in rows:
+        given = {each: declared(own[row.spec], each) if row.spec in own else getattr(row, each) for each in LINKS}
+        links[row.name] = {each: web_address(address) for each, address in given.items()}
+    return links
 
 
 def resolve_rows(
@@ -199,7 +219,8 @@ def _from_found(found: Found, name: str) -> Row:
             digest = code_identity(found)
         except PluginError as error:
             problem = str(error)
-    return Row(name, found.spec, found.name, digest, problem=problem)
+    paper, code = ("" if is_own(found) else declared(found, each) for each in LINKS)
+    return Row(name, found.spec, found.name, digest, problem=problem, paper=paper, code=code)
 
 
 def _declared_name(found: Found) -> str:

@@ -106,7 +106,8 @@ function makeSortable(section) {
 function makeFilterable(section) {
   const form = section.querySelector("form.controls");
   const rows = rowsOf(section);
-  const searched = new Map(rows.map((row) => [row, row.children[1].textContent.toLowerCase()]));
+  const noted = (row) => (row.querySelector(".note") || { textContent: "" }).textContent;
+  const searched = new Map(rows.map((row) => [row, `${nameOf(row)} ${noted(row)}`.toLowerCase()]));
   function apply() {
     const text = form.elements.filter.value.trim().toLowerCase();
     const kind = form.elements.rows.value;

@@ -11,6 +11,7 @@ from moebench.checks.subject import CheckSubject
 from moebench.contract import Choice, Settings, Space, Uniform, Variant
 from moebench.errors import BudgetError, PluginError
 from moebench.plugins.load import verify
+from moebench.text import web_address
 
 SETTING = re.compile(r"(loss/)?[a-z][a-z0-9_]*")
 KINDS = ("tokens", "map")
@@ -30,6 +31,10 @@ def check_name_and_traits(subject: CheckSubject) -> None:
         value = getattr(variant, name)
         if type(value) is not type(values[0]) or value not in values:
             raise subject.failed(f"claims {name}={value!r}; it must be one of {', '.join(map(repr, values))}")
+    for name in ("paper", "code"):
+        value = getattr(variant, name)
+        if value != "" and not web_address(value):
+            raise subject.failed(f"has {name}={value!r:.200}; it must be an address that begins with https://")
     if variant.whole_input and variant.causal:
         raise subject.failed("claims to be causal, and to route an input as a whole: that looks ahead")
     if not isinstance(variant.hosts, tuple) or not variant.hosts or not set(variant.hosts) <= set(KINDS):
