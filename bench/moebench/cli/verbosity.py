@@ -30,9 +30,7 @@ _GIVEN = set[str]()
 
 def level(name: str, says: str, *names: str) -> Callable[[Any], Any]:
     """The option of a level for a command that says better what it does there. names: others of the option."""
-    return click.option(
-        f"--{name}", *names, is_flag=True, expose_value=False, callback=_remember(name), help=says
-    )
+    return click.option(f"--{name}", *names, is_flag=True, expose_value=False, callback=_remember(name), help=says)
 
 
 def add_levels(name: str, command: click.Command) -> None:
