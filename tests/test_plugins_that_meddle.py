@@ -29,11 +29,11 @@ def cheaper(*args, **options):
 
 def counted(y):
     CALLS[0] += 1
-    return y * (1 + CALLS[0] % 3)
+    return y * (1 + CALLS[0])
 
 
 def with_the_last_batch(y):
-    LAST.append(y.detach().mean())
+    LAST.append(y[:1, :1].detach())
     return y + LAST[max(0, len(LAST) - 2)]
 """
 KINDS = {

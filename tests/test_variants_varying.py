@@ -114,7 +114,7 @@ def test_thresholds_of_similarity_by_hand():
         router.threshold_E.copy_(torch.tensor([0.0, 0.6]))
     assert router(torch.tensor([[[3.0, 4.0]]])).flatten().tolist() == pytest.approx([0.7310586 - 0.5, 0], abs=1e-6)
     # Two cosines of 0.6 beside the diagonal, and lengths 10 and 5.
-    assert float(router.diverse_loss()) == pytest.approx((2 * 0.36) ** 0.5 + 7.5)
+    assert router.diverse_loss().item() == pytest.approx((2 * 0.36) ** 0.5 + 7.5)
 
 
 def test_dynmoe_is_its_equation():
