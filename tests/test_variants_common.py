@@ -12,7 +12,6 @@ from moebench.contract import Choice, Context, LayerShape
 from moevariants.cosine_topk import CosineTopK
 from moevariants.deepseek import DeepSeek
 from moevariants.dense import Dense
-from moevariants.dynmoe import DynMoE
 from moevariants.expert_choice import ExpertChoice
 from moevariants.expert_threshold import ExpertThreshold
 from moevariants.hash_position import HashPosition
@@ -48,7 +47,6 @@ ROUTED = [
     (MoDSE, {"noise_std": 1.0}),
     (SMoLA, {"experts": 8}),
     (ReMoE, {}),
-    (DynMoE, {}),
     (ExpertThreshold, {"experts": 8}),
 ]
 ALL = [(Dense, {}), *ROUTED]

@@ -6,7 +6,7 @@ import torch
 from moebench.budgets import Budget, solve
 from moebench.budgets.flops import choice_flops, count_flops
 from moebench.budgets.place import find_leak
-from moebench.contract import Context, LayerShape, Routing
+from moebench.contract import LayerShape, Routing
 from moebench.hosts import host_settings, layer_shapes
 from moebench.hosts.build import build_model
 from moebench.measures.scores.final import routing_summary
@@ -20,7 +20,6 @@ from moebench.runner.run_cell import run_cell
 from moebench.tasks import get_task
 from moebench.training.loop import train
 from moebench.training.recipe import Recipe
-from moevariants.dynmoe import AnyGate, DynMoE, ThresholdRouter
 from moevariants.expert_threshold import ExpertThreshold
 from moevariants.parts.losses import active_loss
 from moevariants.parts.varying import LARGEST_SCALE, ReLUGate, ThresholdGate
@@ -91,49 +90,6 @@ def test_remoe_is_its_equation():
         return sum(weight_E[e] * expert(layer.experts, e, x_D) for e in range(5))
 
     agree(layer, slow, tokens())
-
-
-def test_top_any_gating_by_hand():
-    """Of LOGITS the first token has two experts of positive score, the second none, so its largest, the third all."""
-    logits_BTE = LOGITS.clone().requires_grad_()
-    gated = AnyGate(3)(logits_BTE)
-    assert gated.wanted_BTK.tolist() == [[[True, False, True], [False, False, True], [True] * 3]]
-    assert gated.weight_BTK[0, :2].tolist() == [[0.5, 0, 0.5], [0, 0, 1]]
-    assert gated.weight_BTK[0, 2].tolist() == pytest.approx([1 / 3] * 3)
-    (slope_BTE,) = torch.autograd.grad(gated.weight_BTK.sum(), [logits_BTE])
-    assert slope_BTE[0, :2].tolist() == [[0.5, 0, 0.5], [0, 0, 0]], "straight through, of those above 0"
-    few = AnyGate(3).among(LOGITS, torch.tensor([[True, True, False]]))
-    assert few.wanted_BTK.tolist() == [[[True, False, False], [False, True, False], [True, True, False]]]
-
-
-def test_thresholds_of_similarity_by_hand():
-    """Cosines 1 and 0.6 with (3, 4) and (5, 0); sigmoid(1) - 1/2, and 0 where the threshold is the cosine."""
-    router = ThresholdRouter(2, 2)
-    with torch.no_grad():
-        router.weight_ED.copy_(torch.tensor([[6.0, 8.0], [5.0, 0.0]]))
-        router.threshold_E.copy_(torch.tensor([0.0, 0.6]))
-    assert router(torch.tensor([[[3.0, 4.0]]])).flatten().tolist() == pytest.approx([0.7310586 - 0.5, 0], abs=1e-6)
-    # Two cosines of 0.6 beside the diagonal, and lengths 10 and 5.
-    assert router.diverse_loss().item() == pytest.approx((2 * 0.36) ** 0.5 + 7.5)
-
-
-def test_dynmoe_is_its_equation():
-    layer = built(DynMoE, experts=5)
-    with torch.no_grad():
-        layer.router.threshold_E.copy_(torch.linspace(-0.3, 0.6, 5))
-
-    def slow(x_D):
-        w_ED = layer.router.weight_ED
-        cosine_E = torch.stack([(x_D @ w_D) / (x_D.norm() * w_D.norm()) for w_D in w_ED])
-        score_E = cosine_E.sigmoid() - layer.router.threshold_E.sigmoid()
-        chosen = [e for e in range(5) if score_E[e] > 0]
-        if not chosen:
-            return expert(layer.experts, int(score_E.argmax()), x_D) + 0 * score_E.sum()
-        return sum((1 + score_E[e] - score_E[e].detach()) / len(chosen) * expert(layer.experts, e, x_D) for e in chosen)
-
-    agree(layer, slow, tokens())
-    assert "diverse" in layer.train().route(tokens(), Context()).losses
-    assert layer.eval().route(tokens(), Context()).losses == {}
 
 
 def test_thresholds_by_hand():

@@ -8,7 +8,6 @@ from moebench.contract import Context, LayerShape
 from moevariants.backends import grouped
 from moevariants.cosine_topk import CosineTopK
 from moevariants.deepseek import DeepSeek
-from moevariants.dynmoe import DynMoE
 from moevariants.expert_choice import ExpertChoice
 from moevariants.expert_threshold import ExpertThreshold
 from moevariants.lory import Lory
@@ -30,7 +29,6 @@ NEVER = [
     (ExpertChoice, {}, "auto"),
     (SoftMoE, {}, "auto"),
     (ReMoE, {}, "grouped"),
-    (DynMoE, {}, "grouped"),
     (ExpertThreshold, {}, "grouped"),
     (MoEPP, {}, "grouped"),
     (PEER, {}, "grouped"),

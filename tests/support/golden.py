@@ -108,7 +108,6 @@ CASES: dict[str, dict[str, dict[str, Any]]] = {
     "expert_threshold": {"": {"experts": 4, "top_k": 2}, "none shared": {"experts": 4, "top_k": 1, "shared": 0}},
     "peer": {"": {"heads": 2, "top_k": 3, "keys": 4}},
     "moe_pp": {"": {"experts": 4, "loss/balance": 0.01}, "switch": {"experts": 4, "top_k": 1, "constants": 1}},
-    "dynmoe": {"": {"experts": 4, "loss/diverse": 0.01}},
     "lory": {"": {"experts": 4}, "short": {"experts": 4, "segment": 3}},
     "cosine_topk": {"": {"experts": 4}, "wide": {"experts": 4, "router_dim": 6}},
     "hash_position": {"": {"experts": 4}},
