@@ -153,11 +153,14 @@ def _run_apart(label: str, given: str | bytes, names: list[str], on_start: Calla
 def _made_apart(given: str | bytes, names: list[str]) -> Iterator[str | dict[str, Any]]:
     """The body of that process."""
     sys.dont_write_bytecode = True  # a published directory has the files of its manifest and no others
-    if isinstance(given, bytes):
+    variant: str | Variant
+    if isinstance(given, str):
+        variant = given
+    else:
         import cloudpickle
 
-        given = cloudpickle.loads(given)
-    for each in _made(loader(given), names):
+        variant = cloudpickle.loads(given)
+    for each in _made(loader(variant), names):
         yield each if isinstance(each, str) else dataclasses.asdict(each)
 
 
