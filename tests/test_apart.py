@@ -85,6 +85,33 @@ def test_an_object_that_does_not_come_back_is_a_row(tmp_path, monkeypatch):
     assert "took longer than 3 seconds" in row.reason.sentence
 
 
+def test_an_object_whose_checks_do_not_come_back_is_a_row_that_is_not_trained(tmp_path, monkeypatch):
+    from moebench import run
+    from slow_to_build import SlowToAnswer
+
+    monkeypatch.setenv(VARIABLE, "4")
+    board = run(
+        write_suite(tmp_path, steps=2),
+        ["soft_moe", SlowToAnswer()],
+        trials=1,
+        seeds=1,
+        results=tmp_path / "r",
+        mlflow=False,
+        quiet=True,
+    )
+    rows = {entry.variant: entry for entry in board.entries}
+    said = rows["slow_to_answer"].reason.sentence
+    assert said.startswith("slow_to_answer: the check ")
+    assert "took longer than 4 seconds" in said
+    assert {name: row.rank is None for name, row in rows.items()} == {
+        "dense": False,
+        "soft_moe": False,
+        "slow_to_answer": True,
+    }
+    trained = {record.cell["variant"] for record in Store(tmp_path / "r").records() if record.cell["kind"] != "latency"}
+    assert "slow_to_answer" not in trained
+
+
 @pytest.mark.parametrize("name", ["exits", "crashes", "sleeps", "stops", "mumbles"])
 def test_check_reports_what_ends_its_process(tmp_path, monkeypatch, name):
     monkeypatch.setenv(VARIABLE, "3")

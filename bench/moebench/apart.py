@@ -7,6 +7,7 @@ else of it: not for its threads, its children, nor for it to end.
 from __future__ import annotations
 
 import json
+import logging
 import multiprocessing
 import os
 import tempfile
@@ -22,6 +23,8 @@ from moebench.errors import MoebenchError, from_plain, to_plain
 from moebench.frames import Frame, frames_of
 from moebench.processes import end, start
 from moebench.text import one_line, told
+
+LOG = logging.getLogger(__name__)
 
 VARIABLE = "MOEBENCH_PLUGIN_SECONDS"
 """The variable that sets another limit, in seconds."""
@@ -81,10 +84,12 @@ def apart(task: Task, *args: Any, given_up: threading.Event = NEVER) -> Iterator
         log = Path(folder) / "log"
         with theirs:
             process = start(_answer, theirs, task, args, log=log)
+        LOG.info("process %s: %s", process.pid, task.__qualname__)
         try:
             yield from _values(process, ours, log, given_up)
         finally:
             end(process)
+            LOG.info("process %s has ended", process.pid)
 
 
 def outcome(task: Task, *args: Any) -> Any:

@@ -174,10 +174,10 @@ class _ExperimentRun:
                 if on_plan:
                     on_plan(plan, self.workers, results)
                 if request.suite.tuning is not None:
+                    if self.how.check:
+                        plan = self._checked(plan)
                     remember(request, results, self.objects, unusable=plan.unusable())
                     remember_plan(plan, results)
-                    if self.how.check:
-                        self._check(plan)
                 outcome = self._trained(_without_comparison(plan, request), plans, follower)
                 plans[index] = dataclasses.replace(outcome.plan, rows=plan.rows)
                 unfinished += (*outcome.unfinished, *plan.cannot_run())
@@ -191,18 +191,29 @@ class _ExperimentRun:
         warnings = [*_damaged(self.store), *warnings, *filter(None, [follower.problem])]
         return ExperimentResult(tuple(plans), tuple(boards), report, tuple(unfinished), tuple(warnings), frames)
 
-    def _check(self, plan: Plan) -> None:
+    def _checked(self, plan: Plan) -> Plan:
         """Keep how many checks the selected rows of other authors hold, where that is not known of their code; not of
-        rows that cannot run.
+        rows that cannot run. A row whose checks do not come back cannot run either: training it would not.
         """
         from moebench.checks.run import run_checks
 
-        known = read_conformance(self.store.root)
-        runs = {group.row for group in plan.groups if not group.broken}
+        known, pickled = read_conformance(self.store.root), self._pickled()
+        runs, stopped = {group.row for group in plan.groups if not group.broken}, dict[str, str]()
         for row in by_others(plan.rows):
-            if row.selected and row.name in runs and row.code_digest not in known:
-                found = run_checks(self.objects[row.name] if row.spec == OBJECT else row.spec).conformance
+            if not row.selected or row.name not in runs:
+                continue
+            found = known.get(row.code_digest)
+            if found is None or found.stopped:
+                variant = self.objects[row.name] if row.spec == OBJECT else row.spec
+                found = run_checks(variant, pickled=pickled.get(row.name)).conformance
                 keep_conformance(self.store.root, row.code_digest, found)
+            if found.stopped:
+                stopped[row.name] = found.stopped
+        groups = (
+            dataclasses.replace(group, problem=stopped[group.row], broken=True) if group.row in stopped else group
+            for group in plan.groups
+        )
+        return dataclasses.replace(plan, groups=tuple(groups)) if stopped else plan
 
     def _trained(self, plan: Plan, plans: Sequence[Plan], follower: Follower) -> Outcome:
         """One suite, trained and measured; :class:`Interrupted` if it was stopped."""

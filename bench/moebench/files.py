@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import stat
 from pathlib import Path
+
+LOG = logging.getLogger(__name__)
 
 SMALL = 16 << 20
 """Bytes of a record, a manifest, a plan, a suite or a source, at most."""
@@ -21,6 +24,9 @@ class UnfitFileError(OSError):
 def read_bytes(path: Path, limit: int = SMALL) -> bytes:
     """The content; :class:`UnfitFileError` for what is no regular file, or larger than ``limit`` bytes."""
     _check(os.stat(path), path, limit)
+    if LOG.isEnabledFor(logging.INFO):
+        folder = Path(path).parent
+        LOG.info("reads from %s", folder.parent if len(folder.name) == 2 else folder)  # ab/IDENTITY.json
     handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     with os.fdopen(handle, "rb") as file:
         _check(os.fstat(handle), path, limit)  # of what was opened: it may have been replaced

@@ -155,6 +155,14 @@ class SetsThreads(Good):
         return super().build(shape, size, **settings)
 
 
+@caught_by("functions", "torch.nn.functional.cross_entropy", "a forward pass in eval mode")
+class ReplacesALoss(GoodLayer):
+    def compute(self, x, routing, keep=None):
+        if not self.training:
+            torch.nn.functional.cross_entropy = lambda *args, **options: torch.zeros(())
+        return super().compute(x, routing, keep)
+
+
 @caught_by("torch_settings", "the default dtype", "a backward pass")
 class DtypeInBackward(GoodLayer):
     def compute(self, x, routing, keep=None):

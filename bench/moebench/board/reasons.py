@@ -124,6 +124,8 @@ SENTENCES: Mapping[str, str | Callable[..., str]] = MappingProxyType(
         "audit_later": "its answers for earlier tokens change by {gap:.2g} with later ones in a causal host",
         "audit_not_finite": "its trained model gives answers that are not finite",
         "audit_state": "being asked changes its model: {names}",
+        "audit_replaced": "its code replaced {names}, with which layers are trained and scored",
+        "audit_settings": "its code changed {names}, which the protocol sets",
         "audit_parameters": "it has {now:,} parameters after training and was built with {planned:,}",
         "audit_flops": "its trained layers need {ratio:.2f} times the FLOPs that are quoted, at batch {batch}",
         # why a score is missing

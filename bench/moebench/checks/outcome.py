@@ -39,13 +39,14 @@ class CheckResult:
 @dataclass(frozen=True, repr=False)
 class CheckReport:
     """All checks on one variant, named ``label``. ``problem``: why it could not be loaded. untried: how many checks
-    were not made, because one failed that they rest on.
+    were not made, because one failed that they rest on. stopped: why the last did not come back, where it did not.
     """
 
     label: str
     rows: tuple[CheckResult, ...] = ()
     problem: str = ""
     untried: int = 0
+    stopped: str = ""
 
     @property
     def holds(self) -> bool:
@@ -68,7 +69,8 @@ class CheckReport:
         if self.problem:
             return Conformance(holds=0, of=0, failed=(self.problem,))
         applicable, failed = len(self.applicable), tuple(row.name for row in self.failures)
-        return Conformance(holds=applicable - len(failed), of=applicable + self.untried, failed=failed)
+        holds, of = applicable - len(failed), applicable + self.untried
+        return Conformance(holds=holds, of=of, failed=failed, stopped=self.stopped)
 
     def __getitem__(self, name: str) -> CheckResult:
         return {row.name: row for row in self.rows}[name]

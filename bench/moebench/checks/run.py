@@ -78,14 +78,18 @@ def run_checks(
     only: Iterable[str] | None = None,
     *,
     on_start: Callable[[str], None] = lambda name: None,
+    pickled: bytes | None = None,
 ) -> CheckReport:
     """Check a variant against the contract, by all checks or by those in ``only``.
 
     ``variant`` is a name, ``path.py:Class``, a class or an instance. What cannot be found raises; what is
     found and cannot be loaded is a report with a problem. ``on_start`` is called with each check's name before it.
+    pickled: an instance by cloudpickle, to be checked in a process of its own, as a variant from a file is.
     """
     names = chosen_checks(only)
     label, load = _label(variant), loader(variant)
+    if pickled is not None:
+        return _run_apart(label, pickled, names, on_start)
     if isinstance(variant, str) and not is_own(found := find_variant(variant)):
         return _run_apart(label, found.spec, names, on_start)
     rows = list[CheckResult]()
@@ -121,14 +125,14 @@ def _made(load: Callable[[], Variant], names: Iterable[str]) -> Iterator[str | C
             return
 
 
-def _run_apart(label: str, spec: str, names: list[str], on_start: Callable[[str], None]) -> CheckReport:
+def _run_apart(label: str, given: str | bytes, names: list[str], on_start: Callable[[str], None]) -> CheckReport:
     """The same of another author's variant, in a process of its own; a check that ends the process is the last.
 
-    spec: with the file's whole path, for that process stands elsewhere.
+    given: its spec, with the file's whole path, for that process stands elsewhere; or itself by cloudpickle.
     """
     rows, name = list[CheckResult](), ""
     try:
-        for value in apart(_made_apart, spec, names):
+        for value in apart(_made_apart, given, names):
             if isinstance(value, str):
                 name = value
                 on_start(name)
@@ -142,14 +146,21 @@ def _run_apart(label: str, spec: str, names: list[str], on_start: Callable[[str]
         rest = names[names.index(name) + 1 :]
         after = f" {counted_noun(len(rest), 'check')} after it not made." if rest else ""
         rows.append(CheckResult(name, "fails", f"{label} {error}.{after}"))
-        return CheckReport(label, tuple(rows))
+        return CheckReport(label, tuple(rows), stopped=f"{label}: the check {name} {error}")
     return _reported(label, rows, names)
 
 
-def _made_apart(spec: str, names: list[str]) -> Iterator[str | dict[str, Any]]:
+def _made_apart(given: str | bytes, names: list[str]) -> Iterator[str | dict[str, Any]]:
     """The body of that process."""
     sys.dont_write_bytecode = True  # a published directory has the files of its manifest and no others
-    for each in _made(loader(spec), names):
+    variant: str | Variant
+    if isinstance(given, str):
+        variant = given
+    else:
+        import cloudpickle
+
+        variant = cloudpickle.loads(given)
+    for each in _made(loader(variant), names):
         yield each if isinstance(each, str) else dataclasses.asdict(each)
 
 

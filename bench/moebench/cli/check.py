@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from moebench.cli.verbosity import is_quiet, is_verbose, level
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -15,9 +17,9 @@ if TYPE_CHECKING:
 @click.command("check")
 @click.argument("variants", metavar="VARIANT...", nargs=-1, required=True)
 @click.option("--only", multiple=True, metavar="NAME", help="Run this check alone; -v lists the names. Repeatable.")
-@click.option("--verbose", "-v", is_flag=True, help="Also show the checks that hold or do not apply, and why.")
+@level("verbose", "Also show the checks that hold or do not apply, and why, and what is read.", "-v")
 @click.pass_context
-def command(context: click.Context, variants: tuple[str, ...], only: tuple[str, ...], verbose: bool) -> None:
+def command(context: click.Context, variants: tuple[str, ...], only: tuple[str, ...]) -> None:
     """Check each VARIANT, a name or path.py:Class, against the contract.
 
     Exits with 0 if every check holds, with 1 if one does not.
@@ -33,18 +35,20 @@ def command(context: click.Context, variants: tuple[str, ...], only: tuple[str, 
     status = 0
     for variant in variants:
         report = _watched(variant, names)
-        _show(console, report, verbose=verbose)
+        _show(console, report)
         status = status if report.holds else 1
     context.exit(status)
 
 
 def _watched(variant: str, names: list[str]) -> CheckReport:
-    """Run the checks; on a terminal a line says which one is running."""
+    """Run the checks; on a terminal, without ``--quiet``, a line says which one is running."""
     from rich.text import Text
 
     from moebench.checks.run import run_checks
     from moebench.text import plain_console
 
+    if is_quiet():
+        return run_checks(variant, names)
     with plain_console(stderr=True).status(Text(f"{variant}  loading")) as status:
         return run_checks(
             variant,
@@ -53,7 +57,7 @@ def _watched(variant: str, names: list[str]) -> CheckReport:
         )
 
 
-def _show(console: Console, report: CheckReport, *, verbose: bool) -> None:
+def _show(console: Console, report: CheckReport) -> None:
     """The heading, the failures, and what is worth a note."""
     console.print(report.summary, style="bold", soft_wrap=True)
     if report.problem:
@@ -65,7 +69,7 @@ def _show(console: Console, report: CheckReport, *, verbose: bool) -> None:
     if report.untried:
         _rows(console, [("", f"{counted_noun(report.untried, 'check')} not tried, because they rest on it.")])
     _rows(console, [(f"note: {row.name}", note) for row in report.rows for note in row.notes])
-    if verbose:
+    if is_verbose():
         other = {"holds": "holds", "not applicable": "does not apply: "}
         rest = [row for row in report.rows if row.outcome != "fails"]
         _rows(console, [(row.name, other[row.outcome] + row.message) for row in rest])

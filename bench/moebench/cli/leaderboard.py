@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from moebench.cli.options import COUNT, results_option, show
-from moebench.cli.verbosity import is_quiet
+from moebench.cli.verbosity import note
 
 if TYPE_CHECKING:
     from moebench.board import Board
@@ -116,17 +116,13 @@ def _brought(error: ResultsError, suite: str | None) -> Board:
         sentence = f"{str(error).rstrip('.')} (moebench brings no published board of it yet)."
         raise ResultsError(sentence, code=error.code) from error
     run = command_line("run", suite, {})
-    _note(
+    note(
         f"moebench: '{suite}' has not run here; this is its published board ({directory.name}).\n"
         f"One of your own: `{run}`. Your layer beside the published rows: `{run} --reuse {PREFIX}{suite} --variant "
-        "mine.py:Mine`."
+        "mine.py:Mine`.",
+        err=True,
     )
     return published_board(directory)
-
-
-def _note(text: str) -> None:
-    if not is_quiet():
-        click.echo(text, err=True)
 
 
 def _at(board: Board, budget: int) -> Board:

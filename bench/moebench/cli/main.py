@@ -48,7 +48,7 @@ class _Lazy(click.Group):
         from moebench.cli.verbosity import add_levels
 
         command: click.Command = import_module(f"moebench.cli.{cmd_name}").command
-        add_levels(command)
+        add_levels(cmd_name, command)
         add_help(cmd_name, command)
         remember_call(command)
         return command

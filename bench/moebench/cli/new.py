@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from moebench.cli.verbosity import note
+
 
 @click.command("new")
 @click.argument("name")
@@ -27,5 +29,5 @@ def command(name: str, directory: Path | None) -> None:
     file = shlex.quote(f"{where}/src/{name}/layer.py:{class_name(name)}")
     for path in files:
         click.echo(f"wrote {path}")
-    click.echo(f"\nNext:\n  python -m pip install -e {shlex.quote(str(where))}\n  moebench check {name}")
-    click.echo(f"or, without installing:\n  moebench check {file}")
+    note(f"\nNext:\n  python -m pip install -e {shlex.quote(str(where))}\n  moebench check {name}")
+    note(f"or, without installing:\n  moebench check {file}")

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from moebench.cli.options import results_option
+from moebench.cli.verbosity import note
 
 
 @click.command("publish")
@@ -34,7 +35,8 @@ def command(suite: str | None, results: Path, root: Path | None, replace: bool) 
     for name, reason in done.left_out:
         click.echo(f"moebench: '{name}' is left out: {reason}", err=True)
     click.echo(f"{done.rows} rows, {done.records} records: {done.directory}")
-    click.echo(f"index  {write_index(root) or f'{root / NAME} is no index, and was left as it is'}")
+    index = write_index(root)
+    note(f"index  {index or f'{root / NAME} is no index, and was left as it is'}")
     if done.forgotten:
         click.echo("the re-runs of the board before were of other records, and are removed: verify this one.")
-    click.echo(f"check  moebench verify {shlex.quote(str(done.directory))}")
+    note(f"check  moebench verify {shlex.quote(str(done.directory))}")

@@ -138,7 +138,7 @@ def print_session(
         )
         for name, sentence in verdicts(board, rows):
             out.print(Text.assemble((f"{name}: ", "bold"), sentence), soft_wrap=True)
-        if rows and not session.unfinished and board.seeds < PUBLISHED_SEEDS:
+        if rows and not quiet and not session.unfinished and board.seeds < PUBLISHED_SEEDS:
             plan = next(plan for plan in session.plans if plan.suite.name == board.suite)
             out.print(_more_seeds(plan, results, suite), soft_wrap=True)
     for plan in session.plans:

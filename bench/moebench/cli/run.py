@@ -10,6 +10,7 @@ import click
 
 from moebench.cli.help import Grouped
 from moebench.cli.options import how_options, request_options
+from moebench.cli.verbosity import is_quiet, note
 
 
 class _Run(Grouped):
@@ -27,13 +28,11 @@ class _Run(Grouped):
 @click.argument("suite")
 @request_options
 @how_options
-@click.option("--quiet", is_flag=True, help="Print the leaderboard only.")
 def command(
     suite: str,
     results: Path,
     executor: str,
     executor_options: tuple[str, ...],
-    quiet: bool,
     reuse: tuple[Path, ...],
     **options: Any,
 ) -> int:
@@ -73,7 +72,7 @@ def command(
             f"suite '{suite}' has a report and no board to reuse the runs of; leave --reuse out.",
             code="reuse-without-board",
         )
-    console = plain_console(stderr=True)
+    console, quiet = plain_console(stderr=True), is_quiet()
     progress = choose_progress(console, quiet=quiet)
     _take_over(reuse, results)
     session = run_experiment(asked, how, progress, on_plan=None if quiet else opening(console))
@@ -98,4 +97,4 @@ def _take_over(directories: tuple[Path, ...], results: Path) -> None:
     for directory in directories:
         store = Store(results)
         store.prepare()
-        click.echo(f"reuse  {reuse(directory, store)} records of {directory}", err=True)
+        note(f"reuse  {reuse(directory, store)} records of {directory}", err=True)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from moebench.cli.options import data_option, results_option
+from moebench.cli.verbosity import is_quiet, note
 from moebench.text import counted_noun, plain_console
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def command(suite: str | None, results: Path, data: Path | None) -> None:
         done = f"{counted_noun(written, 'run')} written" if written else "nothing to write"
         protocol = f"  protocol {plan.protocol}" if plan.rows else ""
         click.echo(f"{plan.suite.name}{protocol}  {done}")
-    click.echo(mlflow_hint(results))
+    note(mlflow_hint(results))
 
 
 def _wanted(suite: str | None, results: Path, data: Path | None) -> list[tuple[Request, Path | None]]:
@@ -88,12 +89,12 @@ def _sync(plan: Plan, results: Path, report: Path | None) -> int:
 
 @contextmanager
 def _bar(title: str) -> Iterator[Progress]:
-    """A bar on a terminal; nothing elsewhere."""
+    """A bar on a terminal; nothing elsewhere, or with ``--quiet``."""
     from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as RichProgress
 
     console = plain_console(stderr=True)
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeRemainingColumn())
-    with RichProgress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    with RichProgress(*columns, console=console, transient=True, disable=is_quiet() or not console.is_terminal) as bar:
         task = bar.add_task(title, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from moebench.cli.options import Whole, results_option
+from moebench.cli.verbosity import note
 
 
 @click.command("ui")
@@ -27,7 +28,7 @@ def command(results: Path, port: int, host: str, allowed_hosts: tuple[str, ...],
     from moebench.plans.history import board_pages
 
     for page in board_pages(results):
-        click.echo(f"board   {page}")
+        note(f"board   {page}")
     elsewhere = server_address(results)
     if elsewhere:
         click.echo(f"MLflow  {elsewhere}")
@@ -50,4 +51,4 @@ def _open(url: str, opens: bool) -> None:
 
 def _say(url: str) -> None:
     click.echo(f"MLflow  {url}/moebench/mlflow  (Ctrl-C ends it)")
-    click.echo(f"boards  {url}/moebench/")
+    note(f"boards  {url}/moebench/")

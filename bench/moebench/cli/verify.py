@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from moebench.cli.options import COUNT, data_option
+from moebench.cli.verbosity import note
 from moebench.text import counted_noun, printable
 
 if TYPE_CHECKING:
@@ -119,7 +120,7 @@ def _again(submission: Submission, count: int, pick: str) -> int:
 
     again = []
     with tempfile.TemporaryDirectory(prefix="moebench-") as scratch:
-        for each in rerun(submission, count, Path(scratch), lambda label: _say(f"again  {label}", err=True), pick):
+        for each in rerun(submission, count, Path(scratch), lambda label: note(f"again  {label}", err=True), pick):
             again.append(each)
             says = "the same" if each.exactly else "agrees" if each.agrees else "DOES NOT AGREE"
             numbers = [f"{n.name} {_number(n.published)}, now {_number(n.found)}" for n in each.numbers]

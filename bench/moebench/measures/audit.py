@@ -16,6 +16,7 @@ from torch import Tensor
 from moebench.budgets.flops import flops_of
 from moebench.hosts.host import Host
 from moebench.plugins.backends import choose_backend
+from moebench.plugins.surroundings import Surroundings
 from moebench.tasks import Split, Values
 from moebench.training.evaluate import Answer, Read, answers, outputs_of
 
@@ -46,7 +47,7 @@ class Audit:
 
     counts: as a record has them, of the model before it was trained. ordered: how many tokens of an input have an
     answer that depends on no later one; 0 where there is no such order. codes: how many columns of an input, the first
-    ones, are codes of categories, which are left as they are.
+    ones, are codes of categories, which are left as they are. around: the process before the layer's code was imported.
     """
 
     def __init__(
@@ -59,9 +60,10 @@ class Audit:
         precision: str = "fp32",
         backend: str | None = None,
         seed: int = 0,
+        around: Surroundings | None = None,
     ) -> None:
         self._model, self._counts, self._ordered, self._codes = model, counts, ordered, codes
-        self._precision, self._backend = precision, backend
+        self._precision, self._backend, self._around = precision, backend, around
         self._generator = torch.Generator().manual_seed(seed)
         self._before = _prints(model)
         self._asked: dict[str, list[Split]] = {}
@@ -108,7 +110,7 @@ class Audit:
         answers. The last step, after all scores are made.
         """
         clock = time.perf_counter()
-        found = [*self._answers_differ(), *self._model_differs()]
+        found = [*self._answers_differ(), *self._model_differs(), *self._process_differs()]
         ratio = self._flops_ratio()
         if ratio is not None and ratio > FLOPS:
             found.append({"code": "flops", "ratio": round(ratio, 3), "batch": len(self._base)})
@@ -190,6 +192,13 @@ class Audit:
         if planned is not None and now != planned:
             found.append({"code": "parameters", "now": now, "planned": planned})
         return found
+
+    def _process_differs(self) -> list[dict[str, Any]]:
+        """What the layer's code changed for all that is trained and scored in this process."""
+        if self._around is None:
+            return []
+        found = {"replaced": self._around.replaced(), "settings": self._around.changed()}
+        return [{"code": code, "names": ", ".join(names[:3])} for code, names in found.items() if names]
 
     def _flops_ratio(self) -> float | None:
         """FLOPs of the expert layers in a pass like those that were scored, over those quoted; None where none are."""

@@ -20,6 +20,8 @@ from moebench.records.leases import Leases
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+LOG = logging.getLogger(__name__)
+
 LEASE = "mlflow"
 """The lease of the process that writes MLflow for a results directory."""
 
@@ -50,6 +52,7 @@ DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 def tracking_uri(results: Path) -> str:
     """MLFLOW_TRACKING_URI if it is set, else a SQLite file in the results directory; paths from the root."""
     uri = os.environ.get("MLFLOW_TRACKING_URI") or sqlite_uri(results.resolve() / "mlflow.db")
+    LOG.info("MLflow's store: %s", uri.rpartition("@")[2])  # without a password
     scheme, _, path = uri.partition(":///")
     if database_path(uri):
         return uri if path.startswith("/") else f"{scheme}:///{quote(str(Path.cwd()), safe=SPELT)}/{path}"

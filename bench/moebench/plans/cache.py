@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -21,6 +22,8 @@ from moebench.records.store import write_atomic
 from moebench.suites.request import Request
 from moebench.tasks import get_task
 
+LOG = logging.getLogger(__name__)
+
 KEPT_PLANS = 8
 
 
@@ -32,7 +35,9 @@ def get_plan(request: Request, results: Path, on_miss: Callable[[], None] = lamb
     rows = resolve_rows(request.suite, request.variants, request.extras)
     kept = _read(_path(request, rows, results))
     if kept is not None and _same_compressors(kept):
+        LOG.info("plan of '%s': kept", request.suite.name)
         return _selected(kept, rows)
+    LOG.info("plan of '%s': made now", request.suite.name)
     on_miss()
     from moebench.plans.make import make_plan
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import difflib
 import importlib.util
+import logging
 import re
 import sys
 from collections import defaultdict
@@ -19,6 +20,8 @@ from moebench.errors import PluginError, UnknownNameError
 from moebench.files import read_bytes
 from moebench.machine import Installation, installation
 from moebench.text import told
+
+LOG = logging.getLogger(__name__)
 
 PLACE = re.compile(r"(?P<module>[\w.]+)\s*:\s*(?P<attribute>[\w.]+)(\s*\[.*\])?")
 
@@ -57,6 +60,8 @@ class PluginGroup:
         by_name: dict[str, list[_EntryPoint]] = defaultdict(list)
         for point in _points(self.entry, installation()):
             by_name[point.name].append(point)
+        packages = sorted({point.package for points in by_name.values() for point in points})
+        LOG.info("%ss of the installed packages: %s", self.noun, ", ".join(packages))
         return {name: _from_entry_points(self.noun, name, points) for name, points in sorted(by_name.items())}
 
     def find(self, spec: str, installed: Mapping[str, Found] | None = None) -> Found:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib
 import importlib.util
+import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +22,8 @@ from moebench.plugins.identity import code_digest
 from moebench.plugins.modules import refuse_module
 from moebench.records.canonical import digest
 from moebench.text import told
+
+LOG = logging.getLogger(__name__)
 
 OWN = "moebench"
 """The distribution whose plug-ins the protocol covers."""
@@ -60,6 +63,7 @@ def _loaded(found: Found, noun: str, instance: bool) -> Any:
         raise PluginError(f"{who}: {found.problem}", code="plugin-problem")
     if _APART_FIRST and not is_own(found):
         _try_apart(found, noun, instance, _code(found), _code_of(found))
+    LOG.info("imports %s, from %s", who, found.source or found.module)
     try:
         module = _imported(found)
     except ANY as error:

@@ -15,13 +15,16 @@ NAME = "conformance.json"
 
 
 class Conformance(BaseModel):
-    """holds: checks that hold, ``of`` those that apply. failed: the names of the others, or why none was made."""
+    """holds: checks that hold, ``of`` those that apply. failed: the names of the others, or why none was made. stopped:
+    why the last one did not come back, such as that it took too long; empty where all did.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     holds: int
     of: int
     failed: tuple[str, ...] = ()
+    stopped: str = ""
 
     @property
     def complete(self) -> bool:

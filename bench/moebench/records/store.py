@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import logging
 import os
 import tempfile
 import zipfile
@@ -23,6 +24,8 @@ from moebench.records.record import READ, Record
 if TYPE_CHECKING:
     import numpy as np
 
+
+LOG = logging.getLogger(__name__)
 
 LARGEST = 1e40
 """No number of a record is larger: float32 ends at 3.4e38, and squares of squares of this one are still float64."""
@@ -237,6 +240,7 @@ def _cannot_read(what: str, path: Path, error: OSError) -> ResultsError:
 
 def write_atomic(path: Path, content: bytes) -> None:
     """Write, flush to disk and rename, so that a reader sees the whole file or none."""
+    LOG.info("writes %s", path)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:

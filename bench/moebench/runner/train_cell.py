@@ -13,6 +13,7 @@ from moebench.measures.memory import PeakMemory
 from moebench.measures.scores.final import Scores, scores_of
 from moebench.measures.scores.route_map import route_map
 from moebench.measures.scores.tokens import saturation
+from moebench.plugins.surroundings import Surroundings
 from moebench.records import Cell, Status, Store
 from moebench.records.store import LARGEST
 from moebench.runner.job import Job
@@ -41,6 +42,7 @@ def train_and_score(job: Job, device: torch.device, store: Store, keeper: Keeper
     """
     cell = job.cell
     task = get_task(cell.task)
+    around = Surroundings()
     with PeakMemory(device) as memory, opened(job, device, heard) as world:
         built = build(job, device)
         train_data = load_part(task, "train", job.data).to(device)
@@ -67,7 +69,7 @@ def train_and_score(job: Job, device: torch.device, store: Store, keeper: Keeper
         arrays["mass_SLE"] = curves.mass_SLE
     elif cell.kind == "final":
         arrays["mass_SLE"] = thin_mass(curves.mass_SLE)
-    status, scores = _scored(job, built, validation, curves, device)
+    status, scores = _scored(job, built, validation, curves, device, around)
     if status == "done" and cell.kind == "final":
         shown = route_map(built.model, task, validation, cell.precision)
         details |= {"routes": shown} if shown else {}
@@ -118,7 +120,7 @@ def _watch(model: Host, task: Task, validation: Split, cell: Cell) -> Watch:
 
 
 def _scored(
-    job: Job, built: BuiltModel, validation: Split, curves: Curves, device: torch.device
+    job: Job, built: BuiltModel, validation: Split, curves: Curves, device: torch.device, around: Surroundings
 ) -> tuple[Status, Scores]:
     if not curves.finite:
         return "diverged", Scores()
@@ -133,6 +135,7 @@ def _scored(
             precision=precision,
             backend=job.backend,
             seed=job.cell.seed,
+            around=around,
         )
     scores = scores_of(built.model, task, validation, test, precision, audit)
     if not all(abs(value) <= LARGEST for value in scores.values.values() if value is not None):  # NaN is not

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import logging
 import shlex
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -22,6 +23,8 @@ from moebench.plugins.named import settle, spec_of
 from moebench.suites.schema import Series, Suite, SuiteMeasure, SuiteRow, TaskEntry, TrainingSettings
 from moebench.tasks.catalogue import split_settings, with_settings
 from moebench.text import shortened, told
+
+LOG = logging.getLogger(__name__)
 
 WORDS = {
     "int_type": "must be a whole number",
@@ -122,6 +125,7 @@ def read_values(name_or_path: str) -> tuple[dict[str, Any], str]:
         if name_or_path not in known:
             raise UnknownNameError("suite", name_or_path, known)
         path = known[name_or_path]
+    LOG.info("suite '%s': %s", path.stem, path)
     try:
         return {"name": path.stem, **tomllib.loads(_text(path))}, str(path)
     except (ValueError, RecursionError) as error:  # also of nesting or digits that Python does not read

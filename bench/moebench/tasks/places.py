@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import logging
 import os
 import shutil
 import socket
@@ -14,6 +15,8 @@ from pathlib import Path
 
 from moebench.errors import DataError
 from moebench.tasks.pixels import Pixels
+
+LOG = logging.getLogger(__name__)
 
 VARIABLE = "MOEBENCH_DATA"
 
@@ -41,6 +44,7 @@ def file_fingerprint(files: Iterable[Path]) -> str:
     """Twenty hexadecimal digits of path, size and modification time, without opening a file."""
     facts = []
     for path in files:
+        LOG.info("data: %s", path.parent)
         status = path.stat()
         facts.append([str(path.resolve()), status.st_size, status.st_mtime_ns])
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:20]

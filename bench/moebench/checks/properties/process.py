@@ -15,6 +15,7 @@ from moebench.checks import process_state as world
 from moebench.checks.compare import listed
 from moebench.checks.subject import CheckSubject
 from moebench.contract import Context, Layer
+from moebench.plugins.surroundings import functions, put_back, replaced
 from moebench.plugins.torch_settings import TORCH_SETTINGS, Global
 from moebench.text import told
 
@@ -39,6 +40,16 @@ def check_environment(subject: CheckSubject) -> None:
 def check_torch_settings(subject: CheckSubject) -> None:
     """Threads, default dtype and device, grad mode, autocast and the like are untouched."""
     _expect_unchanged(subject, TORCH_SETTINGS, "they belong to the harness")
+
+
+def check_functions(subject: CheckSubject) -> None:
+    """Functions of torch and of the harness are those that they were."""
+    for phase, act in _life(subject):
+        before = functions()
+        act()
+        if names := replaced(before):
+            put_back(before)
+            raise subject.failed(f"replaces {listed(names)} in {phase}; others are trained and scored with them")
 
 
 def _expect_unchanged(
