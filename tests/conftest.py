@@ -19,6 +19,7 @@ DATA_SETS = frozenset({"cifar10_dir", "fashion_mnist_dir"})
 
 LONGEST = (
     "checks/test_honest.py",
+    "test_commands_executed.py",
     "test_cli.py",
     "test_examples.py",
     "test_training_distributed.py",

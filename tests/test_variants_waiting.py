@@ -28,7 +28,7 @@ ROWS = {name: (name, {}) for name in sorted(find_variants())} | PRESET
 READ = "meta tensor|Meta tensor"
 """What torch says where a value is read."""
 
-WAITING = {"block_moe", "conv_moe"}
+WAITING = ("block_moe", "conv_moe")
 """Their experts work on maps, one after the other: how many maps each has must be known."""
 
 
