@@ -453,7 +453,7 @@ COLUMNS = (
         short_title="recovered",
         best="high",
         places=2,
-        mark=0,
+        drawn=False,
         on=lambda board: any(e.worth.gain_recovered for rung in board.rungs for e in rung.entries),
         gives_way=5,
     ),

@@ -261,8 +261,8 @@ def beside_name(board: Board) -> str:
 
 
 def metric_name(metrics: Sequence[str]) -> str:
-    """The metric that all tasks have, or ``score``."""
-    return metrics[0] if len(set(metrics)) == 1 else "score"
+    """In words, the metric that all tasks have, or ``score``."""
+    return metrics[0].replace("_", " ") if len(set(metrics)) == 1 else "score"
 
 
 def footer(board: Board) -> tuple[str, ...]:
