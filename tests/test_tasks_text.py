@@ -66,8 +66,9 @@ def test_a_single_document_is_cut_at_90_and_95_percent(tmp_path):
     (tmp_path / "data" / "one.txt").write_bytes(text)
     task = get_task("text")
     assert text.startswith(all_bytes(load_part(task, "train", tmp_path / "data")))
-    assert text[18_000:].startswith(all_bytes(load_part(task, "validation", tmp_path / "data")))
-    assert text[19_000:].startswith(all_bytes(load_part(task, "test", tmp_path / "data")))
+    for part, start in (("validation", 18_000), ("test", 19_000)):
+        windows = [bytes(row) for row in load_part(task, part, tmp_path / "data").inputs.tolist()]
+        assert set(windows) == {text[start + 64 * n :][:64] for n in range(len(windows))}
 
 
 def test_json_lines_and_parquet_are_the_same_text_as_their_documents(tmp_path):
@@ -89,11 +90,25 @@ def test_json_lines_and_parquet_are_the_same_text_as_their_documents(tmp_path):
 def test_as_many_tokens_are_scored_as_a_suite_says_spread_over_the_part(tmp_path):
     folder = corpus(tmp_path / "data")
     every, few = get_task("text?window=16"), get_task("text?scored=80&window=16")
-    whole, some = (load_part(task, "validation", folder).inputs for task in (every, few))
-    assert torch.equal(some, whole[torch.arange(5) * len(whole) // 5])
+    whole = every._windows("validation", folder).inputs
+    some = load_part(few, "validation", folder).inputs.tolist()
+    assert sorted(some) == sorted(whole[torch.arange(5) * len(whole) // 5].tolist())
     assert torch.equal(load_part(few, "train", folder).inputs, load_part(every, "train", folder).inputs)
     assert (few.info.name, every.info.name) == ("text-bytes-16-80", "text-bytes-16")
     assert few.split != every.split
+
+
+@pytest.mark.parametrize("name", ["text", "text_masked"])
+def test_the_first_held_out_windows_are_of_all_the_text_in_the_same_order_each_time(name, tmp_path):
+    folder, task = corpus(tmp_path / "data"), get_task(f"{name}?window=16")
+    in_order = [tuple(row) for row in task._windows("validation", folder).inputs.tolist()]
+    loaded = load_part(task, "validation", folder)
+    assert loaded.inputs.equal(load_part(task, "validation", folder).inputs)
+    read = [tuple(row) for row in (loaded.targets["token"] if task.masked else loaded.inputs).tolist()]
+    places = sorted(in_order.index(row) for row in set(read[: len(read) // 4]))
+    assert sorted(read) == sorted(in_order)
+    assert places[0] < len(in_order) / 4
+    assert places[-1] > len(in_order) / 2, "measures that read the first windows read late ones, too"
 
 
 def test_bits_per_byte_by_hand():

@@ -74,7 +74,7 @@ class TextTask(Task):
         )
         self.split = (
             f"documents by a hash of their name, 1 of {SHARES} each for validation and test, fewer than {FEW} cut "
-            f"inside at 90 and 95 %; {tokenizer}; windows of {window}, at most {scored} tokens scored"
+            f"inside at 90 and 95 %; {tokenizer}; windows of {window}, at most {scored} tokens scored, in random order"
             + (f"; {MASKED:g} of the tokens masked" if self.masked else "")
         )
         self.evaluation_batch = max(1, PASS // (window * self.size))
@@ -98,10 +98,12 @@ class TextTask(Task):
     @overload
     def load(self, part: Literal["validation", "test"], data_dir: Path | None = None) -> Split: ...
     def load(self, part: Part, data_dir: Path | None = None) -> Split | Stream:
-        """Windows ids_NT of the memory-mapped tokens, and the token after each."""
+        """Windows ids_NT of the memory-mapped tokens, and the token after each; held-out ones in a fixed random
+        order.
+        """
         self.check_part(part)
         split = self._windows(part, data_dir)
-        return split if part == "train" else _spread(split, self.scored // self.window)
+        return split if part == "train" else _held_out(split, self.scored // self.window, part)
 
     def _windows(self, part: Part, data_dir: Path | None) -> Split:
         """Every window of a part; several domains have as many windows each as the smallest, and take turns."""
@@ -236,7 +238,8 @@ class MaskedTextTask(TextTask):
         self.check_part(part)
         windows = self._windows(part, data_dir)
         if part != "train":
-            return self._hide(_spread(windows, self.scored // self.window), torch.Generator().manual_seed(SEEDS[part]))
+            held = _held_out(windows, self.scored // self.window, part)
+            return self._hide(held, torch.Generator().manual_seed(SEEDS[part]))
         rows = len(windows)
         return Stream(
             lambda count, generator: self._hide(windows[torch.randint(rows, (count,), generator=generator)], generator)
@@ -263,9 +266,15 @@ class MaskedTextTask(TextTask):
         return batch.inputs == self.size
 
 
-def _spread(split: Split, most: int) -> Split:
-    """So many rows at most, at equal distances."""
-    return split if len(split) <= most else split.each(lambda rows: _evenly(rows, max(1, most)))
+def _held_out(split: Split, most: int, part: Part) -> Split:
+    """So many rows at most, at equal distances, in a fixed random order: measures that read the first ones read all of
+    the text, and not its first document.
+    """
+    import torch
+
+    kept = split if len(split) <= most else split.each(lambda rows: _evenly(rows, max(1, most)))
+    order = torch.randperm(len(kept), generator=torch.Generator().manual_seed(SEEDS[part]))
+    return kept.each(lambda rows: rows[order])
 
 
 def _evenly(rows: Tensor, count: int) -> Tensor:
