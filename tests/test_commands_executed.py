@@ -231,7 +231,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         good(made.call("moebench publish quick-all --to results/published"))
         made_here = next(Path("results/published/quick-all").iterdir())
         made_here.rename(root / PUBLISHED)
-        for suite in ("quick-all", "standard"):
+        for suite in ("quick-all", "standard", "controls-all"):
             good(made.call(f"moebench run {suite} --results published"))
             good(made.call(f"moebench publish {suite} --results published --to brought"))
         for copy in ("results-main", "after", "results-before"):

@@ -6,7 +6,7 @@ import pytest
 
 from moebench.errors import PluginError, SuiteError, UnknownNameError, UsageError
 from moebench.plans.history import board_request, known_suites, name_of, remember, remembered_extras
-from moebench.plans.rows import Row, find_spec, links_of, resolve_rows
+from moebench.plans.rows import Row, find_spec, resolve_rows, sources_of
 from moebench.protocol import PROTOCOL
 from moebench.suites.load import find_suites
 from moebench.suites.request import ask
@@ -252,15 +252,22 @@ def test_a_variant_that_could_not_be_used_is_no_row_of_later_boards(mine, tmp_pa
 
 def test_links_are_those_of_moebenchs_own_variant_now_and_of_others_in_the_plan(tmp_path):
     (tmp_path / "mine.py").write_text(
-        VARIANT + '    paper = "https://example.org/a paper"\n    code = "https://example.org/code"\n'
+        VARIANT
+        + '    paper = "https://example.org/a paper"\n    code = "https://example.org/code"\n    author = "Ada"\n'
     )
     mine = resolve_rows(a_suite(), [f"{tmp_path}/mine.py:Mine"])[-1]
     assert (mine.paper, mine.code) == ("https://example.org/a paper", "https://example.org/code")
     forged = Row("soft", "soft_moe", "soft_moe", "c0de", paper="https://example.org/another")
     assert not any(row.paper for row in resolve_rows(a_suite(), ())), "the plan needs none of moebench's own"
-    gone = Row("gone", "gone", "gone", "c0de", paper="javascript:alert(1)", code="http://example.org")
-    assert links_of([mine, forged, gone]) == {
-        "mine": {"paper": "", "code": "https://example.org/code"},
-        "soft": {"paper": "https://arxiv.org/abs/2308.00951", "code": "https://github.com/google-research/vmoe"},
-        "gone": {"paper": "", "code": ""},
+    gone = Row(
+        "gone", "gone", "gone", "c0de", paper="javascript:alert(1)", code="http://example.org", author="A\nB" * 50
+    )
+    assert sources_of([mine, forged, gone]) == {
+        "mine": {"author": "Ada", "paper": "", "code": "https://example.org/code"},
+        "soft": {
+            "author": "moebench",
+            "paper": "https://arxiv.org/abs/2308.00951",
+            "code": "https://github.com/google-research/vmoe",
+        },
+        "gone": {"author": ("A B" * 50)[:80], "paper": "", "code": ""},
     }

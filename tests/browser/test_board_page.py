@@ -323,6 +323,27 @@ def test_a_ladder_shows_quality_against_budget(visit, tmp_path: Path) -> None:
     assert page.locator("section[data-board]").count() == 2
 
 
+def test_each_task_has_a_tab_with_its_scores_its_order_and_its_drawing(visit, tmp_path: Path) -> None:
+    bench = small_board(tmp_path / "r", tasks=["digits", "fashion_mnist"])
+    for row, scores in (("dense", (0.86, 0.87, 0.88)), ("soft_moe", (0.81, 0.82, 0.80))):
+        bench.fill(row, scores, task="fashion_mnist")
+    page, heard = visit(write(tmp_path, bench.board()))
+    tabs, chart = page.get_by_role("navigation", name="Tasks"), page.locator("figure.picture:visible")
+    assert tabs.locator("[aria-current]").inner_text() == "Mean of all tasks"
+    assert chart.evaluate_all("all => all.map((e) => e.id)") == ["chart-scatter-0"]
+    tabs.get_by_role("link", name="Fashion-MNIST").click()
+    assert names(page)[:2] == ["dense", "soft_moe"]
+    assert page.locator("[data-col='task-1']:visible").first.inner_text().startswith("Fashion-MNIST")
+    assert not page.locator("[data-col='vs_dense']").first.is_visible(), "which is of the mean"
+    assert page.locator("[data-col='latency']").first.is_visible()
+    assert chart.evaluate_all("all => all.map((e) => e.id)") == ["chart-scatter-0-task-1"]
+    again, _ = visit(address(page))
+    assert again.locator(".tasks [aria-current]").inner_text() == "Fashion-MNIST"
+    again.get_by_role("link", name="Mean of all tasks").click()
+    assert again.locator("[data-col='vs_dense']").first.is_visible()
+    assert heard.errors == []
+
+
 def test_every_place_of_a_ladders_page_has_a_name_of_its_own(visit, tmp_path: Path) -> None:
     bench = small_board(tmp_path / "r", budgets=[BUDGET, 4 * BUDGET])
     for row in ("dense", "soft_moe"):

@@ -223,7 +223,7 @@ def hostile_board(root: Path) -> Board:
     for cell in bench.group("sparse_topk").final_cells(bench.store.get)[:1]:
         bench.put(cell, "sparse_topk", status="error", reason=HOSTILE)
     plan = renamed(bench, "soft_moe", HOSTILE)
-    links = {"spec": "strangers", "paper": HOSTILE_ADDRESS, "code": "javascript:alert(1)"}
+    links = {"spec": "strangers", "author": HOSTILE, "paper": HOSTILE_ADDRESS, "code": "javascript:alert(1)"}
     texts = {True: {"note": HOSTILE}, False: links}
     rows = tuple(
         dataclasses.replace(row, **texts[row.reference]) if row.reference or row.name == HOSTILE else row

@@ -24,7 +24,7 @@ from moebench.board.reasons import SHOWN, Reason
 from moebench.board.shared_settings import other_runs, task_notes
 from moebench.board.worth import TaskLadder, ladders_of, noted, regrets_of, worth_of
 from moebench.plans.plan import Lookup, Plan
-from moebench.plans.rows import BASELINE, by_others, links_of
+from moebench.plans.rows import BASELINE, by_others, sources_of
 from moebench.plugins.find import is_place
 from moebench.records import Record
 from moebench.records.conformance import NOT_CHECKED, Conformance
@@ -109,7 +109,7 @@ def _rung(
     dense = next((e for e in evidences if e.row.name == BASELINE and not reasons[BASELINE]), None)
     compared = _compared_specialization(evidences)
     worths = worth_of(plan, evidences, ladders, regrets_of(plan, lookup))
-    links = links_of(plan.board_rows)
+    sources = sources_of(plan.board_rows)
     entries = [
         replace(
             entry := _worth(
@@ -121,7 +121,7 @@ def _rung(
                     compared,
                     dense=dense,
                     reason=reasons[evidence.row.name],
-                    links=links[evidence.row.name],
+                    sources=sources[evidence.row.name],
                 ),
                 worths,
             ),
@@ -204,7 +204,7 @@ def _entry(
     *,
     dense: RowRuns | None,
     reason: Reason | None,
-    links: Mapping[str, str],
+    sources: Mapping[str, str],
 ) -> Entry:
     """The row without what follows from the ranking. ``dense`` is None where it is not ranked."""
     row, studies = evidence.row, evidence.studies
@@ -250,8 +250,7 @@ def _entry(
         resident_memory_mib=clock.memory_mib(row.name, "resident_memory_mib"),
         resident_memory_batch1_mib=clock.memory_mib(row.name, "resident_memory_batch1_mib"),
         winners_curse=estimates.winners_curse(results),
-        paper=links["paper"],
-        code=links["code"],
+        **sources,
     )
 
 

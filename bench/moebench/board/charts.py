@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from moebench.board import compute, curves, numbers, routes, scatter
@@ -23,7 +24,7 @@ class Chart:
     """A drawing in the page.
 
     name: its id. reading: how to read it. draw: draws the rung of that place; None where there is nothing to draw.
-    note: what it shows, or what it leaves out. markup: the drawing.
+    note: what it shows, or what it leaves out. task: ``task-<place>`` of a drawing of one task. markup: the drawing.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Chart:
     reading: str
     draw: Callable[[Board, int], Figure | None]
     note: str = ""
+    task: str = ""
     markup: Markup | None = None
 
 
@@ -60,6 +62,7 @@ def _rung_charts(board: Board, index: int) -> list[Chart]:
     note = scatter.left_out(board.rungs[index])
     return [
         Chart(f"scatter-{index}", scatter.TITLE, scatter.reading(board), scatter.draw, note),
+        *_of_tasks(board, index),
         Chart(f"compute-{index}", compute.TITLE, compute.READING, compute.draw),
         Chart(f"retention-{index}", curves.RETENTION, curves.RETENTION_READING, curves.retention),
         Chart(f"effort-{index}", curves.EFFORT, curves.effort_reading(board), curves.effort),
@@ -67,6 +70,15 @@ def _rung_charts(board: Board, index: int) -> list[Chart]:
         Chart(f"tokens-{index}", routes.TITLES["token"], routes.READING, routes.tokens),
         Chart(f"domains-{index}", routes.TITLES["group"], routes.READING, routes.domains),
     ]
+
+
+def _of_tasks(board: Board, index: int) -> list[Chart]:
+    """Quality on each task against cost, where the suite has several."""
+    places = range(len(board.tasks)) if len(board.tasks) > 1 else ()
+    titles = [f"{scatter.TITLE}, {board.tasks[n].label}" for n in places]
+    readings = [scatter.task_reading(board, n) for n in places]
+    draws = [partial(scatter.draw_task, task=n) for n in places]
+    return [Chart(f"scatter-{index}-task-{n}", titles[n], readings[n], draws[n], task=f"task-{n}") for n in places]
 
 
 def _ladder_charts(board: Board) -> list[Chart]:

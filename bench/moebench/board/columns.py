@@ -233,6 +233,7 @@ COLUMNS = (
         read=lambda e: e.code or None,
         optional=True,
     ),
+    Column(key="author", help="Who made it, as they name themselves.", read=lambda e: e.author or None, optional=True),
     Column(
         key="rank",
         help="From 1 + the rows that are significantly better to the ranked rows less those significantly worse.",

@@ -262,7 +262,7 @@ class Entry:
     rank_survival: share of resampled tunings in which its place stays inside its rank; None without a rank, or for the
     reason of that name. order_turns: share of them in which the ranked row of next lower score is better; None of the
     last. winners_curse: mean over tasks of what the best trial is better than the final runs, on validation data.
-    paper, code: https addresses, or empty.
+    paper, code: https addresses, or empty. author: who made it, as they name themselves, or empty.
     """
 
     variant: str
@@ -310,6 +310,7 @@ class Entry:
     winners_curse: float | None = None
     paper: str = ""
     code: str = ""
+    author: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from moebench.board import words
@@ -18,10 +19,13 @@ if TYPE_CHECKING:
 
 TITLE = "Quality against cost"
 READING = (
-    "{good} and to the left is better. Bars are the 95 % intervals of the table. Filled: certainly on the Pareto front "
-    "of quality, latency and active parameters; pale: perhaps; hollow: certainly not; diamonds are not ranked. Broken "
-    "lines cross at dense and at the router that nothing steers. The grey stairs join the ranked points that no other "
-    "beats in these two measures."
+    "{good} and to the left is better. Bars are the 95 % intervals of the table. {points} diamonds are not ranked. "
+    "Broken lines cross at dense and at the router that nothing steers. The grey stairs join the ranked points that no "
+    "other beats in these two measures."
+)
+FRONT = (
+    "Filled: certainly on the Pareto front of quality, latency and active parameters; pale: perhaps; hollow: certainly "
+    "not;"
 )
 NAMED = 20
 """With more rows, only the first, dense and those on the front have a label."""
@@ -59,7 +63,13 @@ def _across(entries: Sequence[Entry], board: Board) -> tuple[Callable[[Entry], f
 
 def reading(board: Board) -> str:
     """How to read it."""
-    return READING.format(good="Up" if board.tasks[0].higher_is_better else "Down")
+    return READING.format(good="Up" if board.tasks[0].higher_is_better else "Down", points=FRONT)
+
+
+def task_reading(board: Board, task: int) -> str:
+    """The same of the drawing of one task, which knows no front."""
+    good = "Up" if board.tasks[task].higher_is_better else "Down"
+    return READING.format(good=good, points="Circles are ranked by the mean of all tasks;")
 
 
 def draw(board: Board, index: int) -> Figure | None:
@@ -88,6 +98,14 @@ def draw(board: Board, index: int) -> Figure | None:
     axis.set_title(f"test {words.score_name(board)}")
     place_labels(axis, [(x, y, shown_name(e.variant, 26)) for _, e, x, y in points], _named(points))
     return figure
+
+
+def draw_task(board: Board, index: int, task: int) -> Figure | None:
+    """:func:`draw` with the scores on the task of that place."""
+    rung = board.rungs[index]
+    entries = [replace(e, representation=e.tasks[task].score, pareto=None) for e in rung.entries]
+    rungs = (*board.rungs[:index], replace(rung, entries=tuple(entries)), *board.rungs[index + 1 :])
+    return draw(replace(board, tasks=(board.tasks[task],), rungs=rungs), index)
 
 
 def left_out(rung: Rung) -> str:

@@ -41,7 +41,8 @@ class Variant:
     reads_ids: it routes by the ids of tokens, and has no place in a host without any.
     reads_groups: it is shown the groups that a task hides; it may only be a reference row.
     paper, code: addresses (https) where the layer is described, and of its authors' implementation; boards link to
-        them. As any line of the file they are part of what identifies its results.
+        them. author: who made it, as boards name them. As any line of the file they are part of what identifies its
+        results.
     tune: what tuning may choose among: a setting's options, or a range; the default is that of ``build``, where it is
         among the options, else the first. ``loss/<name>``: the weight of an auxiliary loss.
     """
@@ -49,6 +50,7 @@ class Variant:
     name: str = ""
     paper: str = ""
     code: str = ""
+    author: str = ""
     causal: bool = False
     hosts: tuple[str, ...] = ("tokens",)
     separable: bool = False

@@ -36,6 +36,7 @@ def wrap(
     passes: float = 1.0,
     paper: str = "",
     code: str = "",
+    author: str = "",
 ) -> Wrapped:
     """Make a variant of ``factory(dim, hidden) -> module``, where the module returns y_BTO, alone or first of a tuple,
     list or mapping. The harness solves for ``hidden``.
@@ -45,7 +46,8 @@ def wrap(
     ``{"l_aux": 0.01}``. Other outputs, such as router logits, are left alone. ``causal`` claims that y_t depends on
     x_1 ... x_t only, for hosts that need it. flat: it takes (B T, D). after_step: called after each step of the
     optimiser as ``after_step(module, load_E)`` with how often each expert was chosen since the last, for what its own
-    trainer does there (load_E is empty without gates). passes: see ``Layer.passes``. paper, code: see ``Variant``.
+    trainer does there (load_E is empty without gates). passes: see ``Layer.passes``. paper, code, author: see
+    ``Variant``.
 
     Without ``gates`` the module shows no experts: it is trained, budgeted, timed and ranked, and its specialization is
     n/a. With them its routing is seen:
@@ -67,9 +69,9 @@ def wrap(
         raise ValueError(f"{name}: experts must be a list of names of parameters, not {experts!r}")
     how = _How(name, dict(aux_weight) if isinstance(aux_weight, Mapping) else aux_weight, flat, after_step, passes)
     wrapped = Wrapped(how, factory, tuple(experts or ()), top_k, expert_axis, gates, causal)
-    for attribute, address in (("paper", paper), ("code", code)):
-        if address:  # one that is not given is no part of what identifies the variant
-            setattr(wrapped, attribute, address)
+    for attribute, said in (("paper", paper), ("code", code), ("author", author)):
+        if said:  # one that is not given is no part of what identifies the variant
+            setattr(wrapped, attribute, said)
     return wrapped
 
 

@@ -176,9 +176,9 @@ class Work:
 
 def _written(each: Group | Row | Work) -> dict[str, Any]:
     """Plain values; plans of earlier versions had no ``tokens``, ``rank_by``, ``frames``, ``trial_steps``, and no rows
-    ``named`` by the suite, of a ``ladder``, or with a ``paper`` or ``code``.
+    ``named`` by the suite, of a ``ladder``, or with a ``paper``, ``code`` or ``author``.
     """
-    later = ("tokens", "rank_by", "named", "ladder", "frames", "trial_steps", "paper", "code")
+    later = ("tokens", "rank_by", "named", "ladder", "frames", "trial_steps", "paper", "code", "author")
     return {name: value for name, value in dataclasses.asdict(each).items() if name not in later or value}
 
 

@@ -13,7 +13,7 @@ from moebench.plugins.find import Found, declared, find_variant, find_variants, 
 from moebench.plugins.identity import code_identity
 from moebench.plugins.imports import is_own
 from moebench.suites import Suite
-from moebench.text import web_address
+from moebench.text import printable, web_address
 
 OBJECT = "object"
 """The spec of a row whose variant was given as a Python object; nothing can find it again."""
@@ -31,8 +31,7 @@ class Row:
     name: of a variant from a file the one that it gives itself, which may be known only once it is imported; unless
     ``named``, by the suite. spec: how to find the variant again. problem: why it cannot run, or empty; frames: where
     that was raised. note: of a reference row. ladder: the size of a row of the suite's dense ladder, which has no place
-    on the board; 0: none. paper, code: addresses that the text of another author's variant gives, as it
-    gives them.
+    on the board; 0: none. paper, code, author: what the text of another author's variant gives, as it gives it.
     """
 
     name: str
@@ -48,6 +47,7 @@ class Row:
     ladder: int = 0
     paper: str = ""
     code: str = ""
+    author: str = ""
     frames: Sequence[Frame] = ()
 
     @classmethod
@@ -61,20 +61,24 @@ class Row:
         return self.name if self.named or self.spec == OBJECT else self.spec
 
 
-LINKS = ("paper", "code")
+SOURCES = ("paper", "code", "author")
 """What a variant may say of where it comes from."""
 
+LONGEST_AUTHOR = 80
+"""Letters of an author's name that boards show."""
 
-def links_of(rows: Iterable[Row]) -> dict[str, dict[str, str]]:
-    """By row the https addresses of its paper and code, empty where there is none: of moebench's own variants as they
-    give them now, of others those of the plan.
+
+def sources_of(rows: Iterable[Row]) -> dict[str, dict[str, str]]:
+    """By row the https addresses of its paper and code, and its author, empty where there is none: of moebench's own
+    variants as they give them now, of others those of the plan.
     """
     own = {name: found for name, found in find_variants().items() if is_own(found)}
-    links = {}
+    sources = {}
     for row in rows:
-        given = {each: declared(own[row.spec], each) if row.spec in own else getattr(row, each) for each in LINKS}
-        links[row.name] = {each: web_address(address) for each, address in given.items()}
-    return links
+        given = {each: declared(own[row.spec], each) if row.spec in own else getattr(row, each) for each in SOURCES}
+        author = printable(str(given.pop("author")))[:LONGEST_AUTHOR] or ("moebench" if row.spec in own else "")
+        sources[row.name] = {"author": author} | {each: web_address(address) for each, address in given.items()}
+    return sources
 
 
 def resolve_rows(
@@ -219,8 +223,8 @@ def _from_found(found: Found, name: str) -> Row:
             digest = code_identity(found)
         except PluginError as error:
             problem = str(error)
-    paper, code = ("" if is_own(found) else declared(found, each) for each in LINKS)
-    return Row(name, found.spec, found.name, digest, problem=problem, paper=paper, code=code)
+    said = {each: "" if is_own(found) else declared(found, each) for each in SOURCES}
+    return Row(name, found.spec, found.name, digest, problem=problem, **said)
 
 
 def _declared_name(found: Found) -> str:

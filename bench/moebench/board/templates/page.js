@@ -147,27 +147,39 @@ function makeColumns(section) {
   }
 }
 
-function makeTasks(section) {
-  const choice = controls(section).task;
-  if (!choice) return;
+function showTask(section, task, sorted) {
   const table = section.querySelector("table.board");
-  const score = section.querySelector('input[name="column"][value="representation"]');
-  function show(sorted) {
-    for (const option of choice.options) {
-      if (option.value) table.classList.toggle(`hide-${option.value}`, option.value !== choice.value);
-    }
-    table.classList.toggle("hide-representation", choice.value !== "" || !score.checked);
-    asked.task = choice.value;
-    if (sorted) {
-      const key = choice.value || "rank";
-      sortBy(section, key, bestFirst(headsOf(section).find((each) => each.dataset.col === key)));
-    }
+  for (const tab of section.querySelectorAll(".tasks a")) {
+    tab.toggleAttribute("aria-current", false);
+    if (tab.dataset.task === task) tab.setAttribute("aria-current", "true");
+    if (tab.dataset.task) table.classList.toggle(`hide-${tab.dataset.task}`, tab.dataset.task !== task);
   }
-  choice.addEventListener("change", () => show(true));
-  if (asked.task && [...choice.options].some((option) => option.value === asked.task)) {
-    choice.value = asked.task;
-    show(!asked.sort);
+  for (const box of section.querySelectorAll("input[data-mean]")) {
+    table.classList.toggle(`hide-${box.value}`, task !== "" || !box.checked);
   }
+  const pictures = [...section.querySelectorAll(".picture")];
+  const drawn = pictures.some((each) => (each.dataset.task || "") === task);
+  for (const each of pictures) each.classList.toggle("shown", (each.dataset.task || "") === (drawn ? task : ""));
+  asked.task = task;
+  if (sorted) {
+    const key = task || "rank";
+    sortBy(section, key, bestFirst(headsOf(section).find((each) => each.dataset.col === key)));
+  }
+}
+
+function makeTasks() {
+  const tabs = [...document.querySelectorAll(".tasks a")];
+  if (!tabs.length) return;
+  for (const nav of document.querySelectorAll(".tasks")) nav.hidden = false;
+  const show = (task, sorted) => sections.forEach((section) => showTask(section, task, sorted));
+  for (const tab of tabs) {
+    tab.addEventListener("click", (event) => {
+      event.preventDefault();
+      show(tab.dataset.task, true);
+    });
+  }
+  const task = tabs.some((each) => each.dataset.task === asked.task) ? asked.task : "";
+  show(task, task !== "" && !asked.sort);
 }
 
 // Downloads: what the table holds in full precision, rows in the order and choice that are shown.
@@ -305,7 +317,7 @@ function makeDrawer() {
 }
 
 function makeTabs() {
-  const tabs = [...document.querySelectorAll(".tabs a")];
+  const tabs = [...document.querySelectorAll(".budgets a")];
   if (!tabs.length) return;
   const ladder = document.getElementById("ladder");
   function show(tab) {
@@ -350,12 +362,12 @@ for (const section of sections) {
   makeSortable(section);
   makeFilterable(section);
   makeColumns(section);
-  makeTasks(section);
   makeDownloads(section);
   makeComparable(section);
   showInDrawings(section);
   asked.sort = sorted || asked.sort;
   sortAsAsked(section);
 }
+makeTasks();
 makeTabs();
 makeDrawer();

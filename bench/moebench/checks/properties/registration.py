@@ -35,6 +35,8 @@ def check_name_and_traits(subject: CheckSubject) -> None:
         value = getattr(variant, name)
         if value != "" and not web_address(value):
             raise subject.failed(f"has {name}={value!r:.200}; it must be an address that begins with https://")
+    if not isinstance(variant.author, str):
+        raise subject.failed(f"has author={variant.author!r:.200}; it must be a string")
     if variant.whole_input and variant.causal:
         raise subject.failed("claims to be causal, and to route an input as a whole: that looks ahead")
     if not isinstance(variant.hosts, tuple) or not variant.hosts or not set(variant.hosts) <= set(KINDS):
