@@ -250,7 +250,9 @@ def _entry(
         resident_memory_mib=clock.memory_mib(row.name, "resident_memory_mib"),
         resident_memory_batch1_mib=clock.memory_mib(row.name, "resident_memory_batch1_mib"),
         winners_curse=estimates.winners_curse(results),
-        **sources,
+        paper=sources["paper"],
+        code=sources["code"],
+        author=sources["author"],
     )
 
 

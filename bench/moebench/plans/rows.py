@@ -223,8 +223,8 @@ def _from_found(found: Found, name: str) -> Row:
             digest = code_identity(found)
         except PluginError as error:
             problem = str(error)
-    said = {each: "" if is_own(found) else declared(found, each) for each in SOURCES}
-    return Row(name, found.spec, found.name, digest, problem=problem, **said)
+    paper, code, author = ("" if is_own(found) else declared(found, each) for each in SOURCES)
+    return Row(name, found.spec, found.name, digest, problem=problem, paper=paper, code=code, author=author)
 
 
 def _declared_name(found: Found) -> str:
