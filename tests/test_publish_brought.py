@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from moebench import load_board
+from moebench.cli.help import EXAMPLES
 from moebench.cli.main import cli
 from moebench.errors import ResultsError
 from moebench.publish import brought, open_results, reuse
@@ -40,6 +42,17 @@ def test_a_suite_that_has_not_run_shows_its_published_board(root):
     assert "this is its published board" in done.stderr
     assert f"`moebench run quick-all --results {root}/r`" in done.stderr
     assert "--reuse published:quick-all" in done.stderr
+
+
+def test_boards_that_the_first_page_names_are_there_before_anything_ran(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    page = (Path(__file__).parents[1] / "README.md").read_text()
+    doors = {*re.findall(r"`moebench (leaderboard [^`]+)`", page), EXAMPLES["leaderboard"].removeprefix("moebench ")}
+    assert len(doors) > 1
+    for words in doors:
+        done = CliRunner().invoke(cli, words.split(), standalone_mode=False)
+        assert done.exception is None, words
+        assert ("Take " in done.stdout) == ("--max-latency-ratio" in words), words
 
 
 def test_a_suite_without_one_is_an_error_as_before(root):

@@ -10,7 +10,7 @@ from click.shell_completion import CompletionItem
 EXAMPLES: Mapping[str, str] = {
     "run": "moebench run quick --variant mine.py:Mine",
     "plan": "moebench plan quick --variant mine.py:Mine",
-    "leaderboard": "moebench leaderboard quick --max-latency-ratio 0.8",
+    "leaderboard": "moebench leaderboard quick-all --max-latency-ratio 0.8",
     "compare": "moebench compare results-before results --suite quick",
     "report": "moebench report paper",
     "list": "moebench list variants",
