@@ -8,6 +8,7 @@ from click.testing import CliRunner
 
 from moebench import load_board
 from moebench.cli.main import cli
+from moebench.errors import DataError
 from moebench.records import Store
 from tiny import run_tiny
 
@@ -117,6 +118,29 @@ def test_anomalies_are_measured_of_the_final_models(finished):
     _, results, _ = finished
     (found,) = {len(r.scores) for r in Store(results).records() if r.cell["kind"] == "derived"}
     assert found == 4
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"width": None}, "own table has no column 'width'; it has: clicked, colour, seconds."),
+        ({"clicked": [0] * 400}, "own table: the target 'clicked' has one class in the train part"),
+    ],
+)
+@pytest.mark.parametrize("command", ["plan", "run"])
+def test_a_bad_table_is_one_sentence_before_the_first_run(finished, tmp_path, command, change, sentence):
+    suite, _, data = finished
+    table = pyarrow.parquet.read_table(data)
+    for name, values in change.items():
+        table = table.drop([name]) if values is None else table.drop([name]).append_column(name, pa.array(values))
+    pyarrow.parquet.write_table(table, tmp_path / "bad.parquet")
+    results = tmp_path / "results"
+    words = [command, str(suite), "--data", str(tmp_path / "bad.parquet"), "--results", str(results), "--no-mlflow"]
+    said = CliRunner().invoke(cli, words, standalone_mode=False).exception
+    assert isinstance(said, DataError)
+    assert str(said).startswith(sentence)
+    assert "\n" not in str(said)
+    assert not [*Store(results).records()]
 
 
 def test_plan_takes_a_file_as_data(finished):

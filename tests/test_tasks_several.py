@@ -194,6 +194,8 @@ WRONG = {
     "part-empty": ({}, {"test_from": "2025-01-01"}),
     "undeclared-gaps": ({"width": np.array([np.nan] * 100)}, {}),
     "not-numbers": ({}, {"numbers": ("colour",)}),
+    "not-finite": ({"width": np.array([np.inf] + [1.0] * 99)}, {}),
+    "date-gaps": ({"day": np.array([None, *table()["day"][1:]], dtype=object)}, {"missing": frozenset({"day"})}),
     "not-binary": ({}, {"targets": {"seconds": "binary"}}),
 }
 
@@ -205,6 +207,16 @@ def test_a_table_that_is_not_what_its_roles_say(code):
         coded(table(**columns), Roles(**{**ROLES, **roles}), "my table")
     assert caught.value.code == code
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("value", [-np.inf, 1e39, "inf", "1e400"])
+@pytest.mark.parametrize("column", ["width", "seconds"])
+def test_numbers_that_no_model_can_hold_are_one_sentence(column, value):
+    changed = table()[column].astype(object)
+    changed[70] = value
+    with pytest.raises(DataError, match=f"'{column}' holds 1 numbers that are infinite") as caught:
+        coded(table(**{column: changed}), Roles(**ROLES), "t")
+    assert caught.value.code == "not-finite"
 
 
 def test_a_gap_in_a_category_must_be_declared():

@@ -122,17 +122,20 @@ class TableTask(SeveralTargets):
         import torch
 
         self.check_part(part)
-        coded = _coded(self.roles_key, self.fingerprint(data_dir), self, data_dir)
+        coded = self._coded(data_dir)
         rows_N = coded.part_N == PARTS.index(part)
         places = {name: place for place, name in enumerate(self.roles.targets)}
         targets = {name: torch.from_numpy(coded.y_NV[rows_N, places[name]]) for name in self.info.targets}
         return Split(torch.from_numpy(coded.x_NF[rows_N]), targets)
 
     def digest(self, data_dir: Path | None = None) -> str:
-        """Twenty hexadecimal digits of the files' bytes."""
+        """Twenty hexadecimal digits of the files' bytes. :class:`DataError` as for :meth:`load`: plans ask for the
+        digest, so that a table which is not what its roles say is refused before the first run.
+        """
         found = hashlib.sha256()
         for path in self.source.files(data_dir):
             found.update(path.read_bytes())
+        self._coded(data_dir)
         return found.hexdigest()[:20]
 
     def fingerprint(self, data_dir: Path | None = None) -> str:
@@ -143,6 +146,9 @@ class TableTask(SeveralTargets):
     def roles_key(self) -> str:
         """Twenty hexadecimal digits of the roles."""
         return digest_of(f"{VERSION} {self.roles}")
+
+    def _coded(self, data_dir: Path | None) -> Coded:
+        return _coded(self.roles_key, self.fingerprint(data_dir), self, data_dir)
 
     def code(self, data_dir: Path | None) -> Coded:
         """Read the files and make numbers of them."""
@@ -192,6 +198,13 @@ def _parts(columns: Columns, roles: Roles, title: str) -> NDArray[np.int8]:
 
     count = len(columns[roles.used[0]])
     if roles.date is not None:
+        gap_N = _gaps(columns[roles.date])
+        if gap_N.any():  # as text a gap would sort somewhere
+            raise DataError(
+                f"{title}: {int(gap_N.sum()):,} rows have no date in the column '{roles.date}', which divides rows.",
+                code="date-gaps",
+                column=roles.date,
+            )
         day_N = columns[roles.date].astype(str)
         part_N = (day_N >= roles.validation_from).astype("int8") + (day_N >= roles.test_from)
         how = f"column '{roles.date}' from {roles.validation_from} and {roles.test_from}"
@@ -228,7 +241,7 @@ def _codes(
     """Codes by how often a value is in the training part; 0 for what is rare, missing or not there."""
     import numpy as np
 
-    gap_N = np.array([value is None or value != value for value in value_N.tolist()])
+    gap_N = _gaps(value_N)
     _refuse_gaps(gap_N, roles, title, name)
     text_N = value_N.astype(str)
     found, counts = np.unique(text_N[(part_N == 0) & ~gap_N], return_counts=True)
@@ -282,13 +295,29 @@ def _scaled(number_N: NDArray[Any], part_N: NDArray[np.int8]) -> NDArray[Any]:
 
 
 def _numbers(value_N: NDArray[Any], title: str, name: str) -> NDArray[Any]:
+    """As float64; :class:`DataError` for text, and for what float32 cannot hold."""
+    import numpy as np
+
     try:
         number_N: NDArray[Any] = value_N.astype("float64")
     except (TypeError, ValueError):
         raise DataError(
             f"{title}: the column '{name}' holds other than numbers.", code="not-numbers", column=name
         ) from None
+    if too_large := int((np.abs(number_N) > np.finfo("float32").max).sum()):
+        raise DataError(
+            f"{title}: the column '{name}' holds {too_large:,} numbers that are infinite, or too large for float32.",
+            code="not-finite",
+            column=name,
+        )
     return number_N
+
+
+def _gaps(value_N: NDArray[Any]) -> NDArray[np.bool_]:
+    """Where a column has None or NaN."""
+    import numpy as np
+
+    return np.array([value is None or value != value for value in value_N.tolist()], dtype=bool)
 
 
 def _refuse_gaps(gap_N: NDArray[Any], roles: Roles, title: str, name: str) -> None:
