@@ -23,6 +23,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from clicks import write_clicks
 from moebench.checks.run import all_checks
 from moebench.cli.main import COMMANDS, cli
 from moebench.cli.verbosity import ONLY_RESULTS
@@ -267,6 +268,7 @@ def write_what_pages_leave_to_the_reader(root: Path) -> None:
     write_plugin(root, "mine")
     shutil.copy(stand_in(root, "quick"), root / "my.toml")
     (root / "mine.toml").write_text(TEXT)
+    write_clicks(root)
     corpus = root / "corpora" / "wikitext"
     corpus.mkdir(parents=True)
     for number in range(60):

@@ -1,11 +1,14 @@
 """A whole run with several targets: an own table, a board, the measure views, and one target alone."""
 
+import re
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
 from click.testing import CliRunner
 
+from clicks import write_clicks
 from moebench import load_board
 from moebench.cli.main import cli
 from moebench.errors import DataError
@@ -148,3 +151,15 @@ def test_plan_takes_a_file_as_data(finished):
     found = CliRunner().invoke(cli, ["plan", str(suite), "--data", str(data), "--results", str(results)])
     assert found.exit_code == 0, found.output
     assert "0 to run" in found.output
+
+
+def test_the_suite_of_the_page_is_planned_as_it_stands(tmp_path, monkeypatch):
+    """docs/multitask.md: description and suite; a table with their columns."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    write_clicks(tmp_path)
+    found = CliRunner().invoke(cli, ["plan", "recommender.toml", "--data", "clicks.parquet", "--workers", "1"])
+    assert found.exit_code == 0, found.output
+    assert "4 variants + 0 references: 16 trials, 20 finals" in found.output
+    for row in ("dense", "mmoe", "ple", "home"):
+        assert re.search(rf"^{row} +table.* 132,000 +0/4 +0/5", found.output, re.M), found.output
