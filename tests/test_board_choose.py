@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,13 @@ def test_a_limit_on_active_parameters_and_both_together(tmp_path: Path) -> None:
     bench = small_board(tmp_path)
     assert names(choice(bench, active=66_000)) == ["sparse_topk", "random_router"]
     assert names(choice(bench, ratio=1.0, active=66_000)) == []
-    assert notes(choice(bench, ratio=1.0, active=66_000))[0] == "No ranked row meets the limits."
+    assert notes(choice(bench, ratio=1.0, active=66_000))[0] == (
+        "No ranked row meets the limits; the nearest is sparse_topk (1.28x, 66,000 active parameters)."
+    )
+    assert notes(choice(bench, ratio=0.5))[0] == "No ranked row meets the limits; the nearest is soft_moe (0.69x)."
+    assert notes(choice(bench, active=50_000))[0] == (
+        "No ranked row meets the limits; the nearest is sparse_topk (66,000 active parameters)."
+    )
 
 
 def test_ranks_are_made_among_those_that_meet_the_limits(tmp_path: Path) -> None:
@@ -95,7 +102,7 @@ def test_what_may_not_meet_the_limit_after_all_is_marked(tmp_path: Path) -> None
     bench = restless_bench(tmp_path)
     (unsure,) = choice(bench, ratio=0.71).chosen
     assert unsure.reason == Reason("perhaps_too_slow", place="", bounds="0.62 to 0.76")
-    assert f"soft_moe may not meet them: {unsure.reason.text}." in notes(choice(bench, ratio=0.71))
+    assert "May not meet them: soft_moe (its latency ratio lies in 0.62 to 0.76)." in notes(choice(bench, ratio=0.71))
     (sure,) = choice(bench, ratio=0.8).chosen
     assert sure.reason is None
 
@@ -106,10 +113,12 @@ def test_what_may_meet_the_limit_after_all_is_named_beside_the_first_place(tmp_p
     found = choice(bench, ratio=0.65)
     (near, dense) = sorted(found.excluded, key=lambda each: each.sure)
     assert (near.entry.variant, near.sure, dense.sure) == ("soft_moe", False, True)
-    assert notes(found)[0] == ("No ranked row meets the limits; not compared: soft_moe, which may meet them, too.")
-    assert "not soft_moe, though it may meet them: its latency is 0.69x dense, its interval 0.62 to 0.76." in (
-        notes(found)
+    assert notes(found)[0] == (
+        "No ranked row meets the limits; the nearest is soft_moe (0.69x), which may meet them, too."
     )
+    assert (
+        "Not, though perhaps they meet them: soft_moe (its latency is 0.69x dense, its interval 0.62 to 0.76)."
+    ) in notes(found)
     assert all("may meet" not in note for note in notes(choice(bench, ratio=0.5)))
 
 
@@ -118,7 +127,7 @@ def test_a_ratio_is_told_from_a_limit_that_it_just_misses(tmp_path: Path) -> Non
     bench.fill("dense", (0.961, 0.972, 0.964), specialization=None)
     bench.fill("soft_moe", (0.972, 0.970, 0.976))
     bench.time({"dense": 2.0, "soft_moe": 2.004})
-    assert "not soft_moe: its latency is 1.002x dense." in notes(choice(bench, ratio=1.0))
+    assert "Not: soft_moe (its latency is 1.002x dense)." in notes(choice(bench, ratio=1.0))
 
 
 def two_tasks(root: Path, active: int = 40_000, slow: float = 1.5) -> Bench:
@@ -188,7 +197,7 @@ def call(ran: Path, *words: str) -> str:
 def test_the_command_line_answers_in_three_formats(ran: Path) -> None:
     table = call(ran, "--max-latency-ratio", "1.0")
     assert "latency at most 1x dense" in table
-    assert "not sparse_topk: its latency is 1.28x dense." in table
+    assert "Not: sparse_topk (its latency is 1.28x dense), random_router (" in " ".join(table.split())
     assert "| 1 | soft_moe |" in call(ran, "--max-latency-ratio", "1.0", "--format", "md")
     answer = json.loads(call(ran, "--max-latency-ratio", "1.0", "--max-active", "300000", "--format", "json"))
     (found,) = answer["choices"]
@@ -197,7 +206,7 @@ def test_the_command_line_answers_in_three_formats(ran: Path) -> None:
     assert (found["max_latency_ratio"], found["max_active"]) == (1.0, 300_000)
 
 
-def five(root: Path) -> Bench:
+def five(root: Path, times: Sequence[float] = (2.0, 1.9, 1.8, 1.2, 0.7)) -> Bench:
     """Five rows that tie; the last is the fastest, the fourth has the fewest active parameters, the first is best."""
     rows = ["dense", "soft_moe", "deepseek", "expert_choice", "block_moe"]
     bench = Bench(root, variants=rows)
@@ -210,7 +219,7 @@ def five(root: Path) -> Bench:
             specialization=None,
             change=lambda fields, active=active: fields | {"counts": fields["counts"] | {"active_params": active}},
         )
-    bench.time(dict(zip(rows, (2.0, 1.9, 1.8, 1.2, 0.7), strict=True)))
+    bench.time(dict(zip(rows, times, strict=True)))
     return bench
 
 
@@ -241,7 +250,20 @@ def test_what_meets_the_limits_surely_perhaps_and_not(tmp_path: Path) -> None:
 
 def test_a_reference_row_is_explained_where_it_stands(tmp_path: Path) -> None:
     found = choice(small_board(tmp_path), active=66_000)
-    assert "random_router: reference row: frozen random router." in notes(found)
+    assert "Reference rows: random_router (frozen random router)." in notes(found)
+
+
+def test_notes_have_one_line_a_kind(tmp_path: Path) -> None:
+    """What the reasons of a kind begin with alike stands once, and rows of one reason stand together."""
+    lines = notes(choice(five(tmp_path, (2.0, 2.4, 3.0, 3.6, 3.6)), ratio=1.1))
+    assert lines[2:-1] == [
+        "Not: soft_moe (its latency is 1.20x dense), deepseek (1.50x dense), expert_choice and block_moe (1.80x dense)."
+    ]
+    large = notes(choice(five(tmp_path / "again"), active=9_000))
+    assert large[2:] == [
+        "Not: dense, soft_moe, deepseek and block_moe (it has 200,000 active parameters), expert_choice (10,000 active "
+        "parameters)."
+    ]
 
 
 def test_one_budget_of_several_is_shown_alone(ran: Path) -> None:

@@ -214,6 +214,12 @@ def test_markdown_is_a_table_with_the_rule_and_what_was_held_equal(board: Board)
     assert "- **random_router**: reference row: frozen random router." in text
 
 
+def test_markdown_groups_remarks_as_the_terminal_does(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, variants=["dense", "soft_moe", "sparse_topk"])
+    bench.fill("dense", (0.90, 0.92, 0.94))
+    assert "- **soft_moe, sparse_topk**: not run yet.\n" in TEXTS["md"](bench.board())
+
+
 def test_markdown_shows_hostile_names_as_they_are(tmp_path: Path) -> None:
     text = TEXTS["md"](hostile_board(tmp_path))
     assert "<script" not in text

@@ -15,7 +15,7 @@ from moebench.board.data import dump
 from moebench.board.markdown import escape, table
 from moebench.board.model import Board, Entry, Estimate, Rung
 from moebench.board.numbers import latency, p_value, rank, short, shown_name, with_interval
-from moebench.board.reasons import Reason
+from moebench.board.reasons import Reason, beyond
 from moebench.board.rules import ALPHA, LEVEL
 from moebench.board.table import TextColumn, print_columns, say
 from moebench.statistics import holm, rank_intervals, welch_interval, welch_test
@@ -70,6 +70,23 @@ class RowLimits:
             return Answer(entry=entry, met=True)
         return _fast_enough(entry, self.latency_ratio, self.of_one)
 
+    def figures(self, entry: Entry) -> tuple[float, str] | None:
+        """How many times its limit the worst figure of a row is, and its figures; None where one is unknown."""
+        times, shown = list[float](), list[str]()
+        if self.latency_ratio is not None:
+            ratios = [ratio.value for ratio, _ in _ratios(entry, self.of_one)]
+            if len(ratios) < len(entry.tasks):
+                return None
+            times.append(max(ratios) / self.latency_ratio)
+            shown.append(f"{beyond(max(ratios), self.latency_ratio)}x")
+        if self.active is not None:
+            counted = [task.counts.active_params for task in entry.tasks if task.counts]
+            if len(counted) < len(entry.tasks):
+                return None
+            times.append(max(counted) / self.active)
+            shown.append(f"{max(counted):,} active parameters")
+        return max(times), ", ".join(shown)
+
     def _too_large(self, entry: Entry) -> Reason | None:
         if self.active is None:
             return None
@@ -122,8 +139,7 @@ def _compared(ranked: Sequence[Answer], higher: bool) -> list[Answer]:
 
 
 def _fast_enough(entry: Entry, limit: float, of_one: bool) -> Answer:
-    timed = [(task.latency_batch1 if of_one else task.latency, task.name) for task in entry.tasks]
-    ratios = [(each.ratio_to_dense, name) for each, name in timed if each and each.ratio_to_dense is not None]
+    ratios = _ratios(entry, of_one)
     if len(ratios) < len(entry.tasks):
         why = entry.latency_reason.text if entry.latency_reason else "it has no ratio to dense"
         return Answer(entry=entry, met=False, reason=Reason("latency_unknown", why=why))
@@ -139,6 +155,12 @@ def _fast_enough(entry: Entry, limit: float, of_one: bool) -> Answer:
     highest, task = max(unsure, key=lambda each: each[0].value)
     reason = Reason("perhaps_too_slow", place=_place(task, entry), bounds=_bounds(highest))
     return Answer(entry=entry, met=True, sure=False, reason=reason)
+
+
+def _ratios(entry: Entry, of_one: bool) -> list[tuple[Estimate, str]]:
+    """(ratio to dense, task) of the tasks on which it is known."""
+    timed = [(task.latency_batch1 if of_one else task.latency, task.name) for task in entry.tasks]
+    return [(each.ratio_to_dense, name) for each, name in timed if each and each.ratio_to_dense is not None]
 
 
 def _place(task: str, entry: Entry) -> str:
@@ -173,18 +195,36 @@ def cells(chosen: Answer) -> list[str]:
 
 def notes(choice: BudgetChoice) -> list[str]:
     """How sure the first place is, what may not meet the limits after all, and what does not meet them."""
-    found = [_first(choice), how_surely(choice)]
-    for each in choice.chosen:
-        if each.entry.reference and each.entry.reason:
-            found.append(f"{shown_name(each.entry.variant)}: {one_line(each.entry.reason.text).rstrip('.')}.")
-    for each in (*choice.chosen, *choice.excluded):
-        name = shown_name(each.entry.variant)
-        if each.reason and each.met:
-            found.append(f"{name} may not meet them: {each.reason.text}.")
-        elif each.reason:
-            reason = one_line(each.reason.text).rstrip(".")
-            found.append(f"not {name}: {reason}." if each.sure else f"not {name}, though it may meet them: {reason}.")
-    return [*found, *filter(None, [take(choice)])]
+    kinds: dict[tuple[str, str], list[tuple[str, str]]] = {}
+    references = [(each, each.entry.reason) for each in choice.chosen if each.entry.reference]
+    others = [(each, each.reason) for each in (*choice.chosen, *choice.excluded)]
+    for each, reason in (*references, *others):
+        if reason:
+            title = REFERENCES if each.reason is not reason else "May not meet them" if each.met else NOT[each.sure]
+            text = one_line(reason.text).removeprefix("reference row: ").rstrip(".")
+            kinds.setdefault((title, reason.code), []).append((shown_name(each.entry.variant), text))
+    lines = [f"{title}: {words.listed(_told(rows))}." for (title, _), rows in kinds.items()]
+    return [_first(choice), how_surely(choice), *lines, *filter(None, [take(choice)])]
+
+
+REFERENCES = "Reference rows"
+NOT = {True: "Not", False: "Not, though perhaps they meet them"}
+"""Whether that is sure -> how it begins."""
+
+
+def _told(rows: Sequence[tuple[str, str]]) -> list[str]:
+    """``a (its latency is 1.15x dense)``, ``b (4.37x dense)``: what the texts begin with alike stands once."""
+    texts = dict.fromkeys(text for _, text in rows)
+    begin = ""
+    for word in next(iter(texts)).split(" ")[:-1]:
+        longer = f"{begin}{word} "
+        if len(texts) == 1 or not all(text.startswith(longer) for text in texts):
+            break
+        begin = longer
+    return [
+        f"{words.and_([name for name, its in rows if its == text])} ({text.removeprefix(begin) if place else text})"
+        for place, text in enumerate(texts)
+    ]
 
 
 def by_speed(choice: BudgetChoice) -> list[Answer]:
@@ -264,7 +304,7 @@ def _first(choice: BudgetChoice) -> str:
     near = [shown_name(each.entry.variant) for each in choice.excluded if each.entry.rank and not each.sure]
     left_out = f"; not compared: {', '.join(near)}, which may meet them, too" if near else ""
     if not ranked:
-        return f"No ranked row meets the limits{left_out}."
+        return f"No ranked row meets the limits{_nearest(choice)}."
     first, *others = ranked
     name = shown_name(first.entry.variant)
     if not others:
@@ -275,6 +315,17 @@ def _first(choice: BudgetChoice) -> str:
         return f"{name} is first: significantly better than every other ranked row that meets the limits{left_out}."
     rest = f"better than {len(behind)} of {len(others)} others, and does not differ significantly from"
     return f"{name} has the best score that meets the limits; it is significantly {rest} {', '.join(level)}{left_out}."
+
+
+def _nearest(choice: BudgetChoice) -> str:
+    """The ranked row whose figures are nearest to the limits, with them; empty where none is known."""
+    ranked = [each for each in choice.excluded if each.entry.rank]
+    known = [(each, found) for each in ranked if (found := choice.limits.figures(each.entry))]
+    if not known:
+        return ""
+    answer, (_, figures) = min(known, key=lambda each: each[1][0])
+    perhaps = "" if answer.sure else ", which may meet them, too"
+    return f"; the nearest is {shown_name(answer.entry.variant)} ({figures}){perhaps}"
 
 
 def print_choices(board: Board, choices: list[BudgetChoice]) -> None:

@@ -64,7 +64,7 @@ def named(sentences: Iterable[tuple[str, str]], between: str = ": ") -> list[str
 def _rung(board: Board, rung: Rung) -> list[str]:
     parts = [board.suite, f"protocol {board.protocol}", words.amount(board, rung.budget), board.device]
     lines = [f"## {', '.join(map(escape, parts))}", "", *_board_table(board, rung.entries), ""]
-    if remarks := words.remarks(rung):
+    if remarks := words.grouped(words.remarks(rung)):
         lines += [*named(remarks), ""]
     notes = (
         *words.against(rung),

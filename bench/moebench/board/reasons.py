@@ -74,9 +74,15 @@ def _differs(*, differences: Any, **_: Any) -> str:
     return f"it has {', '.join(f'{name} {own} and not {other}' for name, own, other in differences)}"
 
 
+def beyond(ratio: float, limit: float) -> str:
+    """With two decimals, or as many as show that a ratio is above the limit."""
+    if ratio <= limit:
+        return f"{ratio:.2f}"
+    return next((text for n in range(2, 6) if float(text := f"{ratio:.{n}f}") > limit), f"{ratio:.6g}")
+
+
 def _too_slow(*, ratio: float, limit: float, place: str, bounds: str = "", **_: Any) -> str:
-    """With two decimals, or as many as show that the ratio is above the limit."""
-    shown = next((text for n in range(2, 6) if float(text := f"{ratio:.{n}f}") > limit), f"{ratio:.6g}")
+    shown = beyond(ratio, limit)
     where = f" on {place}" if place else ""
     return f"its latency is {shown}x dense{where}{f', its interval {bounds}' if bounds else ''}"
 

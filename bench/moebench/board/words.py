@@ -91,7 +91,7 @@ def finding(board: Board, rung: Rung) -> str:
     """What was found at a budget, in a few sentences: who won or tied, by how much, what routing is worth, and what it
     costs.
     """
-    tasks = _and([one_line(task.label) for task in board.tasks])
+    tasks = and_([one_line(task.label) for task in board.tasks])
     where = f"On {tasks} at {short(rung.budget)} {AXIS_WORDS[board.axis]}"
     ranked = [entry for entry in rung.entries if entry.rank]
     if not ranked:
@@ -106,7 +106,7 @@ def finding(board: Board, rung: Rung) -> str:
         won = f"all {len(ranked)} ranked rows tie in {score}"
     else:
         behind = counted_noun(len(ranked) - len(first), "other")
-        won = f"{_and(_few(first))} tie for the best {score}, ahead of {behind}"
+        won = f"{and_(_few(first))} tie for the best {score}, ahead of {behind}"
     leader = next((entry for entry in ranked if entry.variant != BASELINE), None)
     if leader is None:
         return f"{where} {won}."
@@ -125,7 +125,8 @@ def _few(names: Sequence[str], most: int = 3) -> list[str]:
     return [*names[:most], *([f"{len(names) - most} more"] if len(names) > most else [])]
 
 
-def _and(names: Sequence[str]) -> str:
+def and_(names: Sequence[str]) -> str:
+    """``a, b and c``."""
     return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
 
 
@@ -177,7 +178,7 @@ def _references_ahead(rung: Rung, leader: Entry) -> str:
     frozen = {entry.variant for entry in rung.entries if entry.implementation in (NULL, FROZEN)}
     ahead = [each.reference for each in rung.against if leader.variant in each.worse]
     names = [shown_name(name) for name in ahead if name not in frozen and name != BASELINE]
-    return f"it is significantly worse than the reference {_and(names)}" if names else ""
+    return f"it is significantly worse than the reference {and_(names)}" if names else ""
 
 
 def _routing_elsewhere(rung: Rung, ranked: Sequence[Entry]) -> str:
@@ -305,7 +306,7 @@ def grouped(found: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
     rows: dict[str, list[str]] = {}
     for name, sentence in found:
         rows.setdefault(sentence, []).append(name)
-    return [(_listed(names), sentence) for sentence, names in rows.items()]
+    return [(listed(names), sentence) for sentence, names in rows.items()]
 
 
 def without_runs(rung: Rung) -> list[Entry]:
@@ -324,12 +325,13 @@ def edges(rung: Rung) -> tuple[tuple[str, str], ...]:
                 rows.setdefault(flag.facts["name"], {}).setdefault(flag.facts["end"], []).append(where)
     found = []
     for name in sorted(rows, key=lambda name: (name != "lr", name)):
-        parts = [f"the {end} value tried is the best of {_listed(rows[name][end])}" for end in sorted(rows[name])]
+        parts = [f"the {end} value tried is the best of {listed(rows[name][end])}" for end in sorted(rows[name])]
         found.append((name, one_line(f"{'; '.join(parts)}; a better one may lie outside.")))
     return tuple(found)
 
 
-def _listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str]) -> str:
+    """With commas; of many the first ones and how many more there are."""
     shown, more = ", ".join(names[:MOST_NAMES]), len(names) - MOST_NAMES
     return f"{shown} and {more:,} more" if more > 0 else shown
 
@@ -496,7 +498,7 @@ def some(rung: Rung, rows: Sequence[str]) -> str:
     """The rows in the board's order, of many the first ones and how many more there are; empty without any."""
     named = set(rows)
     names = [shown_name(entry.variant) for entry in rung.entries if entry.variant in named]
-    return _listed(names)
+    return listed(names)
 
 
 def shared_settings(board: Board) -> list[tuple[str, str]]:
