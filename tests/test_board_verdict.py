@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 from boards import Bench, small_board
 from moebench.board import to_table, words
 from moebench.board.verdict import listed, verdicts
+from moebench.cli.reporting import print_session
+from moebench.experiment import ExperimentResult
 from moebench.plans.estimate import for_seeds
 
 
@@ -41,6 +44,19 @@ def test_rows_that_nobody_asked_for_are_not_listed_and_the_others_are_marked(tmp
     assert "sparse_topk, deepseek  not run yet." in whole, "remarks of one kind share a line"
     assert ">" not in whole
     assert [entry.variant for entry in words.without_runs(board.rungs[0])] == ["sparse_topk", "deepseek"]
+
+
+def test_the_last_sentence_says_what_more_seeds_take_and_the_command(tmp_path: Path, monkeypatch, capsys) -> None:
+    """Of soft_moe alone: five finals of 2.5 s on one worker, and 20 s for a latency session."""
+    bench = small_board(tmp_path)
+    rows = tuple(dataclasses.replace(row, selected=row.name == "soft_moe") for row in bench.plan.rows)
+    plan = dataclasses.replace(bench.plan, rows=rows)
+    session = ExperimentResult((plan,), ((bench.board(), tmp_path),), None, (), ())
+    monkeypatch.setattr("moebench.cli.reporting.workers_for", lambda plan: 1)
+    sentence = "6 more runs (about 32 s) for 8 seeds: `moebench run 'my suite.toml' --seeds 8`\n"
+    for quiet, chosen in ((False, True), (True, True), (False, False)):
+        print_session(session, tmp_path, "my suite.toml", quiet=quiet, chosen=chosen)
+        assert (sentence in capsys.readouterr().out) == (chosen and not quiet)
 
 
 def test_what_more_seeds_take(tmp_path: Path) -> None:
