@@ -64,6 +64,19 @@ def test_every_claim_follows_its_rule(sign, verdict):
     )
 
 
+def test_a_cure_is_not_testable_where_nothing_collapses():
+    (claim,) = [claim for claim in REPORT.claims if claim.key == "collapse"]
+    made = Made({})
+    made.values = lambda part, kind, row, score: dict.fromkeys(range(5), collapsed[row])
+    collapsed = {"mmoe": 0.0, "ple": 0.0, "home": 0.0}
+    found = claim.judge(made)
+    assert found.verdict == "not testable at this scale"
+    assert found.reason == "no expert of any of these rows collapses"
+    collapsed["home"] = 0.25
+    assert claim.judge(made).verdict == "undecided", "HoME's own collapse counts"
+    assert claim.judge(Made({})).verdict == "undecided", "what has not run is not 0"
+
+
 def test_nothing_has_run():
     assert {claim.judge(Made({})).verdict for claim in REPORT.claims} == {"undecided"}
     assert [table(Made({})) for table in REPORT.tables] == [None] * len(REPORT.tables)

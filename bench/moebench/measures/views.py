@@ -35,7 +35,8 @@ def views(subject: Subject) -> Scores:
     all views use an expert alike, 1 where one does, V those that could; a mean over the experts that several could.
     underfitting: how far targets ignore their own experts: 1 - w_own / (share of own experts among those that the view
     could use), at least 0; a mean over views. zero_activations: share of hidden units that are exactly 0, and
-    collapsed: share of experts with at least 90 % of them. Array ``gate_VE_<layer>``: w_ve.
+    collapsed: share of experts with at least 90 % of them; the units are those inside an expert's MLP, before a norm of
+    its output such as HoME's, after which hardly any number is exactly 0. Array ``gate_VE_<layer>``: w_ve.
     """
     scores, found = Scores(), list[tuple[int, Tensor]]()
     test = subject.data("test")[:INPUTS]
