@@ -2,10 +2,27 @@
 
 import pytest
 
+from boards import hand_plan
 from fixed_rows import VALUES, finals, measured, plan_of, works
+from moebench.board.table import as_text
+from moebench.cli.reporting import plan_tables
 from moebench.plans.estimate import guess_seconds, left, longest_guess
 from moebench.records import Record
 from moebench.suites import load_experiment
+
+
+def test_what_cannot_run_stands_in_the_columns_and_its_reason_below(tmp_path):
+    plan = hand_plan(
+        problems={"soft_moe": "it fails to import."}, group_problems={("sparse_topk", "digits"): "it is too large."}
+    )
+    (table,) = plan_tables([plan], tmp_path, 1)
+    lines = as_text(lambda console: console.print(table), 100).splitlines()
+    head = next(n for n, line in enumerate(lines) if line.startswith("row "))
+    ends = {line.split()[0]: (len(line), line.split()[1:]) for line in lines[head : head + 4]}
+    assert ends["soft_moe"] == (ends["row"][0], ["-", "-", "-", "-", "cannot", "run"])
+    assert ends["sparse_topk"] == (ends["row"][0], ["digits", "264,000", "-", "-", "cannot", "run"])
+    assert ends["dense"][1][:4] == ["digits", "264,000", "0/4", "0/3"]
+    assert lines[head + 4 :] == ["soft_moe: it fails to import.", "sparse_topk digits: it is too large."]
 
 
 @pytest.fixture

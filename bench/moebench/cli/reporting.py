@@ -52,7 +52,7 @@ def plan_tables(
         tables = [table for table in (_studies(plan, lookup), _fixed(plan, lookup)) if table.row_count]
         cannot, frames = list[Text](), plan.frames()
         for row, _, reason in plan.cannot_run():
-            cannot.append(Text.assemble((f"{row}  ", "bold"), (reason, "red")))
+            cannot.append(Text.assemble((f"{row}: ", "bold"), (reason, "red")))
             cannot += map(Text, short_traceback(frames.get(row, ()), whole=is_debug()))
         head = Text(heading(plan, workers), style="bold")
         yield Group(head, Text(amounts(plan, lookup, workers)), *tables, *cannot)
@@ -76,7 +76,7 @@ def with_reused(lookup: Lookup, directories: Sequence[Path]) -> Lookup:
 
 
 def _studies(plan: Plan, lookup: Lookup) -> Table:
-    """A line for the tuning of each row on each task."""
+    """A line for the tuning of each row on each task; what cannot run is named in its columns, last."""
     table = Table(box=None, pad_edge=False)
     for name in ("row", "task"):
         table.add_column(name)
@@ -86,6 +86,11 @@ def _studies(plan: Plan, lookup: Lookup) -> Table:
         time = duration(t.seconds) if t.seconds else "-"
         task, amount = without_digest(t.group.task), f"{t.group.amount:,}"
         table.add_row(Text(t.group.row), task, amount, _of(t.trials), _of(t.finals), time)
+    for row in plan.rows:
+        broken = [group for group in plan.groups_of(row.name) if group.problem and not row.problem]
+        places = [(without_digest(group.task), f"{group.amount:,}") for group in broken]
+        for place in (places or [("-", "-")] * bool(row.problem)) if row.selected else ():
+            table.add_row(Text(row.name), *place, "-", "-", Text("cannot run", style="red"))
     return table
 
 
