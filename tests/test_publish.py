@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from moebench.cli.main import cli
 from moebench.errors import DeviceError, MoebenchError, ResultsError, UsageError
 from moebench.protocol import EARLIER, PROTOCOL
 from moebench.publish import Submission, compare_directories, manifest, pack, published_board, reuse
+from moebench.publish.__main__ import main as write_again
 from moebench.publish.checks import CHECKS
 from moebench.publish.index import to_markdown, write_index
 from moebench.publish.rerun import chosen, rerun
@@ -64,6 +67,18 @@ def test_its_board_is_the_one_of_the_run(world: Path, copy: Path) -> None:
     assert (copy / "board.json").read_text() == TEXTS["json"](load_board(copy))
     ours, theirs = (TEXTS["json"](load_board("tiny", world / "r")), TEXTS["json"](load_board(copy)))
     assert json.loads(ours)["entries"] == json.loads(theirs)["entries"]
+
+
+def test_boards_are_written_again_and_a_directory_that_is_not_there_is_not_made(copy: Path, tmp_path: Path) -> None:
+    (copy / "board.md").write_text("old")
+    words = [sys.executable, "-m", "moebench.publish", str(copy), str(tmp_path / "not_there")]
+    refused = subprocess.run(words, capture_output=True, text=True, timeout=120)
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert refused.stderr == f"moebench: there is no directory '{tmp_path / 'not_there'}'.\n"
+    assert not (tmp_path / "not_there").exists()
+    assert (copy / "board.md").read_text() == "old", "nothing was written"
+    write_again([copy])
+    assert (copy / "board.md").read_text() == TEXTS["md"](load_board(copy))
 
 
 def test_publishing_again_leaves_nothing_of_the_publication_before(world: Path, tmp_path: Path) -> None:
