@@ -299,6 +299,19 @@ def test_a_rank_survives_where_another_tuning_would_have_given_it_too(tmp_path: 
     assert ranks(board) == {"dense": (1, 1), "soft_moe": (2, 2), "sparse_topk": (3, 3)}
     survival = [board.entry(row).rank_survival for row in ("dense", "soft_moe", "sparse_topk")]
     assert survival == pytest.approx([0.75, 0.75, 0.75], abs=0.03)
+    for shares, said in (((0.71, 1.0, 0.9), "71 to 100 %"), ((0.75,) * 3, "75 %"), ((0.75, 0.8, None), "75 to 80 %")):
+        other = surviving(board, shares)
+        sentence = f"The printed ranks survive {said} of resampled tunings."
+        assert sentence in to_table(other).splitlines()
+        assert sentence in TEXTS["md"](other).splitlines()
+
+
+def surviving(board: Board, shares: Sequence[float | None]) -> Board:
+    """The board with these shares, row by row."""
+    (rung,) = board.rungs
+    rows = zip(rung.entries, shares, strict=True)
+    entries = tuple(dataclasses.replace(entry, rank_survival=share) for entry, share in rows)
+    return dataclasses.replace(board, rungs=(dataclasses.replace(rung, entries=entries),))
 
 
 def test_trials_that_depend_on_each_other_or_a_single_one_are_not_resampled(tmp_path: Path) -> None:
@@ -310,6 +323,7 @@ def test_trials_that_depend_on_each_other_or_a_single_one_are_not_resampled(tmp_
         bench.fill("dense", (0.95, 0.97, 0.96))
         entry = bench.board().entry("dense")
         assert (entry.rank_survival, entry.rank_survival_reason) == (None, reason)
+        assert "The printed ranks" not in TEXTS["md"](bench.board()), "nothing is known"
 
 
 def test_each_budget_of_a_ladder_is_ranked_on_its_own(tmp_path: Path) -> None:

@@ -41,6 +41,7 @@ def test_it_has_an_index_a_page_a_row_a_log_and_the_boards(published: Path, tmp_
     source = (to / "variants/soft_moe.html").read_text()
     assert 'href="https://arxiv.org/abs/2308.00951" rel="noreferrer"' in source
     assert page.count("<tr>") == 3, "a head, and a line for each board"
+    assert "<td>2.46 ms (1.28x) at batch 64</td><td>0.821 ms (3.42x)</td>" in page
     for address in re.findall(r'href="(\.\./[^"#]+)', page):
         assert (to / "variants" / address).is_file(), address
 

@@ -67,6 +67,7 @@ def _rung(board: Board, rung: Rung) -> list[str]:
     if remarks := words.grouped(words.remarks(rung)):
         lines += [*named(remarks), ""]
     notes = (
+        words.survival(rung),
         *words.against(rung),
         words.pareto(rung),
         words.specialization_note(rung),

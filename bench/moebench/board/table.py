@@ -109,8 +109,8 @@ def print_board(board: Board, console: Console, asked_for: Collection[str] = ())
             _print_tasks(board, rung, console)
         for name, sentence in words.grouped(words.remarks(rung)):
             say_named(console, name, sentence)
-        notes = (*words.against(rung), words.specialization_note(rung), words.latency_note(board, rung))
-        for note in filter(None, notes):
+        notes = (words.specialization_note(rung), words.latency_note(board, rung))
+        for note in filter(None, (words.survival(rung), *words.against(rung), *notes)):
             say(console, note)
     for name, sentence in words.other_runs(board):
         say_named(console, name, sentence)

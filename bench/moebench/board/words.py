@@ -392,6 +392,15 @@ def calibrated(board: Board) -> str:
     )
 
 
+def survival(rung: Rung) -> str:
+    """How often ranks stay what they are under other draws of the trials; empty where fewer than two are known."""
+    shares = [entry.rank_survival for entry in rung.entries if entry.rank_survival is not None]
+    if len(shares) < 2:
+        return ""
+    ends = dict.fromkeys(f"{100 * share:.0f}" for share in (min(shares), max(shares)))
+    return f"The printed ranks survive {' to '.join(ends)} % of resampled tunings."
+
+
 def power(board: Board, rung: Rung) -> str:
     """How many seeds the smallest difference that matters needs; empty where no spread is known."""
     found = rung.power
