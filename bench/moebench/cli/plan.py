@@ -46,7 +46,13 @@ def command(suite: str, results: Path, workers: int | None, reuse: tuple[Path, .
             missing.append(str(error))
             return get_plan(replace(request, without_data=True), results)
 
-    plans, left_out = plan_all(requests, planned)
+    try:
+        plans, left_out = plan_all(requests, planned)
+    except DataError as error:
+        if error.code != "data-missing":
+            raise
+        # Every part is optional, and the data set of none is here.
+        plans, left_out = plan_all([replace(request, optional=False) for request in requests], planned)
     for table in plan_tables(plans, results, workers, reuse):
         plain_console().print(table, soft_wrap=True)
     for name, error in left_out.items():
