@@ -55,6 +55,11 @@ WORDING = [
     (Reason("audit_not_finite"), "its trained model gives answers that are not finite."),
     (Reason("audit_state", names="body.mean"), "being asked changes its model: body.mean."),
     (
+        Reason("audit_replaced", names="torch.nn.functional.cross_entropy"),
+        "its code replaced torch.nn.functional.cross_entropy, with which layers are trained and scored.",
+    ),
+    (Reason("audit_settings", names="threads"), "its code changed threads, which the protocol sets."),
+    (
         Reason("audit_parameters", now=1200, planned=1000),
         "it has 1,200 parameters after training and was built with 1,000.",
     ),

@@ -45,6 +45,13 @@ def test_it_is_planned_with_the_data_that_are_there(tmp_path):
     assert {work.cell.host["residual"] for work in plan.fixed} == {False}
 
 
+def test_it_is_planned_where_no_data_set_is(tmp_path, home):
+    result = CliRunner().invoke(command, ["paper-gpu", "--results", str(tmp_path), "--device", "cpu"])
+    for part in (scale.CIFAR100, scale.IMAGES):
+        assert part in result.stdout
+    assert result.stderr.count("data not found here, so nothing of it counts as cached") == 2
+
+
 @pytest.mark.parametrize("experts", EXPERTS)
 @pytest.mark.parametrize(("name", "row"), ROWS, ids=[f"{name} {row.name}" for name, row in ROWS])
 def test_every_model_goes_forward_and_back_at_its_size(monkeypatch, name, row, experts):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = ["__version__", "check", "compare", "load_board", "load_model", "run", "subset_inference", "wrap"]
 
 if TYPE_CHECKING:

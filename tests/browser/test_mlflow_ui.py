@@ -41,10 +41,31 @@ def only_asked_here(heard, url: str) -> bool:
     return all(request.startswith((url, "data:", "blob:", "about:")) for request in heard.requests)
 
 
-def test_the_printed_link_and_one_click_lead_to_the_runs(visit, served) -> None:
-    """As a person gets there, with a browser that has never seen MLflow."""
+def test_the_printed_link_leads_to_the_leaderboard(visit, served) -> None:
+    """With a browser that has never seen MLflow: studies, the best first, and the columns of the board."""
     url, _ = served
     page, heard = visit(f"{url}/moebench/mlflow", width=1600)
+    page.get_by_text("dense digits", exact=True).first.wait_for(timeout=SLOW)
+    assert "/runs?viewStateShareKey=moebench" in page.url
+    assert "2 matching runs" in page.inner_text("body"), "of twelve"
+    place = "all => all.map((e) => [e.getBoundingClientRect().x, e.getAttribute('col-id')])"
+    heads = [name for _, name in sorted(page.locator(".ag-header-cell").evaluate_all(place))]
+    shown = [head for head in heads if head.startswith("metrics.")]
+    assert shown == [f"metrics.`{name}`" for name in ("test_accuracy", "forward_ms", "active_params")]
+    assert page.get_by_role("button", name="Close").count() == 0, "nothing stands before it"
+    page.goto(f"{url}/moebench/")
+    page.get_by_role("link", name="in MLflow").click()
+    page.get_by_text("dense digits", exact=True).first.wait_for(timeout=SLOW)
+    assert "viewStateShareKey=moebench" in page.url
+    assert only_asked_here(heard, url)
+
+
+def test_one_click_leads_from_the_list_to_the_runs(visit, served) -> None:
+    url, _ = served
+    page, heard = visit(f"{url}/moebench/mlflow", width=1600)
+    page.get_by_text("dense digits", exact=True).first.wait_for(timeout=SLOW)
+    page.goto(f"{url}/#/experiments")
+    page.reload()
     page.get_by_role("link", name="moebench/tiny/protocol 1").first.click(timeout=SLOW)
     for name in ("latency digits", "dense digits"):
         page.get_by_text(name, exact=True).first.wait_for(timeout=SLOW)

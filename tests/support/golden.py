@@ -249,6 +249,7 @@ SCORED = (
 )
 """Scores that do not jump where a rounding decides."""
 
+LLAMA = {"norm": "rms", "positions": "rotary", "bias": False, "activation": "swiglu"}
 RUNS: dict[str, dict[str, Any]] = {
     "vit soft_moe": {"host": VIT, "variant": "soft_moe", "settings": {"experts": 8}},
     "vit sparse_topk": {"host": VIT, "variant": "sparse_topk", "settings": {"experts": 8, "loss/balance": 0.01}},
@@ -286,6 +287,26 @@ RUNS: dict[str, dict[str, Any]] = {
         "host": {"name": "decoder", "dim": 16, "depth": 1, "heads": 2, "positions": "rotary"},
         "variant": "dense",
     },
+    "decoder text": {
+        "task": "text?window=16",
+        "host": {"name": "decoder", "dim": 16, "depth": 1, "heads": 2, **LLAMA},
+        "variant": "sparse_topk",
+        "settings": {"experts": 4},
+        "scored": ("validation_bits_per_byte", "validation_loss_nats", "test_bits_per_byte", "test_loss_nats"),
+    },
+    "encoder masked text": {
+        "task": "text_masked?window=16",
+        "host": {"name": "encoder", "dim": 16, "depth": 1, "heads": 2, **LLAMA},
+        "variant": "soft_moe",
+        "settings": {"experts": 4},
+        "scored": ("validation_bits_per_masked_byte", "validation_loss_nats", "test_loss_nats"),
+    },
+    "tokenwise clusters": {
+        "task": "clusters_near",
+        "host": {"name": "tokenwise", "dim": 16, "depth": 1},
+        "variant": "sparse_topk",
+        "settings": {"experts": 4},
+    },
     "tabular": {
         "task": "correlated?correlation=50",
         "host": {"name": "tabular", "dim": 16, "tower": 4},
@@ -304,34 +325,46 @@ RUNS: dict[str, dict[str, Any]] = {
 }
 
 
+def write_corpus(folder: Path) -> None:
+    """Sixty files of words in an order that is the same everywhere."""
+    words = ["the", "quick", "brown", "fox", "jumps", "over", "a", "lazy", "dog", "and", "runs", "away", "again"]
+    for file in range(60):
+        text = " ".join(words[(file * step + step * step) % len(words)] for step in range(1, 200))
+        (folder / f"{file:02}.txt").write_text(text, encoding="utf-8")
+
+
 def run_digits(name: str) -> Digits:
     """The loss of every step and some scores of a tiny run; what the run does not score is 0."""
     from moebench.records import Cell, Store
     from moebench.runner.job import Job
     from moebench.runner.run_cell import run_cell
     from moebench.tasks import get_task
+    from moebench.tasks.text import TextTask
 
     run = {"task": "digits", "settings": {}, "budget": 9_000, "scored": SCORED} | RUNS[name]
-    cell = Cell(
-        kind="final",
-        protocol=PROTOCOL,
-        task=run["task"],
-        data_digest=get_task(run["task"]).digest(),
-        split=get_task(run["task"]).split,
-        host=run["host"],
-        variant=run["variant"],
-        code_digest=code_identity(find_variant(run["variant"])),
-        settings={**run["settings"], "lr": 3e-3, "weight_decay": 0.1},
-        axis="total",
-        budget=run["budget"],
-        seed=7,
-        steps=10,
-        batch=24,
-        micro_batch=10,
-        precision="fp32",
-        threads=1,
-    )
-    with tempfile.TemporaryDirectory() as folder:
+    task = get_task(run["task"])
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as texts:
+        data = Path(texts) if isinstance(task, TextTask) else None
+        write_corpus(Path(texts))
+        cell = Cell(
+            kind="final",
+            protocol=PROTOCOL,
+            task=run["task"],
+            data_digest=task.digest(data),
+            split=task.split,
+            host=run["host"],
+            variant=run["variant"],
+            code_digest=code_identity(find_variant(run["variant"])),
+            settings={**run["settings"], "lr": 3e-3, "weight_decay": 0.1},
+            axis="total",
+            budget=run["budget"],
+            seed=7,
+            steps=10,
+            batch=24,
+            micro_batch=10,
+            precision="fp32",
+            threads=1,
+        )
         job = Job(
             cell=cell,
             row=name,
@@ -339,7 +372,7 @@ def run_digits(name: str) -> Digits:
             label=name,
             suite="golden",
             results=Path(folder),
-            data=None,
+            data=data,
             device="cpu",
             backend="loop",
             save_weights=False,

@@ -46,11 +46,17 @@ def command(suite: str, results: Path, workers: int | None, reuse: tuple[Path, .
             missing.append(str(error))
             return get_plan(replace(request, without_data=True), results)
 
-    plans, left_out = plan_all(requests, planned)
+    try:
+        plans, left_out = plan_all(requests, planned)
+    except DataError as error:
+        if error.code != "data-missing":
+            raise
+        # Every part is optional, and the data set of none is here.
+        plans, left_out = plan_all([replace(request, optional=False) for request in requests], planned)
     for table in plan_tables(plans, results, workers, reuse):
         plain_console().print(table, soft_wrap=True)
-    for name, error in left_out.items():
-        click.echo(left_out_said(name, error), err=True)
+    for name, reason in left_out.items():
+        click.echo(left_out_said(name, reason), err=True)
     for why in dict.fromkeys(missing):
         click.echo(f"data not found here, so nothing of it counts as cached: {why}", err=True)
     return 0 if not missing and any(plan.expected_runs() for plan in plans) else 1

@@ -43,7 +43,7 @@ class Data:
 
 @dataclass(frozen=True, kw_only=True)
 class Content:
-    """A run as it should be. texts: file name -> text; files are copied."""
+    """A run as it should be. texts: file name -> text; files are copied. about: tags of its experiment."""
 
     name: str
     status: RunStatus
@@ -54,7 +54,7 @@ class Content:
     curves: tuple[CurvePoint, ...] = ()
     texts: Mapping[str, str] = field(default_factory=dict)
     files: tuple[Path, ...] = ()
-    note: str | None = None
+    about: Mapping[str, str] = field(default_factory=dict)
     data: Data | None = None
 
 

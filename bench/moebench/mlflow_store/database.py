@@ -28,6 +28,9 @@ LEASE = "mlflow"
 AS_TRAINING = "workflowType=machine_learning"
 """In an address, so that MLflow's UI shows models that are trained rather than an application's traces."""
 
+VIEW = "moebench"
+"""The key of the view of an experiment that links lead to; see ``views``."""
+
 UI_RESULTS = "MOEBENCH_UI_RESULTS"
 """The variable that tells the server of ``moebench ui`` whose boards to show."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from moebench.board.files import FIGURES
@@ -19,6 +20,7 @@ from moebench.mlflow_store.labels import (
     times,
 )
 from moebench.mlflow_store.runs import Measured, row_entry, seed_entry, study_entry, trained_entry
+from moebench.mlflow_store.views import SHARED_VIEW, shared_view
 from moebench.plans.latency import finalist, latency_cells
 from moebench.plans.plan import Group, Lookup, Plan
 from moebench.plugins.named import without_digest
@@ -27,6 +29,8 @@ from moebench.records.canonical import digest
 
 NOTE_LENGTH = 5000
 """MLflow before 3.17 takes no longer note."""
+
+NONE: Mapping[str, str] = MappingProxyType({})
 
 
 def entries(
@@ -172,19 +176,21 @@ def _is_of(plan: Plan, path: Path) -> bool:
 def _board_entry(plan: Plan, directory: Path) -> RunEntry:
     files = tuple(path for suffix in ("json", "md", "html", "csv") if (path := directory / f"board.{suffix}").is_file())
     texts = {path.suffix: path.read_text(encoding="utf-8") for path in files}
-    note = shortened(texts[".md"], NOTE_LENGTH) if ".md" in texts else None
+    about = {SHARED_VIEW: shared_view(plan)}
+    if ".md" in texts:
+        about["mlflow.note.content"] = shortened(texts[".md"], NOTE_LENGTH)
     figures = sorted((directory / FIGURES).glob("*.png"))
-    return _pages(plan, "board", version_of(list(texts.values())), (*files, *figures), note)
+    return _pages(plan, "board", version_of([*texts.values(), about[SHARED_VIEW]]), (*files, *figures), about)
 
 
-def _pages(plan: Plan, kind: str, version: str, files: tuple[Path, ...], note: str | None = None) -> RunEntry:
+def _pages(plan: Plan, kind: str, version: str, files: tuple[Path, ...], about: Mapping[str, str] = NONE) -> RunEntry:
     """A run whose artifacts are pages and their figures."""
 
     def content() -> Content:
         made = [round(path.stat().st_mtime * 1000) for path in files]
         tags = run_tags(plan, kind, digest(experiment_tags(plan)))
         return Content(
-            name=kind, status="FINISHED", times=Times(min(made), max(made)), tags=tags, files=files, note=note
+            name=kind, status="FINISHED", times=Times(min(made), max(made)), tags=tags, files=files, about=about
         )
 
     return RunEntry(key=kind, version=version, fixed=False, content=content)

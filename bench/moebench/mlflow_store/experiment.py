@@ -53,8 +53,8 @@ class TrackedExperiment:
             self._client.update_run(run_id, status="RUNNING")
         else:
             self._client.set_terminated(run_id, content.status, end_time=content.times.ended)
-        if content.note is not None:
-            self._client.set_experiment_tag(self.id, "mlflow.note.content", content.note)
+        for name, value in content.about.items():
+            self._client.set_experiment_tag(self.id, name, value)
         self._client.set_tag(run_id, VERSION, entry.version)
         self.known[entry.key] = LoggedRun(run_id, entry.version, self._parent(entry))
 

@@ -4,6 +4,7 @@
     /moebench/board/<suite>/board.html   one of them
     /moebench/run/<identity>          MLflow's page of the run of a record
     /moebench/mlflow                  MLflow's list of experiments, in a browser that is told to show training runs
+    /moebench/mlflow/<suite>          a suite's experiment as its leaderboard; one alone has the address above, too
 
 MLflow finds it by the entry-point group ``mlflow.app`` and runs it in its own process, behind its own checks.
 """
@@ -11,11 +12,14 @@ MLflow finds it by the entry-point group ``mlflow.app`` and runs it in its own p
 from __future__ import annotations
 
 import html
+import json
 import os
 import re
 from pathlib import Path
 from urllib.parse import quote
 
+from mlflow import MlflowClient
+from mlflow.server.constants import BACKEND_STORE_URI_ENV_VAR
 from mlflow.server.fastapi_app import app
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -23,6 +27,7 @@ from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Re
 from starlette.routing import Route
 
 from moebench.mlflow_store.database import AS_TRAINING, UI_RESULTS
+from moebench.mlflow_store.views import SHARED_VIEW, leaderboard_address
 from moebench.plans.history import board_pages
 
 __all__ = ["app"]
@@ -38,8 +43,14 @@ def _results() -> Path:
 async def _index(request: Request) -> Response:
     root = _results()
     pages = [path.relative_to(root).as_posix() for path in board_pages(root)]
-    items = "".join(f'<li><a href="board/{quote(os.fsencode(page))}">{_shown(page)}</a></li>' for page in pages)
+    items = "".join(_item(page) for page in pages)
     return _page("moebench boards", f'<h1>Boards</h1><ul>{items}</ul><p><a href="mlflow">MLflow</a></p>')
+
+
+def _item(page: str) -> str:
+    suite = os.fsencode(page.partition("/")[0])
+    beside = f'<a href="mlflow/{quote(suite)}">in MLflow</a>'
+    return f'<li><a href="board/{quote(os.fsencode(page))}">{_shown(page)}</a> ({beside})</li>'
 
 
 async def _board(request: Request) -> Response:
@@ -76,14 +87,22 @@ TRAINING_VIEW = """<script>
 try {
   localStorage.setItem("mlflow.workflowType_v1", JSON.stringify("machine_learning"));
   localStorage.setItem("mlflow.assistant.panelOpen_v1", "false");
+  localStorage.setItem("mlflow.assistant.fab.autoOpenedOnFirstLoad_v1", "true");
 } catch {}
-location.replace("/#/experiments?%s");
+location.replace(%s);
 </script>"""
 """Without it an experiment opens on its traces, of which there are none, behind a panel that says what traces are."""
 
 
 async def _mlflow(request: Request) -> Response:
-    return _page("MLflow", TRAINING_VIEW % AS_TRAINING)
+    suite = request.path_params.get("suite")
+    known = await run_in_threadpool(find_leaderboards)
+    if suite is not None and suite not in known:
+        return _missing("MLflow has no leaderboard of this suite; `moebench sync` writes those that it lacks.")
+    only = next(iter(known)) if len(known) == 1 else ""
+    experiment = known.get(suite or only)
+    place = leaderboard_address(experiment) if experiment else f"/#/experiments?{AS_TRAINING}"
+    return _page("MLflow", TRAINING_VIEW % json.dumps(place))
 
 
 async def _other(request: Request) -> Response:
@@ -105,16 +124,20 @@ app.router.routes[:0] = [
     Route("/moebench/board/{path:path}", _board),
     Route("/moebench/run/{identity:path}", _run),
     Route("/moebench/mlflow", _mlflow),
+    Route("/moebench/mlflow/{suite:path}", _mlflow),
     Route("/moebench/{other:path}", _other),
 ]
 
 
+def find_leaderboards() -> dict[str, str]:
+    """By suite the id of its newest experiment that has a board, in the server's own store."""
+    found = _client().search_experiments(filter_string="name LIKE 'moebench/%'", order_by=["creation_time ASC"])
+    return {each.tags["moebench.suite"]: each.experiment_id for each in found if SHARED_VIEW in each.tags}
+
+
 def find_run(identity: str) -> str | None:
     """The address of the newest run with that identity in the server's own store; None where there is none."""
-    from mlflow import MlflowClient
-    from mlflow.server.constants import BACKEND_STORE_URI_ENV_VAR
-
-    client = MlflowClient(tracking_uri=os.environ[BACKEND_STORE_URI_ENV_VAR])
+    client = _client()
     experiments = [each.experiment_id for each in client.search_experiments(filter_string="name LIKE 'moebench/%'")]
     if not experiments:
         return None
@@ -123,3 +146,7 @@ def find_run(identity: str) -> str | None:
     if run is None:
         return None
     return f"/#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}?{AS_TRAINING}"
+
+
+def _client() -> MlflowClient:
+    return MlflowClient(tracking_uri=os.environ[BACKEND_STORE_URI_ENV_VAR])
