@@ -27,6 +27,7 @@ FROZEN = "random_router"
 """The variant of the frozen router that the layers below can steer."""
 
 MOST_NAMES = 10
+MANY_ROWS, FEW_NAMES = 100, 3
 """Names in one sentence: a board of 500 rows has 250 that are better than one in the middle."""
 
 
@@ -329,8 +330,8 @@ def edges(rung: Rung) -> tuple[tuple[str, str], ...]:
     return tuple(found)
 
 
-def _listed(names: Sequence[str]) -> str:
-    shown, more = ", ".join(names[:MOST_NAMES]), len(names) - MOST_NAMES
+def _listed(names: Sequence[str], most: int = MOST_NAMES) -> str:
+    shown, more = ", ".join(names[:most]), len(names) - most
     return f"{shown} and {more:,} more" if more > 0 else shown
 
 
@@ -496,7 +497,7 @@ def some(rung: Rung, rows: Sequence[str]) -> str:
     """The rows in the board's order, of many the first ones and how many more there are; empty without any."""
     named = set(rows)
     names = [shown_name(entry.variant) for entry in rung.entries if entry.variant in named]
-    return _listed(names)
+    return _listed(names, MOST_NAMES if len(rung.entries) <= MANY_ROWS else FEW_NAMES)
 
 
 def shared_settings(board: Board) -> list[tuple[str, str]]:
