@@ -71,6 +71,40 @@ def test_a_single_document_is_cut_at_90_and_95_percent(tmp_path):
         assert set(windows) == {text[start + 64 * n :][:64] for n in range(len(windows))}
 
 
+@pytest.mark.parametrize("before", range(4))
+def test_a_document_is_cut_between_characters_and_a_long_line_is_read_in_pieces(tmp_path, monkeypatch, before):
+    """Of 4 bytes each, behind so many of 1: both cuts, and most ends of pieces, are inside a character otherwise."""
+    from moebench.tasks import tokens
+
+    monkeypatch.setattr(tokens, "CHUNK", 1000)
+    monkeypatch.setattr(tokens, "LINE", 6)
+    (tmp_path / "data").mkdir()
+    text = "x" * before + "\U0001f600\U0001f9ea" * 2500
+    (tmp_path / "data" / "one.txt").write_text(text)
+    task = get_task("text?tokenizer=bpe-260&window=8")
+    found = task._index(tmp_path / "data")
+    pieces = [task.decoded(found.tokens(part).tolist(), tmp_path / "data") for part in ("train", "validation", "test")]
+    assert "".join(piece.removesuffix("\n") for piece in pieces) == text
+    assert [len(piece.encode()) for piece in pieces[1:]] == pytest.approx([1000, 1000], abs=8)
+    assert max(len(piece.encode()) for piece in tokens._chunks(tmp_path / "data" / "one.txt")) <= 1009
+
+
+def test_a_cut_that_moved_is_in_the_digest(tmp_path, monkeypatch):
+    from moebench.tasks import tokens
+
+    (tmp_path / "data").mkdir()
+    digests = {}
+    for name, text in {"moved": "\U0001f600" * 2503, "exact": "x" * 10_012}.items():
+        (tmp_path / "data" / "one.txt").write_text(text)
+        digests[name] = get_task("text").digest(tmp_path / "data")
+    monkeypatch.setattr(tokens, "_next_character", lambda file, place: place)
+    monkeypatch.setattr(tokens, "cache_dir", lambda: tmp_path / "other")
+    tokens._index.cache_clear()
+    assert get_task("text").digest(tmp_path / "data") == digests["exact"]
+    (tmp_path / "data" / "one.txt").write_text("\U0001f600" * 2503)
+    assert get_task("text").digest(tmp_path / "data") != digests["moved"]
+
+
 def test_json_lines_and_parquet_are_the_same_text_as_their_documents(tmp_path):
     texts = [f"document {number}: " + "how now brown cow " * 30 for number in range(60)]
     lines, rows = tmp_path / "lines", tmp_path / "rows"
