@@ -1,5 +1,6 @@
 """Tasks of text: parts by document, windows, tokenizers, bits per byte, masks; and what cannot be read."""
 
+import gzip
 import json
 import math
 import re
@@ -15,7 +16,7 @@ from moebench.errors import DataError, SuiteError, UnknownNameError
 from moebench.tasks import get_task, load_part
 from moebench.tasks.base import Split
 from moebench.tasks.catalogue import split_settings, with_settings
-from moebench.tasks.corpora import part_of
+from moebench.tasks.corpora import Own, part_of
 
 
 @pytest.fixture(autouse=True)
@@ -121,6 +122,42 @@ def test_json_lines_and_parquet_are_the_same_text_as_their_documents(tmp_path):
         assert "".join(f"{text}\n" for text in kept).startswith(found)
 
 
+def put(path, text):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(gzip.compress(text.encode()) if path.suffix == ".gz" else text.encode())
+
+
+@pytest.mark.parametrize("ending", ["txt", "raw", "tokens", "txt.gz"])
+def test_a_text_file_is_a_document_whatever_its_ending(tmp_path, ending):
+    put(tmp_path / "data" / f"wiki.{ending}", "how now brown cow " * 300)
+    put(tmp_path / "data" / ".DS_Store", "hidden " * 300)
+    put(tmp_path / "data" / ".git" / "log.txt", "hidden " * 300)
+    (document,) = Own().documents(tmp_path / "data")
+    assert (document[0], b"".join(document[1])) == (f"wiki.{ending}", b"how now brown cow " * 300)
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "ndjson", "json", "jsonl.gz"])
+def test_blank_lines_of_json_lines_are_no_documents(tmp_path, ending):
+    put(tmp_path / "data" / f"x.{ending}", '{"text": "one"}\n\n  \n{"text": "two"}\n')
+    found = [(name, b"".join(blocks)) for name, blocks in Own().documents(tmp_path / "data")]
+    assert found == [(f"x.{ending}:0", b"one"), (f"x.{ending}:3", b"two")]
+
+
+def test_files_that_are_not_read_are_named_once(tmp_path, caplog):
+    for name in ("a.txt", "a.csv", "b.csv", "images.gz", ".hidden.bin"):
+        put(tmp_path / name, "x")
+    with caplog.at_level("INFO", "moebench.tasks.corpora"):
+        assert [[path.name for path in Own().files(tmp_path)] for _ in range(2)] == [["a.txt"]] * 2
+    assert [r.getMessage() for r in caplog.records] == [f"data: files of {tmp_path} that are not read end in .csv, .gz"]
+
+
+def test_a_directory_without_text_says_what_is_in_it(tmp_path):
+    put(tmp_path / "a.csv", "x")
+    put(tmp_path / "b.jsonl.zst", "x")
+    with pytest.raises(DataError, match=r"; the files there end in \.csv, \.zst\.$"):
+        Own().files(tmp_path)
+
+
 def test_as_many_tokens_are_scored_as_a_suite_says_spread_over_the_part(tmp_path):
     folder = corpus(tmp_path / "data")
     every, few = get_task("text?window=16"), get_task("text?scored=80&window=16")
@@ -207,7 +244,6 @@ def test_hidden_tokens_alone_are_scored_and_held_out_masks_are_fixed(tmp_path):
 
 
 def test_domains_have_equal_shares_and_say_which_they_are(tmp_path, monkeypatch):
-    from moebench.tasks.corpora import Own
     from moebench.tasks.text import TextTask
 
     class Other(Own):
@@ -244,6 +280,8 @@ BAD = [
     ("column", lambda f: parquet.write_table(pa.table({"words": ["a"]}), f / "a.parquet"), "text", "column-missing"),
     ("numbers", lambda f: parquet.write_table(pa.table({"text": [1]}), f / "a.parquet"), "text", "column-not-text"),
     ("no parquet", lambda folder: (folder / "a.parquet").write_text("no"), "text", "text-not-parquet"),
+    ("no gzip", lambda folder: (folder / "a.txt.gz").write_text("no"), "text", "text-not-gzip"),
+    ("half", lambda f: (f / "a.jsonl.gz").write_bytes(gzip.compress(b"{}")[:-9]), "text", "text-not-gzip"),
     ("nothing", lambda folder: None, "text", "data-missing"),
     ("another", lambda folder: (folder / "tinyshakespeare.txt").write_text("no"), "shakespeare", "other-checksum"),
 ]
