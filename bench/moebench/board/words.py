@@ -45,7 +45,7 @@ def heading(board: Board, budget: int) -> str:
     """What is compared: suite, protocol, tasks, budget of the expert layers, device."""
     tasks = ", ".join(
         (task.label if task.label.startswith(UNKNOWN_DATA) else task.name)
-        + (f" ({epochs(task)})" if task.epochs else "")
+        + (f" ({', '.join(amounts)})" if (amounts := [*filter(None, (epochs(task), scored(task)))]) else "")
         for task in board.tasks
     )
     parts = (board.suite, f"protocol {board.protocol}", tasks, amount(board, budget), board.device)
@@ -57,6 +57,11 @@ def epochs(task: TaskNote) -> str:
     if not task.epochs:
         return ""
     return f"{task.epochs:.3g} epoch{'' if f'{task.epochs:.3g}' == '1' else 's'}"
+
+
+def scored(task: TaskNote) -> str:
+    """How much text was scored; empty of other tasks."""
+    return f"{task.scored_bytes:,} bytes scored" if task.scored_bytes else ""
 
 
 def axis_word(board: Board) -> str:
@@ -534,7 +539,8 @@ def fact(value: object) -> str:
 def _data(task: TaskNote) -> str:
     known = task.shared_settings
     named = [("split", known.get("split")), ("digest", known.get("data_digest"))]
-    return ", ".join([task.label, *(f"{name} {value}" for name, value in named if value)])
+    facts = (task.label, *(f"{name} {value}" for name, value in named if value), scored(task))
+    return ", ".join(filter(None, facts))
 
 
 def _training(task: TaskNote) -> str:
