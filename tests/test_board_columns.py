@@ -14,6 +14,8 @@ import pytest
 from boards import Bench, small_board
 from moebench.board import TEXTS, columns, to_table
 from moebench.board.columns import COLUMNS, DETAILS, SHOWN, Column
+from moebench.measures.scores.shares import SHARES
+from moebench.training.routes import WHEN
 
 NAME_LENGTH = Column(
     key="name_length",
@@ -91,3 +93,54 @@ def test_costs_that_a_record_lacks_are_not_made_up(tmp_path: Path) -> None:
     assert entry["model_flops_per_input"] is None
     assert entry["training"]["flops"] is None
     assert entry["tasks"]["digits"]["training"]["flops"] == 60_000_000
+
+
+OF_TOKENS = {
+    "expert_information_token": 0.25,
+    "saturation_1_2": 0.75,
+    "co_activation": None,
+    "test_scored_bytes": 12_345,
+}
+
+
+def with_scores(**scores: float | None) -> Any:
+    """What a final run on text has beside what the small board's runs have."""
+    return lambda fields: fields | {"scores": fields["scores"] | scores}
+
+
+def test_scores_of_single_tokens_are_details_and_scored_bytes_stand_beside_the_task(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, variants=["dense", "sparse_topk"])
+    bench.fill("dense", (0.90, 0.92, 0.94))
+    bench.fill("sparse_topk", (0.90, 0.92, 0.94), change=with_scores(**OF_TOKENS))
+    board = bench.board()
+    found = json.loads(TEXTS["json"](board))
+    of_row = {entry["variant"]: entry for entry in found["entries"]}
+    assert of_row["sparse_topk"]["expert_information_token"] == {"value": 0.25, "low": None, "high": None}
+    assert of_row["dense"]["saturation_1_2"] is None
+    assert found["tasks"]["digits"]["scored_bytes"] == 12_345
+    by_row = {line["variant"]: line for line in csv.DictReader(io.StringIO(TEXTS["csv"](board)))}
+    assert (by_row["sparse_topk"]["saturation_1_2"], by_row["dense"]["saturation_1_2"]) == ("0.75", "")
+    page = TEXTS["html"](board)
+    assert "<dt>routes that stay from 1/2 of the steps on</dt><dd>0.750 ±?</dd>" in page
+    assert "<dt>expert tells the token id</dt><dd>0.250 ±?</dd>" in page
+    assert "digits (23.7 epochs, 12,345 bytes scored)" in to_table(board, 200)
+    assert all("12,345 bytes scored" in text for text in (page, TEXTS["md"](board)))
+    assert not {"co_activation", "saturation_1_4"} & of_row["sparse_topk"].keys()
+    assert "experts in fixed pairs" not in page
+
+
+def test_scores_of_single_tokens_are_means_over_tasks_that_all_have_them(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, variants=["dense"], tasks=["digits", "fashion_mnist"])
+    of_both = [{"co_activation": 0.2, "saturation_1_8": 0.5}, {"co_activation": 0.4}]
+    for task, scores in zip(("digits", "fashion_mnist"), of_both, strict=True):
+        bench.fill("dense", (0.90, 0.92, 0.94), task=task, change=with_scores(**scores))
+    (entry,) = bench.board().entries
+    assert entry.of_tokens["co_activation"].value == pytest.approx(0.3)
+    assert entry.of_tokens.keys() == {"co_activation"}
+    assert SHARES == WHEN
+
+
+def test_a_board_without_them_has_none_of_their_names(tmp_path: Path) -> None:
+    board = small_board(tmp_path).board()
+    for form in ("json", "csv", "md", "html"):
+        assert not re.search("expert_information|saturation_|co_activation|scored|expert tells", TEXTS[form](board))

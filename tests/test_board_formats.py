@@ -293,9 +293,7 @@ def test_the_page_needs_nothing_from_anywhere(text: str) -> None:
         "https://github.com/google-research/vmoe",
     }, "followed only by a reader"
     assert {a["rel"] for a in links} == {"noreferrer"}
-    abroad = [str(a["href"]) for a in page.all("a") if a not in links and not str(a["href"]).startswith("#row-")]
-    assert abroad
-    assert all(re.fullmatch(r"http://127\.0\.0\.1:5000/moebench/run/[0-9a-f]{20}", href) for href in abroad)
+    assert all(str(a["href"]).startswith("#row-") for a in page.all("a") if a not in links)
 
 
 def test_the_browser_runs_the_pages_own_script_and_no_other(text: str) -> None:

@@ -8,6 +8,7 @@ import tomllib
 import pytest
 
 from moebench.errors import SuiteError, UnknownNameError
+from moebench.plugins.find import find_variants
 from moebench.suites import find_suites, load_experiment, load_suite
 from moebench.suites.load import check_hosts, parse_suite
 
@@ -44,6 +45,26 @@ def test_every_suite_that_comes_along_validates(name):
     assert experiment.title
     for suite in experiment.suites:
         assert suite.tuning is None or "dense" in suite.variants
+
+
+ELSEWHERE = {"block_moe", "conv_moe", "plain_block", "plain_conv", "mmoe", "ple", "home"}
+"""Layers of feature maps, and of several targets."""
+NOT_CAUSAL = {"soft_moe", "expert_choice", "smola"}
+
+
+@pytest.mark.parametrize(
+    ("name", "without"),
+    [
+        ("quick-all", {"hash_token", "oracle_router"}),  # digits have no token ids, and no groups
+        ("controls-all", {"hash_token"}),
+        ("text", {"oracle_router", *NOT_CAUSAL}),
+    ],
+)
+def test_the_suites_of_all_layers_have_all_of_them(name, without):
+    suite = load_suite(name)
+    rows = {*suite.variants, *(reference.variant for reference in suite.reference)}
+    built_in = {found.name for found in find_variants().values() if found.package == "moebench"}
+    assert rows == built_in - ELSEWHERE - without
 
 
 def test_quick_is_what_the_readme_promises():

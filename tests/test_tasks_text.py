@@ -1,5 +1,6 @@
 """Tasks of text: parts by document, windows, tokenizers, bits per byte, masks; and what cannot be read."""
 
+import gzip
 import json
 import math
 import re
@@ -15,7 +16,7 @@ from moebench.errors import DataError, SuiteError, UnknownNameError
 from moebench.tasks import get_task, load_part
 from moebench.tasks.base import Split
 from moebench.tasks.catalogue import split_settings, with_settings
-from moebench.tasks.corpora import part_of
+from moebench.tasks.corpora import Own, part_of
 
 
 @pytest.fixture(autouse=True)
@@ -71,6 +72,40 @@ def test_a_single_document_is_cut_at_90_and_95_percent(tmp_path):
         assert set(windows) == {text[start + 64 * n :][:64] for n in range(len(windows))}
 
 
+@pytest.mark.parametrize("before", range(4))
+def test_a_document_is_cut_between_characters_and_a_long_line_is_read_in_pieces(tmp_path, monkeypatch, before):
+    """Of 4 bytes each, behind so many of 1: both cuts, and most ends of pieces, are inside a character otherwise."""
+    from moebench.tasks import tokens
+
+    monkeypatch.setattr(tokens, "CHUNK", 1000)
+    monkeypatch.setattr(tokens, "LINE", 6)
+    (tmp_path / "data").mkdir()
+    text = "x" * before + "\U0001f600\U0001f9ea" * 2500
+    (tmp_path / "data" / "one.txt").write_text(text)
+    task = get_task("text?tokenizer=bpe-260&window=8")
+    found = task._index(tmp_path / "data")
+    pieces = [task.decoded(found.tokens(part).tolist(), tmp_path / "data") for part in ("train", "validation", "test")]
+    assert "".join(piece.removesuffix("\n") for piece in pieces) == text
+    assert [len(piece.encode()) for piece in pieces[1:]] == pytest.approx([1000, 1000], abs=8)
+    assert max(len(piece.encode()) for piece in tokens._chunks(tmp_path / "data" / "one.txt")) <= 1009
+
+
+def test_a_cut_that_moved_is_in_the_digest(tmp_path, monkeypatch):
+    from moebench.tasks import tokens
+
+    (tmp_path / "data").mkdir()
+    digests = {}
+    for name, text in {"moved": "\U0001f600" * 2503, "exact": "x" * 10_012}.items():
+        (tmp_path / "data" / "one.txt").write_text(text)
+        digests[name] = get_task("text").digest(tmp_path / "data")
+    monkeypatch.setattr(tokens, "_next_character", lambda file, place: place)
+    monkeypatch.setattr(tokens, "cache_dir", lambda: tmp_path / "other")
+    tokens._index.cache_clear()
+    assert get_task("text").digest(tmp_path / "data") == digests["exact"]
+    (tmp_path / "data" / "one.txt").write_text("\U0001f600" * 2503)
+    assert get_task("text").digest(tmp_path / "data") != digests["moved"]
+
+
 def test_json_lines_and_parquet_are_the_same_text_as_their_documents(tmp_path):
     texts = [f"document {number}: " + "how now brown cow " * 30 for number in range(60)]
     lines, rows = tmp_path / "lines", tmp_path / "rows"
@@ -85,6 +120,42 @@ def test_json_lines_and_parquet_are_the_same_text_as_their_documents(tmp_path):
         found = all_bytes(load_part(task, "train", folder)).decode()
         assert len(found) > 64
         assert "".join(f"{text}\n" for text in kept).startswith(found)
+
+
+def put(path, text):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(gzip.compress(text.encode()) if path.suffix == ".gz" else text.encode())
+
+
+@pytest.mark.parametrize("ending", ["txt", "raw", "tokens", "txt.gz"])
+def test_a_text_file_is_a_document_whatever_its_ending(tmp_path, ending):
+    put(tmp_path / "data" / f"wiki.{ending}", "how now brown cow " * 300)
+    put(tmp_path / "data" / ".DS_Store", "hidden " * 300)
+    put(tmp_path / "data" / ".git" / "log.txt", "hidden " * 300)
+    (document,) = Own().documents(tmp_path / "data")
+    assert (document[0], b"".join(document[1])) == (f"wiki.{ending}", b"how now brown cow " * 300)
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "ndjson", "json", "jsonl.gz"])
+def test_blank_lines_of_json_lines_are_no_documents(tmp_path, ending):
+    put(tmp_path / "data" / f"x.{ending}", '{"text": "one"}\n\n  \n{"text": "two"}\n')
+    found = [(name, b"".join(blocks)) for name, blocks in Own().documents(tmp_path / "data")]
+    assert found == [(f"x.{ending}:0", b"one"), (f"x.{ending}:3", b"two")]
+
+
+def test_files_that_are_not_read_are_named_once(tmp_path, caplog):
+    for name in ("a.txt", "a.csv", "b.csv", "images.gz", ".hidden.bin"):
+        put(tmp_path / name, "x")
+    with caplog.at_level("INFO", "moebench.tasks.corpora"):
+        assert [[path.name for path in Own().files(tmp_path)] for _ in range(2)] == [["a.txt"]] * 2
+    assert [r.getMessage() for r in caplog.records] == [f"data: files of {tmp_path} that are not read end in .csv, .gz"]
+
+
+def test_a_directory_without_text_says_what_is_in_it(tmp_path):
+    put(tmp_path / "a.csv", "x")
+    put(tmp_path / "b.jsonl.zst", "x")
+    with pytest.raises(DataError, match=r"; the files there end in \.csv, \.zst\.$"):
+        Own().files(tmp_path)
 
 
 def test_as_many_tokens_are_scored_as_a_suite_says_spread_over_the_part(tmp_path):
@@ -173,7 +244,6 @@ def test_hidden_tokens_alone_are_scored_and_held_out_masks_are_fixed(tmp_path):
 
 
 def test_domains_have_equal_shares_and_say_which_they_are(tmp_path, monkeypatch):
-    from moebench.tasks.corpora import Own
     from moebench.tasks.text import TextTask
 
     class Other(Own):
@@ -210,6 +280,8 @@ BAD = [
     ("column", lambda f: parquet.write_table(pa.table({"words": ["a"]}), f / "a.parquet"), "text", "column-missing"),
     ("numbers", lambda f: parquet.write_table(pa.table({"text": [1]}), f / "a.parquet"), "text", "column-not-text"),
     ("no parquet", lambda folder: (folder / "a.parquet").write_text("no"), "text", "text-not-parquet"),
+    ("no gzip", lambda folder: (folder / "a.txt.gz").write_text("no"), "text", "text-not-gzip"),
+    ("half", lambda f: (f / "a.jsonl.gz").write_bytes(gzip.compress(b"{}")[:-9]), "text", "text-not-gzip"),
     ("nothing", lambda folder: None, "text", "data-missing"),
     ("another", lambda folder: (folder / "tinyshakespeare.txt").write_text("no"), "shakespeare", "other-checksum"),
 ]

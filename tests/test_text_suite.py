@@ -72,7 +72,7 @@ def test_bits_per_byte_rank_and_a_layer_that_looks_ahead_has_its_reason(ran):
     assert 0 < by_row["dense"].representation.value < 8
     assert by_row["sparse_topk"].rank is not None
     assert "causal host" in by_row["soft_moe"].reason.sentence
-    assert "bits_per_byte" in to_table(board, 100)
+    assert "bits per byte" in to_table(board, 100)
     assert board.tasks[0].name == "text-bpe-270-16"
 
 

@@ -15,17 +15,22 @@ from moevariants.dense import Dense
 from moevariants.expert_choice import ExpertChoice
 from moevariants.expert_threshold import ExpertThreshold
 from moevariants.hash_position import HashPosition
+from moevariants.latent_moe import LatentMoE
 from moevariants.modse import MoDSE
 from moevariants.mu_moe import MuMoECP, MuMoETR
 from moevariants.parts import experts
 from moevariants.parts.dispatch import plan_dispatch
+from moevariants.random_balanced import RandomBalanced
 from moevariants.random_router import RandomRouter
 from moevariants.remoe import ReMoE
+from moevariants.sigma_moe import SigmaMoE
 from moevariants.smola import SMoLA
 from moevariants.soft_moe import SoftMoE
 from moevariants.sparse_topk import PRESETS, SparseTopK
+from moevariants.topk_qb import TopKQB
 
 SHAPE = LayerShape(dim=8, out_dim=6, tokens=None)
+GATED = LayerShape(dim=8, out_dim=6, tokens=None, activation="swiglu")
 ROUTED = [
     (SoftMoE, {}),
     (SoftMoE, {"slots": 2, "normalise": True}),
@@ -48,15 +53,19 @@ ROUTED = [
     (SMoLA, {"experts": 8}),
     (ReMoE, {}),
     (ExpertThreshold, {"experts": 8}),
+    (TopKQB, {}),
+    (RandomBalanced, {}),
+    (SigmaMoE, {"experts": 8, "top_k": 2, "expert_dropout": 0.0}),
+    (LatentMoE, {"experts": 8, "top_k": 2, "narrow": 2}),
 ]
 ALL = [(Dense, {}), *ROUTED]
 routed = pytest.mark.parametrize(("variant", "settings"), ROUTED, ids=str)
 every = pytest.mark.parametrize(("variant", "settings"), ALL, ids=str)
 
 
-def build(variant, settings, seed=0, size=5):
+def build(variant, settings, seed=0, size=5, shape=SHAPE):
     torch.manual_seed(seed)
-    return variant().layer(SHAPE, size, settings)
+    return variant().layer(shape, size, settings)
 
 
 def tokens(inputs=3, length=7, seed=1):
@@ -162,12 +171,13 @@ def test_padding_changes_nothing_for_other_tokens(variant, settings):
         torch.testing.assert_close(alone.mass_BE[0], first.mass_BE[b])
 
 
+@pytest.mark.parametrize("shape", [SHAPE, GATED], ids=["gelu", "swiglu"])
 @pytest.mark.parametrize("backend", ["grouped", "padded", "onednn", "auto"])
 @routed
-def test_a_backend_is_the_loop_in_outputs_losses_and_every_gradient(variant, settings, backend):
+def test_a_backend_is_the_loop_in_outputs_losses_and_every_gradient(variant, settings, backend, shape):
     found = []
     for name in ("loop", backend):
-        layer, x_BTD = build(variant, settings), tokens().requires_grad_()
+        layer, x_BTD = build(variant, settings, shape=shape), tokens().requires_grad_()
         choose(layer, name)
         torch.manual_seed(3)  # noise, where there is any
         routing = layer.route(x_BTD, Context())
@@ -217,7 +227,8 @@ def test_training_is_the_same_bit_for_bit(variant, settings, backend):
 
     first, second, start = train(), train(), build(variant, settings).state_dict()
     assert all(torch.equal(first[name], second[name]) for name in first)
-    frozen = {RandomRouter: {"router.weight_DE"}, HashPosition: {"router.expert_PK"}}.get(variant, set())
+    fixed = {"router.weight_DE"}
+    frozen = {RandomRouter: fixed, RandomBalanced: fixed, HashPosition: {"router.expert_PK"}}.get(variant, set())
     assert {name for name in first if torch.equal(first[name], start[name])} == frozen
 
 
@@ -271,16 +282,13 @@ def test_space_never_renormalises_one_choice(variant):
 @routed
 def test_active_parameters_leave_out_idle_experts(variant, settings):
     layer = build(variant, settings)
-    each = 8 * 4 + 4 * 6 if variant is SMoLA else 8 * 5 + 5 + 5 * 6 + 6
+    each = {SMoLA: 8 * 4 + 4 * 6, LatentMoE: 4 * 5 + 5 + 5 * 4 + 4}.get(variant, 8 * 5 + 5 + 5 * 6 + 6)
     total = sum(p.numel() for p in layer.parameters())
     assert set(layer.expert_parameters().values()) == {0}
     assert sum(layer.get_parameter(name).numel() for name in layer.expert_parameters()) == 8 * each
     busy = {SoftMoE: 8, SMoLA: 8, ExpertChoice: settings.get("capacity", 2), DeepSeek: 3, ExpertThreshold: 3}
     idle = 8 - busy.get(variant, settings.get("top_k", 2))
     assert active_parameters(layer) == total - int(idle * each)
-
-
-GATED = LayerShape(dim=8, out_dim=6, tokens=None, activation="swiglu")
 
 
 @every
@@ -291,7 +299,7 @@ def test_a_gated_activation_gives_every_mlp_a_third_matrix(variant, settings):
     more = sum(p.numel() for p in gated.parameters()) - sum(p.numel() for p in plain.parameters())
     banks = [m for m in plain.modules() if isinstance(m, experts.Experts) and not m.linear]
     hidden = sum(bank.w_out_EHO.shape[:2].numel() for bank in banks) or plain.linear_out.in_features
-    assert more == hidden * (8 + 1)
+    assert more == hidden * ((4 if variant is LatentMoE else 8) + 1)
     x_BTD = tokens()
     y_BTO = gated.compute(x_BTD, gated.route(x_BTD, Context()))
     assert y_BTO.shape == (3, 7, 6)

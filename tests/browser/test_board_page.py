@@ -248,9 +248,10 @@ def test_a_row_opens_in_a_drawer_by_mouse_and_by_keyboard(visit, url: str) -> No
     ):
         assert text in drawer.inner_text()
     assert address(page).endswith("#row-0-0")
-    links = drawer.locator(".seeds a")
-    assert links.count() == 3
-    assert re.fullmatch(r"http://127\.0\.0\.1:5000/moebench/run/[0-9a-f]{20}", links.first.get_attribute("href"))
+    records = drawer.locator(".seeds li")
+    assert records.count() == 3
+    assert re.fullmatch(r"[0-9a-f]{20}", records.first.inner_text())
+    assert drawer.locator(".seeds a").count() == 0, "no server is here to link to"
     page.keyboard.press("Escape")
     assert not drawer.is_visible()
     assert page.evaluate("document.activeElement.textContent") == "soft_moe", "focus is back where it was"

@@ -125,7 +125,7 @@ def test_a_board_that_moebench_ui_serves_links_to_the_mlflow_beside_it(visit, se
     page.get_by_role("heading", name="A board made by hand").wait_for()
     page.locator("table.board a").first.click()
     link = page.get_by_role("dialog").locator(".seeds a").first.get_attribute("href")
-    assert re.fullmatch(rf"{re.escape(url)}/moebench/run/[0-9a-f]{{20}}", link)
+    assert re.fullmatch(r"/moebench/run/[0-9a-f]{20}", link)
     assert heard.errors == []
 
 

@@ -20,19 +20,19 @@ from pathlib import Path
 import torch
 import moebench.tasks.tokens as tokens
 from moebench.tasks import get_task, load_part
-data, cache = map(Path, sys.argv[1:])
+data, cache = map(Path, sys.argv[1:3])
 tokens.cache_dir = lambda: cache
 torch.set_num_threads(1)
 def peak():
     return int(next(l for l in open("/proc/self/status") if l.startswith("VmHWM")).split()[1]) / 1024
-task = get_task("text")
+task = get_task(sys.argv[3])
 start = time.perf_counter()
 train, validation = (load_part(task, part, data) for part in ("train", "validation"))
 seconds = time.perf_counter() - start
 batch = train[torch.randperm(len(train))[:64]]  # from everywhere
-task.loss({"token": torch.zeros(64, 64, 256)}, batch)
+task.loss({"token": torch.zeros(64, 64, task.size)}, batch)
 for part in validation.batches(256):
-    task.scores({"token": torch.zeros(len(part), 64, 256)}, part)
+    task.scores({"token": torch.zeros(len(part), 64, task.size)}, part)
 total = sum(int(rows.sum()) for rows in train.inputs.split(1 << 14))  # a whole epoch is read
 print(json.dumps({"mib": peak(), "seconds": seconds, "windows": len(train), "total": total}))
 """
@@ -61,18 +61,23 @@ def write(folder, form, size):
             file.write(text if form == "txt" else json.dumps({"text": text}) + "\n")
 
 
-def run(data, cache):
-    done = subprocess.run([sys.executable, "-c", PROGRAM, data, cache], capture_output=True, text=True, check=False)
+def run(data, cache, name):
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, data, cache, name], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
 
-@pytest.mark.parametrize("form", ["txt", "jsonl", "parquet"])
-def test_a_large_corpus_takes_little_memory_and_starts_soon(form, tmp_path, record_property):
+@pytest.mark.parametrize(
+    ("form", "name"),
+    [("txt", "text"), ("jsonl", "text"), ("parquet", "text"), ("txt", "text?tokenizer=bpe-512")],  # txt is one line
+)
+def test_a_large_corpus_takes_little_memory_and_starts_soon(form, name, tmp_path, record_property):
     found = {}
-    for name, size in (("small", SMALL), ("large", LARGE)):
-        write(tmp_path / name, form, size)
-        found[name] = [run(tmp_path / name, tmp_path / "cache") for _ in range(2)]  # the second is indexed
+    for which, size in (("small", SMALL), ("large", LARGE)):
+        write(tmp_path / which, form, size)
+        found[which] = [run(tmp_path / which, tmp_path / "cache", name) for _ in range(2)]  # the second is indexed
     (small, again), (large, indexed) = found["small"], found["large"]
     assert large["windows"] > 150 * small["windows"]
     assert indexed["total"] == large["total"]
@@ -80,6 +85,6 @@ def test_a_large_corpus_takes_little_memory_and_starts_soon(form, tmp_path, reco
     more_seconds = indexed["seconds"] - again["seconds"]
     record_property("more_mib", round(more_mib))
     record_property("more_seconds", round(more_seconds, 2))
-    print(f"{form}: {more_mib:.0f} MiB more, {more_seconds:.2f} s later; indexed in {large['seconds']:.1f} s")
+    print(f"{form}, {name}: {more_mib:.0f} MiB more, {more_seconds:.2f} s later; indexed in {large['seconds']:.1f} s")
     assert more_mib < MORE_MIB
     assert more_seconds < MORE_SECONDS

@@ -74,7 +74,7 @@ def build_board(
         latency_batch=suite.latency.batch,
         latency_rounds=suite.latency.rounds,
         tasks=tuple(
-            _with_epochs(note, [study for study in studies if study.info.name == note.name])
+            _with_amounts(note, [study for study in studies if study.info.name == note.name])
             for note in task_notes(plan)
         ),
         rungs=rungs,
@@ -250,16 +250,21 @@ def _entry(
         resident_memory_mib=clock.memory_mib(row.name, "resident_memory_mib"),
         resident_memory_batch1_mib=clock.memory_mib(row.name, "resident_memory_batch1_mib"),
         winners_curse=estimates.winners_curse(results),
+        of_tokens=estimates.of_tokens(studies),
         paper=sources["paper"],
         code=sources["code"],
         author=sources["author"],
     )
 
 
-def _with_epochs(note: TaskNote, studies: Sequence[RowStudy]) -> TaskNote:
-    """The note with how often training passed over the data."""
+def _with_amounts(note: TaskNote, studies: Sequence[RowStudy]) -> TaskNote:
+    """The note with how often training passed over the data, and how many bytes of text were scored."""
     inputs, known = estimates.train_inputs(studies), note.shared_settings
-    return replace(note, epochs=known["steps"] * known["batch"] / inputs) if inputs else note
+    return replace(
+        note,
+        epochs=known["steps"] * known["batch"] / inputs if inputs else None,
+        scored_bytes=estimates.scored_bytes(studies),
+    )
 
 
 def _tokens_per_second(plan: Plan, row: str, study: RowStudy, clock: Clock) -> float | None:

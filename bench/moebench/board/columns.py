@@ -14,6 +14,7 @@ from moebench.board.model import Board, Entry, EntryCounts, Estimate, Multiple, 
 from moebench.board.numbers import MISSING, latency, multiple, rank, short, shown_name, with_interval
 from moebench.board.reasons import Reason
 from moebench.board.words import NOT_COMPARED, beside_name, score_name
+from moebench.measures.scores.shares import SHARES, in_words
 from moebench.plans.rows import BASELINE
 
 Kind = Literal["text", "interval", "multiple", "latency", "amount"]
@@ -80,7 +81,7 @@ class Column:
     def detail_text(self, entry: Entry) -> str | None:
         """Its text among the details of a row."""
         value = self.value(entry)
-        if isinstance(value, Multiple):
+        if isinstance(value, Multiple | Estimate):
             return self.cell(entry)
         return None if value is None else self.detail_form.format(value, counts=entry.counts)
 
@@ -182,6 +183,23 @@ def _gain(key: str, help: str, title: str, short_title: str, gives_way: int) -> 
         gives_way=gives_way,
         places=2,
         drawn=False,
+    )
+
+
+def _of_tokens(key: str, help: str, detail: str) -> Column:
+    """A score of single tokens, on boards that have it."""
+
+    def read(entry: Entry) -> Estimate | None:
+        return entry.of_tokens.get(key)
+
+    return _interval(
+        key,
+        help,
+        read=read,
+        csv=lambda entry, own: bounds(key, read(entry)),
+        cell=lambda entry: with_interval(read(entry)),
+        detail=detail,
+        optional=True,
     )
 
 
@@ -479,6 +497,26 @@ COLUMNS = (
         detail="share of the steps to dense's loss",
         detail_form="{:.0%}",
     ),
+    _of_tokens(
+        "expert_information_token",
+        "What a token's expert tells of its id, as a share of the experts' entropy, less what chance gives.",
+        "expert tells the token id",
+    ),
+    _of_tokens("expert_information_group", "The same of its group, such as its domain.", "expert tells the group"),
+    _of_tokens("expert_information_position", "The same of its position.", "expert tells the position"),
+    *(
+        _of_tokens(
+            f"saturation_{share}",
+            f"After {in_words(share)} of the steps, the share of a token's experts at the end that it had already.",
+            f"routes that stay from {in_words(share)} of the steps on",
+        )
+        for share in SHARES
+    ),
+    _of_tokens(
+        "co_activation",
+        "How far a token's experts come in fixed pairs: 0 by chance, about 1 where each has one partner.",
+        "experts in fixed pairs",
+    ),
     Column(
         key="train_inputs_per_second",
         help="Inputs that training took in a second.",
@@ -547,8 +585,9 @@ SHOWN = _named(
 DETAILS = _named(
     "experts total_params active_params model_params flops_per_input model_flops_per_input latency latency_batch1 "
     "latency_token latency_layers train_step train_tokens_per_second train_inputs_per_second train_peak_memory_mib "
-    "forward_peak_memory_mib resident_memory_mib resident_memory_batch1_mib steps_to_dense capacity_worth "
-    "wall_clock_multiplier parameter_multiplier rank_survival order_turns winners_curse conformance"
+    "forward_peak_memory_mib resident_memory_mib resident_memory_batch1_mib steps_to_dense expert_information_token "
+    "expert_information_group expert_information_position saturation_1_8 saturation_1_4 saturation_1_2 co_activation "
+    "capacity_worth wall_clock_multiplier parameter_multiplier rank_survival order_turns winners_curse conformance"
 )
 """What the page says of each row beside its table."""
 

@@ -11,7 +11,7 @@ from math import isfinite
 from typing import Any
 
 from moebench.board.columns import COLUMNS, COUNTED, Column, bounds
-from moebench.board.model import Board, Entry, Estimate, Rung, TaskResult, Timing
+from moebench.board.model import Board, Entry, Estimate, Rung, TaskNote, TaskResult, Timing
 from moebench.board.reasons import Reason
 from moebench.board.rules import LEVEL, RANK_RULE
 from moebench.text import one_line
@@ -31,9 +31,7 @@ def to_json(board: Board) -> str:
             "rank_rule": RANK_RULE,
             "latency_batch": board.latency_batch,
             "latency_rounds": board.latency_rounds,
-            "tasks": {
-                task.name: _fields(task, "name", "shared_settings") | task.shared_settings for task in board.tasks
-            },
+            "tasks": {task.name: _shared(task) | task.shared_settings for task in board.tasks},
             "versions": board.versions,
             "calibration": board.calibration,
             "verification": board.verification,
@@ -66,6 +64,10 @@ def to_plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return list(map(to_plain, value))
     return None if isinstance(value, float) and not isfinite(value) else value
+
+
+def _shared(task: TaskNote) -> dict[str, Any]:
+    return _fields(task, "name", "shared_settings", *(() if task.scored_bytes else ("scored_bytes",)))
 
 
 def _fields(value: Any, *without: str) -> dict[str, Any]:

@@ -21,12 +21,17 @@ from moebench.board.model import (
 )
 from moebench.board.reasons import Reason
 from moebench.board.rules import LEVEL
-from moebench.measures.scores.shares import NO_EXPERTS
+from moebench.measures.scores.shares import NO_EXPERTS, SHARES
 from moebench.plans.plan import score_of
 from moebench.records import Record
 from moebench.statistics import expected_best_curve, mean_interval, welch_interval
 
 HEADLINE = "specialization"
+OF_TOKENS = (
+    *(f"expert_information_{label}" for label in ("token", "group", "position")),
+    *(f"saturation_{share}" for share in SHARES),
+    "co_activation",
+)
 COUNTED = ("total_params", "active_params", "model_params", "flops_per_input")
 
 
@@ -61,6 +66,17 @@ def specialization(studies: Sequence[RowStudy], name: str = HEADLINE) -> tuple[E
         return None, reason
     values = [[record.scores[name] or 0.0 for record in study.final_records] for study in studies]
     return Estimate.of(mean_interval(list(zip(*values, strict=True)), LEVEL), "ratio"), None
+
+
+def of_tokens(studies: Sequence[RowStudy]) -> dict[str, Estimate]:
+    """Scores of single tokens, means over tasks and seeds; those alone that every final run has."""
+    found = {}
+    for name in OF_TOKENS if all(study.complete for study in studies) else ():
+        values = [[record.scores.get(name) for record in study.final_records] for study in studies]
+        known = [[value for value in each if value is not None] for each in values]
+        if known == values:
+            found[name] = Estimate.of(mean_interval(list(zip(*known, strict=True)), LEVEL), "")
+    return found
 
 
 def scores_beside(study: RowStudy) -> tuple[Score, ...]:
@@ -311,3 +327,9 @@ def train_inputs(studies: Iterable[RowStudy]) -> int | None:
     """How many training inputs there are on a task, as the first record that knows says."""
     records = (record for study in studies for record in study.final_records)
     return next((int(found) for record in records if (found := record.details.get("train_inputs"))), None)
+
+
+def scored_bytes(studies: Iterable[RowStudy]) -> int | None:
+    """How many bytes of the test text were scored, as the first record that knows says."""
+    records = (record for study in studies for record in study.final_records)
+    return next((int(found) for record in records if (found := record.scores.get("test_scored_bytes"))), None)

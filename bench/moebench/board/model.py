@@ -262,6 +262,7 @@ class Entry:
     rank_survival: share of resampled tunings in which its place stays inside its rank; None without a rank, or for the
     reason of that name. order_turns: share of them in which the ranked row of next lower score is better; None of the
     last. winners_curse: mean over tasks of what the best trial is better than the final runs, on validation data.
+    of_tokens: scores of single tokens by name, means over tasks; only those that every final run has.
     paper, code: https addresses, or empty. author: who made it, as they name themselves, or empty.
     """
 
@@ -308,6 +309,7 @@ class Entry:
     order_turns: float | None = None
     rank_survival_reason: Reason | None = None
     winners_curse: float | None = None
+    of_tokens: Mapping[str, Estimate] = field(default_factory=dict, hash=False)
     paper: str = ""
     code: str = ""
     author: str = ""
@@ -319,7 +321,7 @@ class TaskNote:
     shared_settings: data, split, host and training, by name.
 
     epochs: passes over the training data; None where batches are drawn afresh, or no record says how many data there
-    are. loss_unit: of the training loss.
+    are. loss_unit: of the training loss. scored_bytes: of the test text; None of other tasks.
     """
 
     name: str
@@ -332,6 +334,7 @@ class TaskNote:
     shared_settings: dict[str, Any]
     epochs: float | None = None
     loss_unit: str = ""
+    scored_bytes: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

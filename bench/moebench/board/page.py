@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from base64 import b64encode
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -22,9 +23,6 @@ from moebench.text import printable
 if TYPE_CHECKING:
     from jinja2 import Environment
     from markupsafe import Markup
-
-RUN_IN_MLFLOW = "http://127.0.0.1:5000/moebench/run/"
-"""Where ``moebench ui`` shows the run of a record's identity, at its default port."""
 
 WIDTH = 100.0
 """Of the small drawings in the table, whatever their size on the page."""
@@ -82,14 +80,13 @@ class Pairs:
 def to_html(board: Board) -> str:
     """The page's text. Names are escaped wherever they stand."""
     environment, shown = _environment(), [column for column in SHOWN if column.on(board)]
-    script = environment.get_template("page.js").render()
-    return environment.get_template("page.html.j2").render(
+    script = _without_gaps(environment.get_template("page.js").render())
+    text = environment.get_template("page.html.j2").render(
         board=board,
         script=script,
         # The browser runs this text and no other, whatever a name might smuggle in.
         script_digest=b64encode(sha256(script.encode()).digest()).decode(),
         theme=theme(),
-        ui=RUN_IN_MLFLOW,
         best_score="high" if board.tasks[0].higher_is_better else "low",
         ladder=charts.of_ladder(board),
         other_runs=words.other_runs(board),
@@ -107,6 +104,12 @@ def to_html(board: Board) -> str:
         baseline=BASELINE,
         parts=[_parts(board, index) for index in range(len(board.rungs))],
     )
+    return _without_gaps(text)
+
+
+def _without_gaps(text: str) -> str:
+    """Without empty lines, which templates leave where a row has nothing to say."""
+    return re.sub(r"\n{2,}", "\n", text)
 
 
 def environment_of(*packages: str) -> Environment:

@@ -263,6 +263,8 @@ def inline(text: str, name: str, label: str) -> str:
         body = body.replace(colour, f"var({variable(colour)})")
     body = re.sub(r'<svg (.*?)width="[^"]*"(.*?)>', r"<svg \1\2>", body, count=1, flags=re.DOTALL)
     body = re.sub(r'(<svg [^>]*?)height="[^"]*"', r"\1", body, count=1)
+    # What a page does not need: indents, and digits of coordinates beyond a hundredth of a point.
+    body = re.sub(r"<[^>]+>", lambda tag: re.sub(r"(\.\d\d)\d{2,}", r"\1", tag[0]), re.sub(r"\n +", "\n", body))
     role = "group" if "<a " in body else "img"  # what lies in an image is not read, its links among it
     return body.replace("<svg ", f'<svg class="figure" role="{role}" aria-label="{escape(label)}" ', 1).rstrip()
 

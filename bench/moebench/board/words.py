@@ -27,6 +27,7 @@ FROZEN = "random_router"
 """The variant of the frozen router that the layers below can steer."""
 
 MOST_NAMES = 10
+MANY_ROWS, FEW_NAMES = 100, 3
 """Names in one sentence: a board of 500 rows has 250 that are better than one in the middle."""
 
 
@@ -44,7 +45,7 @@ def heading(board: Board, budget: int) -> str:
     """What is compared: suite, protocol, tasks, budget of the expert layers, device."""
     tasks = ", ".join(
         (task.label if task.label.startswith(UNKNOWN_DATA) else task.name)
-        + (f" ({epochs(task)})" if task.epochs else "")
+        + (f" ({', '.join(amounts)})" if (amounts := [*filter(None, (epochs(task), scored(task)))]) else "")
         for task in board.tasks
     )
     parts = (board.suite, f"protocol {board.protocol}", tasks, amount(board, budget), board.device)
@@ -56,6 +57,11 @@ def epochs(task: TaskNote) -> str:
     if not task.epochs:
         return ""
     return f"{task.epochs:.3g} epoch{'' if f'{task.epochs:.3g}' == '1' else 's'}"
+
+
+def scored(task: TaskNote) -> str:
+    """How much text was scored; empty of other tasks."""
+    return f"{task.scored_bytes:,} bytes scored" if task.scored_bytes else ""
 
 
 def axis_word(board: Board) -> str:
@@ -330,9 +336,9 @@ def edges(rung: Rung) -> tuple[tuple[str, str], ...]:
     return tuple(found)
 
 
-def listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str], most: int = MOST_NAMES) -> str:
     """With commas; of many the first ones and how many more there are."""
-    shown, more = ", ".join(names[:MOST_NAMES]), len(names) - MOST_NAMES
+    shown, more = ", ".join(names[:most]), len(names) - most
     return f"{shown} and {more:,} more" if more > 0 else shown
 
 
@@ -507,7 +513,7 @@ def some(rung: Rung, rows: Sequence[str]) -> str:
     """The rows in the board's order, of many the first ones and how many more there are; empty without any."""
     named = set(rows)
     names = [shown_name(entry.variant) for entry in rung.entries if entry.variant in named]
-    return listed(names)
+    return listed(names, MOST_NAMES if len(rung.entries) <= MANY_ROWS else FEW_NAMES)
 
 
 def shared_settings(board: Board) -> list[tuple[str, str]]:
@@ -544,7 +550,8 @@ def fact(value: object) -> str:
 def _data(task: TaskNote) -> str:
     known = task.shared_settings
     named = [("split", known.get("split")), ("digest", known.get("data_digest"))]
-    return ", ".join([task.label, *(f"{name} {value}" for name, value in named if value)])
+    facts = (task.label, *(f"{name} {value}" for name, value in named if value), scored(task))
+    return ", ".join(filter(None, facts))
 
 
 def _training(task: TaskNote) -> str:

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
+import logging
 import re
 import sqlite3
 import urllib.request
+import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
 from importlib.util import find_spec
+from io import BufferedIOBase
 from pathlib import Path
 
 from moebench.errors import DataError
 from moebench.tasks.base import Part
 from moebench.tasks.places import TIMEOUT_S, file_fingerprint, missing, roots
+
+LOG = logging.getLogger(__name__)
 
 SHARES = 20
 """One in so many documents is for validation, and one for test."""
@@ -151,36 +159,51 @@ class Shakespeare(Corpus):
 class Own(Corpus):
     """A user's directory (``--data``): text files, JSON Lines and parquet with a column ``text``, sorted by name.
 
-    A text file is a document, and so is a line of JSON Lines or a row of parquet.
+    A text file is a document, and so is a line of JSON Lines or a row of parquet. Names that begin with a dot are left
+    out, and so are blank lines of JSON Lines.
     """
 
     title, domain = "the user's text", "own"
-    KINDS = (".txt", ".md", ".py", ".jsonl", ".parquet")
+    TEXT = (".txt", ".md", ".py", ".raw", ".tokens")
+    LINES = (".jsonl", ".ndjson", ".json")
+    ROWS = (".parquet",)
+    READ = ("", *(end + zipped for end in (*TEXT, *LINES) for zipped in ("", ".gz")), *ROWS)
 
     def files(self, data_dir: Path | None) -> list[Path]:
         """Of these kinds; a file without an ending is text, as enwik8 is."""
-        searched = roots(data_dir)
+        searched, others = roots(data_dir), set[str]()
         for root in searched:
-            found = [p for p in sorted(root.rglob("*")) if p.is_file() and p.suffix in (*self.KINDS, "")]
+            every = [p for p in sorted(root.rglob("*")) if p.is_file() and not _hidden(p.relative_to(root))]
+            found = [path for path in every if _ending(path) in self.READ]
+            left = {_ending(path) for path in every} - {*self.READ}
             if found:
+                _say_left_out(root, tuple(sorted(left)))
                 return found
+            others |= left
+        kinds = ", ".join((*self.TEXT, *self.LINES, *self.ROWS))
+        there = f"; the files there end in {', '.join(sorted(others))}" if others else ""
         raise missing(
-            self.title, searched, f"put text there ({', '.join(self.KINDS)}), or name its directory with --data DIR"
+            self.title,
+            searched,
+            f"put text there ({kinds}; all but parquet also as .gz), or name its directory with --data DIR{there}",
         )
 
     def documents(self, data_dir: Path | None) -> Iterator[tuple[str, Iterator[bytes]]]:
         """In the order of the files, and of their lines and rows."""
         for path in self.files(data_dir):
-            if path.suffix == ".jsonl":
+            ending = _ending(path).removesuffix(".gz")
+            if ending in self.LINES:
                 yield from self._lines(path)
-            elif path.suffix == ".parquet":
+            elif ending in self.ROWS:
                 yield from self._rows(path)
             else:
                 yield path.name, _blocks(path)
 
     def _lines(self, path: Path) -> Iterator[tuple[str, Iterator[bytes]]]:
-        with path.open("rb") as lines:
+        with _opened(path) as lines:
             for number, line in enumerate(lines):
+                if not line.strip():
+                    continue
                 try:
                     text = json.loads(line)["text"].encode()
                 except (ValueError, KeyError, TypeError, AttributeError):
@@ -214,7 +237,32 @@ class Own(Corpus):
             raise DataError(f"'{path}' cannot be read as parquet ({error}).", code="text-not-parquet") from error
 
 
+def _hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)
+
+
+def _ending(path: Path) -> str:
+    """``.txt``, ``.txt.gz``, or nothing."""
+    return "".join(path.suffixes[-2:]) if path.suffix == ".gz" else path.suffix
+
+
+@cache
+def _say_left_out(root: Path, endings: tuple[str, ...]) -> None:
+    if endings:
+        LOG.info("data: files of %s that are not read end in %s", root, ", ".join(endings))
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[BufferedIOBase]:
+    """The file, unpacked where its name ends in ``.gz``."""
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            yield file
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise DataError(f"'{path}' cannot be read as gzip ({error}).", code="text-not-gzip") from error
+
+
 def _blocks(path: Path) -> Iterator[bytes]:
-    with path.open("rb") as file:
+    with _opened(path) as file:
         while block := file.read(BLOCK):
             yield block

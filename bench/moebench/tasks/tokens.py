@@ -5,6 +5,7 @@ L tokens of a part   V tokens of the vocabulary
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import json
 import os
@@ -27,7 +28,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 VERSION = "1"
-"""Raised when the meaning of what is kept changes."""
+"""Raised when the same documents and parts have other digits; it is in the digest."""
+
+KEPT = "2"
+"""Raised when what is kept of them is to be made again; the digest stays."""
 
 BYTES = "bytes"
 BPE = "bpe-"
@@ -38,7 +42,13 @@ CODER = "tokenizer.json"
 """Of an index of BPE, beside its parts."""
 
 CHUNK = 1 << 20
-"""Bytes that are encoded at a time, cut behind a line."""
+"""Bytes that are encoded at a time."""
+
+LINE = 1 << 16
+"""More bytes of a line, at most, that are encoded with a chunk, so that it ends behind a line."""
+
+CONTINUATION = bytes(range(0x80, 0xC0))
+"""Bytes that no character of UTF-8 begins with; it has three of them at most."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +92,7 @@ def index(corpora: Sequence[Corpus], tokenizer: str, data_dir: Path | None) -> I
 
 @lru_cache(maxsize=4)
 def _index(corpora: tuple[Corpus, ...], prints: tuple[str, ...], tokenizer: str, data_dir: Path | None) -> Index:
-    key = hashlib.sha256(json.dumps([prints, tokenizer, VERSION]).encode()).hexdigest()[:20]
+    key = hashlib.sha256(json.dumps([prints, tokenizer, VERSION, KEPT]).encode()).hexdigest()[:20]
     folder = cache_dir() / "text" / key
     if (found := _read(folder)) is not None:
         return found
@@ -176,12 +186,17 @@ class _Parts:
         self._files[part].write(BETWEEN)
 
     def cut(self, blocks: Iterator[bytes], digest: Any) -> None:
-        """The first 90 % of a document to train on, the next and the last 5 % for validation and test."""
+        """The first 90 % of a document to train on, the next and the last 5 % for validation and test; cut between
+        characters.
+        """
         with tempfile.TemporaryFile() as whole:
             for block in self._counted(blocks, digest):
                 whole.write(block)
             size = whole.tell()
-            first, second = size * (SHARES - 2) // SHARES, size * (SHARES - 1) // SHARES
+            exact = [size * (SHARES - 2) // SHARES, size * (SHARES - 1) // SHARES]
+            first, second = (_next_character(whole, place) for place in exact)
+            if [first, second] != exact:  # the digest of other texts is the one that it has always been
+                digest.update(f"\0{first} {second}\0".encode())
             whole.seek(0)
             for part, count in (("train", first), ("validation", second - first), ("test", size - second)):
                 while count and (block := whole.read(min(CHUNK, count))):
@@ -199,21 +214,34 @@ class _Parts:
             yield block
 
 
+def _next_character(file: IO[bytes], place: int) -> int:
+    """The first place from this one on at which a character begins, three bytes further at most; this one itself where
+    that is no UTF-8.
+    """
+    file.seek(place)
+    ahead = file.read(4)
+    inside = len(ahead) - len(ahead.lstrip(CONTINUATION))
+    return place + inside if inside < 4 else place
+
+
 def _chunks(path: Path, start: int = 0, stop: int | None = None) -> Iterator[str]:
-    """Text of a part in pieces that end behind a line, where there is one; :class:`DataError` where it is not UTF-8."""
+    """Text of a part in pieces that end behind a line, unless it is a long one; :class:`DataError` where it is not
+    UTF-8.
+    """
     left = (path.stat().st_size if stop is None else stop) - start
+    decoder = codecs.getincrementaldecoder("utf-8")()  # keeps the begin of a character for the next piece
     with path.open("rb") as file:
         file.seek(start)
         while left > 0:
             piece = file.read(min(CHUNK, left))
-            piece += file.readline(left - len(piece)) if left > len(piece) else b""
+            piece += file.readline(min(LINE, left - len(piece))) if left > len(piece) else b""
             left -= len(piece)
             try:
-                yield piece.decode()
+                yield decoder.decode(piece, final=left <= 0)
             except UnicodeDecodeError as error:
                 raise DataError(
-                    f"the text is not UTF-8 (byte {piece[error.start]:#04x}), which a tokenizer needs; the tokenizer "
-                    "'bytes' takes anything.",
+                    f"the text is not UTF-8 (byte {error.object[error.start]:#04x}), which a tokenizer needs; the "
+                    "tokenizer 'bytes' takes anything.",
                     code="text-not-utf-8",
                 ) from error
 

@@ -190,7 +190,7 @@ function tabled(section) {
     .filter((row) => !row.hidden)
     .map((row) => {
       const line = { suite: section.dataset.suite, budget: Number(section.dataset.budget), variant: nameOf(row) };
-      line.rank = (cellOf(row, "rank").title.match(/^rank (\S+):/) || ["", null])[1];
+      line.rank = (cellOf(row, "rank").title.match(/^rank (\S+)$/) || ["", null])[1];
       for (const head of heads.slice(2)) {
         const key = head.dataset.col.startsWith("task-") ? head.textContent : head.dataset.col;
         const data = (cellOf(row, head.dataset.col) || { dataset: {} }).dataset;
@@ -343,10 +343,10 @@ function linkToThisServer() {
   // Served by `moebench ui`, the page's MLflow is the one beside it, on whatever port; elsewhere there is none to link to.
   const served = location.pathname.match(/^(.*\/moebench)\/board\//);
   const here = served && location.protocol.startsWith("http");
-  for (const list of document.querySelectorAll(".in-mlflow")) list.hidden = !here;
   if (!here) return;
-  for (const link of document.querySelectorAll(".seeds a")) {
-    link.href = link.href.replace(/^.*\/moebench\/run\//, `${location.origin}${served[1]}/run/`);
+  for (const item of document.querySelectorAll(".seeds li")) {
+    const identity = item.textContent;
+    item.replaceChildren(Object.assign(document.createElement("a"), { href: `${served[1]}/run/${identity}`, textContent: identity }));
   }
 }
 
