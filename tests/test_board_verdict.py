@@ -53,6 +53,7 @@ def test_the_last_sentence_says_what_more_seeds_take_and_the_command(tmp_path: P
     plan = dataclasses.replace(bench.plan, rows=rows)
     session = ExperimentResult((plan,), ((bench.board(), tmp_path),), None, (), ())
     monkeypatch.setattr("moebench.cli.reporting.workers_for", lambda plan: 1)
+    monkeypatch.setattr("moebench.cli.hints._call", None)  # whose options the command would carry
     sentence = "6 more runs (about 32 s) for 8 seeds: `moebench run 'my suite.toml' --seeds 8`\n"
     for quiet, chosen in ((False, True), (True, True), (False, False)):
         print_session(session, tmp_path, "my suite.toml", quiet=quiet, chosen=chosen)
