@@ -30,14 +30,14 @@ class ClustersTask(TokenClasses):
     win: the negative control. A fresh batch every step, held-out sets fixed. The cluster of a token is its group.
     """
 
-    def __init__(self, name: str, length: float) -> None:
+    def __init__(self, name: str, label: str, length: float) -> None:
         self.length = length
         self.info = TaskInfo(
             name=name,
             inputs=Vectors(TOKENS, 2 * HALF),
             targets={"label": LABELS},
             headline=accuracy(floor=1 / LABELS),
-            label=f"clusters, centres of length {length:g}" if length else "clusters, hidden",
+            label=label,
         )
         self.split = f"fresh batches; {HELD_OUT} held out, seeds 1 and 2"
 
@@ -79,6 +79,6 @@ def _fixed() -> tuple[Tensor, Tensor]:
     return centre_CD / centre_CD.norm(dim=1, keepdim=True), map_CLD
 
 
-CLUSTERS_NEAR = ClustersTask("clusters_near", 0.5)
-CLUSTERS_FAR = ClustersTask("clusters_far", 1.0)
-CLUSTERS_HIDDEN = ClustersTask("clusters_hidden", 0.0)
+CLUSTERS_NEAR = ClustersTask("clusters_near", "near clusters", 0.5)
+CLUSTERS_FAR = ClustersTask("clusters_far", "far clusters", 1.0)
+CLUSTERS_HIDDEN = ClustersTask("clusters_hidden", "hidden clusters", 0.0)
