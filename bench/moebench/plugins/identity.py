@@ -20,7 +20,7 @@ from pathlib import Path
 from moebench.errors import PluginError
 from moebench.files import read_bytes
 from moebench.plugins.beside import BUILT_IN, FRAMEWORKS, file_beside, is_beside
-from moebench.plugins.find import Found, declared, locate
+from moebench.plugins.find import Found, constant_text, declared, locate
 from moebench.plugins.versions import version_of
 
 PARTS = "moevariants.parts"
@@ -239,15 +239,14 @@ def _imports(tree: ast.Module, package: str, beside: Path | None = None) -> Iter
             yield from (_origin(base, alias.name, beside) for alias in node.names)
         elif isinstance(node, ast.Call) and (name := _imported_by_call(node)):
             inside = name.lstrip(".")
-            yield _base(ast.ImportFrom(module=inside, level=len(name) - len(inside)), package)
+            yield _base(ast.ImportFrom(module=inside, names=[], level=len(name) - len(inside)), package)
 
 
 def _imported_by_call(node: ast.Call) -> str:
     """What ``importlib.import_module("name")`` or ``__import__("name")`` names; empty for any other call."""
     called = ast.unparse(node.func).rpartition(".")[2]
     first = node.args[0] if node.args else None
-    known = called in ("import_module", "__import__") and isinstance(first, ast.Constant)
-    return first.value if known and isinstance(first.value, str) else ""
+    return constant_text(first) if called in ("import_module", "__import__") else ""
 
 
 def _walk(node: ast.AST) -> Iterator[ast.AST]:
