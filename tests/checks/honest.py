@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import torch
+from data_of_others import scaled
 from good import Good, GoodLayer
 from torch import nn
 
@@ -24,7 +25,7 @@ class SharedLayer(GoodLayer):
         nn.init.zeros_(self.w_out)
 
     def compute(self, x, routing, keep=None):
-        return super().compute(self.norm(x), routing, keep) + self.shared(x) * SCALE + 0 * ORDER[0]
+        return super().compute(self.norm(x), routing, keep) + self.shared(x) * SCALE + 0 * scaled(ORDER)[0]
 
 
 class Shared(Good):

@@ -76,7 +76,7 @@ def _packages(module: str, source: Path, beside: Path | None) -> dict[str, str]:
 
 def _readable(module: str) -> dict[str, _Reached]:
     """The modules that count of a package of others, from one on; none where that is not here, or not in Python."""
-    path = _file_of(module)
+    path = file_of(module)
     try:
         return {each.name: each for each in _reachable(module, path, None)} if path else {}
     except PluginError:
@@ -158,7 +158,7 @@ def _reachable(module: str, source: Path, beside: Path | None) -> Iterator[_Reac
                 reached.revisions.extend(_revisions(imported))
             elif not _counts(imported, module, beside):
                 reached.outside.add(imported)
-            elif imported not in seen and (found := _file_of(imported, beside)):
+            elif imported not in seen and (found := file_of(imported, beside)):
                 seen.add(imported)
                 waiting.append((imported, found))
         yield reached
@@ -172,7 +172,7 @@ def _revisions(module: str) -> list[str]:
     """Of the parts, and of the plug-ins that a built-in module defines."""
     found = []
     for name, wanted in ((PARTS, "REVISION"), (module, "revision")):
-        path = _file_of(name)
+        path = file_of(name)
         assigned = (_assigned(node, wanted) for node in ast.walk(parse(path))) if path else ()
         found += sorted(filter(None, assigned))
     return found
@@ -231,33 +231,39 @@ def _is_docstring(node: object) -> bool:
 
 def _imports(tree: ast.Module, package: str, beside: Path | None = None) -> Iterator[str]:
     """Absolute names of the modules that a module imports when it runs; a name that a package hands on is looked up."""
-    for node in _walk(tree):
+    for node in walk_run(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            base = _base(node, package)
+            base = base_of_import(node, package)
             yield from (_origin(base, alias.name, beside) for alias in node.names)
-        elif isinstance(node, ast.Call) and (name := _imported_by_call(node)):
+        elif isinstance(node, ast.Call) and (name := imported_by_call(node)):
             inside = name.lstrip(".")
-            yield _base(ast.ImportFrom(module=inside, names=[], level=len(name) - len(inside)), package)
+            yield base_of_import(ast.ImportFrom(module=inside, names=[], level=len(name) - len(inside)), package)
 
 
-def _imported_by_call(node: ast.Call) -> str:
+def imported_by_call(node: ast.Call) -> str:
     """What ``importlib.import_module("name")`` or ``__import__("name")`` names; empty for any other call."""
     called = ast.unparse(node.func).rpartition(".")[2]
     first = node.args[0] if node.args else None
     return constant_text(first) if called in ("import_module", "__import__") else ""
 
 
-def _walk(node: ast.AST) -> Iterator[ast.AST]:
+def walk_run(node: ast.AST) -> Iterator[ast.AST]:
     """As ``ast.walk``, without what is there for type checkers alone."""
     yield node
+    for child in children_that_run(node):
+        yield from walk_run(child)
+
+
+def children_that_run(node: ast.AST) -> Iterator[ast.AST]:
+    """The parts of a syntax tree's node, without what is there for type checkers alone."""
     for child in ast.iter_child_nodes(node):
         if not (isinstance(child, ast.If) and ast.unparse(child.test).endswith("TYPE_CHECKING")):
-            yield from _walk(child)
+            yield child
 
 
-def _base(node: ast.ImportFrom, package: str) -> str:
+def base_of_import(node: ast.ImportFrom, package: str) -> str:
     """The module that ``from ... import`` names, in ``package``."""
     parent = package.rsplit(".", node.level - 1)[0] if node.level else ""
     return ".".join(filter(None, (parent, node.module)))
@@ -267,19 +273,20 @@ def _origin(module: str, name: str, beside: Path | None) -> str:
     """The module that defines what ``from module import name`` gives."""
     if _top(module) in FRAMEWORKS:
         return module
-    if _file_of(f"{module}.{name}", beside):
+    if file_of(f"{module}.{name}", beside):
         return f"{module}.{name}"
-    path = _file_of(module, beside)
+    path = file_of(module, beside)
     if path is not None and path.name == "__init__.py":
         for node in parse(path).body:
             if isinstance(node, ast.ImportFrom):
                 given = next((alias.name for alias in node.names if name == (alias.asname or alias.name)), None)
-                if given is not None and _base(node, module) != module:
-                    return _origin(_base(node, module), given, beside)
+                if given is not None and base_of_import(node, module) != module:
+                    return _origin(base_of_import(node, module), given, beside)
     return module
 
 
-def _file_of(module: str, beside: Path | None = None) -> Path | None:
+def file_of(module: str, beside: Path | None = None) -> Path | None:
+    """The Python file of a module, looked for ``beside`` a plug-in's file first; None where there is none."""
     if beside is not None and is_beside(module, beside):
         return file_beside(module, beside)
     try:
