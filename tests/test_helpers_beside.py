@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import re
 import sys
 
 import pytest
@@ -54,6 +55,9 @@ def author(tmp_path, name, way="from"):
     }.items():
         (folder / path).write_text(source)
     return f"{folder}/layer.py:Mine"
+
+
+HOLDS = r"(?m)^checks {}  holds (\d+) of \1$"
 
 
 def built(spec):
@@ -126,19 +130,27 @@ def test_what_is_published_holds_the_helpers_of_two_authors_and_verifies(tmp_pat
     (tmp_path / "micro.toml").write_text(MICRO)
     monkeypatch.chdir(tmp_path)
     runner = CliRunner()
-    done = runner.invoke(
-        cli, ["run", "micro.toml", "--no-mlflow", "--results", "r", "--variant", specs[0], "--variant", specs[1]]
-    )
+    ran = ["run", "micro.toml", "--no-mlflow", "--results", "r", "--variant", specs[0]]
+    done = runner.invoke(cli, ran)
     assert done.exit_code == 0, done.output
-    assert runner.invoke(cli, ["publish", "micro.toml", "--results", "r", "--to", "pub"]).exit_code == 0
+    assert re.search(HOLDS.format("alice"), done.stdout)
+    done = runner.invoke(cli, [*ran, "--variant", specs[1], "--no-check"])
+    assert re.search(HOLDS.format("alice"), done.stdout), "of the run before"
+    assert "checks bob  not checked\n" in done.stdout
+    done = runner.invoke(cli, ["publish", "micro.toml", "--results", "r", "--to", "pub"])
+    assert done.exit_code == 0
+    assert all(re.search(HOLDS.format(name), done.stdout) for name in ("alice", "bob")), done.stdout
     (place,) = (tmp_path / "pub" / "micro").iterdir()
     assert (place / "variants" / "alice" / "pack" / "inner.py").read_text() == 'WHO = "alice"\n'
     for name in ("alice", "bob"):
         (tmp_path / name).rename(tmp_path / f"gone_{name}")
-    assert "DOES NOT HOLD" not in runner.invoke(cli, ["verify", str(place)]).output
+    verified = runner.invoke(cli, ["verify", str(place)]).stdout
+    assert "DOES NOT HOLD" not in verified
+    assert all(re.search(HOLDS.format(name), verified) for name in ("alice", "bob")), verified
     (place / "variants" / "bob" / "pack" / "inner.py").write_text('WHO = "eve"\n')
     done = runner.invoke(cli, ["verify", str(place)])
     assert "'variants/bob/pack/inner.py' is not the file" in done.output
+    assert re.search(HOLDS.format("alice").replace("$", ", says its manifest$"), done.stdout), "nothing was executed"
 
 
 BLOCK = """
