@@ -122,7 +122,7 @@ def size_given(file: BinaryIO, before: int = 0) -> int:
     file.seek(before)
     length = int.from_bytes(file.read(8), "little")
     try:
-        header = json.loads(file.read(length)) if length <= HEADER else None
+        header = json.loads(file.read(length) if length <= HEADER else b"")
         ends = [int(about["data_offsets"][1]) for name, about in header.items() if name != "__metadata__"]
     except (AttributeError, IndexError, KeyError, RecursionError, TypeError, ValueError):
         return -1
