@@ -23,6 +23,7 @@ from moebench.board.markdown import escape
 from moebench.board.model import Board, Estimate
 from moebench.board.numbers import fixed, milliseconds, short
 from moebench.records import Record
+from moebench.tasks.base import UNKNOWN_DATA
 
 WIDE = """\
 tiny  protocol 1  digits (23.7 epochs)  264,000 parameters in the expert layers (total)  cpu (a
@@ -202,6 +203,15 @@ def test_csv_has_a_line_for_each_row_of_each_budget(tmp_path: Path) -> None:
     assert float(lines[0]["representation"]) == pytest.approx(0.92)
     assert (lines[0]["rank_low"], lines[0]["digits_status"]) == ("1", "done")
     assert (lines[1]["rank_low"], lines[1]["reason"]) == ("", "not run yet.")
+
+
+def test_csv_says_where_data_are_not_those_of_the_task(tmp_path: Path) -> None:
+    board = small_board(tmp_path).board()
+    assert "tasks" not in next(csv.DictReader(io.StringIO(TEXTS["csv"](board))))
+    label = f"{UNKNOWN_DATA}Digits"
+    unknown = dataclasses.replace(board, tasks=[dataclasses.replace(board.tasks[0], label=label)])
+    assert {line["tasks"] for line in csv.DictReader(io.StringIO(TEXTS["csv"](unknown)))} == {label}
+    assert label in to_table(unknown).splitlines()[0]
 
 
 def test_markdown_is_a_table_with_the_rule_and_what_was_held_equal(board: Board) -> None:

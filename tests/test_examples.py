@@ -11,20 +11,25 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from hand_made import DIGITS, digits, model_of, recipe, train
 from moebench import check
 from moebench.budgets import count_layer
 from moebench.contract import Context, LayerShape
+from moebench.measures.scores.specialization import specialization
+from moebench.measures.subset.scores import mean_mass
 from moebench.plugins.find import find_variant
 from moebench.plugins.load import load_variant
 from moebench.plugins.new import write_package
+from moebench.training.evaluate import evaluate_task
 from tiny import run_tiny, write_suite
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples"
 BLOCKS = {
     name: f"{EXAMPLES}/wrapped_transformers.py:{name}"
-    for name in ("qwen3", "olmoe", "deepseek_v3", "gpt_oss", "llama4")
+    for name in ("mixtral", "qwen3", "olmoe", "deepseek_v3", "gpt_oss", "llama4")
 }
+SHARED, ONE_LAYER = ("deepseek_v3", "llama4"), {"name": "vit", "dim": 16, "depth": 1, "heads": 2, "patch": 4}
 NOTHING, MIXTRAL = f"{EXAMPLES}/from_nothing.py:FromNothing", f"{EXAMPLES}/wrapped_mixtral.py:mixtral"
 
 
@@ -61,7 +66,7 @@ def test_it_runs_in_a_suite_and_its_specialization_is_measured(tmp_path, spec):
 def test_each_block_of_transformers_comes_in_at_most_12_lines():
     text = (EXAMPLES / "wrapped_transformers.py").read_text()
     blocks = {m[1]: m[0].count("\n") for m in re.finditer(r"^(\w+) = wrap\(.*?^\)\n", text, re.MULTILINE | re.DOTALL)}
-    assert {"mixtral", *BLOCKS} == set(blocks)
+    assert {*BLOCKS} == set(blocks)
     assert max(blocks.values()) <= 12
 
 
@@ -73,6 +78,19 @@ def test_the_gates_of_a_block_of_transformers_are_seen_and_its_idle_experts_are_
     assert counts.active < counts.total
     assert routing.chosen_BTK.shape == routing.weight_BTK.shape == (3, 5, layer.top_k)
     assert routing.mass_BE.shape == (3, layer.num_experts)
+
+
+@pytest.mark.parametrize("name", BLOCKS)
+def test_the_specialization_of_a_block_of_transformers_is_measured(name):
+    """Those with a shared expert learn the digits without the others, and have a selection gain alone."""
+    model = model_of(BLOCKS[name], budget=160_000, host=ONE_LAYER)
+    train(model, digits("train"), recipe(steps=40, batch=32, lr=1e-2))
+    few = digits("test", 32)
+    whole = evaluate_task(model, DIGITS, few)
+    found = specialization(model, DIGITS, few, whole, mean_mass(whole))
+    assert found.scores["accuracy_all_experts"] > 0.5
+    assert "selection_gain" in found.scores
+    assert found.value is not None or name in SHARED, found.reason
 
 
 def test_the_bias_of_deepseek_follows_the_load_after_a_step():

@@ -1,6 +1,8 @@
 """What a file imports: modules beside it, kept apart between files, and packages of others, which identify it."""
 
+import json
 import pickle
+import re
 import sys
 
 import pytest
@@ -53,6 +55,9 @@ def author(tmp_path, name, way="from"):
     }.items():
         (folder / path).write_text(source)
     return f"{folder}/layer.py:Mine"
+
+
+HOLDS = r"(?m)^checks {}  holds (\d+) of \1$"
 
 
 def built(spec):
@@ -125,19 +130,27 @@ def test_what_is_published_holds_the_helpers_of_two_authors_and_verifies(tmp_pat
     (tmp_path / "micro.toml").write_text(MICRO)
     monkeypatch.chdir(tmp_path)
     runner = CliRunner()
-    done = runner.invoke(
-        cli, ["run", "micro.toml", "--no-mlflow", "--results", "r", "--variant", specs[0], "--variant", specs[1]]
-    )
+    ran = ["run", "micro.toml", "--no-mlflow", "--results", "r", "--variant", specs[0]]
+    done = runner.invoke(cli, ran)
     assert done.exit_code == 0, done.output
-    assert runner.invoke(cli, ["publish", "micro.toml", "--results", "r", "--to", "pub"]).exit_code == 0
+    assert re.search(HOLDS.format("alice"), done.stdout)
+    done = runner.invoke(cli, [*ran, "--variant", specs[1], "--no-check"])
+    assert re.search(HOLDS.format("alice"), done.stdout), "of the run before"
+    assert "checks bob  not checked\n" in done.stdout
+    done = runner.invoke(cli, ["publish", "micro.toml", "--results", "r", "--to", "pub"])
+    assert done.exit_code == 0
+    assert all(re.search(HOLDS.format(name), done.stdout) for name in ("alice", "bob")), done.stdout
     (place,) = (tmp_path / "pub" / "micro").iterdir()
     assert (place / "variants" / "alice" / "pack" / "inner.py").read_text() == 'WHO = "alice"\n'
     for name in ("alice", "bob"):
         (tmp_path / name).rename(tmp_path / f"gone_{name}")
-    assert "DOES NOT HOLD" not in runner.invoke(cli, ["verify", str(place)]).output
+    verified = runner.invoke(cli, ["verify", str(place)]).stdout
+    assert "DOES NOT HOLD" not in verified
+    assert all(re.search(HOLDS.format(name), verified) for name in ("alice", "bob")), verified
     (place / "variants" / "bob" / "pack" / "inner.py").write_text('WHO = "eve"\n')
     done = runner.invoke(cli, ["verify", str(place)])
     assert "'variants/bob/pack/inner.py' is not the file" in done.output
+    assert re.search(HOLDS.format("alice").replace("$", ", says its manifest$"), done.stdout), "nothing was executed"
 
 
 BLOCK = """
@@ -181,6 +194,60 @@ def test_a_library_that_a_layer_imports_is_part_of_its_identity(tmp_path, monkey
     assert packages_of(found) == {"theirlib": "1.0"}
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: theirlib\nVersion: 1.1\n")
     assert packages_of(found) == {"theirlib": "1.1"}
+
+
+LOCAL = {"folder": {"dir_info": {}}, "editable": {"dir_info": {"editable": True}}, "repository": {"vcs_info": {}}}
+
+
+@pytest.mark.parametrize("way", LOCAL)
+def test_a_library_that_was_installed_from_elsewhere_counts_by_its_code(tmp_path, monkeypatch, way):
+    lib = tmp_path / "lib" / "theirlib"
+    lib.mkdir(parents=True)
+    (lib / "__init__.py").write_text(BLOCK)
+    info = tmp_path / "lib" / "theirlib-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: theirlib\nVersion: 1.0\n")
+    (info / "top_level.txt").write_text("theirlib\n")
+    (info / "direct_url.json").write_text(json.dumps({"url": "file:///lib"} | LOCAL[way]))
+    (tmp_path / "mine.py").write_text(USES)
+    monkeypatch.syspath_prepend(str(tmp_path / "lib"))
+    found = find_variant(f"{tmp_path}/mine.py:mine")
+    before = packages_of(found)
+    assert before["theirlib"] != "1.0"
+    (lib / "__init__.py").write_text(BLOCK.replace("relu", "tanh"))
+    assert packages_of(found) != before
+    (info / "INSTALLER").write_text("conda\n")
+    assert packages_of(found) == {"theirlib": "1.0"}
+
+
+@pytest.mark.parametrize(
+    "how",
+    ["from aa.inner import Block", "import aa.inner", "import importlib; aa = importlib.import_module('aa.inner')"],
+)
+def test_what_a_local_library_imports_is_part_of_the_identity_without_end(tmp_path, monkeypatch, how):
+    """The plug-in imports aa, which imports bb, which imports aa."""
+    lib = tmp_path / "lib"
+    for name, source in {
+        "aa/__init__.py": "",
+        "aa/inner.py": "from bb import deep\n" + BLOCK,
+        "bb/__init__.py": "import aa\n",
+        "bb/deep.py": "import importlib\ncc = importlib.import_module('.more', __package__)\n",
+        "bb/more.py": "SCALE = 1\n",
+        "bb/unused.py": "SCALE = 1\n",
+    }.items():
+        (lib / name).parent.mkdir(parents=True, exist_ok=True)
+        (lib / name).write_text(source)
+    (tmp_path / "mine.py").write_text(f"{how}\nmine = aa\n")
+    monkeypatch.syspath_prepend(str(lib))
+    found = find_variant(f"{tmp_path}/mine.py:mine")
+    digests = [code_digest(found)]
+    assert [*packages_of(found)] == ["aa", "bb"]
+    for changed in ("aa/inner.py", "bb/deep.py", "bb/more.py", "bb/__init__.py"):
+        (lib / changed).write_text((lib / changed).read_text() + "MORE = 1\n")
+        digests.append(code_digest(found))
+    assert len(set(digests)) == 5
+    (lib / "bb" / "unused.py").write_text("SCALE = 2\n")
+    assert code_digest(found) == digests[-1]
 
 
 def test_frameworks_are_no_part_of_it_and_neither_is_what_is_imported_for_types_alone(tmp_path):

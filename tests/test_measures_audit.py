@@ -96,6 +96,17 @@ class NotFinite(Honest):
         return self.plain(x_BTD).masked_fill(x_BTD.abs() > 2, torch.inf)
 
 
+class AnotherAnswerAlone(Honest):
+    """To the first inputs that are alone in a batch, so many of them."""
+
+    inputs, asked = 2, 0
+
+    def compute(self, x_BTD, routing, keep_BE=None):
+        alone = len(x_BTD) == 1 and torch.is_inference_mode_enabled()
+        self.asked += alone
+        return self.plain(x_BTD) * (-50 if alone and self.asked <= self.inputs else 1)
+
+
 ELSEWHERE = {"block_moe", "conv_moe", "plain_block", "plain_conv", "hash_token", "oracle_router", "mu_moe_tr"}
 """Built-in layers that need another host or a larger budget."""
 
@@ -138,6 +149,13 @@ KINDS = {
 def test_each_kind_is_found_under_its_code(code):
     found = {each["code"] for each in audited(*model_with(KINDS[code])).audit["found"]}
     assert found & set(code.split(" or "))
+
+
+@pytest.mark.parametrize(("inputs", "codes"), [(1, []), (2, ["alone"])])
+def test_another_answer_to_a_quarter_of_the_inputs_is_found_and_one_may_flip(monkeypatch, inputs, codes):
+    monkeypatch.setattr(AnotherAnswerAlone, "inputs", inputs)
+    found = audited(*model_with(AnotherAnswerAlone)).audit["found"]
+    assert [each["code"] for each in found] == codes
 
 
 def test_an_honest_layer_is_not_found_and_scores_as_without_an_audit():

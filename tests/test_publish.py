@@ -15,10 +15,15 @@ import torch
 from click.testing import CliRunner
 
 from boards import small_board
-from moebench import load_board
+from moebench import load_board, machine
 from moebench.board import TEXTS
+from moebench.budgets.flops import flops_at
+from moebench.checks import CheckReport, CheckResult
 from moebench.cli.main import cli
+from moebench.contract import LayerShape
 from moebench.errors import DeviceError, MoebenchError, ResultsError, UsageError
+from moebench.plugins.find import find_variant
+from moebench.plugins.load import load_variant
 from moebench.protocol import EARLIER, PROTOCOL
 from moebench.publish import Submission, compare_directories, manifest, pack, published_board, reuse
 from moebench.publish.__main__ import main as write_again
@@ -279,6 +284,65 @@ def test_training_flops_are_those_that_happened_where_tokens_choose_how_many_exp
     of_remoe = [each for each in Store(tmp_path / "r").records() if each.cell.get("variant") == "remoe"]
     assert len({each.counts["training_flops"] for each in of_remoe}) > 1
     done = publish(open_results(tmp_path / "r", "tiny"), tmp_path / "p")
+    assert findings(done.directory) == {}
+
+
+def test_latency_of_other_versions_is_a_sentence_that_names_them(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = machine.versions()
+    monkeypatch.setattr(machine, "versions", lambda: here | {"torch": "9.9.9"})
+    monkeypatch.chdir(world)
+    with pytest.raises(ResultsError) as caught:
+        publish(open_results(world / "r", "tiny"), tmp_path / "p")
+    assert caught.value.code == "latency-of-other-versions"
+    sentence = (
+        f"latency on 'digits' was measured with torch {here['torch']}, and here 9.9.9; publish with those versions"
+    )
+    assert str(caught.value).startswith(sentence)
+    assert not (tmp_path / "p").exists()
+
+
+OF_WEIGHTS = """
+from torch import nn
+from moebench.contract import Layer, Routing, Variant
+
+
+class OfWeights(Layer):
+    def __init__(self, shape, hidden):
+        super().__init__()
+        self.gate = nn.Linear(shape.dim, 1)
+        self.a, self.b = nn.Linear(shape.dim, hidden), nn.Linear(hidden, shape.out_dim)
+
+    def route(self, x_BTD, context):
+        return Routing()
+
+    def compute(self, x_BTD, routing, keep_BE=None):
+        chosen_BT = self.gate(x_BTD).squeeze(-1) > 0
+        y_BTO = x_BTD * self.gate(x_BTD)
+        return y_BTO.masked_scatter(chosen_BT[..., None], self.b(self.a(x_BTD[chosen_BT]).relu()))
+
+
+class Mine(Variant):
+    name = "of_weights"
+
+    def build(self, shape, size):
+        return OfWeights(shape, size)
+"""
+
+
+def test_a_layer_whose_flops_follow_its_weights_is_published_and_verified(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "of_weights.py").write_text(OF_WEIGHTS)
+    spec = f"{tmp_path}/of_weights.py:Mine"
+    shape = LayerShape(dim=16, out_dim=16, tokens=4)
+    assert len({flops_at(load_variant(find_variant(spec)), shape, 8, {}, seed) for seed in range(6)}) > 1
+    run_tiny(write_suite(tmp_path), tmp_path / "r", variants=(spec,), trials=1, seeds=1)
+    holds = CheckReport("of_weights", (CheckResult("deepcopy", "holds"),))
+    monkeypatch.setattr("moebench.checks.run.run_checks", lambda spec: holds)
+    done = publish(open_results(tmp_path / "r", "tiny"), tmp_path / "p")
+    assert [name for name, _ in done.left_out] == ["soft_moe"], "it did not run"
     assert findings(done.directory) == {}
 
 

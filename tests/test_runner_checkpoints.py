@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import io
 import os
 import pickle
 from pathlib import Path
@@ -10,9 +11,11 @@ import pytest
 import torch
 
 from hand_made import digits, model_of, recipe, train
+from moebench.errors import ResultsError
 from moebench.records import Store
 from moebench.runner.checkpoints import Checkpoints
 from moebench.runner.stopping import Stopped
+from moebench.runner.weights import load_weights
 from tiny import run_tiny, write_plugin, write_suite
 
 STEPS = 12
@@ -106,6 +109,39 @@ def test_a_damaged_checkpoint_is_set_aside_and_said_and_the_run_begins_anew(tmp_
     assert (tmp_path / "x.damaged").read_bytes() == content
     assert curves.resumed_at == 0
     assert_same((model, curves), undisturbed("soft_moe"))
+
+
+def hollow(path, before=b""):
+    """A sparse file of a GiB, which says that it holds one number."""
+    header = b'{"x": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}'
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(before + len(header).to_bytes(8, "little") + header)
+    os.truncate(path, 1 << 30)
+
+
+def test_a_sparse_file_is_refused_before_it_is_read_whole(tmp_path, monkeypatch):
+    read = []
+    opened = os.fdopen
+
+    class Counted(io.BufferedReader):
+        def read(self, size=-1):
+            read.append(os.fstat(self.fileno()).st_size if size < 0 else size)
+            return super().read(size)
+
+    monkeypatch.setattr(os, "fdopen", lambda handle, mode: Counted(opened(handle, mode, 0)))
+    hollow(tmp_path / "x.checkpoint", b"0" * 64 + b"\n")
+    kept = keeper(tmp_path / "x.checkpoint")
+    assert kept.kept() is None
+    assert "set aside as 'x.damaged': it cannot be read (Not of the size that it gives)" in kept.set_aside
+    store = Store(tmp_path / "r")
+    hollow(store.weights_path("ab12"))
+    with pytest.raises(ResultsError, match="Not of the size that it gives"):
+        load_weights(parts("dense")[0], store, "ab12", torch.device("cpu"))
+    for content in (b"\xff" * 100, b"\x02" + b"\0" * 7 + b"[]", b"\x02" + b"\0" * 7 + b"{}" + b"\0"):
+        store.weights_path("ab12").write_bytes(content)
+        with pytest.raises(ResultsError, match="Not of the size that it gives"):
+            load_weights(parts("dense")[0], store, "ab12", torch.device("cpu"))
+    assert max(read) < 1000
 
 
 def test_reading_a_checkpoint_executes_nothing(tmp_path):

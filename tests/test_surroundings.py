@@ -4,11 +4,13 @@ import multiprocessing
 import os
 import re
 import shutil
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import threading
 import tomllib
+from contextlib import closing
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from types import SimpleNamespace
@@ -151,6 +153,39 @@ def test_the_log_of_the_ui_lies_elsewhere_where_results_are_read_only(tmp_path, 
     log = serve._log(tmp_path / "file")
     assert log.parent.is_dir()
     shutil.rmtree(log.parent)
+
+
+def test_the_ui_serves_a_copy_of_a_store_that_may_only_be_read(tmp_path, monkeypatch):
+    """With what the writer's SQLite has not yet put into the file; that of this process can always be written."""
+    writer = sqlite3.connect(tmp_path / "mlflow.db")
+    writer.execute("PRAGMA journal_mode = WAL")
+    writer.execute("CREATE TABLE runs (name)")
+    writer.execute("INSERT INTO runs VALUES ('mine')")
+    writer.commit()
+    assert (tmp_path / "mlflow.db-wal").stat().st_size
+    asked = []
+
+    def ended(command, **options):
+        asked.append(command[command.index("--backend-store-uri") + 1])
+        copy = database.database_path(asked[-1])
+        with closing(sqlite3.connect(copy)) as server:
+            assert server.execute("SELECT name FROM runs").fetchall() == [("mine",)]
+            if copy.parent != tmp_path:
+                server.execute("INSERT INTO runs VALUES ('by the server')")
+                server.commit()
+        raise InterruptedError
+
+    monkeypatch.setattr(subprocess, "Popen", ended)
+    with pytest.raises(InterruptedError):
+        serve.serve(tmp_path, "127.0.0.1", 0, print)
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != tmp_path)
+    with pytest.raises(InterruptedError):
+        serve.serve(tmp_path, "127.0.0.1", 0, print)
+    own, copy = map(database.database_path, asked)
+    assert own == tmp_path / "mlflow.db" != copy
+    assert not copy.parent.exists()
+    assert writer.execute("SELECT name FROM runs").fetchall() == [("mine",)]
+    writer.close()
 
 
 @pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])

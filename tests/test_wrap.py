@@ -102,6 +102,13 @@ def layer_of(made: Any, **how: Any) -> Any:
         (lambda y, x: (y, y.square().mean().reshape(1)), {"aux_weight": 0.1}, {"aux"}),
         (lambda y, x: {"logits": y[..., :3], "out": y, "z": y.mean()}, {"aux_weight": {"z": 0.1}}, {"z"}),
         (lambda y, x: (y, None), {}, {}),
+        (lambda y, x: (y, 1), {"aux_weight": 0.1}, {"aux"}),
+        (lambda y, x: (y, 1), {}, {}),  # a count
+        (lambda y, x: (y, 7, 0.5), {"aux_weight": 0.1}, {"aux"}),
+        (lambda y, x: (y, y.mean(), y.std()), {"aux_weight": {"output_2": 0.1}}, {"output_2"}),
+        (lambda y, x: (y, y.mean(), {"entropy": 0.5}), {"aux_weight": {}}, {}),
+        (lambda y, x: (y, (y.mean(), torch.randn(10, 4))), {"aux_weight": 0.1}, {"aux"}),
+        (lambda y, x: (y, {"z": y.mean(), "logits": torch.randn(10, 4)}), {"aux_weight": {"z": 0.1}}, {"z"}),
         (lambda y, x: y.flatten(0, 1), {}, {}),
         (lambda y, x: y if x.ndim == 2 else None, {"flat": True}, {}),
     ],
@@ -133,8 +140,30 @@ def test_a_loss_that_a_module_sets_as_an_attribute_is_read_and_not_kept() -> Non
         (lambda y, x: (y, y.mean()), {}, "give its weight, wrap(..., aux_weight=0.01)"),
         (lambda y, x: y, {"aux_weight": 0.1}, "its forward returned no loss"),
         (lambda y, x: y, {"aux_weight": {"z": 0.1}}, "a weight for the loss 'z'"),
+        (
+            lambda y, x: (y, torch.randn(2, 5, 4)),
+            {"aux_weight": 0.1},
+            "but output_0, a float32 tensor of shape (2, 5, 8) and output_1, a float32 tensor of shape (2, 5, 4);",
+        ),
+        (
+            lambda y, x: (y, y.mean(), y.std()),
+            {"aux_weight": 0.01},
+            "it has aux_weight=0.01, and its forward returned 2 numbers (output_1, a float32 tensor of shape () and "
+            "output_2, a float32 tensor of shape ()); give the weights of those that are losses by "
+            "name, wrap(..., aux_weight={'output_1': 0.01, 'output_2': 0.01}), or {} if none is",
+        ),
+        (lambda y, x: {"y": y, "a": y.mean(), "z": 0.5}, {}, "aux_weight={'a': 0.01, 'z': 0.01})"),
+        (lambda y, x: (y, (y.mean(), torch.randn(4))), {}, "one number (output_1_0, a float32 tensor of shape ())"),
     ],
 )
 def test_what_cannot_be_taken_is_a_sentence_that_says_what_came(made: Any, how: dict[str, Any], says: str) -> None:
     with pytest.raises(ValueError, match=re.escape(says)):
         layer_of(made, **how).train().route(torch.randn(2, 5, 8), Context())
+
+
+def test_experts_in_a_list_are_said_to_need_stacking() -> None:
+    def made(dim: int, hidden: int) -> nn.Module:
+        return nn.ModuleDict({"gate": nn.Linear(dim, 2), "experts": nn.ModuleList([nn.Linear(dim, dim)] * 2)})
+
+    with pytest.raises(ValueError, match="experts in a list must be stacked into one parameter for each weight"):
+        wrap(made, name="m", experts=["experts"], gates="gate", top_k=1).layer(SHAPE, 4, {})

@@ -6,7 +6,9 @@ import errno
 import logging
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 LOG = logging.getLogger(__name__)
 
@@ -21,8 +23,12 @@ class UnfitFileError(OSError):
     """A pipe, a device or a socket where a file should be, or a file that is too large to be one of ours."""
 
 
-def read_bytes(path: Path, limit: int = SMALL) -> bytes:
-    """The content; :class:`UnfitFileError` for what is no regular file, or larger than ``limit`` bytes."""
+def read_bytes(path: Path, limit: int = SMALL, size: Callable[[BinaryIO], int] | None = None) -> bytes:
+    """The content; :class:`UnfitFileError` for what is no regular file, or larger than ``limit`` bytes.
+
+    size: the bytes that it must have according to its own beginning, of which it reads little. What has another number,
+    such as a sparse file of gigabytes, is :class:`UnfitFileError` before it is read.
+    """
     _check(os.stat(path), path, limit)
     if LOG.isEnabledFor(logging.INFO):
         folder = Path(path).parent
@@ -30,6 +36,9 @@ def read_bytes(path: Path, limit: int = SMALL) -> bytes:
     handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     with os.fdopen(handle, "rb") as file:
         _check(os.fstat(handle), path, limit)  # of what was opened: it may have been replaced
+        if size is not None and size(file) != os.fstat(handle).st_size:
+            raise UnfitFileError(errno.EINVAL, "Not of the size that it gives", str(path))
+        file.seek(0)
         return file.read()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+import other_weights as other
 import torch
 from cases import caught_by
 from good import GoodLayer
@@ -23,6 +25,41 @@ class ParametersMadeLate(GoodLayer):
         if not hasattr(self, "late"):
             self.late = nn.Parameter(torch.randn(x.shape[-1], self.shape.out_dim))
         return super().compute(x, routing, keep) + x @ self.late
+
+
+@caught_by("nothing_is_hidden", "keeps 256 numbers", "the class attribute 'WeightsInItsClass.tables'")
+class WeightsInItsClass(GoodLayer):
+    tables = {"mix": [torch.ones(16, 16)]}
+
+    def compute(self, x, routing, keep=None):
+        return super().compute(x, routing, keep) + x @ self.tables["mix"][0]
+
+
+TABLE = torch.ones(16, 16)
+EPSILON = torch.tensor(1e-6)
+
+
+def mixed(x):
+    return x @ TABLE + EPSILON
+
+
+@caught_by("nothing_is_hidden", "keeps 256 numbers", "the global 'TABLE' of 'broken_budget'")
+class WeightsInAGlobal(GoodLayer):
+    def compute(self, x, routing, keep=None):
+        return super().compute(x, routing, keep) + mixed(x)
+
+
+@caught_by("nothing_is_hidden", "keeps a Linear", "the global 'other.HEAD' of 'broken_budget'")
+class WeightsInAnotherModule(GoodLayer):
+    def compute(self, x, routing, keep=None):
+        return super().compute(x, routing, keep) + other.HEAD(x)
+
+
+@caught_by("nothing_is_hidden", "keeps 256 numbers", "the plain attribute 'table'")
+class WeightsInAnArray(GoodLayer):
+    def __init__(self, *sizes):
+        super().__init__(*sizes)
+        self.table = np.ones((16, 16))
 
 
 @caught_by("rules_of_the_budget", "floating-point buffers", "0.1 %")

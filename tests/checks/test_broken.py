@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import broken_budget
+import broken_data
 import broken_first
 import broken_function
 import broken_masks
@@ -22,6 +23,7 @@ from moebench.contract import LayerShape
 
 MODULES = (
     broken_budget,
+    broken_data,
     broken_first,
     broken_function,
     broken_masks,

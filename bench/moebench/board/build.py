@@ -27,7 +27,7 @@ from moebench.plans.plan import Lookup, Plan
 from moebench.plans.rows import BASELINE, by_others, sources_of
 from moebench.plugins.find import is_place
 from moebench.records import Record
-from moebench.records.conformance import NOT_CHECKED, Conformance
+from moebench.records.conformance import NOT_CHECKED, Conformance, described
 
 Others = Callable[[Container[str]], Iterable[Record]]
 """Final runs of the suite beside those with the identities that are known already, as ``Store.finals_of`` has them."""
@@ -173,9 +173,7 @@ def _fails(checked: Checked, name: str) -> tuple[Reason, ...]:
 
 
 def _conformance(checked: Checked, name: str) -> str | None:
-    if name not in checked:
-        return None
-    return "not checked" if checked[name] is None else str(checked[name])
+    return described(checked[name]) if name in checked else None
 
 
 Quotients = Mapping[str, Mapping[str, Quotient]]

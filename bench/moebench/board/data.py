@@ -14,6 +14,7 @@ from moebench.board.columns import COLUMNS, COUNTED, Column, bounds
 from moebench.board.model import Board, Entry, Estimate, Rung, TaskNote, TaskResult, Timing
 from moebench.board.reasons import Reason
 from moebench.board.rules import LEVEL, RANK_RULE
+from moebench.board.words import data_name, is_unknown
 from moebench.text import one_line
 
 
@@ -152,7 +153,9 @@ def _task(task: TaskResult) -> dict[str, Any]:
 
 
 def _line(board: Board, rung: Rung, entry: Entry) -> dict[str, Any]:
-    """Where it is from, every column that CSV has, amounts last, and each task's score."""
+    """Where it is from, every column that CSV has, amounts last, and each task's score. Columns are called after tasks;
+    where the data of one are not known, ``tasks`` says so.
+    """
     line: dict[str, Any] = {
         "suite": board.suite,
         "protocol": board.protocol,
@@ -160,6 +163,8 @@ def _line(board: Board, rung: Rung, entry: Entry) -> dict[str, Any]:
         "budget": rung.budget,
         "device": board.device,
     }
+    if any(map(is_unknown, board.tasks)):
+        line["tasks"] = ", ".join(map(data_name, board.tasks))
     for column in sorted(filter(lambda each: each.known(board), COLUMNS), key=lambda each: each.kind == "amount"):
         line |= column.csv(entry, column) if column.csv else {}
     for task in entry.tasks:

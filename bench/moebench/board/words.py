@@ -44,12 +44,22 @@ def counted(axis: str) -> str:
 def heading(board: Board, budget: int) -> str:
     """What is compared: suite, protocol, tasks, budget of the expert layers, device."""
     tasks = ", ".join(
-        (task.label if task.label.startswith(UNKNOWN_DATA) else task.name)
+        data_name(task)
         + (f" ({', '.join(amounts)})" if (amounts := [*filter(None, (epochs(task), scored(task)))]) else "")
         for task in board.tasks
     )
     parts = (board.suite, f"protocol {board.protocol}", tasks, amount(board, budget), board.device)
     return "  ".join(map(one_line, parts))
+
+
+def data_name(task: TaskNote) -> str:
+    """The task's name, or of data that are not known what they look like."""
+    return task.label if is_unknown(task) else task.name
+
+
+def is_unknown(task: TaskNote) -> bool:
+    """Whether its data are none that moebench knows."""
+    return task.label.startswith(UNKNOWN_DATA)
 
 
 def epochs(task: TaskNote) -> str:

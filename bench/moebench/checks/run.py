@@ -13,6 +13,7 @@ from moebench.checks.outcome import CheckFailed, CheckReport, CheckResult, NotAp
 from moebench.checks.process_state import untouched
 from moebench.checks.properties import (
     budget,
+    data,
     determinism,
     first,
     gradients,
@@ -44,6 +45,7 @@ Check = Callable[[CheckSubject], None]
 THEMES = (
     first,
     registration,
+    data,
     budget,
     shapes,
     gradients,

@@ -35,6 +35,8 @@ def command(suite: str | None, results: Path, root: Path | None, replace: bool) 
     for name, reason in done.left_out:
         click.echo(f"moebench: '{name}' is left out: {reason}", err=True)
     click.echo(f"{done.rows} rows, {done.records} records: {done.directory}")
+    for name, checked in done.conformance.items():
+        click.echo(f"checks {name}  {checked}")
     index = write_index(root)
     note(f"index  {index or f'{root / NAME} is no index, and was left as it is'}")
     if done.forgotten:

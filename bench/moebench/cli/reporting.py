@@ -22,7 +22,7 @@ from moebench.cli.verbosity import is_debug
 from moebench.frames import short_traceback
 from moebench.plans.estimate import for_seeds, left, longest_guess, tally
 from moebench.plans.plan import Lookup, Plan
-from moebench.plans.rows import BASELINE
+from moebench.plans.rows import BASELINE, by_others
 from moebench.plugins.named import without_digest
 from moebench.records import Record, Records, Store, is_settled
 from moebench.runner.executors.local import local_workers
@@ -127,7 +127,7 @@ def print_session(
     suite: as it was given. mlflow: whether the runs were written there. chosen: whether rows were asked for by name.
     """
     from moebench.board import print_board, to_table
-    from moebench.records.conformance import read_conformance
+    from moebench.records.conformance import described, read_conformance
 
     out, err = plain_console(), plain_console(stderr=True)
     asked_for = _asked_for(session) if chosen else {}
@@ -156,11 +156,12 @@ def print_session(
     if any(status == OPEN for _, status, _ in session.unfinished):
         err.print(f"goes on with  `{command_line('run', suite, {})}`", highlight=False, markup=False, soft_wrap=True)
     checked = read_conformance(results)
-    for row in {row.name: row for plan in session.plans for row in plan.rows if row.selected}.values():
-        if not quiet and (found := checked.get(row.code_digest)):
-            says_more = f"; `moebench check {shlex.quote(row.spec)}` says more"
-            more = "" if found.complete else f": {', '.join(found.failed[:8])}{says_more}"
-            out.print(f"checks {row.name}  {found}{more}", highlight=False, markup=False, soft_wrap=True)
+    selected = {row.name: row for plan in session.plans for row in plan.rows if row.selected}
+    for row in () if quiet else by_others(selected.values()):
+        found = checked.get(row.code_digest)
+        says_more = f"; `moebench check {shlex.quote(row.spec)}` says more"
+        more = "" if found is None or found.complete else f": {', '.join(found.failed[:8])}{says_more}"
+        out.print(f"checks {row.name}  {described(found)}{more}", highlight=False, markup=False, soft_wrap=True)
     if not quiet:
         pages = [f"board  {pages / 'board.html'}" for board, pages in session.boards if board in boards]
         pages += [f"report  {session.report}"] if session.report is not None else []

@@ -43,10 +43,12 @@ def command(directory: Path, count: int | None, pick: str, data: Path | None) ->
     all hold that could be made here, and one needs a data set that is not here.
     """
     from moebench.errors import ResultsError, UsageError
+    from moebench.plans.rows import by_others
     from moebench.processes import leave_directory
     from moebench.protocol import EARLIER, PROTOCOL, protocol_of
     from moebench.publish import Submission
     from moebench.publish.checks import CHECKS, make_checks
+    from moebench.records.conformance import described
 
     if pick and count is None:
         raise UsageError("--pick says which runs are run again; give --rerun N with it.", code="pick-without-rerun")
@@ -56,7 +58,7 @@ def command(directory: Path, count: int | None, pick: str, data: Path | None) ->
     sentence = f"the runs of protocol {protocol} cannot be repeated by this version, which has protocol {PROTOCOL}."
     if count is not None and protocol in EARLIER:
         raise ResultsError(f"'{directory}': {sentence}", code="rerun-of-earlier-protocol", protocol=protocol)
-    wrong, lacking = 0, list[str]()
+    wrong, lacking, made_here = 0, list[str](), set[str]()
     width = max(map(len, CHECKS))
 
     def before_code() -> None:
@@ -74,12 +76,16 @@ def command(directory: Path, count: int | None, pick: str, data: Path | None) ->
             lacking.append(made.lacks)
             _say(f"{made.name:{width}}  not checked here: {made.lacks} is missing")
             continue
+        made_here.add(made.name)
         wrong += len(made.found)
         _say(f"{made.name:{width}}  {made.check.holds if not made.found else 'DOES NOT HOLD'}")
         for found in made.found[:SHOWN]:
             _say(f"{'':{width}}    {found}")
         if len(made.found) > SHOWN:
             _say(f"{'':{width}}    and {len(made.found) - SHOWN} more")
+    for row in by_others(submission.plan.rows):
+        said = described(submission.manifest.conformance.get(row.code_digest))
+        _say(f"checks {row.name}  {said}{'' if 'conformance' in made_here else ', says its manifest'}")
     if count is not None and (wrong or lacking):
         _say("nothing is run again before the checks hold.", err=True)
     elif count is not None:

@@ -41,13 +41,14 @@ def wrap(
     """Make a variant of ``factory(dim, hidden) -> module``, where the module returns y_BTO, alone or first of a tuple,
     list or mapping. The harness solves for ``hidden``.
 
-    aux_weight: of the loss that it returns, one number: a tensor of one element, or a float. A mapping has a weight for
-    each loss by name: a key or field of what it returns, else an attribute of the module that it sets, such as
-    ``{"l_aux": 0.01}``. Other outputs, such as router logits, are left alone. ``causal`` claims that y_t depends on
-    x_1 ... x_t only, for hosts that need it. flat: it takes (B T, D). after_step: called after each step of the
-    optimiser as ``after_step(module, load_E)`` with how often each expert was chosen since the last, for what its own
-    trainer does there (load_E is empty without gates). passes: see ``Layer.passes``. paper, code, author: see
-    ``Variant``.
+    aux_weight: of the loss that it returns, one number: a tensor of one element, or a Python number. A mapping, needed
+    for more than one loss, has a weight for each by name: a key or field of what it returns, ``output_1`` for the
+    second of a tuple, else an attribute of the module that it sets, such as ``{"l_aux": 0.01}``. A tuple, list or
+    mapping among the outputs is looked into. Other outputs, such as router logits, are left alone. ``causal`` claims
+    that y_t depends on x_1 ... x_t only, for hosts that need it. flat: it takes (B T, D). after_step: called after each
+    step of the optimiser as ``after_step(module, load_E)`` with how often each expert was chosen since the last, for
+    what its own trainer does there (load_E is empty without gates). passes: see ``Layer.passes``. paper, code, author:
+    see ``Variant``.
 
     Without ``gates`` the module shows no experts: it is trained, budgeted, timed and ranked, and its specialization is
     n/a. With them its routing is seen:
@@ -177,34 +178,43 @@ class WrappedLayer(Layer):
         """Those with a weight; ValueError for one that has none, or that is not there."""
         parts = _parts(given)
         scalars = {name: each for name, each in parts.items() if _is_scalar(each)}
-        wanted = self.how.losses
         if not isinstance(self.how.aux_weight, dict):
-            if scalars and not wanted:
-                name, loss = next(iter(scalars.items()))
-                kind = (
-                    f"a tensor of shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else f"a {type(loss).__name__}"
-                )
-                raise ValueError(
-                    f"{self.name}: beside its output it returns one number ({name}, {kind}); if it is a loss, give its "
-                    "weight, wrap(..., aux_weight=0.01), else 0.0"
-                )
-            if wanted and not scalars and self.training:
-                raise ValueError(
-                    f"{self.name}: it has aux_weight={self.how.aux_weight}, and its forward returned no loss but "
-                    f"{', '.join(parts)}; name an attribute, wrap(..., aux_weight={{'l_aux': 0.01}}), or leave it out"
-                )
-            return {"aux": _as_loss(next(iter(scalars.values())), x_BTD)} if wanted and scalars else {}
+            return self._one_loss(parts, scalars, x_BTD)
         found = {}
-        for name in wanted:
+        for name in self.how.losses:
             value = scalars[name] if name in scalars else _taken(self.module, name)
             if _is_scalar(value):
                 found[name] = _as_loss(value, x_BTD)
             elif self.training:
                 raise ValueError(
-                    f"{self.name}: it has a weight for the loss '{name}', and its forward returned {', '.join(parts)} "
+                    f"{self.name}: it has a weight for the loss '{name}', and its forward returned {_listed(parts)} "
                     f"and set no attribute '{name}' of one number"
                 )
         return found
+
+    def _one_loss(self, parts: Mapping[str, Any], scalars: Mapping[str, Any], x_BTD: Tensor) -> dict[str, Tensor]:
+        """The one number beside the output. Whole numbers are counts where there are others, or where no weight is."""
+        weight = self.how.aux_weight
+        numbers = {name: each for name, each in scalars.items() if not isinstance(each, int)}
+        losses = numbers or (scalars if weight is not None else {})
+        example = dict.fromkeys(losses, 0.01)
+        if weight is None and len(losses) == 1:
+            raise ValueError(
+                f"{self.name}: beside its output it returns one number ({_listed(losses)}); if it is a loss, give its "
+                "weight, wrap(..., aux_weight=0.01), else 0.0"
+            )
+        if len(losses) > 1:
+            has = "has no aux_weight" if weight is None else f"has aux_weight={weight}"
+            raise ValueError(
+                f"{self.name}: it {has}, and its forward returned {len(losses)} numbers ({_listed(losses)}); give the "
+                f"weights of those that are losses by name, wrap(..., aux_weight={example}), or {{}} if none is"
+            )
+        if weight is not None and not losses and self.training:
+            raise ValueError(
+                f"{self.name}: it has aux_weight={weight}, and its forward returned no loss, which is one number, but "
+                f"{_listed(parts)}; name an attribute, wrap(..., aux_weight={{'l_aux': 0.01}}), or leave it out"
+            )
+        return {"aux": _as_loss(next(iter(losses.values())), x_BTD)} if losses else {}
 
 
 class GatedLayer(WrappedLayer):
@@ -218,7 +228,9 @@ class GatedLayer(WrappedLayer):
         parameters = dict(module.named_parameters())
         for each, axis in axes.items():
             if each not in parameters:
-                raise ValueError(f"{name}: it has no parameter '{each}'; it has: {', '.join(parameters)}")
+                listed = any(re.match(rf"{re.escape(each)}\.\d+\.", parameter) for parameter in parameters)
+                hint = "; experts in a list must be stacked into one parameter for each weight" if listed else ""
+                raise ValueError(f"{name}: it has no parameter '{each}'; it has: {', '.join(parameters)}{hint}")
             shape = tuple(parameters[each].shape)
             if not -len(shape) <= axis < len(shape):
                 raise ValueError(f"{name}: '{each}' of shape {shape} has no axis {axis}; give expert_axis=")
@@ -306,23 +318,49 @@ class GatedLayer(WrappedLayer):
 
 
 def _parts(given: Any) -> dict[str, Any]:
-    """What a forward gave, by name, or by place."""
+    """What a forward gave, by name, or by place; then what lies in these, as in ``(y, (loss, logits))``."""
+    outer = _named(given, "output")
+    if outer is None:
+        return {"output_0": given}
+    parts = dict(outer)
+    for name, each in outer.items():
+        for inside, value in (_named(each, name) or {}).items():
+            parts.setdefault(inside, value)
+    return parts
+
+
+def _named(given: Any, name: str) -> dict[str, Any] | None:
+    """The parts of a mapping, tuple, list or dataclass; None of anything else."""
     if isinstance(given, Mapping):
-        return {str(name): each for name, each in given.items()}
+        return {str(key): each for key, each in given.items()}
     if isinstance(given, tuple) and hasattr(given, "_asdict"):
         return dict(given._asdict())
     if isinstance(given, tuple | list):
-        return {f"output {place}": each for place, each in enumerate(given)}
+        return {f"{name}_{place}": each for place, each in enumerate(given)}
     if is_dataclass(given) and not isinstance(given, type):
         return {each.name: getattr(given, each.name) for each in fields(given)}
-    return {"output 0": given}
+    return None
+
+
+def _listed(parts: Mapping[str, Any]) -> str:
+    """Each part with what it is."""
+    return " and ".join(f"{name}, {_kind(each)}" for name, each in parts.items())
+
+
+def _kind(value: Any) -> str:
+    if value is None:
+        return "which is None"
+    if isinstance(value, Tensor):
+        return f"a {str(value.dtype).removeprefix('torch.')} tensor of shape {tuple(value.shape)}"
+    article = "an" if type(value).__name__[0] in "aeiou" else "a"
+    return f"{article} {type(value).__name__}"
 
 
 def _is_scalar(value: Any) -> bool:
-    """Whether it is one number: a tensor of one element without axes of inputs, or a float."""
+    """Whether it is one number: a floating-point tensor of one element without axes of inputs, or a Python number."""
     if isinstance(value, Tensor):
         return value.is_floating_point() and value.ndim <= 1 and value.numel() == 1
-    return isinstance(value, float)
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _as_loss(value: Any, x_BTD: Tensor) -> Tensor:

@@ -38,6 +38,9 @@ SAME: Mapping[str, float] = {"fp32": 1e-3, "bf16": 0.1}
 MOST: Mapping[str, float] = {"fp32": 0.25, "bf16": 0.5}
 """Share of the inputs that may differ by more: a near tie of a router may flip."""
 
+LARGE: Mapping[str, float] = {"fp32": 0.5, "bf16": 1.0}
+"""A difference, as a share of the answer, that a flip makes in one input at most: it is nearly another answer."""
+
 FLOPS = 1.2
 """A pass may need this many times the FLOPs that are quoted: loads vary."""
 
@@ -172,7 +175,8 @@ class Audit:
         for code, (got, want) in pairs.items():
             gap_N = _gap(got, want)
             over = float((gap_N > SAME[self._precision]).double().mean())
-            if over > MOST[self._precision] and not (code == "labels" and found and found[0]["code"] == "repeat"):
+            differs = over > MOST[self._precision] or int((gap_N > LARGE[self._precision]).sum()) > 1
+            if differs and not (code == "labels" and found and found[0]["code"] == "repeat"):
                 found.append({"code": code, "gap": float(f"{min(float(gap_N.max()), 1e6):.4g}")})
         return found
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -16,8 +18,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from moebench.errors import ResultsError, UsageError
-from moebench.mlflow_store.database import UI_RESULTS, artifact_location, database_path, tracking_uri
+from moebench.mlflow_store.database import UI_RESULTS, artifact_location, database_path, sqlite_uri, tracking_uri
 from moebench.processes import program, surroundings
+
+LOG = logging.getLogger(__name__)
 
 START_SECONDS = 120.0
 
@@ -51,7 +55,11 @@ def serve(
     url = f"http://{_reachable(host)}:{port}"
     log = _log(results)
     options = ["--host", host, "--port", str(port), *_allowed(host, port, allowed_hosts)]
-    with contextlib.suppress(KeyboardInterrupt), _server(results, uri, options, log) as process:
+    with (
+        contextlib.suppress(KeyboardInterrupt),
+        _writable(path, uri) as served,
+        _server(results, served, options, log) as process,
+    ):
         if _answers(url, process):
             on_ready(url)
             process.wait()
@@ -73,6 +81,28 @@ def _log(results: Path) -> Path:
     except OSError:
         return Path(tempfile.mkdtemp(prefix="moebench-ui-")) / log.name
     return log
+
+
+@contextlib.contextmanager
+def _writable(path: Path | None, uri: str) -> Iterator[str]:
+    """The address to serve: the server writes to its store, so that of one which may only be read is a copy, with what
+    SQLite had not yet put into the file itself. The copy is of this moment, and is gone when the block is left.
+    """
+    if path is None or (os.access(path.parent, os.W_OK) and os.access(path, os.W_OK)):
+        yield uri
+        return
+    LOG.warning("'%s' may only be read: the UI shows a copy of it as it is now.", path)
+    with tempfile.TemporaryDirectory(prefix="moebench-ui-", ignore_cleanup_errors=True) as folder:
+        copy = Path(folder) / path.name
+        try:
+            for each in (path, path.with_name(f"{path.name}-wal")):
+                if each.is_file():
+                    shutil.copyfile(each, copy.with_name(each.name))
+        except OSError as error:
+            raise ResultsError(
+                f"'{path}' cannot be copied ({error.strerror}), and may not be written.", code="store-not-copied"
+            ) from error
+        yield sqlite_uri(copy)
 
 
 def _allowed(host: str, port: int, named: Sequence[str]) -> list[str]:

@@ -28,7 +28,10 @@ BUILT_IN = "moevariants"
 FRAMEWORKS = frozenset({HARNESS, "torch", "torchvision", "timm", "numpy", "scipy", "triton"})
 """Told by name: their versions are provenance, as for any variant."""
 
-PREFIX = "moebench_beside_"
+BESIDE_PREFIX = "moebench_beside_"
+
+FILE_PREFIX = "moebench_file_"
+"""Begins the name of a module that is a plug-in's file."""
 
 
 def is_beside(module: str, folder: Path) -> bool:
@@ -48,7 +51,7 @@ def file_beside(module: str, folder: Path) -> Path | None:
 
 def package_of(folder: Path) -> str:
     """The package under which this process has the modules of a folder; the same in every process."""
-    return f"{PREFIX}{digest(str(folder), 12)}"
+    return f"{BESIDE_PREFIX}{digest(str(folder), 12)}"
 
 
 def builtins_for(folder: Path) -> Mapping[str, Any]:
@@ -97,7 +100,7 @@ class _Finder(importlib.abc.MetaPathFinder):
         self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
         """As the interpreter does for a package's folder."""
-        if not name.startswith(PREFIX) or path is None:
+        if not name.startswith(BESIDE_PREFIX) or path is None:
             return None
         importlib.invalidate_caches()  # a helper may have been written since the folder was last looked at
         spec = importlib.machinery.PathFinder.find_spec(name, path, target)

@@ -116,7 +116,7 @@ def _given(node: ast.stmt, thing: str, name: str) -> Iterator[str]:
     if isinstance(node, ast.ClassDef) and node.name == thing:
         yield from (_string(statement, name) for statement in node.body)
     if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call) and thing in map(ast.unparse, node.targets):
-        yield from (_text(each.value) for each in node.value.keywords if each.arg == name)
+        yield from (constant_text(each.value) for each in node.value.keywords if each.arg == name)
 
 
 def _string(statement: ast.stmt, name: str) -> str:
@@ -128,10 +128,11 @@ def _string(statement: ast.stmt, name: str) -> str:
     else:
         return ""
     named = isinstance(target, ast.Name) and target.id == name
-    return _text(statement.value) if named else ""
+    return constant_text(statement.value) if named else ""
 
 
-def _text(value: ast.expr | None) -> str:
+def constant_text(value: ast.expr | None) -> str:
+    """A string that stands there; empty for anything else."""
     return value.value if isinstance(value, ast.Constant) and isinstance(value.value, str) else ""
 
 

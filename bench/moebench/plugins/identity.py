@@ -4,8 +4,8 @@ A built-in declares a ``revision``, which stays as long as the code computes the
 in the tests' ``golden.json``. Any other plug-in has the digest of its code. The digest is read from the syntax trees,
 without comments, docstrings and annotations, of the file that defines the plug-in and of every module that it imports,
 directly or not, from its own package (for a single file: from beside it). What it imports from ``moevariants`` counts
-by revision; any other package but the frameworks by its version, or by its code where it has none or is edited in
-place.
+by revision; any other package but the frameworks by its version, or by its code where it has none or was not installed
+from a registry. What is imported by code that counts is treated alike.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from __future__ import annotations
 import ast
 import hashlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from moebench.errors import PluginError
 from moebench.files import read_bytes
 from moebench.plugins.beside import BUILT_IN, FRAMEWORKS, file_beside, is_beside
-from moebench.plugins.find import Found, declared, locate
+from moebench.plugins.find import Found, constant_text, declared, locate
 from moebench.plugins.versions import version_of
 
 PARTS = "moevariants.parts"
@@ -38,23 +38,49 @@ def code_identity(found: Found) -> str:
 def code_digest(found: Found) -> str:
     """Twenty hexadecimal digits that change when the code does; :class:`PluginError` where there is no Python file."""
     called = "" if found.in_file else found.module
-    total = _digest_of(found.module, _source_of(found), called, _beside(found))
-    if packages := packages_of(found):
-        total.update("\n".join(f"{name} {version}" for name, version in packages.items()).encode())
+    reached = {each.name: each for each in _reachable(found.module, _source_of(found), _beside(found))}
+    reached[called] = reached.pop(found.module)
+    total = _digest_of(reached)
+    total.update(_spelled(packages_of(found)))
     total.update(found.attribute.encode())
     return total.hexdigest()[:20]
 
 
 def packages_of(found: Found) -> dict[str, str]:
-    """The packages that a plug-in imports, without its own, the standard library and the frameworks: what it has of
-    each, a version or a digest of code, by name; empty for a built-in.
+    """The packages that a plug-in imports, and those that they import where they count by code, without its own, the
+    standard library and the frameworks: what it has of each, a version or a digest of code, by name; empty for a
+    built-in.
     """
-    if _revision(found):
+    return {} if _revision(found) else _packages(found.module, _source_of(found), _beside(found))
+
+
+def _packages(module: str, source: Path, beside: Path | None) -> dict[str, str]:
+    own = {_top(module)} if beside is None else set[str]()
+    told = FRAMEWORKS | sys.stdlib_module_names | own | {BUILT_IN, ""}
+    waiting = [each.outside for each in _reachable(module, source, beside)]
+    versions, by_code, seen = dict[str, str](), dict[str, dict[str, _Reached]](), set[str]()
+    while waiting:
+        for name in sorted(waiting.pop() - seen):
+            seen.add(name)
+            top = _top(name)
+            if top in told:
+                continue
+            if version := version_of(top):
+                versions[top] = version
+            elif reached := _readable(name):
+                by_code.setdefault(top, {}).update(reached)
+                waiting += [each.outside for each in reached.values()] + [{top}]
+    versions |= {top: _digest_of(reached).hexdigest()[:20] for top, reached in by_code.items()}
+    return dict(sorted(versions.items()))
+
+
+def _readable(module: str) -> dict[str, _Reached]:
+    """The modules that count of a package of others, from one on; none where that is not here, or not in Python."""
+    path = file_of(module)
+    try:
+        return {each.name: each for each in _reachable(module, path, None)} if path else {}
+    except PluginError:
         return {}
-    tops = set[str]().union(*(each.outside for each in _reachable(found.module, _source_of(found), _beside(found))))
-    foreign = tops - FRAMEWORKS - sys.stdlib_module_names - {BUILT_IN, ""}
-    versions = {top: version_of(top, module_digest) for top in sorted(foreign)}
-    return {top: version for top, version in versions.items() if version}
 
 
 def files_beside(found: Found) -> dict[str, Path]:
@@ -83,10 +109,16 @@ def _beside(found: Found) -> Path | None:
 
 
 def module_digest(module: str, source: Path) -> str:
-    """The digest of a module and of what it imports from its own package; of a built-in one, its revisions."""
+    """The digest of a module and of what it imports, as for a plug-in; of a built-in one, its revisions."""
     if _top(module) == BUILT_IN:
         return " ".join(_revisions(module))
-    return _digest_of(module, source, module, None).hexdigest()[:20]
+    total = _digest_of({each.name: each for each in _reachable(module, source, None)})
+    total.update(_spelled(_packages(module, source, None)))
+    return total.hexdigest()[:20]
+
+
+def _spelled(packages: Mapping[str, str]) -> bytes:
+    return "\n".join(f"{name} {version}" for name, version in packages.items()).encode()
 
 
 def _revision(found: Found) -> str:
@@ -94,22 +126,19 @@ def _revision(found: Found) -> str:
     return declared(found, "revision") if not found.in_file and _top(found.module) == BUILT_IN else ""
 
 
-def _digest_of(module: str, source: Path, called: str, beside: Path | None) -> hashlib._Hash:
-    trees, revisions = {}, set[str]()
-    for each in _reachable(module, source, beside):
-        trees[each.name] = each.tree
-        revisions.update(each.revisions)
-    trees[called] = trees.pop(module)
+def _digest_of(reached: Mapping[str, _Reached]) -> hashlib._Hash:
+    """Of modules, each under the name by which it counts."""
     total = hashlib.sha256()
-    for name, tree in sorted(trees.items()):
-        total.update(f"{name}\n{spelling(tree)}\n".encode())
+    for name, each in sorted(reached.items()):
+        total.update(f"{name}\n{spelling(each.tree)}\n".encode())
+    revisions = {revision for each in reached.values() for revision in each.revisions}
     total.update("\n".join(sorted(revisions)).encode())
     return total
 
 
 @dataclass(frozen=True)
 class _Reached:
-    """A module that counts. revisions: of what it composes. outside: the packages of others that it imports."""
+    """A module that counts. revisions: of what it composes. outside: the modules of others that it imports."""
 
     name: str
     tree: ast.Module
@@ -128,8 +157,8 @@ def _reachable(module: str, source: Path, beside: Path | None) -> Iterator[_Reac
             if _top(imported) == BUILT_IN != _top(module):
                 reached.revisions.extend(_revisions(imported))
             elif not _counts(imported, module, beside):
-                reached.outside.add(_top(imported))
-            elif imported not in seen and (found := _file_of(imported, beside)):
+                reached.outside.add(imported)
+            elif imported not in seen and (found := file_of(imported, beside)):
                 seen.add(imported)
                 waiting.append((imported, found))
         yield reached
@@ -143,7 +172,7 @@ def _revisions(module: str) -> list[str]:
     """Of the parts, and of the plug-ins that a built-in module defines."""
     found = []
     for name, wanted in ((PARTS, "REVISION"), (module, "revision")):
-        path = _file_of(name)
+        path = file_of(name)
         assigned = (_assigned(node, wanted) for node in ast.walk(parse(path))) if path else ()
         found += sorted(filter(None, assigned))
     return found
@@ -202,23 +231,39 @@ def _is_docstring(node: object) -> bool:
 
 def _imports(tree: ast.Module, package: str, beside: Path | None = None) -> Iterator[str]:
     """Absolute names of the modules that a module imports when it runs; a name that a package hands on is looked up."""
-    for node in _walk(tree):
+    for node in walk_run(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            base = _base(node, package)
+            base = base_of_import(node, package)
             yield from (_origin(base, alias.name, beside) for alias in node.names)
+        elif isinstance(node, ast.Call) and (name := imported_by_call(node)):
+            inside = name.lstrip(".")
+            yield base_of_import(ast.ImportFrom(module=inside, names=[], level=len(name) - len(inside)), package)
 
 
-def _walk(node: ast.AST) -> Iterator[ast.AST]:
+def imported_by_call(node: ast.Call) -> str:
+    """What ``importlib.import_module("name")`` or ``__import__("name")`` names; empty for any other call."""
+    called = ast.unparse(node.func).rpartition(".")[2]
+    first = node.args[0] if node.args else None
+    return constant_text(first) if called in ("import_module", "__import__") else ""
+
+
+def walk_run(node: ast.AST) -> Iterator[ast.AST]:
     """As ``ast.walk``, without what is there for type checkers alone."""
     yield node
+    for child in children_that_run(node):
+        yield from walk_run(child)
+
+
+def children_that_run(node: ast.AST) -> Iterator[ast.AST]:
+    """The parts of a syntax tree's node, without what is there for type checkers alone."""
     for child in ast.iter_child_nodes(node):
         if not (isinstance(child, ast.If) and ast.unparse(child.test).endswith("TYPE_CHECKING")):
-            yield from _walk(child)
+            yield child
 
 
-def _base(node: ast.ImportFrom, package: str) -> str:
+def base_of_import(node: ast.ImportFrom, package: str) -> str:
     """The module that ``from ... import`` names, in ``package``."""
     parent = package.rsplit(".", node.level - 1)[0] if node.level else ""
     return ".".join(filter(None, (parent, node.module)))
@@ -228,19 +273,20 @@ def _origin(module: str, name: str, beside: Path | None) -> str:
     """The module that defines what ``from module import name`` gives."""
     if _top(module) in FRAMEWORKS:
         return module
-    if _file_of(f"{module}.{name}", beside):
+    if file_of(f"{module}.{name}", beside):
         return f"{module}.{name}"
-    path = _file_of(module, beside)
+    path = file_of(module, beside)
     if path is not None and path.name == "__init__.py":
         for node in parse(path).body:
             if isinstance(node, ast.ImportFrom):
                 given = next((alias.name for alias in node.names if name == (alias.asname or alias.name)), None)
-                if given is not None and _base(node, module) != module:
-                    return _origin(_base(node, module), given, beside)
+                if given is not None and base_of_import(node, module) != module:
+                    return _origin(base_of_import(node, module), given, beside)
     return module
 
 
-def _file_of(module: str, beside: Path | None = None) -> Path | None:
+def file_of(module: str, beside: Path | None = None) -> Path | None:
+    """The Python file of a module, looked for ``beside`` a plug-in's file first; None where there is none."""
     if beside is not None and is_beside(module, beside):
         return file_beside(module, beside)
     try:

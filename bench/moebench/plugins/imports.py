@@ -16,7 +16,7 @@ from typing import Any
 from moebench.errors import PluginError
 from moebench.files import read_bytes
 from moebench.frames import frames_of, where
-from moebench.plugins.beside import builtins_for, forget
+from moebench.plugins.beside import FILE_PREFIX, builtins_for, forget
 from moebench.plugins.find import Found
 from moebench.plugins.identity import code_digest
 from moebench.plugins.modules import refuse_module
@@ -147,7 +147,7 @@ def _executed(source: Path, code: bytes, all_code: str) -> ModuleType:
     ``all_code`` stands for the modules beside it.
     """
     # The same name in every process, so that workers can unpickle what the file defines.
-    name = f"moebench_file_{source.stem}_{digest(str(source), 12)}"
+    name = f"{FILE_PREFIX}{source.stem}_{digest(str(source), 12)}"
     spec = importlib.util.spec_from_file_location(name, source)
     assert spec is not None
     module = importlib.util.module_from_spec(spec)

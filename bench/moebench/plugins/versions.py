@@ -3,32 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import Distribution, PackageNotFoundError, distribution, packages_distributions
-from pathlib import Path
 
-from moebench.errors import PluginError
 from moebench.machine import Installation, installation
-from moebench.plugins.find import locate
 
 
-def version_of(top: str, code_of: Callable[[str, Path], str]) -> str:
-    """The version of the distribution that brings a package; of one that is edited in place, or that none brings, the
-    digest of its code by ``code_of(module, file)``; empty where it is not here.
+def version_of(top: str) -> str:
+    """The version of the distribution that brings a package; empty where none does, or where it was not installed from
+    a registry: its code may then change under one version.
     """
     for name in sorted(set(_distributions(installation()).get(top, ()))):
         try:
             found = distribution(name)
         except PackageNotFoundError:
             continue
-        if not _edited_in_place(found):
+        if not _from_elsewhere(found):
             return found.version
-    try:
-        spec = locate(top)
-        return code_of(top, Path(spec.origin)) if spec and spec.origin and spec.origin.endswith(".py") else ""
-    except (PluginError, ImportError, ValueError):
-        return ""
+    return ""
 
 
 @cache
@@ -36,9 +29,13 @@ def _distributions(installed: Installation) -> Mapping[str, list[str]]:
     return packages_distributions()
 
 
-def _edited_in_place(found: Distribution) -> bool:
+def _from_elsewhere(found: Distribution) -> bool:
+    """Whether a folder, editable or not, a repository or a file was installed. Packages of conda are releases, although
+    many name the folder in which they were built.
+    """
+    if (found.read_text("INSTALLER") or "").strip() == "conda":
+        return False
     try:
-        about = json.loads(found.read_text("direct_url.json") or "{}")
+        return bool(json.loads(found.read_text("direct_url.json") or "{}"))
     except ValueError:
         return False
-    return bool(about.get("dir_info", {}).get("editable"))

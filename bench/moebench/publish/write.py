@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -32,7 +33,7 @@ from moebench.records.store import write_atomic
 @dataclass(frozen=True)
 class Published:
     """left_out: (row, reason) of what could not be published. forgotten: whether re-runs of a board before were
-    removed.
+    removed. conformance: how many checks each row of another author holds, by its name.
     """
 
     directory: Path
@@ -40,6 +41,7 @@ class Published:
     records: int
     left_out: tuple[tuple[str, str], ...]
     forgotten: bool
+    conformance: Mapping[str, Conformance]
 
 
 def publish(results: ResultSet, root: Path, *, replace: bool = False) -> Published:
@@ -84,7 +86,8 @@ def publish(results: ResultSet, root: Path, *, replace: bool = False) -> Publish
             code="publication-unwritable",
             directory=directory,
         ) from error
-    return Published(directory, len(plan.rows), len(records), tuple(left_out.items()), forgotten)
+    checked = {row.name: conformance[row.code_digest] for row in by_others(plan.rows)}
+    return Published(directory, len(plan.rows), len(records), tuple(left_out.items()), forgotten, checked)
 
 
 def _conformance(plan: Plan, results: Path) -> dict[str, Conformance]:

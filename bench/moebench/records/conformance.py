@@ -35,6 +35,11 @@ class Conformance(BaseModel):
         return f"holds {self.holds} of {self.of}"
 
 
+def described(found: Conformance | None) -> str:
+    """``holds N of N``, or ``not checked``."""
+    return "not checked" if found is None else str(found)
+
+
 _FILE = TypeAdapter(dict[str, Conformance])
 
 NOT_CHECKED: Mapping[str, Conformance] = MappingProxyType({})

@@ -7,16 +7,20 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from moebench.files import read_bytes
 from moebench.records.store import write_atomic
 from moebench.runner.stopping import Stopped
-from moebench.training.model_state import from_bytes, to_bytes
+from moebench.training.model_state import from_bytes, size_given, to_bytes
 from moebench.training.snapshot import Snapshot
 
 CHECKPOINT = 64 << 30
 """Bytes of a checkpoint, at most."""
+
+FIRST_LINE = 65
+"""Bytes of the digest, and of the end of its line."""
 
 WORTH = 20.0
 """Times the duration of the last checkpoint until the next: at most 5 % of a run is spent on them."""
@@ -48,7 +52,7 @@ class Checkpoints:
     def kept(self) -> Snapshot | None:
         """The file's snapshot; None where there is no file, or none that can be used, which is then set aside."""
         try:
-            return self._parsed(read_bytes(self.path, CHECKPOINT))
+            return self._parsed(read_bytes(self.path, CHECKPOINT, partial(size_given, before=FIRST_LINE)))
         except FileNotFoundError:
             return None
         except OSError as error:

@@ -15,7 +15,7 @@ from moebench.runner.checkpoints import CHECKPOINT
 from moebench.tasks import Split, Values
 from moebench.text import told
 from moebench.training.evaluate import evaluate
-from moebench.training.model_state import from_bytes, put_state, state_of, to_bytes
+from moebench.training.model_state import from_bytes, put_state, size_given, state_of, to_bytes
 
 ANSWERED = 8
 """Validation inputs of which a final run keeps its answers."""
@@ -50,7 +50,7 @@ def load_weights(model: Host, store: Store, identity: str, device: torch.device)
     if not path.exists():
         return False
     try:
-        put_state(model, from_bytes(read_bytes(path, CHECKPOINT))[0])
+        put_state(model, from_bytes(read_bytes(path, CHECKPOINT, size_given))[0])
     except Exception as error:
         raise ResultsError(
             f"the weights '{path}' do not fit {name}: {told(error)}.", code="weights-misfit", path=path

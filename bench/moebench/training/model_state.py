@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections import deque
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
@@ -26,6 +26,9 @@ OF_MODULES = frozenset(vars(nn.Module()))
 
 PLAIN = (type(None), bool, int, float, str)
 DEEPEST = 8
+HEADER = 100_000_000
+"""Bytes of the header of a file in safetensors' format, at most."""
+
 NO_SUCH = object()
 
 
@@ -112,6 +115,18 @@ def from_bytes(content: bytes) -> tuple[dict[str, Tensor], dict[str, str]]:
     for name in filter(_is_words, tuple(about)):
         tensors[name] = torch.frombuffer(bytearray(about.pop(name).encode()), dtype=torch.uint8)
     return tensors, about
+
+
+def size_given(file: BinaryIO, before: int = 0) -> int:
+    """The bytes that a file of :func:`to_bytes`, after others ``before`` it, has by its header; -1 without one."""
+    file.seek(before)
+    length = int.from_bytes(file.read(8), "little")
+    try:
+        header = json.loads(file.read(length) if length <= HEADER else b"")
+        ends = [int(about["data_offsets"][1]) for name, about in header.items() if name != "__metadata__"]
+    except (AttributeError, IndexError, KeyError, RecursionError, TypeError, ValueError):
+        return -1
+    return before + 8 + length + max(ends, default=0)
 
 
 def _is_words(name: str) -> bool:

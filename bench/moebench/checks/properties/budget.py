@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
-import functools
-import types
-from collections.abc import Iterator
 from itertools import pairwise
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +11,7 @@ from moebench.budgets import TOLERANCE, check_rules, count_flops, count_layer, c
 from moebench.budgets.count import build_on_meta, experts_per_token
 from moebench.budgets.flops import flops_at, model_flops
 from moebench.checks.compare import count, listed
+from moebench.checks.kept import kept, numbers_in
 from moebench.checks.outcome import NotApplicable
 from moebench.checks.subject import NEAR, BuiltLayer, CheckSubject, ladder
 from moebench.checks.toy import train
@@ -155,62 +151,18 @@ def check_nothing_is_hidden(subject: CheckSubject) -> None:
 def _expect_registered(built: BuiltLayer, when: str) -> None:
     layer = built.layer
     registered = {id(thing) for thing in (*layer.modules(), *layer.parameters(), *layer.buffers())}
-    for place, thing in _kept(layer):
+    for place, thing in kept(layer):
         if id(thing) in registered:
             continue
         if isinstance(thing, nn.Module):
             raise built.failed(
-                f"keeps a {type(thing).__name__} in the plain attribute '{place}'{when}, where its "
+                f"keeps a {type(thing).__name__} in {place}{when}, where its "
                 "parameters are not counted, saved or trained (use nn.ModuleList or nn.ModuleDict)"
             )
         raise built.failed(
-            f"keeps {count(thing.numel(), 'number')} in the plain attribute '{place}'{when} (register them "
+            f"keeps {count(numbers_in(thing), 'number')} in {place}{when} (register them "
             "as a parameter or a buffer, or do not keep them)"
         )
-
-
-def _kept(layer: Layer) -> Iterator[tuple[str, Tensor | nn.Module]]:
-    """(name, what) of all tensors and modules in plain attributes, in functions and objects there, and in hooks."""
-    for name, module in layer.named_modules():
-        for attribute, value in vars(module).items():
-            if attribute not in ("_parameters", "_buffers", "_modules"):
-                for thing in _inside(value):
-                    yield f"{name}.{attribute}".lstrip("."), thing
-    for name, parameter in layer.named_parameters():
-        for thing in _inside(parameter._backward_hooks or {}):
-            yield f"the hooks of {name}", thing
-
-
-def _inside(value: Any, depth: int = 4) -> Iterator[Tensor | nn.Module]:
-    """Tensors and modules in a value, through containers, dataclasses, functions and plain objects."""
-    if isinstance(value, Tensor | nn.Module):
-        yield value
-        return
-    items: list[Any] = []
-    if isinstance(value, list | tuple | set | frozenset):
-        items = list(value)
-    elif isinstance(value, dict):
-        items = list(value.values())
-    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
-        items = [getattr(value, each.name) for each in dataclasses.fields(value)]
-    elif isinstance(value, functools.partial):
-        items = [value.func, *value.args, *value.keywords.values()]
-    elif isinstance(value, types.MethodType):
-        items = [value.__self__]
-    elif isinstance(value, types.FunctionType):
-        cells = [cell.cell_contents for cell in value.__closure__ or () if _is_full(cell)]
-        items = [*cells, *(value.__defaults__ or ())]
-    elif type(value).__module__ not in ("builtins", "collections") and not isinstance(value, type | types.ModuleType):
-        items = list(getattr(value, "__dict__", {}).values())
-    for item in items if depth else ():
-        yield from _inside(item, depth - 1)
-
-
-def _is_full(cell: types.CellType) -> bool:
-    try:
-        return cell.cell_contents is not None
-    except ValueError:  # the function is not finished yet
-        return False
 
 
 def check_active_parameters_are_counted(subject: CheckSubject) -> None:
