@@ -1,9 +1,14 @@
 """Which device a run uses."""
 
+import contextlib
+from types import SimpleNamespace
+
 import pytest
 import torch
 
+from moebench.cli.trained import subject_of
 from moebench.errors import DeviceError
+from moebench.runner import rank, trained
 from moebench.runner.outcomes import status_of
 from moebench.training.device import choose_device, default_precision, device_name, software_of, use
 
@@ -49,6 +54,50 @@ def test_a_gpu_is_made_current_and_fp32_is_fp32_in_convolutions_too(monkeypatch)
     assert current == [3, 0]
     use(torch.device("cpu"), "fp32")
     assert len(current) == 2
+
+
+def a_run_on(device, task="digits"):
+    """A job with what is read of it before it trains; its device has a precision of its own."""
+    cell = SimpleNamespace(threads=1, precision="fp32", task=task, seed=0)
+    return SimpleNamespace(cell=cell, device=device, ranks=2, plugins={})
+
+
+@pytest.fixture
+def used(monkeypatch):
+    """The CUDA devices that were made current, with TF32 of convolutions at that time."""
+    found = []
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    monkeypatch.setattr(torch.cuda, "set_device", found.append)
+    monkeypatch.setattr(torch, "set_num_threads", lambda count: None)
+    return found
+
+
+def test_every_rank_has_the_settings_of_the_first_on_a_gpu_of_its_own(used, monkeypatch):
+    seen = []
+    monkeypatch.setattr(rank, "end_with", lambda owner: None)
+    monkeypatch.setattr(rank, "keep_freed_memory", lambda: None)
+    monkeypatch.setattr(rank, "meeting", lambda port: None)
+    monkeypatch.setattr(rank, "joined", lambda *given: contextlib.nullcontext())
+    monkeypatch.setattr(rank, "train_share", lambda *given: seen.append(([*used], torch.backends.cudnn.allow_tf32)))
+    rank.follow(rank.Seat(a_run_on("cuda:2"), rank=1, port=0, owner=0))
+    assert seen == [([3], False)]
+
+
+def test_a_command_about_a_trained_model_makes_its_gpu_the_current_one(used, monkeypatch, tmp_path):
+    """As kernels of Triton start on the current one."""
+    from moebench.plans import history
+    from moebench.records import Cell
+    from moebench.tasks import get_task
+
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(history, "remember_suites", lambda root: None)
+    cell = a_run_on("cuda:1").cell
+    cell.data_digest = get_task("digits").digest()
+    monkeypatch.setattr(Cell, "from_json", lambda values: cell)
+    monkeypatch.setattr(trained, "load_trained", lambda store, record, where: [*used])
+    record = SimpleNamespace(cell={}, scores={}, identity="aa")
+    subject = subject_of(SimpleNamespace(root=tmp_path), record, "cuda:1", None)
+    assert (subject.model, torch.backends.cudnn.allow_tf32) == ([1], False)
 
 
 def test_provenance_of_a_gpu_names_its_software(monkeypatch):
