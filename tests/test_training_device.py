@@ -9,7 +9,8 @@ import torch
 from moebench.cli.trained import subject_of
 from moebench.errors import DeviceError
 from moebench.runner import rank, trained
-from moebench.runner.outcomes import status_of
+from moebench.runner.outcomes import NO_HOST_MEMORY, RankError, status_of
+from moebench.runner.ranks import _alike
 from moebench.training.device import choose_device, default_precision, device_name, software_of, use
 
 HAS_CUDA = torch.cuda.is_available()
@@ -104,8 +105,11 @@ def test_provenance_of_a_gpu_names_its_software(monkeypatch):
     monkeypatch.setattr(torch.backends.cudnn, "version", lambda: 91002)
     assert software_of(torch.device("cpu")) == {}
     found = software_of(torch.device("cuda", 0))
-    assert set(found) == {"driver", "cuda", "cudnn", "tf32"}
+    assert set(found) == {"driver", "cuda", "cudnn", "tf32", "deterministic"}
     assert found["cudnn"] == "91002"
+    assert found["deterministic"] == "torch False, cuDNN False"
+    monkeypatch.setattr(torch.backends.cudnn, "deterministic", True)
+    assert software_of(torch.device("cuda", 0))["deterministic"] == "torch False, cuDNN True"
 
 
 @pytest.mark.parametrize(
@@ -113,3 +117,32 @@ def test_provenance_of_a_gpu_names_its_software(monkeypatch):
 )
 def test_memory_that_a_library_does_not_get_is_memory_too(words):
     assert status_of(RuntimeError(words))[0] == "oom"
+
+
+@pytest.fixture
+def shared_gpu(monkeypatch):
+    """A GPU of which a neighbour has most."""
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (5 << 20, 81920 << 20))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda: 3000 << 20)
+
+
+def test_where_memory_did_not_do_the_reason_says_who_has_it(shared_gpu, monkeypatch):
+    error = torch.OutOfMemoryError("CUDA out of memory")
+    words = "out of memory (5 of 81,920 MiB of the GPU are free, this process holds 3,000)"
+    assert status_of(error) == ("oom", f"{words}; a smaller --micro-batch needs less.")
+    without = ("oom", "out of memory; a smaller --micro-batch needs less.")
+    assert status_of(MemoryError()) == status_of(RuntimeError(f"{NO_HOST_MEMORY}: 3 bytes")) == without
+    monkeypatch.setattr(torch.cuda, "mem_get_info", raises)
+    assert status_of(error) == without
+
+
+def raises():
+    raise RuntimeError("CUDA error: unspecified launch failure")
+
+
+def test_ranks_that_lack_memory_fail_alike_though_each_names_its_own():
+    other = RankError(1, "oom", "out of memory (1 of 9 MiB of the GPU are free, this process holds 8)")
+    assert _alike(other, "oom", "out of memory (2 of 9 MiB of the GPU are free, this process holds 7)")
+    assert not _alike(other, "error", "out of memory")
+    assert not _alike(RankError(1, "error", "one"), "error", "another")
