@@ -94,6 +94,13 @@ def test_a_dry_run_ends_and_a_later_call_goes_on_from_its_files(tmp_path: Path, 
     log = (first / "log.txt").read_text()
     assert (code, state["tests"], state["ceilings"], state["perf"]) == (1, "done", "done", "done"), log
     assert str(state["suite"]).startswith("skipped")
+    assert state["layers"] == "done"
+    timed = re.findall(r"^tests/perf/test_layers.py::(.*)$", log, re.MULTILINE)
+    targets = [each for each in timed if re.search(r"\[(wide|broad|narrow)", each)]
+    assert timed[: len(targets)] == targets, "what a GPU is to reach comes first"
+    learned = [each for each in targets if "-learned-" in each]
+    assert targets[: len(learned)] == learned
+    assert 9 == len(learned) < len(targets) < len(timed)
     assert isinstance(state["found"], dict)
     assert state["found"].keys() == {"tflops_bfloat16", "tflops_float32", "read_gb_per_s"}
 
@@ -143,7 +150,8 @@ def test_a_stage_that_breaks_does_not_end_the_others(tmp_path: Path, campaign, m
     monkeypatch.setattr(campaign.Campaign, "ceilings", lambda self: 1 / 0)
     monkeypatch.setattr(campaign.Campaign, "pytest", lambda self, stage, *words: "done")
     run.run()
-    assert run.state["tests"] == run.state["perf"] == "done"
+    assert run.state["tests"] == run.state["perf"] == run.state["layers"] == "done"
+    assert [*run.state] == ["tests", "ceilings", "perf", "suite", "layers"]
     assert run.state["ceilings"].startswith("failed: ZeroDivisionError")
     assert run.state["suite"].startswith("skipped")
 
@@ -152,7 +160,8 @@ def test_a_call_that_outlasts_its_time_is_ended(tmp_path: Path, campaign, monkey
     run = campaign.Campaign(tmp_path, tmp_path, "cpu", "gpu-text", None, True, campaign.time.monotonic() + 31)
     monkeypatch.setattr(campaign, "ENDING_SECONDS", 2.0)
     code = "import signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN); time.sleep(60)"
-    for stage, status, body in (("tests", "failed", "import time; time.sleep(60)"), ("suite", "open", code)):
+    slow = "import time; time.sleep(60)"
+    for stage, status, body in (("tests", "failed", slow), ("layers", "open", slow), ("suite", "open", code)):
         run.until = campaign.time.monotonic() + campaign.PACKING_SECONDS + 1
         assert run.call(stage, "timeit", "-n", "1", "-r", "1", body) == f"{status}: it took more than 1 s"
 
