@@ -6,11 +6,15 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from hand_made import recipe, split
 from moebench.cli.trained import subject_of
 from moebench.errors import DeviceError
 from moebench.runner import rank, trained
 from moebench.runner.outcomes import NO_HOST_MEMORY, RankError, status_of
 from moebench.runner.ranks import _alike
+from moebench.tasks import Stream, augment_batch, image_task
+from moebench.tasks.base import sent
+from moebench.training import loop
 from moebench.training.device import choose_device, default_precision, device_name, software_of, use
 
 HAS_CUDA = torch.cuda.is_available()
@@ -146,3 +150,26 @@ def test_ranks_that_lack_memory_fail_alike_though_each_names_its_own():
     assert _alike(other, "oom", "out of memory (2 of 9 MiB of the GPU are free, this process holds 7)")
     assert not _alike(other, "error", "out of memory")
     assert not _alike(RankError(1, "error", "one"), "error", "another")
+
+
+def test_what_is_drawn_for_a_step_goes_to_cuda_from_pinned_memory(monkeypatch):
+    """From other memory the host would wait for the device, twice a step."""
+    log = []
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: log.append("pinned") or tensor)
+    monkeypatch.setattr(torch.Tensor, "to", lambda tensor, device, **how: log.append((device.type, how)) or tensor)
+    tensor = torch.ones(2)
+    assert sent(tensor, torch.device("cuda", 0)) is sent(tensor, torch.device("cpu")) is tensor
+    assert log == ["pinned", ("cuda", {"non_blocking": True}), ("cpu", {})]
+
+
+def test_crops_and_streams_are_sent_so(monkeypatch):
+    moved = []
+    for module in (image_task, loop):
+        monkeypatch.setattr(module, "sent", lambda tensor, device: moved.append(tensor.shape) or tensor)
+    augment_batch(torch.zeros(3, 1, 8, 8), "crop-flip", torch.Generator())
+    assert moved == [(2, 3), (3, 1)]
+    del moved[:]
+    stream = Stream(lambda count, generator: split(torch.zeros(count, 1, 1, 2), torch.zeros(count)))
+    (batch,) = loop._batches(stream, recipe(steps=1, batch=5), torch.Generator(), torch.device("cpu"))(0)
+    assert sorted(moved) == [(5,), (5, 1, 1, 2)]
+    assert len(batch) == 5
