@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
@@ -18,6 +19,7 @@ from moebench.plans.cache import get_plan
 from moebench.plans.history import remember
 from moebench.protocol import PROTOCOL
 from moebench.publish import load_board
+from moebench.studies.plot import Plot, draw
 from moebench.suites.request import ask
 
 SUITE = """
@@ -165,3 +167,19 @@ def test_an_unknown_format_is_refused(bench: Bench) -> None:
     code, _, err = run(bench, "--format", "pdf")
     assert code == 2
     assert "'pdf' is not one of" in err
+
+
+def test_without_matplotlib_pages_have_no_drawings_and_get_them_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    board, pages = small_board(tmp_path).board(), tmp_path / "pages"
+    with monkeypatch.context() as lacking:
+        lacking.setitem(sys.modules, "matplotlib", None)
+        written = [path.name for path in write_board(board, pages)]
+        plot = Plot(name="one", part="a", title="One", reading="", draw=lambda evidence: pytest.fail("it was drawn"))
+        evidence = SimpleNamespace(parts=[SimpleNamespace(name="a")])
+        assert draw([plot], evidence) == ([], []), "nor has the page of a study"
+    assert written == ["board.json", "board.csv", "board.md", "board.html"], "numbers first"
+    assert "<figure" not in (pages / "board.html").read_text()
+    written = [path.name for path in write_board(board, pages)]
+    assert written[0] == "board.html"
+    assert "scatter-0.png" in written
+    assert "<figure" in (pages / "board.html").read_text()

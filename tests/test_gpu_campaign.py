@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import tarfile
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,10 @@ SMALLER = {
     r"top_k = \[8\]": "top_k = [2]",
 }
 """What makes a suite of seconds of gpu-text: pattern -> what is there instead."""
+
+
+WITH_TIMM = {"torch", "torchvision", "timm", "numpy", "pillow", "safetensors", "click", "jinja2", "filelock"}
+"""What a machine that has torch and timm has."""
 
 
 @pytest.fixture
@@ -67,10 +72,29 @@ def text(tmp_path: Path) -> Path:
     return folder
 
 
-def call(out: Path, *words: str) -> tuple[int, dict[str, object]]:
+@pytest.fixture
+def lacking(tmp_path: Path) -> Path:
+    """On the path of Python programs: of what moebench depends on they find what comes with torch and timm, and the
+    wheels that docs/scaling.md names.
+    """
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    wanted = {re.match(r"[\w-]+", each)[0] for each in project["dependencies"]}
+    line = re.search(r"pip download(.*?)```", (ROOT / "docs" / "scaling.md").read_text(encoding="utf-8"), re.DOTALL)
+    lacked = wanted - WITH_TIMM - {*line[1].split()}
+    assert lacked == {"matplotlib", "mlflow", "scikit-learn", "pyarrow", "jsonschema"}
+    modules = [name.replace("scikit-learn", "sklearn") for name in sorted(lacked)]
+    folder = tmp_path / "lacking"
+    folder.mkdir()
+    folder.joinpath("sitecustomize.py").write_text(f"import sys; sys.modules.update(dict.fromkeys({modules}))")
+    return folder
+
+
+def call(out: Path, *words: str, path: Path | None = None) -> tuple[int, dict[str, object]]:
     command = [sys.executable, str(SCRIPT), "--out", str(out), "--device", "cpu", "--dry", *words]
     # Its own pytest is no worker of the one that runs this test.
     env = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    if path:
+        env["PYTHONPATH"] = os.pathsep.join([str(path), *filter(None, [env.get("PYTHONPATH")])])
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
     assert (out / "state.json").is_file(), done.stderr
     return done.returncode, json.loads((out / "state.json").read_text())
@@ -84,21 +108,30 @@ def names_in(out: Path) -> set[str]:
     return found
 
 
-def test_a_dry_run_ends_and_a_later_call_goes_on_from_its_files(tmp_path: Path, small_suite: Path, text: Path):
+def test_a_dry_run_ends_and_a_later_call_goes_on_from_its_files(
+    tmp_path: Path, small_suite: Path, text: Path, lacking: Path
+):
     packed = tmp_path / "text.tar.xz"
     with tarfile.open(packed, "w:xz") as archive:
         archive.add(text, "text")
     first, second = tmp_path / "first", tmp_path / "second"
     suite = ("--suite", str(small_suite), "--seconds", "600")
-    code, state = call(first, *suite)
+    code, state = call(first, *suite, path=lacking)
     log = (first / "log.txt").read_text()
     assert (code, state["tests"], state["ceilings"], state["perf"]) == (1, "done", "done", "done"), log
     assert str(state["suite"]).startswith("skipped")
+    assert state["layers"] == "done"
+    timed = re.findall(r"^tests/perf/test_layers.py::(.*)$", log, re.MULTILINE)
+    targets = [each for each in timed if re.search(r"\[(wide|broad|narrow)", each)]
+    assert timed[: len(targets)] == targets, "what a GPU is to reach comes first"
+    learned = [each for each in targets if "-learned-" in each]
+    assert targets[: len(learned)] == learned
+    assert 9 == len(learned) < len(targets) < len(timed)
     assert isinstance(state["found"], dict)
     assert state["found"].keys() == {"tflops_bfloat16", "tflops_float32", "read_gb_per_s"}
 
     suite = (*suite, "--text", str(packed))
-    code, state = call(second, *suite, "--carried", str(first))
+    code, state = call(second, *suite, "--carried", str(first), path=lacking)
     log = (second / "log.txt").read_text()
     assert (code, state["suite"], state["left_out"]) == (0, "done", 0), log
     assert "campaign  tests" not in log, "done before"
@@ -108,7 +141,11 @@ def test_a_dry_run_ends_and_a_later_call_goes_on_from_its_files(tmp_path: Path, 
     assert len(files) <= 8
     assert all(path.stat().st_size <= 16 << 20 for path in files)
     with tarfile.open(second / "pages-1.tar.gz") as pages:
-        assert any(name.endswith("board.html") for name in pages.getnames())
+        boards = {name.rpartition("/")[2]: name for name in pages.getnames() if "/board." in name}
+        assert boards.keys() == {"board.json", "board.csv", "board.md", "board.html"}
+        page = pages.extractfile(boards["board.html"]).read().decode()
+    assert "bits per byte" in page
+    assert "chart-scatter-0" not in page, "there is nothing to draw with"
 
     third = tmp_path / "third"
     code, state = call(third, *suite, "--again", "suite", "--carried", str(second))
@@ -143,7 +180,8 @@ def test_a_stage_that_breaks_does_not_end_the_others(tmp_path: Path, campaign, m
     monkeypatch.setattr(campaign.Campaign, "ceilings", lambda self: 1 / 0)
     monkeypatch.setattr(campaign.Campaign, "pytest", lambda self, stage, *words: "done")
     run.run()
-    assert run.state["tests"] == run.state["perf"] == "done"
+    assert run.state["tests"] == run.state["perf"] == run.state["layers"] == "done"
+    assert [*run.state] == ["tests", "ceilings", "perf", "suite", "layers"]
     assert run.state["ceilings"].startswith("failed: ZeroDivisionError")
     assert run.state["suite"].startswith("skipped")
 
@@ -152,7 +190,8 @@ def test_a_call_that_outlasts_its_time_is_ended(tmp_path: Path, campaign, monkey
     run = campaign.Campaign(tmp_path, tmp_path, "cpu", "gpu-text", None, True, campaign.time.monotonic() + 31)
     monkeypatch.setattr(campaign, "ENDING_SECONDS", 2.0)
     code = "import signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN); time.sleep(60)"
-    for stage, status, body in (("tests", "failed", "import time; time.sleep(60)"), ("suite", "open", code)):
+    slow = "import time; time.sleep(60)"
+    for stage, status, body in (("tests", "failed", slow), ("layers", "open", slow), ("suite", "open", code)):
         run.until = campaign.time.monotonic() + campaign.PACKING_SECONDS + 1
         assert run.call(stage, "timeit", "-n", "1", "-r", "1", body) == f"{status}: it took more than 1 s"
 

@@ -16,6 +16,7 @@ from moebench.measures.scores import timing
 from moebench.measures.scores.timing import Stopwatch
 from moebench.measures.serving import in_bf16
 from moebench.plugins.find import find_variants
+from no_values import META, autocast_without_values
 
 CPU = torch.device("cpu")
 
@@ -25,6 +26,14 @@ def gpu(monkeypatch):
     fake = FakeCuda(monkeypatch)
     monkeypatch.setattr(clock.time, "perf_counter", lambda: fake.host)
     return fake
+
+
+@pytest.fixture
+def turns(monkeypatch):
+    monkeypatch.syspath_prepend(Path(__file__).parent / "perf")
+    import turns
+
+    return turns
 
 
 def test_work_of_the_device_is_timed_and_not_how_fast_the_host_starts_it(gpu):
@@ -76,10 +85,8 @@ def test_the_cpu_has_the_wall_clock_alone(gpu):
     assert (found.ms, found.host_ms) == (pytest.approx(3), None)
 
 
-def test_rivals_of_the_table_of_times_are_timed_by_what_the_device_does(monkeypatch, gpu):
+def test_rivals_of_the_table_of_times_are_timed_by_what_the_device_does(monkeypatch, gpu, turns):
     """And not by when a single call has crossed its queue: here 0.3 ms."""
-    monkeypatch.syspath_prepend(Path(__file__).parent / "perf")
-    from turns import take_turns
 
     def slow_end(device=None):
         gpu.synchronise()
@@ -96,9 +103,50 @@ def test_rivals_of_the_table_of_times_are_timed_by_what_the_device_does(monkeypa
             self.stats = SimpleNamespace(stats=SimpleNamespace(data=data[warmup_rounds:]))
 
     monkeypatch.setattr(torch.cuda, "synchronize", slow_end)
-    mine, rivals = take_turns(Benchmark(), gpu.part(0.01, 1), {"other": gpu.part(0.01, 3)}, CUDA, rounds=4)
+    mine, rivals = turns.take_turns(Benchmark(), gpu.part(0.01, 1), {"other": gpu.part(0.01, 3)}, CUDA, rounds=4)
     assert (mine.median, rivals["other"].ms.median) == pytest.approx((1, 3), rel=0.05)
     assert rivals["other"].ratio.median == pytest.approx(3, rel=0.05)
+
+
+class Busy(torch.nn.Linear):
+    """Takes a GPU 1 ms forwards and 2 ms backwards, and may read a value there."""
+
+    def __init__(self, gpu, waits=False):
+        super().__init__(2, 2)
+        self.forwards, self.backwards = gpu.part(0.5, 1), gpu.part(0.5, 2, waits)
+
+    def forward(self, x_BTD):
+        self.forwards()
+        y_BTD = super().forward(x_BTD)
+        y_BTD.register_hook(lambda grad: self.backwards())
+        return y_BTD
+
+
+def test_both_passes_as_a_graph_are_replayed_and_leave_no_gradient(gpu, turns):
+    layer, x_BTD = Busy(gpu), torch.randn(1, 3, 2)
+    works, _ = turns.works_of({"layer": lambda: layer}, turns.GRAPH, x_BTD)
+    assert timed(works["layer"], CUDA, 5).ms == pytest.approx(3, rel=0.05)
+    assert layer.weight.grad is x_BTD.grad is None
+    with pytest.raises(RuntimeError, match="capturing"):
+        turns.works_of({"layer": lambda: Busy(gpu, waits=True)}, turns.GRAPH, x_BTD)
+
+
+def test_a_peer_that_fails_takes_no_part_and_the_others_do(turns, monkeypatch):
+    """It is made where the tokens are, here on no device, and tried before it is timed."""
+
+    def other_torch():
+        raise ImportError("built for another torch")
+
+    makers = {"fine": lambda: torch.nn.Linear(2, 2), "not made": other_torch, "narrow": lambda: torch.nn.Linear(3, 2)}
+    devices = []
+    makers["watched"] = lambda: devices.append(torch.empty(1).device) or torch.nn.Linear(2, 2)
+    with autocast_without_values(monkeypatch):
+        works, absent = turns.works_of(makers, "forward + backward", torch.empty(1, 3, 2, device=META))
+    assert ([*works], [*absent]) == (["fine", "watched"], ["not made", "narrow"])
+    assert absent["not made"] == "ImportError: built for another torch"
+    assert devices == [META]
+    with pytest.raises(ImportError):  # where limits are asserted, nobody may be missing
+        turns.works_of(makers, "forward", torch.empty(1, 3, 2))
 
 
 def test_memory_is_asked_for_once_cuda_has_started(monkeypatch):

@@ -119,7 +119,11 @@ def test_rows_of_nobody_do_not_disturb_the_others(run, most):
 @pytest.mark.parametrize(
     ("capability", "dtype", "why"),
     [
-        ((8, 0), torch.bfloat16, "grouped_mm is fast from compute capability 9.0 on; this GPU has 8.0"),
+        *(
+            (found, torch.bfloat16, f"grouped_mm is fast on compute capability 9.x and 10.x alone; this GPU has {has}")
+            for found, has in (((8, 0), "8.0"), ((8, 9), "8.9"), ((11, 0), "11.0"), ((12, 1), "12.1"))
+        ),
+        ((10, 0), torch.float32, "grouped_mm is fast on CUDA in bfloat16 alone, not in torch.float32"),
         ((9, 0), torch.float32, "grouped_mm is fast on CUDA in bfloat16 alone, not in torch.float32"),
     ],
 )
@@ -127,6 +131,12 @@ def test_on_cuda_the_grouped_product_is_used_where_it_is_fast(monkeypatch, capab
     """Elsewhere torch waits for the offsets and multiplies expert by expert."""
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: capability)
     assert grouped.why_not.__wrapped__("cuda", dtype) == why
+
+
+@pytest.mark.parametrize("major", [9, 10])
+def test_on_cuda_the_grouped_product_is_tried_where_torch_has_a_fast_one(monkeypatch, major):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (major, 0))
+    assert grouped._slow(torch.bfloat16) is None
 
 
 def test_without_the_function_grouped_gives_its_reason_and_the_loop_works(monkeypatch):

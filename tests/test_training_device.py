@@ -1,10 +1,20 @@
 """Which device a run uses."""
 
+import contextlib
+from types import SimpleNamespace
+
 import pytest
 import torch
 
+from hand_made import recipe, split
+from moebench.cli.trained import subject_of
 from moebench.errors import DeviceError
-from moebench.runner.outcomes import status_of
+from moebench.runner import rank, trained
+from moebench.runner.outcomes import NO_HOST_MEMORY, RankError, status_of
+from moebench.runner.ranks import _alike
+from moebench.tasks import Stream, augment_batch, image_task
+from moebench.tasks.base import sent
+from moebench.training import loop
 from moebench.training.device import choose_device, default_precision, device_name, software_of, use
 
 HAS_CUDA = torch.cuda.is_available()
@@ -51,12 +61,59 @@ def test_a_gpu_is_made_current_and_fp32_is_fp32_in_convolutions_too(monkeypatch)
     assert len(current) == 2
 
 
+def a_run_on(device, task="digits"):
+    """A job with what is read of it before it trains; its device has a precision of its own."""
+    cell = SimpleNamespace(threads=1, precision="fp32", task=task, seed=0)
+    return SimpleNamespace(cell=cell, device=device, ranks=2, plugins={})
+
+
+@pytest.fixture
+def used(monkeypatch):
+    """The CUDA devices that were made current, with TF32 of convolutions at that time."""
+    found = []
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    monkeypatch.setattr(torch.cuda, "set_device", found.append)
+    monkeypatch.setattr(torch, "set_num_threads", lambda count: None)
+    return found
+
+
+def test_every_rank_has_the_settings_of_the_first_on_a_gpu_of_its_own(used, monkeypatch):
+    seen = []
+    monkeypatch.setattr(rank, "end_with", lambda owner: None)
+    monkeypatch.setattr(rank, "keep_freed_memory", lambda: None)
+    monkeypatch.setattr(rank, "meeting", lambda port: None)
+    monkeypatch.setattr(rank, "joined", lambda *given: contextlib.nullcontext())
+    monkeypatch.setattr(rank, "train_share", lambda *given: seen.append(([*used], torch.backends.cudnn.allow_tf32)))
+    rank.follow(rank.Seat(a_run_on("cuda:2"), rank=1, port=0, owner=0))
+    assert seen == [([3], False)]
+
+
+def test_a_command_about_a_trained_model_makes_its_gpu_the_current_one(used, monkeypatch, tmp_path):
+    """As kernels of Triton start on the current one."""
+    from moebench.plans import history
+    from moebench.records import Cell
+    from moebench.tasks import get_task
+
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(history, "remember_suites", lambda root: None)
+    cell = a_run_on("cuda:1").cell
+    cell.data_digest = get_task("digits").digest()
+    monkeypatch.setattr(Cell, "from_json", lambda values: cell)
+    monkeypatch.setattr(trained, "load_trained", lambda store, record, where: [*used])
+    record = SimpleNamespace(cell={}, scores={}, identity="aa")
+    subject = subject_of(SimpleNamespace(root=tmp_path), record, "cuda:1", None)
+    assert (subject.model, torch.backends.cudnn.allow_tf32) == ([1], False)
+
+
 def test_provenance_of_a_gpu_names_its_software(monkeypatch):
     monkeypatch.setattr(torch.backends.cudnn, "version", lambda: 91002)
     assert software_of(torch.device("cpu")) == {}
     found = software_of(torch.device("cuda", 0))
-    assert set(found) == {"driver", "cuda", "cudnn", "tf32"}
+    assert set(found) == {"driver", "cuda", "cudnn", "tf32", "deterministic"}
     assert found["cudnn"] == "91002"
+    assert found["deterministic"] == "torch False, cuDNN False"
+    monkeypatch.setattr(torch.backends.cudnn, "deterministic", True)
+    assert software_of(torch.device("cuda", 0))["deterministic"] == "torch False, cuDNN True"
 
 
 @pytest.mark.parametrize(
@@ -64,3 +121,55 @@ def test_provenance_of_a_gpu_names_its_software(monkeypatch):
 )
 def test_memory_that_a_library_does_not_get_is_memory_too(words):
     assert status_of(RuntimeError(words))[0] == "oom"
+
+
+@pytest.fixture
+def shared_gpu(monkeypatch):
+    """A GPU of which a neighbour has most."""
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (5 << 20, 81920 << 20))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda: 3000 << 20)
+
+
+def test_where_memory_did_not_do_the_reason_says_who_has_it(shared_gpu, monkeypatch):
+    error = torch.OutOfMemoryError("CUDA out of memory")
+    words = "out of memory (5 of 81,920 MiB of the GPU are free, this process holds 3,000)"
+    assert status_of(error) == ("oom", f"{words}; a smaller --micro-batch needs less.")
+    without = ("oom", "out of memory; a smaller --micro-batch needs less.")
+    assert status_of(MemoryError()) == status_of(RuntimeError(f"{NO_HOST_MEMORY}: 3 bytes")) == without
+    monkeypatch.setattr(torch.cuda, "mem_get_info", raises)
+    assert status_of(error) == without
+
+
+def raises():
+    raise RuntimeError("CUDA error: unspecified launch failure")
+
+
+def test_ranks_that_lack_memory_fail_alike_though_each_names_its_own():
+    other = RankError(1, "oom", "out of memory (1 of 9 MiB of the GPU are free, this process holds 8)")
+    assert _alike(other, "oom", "out of memory (2 of 9 MiB of the GPU are free, this process holds 7)")
+    assert not _alike(other, "error", "out of memory")
+    assert not _alike(RankError(1, "error", "one"), "error", "another")
+
+
+def test_what_is_drawn_for_a_step_goes_to_cuda_from_pinned_memory(monkeypatch):
+    """From other memory the host would wait for the device, twice a step."""
+    log = []
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: log.append("pinned") or tensor)
+    monkeypatch.setattr(torch.Tensor, "to", lambda tensor, device, **how: log.append((device.type, how)) or tensor)
+    tensor = torch.ones(2)
+    assert sent(tensor, torch.device("cuda", 0)) is sent(tensor, torch.device("cpu")) is tensor
+    assert log == ["pinned", ("cuda", {"non_blocking": True}), ("cpu", {})]
+
+
+def test_crops_and_streams_are_sent_so(monkeypatch):
+    moved = []
+    for module in (image_task, loop):
+        monkeypatch.setattr(module, "sent", lambda tensor, device: moved.append(tensor.shape) or tensor)
+    augment_batch(torch.zeros(3, 1, 8, 8), "crop-flip", torch.Generator())
+    assert moved == [(2, 3), (3, 1)]
+    del moved[:]
+    stream = Stream(lambda count, generator: split(torch.zeros(count, 1, 1, 2), torch.zeros(count)))
+    (batch,) = loop._batches(stream, recipe(steps=1, batch=5), torch.Generator(), torch.device("cpu"))(0)
+    assert sorted(moved) == [(5,), (5, 1, 1, 2)]
+    assert len(batch) == 5

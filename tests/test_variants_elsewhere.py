@@ -11,7 +11,7 @@ from moebench.checks.subject import slot_of
 from moebench.contract import Context, LayerShape
 from moebench.plugins.find import find_variant, find_variants
 from moebench.plugins.load import load_variant
-from moevariants.backends import grouped
+from moevariants.backends import auto, grouped, loop, padded
 from moevariants.parts import Experts
 from moevariants.sparse_topk import PRESETS
 
@@ -74,3 +74,21 @@ def test_more_experts_than_torch_takes_on_cuda_go_to_the_loop(monkeypatch):
         with torch.no_grad(), Elsewhere(torch.device("cuda", 0)):
             grouped.run(experts, rows_ND, counts_E)
     assert looped == [1024]
+
+
+@pytest.mark.parametrize("slow", [False, True])
+def test_without_a_fast_grouped_product_experts_with_a_capacity_are_padded(slow, monkeypatch):
+    """Which waits for nothing; the loop takes the rest, and on the CPU all."""
+    monkeypatch.setattr(grouped, "why_not", lambda device, dtype: "slow" if slow else None)
+    experts, counts_E = Experts(8, LayerShape(dim=4, out_dim=4, tokens=None), 4), torch.full((8,), 2)
+    rows_ND, taken = torch.randn(16, 4), []
+    for backend in (grouped, loop, padded):
+        monkeypatch.setattr(backend, "run", lambda *given, name=backend.__name__: taken.append((name, *given[3:])))
+    with torch.no_grad():
+        auto.run(experts, rows_ND, counts_E, 3)
+        with Elsewhere(torch.device("cuda", 0)):
+            auto.run(experts, rows_ND, counts_E, 3)
+            auto.run(experts, rows_ND, counts_E)
+    names = [name.rpartition(".")[2] for name, *_ in taken]
+    assert names == (["loop", "padded", "loop"] if slow else ["grouped"] * 3)
+    assert not slow or taken[1][1] == 3

@@ -13,22 +13,28 @@ from moebench.tasks import get_task
 from moebench.training import loop
 from moebench.training.recipe import Recipe
 from moevariants.backends import grouped
+from moevariants.parts import maps
 from moevariants.sparse_topk import PRESETS
 from no_values import META, autocast_without_values
 
 HOSTS = {
     "vit": ({"name": "vit", "dim": 32, "depth": 1, "heads": 2, "patch": 4}, "digits"),
-    "resnet": ({"name": "resnet"}, "digits"),
+    "resnet": ({"name": "resnet", "channels": [16, 32], "blocks": [1, 1]}, "digits"),
     "decoder": ({"name": "decoder", "dim": 32, "depth": 1, "heads": 2}, "phonebook_256"),
     "tabular": ({"name": "tabular", "dim": 32}, "correlated"),
 }
 PRESET = {f"{name} preset": ("sparse_topk", dict(settings)) for name, settings in PRESETS.items()}
-ROWS = {name: (name, {}) for name in sorted(find_variants())} | PRESET
+BOUND = {"hard": 2.0, "loss/importance": 0.1, "loss/kl": 0.1}
+MORE = {
+    "two losses": ("sparse_topk", {"loss/balance": 0.1, "loss/z": 0.1}),
+    **{f"{name} within bounds": (name, BOUND) for name in ("block_moe", "conv_moe")},
+}
+ROWS = {name: (name, {}) for name in sorted(find_variants())} | PRESET | MORE
 
 READ = "meta tensor|Meta tensor"
 """What torch says where a value is read."""
 
-WAITING = ("block_moe", "conv_moe")
+WAITING = [row for row, (name, _) in ROWS.items() if name in ("block_moe", "conv_moe")]
 """Their experts work on maps, one after the other: how many maps each has must be known."""
 
 
@@ -36,12 +42,18 @@ WAITING = ("block_moe", "conv_moe")
 def without_a_device(monkeypatch):
     """What only a device or a value could answer: the trial of the grouped product, the curves at the end; and the one
     kernel that an optimiser's step is there."""
-    adamw = torch.optim.AdamW
+    adamw, auxiliary = torch.optim.AdamW, loop.auxiliary
     monkeypatch.setattr(grouped, "why_not", lambda device, dtype: None)
+    monkeypatch.setattr(loop, "auxiliary", lambda routings, _: auxiliary(routings, all_weighted(routings)))
     monkeypatch.setattr(loop._Recorder, "done", lambda *end: loop.Curves(np.zeros(0), np.zeros((0, 0, 0))))
     monkeypatch.setattr(torch.optim, "AdamW", lambda groups, lr, fused, **how: adamw(groups, lr, foreach=True, **how))
     with autocast_without_values(monkeypatch):
         yield
+
+
+def all_weighted(routings):
+    """A weight for each of the losses that layers give."""
+    return {name: 0.1 for routing in routings for name in routing.losses}
 
 
 def model_of(row, kind, backend=None):
@@ -59,15 +71,14 @@ def model_of(row, kind, backend=None):
 
 
 def train(model, task):
-    """Two steps of the loop that all models are trained by, with every loss that the layer has."""
-    losses = {"balance", "z", "load", "importance", "sparsity", "kl"}
+    """Two steps of the loop that all models are trained by, with every loss that the layer gives."""
     how = Recipe(
         steps=2,
         batch=8,
         micro_batch=None,
         lr=1e-3,
         weight_decay=0.1,
-        loss_weights=dict.fromkeys(losses, 0.1),
+        loss_weights={},
         precision="bf16",
         augment=task.augment,
         seed=0,
@@ -84,6 +95,13 @@ def test_no_step_reads_a_value(row, kind):
         return
     train(*built)
     assert all(parameter.device == META for parameter in built[0].parameters())
+
+
+@pytest.mark.parametrize("row", WAITING)
+def test_what_is_around_experts_on_maps_reads_no_value(row, monkeypatch):
+    """Router, gate, bounds and what all maps go through first; one expert has all rows, so that none are counted."""
+    monkeypatch.setattr(maps, "by_expert", lambda rows_NF, counts_E: [(0, rows_NF)])
+    train(*model_of(row, "resnet"))
 
 
 @pytest.mark.parametrize("backend", ["grouped", "padded"])

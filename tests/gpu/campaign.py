@@ -2,9 +2,10 @@
 
     python tests/gpu/campaign.py --out OUT --wheels WHEELS --text TEXT --seconds 540
 
-The tests of tests/gpu, ceilings of the device, the table of tests/perf, then as much of the suite gpu-text as fits. OUT
-then has at most eight files of 16 MiB; ``--carried OUT`` of the next call goes on from there. What cannot run is named
-in ``state.json`` with the reason, and the rest goes on; what failed is repeated only where ``--again`` names it.
+The tests of tests/gpu, ceilings of the device, of tests/perf the sizes that a GPU is to be measured at, as much of the
+suite gpu-text as fits, then the other layers of tests/perf, which may stay open. OUT then has at most eight files of 16
+MiB; ``--carried OUT`` of the next call goes on from there. What cannot run is named in ``state.json`` with the reason,
+and the rest goes on; what failed is repeated only where ``--again`` names it.
 """
 
 from __future__ import annotations
@@ -44,7 +45,13 @@ ENDING_SECONDS = 10.0
 LIMITS = {"tests": 180.0, "perf": 300.0}
 """Seconds that a stage may take."""
 
-NEEDS = {"tests": "pytest", "perf": "pytest"}
+NEEDS = {"tests": "pytest", "perf": "pytest", "layers": "pytest"}
+
+TARGETS = "wide or broad or narrow"
+"""Sizes of tests/perf at which a GPU is to reach something."""
+
+DUE = ("tests", "ceilings", "perf", "suite")
+"""Stages without which another call is needed."""
 
 
 @dataclass
@@ -73,6 +80,7 @@ class Campaign:
     def run(self) -> None:
         """Every stage that is not done and has not failed, in the order of what is missed most."""
         stages = {"tests": self.tests, "ceilings": self.ceilings, "perf": self.perf, "suite": self.compare}
+        stages["layers"] = self.layers
         for name, stage in stages.items():
             if self.state.get(name, "").startswith(("done", "failed")):
                 continue
@@ -92,9 +100,17 @@ class Campaign:
         return self.pytest("tests", "tests/gpu")
 
     def perf(self) -> str:
-        """Layers beside public ones."""
-        where = ["--device", self.device, "--publish", str(self.work / "perf")]
-        return self.pytest("perf", "tests/perf/test_layers.py", *where)
+        """Layers beside public ones, at the sizes that matter, of trained routers first."""
+        return self.times("perf", TARGETS)
+
+    def layers(self) -> str:
+        """The same at all other sizes."""
+        return self.times("layers", f"not ({TARGETS})")
+
+    def times(self, stage: str, which: str) -> str:
+        """Some of the table of times."""
+        where = ["--device", self.device, "--publish", str(self.work / stage)]
+        return self.pytest(stage, "tests/perf/test_layers.py", "-k", which, *where)
 
     def pytest(self, stage: str, *words: str) -> str:
         """A stage that is tests."""
@@ -133,10 +149,10 @@ class Campaign:
 
     def call(self, stage: str, module: str, *words: str) -> str:
         """A module as a program, with what it prints in the log, ended where it outlasts its time."""
-        limit = min(LIMITS.get(stage, self.left), self.left) if stage != "suite" else self.left
+        limit = min(LIMITS.get(stage, self.left), self.left)
         if limit <= 0:
             return "open: no time was left"
-        ended = "open" if stage == "suite" else "failed"  # what was long once will be long again
+        ended = "failed" if stage in LIMITS else "open"  # what was long once will be long again
         command = [sys.executable, "-m", module, *words]
         with (self.out / "log.txt").open("ab") as log:
             process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log, start_new_session=True)
@@ -168,6 +184,7 @@ class Campaign:
         """
         pages = [
             *_files(self.work / "perf"),
+            *_files(self.work / "layers"),
             *_files(self.results, "*/board.*"),
             *_files(self.results, "*/plans/*.json"),
         ]
@@ -254,7 +271,7 @@ def _entry_points(project: Mapping[str, Any]) -> Iterator[str]:
 
 
 def main(words: list[str] | None = None) -> int:
-    """0 where every stage is done, else 1: another call goes on."""
+    """0 where every stage that is due is done, else 1: another call goes on."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="what is to be published, and to be carried on")
     parser.add_argument("--carried", type=Path, help="the OUT of an earlier call")
@@ -279,7 +296,7 @@ def main(words: list[str] | None = None) -> int:
         campaign.run()
     finally:
         campaign.pack()
-    return 0 if all(campaign.state.get(stage) == "done" for stage in ("tests", "ceilings", "perf", "suite")) else 1
+    return 0 if all(campaign.state.get(stage) == "done" for stage in DUE) else 1
 
 
 if __name__ == "__main__":

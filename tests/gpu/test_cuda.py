@@ -1,11 +1,13 @@
 """Every layer and backend on CUDA, in fp32 and in bf16: `tox run -e gpu`. The CPU in fp64 is the oracle."""
 
 import copy
+from statistics import stdev
 
+import numpy as np
 import pytest
 import torch
 
-from hand_made import DIGITS, SMALL_HOST, digits, model_of, recipe, train
+from hand_made import DIGITS, SMALL_HOST, accuracy, answer, digits, model_of, recipe, train
 from moebench.budgets.place import takes
 from moebench.contract import Context, LayerShape
 from moebench.hosts import host_settings, layer_shapes
@@ -13,6 +15,8 @@ from moebench.hosts.build import build_model
 from moebench.measures.scores.timing import Stopwatch
 from moebench.plugins.find import find_variant, find_variants
 from moebench.plugins.load import load_variant
+from moebench.publish.rerun import LEAST_SPREAD, MOST_SHARE, SPREADS
+from moebench.training.graphs import CAPTURED, CudaBackend
 from moevariants.backends import grouped
 from moevariants.cosine_topk import CosineTopK
 from moevariants.deepseek import DeepSeek
@@ -158,6 +162,43 @@ def test_whole_training_steps_do_not_wait_for_the_device(name):
     finally:
         torch.cuda.set_sync_debug_mode("default")
     assert curves.finite
+
+
+def trained(name, graphs=None, *, seed=5, steps=20):
+    """A model trained on CUDA in bf16, and its curves."""
+    model, how = (
+        model_of(name, budget=40_000, seed=seed).cuda(),
+        recipe(steps=steps, lr=3e-3, precision="bf16", seed=seed),
+    )
+    return model, train(model, digits("train", 500).to("cuda"), how, graphs=graphs)
+
+
+@pytest.mark.parametrize("name", ["dense", "sparse_topk", "deepseek", "topk_qb", "remoe"])
+def test_twenty_steps_as_a_graph_have_the_losses_of_eager_ones(name):
+    if name != "dense" and grouped.why_not("cuda", torch.bfloat16):
+        pytest.skip("experts are computed one by one here, which waits")
+    _, eager = trained(name)
+    _, graphed = trained(name, CudaBackend(torch.device("cuda", 0)))
+    assert (eager.graphs, graphed.graphs) == ("", CAPTURED)
+    assert len(set(graphed.loss_S.tolist())) == 20, "each step has inputs of its own"
+    np.testing.assert_allclose(graphed.loss_S, eager.loss_S, rtol=0.02)
+
+
+def test_one_run_again_differs_by_less_than_verify_allows(capsys):
+    """Sums whose order varies make no two runs alike, and seeds are what verify measures that by."""
+
+    def score(seed):
+        model, _ = trained("sparse_topk", seed=seed, steps=200)
+        data = digits("validation").to("cuda")
+        found = answer(model, data, precision="bf16")
+        return accuracy(found.logits_NC.cpu(), data.targets["class"].cpu())
+
+    again, seeds = [score(5) for _ in range(3)], [score(seed) for seed in (5, 6, 7)]
+    spread, reach = max(again) - min(again), MOST_SHARE * (again[0] - DIGITS.info.headline.floor)
+    allowed = max(min(SPREADS * stdev(seeds), reach), SPREADS * LEAST_SPREAD)
+    with capsys.disabled():
+        print(f"\none run three times: accuracy {again}, apart by {spread:.4f}; verify allows {allowed:.4f}")
+    assert spread <= max(reach, SPREADS * LEAST_SPREAD), "no submission is allowed more"
 
 
 def test_latency_is_of_the_device_the_host_and_a_graph_apart():

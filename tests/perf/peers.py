@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from moebench.contract import LayerShape
-from moebench.text import told
 from moevariants.dense import Dense
 
 
@@ -163,16 +162,6 @@ SPARSE: dict[str, tuple[str, Peer]] = {
     "mixture-of-experts": ("mixture_of_experts", mixture_of_experts),
 }
 """Name -> the package it needs, and how it is made."""
-
-
-def why_failing(layer: nn.Module, x_BTD: Tensor) -> str | None:
-    """Why a peer does not answer these tokens, or None: what others install may not go with this torch, or memory."""
-    try:
-        with torch.no_grad(), torch.autocast(x_BTD.device.type, torch.bfloat16, enabled=x_BTD.dtype == torch.bfloat16):
-            layer(x_BTD)
-    except Exception as error:
-        return told(error)
-    return None
 
 
 def why_absent(package: str, name: str, size: Size) -> str | None:

@@ -10,9 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from moebench.measures.clock import CALLS, Spread, spread, synchronise
+from moebench.measures.clock import CALLS, Spread, as_graph, spread, synchronise
+from moebench.text import told
 
 Work = Callable[[], object]
+Way = Callable[[nn.Module, Tensor], Work]
 WARM_UP = 2
 
 
@@ -87,7 +89,40 @@ def forward_and_backward(layer: nn.Module, x_BTD: Tensor) -> Work:
     return work
 
 
-PASSES: Mapping[str, Callable[[nn.Module, Tensor], Work]] = {
-    "forward": forward,
-    "forward + backward": forward_and_backward,
-}
+def graphed(layer: nn.Module, x_BTD: Tensor) -> Work:
+    """On CUDA: what :func:`forward_and_backward` does, as a graph whose gradients stay in its own memory; RuntimeError
+    of a layer that reads values meanwhile.
+    """
+    return as_graph(forward_and_backward(layer, x_BTD), x_BTD.device)
+
+
+PASSES: Mapping[str, Way] = {"forward": forward, "forward + backward": forward_and_backward}
+
+GRAPH = "forward + backward, graph"
+"""For CUDA."""
+
+WAYS: Mapping[str, Way] = {**PASSES, GRAPH: graphed}
+
+
+def works_of(
+    makers: Mapping[str, Callable[[], nn.Module]], way: str, x_BTD: Tensor
+) -> tuple[dict[str, Work], dict[str, str]]:
+    """The work of each layer, which is made where the tokens are, and why others have none.
+
+    On a CPU what fails raises. Elsewhere it is told: what others install may not go with this torch, or memory.
+    """
+    works, absent = {}, {}
+    for name, make in makers.items():
+        try:
+            with x_BTD.device:
+                layer = make()
+            work = WAYS[way](layer.to(x_BTD.device), x_BTD)
+            if x_BTD.device.type != "cpu":
+                work()
+        except Exception as error:
+            if x_BTD.device.type == "cpu":
+                raise
+            absent[name] = told(error)
+        else:
+            works[name] = work
+    return works, absent

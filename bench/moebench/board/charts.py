@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from moebench.board import compute, curves, numbers, routes, scatter
 from moebench.board.model import Board, Entry
-from moebench.board.style import inline, png, settle, styled, svg
+from moebench.board.style import can_draw, inline, png, settle, styled, svg
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -89,7 +89,10 @@ def _ladder_charts(board: Board) -> list[Chart]:
 
 @contextmanager
 def _figure(board: Board, index: int, chart: Chart) -> Iterator[Figure | None]:
-    """The drawing of a rung, laid out, in the style of all figures."""
+    """The drawing of a rung, laid out, in the style of all figures; None without matplotlib, too."""
+    if not can_draw():
+        yield None
+        return
     with styled(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # the page's own fonts may have it
         figure = chart.draw(board, index)

@@ -19,8 +19,8 @@ from moebench.records import Store
 from moebench.records.conformance import read_conformance
 from moebench.records.store import write_atomic
 
-TEXTS: Mapping[str, Callable[[Board], str]] = {"json": to_json, "md": to_markdown, "html": to_html, "csv": to_csv}
-"""What makes the text of each format of files, by name."""
+TEXTS: Mapping[str, Callable[[Board], str]] = {"json": to_json, "csv": to_csv, "md": to_markdown, "html": to_html}
+"""What makes the text of each format of files, by name; the numbers first, whatever becomes of the page."""
 
 FIGURES = "figures"
 
@@ -38,7 +38,7 @@ def read_board(store: Store, suite: str | None, seeds: int | None = None, trials
 
 
 def write_board(board: Board, directory: Path, *, figures: bool = True) -> list[Path]:
-    """Write board.json, board.md, board.html and board.csv, and the page's drawings as PNG files in ``figures``.
+    """Write board.json, board.csv, board.md and board.html, and the page's drawings as PNG files in ``figures``.
 
     A file that already says the same is left alone. Returns the files that were written.
     """

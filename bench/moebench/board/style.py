@@ -161,6 +161,15 @@ def end_labels(axis: Axes, ends: Sequence[tuple[float, str, str]], size: float =
         )
 
 
+def can_draw() -> bool:
+    """Whether there is matplotlib, which a machine that trains may lack; pages then have no drawings."""
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
 @contextmanager
 def styled() -> Iterator[None]:
     """Draw inside it; a user's own matplotlib settings are ignored."""

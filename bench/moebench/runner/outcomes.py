@@ -15,6 +15,7 @@ from moebench.plugins.identity import packages_of
 from moebench.records import Record, Status
 from moebench.runner.job import Job
 from moebench.text import told
+from moebench.training.device import memory_now
 
 TAIL = 2000
 """Characters of a dead run's output that its record keeps."""
@@ -25,8 +26,10 @@ Verdict = tuple[Status, str]
 REASON = 500
 """Characters of an exception that a record keeps."""
 
+NO_HOST_MEMORY = "DefaultCPUAllocator: can't allocate memory"
+
 OUT_OF_MEMORY = (
-    "DefaultCPUAllocator: can't allocate memory",
+    NO_HOST_MEMORY,
     "CUBLAS_STATUS_ALLOC_FAILED",
     "CUDNN_STATUS_ALLOC_FAILED",
     "CUDA error: out of memory",
@@ -52,7 +55,8 @@ def status_of(error: BaseException) -> tuple[Status, str]:
     reason = told(error, REASON, whole=True).partition(": ")[2]
     said = raised(error, length=REASON, whole=True)
     if isinstance(error, torch.OutOfMemoryError | MemoryError) or any(words in said for words in OUT_OF_MEMORY):
-        return "oom", "out of memory; a smaller --micro-batch needs less."
+        of_host = isinstance(error, MemoryError) or NO_HOST_MEMORY in said
+        return "oom", f"out of memory{'' if of_host else memory_now()}; a smaller --micro-batch needs less."
     if isinstance(error, BudgetError):
         return "over_budget", reason
     if isinstance(error, LayerError):

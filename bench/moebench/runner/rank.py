@@ -20,6 +20,7 @@ from moebench.runner.outcomes import status_of
 from moebench.runner.ranks import Agreement, Seat, device_of, meeting
 from moebench.runner.stopping import ENDED_EARLY, Stopped
 from moebench.runner.train_cell import train_share
+from moebench.training.device import use
 from moebench.training.ranks.shared import joined
 from moebench.training.snapshot import Snapshot
 
@@ -49,6 +50,7 @@ def follow(seat: Seat) -> None:
     job, device, heard = seat.job, device_of(seat.job, seat.rank), Agreement(OfProcess())
     torch.set_num_threads(job.cell.threads)
     keep_freed_memory()
+    use(device, job.cell.precision)
     store = meeting(seat.port)
     with joined(device, store, seat.rank, job.ranks) as heard.world:
         try:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from moebench.processes import program, surroundings
+from moebench.records import Status
 from moebench.runner.heartbeat import Heartbeat
 from moebench.runner.job import Job
 from moebench.runner.outcomes import RankError, exit_words, status_of
@@ -111,13 +112,18 @@ def opened(job: Job, device: torch.device, heard: Agreement) -> Iterator[World]:
                 yield heard.world
             except Exception as error:
                 other = others.failure(within=A_MOMENT)
-                if other is None or (other.status, other.reason) == status_of(error):  # all failed alike
+                if other is None or _alike(other, *status_of(error)):
                     raise
                 raise other from error
         others.leave()
     finally:
         heard.world = ALONE
         others.end()
+
+
+def _alike(other: RankError, status: Status, reason: str) -> bool:
+    """Whether another rank failed as this one did; without memory, each names its own."""
+    return other.status == status and (status == "oom" or other.reason == reason)
 
 
 def _loopback_name() -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from moebench.board.style import SOFT, inline, panels, png, settle, styled, svg
+from moebench.board.style import SOFT, can_draw, inline, panels, png, settle, styled, svg
 from moebench.errors import PluginError
 from moebench.studies.claim import mean
 from moebench.studies.evidence import Array, Evidence, Run, Series
@@ -53,7 +53,11 @@ class Drawing:
 
 
 def draw(plots: Iterable[Plot], evidence: Evidence) -> tuple[list[Drawing], list[Plot]]:
-    """What can be drawn, and what cannot because nothing of it has run; parts outside the report are left out."""
+    """What can be drawn, and what cannot because nothing of it has run; parts outside the report are left out, and
+    without matplotlib all.
+    """
+    if not can_draw():
+        return [], []
     parts, drawn, absent = {part.name for part in evidence.parts}, [], []
     for plot in plots:
         if plot.part not in parts:

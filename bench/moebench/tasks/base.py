@@ -337,6 +337,13 @@ class Task(ABC):
             raise UnknownNameError("part", part, get_args(Part), where=f"task '{self.info.name}'")
 
 
+def sent(tensor: Tensor, device: torch.device) -> Tensor:
+    """The tensor on a device. To CUDA from pinned memory: from any other the host would wait until it is there."""
+    if device.type != "cuda" or tensor.is_cuda:
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)
+
+
 def digest_of(text: str) -> str:
     """Twenty hexadecimal digits of a text that says what data are drawn by."""
     return hashlib.sha256(text.encode()).hexdigest()[:20]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from moebench.errors import UnknownNameError
-from moebench.tasks.base import UNKNOWN, Image, Part, TaskInfo
+from moebench.tasks.base import UNKNOWN, Image, Part, TaskInfo, sent
 from moebench.tasks.partition import Partition
 from moebench.tasks.pixels import channel_stats, content_digest, normalised
 from moebench.tasks.targets import Classes, accuracy
@@ -115,8 +115,9 @@ def _crop_flip(x_NCHW: Tensor, generator: torch.Generator) -> Tensor:
     padded_NCHW = torch.nn.functional.pad(x_NCHW, (PADDING,) * 4)
     # One draw on the generator's device, then moved: a CPU generator gives the same crops for every device.
     shifts = torch.randint(2 * PADDING + 1, (2, N), generator=generator, device=generator.device)
-    mirrored = torch.randint(2, (N, 1), generator=generator, device=generator.device).to(x_NCHW.device).bool()
-    top_N, left_N = shifts.to(x_NCHW.device)
+    mirrored = torch.randint(2, (N, 1), generator=generator, device=generator.device)
+    top_N, left_N = sent(shifts, x_NCHW.device)
+    mirrored = sent(mirrored, x_NCHW.device).bool()
     across_W = torch.arange(W, device=x_NCHW.device)
     rows_NH = top_N[:, None] + torch.arange(H, device=x_NCHW.device)
     columns_NW = left_N[:, None] + torch.where(mirrored, W - 1 - across_W, across_W)

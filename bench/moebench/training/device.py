@@ -11,6 +11,8 @@ from moebench.errors import DeviceError
 if TYPE_CHECKING:
     import torch
 
+MIB = 2**20
+
 
 def choose_device(asked: str | None) -> torch.device:
     """The one asked for, or CUDA where there is one, else the CPU; :class:`DeviceError` if it has none."""
@@ -64,7 +66,9 @@ def use(device: torch.device, precision: str) -> None:
 
 
 def software_of(device: torch.device) -> dict[str, str]:
-    """What else determines numbers and timings on a GPU: driver, CUDA, cuDNN, and whether TF32 may be used."""
+    """What else determines numbers and timings on a GPU: driver, CUDA, cuDNN, whether TF32 may be used, and whether
+    algorithms were asked to be deterministic.
+    """
     if device.type != "cuda":
         return {}
     import torch
@@ -74,7 +78,25 @@ def software_of(device: torch.device) -> dict[str, str]:
         "cuda": str(torch.version.cuda),
         "cudnn": str(torch.backends.cudnn.version()),  # type: ignore[no-untyped-call]
         "tf32": f"convolutions {torch.backends.cudnn.allow_tf32}, products {torch.backends.cuda.matmul.allow_tf32}",
+        "deterministic": f"torch {torch.are_deterministic_algorithms_enabled()}, "
+        f"cuDNN {torch.backends.cudnn.deterministic}",
     }
+
+
+def memory_now() -> str:
+    """How much memory the current GPU has free, which others may share, and this process holds, in words behind a
+    statement; empty where this process uses none.
+    """
+    import torch
+
+    if not torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        return ""
+    try:
+        free, total = (f"{amount // MIB:,}" for amount in torch.cuda.mem_get_info())
+        held = f"{torch.cuda.memory_reserved() // MIB:,}"
+    except RuntimeError:  # after some errors the device answers no more
+        return ""
+    return f" ({free} of {total} MiB of the GPU are free, this process holds {held})"
 
 
 def default_precision(kind: str) -> str:

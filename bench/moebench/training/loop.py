@@ -16,6 +16,7 @@ from moebench.budgets.first_call import refuse_no_scalars
 from moebench.contract import Layer, Routing
 from moebench.hosts.host import Host
 from moebench.tasks import Split, Stream, Values, augment_batch
+from moebench.tasks.base import sent
 from moebench.training.curve import POINTS, windows
 from moebench.training.graphs import Backend, Graphed, Noted
 from moebench.training.ranks.world import ALONE, World
@@ -208,7 +209,8 @@ def _batches(
     Permutations are drawn at once; a stream's batches depend on the generator's state at each step.
     """
     if isinstance(data, Stream):
-        return lambda start: (data.draw(recipe.batch, generator).to(device) for _ in range(start, recipe.steps))
+        drawn = partial(data.draw, recipe.batch, generator)
+        return lambda start: (drawn().each(partial(sent, device=device)) for _ in range(start, recipe.steps))
     inputs, needed = len(data), recipe.steps * recipe.batch
     order = [torch.randperm(inputs, generator=generator) for _ in range(math.ceil(needed / inputs))]
     steps = torch.split(torch.cat(order)[:needed].to(device), recipe.batch)

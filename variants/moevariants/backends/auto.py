@@ -1,10 +1,14 @@
-"""The default: on a CPU turns where experts are large enough, else the grouped product, or the loop for a few."""
+"""The default: on a CPU turns where experts are large enough, else the grouped product, or the loop for a few.
+
+On a GPU without a fast grouped product experts with a capacity are padded to it, which waits for nothing; others take
+the loop.
+"""
 
 from __future__ import annotations
 
 from torch import Tensor
 
-from moevariants.backends import grouped, loop, onednn
+from moevariants.backends import grouped, loop, onednn, padded
 from moevariants.parts import devices
 from moevariants.parts.expert_by_expert import pays
 from moevariants.parts.experts import Experts
@@ -20,7 +24,9 @@ def run(experts: Experts, rows_ND: Tensor, counts_E: Tensor, most: int | None = 
     """rows_NO by whichever backend suits."""
     if pays(rows_ND, experts.stacks, len(rows_ND) / experts.count):
         return onednn.run(experts, rows_ND, counts_E, most)
-    few = devices.on_cpu(rows_ND) and experts.count < FEWEST_EXPERTS
-    if few or grouped.available() is not None:
+    on_cpu = devices.on_cpu(rows_ND)
+    if not (on_cpu and experts.count < FEWEST_EXPERTS) and grouped.serves(experts, rows_ND):
+        return grouped.run(experts, rows_ND, counts_E)
+    if on_cpu or most is None:
         return loop.run(experts, rows_ND, counts_E)
-    return grouped.run(experts, rows_ND, counts_E)
+    return padded.run(experts, rows_ND, counts_E, most)

@@ -40,14 +40,11 @@ if _target is not None and _target not in flop_registry:
 def run(experts: Experts, rows_ND: Tensor, counts_E: Tensor, most: int | None = None) -> Tensor:
     """Two of torch's grouped products over the sorted rows.
 
-    The loop takes over where they do not work, or where there are no rows.
+    The loop takes over where they do not work or are slow, or where there are no rows.
     """
-    device, dtype = rows_ND.device.type, rows_ND.dtype
-    if torch.is_autocast_enabled(device):
-        dtype = torch.get_autocast_dtype(device)
-    too_many = device == "cuda" and len(experts.w_in_EDH) > MOST_GROUPS
-    if why_not(device, dtype) is not None or too_many or not len(rows_ND):
+    if not serves(experts, rows_ND):
         return loop.run(experts, rows_ND, counts_E)
+    dtype = _type_of(rows_ND)
     lane = 16 // dtype.itemsize
     (_, dim, units), (_, hidden, out_dim) = experts.w_in_EDH.shape, experts.w_out_EHO.shape
     more_D, more_H, more_O = -dim % lane, -hidden % lane, -out_dim % lane
@@ -77,6 +74,19 @@ def run(experts: Experts, rows_ND: Tensor, counts_E: Tensor, most: int | None = 
     return rows_NO[:, :out_dim] if more_O else rows_NO
 
 
+def serves(experts: Experts, rows_ND: Tensor) -> bool:
+    """Whether :func:`run` has a grouped product for these rows, rather than the loop."""
+    device = rows_ND.device.type
+    too_many = device == "cuda" and experts.count > MOST_GROUPS
+    return why_not(device, _type_of(rows_ND)) is None and not too_many and len(rows_ND) > 0
+
+
+def _type_of(rows_ND: Tensor) -> torch.dtype:
+    """In which products are computed."""
+    device = rows_ND.device.type
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else rows_ND.dtype
+
+
 def _of_busy(stacks: Stacks, counts_E: Tensor) -> tuple[Stacks, Tensor]:
     """The experts that have rows, before their weights are copied: those of the others stay unread.
 
@@ -99,9 +109,9 @@ def available() -> str | None:
 MOST_GROUPS = 1023
 """On CUDA torch refuses more."""
 
-FAST_FROM = 9
-"""The compute capability from which on torch has a grouped product of its own, for bf16; elsewhere on CUDA it waits for
-the offsets and multiplies expert by expert, which :mod:`moevariants.backends.loop` does with one wait.
+FAST_ON = (9, 10)
+"""Major compute capabilities for which torch has a grouped product of its own, for bf16. Elsewhere on CUDA, newer GPUs
+included, it waits for the offsets and multiplies expert by expert; :mod:`moevariants.backends.loop` needs one wait.
 """
 
 
@@ -128,8 +138,9 @@ def why_not(device: str, dtype: torch.dtype) -> str | None:
 
 def _slow(dtype: torch.dtype) -> str | None:
     major, minor = torch.cuda.get_device_capability()
-    if major < FAST_FROM:
-        return f"grouped_mm is fast from compute capability {FAST_FROM}.0 on; this GPU has {major}.{minor}"
+    if major not in FAST_ON:
+        fast = " and ".join(f"{each}.x" for each in FAST_ON)
+        return f"grouped_mm is fast on compute capability {fast} alone; this GPU has {major}.{minor}"
     return None if dtype == torch.bfloat16 else f"grouped_mm is fast on CUDA in bfloat16 alone, not in {dtype}"
 
 
