@@ -48,7 +48,7 @@ ELSEWHERE = {
     r"moebench .*(--variant|check) my_layer( |$)": "needs the package installed; tests/install installs it",
     r"moebench run paper-gpu": "needs a GPU; tests/test_paper_gpu.py plans it",
     r"moebench report($| (?!\S+ --packs (?!DIR|.*NAME)))": "needs records of a long study, whose tests make it",
-    r"python -m pip install|ray start|tox run": "installs packages, or starts servers; tests/install does the first",
+    r"python -m pip (install|download)|ray start|tox run": "fetches, or starts servers; tests/install does the first",
 }
 """Commands that are not executed here: a pattern of their words, and why."""
 
