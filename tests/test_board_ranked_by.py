@@ -77,7 +77,7 @@ def test_the_other_score_is_in_page_json_and_markdown_and_not_in_the_terminal(tm
     assert "lower is better" in words.how_ranked(board)
     (first, _) = json.loads(TEXTS["json"](board))["entries"]
     assert first["score_beside"]["value"] == pytest.approx(0.951)
-    assert "| rank | variant | loss_nats | vs dense | accuracy | " in TEXTS["md"](board)
+    assert "| rank | variant | loss in nats | vs dense | accuracy | " in TEXTS["md"](board)
     assert re.search(r'data-col="score_beside" title="[^"]*">accuracy</th>', TEXTS["html"](board))
     assert "accuracy" not in to_table(board, 300)
 

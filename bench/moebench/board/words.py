@@ -279,7 +279,7 @@ def beside_name(board: Board) -> str:
 
 def metric_name(metrics: Sequence[str]) -> str:
     """In words, the metric that all tasks have, or ``score``."""
-    return metrics[0].replace("_", " ") if len(set(metrics)) == 1 else "score"
+    return metrics[0].replace("_nats", " in nats").replace("_", " ") if len(set(metrics)) == 1 else "score"
 
 
 def footer(board: Board) -> tuple[str, ...]:
