@@ -244,6 +244,7 @@ test_from = "2024-01-09"
 
 def test_an_own_table(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    get_task.cache_clear()  # a relative name may have been of another directory's
     Path("clicks.toml").write_text(DESCRIPTION)
     columns = {name: pa.array(value.tolist()) for name, value in table().items()}
     pyarrow.parquet.write_table(pa.table(columns), tmp_path / "clicks.parquet")

@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 from moebench.cli.main import cli
 from moebench.errors import DataError
+from moebench.plans.rows import Row
 from moebench.publish import checks
 from moebench.publish.checks import Check, Made, make_checks
 from moebench.tasks.places import missing
@@ -44,7 +45,7 @@ def test_a_check_without_its_data_was_not_made(monkeypatch, find, lacks, finding
 )
 def test_the_exit_status_tells_what_does_not_hold_from_what_was_not_checked(monkeypatch, made, status, said):
     check = Check("it is planned", without)
-    plan = SimpleNamespace(protocol="2", rows=[1])
+    plan = SimpleNamespace(protocol="2", rows=[Row("dense", "dense", "dense", "c0de")])
     read = SimpleNamespace(plan=plan, pack=SimpleNamespace(records=[1, 2]), verification=None)
     monkeypatch.setattr("moebench.publish.Submission.read", lambda *_: read)
     monkeypatch.setattr(checks, "CHECKS", {"plan": check})
