@@ -123,6 +123,10 @@ def test_run_prints_a_board_and_exits_by_what_is_done(tmp_path: Path) -> None:
     board = json.loads(moebench("leaderboard", suite, "--format", "json", cwd=tmp_path).stdout)
     assert board["suite"] == "tiny"
     assert {entry["variant"] for entry in board["entries"]} == {"dense", "soft_moe"}
+    words = ["run", suite, "--no-mlflow", "--trials", "1", "--seeds", "2"]
+    again = f"import sys\nfrom moebench.cli.main import cli\ncli.main({words!r}, standalone_mode=False)\n"
+    code = f"{again}assert 'torch' not in sys.modules, 'nothing is left to run'"
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, cwd=tmp_path)
 
     plugin = write_plugin(tmp_path, "dies", in_training="raise RuntimeError('my layer broke')")
     bad = moebench(

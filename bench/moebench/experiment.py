@@ -195,8 +195,6 @@ class _ExperimentRun:
         """Keep how many checks the selected rows of other authors hold, where that is not known of their code; not of
         rows that cannot run. A row whose checks do not come back cannot run either: training it would not.
         """
-        from moebench.checks.run import run_checks
-
         known, pickled = read_conformance(self.store.root), self._pickled()
         runs, stopped = {group.row for group in plan.groups if not group.broken}, dict[str, str]()
         for row in by_others(plan.rows):
@@ -204,6 +202,8 @@ class _ExperimentRun:
                 continue
             found = known.get(row.code_digest)
             if found is None or found.stopped:
+                from moebench.checks.run import run_checks  # which imports torch
+
                 variant = self.objects[row.name] if row.spec == OBJECT else row.spec
                 found = run_checks(variant, pickled=pickled.get(row.name)).conformance
                 keep_conformance(self.store.root, row.code_digest, found)
