@@ -4,6 +4,7 @@ import json
 import random
 import subprocess
 import sys
+from itertools import islice
 
 import pyarrow as pa
 import pyarrow.parquet as parquet
@@ -11,6 +12,9 @@ import pytest
 
 LARGE, SMALL = 200 << 20, 1 << 20
 DOCUMENT = 1 << 12
+GROUP = 1024
+"""Rows of parquet in a group. A group for each row has a footer larger than its text, and memory goes into that."""
+
 MORE_MIB = 600
 MORE_SECONDS = 2.0
 
@@ -38,6 +42,12 @@ print(json.dumps({"mib": peak(), "seconds": seconds, "windows": len(train), "tot
 """
 
 
+def batched(items, count):
+    items = iter(items)
+    while batch := list(islice(items, count)):
+        yield batch
+
+
 def documents(size):
     """Different ones of 4 KiB, of words."""
     generator = random.Random(0)
@@ -53,8 +63,8 @@ def write(folder, form, size):
     if form == "parquet":
         schema = pa.schema([("text", pa.string())])
         with parquet.ParquetWriter(folder / "rows.parquet", schema) as writer:
-            for text in documents(size):
-                writer.write_table(pa.table({"text": [text]}, schema), row_group_size=1024)
+            for texts in batched(documents(size), GROUP):
+                writer.write_table(pa.table({"text": texts}, schema))
         return
     with (folder / ("one.txt" if form == "txt" else "lines.jsonl")).open("w") as file:
         for text in documents(size):
