@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from hand_made import recipe, split
-from moebench.cli.trained import subject_of
 from moebench.errors import DeviceError
+from moebench.records import Cell, Store
 from moebench.runner import rank, trained
 from moebench.runner.outcomes import NO_HOST_MEMORY, RankError, status_of
 from moebench.runner.ranks import _alike
@@ -88,21 +88,22 @@ def test_every_rank_has_the_settings_of_the_first_on_a_gpu_of_its_own(used, monk
     assert seen == [([3], False)]
 
 
-def test_a_command_about_a_trained_model_makes_its_gpu_the_current_one(used, monkeypatch, tmp_path):
+def test_a_trained_model_makes_its_gpu_the_current_one(used, monkeypatch, tmp_path):
     """As kernels of Triton start on the current one."""
-    from moebench.plans import history
-    from moebench.records import Cell
-    from moebench.tasks import get_task
-
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    monkeypatch.setattr(history, "remember_suites", lambda root: None)
-    cell = a_run_on("cuda:1").cell
-    cell.data_digest = get_task("digits").digest()
+    cell = SimpleNamespace(kind="final", precision="fp32", variant="dense")
     monkeypatch.setattr(Cell, "from_json", lambda values: cell)
-    monkeypatch.setattr(trained, "load_trained", lambda store, record, where: [*used])
-    record = SimpleNamespace(cell={}, scores={}, identity="aa")
-    subject = subject_of(SimpleNamespace(root=tmp_path), record, "cuda:1", None)
-    assert (subject.model, torch.backends.cudnn.allow_tf32) == ([1], False)
+    monkeypatch.setattr(trained, "_spec_of", lambda *given: "dense")
+    monkeypatch.setattr(trained, "load_weights", lambda *given: True)
+    built = []
+    monkeypatch.setattr(
+        trained, "build", lambda *given: built.append([*used]) or SimpleNamespace(model=torch.nn.Module())
+    )
+    store = Store(tmp_path)
+    store.weights_path("aa").parent.mkdir(parents=True)
+    store.weights_path("aa").touch()
+    record = SimpleNamespace(cell={}, identity="aa", status="done", provenance={}, details={})
+    trained.load_trained(store, record, torch.device("cuda", 1))
+    assert (built, torch.backends.cudnn.allow_tf32) == ([[1]], False)
 
 
 def test_provenance_of_a_gpu_names_its_software(monkeypatch):

@@ -26,7 +26,7 @@ def subject_of(store: Store, record: Record, device: str | None, data: Path | No
     from moebench.records import Cell
     from moebench.runner.trained import load_trained
     from moebench.tasks import get_task
-    from moebench.training.device import choose_device, use
+    from moebench.training.device import choose_device
 
     where, cell = choose_device(device), Cell.from_json(record.cell)
     remember_suites(store.root)
@@ -38,7 +38,6 @@ def subject_of(store: Store, record: Record, device: str | None, data: Path | No
             code="other-data-copy",
         )
     torch.set_num_threads(cell.threads)
-    use(where, cell.precision)
     model = load_trained(store, record, where)
     return Subject(model, task, data, where, cell.precision, record.scores, cell.seed)
 

@@ -32,7 +32,8 @@ LARGEST = 1e40
 
 
 class Store:
-    """Records under ``root/records``, sidecars under ``root/sidecars``, weights under ``root/weights``.
+    """Records under ``root/records``, sidecars under ``root/sidecars``, weights under ``root/weights``,
+    FLOPs under ``root/flops``.
 
     Every write is whole or absent: a temporary file beside the target, flushed to disk, then renamed.
     ``damaged`` lists, after reading, the files that were set aside because they are not what was written.
@@ -71,6 +72,11 @@ class Store:
     def checkpoint_path(self, identity: str) -> Path:
         """The checkpoint of a run that has not ended."""
         return self.root / "checkpoints" / identity[:2] / f"{identity}.checkpoint"
+
+    @property
+    def flops_folder(self) -> Path:
+        """The FLOPs of layers that were counted, which any run of the same layers finds."""
+        return self.root / "flops"
 
     def identities(self) -> list[str]:
         """Of all records, sorted."""

@@ -40,9 +40,10 @@ def _prepare(job: Job, batch: int, repeats: int) -> tuple[Stopwatch | None, dict
     keep_freed_memory()
     use(device, job.cell.precision)
     torch.manual_seed(0)
-    model = build(job, device).model
+    store = Store(job.results)
+    model = build(job, device, store).model
     # Routing depends on the weights, and time on routing.
-    if not load_weights(model, Store(job.results), job.cell.identity, device):
+    if not load_weights(model, store, job.cell.identity, device):
         return None, {"weights": NO_WEIGHTS}
     task = get_task(job.cell.task)
     data = load_part(task, "validation", job.data)[:batch].to(device)

@@ -9,7 +9,7 @@ import cloudpickle
 import numpy as np
 import torch
 
-from moebench.budgets import AXES, Budget, check_rules, count_layers, dense_flops, flops_bounds, flops_of_layers, solve
+from moebench.budgets import AXES, Budget, check_rules, count_layers, dense_flops, flops_bounds, solve
 from moebench.budgets.count import experts_per_token
 from moebench.budgets.flops import choice_flops
 from moebench.contract import Variant
@@ -22,6 +22,8 @@ from moebench.plugins.backends import choose_backend
 from moebench.plugins.find import find_variant
 from moebench.plugins.identity import code_identity
 from moebench.plugins.load import load_variant
+from moebench.records import Store
+from moebench.runner.flops import kept_flops
 from moebench.runner.job import Job
 from moebench.tasks import get_task
 
@@ -73,8 +75,11 @@ def variant_of(job: Job) -> Variant:
     return load_variant(found)
 
 
-def build(job: Job, device: torch.device) -> BuiltModel:
-    """Solve the budget, build from the cell's seed, count, check the rules if the row is ranked, move to the device."""
+def build(job: Job, device: torch.device, store: Store | None = None) -> BuiltModel:
+    """Solve the budget, build from the cell's seed, count, check the rules if the row is ranked, move to the device.
+
+    store: where the FLOPs of layers are kept that were counted before; without one they are counted here.
+    """
     cell, variant = job.cell, variant_of(job)
     host, info = host_settings(cell.host), get_task(cell.task).info
     settings = {name: value for name, value in cell.settings.items() if name not in SHARED}
@@ -90,7 +95,8 @@ def build(job: Job, device: torch.device) -> BuiltModel:
             code="unsteady-size",
             variant=variant.name,
         )
-    flops = flops_of_layers(variant, shapes, solution.sizes, settings)
+    kept = store and store.flops_folder
+    flops = kept_flops(kept, cell.code_digest, variant, shapes, solution.sizes, settings)
     bounds = flops_bounds(layers, shapes, causal=variant.causal)
     experts = max(layer.num_experts for layer in layers)
     broken = check_rules(cell.axis, shapes, counted, flops, experts=experts, bounds=bounds)

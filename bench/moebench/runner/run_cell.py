@@ -93,7 +93,7 @@ def measure(job: Job, device: torch.device, store: Store) -> dict[str, Any]:
     """The body of a derived cell's record; with the weights of the run that it names, else initial ones."""
     cell = job.cell
     kind, of, takes = cell.session["measure"], cell.session["of"], cell.session["takes"]
-    built = build(job, device)
+    built = build(job, device, store)
     if of and not load_weights(built.model, store, of, device):
         raise ResultsError(
             f"the weights of run {of} were not kept; run it again with --weights.", code="no-weights-kept", run=of

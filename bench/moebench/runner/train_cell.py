@@ -44,7 +44,7 @@ def train_and_score(job: Job, device: torch.device, store: Store, keeper: Keeper
     task = get_task(cell.task)
     around = Surroundings()
     with PeakMemory(device) as memory, opened(job, device, heard) as world:
-        built = build(job, device)
+        built = build(job, device, store)
         train_data = load_part(task, "train", job.data).to(device)
         validation = load_part(task, "validation", job.data).to(device).sealed()
         show_token_counts(built.model, task.info, train_data)

@@ -16,10 +16,11 @@ from moebench.records import Cell, Record, Store
 from moebench.runner.job import Job
 from moebench.runner.model import build
 from moebench.runner.weights import load_weights
+from moebench.training.device import use
 
 
 def load_trained(store: Store, record: Record, device: torch.device) -> Host:
-    """A final run's model with its final weights, in evaluation mode.
+    """A final run's model with its final weights, in evaluation mode, on a device that becomes this process's own.
 
     :class:`UsageError`, :class:`ResultsError` or :class:`PluginError` where the run is of another kind, did not finish
     or kept no weights, or where its variant has changed.
@@ -54,7 +55,8 @@ def load_trained(store: Store, record: Record, device: torch.device) -> Host:
         device=str(device),
         ranked=False,
     )
-    model = build(job, device).model
+    use(device, cell.precision)
+    model = build(job, device, store).model
     load_weights(model, store, record.identity, device)
     return model.eval()
 

@@ -52,7 +52,7 @@ ROW_NAME = re.compile(r"[a-z][a-z0-9_]*")
 SUITE_NAME = re.compile(r"[a-z][a-z0-9-]{0,63}")
 
 OTHERS = frozenset(
-    {"records", "sidecars", "weights", "checkpoints", "claims", "logs", "slurm", "published", "mlartifacts"}
+    {"records", "sidecars", "weights", "checkpoints", "claims", "flops", "logs", "slurm", "published", "mlartifacts"}
 )
 """Folders of a results directory that are nobody's, where a suite has one of its name; see docs/records.md."""
 
