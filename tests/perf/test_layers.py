@@ -123,6 +123,9 @@ def test_sparse_topk(name: str, kind: str, way: str, benchmark, device, dtype, l
 
 
 OTHERS = {
+    "random_router": {"experts": 16},
+    "random_detached": {"experts": 16},
+    "random_balanced": {"experts": 16},
     "topk_qb": {"experts": 16},
     "sigma_moe": {"experts": 16, "top_k": 2},
     "latent_moe": {"experts": 16},
