@@ -95,7 +95,7 @@ def build(job: Job, device: torch.device, store: Store | None = None) -> BuiltMo
             code="unsteady-size",
             variant=variant.name,
         )
-    kept = store and store.flops_folder
+    kept = store.flops_folder if store else None
     flops = kept_flops(kept, cell.code_digest, variant, shapes, solution.sizes, settings)
     bounds = flops_bounds(layers, shapes, causal=variant.causal)
     experts = max(layer.num_experts for layer in layers)
