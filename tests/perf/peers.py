@@ -45,14 +45,19 @@ def total(size: Size) -> int:
     return size.experts * size.hidden
 
 
+def gated_width(size: Size) -> int:
+    """Of experts with three matrices, so that they have as many parameters."""
+    return round(size.hidden * 2 / 3)
+
+
 def mixtral(size: Size, weight_DE: Tensor, *, experts: str) -> nn.Module:
-    """transformers' block. Its experts have three matrices, so that two thirds of the width are as many parameters."""
+    """transformers' block, whose experts have three matrices."""
     from transformers import MixtralConfig
     from transformers.models.mixtral.modeling_mixtral import MixtralSparseMoeBlock
 
     config = MixtralConfig(
         hidden_size=size.dim,
-        intermediate_size=round(size.hidden * 2 / 3),
+        intermediate_size=gated_width(size),
         num_local_experts=size.experts,
         num_experts_per_tok=size.per_token,
     )
@@ -170,6 +175,8 @@ def why_absent(package: str, name: str, size: Size) -> str | None:
         return f"{package} is not installed"
     if package == "liger_kernel" and not torch.cuda.is_available():
         return "its kernels are for CUDA"
+    if name == "Mixtral block, grouped" and gated_width(size) % 4:
+        return f"torch's grouped product wants rows of 16 bytes, and an expert has {gated_width(size)} units"
     if name == "mixture-of-experts" and size.per_token != 2:
         return "it knows K = 2 alone"
     if name == "dense, same total" and size.inputs * size.tokens * total(size) > 1 << 27:
