@@ -20,7 +20,7 @@ def pytest_configure(config):
         raise pytest.UsageError(str(error)) from None
     precision = config.getoption("--precision") or default_precision(device.type)
     use(device, precision)
-    config.ledger = Ledger(device, precision)
+    config.ledger = Ledger(device, precision, THREADS)
 
 
 @pytest.fixture(scope="session")

@@ -46,8 +46,8 @@ class Point:
 class Ledger:
     """Rows and points in the order in which they came."""
 
-    def __init__(self, device: torch.device, precision: str) -> None:
-        self.device, self.precision = device, precision
+    def __init__(self, device: torch.device, precision: str, threads: int) -> None:
+        self.device, self.precision, self.threads = device, precision, threads
         self.rows: list[Row] = []
         self.points: list[Point] = []
 
@@ -78,7 +78,7 @@ class Ledger:
         return place
 
     def _where(self) -> dict[str, str]:
-        threads = {"threads": str(torch.get_num_threads())} if self.device.type == "cpu" else {}
+        threads = {"threads": str(self.threads)} if self.device.type == "cpu" else {}
         told = {"device": device_name(self.device), "precision": self.precision, **threads}
         told |= {**machine.versions(), **software_of(self.device)}
         for package in (

@@ -1,7 +1,7 @@
 """Layers beside public implementations of them, and beside dense layers: ratios of times, in turns.
 
-What is asked for is in the table, with what was not met. What is asserted is less: it holds on processors whose products
-by oneDNN are twice as fast as torch's, and on those where they are not.
+What is asked for is in the table, with what was not met. What is asserted is less: it holds on processors whose
+products by oneDNN are twice as fast as torch's, and on those where they are not.
 """
 
 from __future__ import annotations

@@ -69,7 +69,7 @@ def roofline_ratio(bank, inputs, k, rounds):
     A pass takes, for either weight, the longer of its FLOPs over the rate for that many rows an expert, and of the
     bytes that are read over the bandwidth. Each input brings one row to each of its experts.
     """
-    num_experts, few = bank.num_experts, max(1, round(inputs * k / bank.num_experts))
+    num_experts, few = bank.count, max(1, round(inputs * k / bank.count))
     read = min(num_experts, inputs * k)
     (reading,) = medians([lambda: bank.w_in_EDH.sum()], rounds)
     least, rates = {num_experts: 0.0, k: 0.0}, []
