@@ -1,6 +1,8 @@
 """Which device a run uses."""
 
 import contextlib
+import os
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -9,13 +11,18 @@ import torch
 from hand_made import recipe, split
 from moebench.errors import DeviceError
 from moebench.records import Cell, Store
-from moebench.runner import rank, trained
+from moebench.runner import rank, run_cell, trained
+from moebench.runner.options import RunOptions
 from moebench.runner.outcomes import NO_HOST_MEMORY, RankError, status_of
+from moebench.runner.progress import Progress
 from moebench.runner.ranks import _alike
+from moebench.runner.run_plan import run_plan
+from moebench.runner.stopping import Stop
 from moebench.tasks import Stream, augment_batch, image_task
 from moebench.tasks.base import sent
 from moebench.training import loop
 from moebench.training.device import choose_device, default_precision, device_name, software_of, use
+from plans import ALONE, VALUES, a_plan
 
 HAS_CUDA = torch.cuda.is_available()
 
@@ -61,10 +68,60 @@ def test_a_gpu_is_made_current_and_fp32_is_fp32_in_convolutions_too(monkeypatch)
     assert len(current) == 2
 
 
+def test_a_gpu_is_deterministic_where_that_is_asked(monkeypatch):
+    switched = []
+    monkeypatch.setattr(torch.cuda, "set_device", lambda index: None)
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    monkeypatch.setattr(torch, "use_deterministic_algorithms", switched.append)
+    monkeypatch.setattr(torch.utils.deterministic, "fill_uninitialized_memory", True)
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", "")
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG")
+    use(torch.device("cuda", 0), "bf16")
+    use(torch.device("cpu"), "bf16", deterministic=True)
+    assert (switched, os.environ.get("CUBLAS_WORKSPACE_CONFIG")) == ([], None)
+    use(torch.device("cuda", 0), "bf16", deterministic=True)
+    assert (switched, os.environ["CUBLAS_WORKSPACE_CONFIG"]) == ([True], ":4096:8")
+
+
+class BegunError(Exception):
+    """A job that was to begin."""
+
+
+class Executor:
+    """Begins nothing."""
+
+    def has_room(self):
+        return True
+
+    def submit(self, job):
+        raise BegunError(job)
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_a_run_is_deterministic_where_its_suite_says_so(asked, tmp_path, monkeypatch):
+    plan = a_plan(training=VALUES["training"] | {"deterministic": asked}, device="cpu", **ALONE)
+    Store(tmp_path).prepare()
+    with pytest.raises(BegunError) as begun:
+        run_plan(
+            plan,
+            RunOptions(results=tmp_path),
+            Executor(),
+            Progress(),
+            Stop(),
+            pickled={},
+            on_record=lambda record: None,
+            before_alone=lambda: None,
+        )
+    (job,) = begun.value.args
+    monkeypatch.setattr(run_cell, "use", lambda *given, deterministic: 1 / 0 if deterministic else sys.exit())
+    with pytest.raises(ZeroDivisionError if asked else SystemExit):
+        run_cell.run_cell(job)
+
+
 def a_run_on(device, task="digits"):
     """A job with what is read of it before it trains; its device has a precision of its own."""
     cell = SimpleNamespace(threads=1, precision="fp32", task=task, seed=0)
-    return SimpleNamespace(cell=cell, device=device, ranks=2, plugins={})
+    return SimpleNamespace(cell=cell, device=device, ranks=2, plugins={}, deterministic=False)
 
 
 @pytest.fixture

@@ -1,8 +1,11 @@
 """Training does not wait for a GPU: whole steps of every layer on tensors without values, of which none can be read."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from moebench.budgets.place import takes
 from moebench.hosts import host_settings, layer_shapes
@@ -117,6 +120,44 @@ def test_no_step_of_a_backend_reads_a_value_where_a_capacity_is_known(backend):
 def test_one_that_waits_is_seen(row, kind, backend):
     with pytest.raises((RuntimeError, NotImplementedError), match=READ):
         train(*model_of(row, kind, backend))
+
+
+UNSTEADY = re.compile(
+    r"aten::(avg_pool3d_backward|_?adaptive_(avg|max)_pool\dd_backward|fractional_max_pool\dd_backward|max_unpool\dd"
+    r"|upsample_.*_backward|reflection_pad\dd_backward|nll_loss2d_.*|_(cudnn_)?ctc_loss_backward|put_?|histc|bincount"
+    r"|median|grid_sampler_\dd_backward|scatter_reduce_?|_embedding_bag_backward_max)"
+)
+"""Operators that ``torch.use_deterministic_algorithms`` lists as without a deterministic form on CUDA; of bincount that
+is so only with weights."""
+
+
+class Operators(TorchDispatchMode):
+    """The names of all operators that run, of backward passes, too."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = set()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        weighted = len(args) > 1 or (kwargs or {}).get("weights") is not None
+        if func._schema.name != "aten::bincount" or weighted:
+            self.names.add(func._schema.name)
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("kind", HOSTS)
+@pytest.mark.parametrize("row", ROWS)
+def test_every_step_can_be_deterministic(row, kind, monkeypatch):
+    if row in WAITING:
+        monkeypatch.setattr(maps, "by_expert", lambda rows_NF, counts_E: [(0, rows_NF)])
+    built = model_of(row, kind)
+    if built is None:
+        assert kind != "resnet"
+        return
+    with Operators() as seen:
+        train(*built)
+    assert any(name.endswith("_backward") for name in seen.names)
+    assert not [name for name in seen.names if UNSTEADY.fullmatch(name)]
 
 
 class Reads(torch.autograd.Function):

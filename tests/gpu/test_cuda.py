@@ -1,6 +1,8 @@
 """Every layer and backend on CUDA, in fp32 and in bf16: `tox run -e gpu`. The CPU in fp64 is the oracle."""
 
 import copy
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
 from statistics import stdev
 
 import numpy as np
@@ -16,6 +18,7 @@ from moebench.measures.scores.timing import Stopwatch
 from moebench.plugins.find import find_variant, find_variants
 from moebench.plugins.load import load_variant
 from moebench.publish.rerun import LEAST_SPREAD, MOST_SHARE, SPREADS
+from moebench.training.device import use
 from moebench.training.graphs import CAPTURED, CudaBackend
 from moevariants.backends import grouped
 from moevariants.cosine_topk import CosineTopK
@@ -199,6 +202,28 @@ def test_one_run_again_differs_by_less_than_verify_allows(capsys):
     with capsys.disabled():
         print(f"\none run three times: accuracy {again}, apart by {spread:.4f}; verify allows {allowed:.4f}")
     assert spread <= max(reach, SPREADS * LEAST_SPREAD), "no submission is allowed more"
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("name", sorted(find_variants()))
+def test_a_deterministic_run_has_the_same_bits_again(name, precision):
+    """In a process of its own, because cuBLAS has to be told before its first product."""
+    if not takes(load_variant(find_variant(name)), layer_shapes(host_settings(SMALL_HOST), DIGITS.info)[0]):
+        pytest.skip("it has no place in this host")
+    one, other = (in_a_process_of_its_own(_deterministic_losses, name, precision) for _ in range(2))
+    assert one == other
+
+
+def _deterministic_losses(name, precision):
+    use(torch.device("cuda", 0), precision, deterministic=True)
+    model, how = model_of(name, budget=40_000, seed=5).cuda(), recipe(steps=20, lr=3e-3, precision=precision)
+    return train(model, digits("train", 500).to("cuda"), how).loss_S.tolist()
+
+
+def in_a_process_of_its_own(work, *given):
+    """What ``work(*given)`` returns."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(work, *given).result()
 
 
 def test_latency_is_of_the_device_the_host_and_a_graph_apart():

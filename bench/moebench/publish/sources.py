@@ -263,6 +263,7 @@ class Submission:
             device=device,
             backend=self.plan.backend,
             save_weights=False,
+            deterministic=self.plan.suite.training.deterministic,
         )
 
     def spec(self, row: str) -> str:

@@ -21,8 +21,8 @@ class Job:
     ranks: processes that train the model together; the numbers agree to rounding.
     alone: it measures time, so nothing else may run on the machine meanwhile. plugins: where tasks, hosts and measures
     are found, as in a :class:`~moebench.suites.Suite`. code: the digest of the variant's code, which a record keeps; a
-    built-in variant is identified by its revision instead. thin: as ``thin_sidecars`` of a suite. graphs: as of
-    ``training.graphs``.
+    built-in variant is identified by its revision instead. thin: as ``thin_sidecars`` of a suite. graphs and
+    deterministic: as of ``[training]``.
     """
 
     cell: Cell
@@ -44,3 +44,4 @@ class Job:
     code: str = ""
     thin: bool = False
     graphs: bool = False
+    deterministic: bool = False

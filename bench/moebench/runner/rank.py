@@ -50,7 +50,7 @@ def follow(seat: Seat) -> None:
     job, device, heard = seat.job, device_of(seat.job, seat.rank), Agreement(OfProcess())
     torch.set_num_threads(job.cell.threads)
     keep_freed_memory()
-    use(device, job.cell.precision)
+    use(device, job.cell.precision, deterministic=job.deterministic)
     store = meeting(seat.port)
     with joined(device, store, seat.rank, job.ranks) as heard.world:
         try:

@@ -42,7 +42,7 @@ def run_cell(job: Job, heartbeat: Heartbeat | None = None) -> Record:
     device, heard = device_of(job), Agreement(heartbeat or Heartbeat())
     torch.set_num_threads(job.cell.threads)
     keep_freed_memory()
-    use(device, job.cell.precision)
+    use(device, job.cell.precision, deterministic=job.deterministic)
     store = Store(job.results)
     checkpoints = _checkpoints(job, device, store, heard)
     try:

@@ -269,6 +269,7 @@ class _PlanRun:
             code=_code_of(work.spec),
             thin=plan.suite.thin_sidecars,
             graphs=plan.suite.training.graphs,
+            deterministic=plan.suite.training.deterministic,
         )
 
 

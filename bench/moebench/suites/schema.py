@@ -101,10 +101,11 @@ class TrainingSettings(_Table):
 
     optimiser (see ``moebench.training.loop``), lr, weight_decay: of rows with fixed settings, which need the first
     two. The rows that are tuned get theirs from [tuning]. graphs: whether a whole step is one CUDA graph where that can
-    be (``moebench.training.graphs``), for models so small that starting kernels takes most of the time.
+    be (``moebench.training.graphs``), for models so small that starting kernels takes most of the time. deterministic:
+    whether a run on a GPU has the same bits each time, as on a CPU (``moebench.training.device.use``).
     """
 
-    later = ("optimiser", "lr", "weight_decay", "graphs")
+    later = ("optimiser", "lr", "weight_decay", "graphs", "deterministic")
 
     steps: Annotated[Positive, Field(le=10**8)]
     batch: Annotated[Positive, Field(le=10**8)]
@@ -115,6 +116,7 @@ class TrainingSettings(_Table):
     lr: Number | None = None
     weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     graphs: bool = False
+    deterministic: bool = False
 
 
 class TuningSettings(_Table):

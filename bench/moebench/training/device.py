@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -53,9 +54,12 @@ def device_name(device: torch.device) -> str:
     return f"cpu ({machine.cpu_model()})"
 
 
-def use(device: torch.device, precision: str) -> None:
+def use(device: torch.device, precision: str, *, deterministic: bool = False) -> None:
     """Make a device this process's own, so that kernels start there. In fp32, convolutions are fp32, too: cuDNN would
     use TF32, unlike products of matrices.
+
+    deterministic: torch takes algorithms that add in a fixed order, which are slower, and raises RuntimeError where it
+    has none. On a CPU all of this is so without asking.
     """
     if device.type != "cuda":
         return
@@ -63,6 +67,11 @@ def use(device: torch.device, precision: str) -> None:
 
     torch.cuda.set_device(device.index or 0)
     torch.backends.cudnn.allow_tf32 = precision != "fp32"
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it at its first product
+        torch.use_deterministic_algorithms(True)
+        # All that is read was written before, and filling takes time.
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 
 def software_of(device: torch.device) -> dict[str, str]:

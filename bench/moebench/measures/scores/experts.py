@@ -157,5 +157,6 @@ def _distance_to_one_class(share_C: Tensor) -> float:
 def _class_means(value_N: Tensor, class_N: Tensor, classes: int) -> Tensor:
     """Mean over the inputs of each class (C,); 0 where a class has no inputs."""
     count_C = torch.bincount(class_N, minlength=classes).double()
-    total_C = torch.bincount(class_N, weights=value_N, minlength=classes)
+    # A weighted bincount would add in any order on a GPU.
+    total_C = value_N.new_zeros(classes).index_add_(0, class_N, value_N)
     return total_C / count_C.clamp_min(1)
