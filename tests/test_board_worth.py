@@ -4,13 +4,16 @@ import csv
 import dataclasses
 import io
 import json
+import math
 
 import numpy as np
 import pytest
 
-from boards import Bench
+from boards import Bench, small_board
+from moebench.board import words
 from moebench.board.build import build_board
 from moebench.board.data import to_csv, to_json
+from moebench.board.model import Estimate
 from moebench.board.words import finding
 from moebench.board.worth import is_shown
 from moebench.errors import SuiteError
@@ -262,3 +265,21 @@ def test_where_the_leader_does_not_route_the_sentence_is_about_the_first_that_do
     assert finding(board, board.rungs[0]).endswith(
         "The first row that routes, sparse_topk: its routing is significantly better than random_router."
     )
+
+
+@pytest.mark.parametrize(
+    ("value", "higher", "said"),
+    [
+        (0.024, True, "is 0.024 ahead of dense (-0.006 to 0.054)"),
+        (-0.024, False, "is 0.024 ahead of dense (-0.006 to 0.054)"),
+        (-0.024, True, "is 0.024 behind dense (-0.006 to 0.054)"),
+        (0.024, False, "is 0.024 behind dense (-0.006 to 0.054)"),
+    ],
+)
+def test_a_lead_is_a_positive_number_whether_more_or_less_is_better(value, higher, said, tmp_path):
+    board = small_board(tmp_path).board()
+    (task, *_), leader = board.tasks, board.rungs[0].entries[0]
+    low, high = sorted((value - math.copysign(0.03, value), value + math.copysign(0.03, value)))
+    leader = dataclasses.replace(leader, better_than=(), vs_dense=Estimate(value, low, high))
+    board = dataclasses.replace(board, tasks=(dataclasses.replace(task, higher_is_better=higher),))
+    assert said in words._against_compute(board, board.rungs[0], leader)

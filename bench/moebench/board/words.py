@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from moebench.board.model import Against, Board, Entry, Rung, TaskNote
-from moebench.board.numbers import bounds, fixed, multiple, setting, short, shown_name, with_interval
+from moebench.board.numbers import fixed, multiple, setting, short, shown_name, with_interval
 from moebench.board.reasons import Reason
 from moebench.board.rules import AXIS_WORDS, NULL, seeds_note
 from moebench.plans.rows import BASELINE
@@ -159,11 +159,14 @@ def _against_compute(board: Board, rung: Rung, leader: Entry) -> str:
     if dense is None or leader.vs_dense is None:
         return f"has {with_interval(leader.representation)}"
     clear = BASELINE in leader.better_than or leader.variant in dense.better_than
-    ends = bounds(leader.vs_dense)
-    ahead = (leader.vs_dense.value >= 0) == board.tasks[0].higher_is_better
+    value, low, high = leader.vs_dense.value, leader.vs_dense.low, leader.vs_dense.high
+    ahead = (value >= 0) == board.tasks[0].higher_is_better
+    # So that a lead is a positive number where less is better, too.
+    ends = [] if low is None or high is None else sorted(-each if value < 0 else each for each in (low, high))
+    shown = f" ({' to '.join(map(fixed, ends))})" if ends else ""
     return (
-        f"is {'ahead of' if ahead else 'behind'} dense by {fixed(leader.vs_dense.value, sign=True)}"
-        f"{f' ({ends})' if ends else ''}, {'significantly' if clear else 'which is not significant'}"
+        f"is {fixed(abs(value))} {'ahead of' if ahead else 'behind'} dense{shown}, "
+        f"{'significantly' if clear else 'which is not significant'}"
     )
 
 
