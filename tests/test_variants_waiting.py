@@ -132,13 +132,16 @@ is so only with weights."""
 
 
 class Operators(TorchDispatchMode):
-    """The names of all operators that run, of backward passes, too."""
+    """The names of all operators that run, of backward passes, too, and how many ran that are no views: on a GPU each
+    starts a kernel.
+    """
 
     def __init__(self):
         super().__init__()
-        self.names = set()
+        self.names, self.count = set(), 0
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.count += not func.is_view
         weighted = len(args) > 1 or (kwargs or {}).get("weights") is not None
         if func._schema.name != "aten::bincount" or weighted:
             self.names.add(func._schema.name)
@@ -158,6 +161,29 @@ def test_every_step_can_be_deterministic(row, kind, monkeypatch):
         train(*built)
     assert any(name.endswith("_backward") for name in seen.names)
     assert not [name for name in seen.names if UNSTEADY.fullmatch(name)]
+
+
+MOST = 150
+MORE = {"cosine_topk": 170, "v_moe preset": 190, "moe_pp": 260, "modse": 300, "home": 370}
+"""Operators of one layer and step beyond those of a dense one, at most. Small models take as long as these start; the
+kernels in Triton, which take the place of some, are not counted here.
+"""
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if row not in WAITING])
+def test_a_layer_starts_few_kernels(row):
+    built = model_of(row, "vit")
+    if built is None:
+        assert row in ("plain_block", "plain_conv")
+        return
+    assert (operators_of(built) - operators_of(model_of("dense", "vit"))) / 2 <= MORE.get(row, MOST)
+
+
+def operators_of(built):
+    """How many two steps take."""
+    with Operators() as seen:
+        train(*built)
+    return seen.count
 
 
 class Reads(torch.autograd.Function):
