@@ -162,8 +162,9 @@ def _against_compute(board: Board, rung: Rung, leader: Entry) -> str:
     value, low, high = leader.vs_dense.value, leader.vs_dense.low, leader.vs_dense.high
     ahead = (value >= 0) == board.tasks[0].higher_is_better
     # So that a lead is a positive number where less is better, too.
-    ends = [] if low is None or high is None else sorted(-each if value < 0 else each for each in (low, high))
-    shown = f" ({' to '.join(map(fixed, ends))})" if ends else ""
+    sign = -1 if value < 0 else 1
+    between = [] if low is None or high is None else [fixed(sign * each) for each in (low, high)][::sign]
+    shown = f" ({' to '.join(between)})" if between else ""
     return (
         f"is {fixed(abs(value))} {'ahead of' if ahead else 'behind'} dense{shown}, "
         f"{'significantly' if clear else 'which is not significant'}"
