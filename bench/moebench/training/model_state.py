@@ -124,7 +124,7 @@ def size_given(file: BinaryIO, before: int = 0) -> int:
     try:
         header = json.loads(file.read(length) if length <= HEADER else b"")
         ends = [int(about["data_offsets"][1]) for name, about in header.items() if name != "__metadata__"]
-    except (AttributeError, IndexError, KeyError, RecursionError, TypeError, ValueError):
+    except (AttributeError, IndexError, KeyError, OverflowError, RecursionError, TypeError, ValueError):
         return -1
     return before + 8 + length + max(ends, default=0)
 
