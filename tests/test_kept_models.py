@@ -1,6 +1,7 @@
 """One way to keep a model: what training changes of it is written, read, and compared with what the run answered."""
 
 import dataclasses
+import io
 from collections import deque
 
 import numpy as np
@@ -20,7 +21,7 @@ from moebench.runner.run_cell import run_cell
 from moebench.runner.trained import load_trained
 from moebench.runner.weights import load_weights
 from moebench.tasks import get_task
-from moebench.training.model_state import UnkeptError, from_bytes, put_state, state_of, to_bytes
+from moebench.training.model_state import UnkeptError, from_bytes, put_state, size_given, state_of, to_bytes
 from moebench.training.snapshot import Snapshot, TrainingState
 
 MODULES = """
@@ -236,3 +237,9 @@ def test_reading_weights_executes_nothing_and_damage_is_a_sentence():
     for content in (b"", b"half", b"\xff" * 100, to_bytes(state_of(Everything()))[:-1]):
         with pytest.raises(ValueError, match="safetensors"):
             from_bytes(content)
+
+
+@pytest.mark.parametrize("end", ["Infinity", "1e400", "NaN", "null", "[]"])
+def test_a_header_without_a_size_says_none(end):
+    header = f'{{"x": {{"data_offsets": [0, {end}]}}}}'.encode()
+    assert size_given(io.BytesIO(len(header).to_bytes(8, "little") + header)) == -1
