@@ -125,7 +125,7 @@ def test_one_that_waits_is_seen(row, kind, backend):
 UNSTEADY = re.compile(
     r"aten::(avg_pool3d_backward|_?adaptive_(avg|max)_pool\dd_backward|fractional_max_pool\dd_backward|max_unpool\dd"
     r"|upsample_.*_backward|reflection_pad\dd_backward|nll_loss2d_.*|_(cudnn_)?ctc_loss_backward|put_?|histc|bincount"
-    r"|median|grid_sampler_\dd_backward|scatter_reduce_?|_embedding_bag_backward_max)"
+    r"|median|grid_sampler_\dd_backward|scatter_reduce_?)"
 )
 """Operators that ``torch.use_deterministic_algorithms`` lists as without a deterministic form on CUDA; of bincount that
 is so only with weights."""
@@ -142,7 +142,7 @@ class Operators(TorchDispatchMode):
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         self.count += not func.is_view
-        weighted = len(args) > 1 or (kwargs or {}).get("weights") is not None
+        weighted = (*args, None, None)[1] is not None or (kwargs or {}).get("weights") is not None
         if func._schema.name != "aten::bincount" or weighted:
             self.names.add(func._schema.name)
         return func(*args, **(kwargs or {}))
