@@ -1,6 +1,7 @@
 """What is measured on a GPU, by one that only keeps time."""
 
 import copy
+import warnings
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -75,9 +76,24 @@ def test_rivals_take_turns_by_events(gpu):
 
 
 def test_work_that_waits_has_no_graph(gpu):
-    with pytest.raises(RuntimeError, match="capturing"):
+    with pytest.raises(RuntimeError, match=r"it waits for the device at fake_cuda.py:\d+"):
         as_graph(gpu.part(1, 1, waits=True), CUDA)
-    assert gpu.graph is None
+    assert (gpu.graph, gpu.mode) == (None, 0)
+
+
+@pytest.mark.filterwarnings("error")
+def test_random_numbers_are_drawn_after_a_capture_that_failed(gpu):
+    """And what a part warns of is heard, but not that torch's way to see waiting may change."""
+
+    def part():
+        if gpu.graph is not None:
+            raise RuntimeError("no such kernel in a graph")
+
+    with pytest.raises(RuntimeError, match="no such kernel"):
+        as_graph(part, CUDA)
+    assert gpu.generator.usable
+    with pytest.raises(UserWarning, match="mine"):
+        as_graph(lambda: warnings.warn("mine", stacklevel=1), CUDA)
 
 
 def test_the_cpu_has_the_wall_clock_alone(gpu):
@@ -127,7 +143,7 @@ def test_both_passes_as_a_graph_are_replayed_and_leave_no_gradient(gpu, turns):
     works, _ = turns.works_of({"layer": lambda: layer}, turns.GRAPH, x_BTD)
     assert timed(works["layer"], CUDA, 5).ms == pytest.approx(3, rel=0.05)
     assert layer.weight.grad is x_BTD.grad is None
-    with pytest.raises(RuntimeError, match="capturing"):
+    with pytest.raises(RuntimeError, match="waits for the device"):
         turns.works_of({"layer": lambda: Busy(gpu, waits=True)}, turns.GRAPH, x_BTD)
 
 

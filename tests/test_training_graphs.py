@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections import deque
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from hand_made import digits, model_of, recipe, train
 from moebench.contract import Layer, Routing
 from moebench.tasks import get_task
-from moebench.training.graphs import CAPTURED, WARM, why_not
+from moebench.training.graphs import CAPTURED, WARM, attributes, why_not
 from moebench.training.ranks.world import ALONE, World
 from replay import ReplayBackend
 
@@ -54,14 +58,49 @@ def test_noise_is_drawn_anew_at_each_replay():
 
 
 @pytest.mark.parametrize("where", ["forward", "backward"])
-def test_a_step_that_waits_goes_on_without_a_graph_and_says_why(where):
+@pytest.mark.parametrize("name", ["soft_moe", "topk_qb", "expert_threshold"])
+def test_a_step_that_waits_goes_on_without_a_graph_and_says_why(where, name):
+    """Two of these layers keep tensors of a step's tokens in Python's lists."""
     layer = {"forward": Waiting, "backward": WaitingInBackward}[where]
-    ((eager, curves), (graphed, same)), backend = both("soft_moe", lambda model: insert(model, layer), experts=4)
+    ((eager, curves), (graphed, same)), backend = both(name, lambda model: insert(model, layer), experts=4)
     assert same.graphs.startswith("not captured: ")
     assert "waits" in same.graphs
     assert backend.captured == 1, "it is not tried twice"
     assert np.array_equal(curves.loss_S, same.loss_S)
     assert torch.equal(weights(eager), weights(graphed))
+
+
+def test_a_step_that_is_seen_to_wait_is_not_captured():
+    """Only the last step before it counts: those before may load a library."""
+    steps = []
+
+    class Seen(ReplayBackend):
+        def warm(self):
+            steps.append(["mine.py:7"] if len(steps) != 1 else [])
+            return nullcontext(steps[-1])
+
+    model, backend = model_of("soft_moe", experts=4), Seen()
+    curves = train(model, digits("train", 200), recipe(**HOW), graphs=backend)
+    assert curves.graphs == "not captured: it waits for the device at mine.py:7"
+    assert (backend.captured, len(steps)) == (0, WARM)
+
+
+def test_what_modules_hold_is_put_back():
+    inner, kept = nn.Linear(2, 2), {"a": [1, {2}], "b": deque([3])}
+    inner.kept, weight = kept, inner.weight
+    handle = inner.register_forward_hook(lambda *call: None)
+    put_back = attributes(nn.Sequential(inner))
+    inner.weight, inner.other, inner.kept = nn.Parameter(torch.zeros(2, 2)), 1, {}
+    kept["a"][1].add(5)
+    kept["b"].append(4)
+    kept.pop("a")
+    put_back()
+    assert inner.kept is kept
+    assert kept == {"a": [1, {2}], "b": deque([3])}
+    assert inner.weight is weight
+    assert not hasattr(inner, "other")
+    handle.remove()
+    assert not inner._forward_hooks
 
 
 @pytest.mark.parametrize("kind", ["counts in Python", "replaces a buffer"])
@@ -102,6 +141,9 @@ class Wrapped(Layer):
     def compute(self, x_BTD, routing, keep_BE=None):
         y_BTD = self.inner.compute(x_BTD, routing, keep_BE)
         return self.beside(y_BTD) if self.training else y_BTD
+
+    def after_step(self):
+        self.inner.after_step()
 
     def beside(self, y_BTD):
         return y_BTD

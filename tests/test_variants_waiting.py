@@ -5,9 +5,11 @@ import re
 import numpy as np
 import pytest
 import torch
+from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from moebench.budgets.place import takes
+from moebench.contract import wrap
 from moebench.hosts import host_settings, layer_shapes
 from moebench.hosts.build import build_model
 from moebench.plugins.find import find_variant, find_variants
@@ -26,9 +28,46 @@ HOSTS = {
     "decoder": ({"name": "decoder", "dim": 32, "depth": 1, "heads": 2}, "phonebook_256"),
     "tabular": ({"name": "tabular", "dim": 32}, "correlated"),
 }
+OTHER_HOSTS = {
+    "encoder": ({"name": "encoder", "dim": 32, "depth": 1, "heads": 2}, "code_masked"),
+    "tokenwise": ({"name": "tokenwise", "dim": 32, "depth": 1}, "clusters_near"),
+    "token_sum": ({"name": "token_sum", "tokens": 5}, "norm"),
+    "single_layer": ({"name": "single_layer", "grid": 2}, "digits"),
+    "learned places": (
+        {"name": "vit", "dim": 32, "depth": 1, "heads": 2, "patch": 4, "positions": "learned"},
+        "digits",
+    ),
+}
+"""Tried with a few layers: what a layer does there it does in :data:`HOSTS`, too."""
+
+
+class Balanced(nn.Module):
+    """A layer of another author: two of four experts for each token; its bias follows their load."""
+
+    def __init__(self, dim, hidden):
+        super().__init__()
+        self.router = nn.Linear(dim, 4)
+        self.w_in, self.w_out = (nn.Parameter(torch.randn(4, *shape)) for shape in ((dim, hidden), (hidden, dim)))
+        self.register_buffer("bias", torch.zeros(4))
+
+    def forward(self, x_BTD):
+        weight_BTE = (self.router(x_BTD) + self.bias).softmax(-1)
+        each_BTED = torch.einsum("btd,edh,ehf->btef", x_BTD, self.w_in, self.w_out)
+        return (each_BTED * weight_BTE.unsqueeze(-1)).sum(2)
+
+    def follow(self, load_E):
+        self.bias -= 0.001 * (load_E.float() - load_E.float().mean()).sign()
+
+
+WRAPPED = {
+    "wrapped": wrap(
+        Balanced, name="wrapped", experts=("w_in", "w_out"), gates="router", top_k=2, after_step=Balanced.follow
+    )
+}
 PRESET = {f"{name} preset": ("sparse_topk", dict(settings)) for name, settings in PRESETS.items()}
 BOUND = {"hard": 2.0, "loss/importance": 0.1, "loss/kl": 0.1}
 MORE = {
+    "wrapped": ("wrapped", {}),
     "two losses": ("sparse_topk", {"loss/balance": 0.1, "loss/z": 0.1}),
     **{f"{name} within bounds": (name, BOUND) for name in ("block_moe", "conv_moe")},
 }
@@ -61,12 +100,16 @@ def all_weighted(routings):
 
 def model_of(row, kind, backend=None):
     """A model and its task; None where the variant has no place in the host."""
-    (name, settings), (host, task) = ROWS[row], HOSTS[kind]
-    variant, host, task = load_variant(find_variant(name)), host_settings(host), get_task(task)
+    (name, settings), (host, task) = ROWS[row], (HOSTS | OTHER_HOSTS)[kind]
+    variant = WRAPPED[name] if name in WRAPPED else load_variant(find_variant(name))
+    host, task = host_settings(host), get_task(task)
     shapes = layer_shapes(host, task.info)
     if not all(takes(variant, shape) for shape in shapes):
         return None
     model = build_model(host, task.info, variant, [16] * len(shapes), settings, seed=0)
+    if name in WRAPPED:
+        with torch.no_grad():  # the first look at its gates tells what they give
+            model.outputs(task.load("validation").inputs[:2])
     for module in model.modules() if backend else ():
         if hasattr(module, "set_backend"):
             module.set_backend(backend)
@@ -147,6 +190,10 @@ class Operators(TorchDispatchMode):
             self.names.add(func._schema.name)
         return func(*args, **(kwargs or {}))
 
+    def unsteady(self):
+        """Those that torch cannot do in a fixed order on CUDA."""
+        return [name for name in self.names if UNSTEADY.fullmatch(name)]
+
 
 @pytest.mark.parametrize("kind", HOSTS)
 @pytest.mark.parametrize("row", ROWS)
@@ -160,11 +207,37 @@ def test_every_step_can_be_deterministic(row, kind, monkeypatch):
     with Operators() as seen:
         train(*built)
     assert any(name.endswith("_backward") for name in seen.names)
-    assert not [name for name in seen.names if UNSTEADY.fullmatch(name)]
+    assert not seen.unsteady()
+
+
+@pytest.mark.parametrize("kind", OTHER_HOSTS)
+@pytest.mark.parametrize("row", ["dense", "sparse_topk", "soft_moe"])
+def test_no_other_host_reads_a_value_or_has_an_order_that_varies(row, kind):
+    with Operators() as seen:
+        train(*model_of(row, kind))
+    assert not seen.unsteady()
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        lambda y_BTD: y_BTD.scatter_reduce(1, torch.zeros_like(y_BTD, dtype=torch.int64), y_BTD, "sum"),
+        lambda y_BTD: nn.functional.adaptive_avg_pool2d(y_BTD, y_BTD.shape[1:]),
+    ],
+)
+def test_an_order_that_varies_is_seen(work):
+    """In a forward pass, or in a backward one alone."""
+    model, task = model_of("dense", "vit")
+    (layer,) = model.layers()
+    compute = layer.compute
+    layer.compute = lambda *given: work(compute(*given))
+    with Operators() as seen:
+        train(model, task)
+    assert len(seen.unsteady()) == 1
 
 
 MOST = 150
-MORE = {"cosine_topk": 170, "v_moe preset": 190, "moe_pp": 260, "modse": 300, "home": 370}
+ALLOWED = {"cosine_topk": 170, "v_moe preset": 190, "moe_pp": 260, "modse": 300, "home": 370}
 """Operators of one layer and step beyond those of a dense one, at most. Small models take as long as these start; the
 kernels in Triton, which take the place of some, are not counted here.
 """
@@ -176,7 +249,7 @@ def test_a_layer_starts_few_kernels(row):
     if built is None:
         assert row in ("plain_block", "plain_conv")
         return
-    assert (operators_of(built) - operators_of(model_of("dense", "vit"))) / 2 <= MORE.get(row, MOST)
+    assert (operators_of(built) - operators_of(model_of("dense", "vit"))) / 2 <= ALLOWED.get(row, MOST)
 
 
 def operators_of(built):

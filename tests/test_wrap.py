@@ -167,3 +167,29 @@ def test_experts_in_a_list_are_said_to_need_stacking() -> None:
 
     with pytest.raises(ValueError, match="experts in a list must be stacked into one parameter for each weight"):
         wrap(made, name="m", experts=["experts"], gates="gate", top_k=1).layer(SHAPE, 4, {})
+
+
+@pytest.mark.parametrize("scores", [True, False])
+def test_whether_gates_give_scores_or_logits_is_read_from_the_first_that_are_not_zero(scores: bool) -> None:
+    """Gates that begin at 0 give nothing to tell it by."""
+
+    class Gated(nn.Module):
+        def __init__(self, dim: int, hidden: int) -> None:
+            super().__init__()
+            self.gate, self.w = nn.Linear(dim, 4), nn.Parameter(torch.ones(4, dim, hidden))
+            self.gates = nn.Identity()
+            nn.init.zeros_(self.gate.weight)
+            nn.init.zeros_(self.gate.bias)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            logits = self.gate(x)
+            kept = torch.zeros_like(logits).scatter(-1, logits.topk(2).indices, 1.0)
+            return x * self.gates(logits * kept if scores else logits).sum(-1, keepdim=True)
+
+    layer: Any = wrap(Gated, name="gated", experts=["w"], gates="gates", top_k=2).layer(SHAPE, 4, {})
+    x_BTD = torch.randn(2, 5, 8)
+    layer.route(x_BTD, Context())
+    nn.init.normal_(layer.module.gate.weight)
+    for _ in range(2):
+        weight = layer.route(x_BTD, Context()).weight_BTK
+        assert torch.allclose(weight.sum(-1), torch.ones(2, 5)) == (not scores)

@@ -3,6 +3,7 @@
 import copy
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from statistics import stdev
 
 import numpy as np
@@ -11,7 +12,8 @@ import torch
 
 from hand_made import DIGITS, SMALL_HOST, accuracy, answer, digits, model_of, recipe, train
 from moebench.budgets.place import takes
-from moebench.contract import Context, LayerShape
+from moebench.checks.subject import slot_of
+from moebench.contract import Context
 from moebench.hosts import host_settings, layer_shapes
 from moebench.hosts.build import build_model
 from moebench.measures.scores.timing import Stopwatch
@@ -21,76 +23,65 @@ from moebench.publish.rerun import LEAST_SPREAD, MOST_SHARE, SPREADS
 from moebench.training.device import use
 from moebench.training.graphs import CAPTURED, CudaBackend
 from moevariants.backends import grouped
-from moevariants.cosine_topk import CosineTopK
-from moevariants.deepseek import DeepSeek
-from moevariants.dense import Dense
-from moevariants.expert_choice import ExpertChoice
-from moevariants.hash_position import HashPosition
-from moevariants.modse import MoDSE
-from moevariants.mu_moe import MuMoECP, MuMoETR
-from moevariants.smola import SMoLA
-from moevariants.soft_moe import SoftMoE
-from moevariants.sparse_topk import PRESETS, SparseTopK
+from moevariants.sparse_topk import PRESETS
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no NVIDIA GPU")
 
-# Sizes that are multiples of nothing.
-SHAPE = LayerShape(dim=27, out_dim=21, tokens=None)
+# A width that divides that of the tokens, and no draws, which are other ones on each device.
+FITTED = {"latent_moe": {"narrow": 3}, "sigma_moe": {"expert_dropout": 0.0}}
 LAYERS = [
-    (Dense, {}),
-    (SoftMoE, {}),
-    (SoftMoE, {"slots": 2, "normalise": True}),
-    (SparseTopK, {}),
-    (SparseTopK, dict(PRESETS["switch"])),
-    (SparseTopK, dict(PRESETS["gshard"])),
-    (SparseTopK, dict(PRESETS["v_moe"]) | {"noise_std": 0.0, "loss/load": 0.0}),
-    (CosineTopK, {}),
-    (HashPosition, {}),
-    (DeepSeek, {}),
-    (ExpertChoice, {}),
-    (MoDSE, {}),
-    (SMoLA, {}),
-    (MuMoECP, {}),
-    (MuMoETR, {}),
+    *((name, FITTED.get(name, {})) for name in sorted(find_variants())),
+    ("soft_moe", {"slots": 2, "normalise": True}),
+    ("sparse_topk", PRESETS["switch"]),
+    ("sparse_topk", PRESETS["gshard"]),
+    ("sparse_topk", PRESETS["v_moe"] | {"noise_std": 0.0, "loss/load": 0.0}),
 ]
-BACKENDS = ["loop", "grouped", "padded", "auto"]
-NO_WAITING = [(SparseTopK, {}, "grouped"), (DeepSeek, {}, "grouped"), (SparseTopK, dict(PRESETS["switch"]), "padded")]
+BACKENDS = ["auto", "loop", "grouped", "padded"]
+SAME_BITS = {"cosine_topk", "deepseek", "dense", "expert_choice", "hash_position", "modse", "smola", "soft_moe"}
+SAME_BITS |= {"mu_moe_cp", "mu_moe_tr", "sparse_topk"}
+"""Of two steps, without ``deterministic``; of all others only with it."""
 
-every = pytest.mark.parametrize(("variant", "settings"), LAYERS, ids=str)
+NO_WAITING = [("sparse_topk", {}, "grouped"), ("deepseek", {}, "grouped"), ("sparse_topk", PRESETS["switch"], "padded")]
+
+every = pytest.mark.parametrize(("name", "settings"), LAYERS, ids=str)
 with_backends = pytest.mark.parametrize("backend", BACKENDS)
 
 
-def build(variant, settings, backend="auto"):
+def build(name, settings, backend="auto"):
+    """A layer of sizes that are multiples of nothing, and its inputs. Backends are those of layers that have them."""
+    variant = load_variant(find_variant(name))
+    slot = slot_of(variant)
+    shape = replace(slot, dim=27, out_dim=27 if slot.grid or name == "moe_pp" else 21)
     torch.manual_seed(0)
-    layer = variant().layer(SHAPE, 13, settings)
-    for module in layer.modules():
-        if hasattr(module, "set_backend"):
-            module.set_backend(backend)
-    return layer
+    layer = variant.layer(shape, 13, settings)
+    served = [module for module in layer.modules() if hasattr(module, "set_backend")]
+    if backend != "auto" and not served:
+        pytest.skip("it has no experts of which a backend computes the chosen ones")
+    for module in served:
+        module.set_backend(backend)
+    count = slot.tokens if slot.grid else 17
+    return layer, torch.randn(3, count, shape.dim, generator=torch.Generator().manual_seed(1))
 
 
 def step(layer, x_BTD, bf16=False):
     """Outputs, and the gradients of their weighed sum and of all losses."""
-    probe_BTO = torch.randn(*x_BTD.shape[:2], SHAPE.out_dim, generator=torch.Generator().manual_seed(2))
     x_BTD = x_BTD.clone().requires_grad_()
     with torch.autocast("cuda", torch.bfloat16, enabled=bf16):
         routing = layer.route(x_BTD, Context())
         y_BTO = layer.compute(x_BTD, routing)
+    probe_BTO = torch.randn(y_BTO.shape, generator=torch.Generator().manual_seed(2))
     loss = (y_BTO.to(x_BTD.dtype) * probe_BTO.to(x_BTD)).sum() + sum(routing.losses.values())
-    grads = torch.autograd.grad(loss, [x_BTD, *layer.parameters()], allow_unused=True, materialize_grads=True)
+    wanted = [x_BTD, *(parameter for parameter in layer.parameters() if parameter.requires_grad)]
+    grads = torch.autograd.grad(loss, wanted, allow_unused=True, materialize_grads=True)
     return y_BTO.detach(), grads
-
-
-def tokens():
-    return torch.randn(3, 17, SHAPE.dim, generator=torch.Generator().manual_seed(1))
 
 
 @with_backends
 @every
-def test_fp32_is_the_cpu_in_fp64(variant, settings, backend):
-    layer = build(variant, settings, backend)
-    wanted, their_grads = step(copy.deepcopy(layer).double(), tokens().double())
-    got, grads = step(layer.cuda(), tokens().cuda())
+def test_fp32_is_the_cpu_in_fp64(name, settings, backend):
+    layer, x_BTD = build(name, settings, backend)
+    wanted, their_grads = step(copy.deepcopy(layer).double(), x_BTD.double())
+    got, grads = step(layer.cuda(), x_BTD.cuda())
     torch.testing.assert_close(got.cpu().double(), wanted, rtol=1e-3, atol=1e-4)
     for one, other in zip(grads, their_grads, strict=True):
         torch.testing.assert_close(one.cpu().double(), other, rtol=1e-3, atol=1e-3)
@@ -98,22 +89,19 @@ def test_fp32_is_the_cpu_in_fp64(variant, settings, backend):
 
 @with_backends
 @every
-def test_bf16_autocast_is_near_and_every_gradient_is_finite(variant, settings, backend):
-    layer = build(variant, settings, backend).cuda()
-    wanted, _ = step(layer, tokens().cuda())
-    got, grads = step(layer, tokens().cuda(), bf16=True)
+def test_bf16_autocast_is_near_and_every_gradient_is_finite(name, settings, backend):
+    layer, x_BTD = (each.cuda() for each in build(name, settings, backend))
+    wanted, _ = step(layer, x_BTD)
+    got, grads = step(layer, x_BTD, bf16=True)
     torch.testing.assert_close(got.float(), wanted, rtol=5e-2, atol=5e-2)
     assert all(torch.isfinite(grad).all() for grad in grads)
 
 
 @with_backends
-@every
-def test_two_steps_are_the_same_bit_for_bit(variant, settings, backend):
-    found = []
-    for _ in range(2):
-        layer = build(variant, settings, backend).cuda()
-        found.append(step(layer, tokens().cuda()))
-    (y, grads), (again, other) = found
+@pytest.mark.parametrize(("name", "settings"), [case for case in LAYERS if case[0] in SAME_BITS], ids=str)
+def test_two_steps_are_the_same_bit_for_bit(name, settings, backend):
+    built = [build(name, settings, backend) for _ in range(2)]
+    (y, grads), (again, other) = [step(layer.cuda(), x_BTD.cuda()) for layer, x_BTD in built]
     assert torch.equal(y, again)
     assert all(torch.equal(a, b) for a, b in zip(grads, other, strict=True))
 
@@ -121,12 +109,12 @@ def test_two_steps_are_the_same_bit_for_bit(variant, settings, backend):
 # The grouped product is fast in bf16 alone; of fp32 the loop takes over, which waits.
 @pytest.mark.filterwarnings("ignore:Synchronization debug mode")
 @pytest.mark.parametrize(
-    ("variant", "settings", "backend", "bf16"),
+    ("name", "settings", "backend", "bf16"),
     [(*case, bf16) for case in NO_WAITING for bf16 in (False, True) if bf16 or case[2] != "grouped"],
     ids=str,
 )
-def test_a_forward_pass_does_not_wait_for_the_device(variant, settings, backend, bf16):
-    layer, x_BTD = build(variant, settings, backend).cuda(), tokens().cuda()
+def test_a_forward_pass_does_not_wait_for_the_device(name, settings, backend, bf16):
+    layer, x_BTD = (each.cuda() for each in build(name, settings, backend))
     with torch.autocast("cuda", torch.bfloat16, enabled=bf16):
         layer.compute(x_BTD, layer.route(x_BTD, Context()))  # trials and kernels are loaded now
         torch.cuda.set_sync_debug_mode("error")
@@ -185,6 +173,22 @@ def test_twenty_steps_as_a_graph_have_the_losses_of_eager_ones(name):
     assert (eager.graphs, graphed.graphs) == ("", CAPTURED)
     assert len(set(graphed.loss_S.tolist())) == 20, "each step has inputs of its own"
     np.testing.assert_allclose(graphed.loss_S, eager.loss_S, rtol=0.02)
+
+
+@pytest.mark.parametrize("seen", [True, False])
+def test_a_step_that_waits_goes_on_without_a_graph_and_with_its_noise(seen):
+    """Of a wait for the whole device torch does not warn, and the capture fails."""
+    model = model_of("sparse_topk", budget=40_000, seed=5, noise_std=1.0).cuda()
+
+    def wait(grad):
+        return grad * float(grad.sum() == grad.sum()) if seen else (torch.cuda.synchronize(), grad)[1]
+
+    next(model.parameters()).register_hook(wait)
+    how, graphs = recipe(steps=20, lr=3e-3, precision="bf16", seed=5), CudaBackend(torch.device("cuda", 0))
+    curves = train(model, digits("train", 500).to("cuda"), how, graphs=graphs)
+    assert curves.graphs.startswith("not captured: ")
+    assert ("waits for the device at" in curves.graphs) == seen
+    assert len(set(curves.loss_S.tolist())) == 20
 
 
 def test_one_run_again_differs_by_less_than_verify_allows(capsys):

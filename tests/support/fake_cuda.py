@@ -1,6 +1,7 @@
 """A GPU that only keeps time: its queue, events, streams and graphs, for what is written around them."""
 
 import contextlib
+import warnings
 
 import torch
 
@@ -46,13 +47,33 @@ class FakeCuda:
             def replay(self):
                 gpu.busy(1e-6, self.seconds)
 
+        class Generator:
+            """As CUDA's, it cannot be used after a capture that failed, but a copy of its state can."""
+
+            usable = True
+
+            def clone_state(self):
+                return Generator()
+
+            def graphsafe_set_state(self, state):
+                self.usable = state.usable
+
         @contextlib.contextmanager
-        def capture(graph):
+        def capture(graph, stream=None):
             gpu.graph = graph
             try:
                 yield
+            except BaseException:
+                gpu.generator.usable = False
+                raise
             finally:
                 gpu.graph = None
+
+        self.generator, self.mode = Generator(), 0
+        monkeypatch.setattr(torch.cuda, "default_generators", [self.generator])
+        monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+        monkeypatch.setattr(torch.cuda, "get_sync_debug_mode", lambda: self.mode)
+        monkeypatch.setattr(torch.cuda, "set_sync_debug_mode", self.set_mode)
 
         monkeypatch.setattr(torch.cuda, "Event", Event)
         monkeypatch.setattr(torch.cuda, "Stream", Stream)
@@ -65,7 +86,13 @@ class FakeCuda:
     def synchronise(self, device=None):
         if self.graph is not None:
             raise RuntimeError("operation not permitted when stream is capturing")
+        if self.mode == "warn":
+            warnings.warn("called a synchronizing CUDA operation", stacklevel=2)
         self.host = max(self.host, self.device)
+
+    def set_mode(self, mode):
+        warnings.warn("Synchronization debug mode is a prototype feature", stacklevel=2)
+        self.mode = mode
 
     def busy(self, host_seconds, device_seconds):
         """The host starts work and goes on."""

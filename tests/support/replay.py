@@ -22,7 +22,8 @@ class ReplayBackend:
         self.captured = 0
 
     def warm(self):
-        return nullcontext()
+        """Nothing is seen to wait, so that a capture fails."""
+        return nullcontext([])
 
     def capture(self, body):
         """A value that is read raises. What the body wrote is put back: a capture executes nothing."""
@@ -31,6 +32,9 @@ class ReplayBackend:
         try:
             with recorded:
                 noted = body()
+        except RuntimeError:
+            recorded.forget()
+            raise
         finally:
             torch.set_rng_state(random)
             recorded.put_back()
@@ -68,6 +72,13 @@ class _Recorded(TorchDispatchMode):
     def put_back(self):
         for tensor, held in self.before.values():
             tensor.copy_(held)
+
+    def forget(self):
+        """After a capture that failed nothing was computed: NaN shows who uses it."""
+        for *_, results in self.calls:
+            for tensor in results:
+                if tensor.is_floating_point():
+                    tensor.detach().fill_(torch.nan)
 
     @torch.no_grad()
     def replay(self):

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.nn.functional import one_hot
 
 from moebench.contract.layer import Context, Layer
 from moebench.contract.routing import Routing
@@ -242,6 +243,7 @@ class GatedLayer(WrappedLayer):
             self.num_experts = shape[axis]
         if isinstance(gates, str) and gates not in dict(module.named_modules()):
             raise ValueError(f"{name}: it has no submodule '{gates}' that could be its gates")
+        self._zeros: bool | None = None
         self.axes, self.top_k, self.gates = dict(axes), min(top_k, self.num_experts), gates
         if how.after_step is not None:
             self.register_buffer("load_E", torch.zeros(self.num_experts, dtype=torch.int64))
@@ -261,7 +263,8 @@ class GatedLayer(WrappedLayer):
             chosen, weight = self._read(seen)
         shape = (*x_BTD.shape[:2], -1)
         if self.training and self.how.after_step is not None:
-            self.load_E += chosen.detach().flatten().bincount(minlength=self.num_experts)
+            # bincount would wait for a GPU, to learn which number is the largest.
+            self.load_E += one_hot(chosen.detach().flatten(), self.num_experts).sum(0)
         return Routing.sparse(
             chosen.reshape(shape), weight.reshape(shape), experts=self.num_experts, losses=losses, state=y_BTO
         )
@@ -301,8 +304,7 @@ class GatedLayer(WrappedLayer):
                     return chosen, weight
         of_experts = [each for each in tensors if each.is_floating_point() and each.shape[-1:] == (self.num_experts,)]
         for scores in of_experts:
-            idle = self.num_experts - (self.top_k or self.num_experts)
-            if idle and bool(((scores == 0).sum(-1) >= idle).all()):
+            if self._are_zero_elsewhere(scores):
                 weight, chosen = scores.topk(self.top_k or self.num_experts)
                 return chosen, weight
         for logits in tensors:
@@ -315,6 +317,19 @@ class GatedLayer(WrappedLayer):
             f"{self.num_experts} experts, once, but {shapes if len(seen) == 1 else f'were called {len(seen)} times'}; "
             "pass gates= as a callable (module, x_BTD) -> (chosen_BTK, weight_BTK)"
         )
+
+    def _are_zero_elsewhere(self, scores: Tensor) -> bool:
+        """Whether at most K experts of a token have one that is not 0. It is read from the first scores that are not 0
+        all, and kept: each look waits for a GPU.
+        """
+        idle = self.num_experts - (self.top_k or self.num_experts)
+        if not idle or self._zeros is not None:
+            return bool(idle and self._zeros)
+        zeros = (scores == 0).sum(-1)
+        found = bool((zeros >= idle).all())
+        if bool((zeros < self.num_experts).any()):
+            self._zeros = found
+        return found
 
 
 def _parts(given: Any) -> dict[str, Any]:

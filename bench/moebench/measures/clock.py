@@ -16,6 +16,8 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from moebench.training.graphs import capture, waits
+
 WARM_UP = 3
 """Calls of each part before the first one counts."""
 
@@ -91,12 +93,12 @@ def as_graph(part: Part, device: torch.device) -> Part:
     side.wait_stream(torch.cuda.current_stream(device))
     with torch.cuda.stream(side):
         for _ in range(WARM_UP):
-            part()
+            with waits() as waited:
+                part()
     torch.cuda.current_stream(device).wait_stream(side)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        part()
-    return graph.replay
+    if waited:
+        raise RuntimeError(f"it waits for the device at {waited[0]}")
+    return capture(part)[0]
 
 
 def _seconds(part: Part, before: Part) -> float:
