@@ -113,6 +113,9 @@ def test_a_run_is_deterministic_where_its_suite_says_so(asked, tmp_path, monkeyp
             before_alone=lambda: None,
         )
     (job,) = begun.value.args
+    heard = SimpleNamespace(stopping=lambda: False, alive=lambda: None)
+    kept = run_cell._checkpoints(job, torch.device("cpu"), Store(tmp_path), heard)
+    assert ("deterministic" in kept.made_by) == asked, "it goes on from its own steps alone"
     monkeypatch.setattr(run_cell, "use", lambda *given, deterministic: 1 / 0 if deterministic else sys.exit())
     with pytest.raises(ZeroDivisionError if asked else SystemExit):
         run_cell.run_cell(job)

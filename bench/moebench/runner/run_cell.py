@@ -79,10 +79,12 @@ def run_cell(job: Job, heartbeat: Heartbeat | None = None) -> Record:
 
 
 def _checkpoints(job: Job, device: torch.device, store: Store, heartbeat: Heartbeat) -> Checkpoints:
-    ranks = {"ranks": str(job.ranks)} if job.ranks > 1 else {}
+    how = {"ranks": str(job.ranks)} if job.ranks > 1 else {}
+    if job.deterministic:
+        how["deterministic"] = "true"  # steps without it are not the ones that it would take
     return Checkpoints(
         path=store.checkpoint_path(job.cell.identity),
-        made_by={**machine.versions(), "device": device_name(device), "backend": job.backend or "auto", **ranks},
+        made_by={**machine.versions(), "device": device_name(device), "backend": job.backend or "auto", **how},
         every=job.checkpoint_seconds,
         stopping=heartbeat.stopping,
         alive=heartbeat.alive,
