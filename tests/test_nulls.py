@@ -235,5 +235,9 @@ def test_the_study_of_the_controls_judges_four_claims_about_its_suite():
 
     assert report.claims[0].judge(Made()).verdict == "holds"
     data["clusters_far", "oracle"] = 0.90
+    assert report.claims[0].judge(Made()).verdict == "holds", "0.04 above on one task and 0.03 below on the other"
+    data["clusters_far", "oracle"] = 0.88
     assert report.claims[0].judge(Made()).verdict == "does not hold"
+    del data["clusters_far", "oracle"]
+    assert report.claims[0].judge(Made()).verdict == "undecided", "one of the two tasks has not run"
     assert report.claims[3].judge(Made()).verdict == "undecided", "it has not run"

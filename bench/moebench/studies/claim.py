@@ -215,6 +215,12 @@ def difference(a: Series, b: Series) -> SeededEstimate | None:
     return _estimate(paired_interval([[a[s]] for s in seeds], [[b[s]] for s in seeds]), len(seeds))
 
 
+def mean_series(each: Sequence[Series]) -> Series:
+    """The mean by seed, of seeds that all have."""
+    seeds = set.intersection(*(set(values) for values in each))
+    return {seed: sum(values[seed] for values in each) / len(each) for seed in sorted(seeds)}
+
+
 def ratio(a: Series, b: Series) -> Series:
     """a / b by seed, where b is not 0."""
     return {seed: a[seed] / b[seed] for seed in sorted(a.keys() & b.keys()) if b[seed]}
