@@ -5,7 +5,9 @@ import torch
 
 from moebench.contract import Context, LayerShape
 from moevariants.latent_moe import LatentMoE
+from moevariants.random_balanced import RandomBalanced, RandomBalancedDetached
 from moevariants.sigma_moe import SigmaMoE
+from moevariants.topk_qb import TopKQB
 
 SHAPE = LayerShape(dim=12, out_dim=7, tokens=None)
 
@@ -26,9 +28,10 @@ def expert(bank, e, x_D):
 
 
 def agree(layer, slow, x_BTD):
-    """Outputs and all gradients of a layer and of a function of single tokens."""
+    """Outputs and all gradients, those of inputs among them, of a layer and of a function of single tokens."""
     probe_BTO = torch.randn(*x_BTD.shape[:2], SHAPE.out_dim, dtype=torch.float64)
-    parameters = list(layer.parameters())
+    x_BTD.requires_grad_()
+    parameters = [x_BTD, *(parameter for parameter in layer.parameters() if parameter.requires_grad)]
     theirs_BTO = torch.stack([torch.stack([slow(x_D) for x_D in x_TD]) for x_TD in x_BTD])
     ours_BTO = layer(x_BTD)
     torch.testing.assert_close(ours_BTO, theirs_BTO, rtol=1e-9, atol=1e-11)
@@ -50,6 +53,29 @@ def test_latent_moe_is_its_equation(settings):
         return sum(w * expert(layer.experts, e, narrow_D) for w, e in pairs) @ layer.up.weight.T
 
     agree(layer, slow, tokens())
+
+
+@pytest.mark.parametrize("variant", [TopKQB, RandomBalanced, RandomBalancedDetached])
+@pytest.mark.parametrize("top_k", [1, 2])
+def test_quantile_balancing_is_its_equation(variant, top_k):
+    """The bias has a say in the choice and no gradient."""
+    layer = built(variant, experts=5, top_k=top_k).train()
+    layer(tokens(seed=7, length=20))
+    layer.after_step()
+    assert layer.gate.bias_E.any()
+
+    def slow(x_D):
+        routed_D = x_D.detach() if variant is RandomBalancedDetached else x_D
+        logits_E = routed_D @ layer.router.weight_DE
+        chosen_K = (logits_E + layer.gate.bias_E).topk(top_k).indices
+        weight_K = logits_E.sigmoid()[chosen_K]
+        weight_K = weight_K / weight_K.sum() if top_k > 1 else weight_K
+        return sum(w * expert(layer.experts, e, x_D) for w, e in zip(weight_K, chosen_K, strict=True))
+
+    x_BTD = tokens()
+    plain = (x_BTD @ layer.router.weight_DE).topk(top_k).indices.sort().values
+    assert not torch.equal(plain, layer.route(x_BTD, Context()).chosen_BTK.sort().values)
+    agree(layer, slow, x_BTD)
 
 
 def test_latent_moe_has_the_parameters_of_the_published_count():

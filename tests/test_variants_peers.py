@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from moebench.contract import LayerShape
+from moevariants.latent_moe import LatentMoE
 from moevariants.soft_moe import SoftMoE
 from moevariants.sparse_topk import SparseTopK
 
@@ -89,3 +90,37 @@ def test_sparse_topk_is_the_block_of_mixtral(kind, backend):
     of_in = torch.stack(of_in.mT.chunk(2, dim=2), -1).flatten(2)
     for one, other in zip(mine, (y, of_x, of_router.t(), of_in, of_out.mT), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["loop", "grouped"])
+def test_latent_moe_is_that_of_latent_moe(kind):
+    from latent_moe import LatentMoE as Theirs
+    from latent_moe import LatentMoEConfig
+
+    config = LatentMoEConfig(
+        d=DIM, m=HIDDEN, n_experts=3, top_k=2, alpha=2, n_shared=0, variant="acc", impl=kind, device="cpu"
+    )
+    torch.manual_seed(0)
+    theirs = Theirs(config).double()
+    shape = LayerShape(dim=DIM, out_dim=DIM, tokens=TOKENS, activation="swiglu", bias=False)
+    ours = LatentMoE().layer(shape, HIDDEN, {"experts": 6, "top_k": 4, "narrow": 2}).double()
+    w_in_EDH, w_out_EHD = ours.experts.w_in_EDH, ours.experts.w_out_EHO
+    # Gate and up units take turns here.
+    parts = [(expert.fc1.weight, expert.gate.weight, expert.fc2.weight) for expert in theirs.experts]
+    with torch.no_grad():
+        ours.router.weight_DE.copy_(theirs.router.weight.t())
+        ours.down.weight.copy_(theirs.w_down.weight)
+        ours.up.weight.copy_(theirs.w_up.weight)
+        w_in_EDH.copy_(torch.stack([torch.stack([gate.t(), up.t()], -1).flatten(1) for gate, up, _ in parts]))
+        w_out_EHD.copy_(torch.stack([out.t() for *_, out in parts]))
+    x_BTD, probe_BTD = tokens(torch.float64)
+    of = [theirs.router.weight, theirs.w_down.weight, theirs.w_up.weight, *(w for each in parts for w in each)]
+    y, of_x, of_router, of_down, of_up, *rest = gradients_of(theirs, x_BTD, probe_BTD, of)
+    of_in = torch.stack(
+        [torch.stack([gate.t(), up.t()], -1).flatten(1) for gate, up in zip(rest[::3], rest[1::3], strict=False)]
+    )
+    of_out = torch.stack([out.t() for out in rest[2::3]])
+    wanted = [ours.router.weight_DE, ours.down.weight, ours.up.weight, w_in_EDH, w_out_EHD]
+    mine = gradients_of(ours, x_BTD, probe_BTD, wanted)
+    for one, other in zip(mine, (y, of_x, of_router.t(), of_down, of_up, of_in, of_out), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-11)

@@ -180,7 +180,7 @@ def test_a_masked_constant_leaves_no_trace():
 
 
 def test_lory_merges_by_the_mean_of_the_segment_before():
-    layer, x_BTD = built(Lory, experts=3, segment=2), tokens(inputs=2, length=5)
+    layer, x_BTD = built(Lory, experts=3, segment=2), tokens(inputs=2, length=5).requires_grad_()
     want = []
     for x_TD in x_BTD:
         for start in (0, 2, 4):
@@ -191,7 +191,11 @@ def test_lory_merges_by_the_mean_of_the_segment_before():
             )
             want += [torch.nn.functional.gelu(x_D @ w_in + b_in) @ w_out + b_out for x_D in x_TD[start : start + 2]]
     y_BTO = layer(x_BTD)
-    torch.testing.assert_close(y_BTO, torch.stack(want).view_as(y_BTO), rtol=1e-9, atol=1e-11)
+    want_BTO = torch.stack(want).view_as(y_BTO)
+    torch.testing.assert_close(y_BTO, want_BTO, rtol=1e-9, atol=1e-11)
+    probe_BTO, of = torch.randn_like(y_BTO), [x_BTD, *layer.parameters()]
+    grads = [torch.autograd.grad((each * probe_BTO).sum(), of) for each in (y_BTO, want_BTO)]
+    torch.testing.assert_close(*grads, rtol=1e-8, atol=1e-10)
     share_BTE = layer.route(x_BTD, Context()).combine_BTE
     torch.testing.assert_close(share_BTE[:, :2], torch.full((2, 2, 3), 1 / 3, dtype=torch.float64))
     torch.testing.assert_close(share_BTE[:, 2], share_BTE[:, 3])

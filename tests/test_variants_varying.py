@@ -137,12 +137,16 @@ def test_expert_threshold_looks_at_no_later_token_in_training_either(settings):
     assert find_leak(layer, tokens(length=9).float(), 3 * tokens(seed=5, length=9).float()) is None
 
 
-def trained(variant, steps, lr=5e-3):
-    """A model of the suite quick-all's host, and the number of choices a token in each step and layer."""
-    task, host = get_task("digits"), host_settings({"name": "vit", "dim": 64, "depth": 2, "heads": 4, "patch": 2})
+QUICK_ALL = {"name": "vit", "dim": 64, "depth": 2, "heads": 4, "patch": 2}
+CONTROLS = {"name": "tokenwise", "dim": 32, "depth": 1}
+
+
+def trained(variant, steps, lr=5e-3, task="digits", host=QUICK_ALL, budget=264_320):
+    """A model of a suite's host, and the number of choices a token in each step and layer: both have 16 tokens."""
+    task, host = get_task(task), host_settings(host)
     shapes = layer_shapes(host, task.info)
     settings = {**variant.space(shapes[0]).defaults(), "experts": 16}
-    sizes = solve(variant, Budget("total", 264_320, shapes), settings).sizes
+    sizes = solve(variant, Budget("total", budget, shapes), settings).sizes
     model = build_model(host, task.info, variant, sizes, settings, seed=0)
     recipe = Recipe(
         steps=steps,
@@ -165,6 +169,15 @@ def test_remoe_reaches_its_sparsity_within_a_third_of_the_steps_of_quick_all():
     assert acts_SL[0].min() > 5, "at first about half of the 16 act"
     assert (abs(acts_SL[80:].mean(0) - 2) < 0.5).all()
     assert routing_summary(model, get_task("digits").load("validation"))["acting_experts"] == pytest.approx(2, abs=0.6)
+
+
+def test_remoe_reaches_its_sparsity_within_a_third_of_the_steps_of_controls_all():
+    """200 steps there; at the default rate."""
+    _, acts_SL = trained(ReMoE(), 100, 2e-2, "clusters_near", CONTROLS, 33_000)
+    assert acts_SL[0].min() > 5
+    assert acts_SL[:30].min() < 1, "it falls below first"
+    assert (abs(acts_SL[50:67].mean(0) - 2) < 0.6).all()
+    assert (abs(acts_SL[80:].mean(0) - 2) < 0.3).all()
 
 
 def test_thresholds_settle_on_k_experts_a_token():
