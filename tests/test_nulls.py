@@ -6,6 +6,7 @@ import dataclasses
 import pytest
 import torch
 
+from hand_made import DIGITS, digits, model_of, recipe
 from moebench.budgets import Budget, solve
 from moebench.budgets.place import check_claims
 from moebench.contract import Context, LayerShape
@@ -55,6 +56,17 @@ def test_the_detached_router_is_the_frozen_one_in_the_forward_pass():
     x_BTD = torch.randn(2, 5, 8)
     assert torch.equal(layers[0](x_BTD), layers[1](x_BTD))
     assert not any(parameter.requires_grad for parameter in layers[1].router.parameters())
+
+
+@pytest.mark.parametrize("host", ["single_layer", "vit"])
+def test_where_no_layer_lies_below_the_frozen_router_is_the_detached_one(host):
+    """So in the suite paper-variants it is the null of learned routing, whose host is the first."""
+    settings = {"name": "single_layer", "grid": 2} if host == "single_layer" else None
+    losses = []
+    for name in ("random_router", "random_detached"):
+        model = model_of(name, host=settings, experts=4, budget=40_000)
+        losses.append(train(model, digits("train", 200), recipe(steps=20), DIGITS.loss).loss_S.tolist())
+    assert (losses[0] == losses[1]) == (host == "single_layer")
 
 
 def test_a_token_goes_where_its_id_sends_it_and_nowhere_else():

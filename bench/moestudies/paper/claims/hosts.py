@@ -9,7 +9,7 @@ from moestudies.paper.claims.subsets import LEAST, accuracy, gain
 
 DEPTH, VARIANTS = "paper-depth", "paper-variants"
 PLAIN, RESIDUAL = "no residual", "residual"
-ROUTED = {"sparse_topk": "sparse top-k", "random_router": "a frozen router that the layers below steer"}
+ROUTED = {"sparse_topk": "sparse top-k", "random_router": "a frozen router with no layer below that could steer it"}
 
 SMALL_VIT = "CIFAR-10 and a small ViT"
 
