@@ -294,7 +294,7 @@ def test_the_page_needs_nothing_from_anywhere(text: str) -> None:
     assert not page.all("img")
     assert not [a for tag in ("script", "iframe", "object") for a in page.all(tag) if a]
     assert "@import" not in text
-    assert set(re.findall(r"url\(([^)]{5})", text)) <= {"#scat", "#rete", "#effo", "#trai"}, (
+    assert set(re.findall(r"url\(([^)]{5})", text)) <= {"#scat", "#batc", "#rete", "#effo", "#trai"}, (
         "clip paths of the drawings"
     )
     links = [a for a in page.all("a") if a.get("class") == "source"]
@@ -346,7 +346,7 @@ def test_every_row_of_the_page_links_to_its_own_details(tmp_path: Path) -> None:
     assert len(targets) == len(set(targets)) == 8
     links = [str(a["href"]) for a in page.all("a") if str(a["href"]).startswith("#row-")]
     assert set(links) == {f"#{target}" for target in targets}
-    assert len(links) == 12, "one for each in its table, and one at the point of each that has a score"
+    assert len(links) == 16, "one for each in its table, and one at each point of both drawings"
 
 
 def test_the_page_gives_the_reason_of_a_row_without_results(tmp_path: Path) -> None:

@@ -15,9 +15,11 @@ from moebench.plans.estimate import for_seeds
 
 def test_the_sentence_has_score_standing_difference_and_latency(tmp_path: Path) -> None:
     board = small_board(tmp_path).board()
+    ahead = "0.976, significantly better than dense and sparse_topk; +0.011 ±0.003 vs dense"
+    behind = "0.943, significantly worse than soft_moe and dense; -0.023 ±0.003 vs dense"
     assert verdicts(board, ["soft_moe", "sparse_topk"]) == [
-        ("soft_moe", "0.976, significantly better than dense and sparse_topk; +0.011 ±0.003 vs dense; 0.69x latency."),
-        ("sparse_topk", "0.943, significantly worse than soft_moe and dense; -0.023 ±0.003 vs dense; 1.28x latency."),
+        ("soft_moe", f"{ahead}; latency 0.69x dense at batch 64 and 1.84x dense at batch 1."),
+        ("sparse_topk", f"{behind}; latency 1.28x dense at batch 64 and 3.42x dense at batch 1."),
     ]
     assert verdicts(board, ["random_router"])[0][1].startswith("0.913, reference row: frozen random router; ")
 

@@ -22,6 +22,7 @@ from moebench.plans.plan import Plan
 from moebench.publish.sources import expected
 from moebench.publish.write import _left_out, _without
 from moebench.records import Record
+from moebench.statistics.power import MOST_SEEDS
 from moebench.suites import find_suites, load_suite
 from plans import BUDGET, Records, a_plan, a_suite, group_of
 
@@ -183,6 +184,29 @@ def test_the_sentence_says_what_was_found_in_the_fields_unit():
     beyond = build_board(plan, filled(plan, LOSS | {"sparse_topk": 0.65}))
     assert "needs less than 0.25 of dense's compute" in finding(beyond, beyond.rungs[0])
     assert "its learned routing is worth more than " in finding(beyond, beyond.rungs[0])
+
+
+def test_the_sentence_names_the_largest_multiplier_where_it_is_not_the_first_rows():
+    rows = {"variants": ["dense", "sparse_topk", "soft_moe"]}
+    for loss, wanted in ((0.75, " soft_moe has the largest compute multiplier, 2.83x ("), (0.95, "")):
+        plan = laddered(**rows)
+        board = build_board(plan, filled(plan, LOSS | {"soft_moe": loss, "sparse_topk": 0.9}))
+        first = dataclasses.replace(board.rungs[0], entries=tuple(sorted(board.entries, key=of_topk)))
+        said = finding(board, first)
+        assert "sparse_topk needs 0.71" in said
+        assert wanted in said if wanted else "largest" not in said
+
+
+def of_topk(entry):
+    return (entry.rank is None, entry.variant != "sparse_topk")
+
+
+def test_where_worth_is_not_clear_the_sentence_says_with_how_many_seeds_it_would_be():
+    rows = {"space": {"sparse_topk": {"experts": [8]}}, "variants": ["dense", "sparse_topk"]}
+    plan = a_plan(ladder={"sizes": SIZES}, reference=NULLS, **rows)
+    for null, wanted in ((0.92, "that would take 23 seeds"), (0.9, f"would not be with {MOST_SEEDS} seeds")):
+        board = build_board(plan, filled(plan, LOSS | {"null": null}, noise=0.03))
+        assert wanted in finding(board, board.rungs[0])
 
 
 def test_json_and_csv_have_the_fixed_names():

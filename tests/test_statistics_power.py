@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from moebench.statistics import pooled_spread, power_of
-from moebench.statistics.power import MOST_SEEDS, POWER, seeds_needed
+from moebench.statistics.power import MOST_SEEDS, POWER, seeds_needed, seeds_to_exclude
 
 
 @pytest.mark.parametrize("alpha", [0.05, 0.05 / 45])
@@ -50,3 +50,12 @@ def test_what_no_number_of_seeds_finds_has_none():
     assert seeds_needed(1e-6, [1.0], 0.05) is None
     assert seeds_needed(1e6, [1.0], 0.05) == 2
     assert MOST_SEEDS >= 1000
+
+
+def test_so_many_seeds_exclude_the_value_in_four_of_five_intervals():
+    """Of 4 seeds of spread 2 the interval is 3.18 to each side; the value is 1 from its middle."""
+    half_width = float(stats.t.ppf(0.975, 3)) * 2 / 4**0.5
+    n = seeds_to_exclude(1.0, half_width, 4)
+    scores = np.random.default_rng(0).normal(1.0, 2.0, size=(20_000, n))
+    assert np.mean(stats.ttest_1samp(scores, 0.0, axis=1).pvalue < 0.05) == pytest.approx(POWER, abs=0.02)
+    assert seeds_to_exclude(1e-4, half_width, 4) is None

@@ -292,6 +292,7 @@ def test_a_row_that_is_pointed_at_is_seen_in_the_drawings(visit, url: str) -> No
     lit = page.locator("svg.figure .lit")
     assert {re.sub(r"-\d.*", "", i) for i in lit.evaluate_all("all => all.map((e) => e.closest('figure').id)")} == {
         "chart-scatter",
+        "chart-batch1",
         "chart-retention",
         "chart-effort",
         "chart-training",

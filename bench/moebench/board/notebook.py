@@ -31,7 +31,8 @@ def board_html(board: Board) -> str:
     """A line of HTML for each row, with a bar for its score and its interval; remarks below."""
     parts = []
     for rung in board.rungs:
-        titles = ("rank", "variant", f"test {words.score_name(board)}", "", "vs dense", "latency", "active")
+        timed = (f"latency, batch {board.latency_batch}", "latency, batch 1")
+        titles = ("rank", "variant", f"test {words.score_name(board)}", "", "vs dense", *timed, "active")
         parts += [f"<p><b>{_text(words.heading(board, rung.budget))}</b><br>{_text(words.how_ranked(board))}</p>"]
         remarks = words.grouped(words.remarks(rung))
         said = [f"<b>{_text(name)}</b> {_text(sentence)}" for name, sentence in remarks[:MOST_REMARKS]]
@@ -97,6 +98,7 @@ def _row(rung: Rung, entry: Entry) -> list[str]:
         with_interval(entry.representation),
         with_interval(entry.vs_dense if entry.variant != BASELINE else None, sign=True),
         latency(entry.latency),
+        latency(entry.latency_batch1),
         short(entry.counts.active_params if entry.counts else None),
     )
     cells = [_text(text) for text in texts]

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 TITLE = "Quality against cost"
+OF_ONE = "Quality against cost, one input at a time"
 READING = (
     "{good} and to the left is better. Bars are the 95 % intervals of the table. {points} diamonds are not ranked. "
     "Broken lines cross at dense and at the router that nothing steers. The grey stairs join the ranked points that no "
@@ -70,6 +71,22 @@ def task_reading(board: Board, task: int) -> str:
     """The same of the drawing of one task, which knows no front."""
     good = "Up" if board.tasks[task].higher_is_better else "Down"
     return READING.format(good=good, points="Circles are ranked by the mean of all tasks;")
+
+
+def reading_of_one(board: Board) -> str:
+    """The same of the drawing at batch 1, which knows no front."""
+    good = "Up" if board.tasks[0].higher_is_better else "Down"
+    return READING.format(good=good, points="Circles are ranked;")
+
+
+def draw_of_one(board: Board, index: int) -> Figure | None:
+    """:func:`draw` with the latency at batch 1; nothing where that is the suite's batch, or was not measured."""
+    rung = board.rungs[index]
+    if board.latency_batch == 1 or not any(entry.latency_batch1 for entry in rung.entries):
+        return None
+    entries = [replace(e, latency=e.latency_batch1, pareto=None) for e in rung.entries]
+    rungs = (*board.rungs[:index], replace(rung, entries=tuple(entries)), *board.rungs[index + 1 :])
+    return draw(replace(board, latency_batch=1, rungs=rungs), index)
 
 
 def draw(board: Board, index: int) -> Figure | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
+from moebench.board import words
 from moebench.board.model import Board, Entry, Rung
 from moebench.board.numbers import fixed, shown_name, with_interval
 from moebench.plans.rows import BASELINE
@@ -14,25 +15,25 @@ MOST_NAMES = 5
 
 def verdicts(board: Board, rows: Collection[str]) -> list[tuple[str, str]]:
     """(row, sentence) for the rows of these names that have a score, budget by budget: its score, which ranked rows it
-    ties with and which not, its difference from dense, its latency.
+    ties with and which not, its difference from dense, its latency at the suite's batch and at batch 1.
     """
     several = len(board.rungs) > 1
     return [
-        (shown_name(entry.variant), f"{f'at {rung.budget:,}: ' if several else ''}{_sentence(rung, entry)}")
+        (shown_name(entry.variant), f"{f'at {rung.budget:,}: ' if several else ''}{_sentence(board, rung, entry)}")
         for rung in board.rungs
         for entry in rung.entries
         if entry.variant in rows and entry.representation is not None
     ]
 
 
-def _sentence(rung: Rung, entry: Entry) -> str:
+def _sentence(board: Board, rung: Rung, entry: Entry) -> str:
     assert entry.representation is not None
     parts = [", ".join([fixed(entry.representation.value), *_standing(rung, entry)])]
     if entry.vs_dense is not None and entry.variant != BASELINE:
         parts.append(f"{with_interval(entry.vs_dense, sign=True)} vs dense")
-    if entry.latency is not None and entry.latency.ratio_to_dense is not None and entry.variant != BASELINE:
-        parts.append(f"{entry.latency.ratio_to_dense.value:.2f}x latency")
-    return f"{'; '.join(parts)}."
+    if entry.variant != BASELINE:
+        parts.append(words.latency_of(board, entry))
+    return f"{'; '.join(filter(None, parts))}."
 
 
 def _standing(rung: Rung, entry: Entry) -> list[str]:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from math import log
 from typing import Any
 
-from moebench.board.model import Against, Board, Entry, Rung, TaskNote
+from moebench.board.model import Against, Board, Entry, Multiple, Rung, TaskNote
 from moebench.board.numbers import fixed, multiple, setting, short, shown_name, with_interval
 from moebench.board.reasons import Reason
 from moebench.board.rules import AXIS_WORDS, NULL, seeds_note
 from moebench.plans.rows import BASELINE
 from moebench.plugins.named import without_digest
 from moebench.statistics import Calibration
-from moebench.statistics.power import MOST_SEEDS
+from moebench.statistics.power import MOST_SEEDS, seeds_to_exclude
 from moebench.tasks.base import UNKNOWN_DATA
 from moebench.text import counted_noun, one_line
 
@@ -126,15 +127,15 @@ def finding(board: Board, rung: Rung) -> str:
     leader = next((entry for entry in ranked if entry.variant != BASELINE), None)
     if leader is None:
         return f"{where} {won}."
-    said = _routing(rung, leader)
+    said = _routing(board, rung, leader)
     facts = [
         _against_compute(board, rung, leader),
         said,
         _references_ahead(rung, leader),
-        _latency_of(board, leader),
+        latency_of(board, leader),
     ]
     found = f"{where} {won}. {shown_name(leader.variant)} {'; '.join(filter(None, facts))}."
-    return found if said else f"{found}{_routing_elsewhere(rung, ranked)}"
+    return f"{found}{'' if said else _routing_elsewhere(board, rung, ranked)}{_largest_multiplier(ranked, leader)}"
 
 
 def _few(names: Sequence[str], most: int = 3) -> list[str]:
@@ -171,12 +172,28 @@ def _against_compute(board: Board, rung: Rung, leader: Entry) -> str:
     )
 
 
-def _routing(rung: Rung, leader: Entry) -> str:
+def _largest_multiplier(ranked: Sequence[Entry], leader: Entry) -> str:
+    """Which row saves most of dense's compute, where that is not the first."""
+    known = [
+        (found.limit if found.value is None else found.value, entry, found)
+        for entry in ranked
+        if entry.variant != BASELINE and (found := entry.worth.compute_multiplier)
+    ]
+    sizes = [(size, entry, found) for size, entry, found in known if size is not None and found.bound != "<"]
+    if not sizes:
+        return ""
+    _, best, found = max(sizes, key=lambda each: each[0])
+    if best is leader:
+        return ""
+    return f" {shown_name(best.variant)} has the largest compute multiplier, {multiple(found)}."
+
+
+def _routing(board: Board, rung: Rung, leader: Entry) -> str:
     """What its learned routing is worth, or whether it is significantly better than a frozen router."""
     found = leader.worth.routing_worth
     if found is not None and (found.value is not None or found.bound):
         said = multiple(found).replace("> ", "more than ").replace("< ", "less than ")
-        return f"its learned routing is worth {said}"
+        return f"its learned routing is worth {said}{_unclear(found, board.seeds)}"
     if not (leader.experts or leader.selection_gain or leader.specialization):
         return ""
     nulls = {entry.variant: entry.implementation for entry in rung.entries if entry.implementation in (NULL, FROZEN)}
@@ -193,6 +210,17 @@ def _routing(rung: Rung, leader: Entry) -> str:
     return f"no significant difference from {name}, which routes at random"
 
 
+def _unclear(worth: Multiple, seeds: int) -> str:
+    """Where an interval includes 1: with how many seeds it would not."""
+    if worth.value is None or worth.low is None or worth.high is None or not worth.low <= 1 <= worth.high:
+        return ""
+    distance, half_width = abs(log(worth.value)), log(worth.high / worth.low) / 2
+    needed = seeds_to_exclude(distance, half_width, seeds) if distance and half_width else None
+    if needed is None:
+        return f", which is not clearly different from 1, and would not be with {MOST_SEEDS} seeds"
+    return f", which is not clearly different from 1: that would take {needed} seeds"
+
+
 def _references_ahead(rung: Rung, leader: Entry) -> str:
     """Reference rows that beat it, such as a hash or an oracle; a frozen router is named already."""
     frozen = {entry.variant for entry in rung.entries if entry.implementation in (NULL, FROZEN)}
@@ -201,16 +229,16 @@ def _references_ahead(rung: Rung, leader: Entry) -> str:
     return f"it is significantly worse than the reference {and_(names)}" if names else ""
 
 
-def _routing_elsewhere(rung: Rung, ranked: Sequence[Entry]) -> str:
+def _routing_elsewhere(board: Board, rung: Rung, ranked: Sequence[Entry]) -> str:
     """The same of the first ranked row of which something can be said, where nothing can of the leader."""
-    said = ((entry, _routing(rung, entry)) for entry in ranked if entry.variant != BASELINE)
+    said = ((entry, _routing(board, rung, entry)) for entry in ranked if entry.variant != BASELINE)
     return next(
         (f" The first row that routes, {shown_name(entry.variant)}: {text}." for entry, text in said if text), ""
     )
 
 
-def _latency_of(board: Board, leader: Entry) -> str:
-    """At the suite's batch and at batch 1, as they differ."""
+def latency_of(board: Board, leader: Entry) -> str:
+    """Latency over that of dense, at the suite's batch and at batch 1, as they differ."""
     timings = {board.latency_batch: leader.latency, 1: leader.latency_batch1}
     ratios = {batch: each.ratio_to_dense for batch, each in timings.items() if each and each.ratio_to_dense}
     found = " and ".join(f"{ratio.value:.2f}x dense at batch {batch}" for batch, ratio in ratios.items())

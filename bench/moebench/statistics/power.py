@@ -53,14 +53,28 @@ def seeds_needed(difference: float, spread_M: ArrayLike, alpha: float) -> int | 
     """The fewest seeds with which a two-sided Welch test at ``alpha`` finds the difference with :data:`POWER`, by the
     noncentral t distribution.
     """
+    spread = np.asarray(spread_M, dtype=np.float64)
+    seeds_S = np.arange(2.0, MOST_SEEDS + 1)
+    error, df = satterthwaite(np.concatenate([spread, spread]), 2, len(spread))
+    return _fewest(seeds_S, difference / (error * np.sqrt(2 / seeds_S)), df * (seeds_S - 1), alpha)
+
+
+def seeds_to_exclude(distance: float, half_width: float, seeds: int, alpha: float = 0.05) -> int | None:
+    """The fewest seeds with which a t interval excludes a value with :data:`POWER`, where that of ``seeds`` seeds, two
+    or more, is ``half_width`` wide to each side and the value ``distance`` from its middle, above zero.
+    """
     from scipy import special
 
-    spread = np.asarray(spread_M, dtype=np.float64)
-    seeds_S = np.arange(2, MOST_SEEDS + 1)
-    error, df = satterthwaite(np.concatenate([spread, spread]), 2, len(spread))
-    error_S, df_S = error * np.sqrt(2 / seeds_S), df * (seeds_S - 1)
+    seeds_S = np.arange(2.0, MOST_SEEDS + 1)
+    spread = half_width * seeds**0.5 / special.stdtrit(seeds - 1, 1 - alpha / 2)
+    return _fewest(seeds_S, distance * np.sqrt(seeds_S) / spread, seeds_S - 1, alpha)
+
+
+def _fewest(seeds_S: Array, shift_S: Array, df_S: Array, alpha: float) -> int | None:
+    """The first of the numbers of seeds whose noncentral t, shifted so far, is outside the bounds often enough."""
+    from scipy import special
+
     least_S = -special.stdtrit(df_S, alpha / 2)
-    shift_S = difference / error_S
     found_S = 1 - special.nctdtr(df_S, shift_S, least_S) + special.nctdtr(df_S, shift_S, -least_S)
     enough = np.flatnonzero(found_S >= POWER)
     return int(seeds_S[enough[0]]) if len(enough) else None
