@@ -13,7 +13,9 @@ from moebench.apart import VARIABLE, ApartError, apart, outcome
 from moebench.checks.run import run_checks
 from moebench.cli.main import cli
 from moebench.errors import PluginError
+from moebench.publish.write import _conformance
 from moebench.records import Store
+from moebench.records.conformance import Conformance, keep_conformance
 from tiny import run_tiny, write_plugin, write_suite
 
 CRASH = "os.kill(os.getpid(), 11)"
@@ -110,6 +112,22 @@ def test_an_object_whose_checks_do_not_come_back_is_a_row_that_is_not_trained(tm
     }
     trained = {record.cell["variant"] for record in Store(tmp_path / "r").records() if record.cell["kind"] != "latency"}
     assert "slow_to_answer" not in trained
+
+
+def test_a_row_whose_checks_did_not_come_back_is_ranked_where_it_was_trained_unchecked(tmp_path):
+    """With ``--no-check``, for example on a machine that is faster. It says that it holds few, and cannot be published
+    so: publishing checks it again.
+    """
+    results, spec = tmp_path / "r", write_plugin(tmp_path, "mine")
+    suite = write_suite(tmp_path, steps=2)
+    session = run_tiny(suite, results, variants=[spec], trials=1, seeds=1, check=False)
+    (row,) = [row for row in session.plans[0].rows if row.name == "mine"]
+    keep_conformance(results, row.code_digest, Conformance(holds=3, of=60, failed=("causality",), stopped="too long"))
+    again = run_tiny(suite, results, variants=[spec], trials=1, seeds=1, check=False)
+    mine = again.board.entry("mine")
+    assert mine.rank is not None
+    assert [flag.code for flag in mine.flags if flag.code == "checks_fail"]
+    assert _conformance(session.plans[0], results)[row.code_digest].complete
 
 
 @pytest.mark.parametrize("name", ["exits", "crashes", "sleeps", "stops", "mumbles"])

@@ -100,7 +100,7 @@ def _rung(
     published: bool,
 ) -> Rung:
     clock = Clock.of(plan, budget, lookup)
-    reasons = {e.row.name: _stopped(checked, e.row.name) or e.unranked(plan.suite.axis) for e in evidences}
+    reasons = {e.row.name: _stopped(checked, e) or e.unranked(plan.suite.axis) for e in evidences}
     if published:
         reasons = {name: reason or _unchecked(checked, name) for name, reason in reasons.items()}
     ranking = rank_rows(evidences, reasons)
@@ -152,10 +152,12 @@ def _worth(entry: Entry, worths: Mapping[str, tuple[Worth, tuple[Worth, ...]]]) 
     return replace(entry, worth=whole, tasks=tuple(tasks))
 
 
-def _stopped(checked: Checked, name: str) -> Reason | None:
-    """Why a row has no rank whose checks did not come back; it is not trained."""
-    found = checked.get(name)
-    return Reason("cannot_be_planned", problem=found.stopped) if found is not None and found.stopped else None
+def _stopped(checked: Checked, evidence: RowRuns) -> Reason | None:
+    """Why a row is not trained whose checks did not come back; None where it was trained unchecked."""
+    found = checked.get(evidence.row.name)
+    if found is None or not found.stopped or evidence.complete:
+        return None
+    return Reason("cannot_be_planned", problem=found.stopped)
 
 
 def _unchecked(checked: Checked, name: str) -> Reason | None:

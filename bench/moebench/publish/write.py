@@ -97,6 +97,7 @@ def _conformance(plan: Plan, results: Path) -> dict[str, Conformance]:
     known = read_conformance(results)
     if is_published(results):
         known |= manifest.read_manifest(results).conformance
+    known = {code: found for code, found in known.items() if not found.stopped}  # it may come back on another day
     rows = {row.code_digest: row for row in by_others(plan.rows)}
     return {code: known.get(code) or run_checks(row.spec).conformance for code, row in sorted(rows.items())}
 
