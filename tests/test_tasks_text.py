@@ -143,6 +143,17 @@ def test_blank_lines_of_json_lines_are_no_documents(tmp_path, ending):
     assert found == [(f"x.{ending}:0", b"one"), (f"x.{ending}:3", b"two")]
 
 
+@pytest.mark.parametrize("about", ['{"citation": "x"}\n', '{\n  "license": "y"\n}\n', "[1, 2]", ""])
+def test_a_json_about_the_others_is_no_document(tmp_path, about):
+    put(tmp_path / "data" / "a.jsonl", '{"text": "one"}\n')
+    put(tmp_path / "data" / "dataset_info.json", about)
+    assert [name for name, _ in Own().documents(tmp_path / "data")] == ["a.jsonl:0"]
+    (tmp_path / "data" / "a.jsonl").unlink()
+    if about:
+        with pytest.raises(DataError, match="is no JSON object with a string 'text'"):
+            [*Own().documents(tmp_path / "data")]
+
+
 def test_files_that_are_not_read_are_named_once(tmp_path, caplog):
     for name in ("a.txt", "a.csv", "b.csv", "images.gz", ".hidden.bin"):
         put(tmp_path / name, "x")

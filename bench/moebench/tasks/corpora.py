@@ -160,7 +160,8 @@ class Own(Corpus):
     """A user's directory (``--data``): text files, JSON Lines and parquet with a column ``text``, sorted by name.
 
     A text file is a document, and so is a line of JSON Lines or a row of parquet. Names that begin with a dot are left
-    out, and so are blank lines of JSON Lines.
+    out, and so are blank lines of JSON Lines, and a ``.json`` whose first line is no such document: it is about the
+    others.
     """
 
     title, domain = "the user's text", "own"
@@ -174,18 +175,19 @@ class Own(Corpus):
         searched, others = roots(data_dir), set[str]()
         for root in searched:
             every = [p for p in sorted(root.rglob("*")) if p.is_file() and not _hidden(p.relative_to(root))]
-            found = [path for path in every if _ending(path) in self.READ]
-            left = {_ending(path) for path in every} - {*self.READ}
+            kinds = [path for path in every if _ending(path) in self.READ]
+            found = [path for path in kinds if not self._is_about_others(path)] or kinds
+            left = {_ending(path) for path in {*every} - {*found}}
             if found:
                 _say_left_out(root, tuple(sorted(left)))
                 return found
             others |= left
-        kinds = ", ".join((*self.TEXT, *self.LINES, *self.ROWS))
+        endings = ", ".join((*self.TEXT, *self.LINES, *self.ROWS))
         there = f"; the files there end in {', '.join(sorted(others))}" if others else ""
         raise missing(
             self.title,
             searched,
-            f"put text there ({kinds}; all but parquet also as .gz), or name its directory with --data DIR{there}",
+            f"put text there ({endings}; all but parquet also as .gz), or name its directory with --data DIR{there}",
         )
 
     def documents(self, data_dir: Path | None) -> Iterator[tuple[str, Iterator[bytes]]]:
@@ -199,17 +201,23 @@ class Own(Corpus):
             else:
                 yield path.name, _blocks(path)
 
+    def _is_about_others(self, path: Path) -> bool:
+        """Whether it is a .json, such as a card of the data, that does not begin as JSON Lines of text."""
+        if _ending(path).removesuffix(".gz") != ".json":
+            return False
+        with _opened(path) as lines:
+            return _text_of(next((line for line in lines if line.strip()), b"")) is None
+
     def _lines(self, path: Path) -> Iterator[tuple[str, Iterator[bytes]]]:
         with _opened(path) as lines:
             for number, line in enumerate(lines):
                 if not line.strip():
                     continue
-                try:
-                    text = json.loads(line)["text"].encode()
-                except (ValueError, KeyError, TypeError, AttributeError):
+                text = _text_of(line)
+                if text is None:
                     raise DataError(
                         f"'{path}' line {number + 1} is no JSON object with a string 'text'.", code="line-without-text"
-                    ) from None
+                    )
                 yield f"{path.name}:{number}", iter([text])
 
     def _rows(self, path: Path) -> Iterator[tuple[str, Iterator[bytes]]]:
@@ -235,6 +243,15 @@ class Own(Corpus):
                     number += 1
         except (ArrowException, OSError) as error:
             raise DataError(f"'{path}' cannot be read as parquet ({error}).", code="text-not-parquet") from error
+
+
+def _text_of(line: bytes) -> bytes | None:
+    """That of a line of JSON Lines; None where it has none."""
+    try:
+        text: bytes = json.loads(line)["text"].encode()
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return text
 
 
 def _hidden(path: Path) -> bool:
