@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import FunctionType
 
 import pytest
 import torch
@@ -118,3 +119,60 @@ def test_work_of_the_harness_replaces_nothing():
     F.cross_entropy(model(torch.randn(4, 3)), torch.zeros(4, dtype=torch.long)).backward()
     torch.optim.AdamW(model.parameters()).step()
     assert around.replaced() == around.changed() == []
+
+
+COMPILED = """
+import torch
+from moebench.contract import Layer, Routing, Variant
+
+
+def activated(x):
+    return torch.nn.functional.gelu(x) * 1.0
+
+
+class Compiled(Variant):
+    name = "compiled"
+    causal = True
+
+    def build(self, shape, size):
+        return Two(shape, size)
+
+
+class Two(Layer):
+    def __init__(self, shape, size):
+        super().__init__()
+        self.a, self.b = torch.nn.Linear(shape.dim, size), torch.nn.Linear(size, shape.out_dim)
+
+    def route(self, x_BTD, context):
+        return Routing()
+
+    def compute(self, x_BTD, routing, keep_BE=None):
+        return self.b(torch.compile(activated, backend="eager")(self.a(x_BTD)))
+"""
+
+
+def test_a_layer_may_use_torch_compile(tmp_path: Path) -> None:
+    """The compiler puts functions of its own around some of torch's, and sets variables for its caches."""
+    path = tmp_path / "compiled.py"
+    path.write_text(COMPILED)
+    report = run_checks(f"{path}:Compiled")
+    assert not report.failures
+    session = run_tiny(
+        write_suite(tmp_path, steps=2), tmp_path / "r", variants=[f"{path}:Compiled"], trials=1, seeds=1, check=True
+    )
+    assert session.board.entry("compiled").rank is not None
+
+
+@pytest.mark.parametrize("forged", ["", "calls another", "has names of its own"])
+def test_a_function_of_the_compiler_is_known_by_its_code_its_names_and_what_it_calls(
+    forged: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from torch import _dynamo
+
+    before, genuine = functions(), F.cross_entropy
+    found = _dynamo.disable(genuine if not forged else lambda *given: genuine(*given) * 0.5)
+    if forged.startswith("has"):
+        whole = _dynamo.disable(genuine)
+        found = FunctionType(whole.__code__, {**whole.__globals__}, closure=whole.__closure__)
+    monkeypatch.setattr(F, "cross_entropy", found)
+    assert replaced(before) == ([] if not forged else ["torch.nn.functional.cross_entropy"])

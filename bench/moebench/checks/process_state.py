@@ -14,9 +14,16 @@ import torch
 
 from moebench.plugins.torch_settings import TORCH_SETTINGS, Global
 
+OF_COMPILERS = ("TORCHINDUCTOR_", "TRITON_")
+"""How the names begin of variables that torch sets when it compiles: where its caches are."""
+
+
+def _environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith(OF_COMPILERS)}
+
 
 def _set_environment(values: dict[str, str]) -> None:
-    for name in set(os.environ) - set(values):
+    for name in set(_environment()) - set(values):
         del os.environ[name]
     os.environ.update({name: value for name, value in values.items() if os.environ.get(name) != value})
 
@@ -39,7 +46,7 @@ NUMPY_RANDOM = Global(
     _set_numpy_state,
     _comparable(np.random.RandomState(7919).get_state(legacy=True)),
 )
-ENVIRONMENT = Global("the environment", lambda: dict(os.environ), _set_environment, None)
+ENVIRONMENT = Global("the environment", _environment, _set_environment, None)
 DIRECTORY = Global("the working directory", os.getcwd, os.chdir, tempfile.gettempdir())
 EVERYTHING = (PYTHON_RANDOM, NUMPY_RANDOM, ENVIRONMENT, DIRECTORY, *TORCH_SETTINGS)
 
@@ -73,12 +80,13 @@ def changed_value(thing: Global, before: Any) -> str:
 
 @contextmanager
 def environment_writes() -> Iterator[set[str]]:
-    """Names of environment variables that are set meanwhile, even to the value they had."""
+    """Names of environment variables that are set meanwhile, even to the value they had, but for those of compilers."""
     written: set[str] = set()
     genuine = os.putenv
 
     def putenv(name: Any, value: Any) -> None:
-        written.add(os.fsdecode(name))
+        if not os.fsdecode(name).startswith(OF_COMPILERS):
+            written.add(os.fsdecode(name))
         genuine(name, value)
 
     os.putenv = putenv

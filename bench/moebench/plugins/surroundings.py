@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping
+from types import CodeType, FunctionType
 from typing import Any
 
 import torch
@@ -42,8 +43,11 @@ def put_back(before: Mapping[Place, Any]) -> None:
 
 
 def replaced(before: Mapping[Place, Any]) -> list[str]:
-    """Names of those that are others than they were, such as ``torch.nn.functional.cross_entropy``."""
-    return sorted(_name(owner, name) for (owner, name), value in before.items() if vars(owner).get(name) is not value)
+    """Names of those that are others than they were, such as ``torch.nn.functional.cross_entropy``; not of those around
+    which torch has put its own, as it does where a layer uses ``torch.compile``.
+    """
+    now = ((place, value, vars(place[0]).get(place[1])) for place, value in before.items())
+    return sorted(_name(*place) for place, value, found in now if found is not value and not _wraps(found, value))
 
 
 class Surroundings:
@@ -60,6 +64,31 @@ class Surroundings:
     def changed(self) -> list[str]:
         """Names of the settings of torch that are others now."""
         return [thing.name for thing, value in self._settings if thing.read() != value]
+
+
+def _wraps(found: Any, before: Any) -> bool:
+    """Whether it is a function of torch's compiler that calls nothing but the one that was there before."""
+    if not isinstance(found, FunctionType) or found.__code__ not in _codes_of_compiler(found.__globals__):
+        return False
+    cells = [cell.cell_contents for cell in found.__closure__ or ()]
+    called = [each for each in cells if callable(each) and not type(each).__module__.startswith("torch.")]
+    return [each is before for each in called] == [True]
+
+
+def _codes_of_compiler(names: Mapping[str, Any]) -> set[CodeType]:
+    """The code in functions and methods of one of its modules, those inside others included; nothing of any other."""
+    name = names.get("__name__", "")
+    if not name.startswith(("torch._dynamo.", "torch._compile")) or vars(sys.modules.get(name, torch)) is not names:
+        return set()
+    classes = [each for each in names.values() if isinstance(each, type) and each.__module__ == name]
+    below = [
+        f.__code__ for group in (names, *map(vars, classes)) for f in group.values() if isinstance(f, FunctionType)
+    ]
+    codes = set[CodeType]()
+    while below:
+        codes.add(code := below.pop())
+        below += [each for each in code.co_consts if isinstance(each, CodeType)]
+    return codes
 
 
 def _owners() -> Iterator[Any]:
