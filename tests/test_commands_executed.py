@@ -332,7 +332,7 @@ LEVELLED = {
     "plan": "plan quick",
     "leaderboard": "leaderboard standard --results nothing",
     "compare": "compare results results-main --suite quick",
-    "report": f"report generalization --packs {ROOT}/results/published/protocol-1/generalization --to out",
+    "report": f"report generalization --packs {ROOT}/results/published/generalization --to out",
     "list": "list hosts",
     "check": "check mine.py:Mine",
     "subset": "subset RECORD --experts 1 --batch 2",
