@@ -80,9 +80,12 @@ def reading_of_one(board: Board) -> str:
 
 
 def draw_of_one(board: Board, index: int) -> Figure | None:
-    """:func:`draw` with the latency at batch 1; nothing where that is the suite's batch, or was not measured."""
+    """:func:`draw` with the latency at batch 1; nothing where that is the suite's batch, or was not measured, or where
+    so many rows would make the page large: their table has it.
+    """
     rung = board.rungs[index]
-    if board.latency_batch == 1 or not any(entry.latency_batch1 for entry in rung.entries):
+    timed = any(entry.latency_batch1 for entry in rung.entries)
+    if board.latency_batch == 1 or not timed or len(rung.entries) > words.MANY_ROWS:
         return None
     entries = [replace(e, latency=e.latency_batch1, pareto=None) for e in rung.entries]
     rungs = (*board.rungs[:index], replace(rung, entries=tuple(entries)), *board.rungs[index + 1 :])
