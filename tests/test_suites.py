@@ -58,6 +58,7 @@ NOT_CAUSAL = {"soft_moe", "expert_choice", "smola"}
         ("quick-all", {"hash_token", "oracle_router"}),  # digits have no token ids, and no groups
         ("controls-all", {"hash_token"}),
         ("text", {"oracle_router", *NOT_CAUSAL}),
+        ("text-quick-all", {"oracle_router", *NOT_CAUSAL}),
     ],
 )
 def test_the_suites_of_all_layers_have_all_of_them(name, without):

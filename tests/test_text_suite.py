@@ -99,10 +99,11 @@ def test_it_is_published_and_read_again(ran):
     assert found == {row: were[row] for row in ("dense", "sparse_topk")}
 
 
-def test_the_runs_of_the_short_suite_are_runs_of_the_long_one():
+@pytest.mark.parametrize("names", [("text-code", "text"), ("text-quick", "text-quick-all")])
+def test_the_runs_of_the_short_suite_are_runs_of_the_long_one(names):
     """What `text-code` trains is found again by `text` in the same results."""
     rows = ("sparse_topk", "hash_token")
-    short, long = (load_experiment(name).suites[0] for name in ("text-code", "text"))
+    short, long = (load_experiment(name).suites[0] for name in names)
     assert short.task == long.task[:1], "the Bible comes with an extra"
     found, wanted = (
         {cell.identity for group in make_plan(request).groups for cell in group.trial_cells}
