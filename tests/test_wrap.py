@@ -193,3 +193,48 @@ def test_whether_gates_give_scores_or_logits_is_read_from_the_first_that_are_not
     for _ in range(2):
         weight = layer.route(x_BTD, Context()).weight_BTK
         assert torch.allclose(weight.sum(-1), torch.ones(2, 5)) == (not scores)
+
+
+class GivesTwo(nn.Module):
+    """Gates that give logits, and beside them the scores that act."""
+
+    def __init__(self, dim: int, hidden: int) -> None:
+        super().__init__()
+        self.gates, self.w = Both(dim), nn.Parameter(torch.ones(4, dim, hidden))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * self.gates(x)[1].sum(-1, keepdim=True)
+
+
+class Both(nn.Linear):
+    def __init__(self, dim: int) -> None:
+        super().__init__(dim, 4)
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        logits = super().forward(x)
+        kept = torch.zeros_like(logits).scatter(-1, logits.topk(2).indices, 1.0)
+        return logits, logits.sigmoid() * kept
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_of_logits_and_scores_the_scores_are_taken(training: bool) -> None:
+    layer: Any = wrap(GivesTwo, name="two", experts=["w"], gates="gates", top_k=2).layer(SHAPE, 4, {}).train(training)
+    x_BTD = torch.randn(2, 5, 8)
+    for _ in range(2):
+        wanted = layer.module.gates(x_BTD)[1].topk(2).values
+        torch.testing.assert_close(layer.route(x_BTD, Context()).weight_BTK, wanted)
+
+
+def test_choices_of_32_bits_are_counted() -> None:
+    def gates(module: Any, x_BTD: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        weight, chosen = module.gates(x_BTD)[1].topk(2)
+        return chosen.int(), weight
+
+    seen: list[torch.Tensor] = []
+    variant = wrap(
+        GivesTwo, name="two", experts=["w"], gates=gates, top_k=2, after_step=lambda module, load_E: seen.append(load_E)
+    )
+    layer: Any = variant.layer(SHAPE, 4, {}).train()
+    layer.route(torch.randn(2, 5, 8), Context())
+    layer.after_step()
+    assert int(seen[0].sum()) == 2 * 5 * 2

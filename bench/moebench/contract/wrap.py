@@ -243,7 +243,7 @@ class GatedLayer(WrappedLayer):
             self.num_experts = shape[axis]
         if isinstance(gates, str) and gates not in dict(module.named_modules()):
             raise ValueError(f"{name}: it has no submodule '{gates}' that could be its gates")
-        self._zeros: bool | None = None
+        self._zeros: dict[int, bool] = {}
         self.axes, self.top_k, self.gates = dict(axes), min(top_k, self.num_experts), gates
         if how.after_step is not None:
             self.register_buffer("load_E", torch.zeros(self.num_experts, dtype=torch.int64))
@@ -264,7 +264,7 @@ class GatedLayer(WrappedLayer):
         shape = (*x_BTD.shape[:2], -1)
         if self.training and self.how.after_step is not None:
             # bincount would wait for a GPU, to learn which number is the largest.
-            self.load_E += one_hot(chosen.detach().flatten(), self.num_experts).sum(0)
+            self.load_E += one_hot(chosen.detach().flatten().long(), self.num_experts).sum(0)
         return Routing.sparse(
             chosen.reshape(shape), weight.reshape(shape), experts=self.num_experts, losses=losses, state=y_BTO
         )
@@ -303,8 +303,8 @@ class GatedLayer(WrappedLayer):
                 if not chosen.is_floating_point() and weight.is_floating_point() and chosen.shape == weight.shape:
                     return chosen, weight
         of_experts = [each for each in tensors if each.is_floating_point() and each.shape[-1:] == (self.num_experts,)]
-        for scores in of_experts:
-            if self._are_zero_elsewhere(scores):
+        for place, scores in enumerate(of_experts):
+            if self._are_zero_elsewhere(scores, place):
                 weight, chosen = scores.topk(self.top_k or self.num_experts)
                 return chosen, weight
         for logits in tensors:
@@ -318,17 +318,19 @@ class GatedLayer(WrappedLayer):
             "pass gates= as a callable (module, x_BTD) -> (chosen_BTK, weight_BTK)"
         )
 
-    def _are_zero_elsewhere(self, scores: Tensor) -> bool:
-        """Whether at most K experts of a token have one that is not 0. It is read from the first scores that are not 0
-        all, and kept: each look waits for a GPU.
+    def _are_zero_elsewhere(self, scores: Tensor, place: int) -> bool:
+        """Whether each token has at most K scores that are not 0. In training that is decided by the first batch that
+        has any other score than 0 at this place of the output, and kept: each look waits for a GPU.
         """
         idle = self.num_experts - (self.top_k or self.num_experts)
-        if not idle or self._zeros is not None:
-            return bool(idle and self._zeros)
+        if not idle:
+            return False
+        if self.training and place in self._zeros:
+            return self._zeros[place]
         zeros = (scores == 0).sum(-1)
         found = bool((zeros >= idle).all())
         if bool((zeros < self.num_experts).any()):
-            self._zeros = found
+            self._zeros[place] = found
         return found
 
 
