@@ -173,19 +173,18 @@ def _against_compute(board: Board, rung: Rung, leader: Entry) -> str:
 
 
 def _largest_multiplier(ranked: Sequence[Entry], leader: Entry) -> str:
-    """Which row saves most of dense's compute, where that is not the first."""
-    known = [
-        (found.limit if found.value is None else found.value, entry, found)
-        for entry in ranked
-        if entry.variant != BASELINE and (found := entry.worth.compute_multiplier)
-    ]
-    sizes = [(size, entry, found) for size, entry, found in known if size is not None and found.bound != "<"]
-    if not sizes:
+    """Which row saves most of dense's compute, where that is not the first.
+
+    None where any row is above the ladder: of that one only a limit is known, so it may save more.
+    """
+    found = [(e, its) for e in ranked if e.variant != BASELINE and (its := e.worth.compute_multiplier)]
+    known = [(each.value, entry, each) for entry, each in found if each.value is not None]
+    if not known or any(each.bound == ">" for _, each in found):
         return ""
-    _, best, found = max(sizes, key=lambda each: each[0])
-    if best is leader:
+    value, best, its = max(known, key=lambda each: each[0])
+    if best is leader or value <= 1:
         return ""
-    return f" {shown_name(best.variant)} has the largest compute multiplier, {multiple(found)}."
+    return f" {shown_name(best.variant)} has the largest compute multiplier, {multiple(its)}."
 
 
 def _routing(board: Board, rung: Rung, leader: Entry) -> str:
@@ -217,8 +216,8 @@ def _unclear(worth: Multiple, seeds: int) -> str:
     distance, half_width = abs(log(worth.value)), log(worth.high / worth.low) / 2
     needed = seeds_to_exclude(distance, half_width, seeds) if distance and half_width else None
     if needed is None:
-        return f", which is not clearly different from 1, and would not be with {MOST_SEEDS} seeds"
-    return f", which is not clearly different from 1: that would take {needed} seeds"
+        return f", which is not clearly different from 1; even {MOST_SEEDS} seeds would seldom show that it is"
+    return f", which is not clearly different from 1; about {needed} seeds would show it in four of five boards"
 
 
 def _references_ahead(rung: Rung, leader: Entry) -> str:
