@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from moebench.checks.process_state import environment_writes
 from moebench.checks.run import run_checks
 from moebench.plugins.surroundings import Surroundings, functions, put_back, replaced
 from moebench.records import Store
@@ -161,6 +162,24 @@ def test_a_layer_may_use_torch_compile(tmp_path: Path) -> None:
         write_suite(tmp_path, steps=2), tmp_path / "r", variants=[f"{path}:Compiled"], trials=1, seeds=1, check=True
     )
     assert session.board.entry("compiled").rank is not None
+
+
+def test_a_wrapper_that_calls_what_hangs_at_the_function_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    before, genuine = functions(), F.cross_entropy
+    wrapper = torch._disable_dynamo(genuine)
+    monkeypatch.setattr(F, "cross_entropy", wrapper)
+    assert replaced(before) == []
+    monkeypatch.setattr(genuine, "__dynamo_disable", lambda *given: torch.tensor(7.0), raising=False)
+    assert float(F.cross_entropy(torch.zeros(1, 2), torch.zeros(1))) == 7
+    assert replaced(before) == ["torch.nn.functional.cross_entropy"]
+
+
+@pytest.mark.parametrize("name", ["TRITON_INTERPRET", "TORCHINDUCTOR_MAX_AUTOTUNE"])
+def test_variables_that_change_what_others_compute_are_not_the_compilers(name: str) -> None:
+    with environment_writes() as written, pytest.MonkeyPatch.context() as patch:
+        patch.setenv(name, "1")
+        patch.setenv("TORCHINDUCTOR_CACHE_DIR", "/nowhere")
+    assert written == {name}
 
 
 @pytest.mark.parametrize("forged", ["", "calls another", "has names of its own"])

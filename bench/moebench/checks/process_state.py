@@ -14,12 +14,20 @@ import torch
 
 from moebench.plugins.torch_settings import TORCH_SETTINGS, Global
 
-OF_COMPILERS = ("TORCHINDUCTOR_", "TRITON_")
-"""How the names begin of variables that torch sets when it compiles: where its caches are."""
+OF_COMPILERS = frozenset(
+    [
+        "TORCHINDUCTOR_CACHE_DIR",
+        "TRITON_CACHE_DIR",
+        "TRITON_PTXAS_PATH",
+        "TRITON_LIBDEVICE_PATH",
+        "KMP_DUPLICATE_LIB_OK",
+    ]
+)
+"""Variables that torch sets itself when it compiles: where its tools and caches are."""
 
 
 def _environment() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if not name.startswith(OF_COMPILERS)}
+    return {name: value for name, value in os.environ.items() if name not in OF_COMPILERS}
 
 
 def _set_environment(values: dict[str, str]) -> None:
@@ -85,7 +93,7 @@ def environment_writes() -> Iterator[set[str]]:
     genuine = os.putenv
 
     def putenv(name: Any, value: Any) -> None:
-        if not os.fsdecode(name).startswith(OF_COMPILERS):
+        if os.fsdecode(name) not in OF_COMPILERS:
             written.add(os.fsdecode(name))
         genuine(name, value)
 
