@@ -147,11 +147,20 @@ def test_blank_lines_of_json_lines_are_no_documents(tmp_path, ending):
 def test_a_json_about_the_others_is_no_document(tmp_path, about):
     put(tmp_path / "data" / "a.jsonl", '{"text": "one"}\n')
     put(tmp_path / "data" / "dataset_info.json", about)
-    assert [name for name, _ in Own().documents(tmp_path / "data")] == ["a.jsonl:0"]
+    put(tmp_path / "data" / "README.md", "")
+    assert [name for name, _ in Own().documents(tmp_path / "data")] == ["README.md", "a.jsonl:0"]
     (tmp_path / "data" / "a.jsonl").unlink()
     if about:
         with pytest.raises(DataError, match="is no JSON object with a string 'text'"):
             [*Own().documents(tmp_path / "data")]
+
+
+@pytest.mark.parametrize("begins", ['[\n{"text": "one"}]', "[" * 100_000])
+def test_a_json_beside_a_readme_alone_is_data_that_cannot_be_read(tmp_path, begins):
+    put(tmp_path / "data" / "README.md", "about it")
+    put(tmp_path / "data" / "train.json", begins)
+    with pytest.raises(DataError, match=r"train\.json' line 1 is no JSON object with a string 'text'"):
+        [*Own().documents(tmp_path / "data")]
 
 
 def test_files_that_are_not_read_are_named_once(tmp_path, caplog):

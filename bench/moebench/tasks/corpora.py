@@ -156,12 +156,16 @@ class Shakespeare(Corpus):
         return scratch.rename(target)
 
 
+CARD = 1 << 20
+"""Bytes of a card of the data, at most."""
+
+
 class Own(Corpus):
     """A user's directory (``--data``): text files, JSON Lines and parquet with a column ``text``, sorted by name.
 
     A text file is a document, and so is a line of JSON Lines or a row of parquet. Names that begin with a dot are left
-    out, and so are blank lines of JSON Lines, and a ``.json`` whose first line is no such document: it is about the
-    others.
+    out, and so are blank lines of JSON Lines, and a small ``.json`` whose first line is no such document, where there
+    is more than a README: it is about the others.
     """
 
     title, domain = "the user's text", "own"
@@ -176,7 +180,9 @@ class Own(Corpus):
         for root in searched:
             every = [p for p in sorted(root.rglob("*")) if p.is_file() and not _hidden(p.relative_to(root))]
             kinds = [path for path in every if _ending(path) in self.READ]
-            found = [path for path in kinds if not self._is_about_others(path)] or kinds
+            found = [path for path in kinds if not self._is_about_others(path)]
+            if all(_ending(path) == ".md" for path in found):
+                found = kinds  # beside a README alone, what looks like a card may be the data
             left = {_ending(path) for path in {*every} - {*found}}
             if found:
                 _say_left_out(root, tuple(sorted(left)))
@@ -203,7 +209,7 @@ class Own(Corpus):
 
     def _is_about_others(self, path: Path) -> bool:
         """Whether it is a .json, such as a card of the data, that does not begin as JSON Lines of text."""
-        if _ending(path).removesuffix(".gz") != ".json":
+        if _ending(path).removesuffix(".gz") != ".json" or path.stat().st_size > CARD:
             return False
         with _opened(path) as lines:
             return _text_of(next((line for line in lines if line.strip()), b"")) is None
@@ -249,7 +255,7 @@ def _text_of(line: bytes) -> bytes | None:
     """That of a line of JSON Lines; None where it has none."""
     try:
         text: bytes = json.loads(line)["text"].encode()
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
     return text
 
