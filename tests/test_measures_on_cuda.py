@@ -82,16 +82,18 @@ def test_work_that_waits_has_no_graph(gpu):
 
 
 @pytest.mark.filterwarnings("error")
-def test_random_numbers_are_drawn_after_a_capture_that_failed(gpu):
+def test_the_stream_and_random_numbers_are_as_before_after_a_capture_that_failed(gpu):
     """And what a part warns of is heard, but not that torch's way to see waiting may change."""
 
     def part():
         if gpu.graph is not None:
             raise RuntimeError("no such kernel in a graph")
 
+    before = gpu.stream
     with pytest.raises(RuntimeError, match="no such kernel"):
         as_graph(part, CUDA)
     assert gpu.generator.usable
+    assert gpu.stream is before
     with pytest.raises(UserWarning, match="mine"):
         as_graph(lambda: warnings.warn("mine", stacklevel=1), CUDA)
 

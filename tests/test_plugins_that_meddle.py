@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import FunctionType
+from types import CellType, FunctionType
 
 import pytest
 import torch
@@ -171,6 +171,14 @@ def test_a_wrapper_that_calls_what_hangs_at_the_function_is_seen(monkeypatch: py
     assert replaced(before) == []
     monkeypatch.setattr(genuine, "__dynamo_disable", lambda *given: torch.tensor(7.0), raising=False)
     assert float(F.cross_entropy(torch.zeros(1, 2), torch.zeros(1))) == 7
+    assert replaced(before) == ["torch.nn.functional.cross_entropy"]
+
+
+def test_a_wrapper_that_calls_nothing_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = functions()
+    real = torch._disable_dynamo(F.cross_entropy)
+    cells = tuple(CellType() for _ in real.__closure__)
+    monkeypatch.setattr(F, "cross_entropy", FunctionType(real.__code__, real.__globals__, closure=cells))
     assert replaced(before) == ["torch.nn.functional.cross_entropy"]
 
 

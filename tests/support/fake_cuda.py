@@ -60,16 +60,18 @@ class FakeCuda:
 
         @contextlib.contextmanager
         def capture(graph, stream=None):
-            gpu.graph = graph
+            gpu.graph, before, gpu.stream = graph, gpu.stream, stream
             try:
                 yield
             except BaseException:
                 gpu.generator.usable = False
                 raise
+            else:
+                gpu.stream = before  # older versions of torch leave it there after an error
             finally:
                 gpu.graph = None
 
-        self.generator, self.mode = Generator(), 0
+        self.generator, self.mode, self.stream = Generator(), 0, Stream()
         monkeypatch.setattr(torch.cuda, "default_generators", [self.generator])
         monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
         monkeypatch.setattr(torch.cuda, "get_sync_debug_mode", lambda: self.mode)
@@ -80,7 +82,8 @@ class FakeCuda:
         monkeypatch.setattr(torch.cuda, "CUDAGraph", CUDAGraph)
         monkeypatch.setattr(torch.cuda, "graph", capture)
         monkeypatch.setattr(torch.cuda, "stream", lambda stream: contextlib.nullcontext())
-        monkeypatch.setattr(torch.cuda, "current_stream", Stream)
+        monkeypatch.setattr(torch.cuda, "current_stream", lambda device=None: self.stream)
+        monkeypatch.setattr(torch.cuda, "set_stream", lambda stream: setattr(self, "stream", stream))
         monkeypatch.setattr(torch.cuda, "synchronize", self.synchronise)
 
     def synchronise(self, device=None):

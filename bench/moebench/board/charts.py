@@ -63,7 +63,7 @@ def _rung_charts(board: Board, index: int) -> list[Chart]:
     return [
         Chart(f"scatter-{index}", scatter.TITLE, scatter.reading(board), scatter.draw, note),
         *_of_tasks(board, index),
-        Chart(f"batch1-{index}", scatter.OF_ONE, scatter.reading_of_one(board), scatter.draw_of_one),
+        Chart(f"batch1-{index}", scatter.OF_ONE, scatter.reading_of_one(board), scatter.draw_of_one, note),
         Chart(f"compute-{index}", compute.TITLE, compute.READING, compute.draw),
         Chart(f"retention-{index}", curves.RETENTION, curves.RETENTION_READING, curves.retention),
         Chart(f"effort-{index}", curves.EFFORT, curves.effort_reading(board), curves.effort),

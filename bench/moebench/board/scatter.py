@@ -29,7 +29,7 @@ FRONT = (
     "not;"
 )
 NAMED = 20
-"""With more rows, only the first, dense and those on the front have a label."""
+"""Rows at most that all have a label; of more, the first, dense and those on the front."""
 
 ROW = "row:"
 """What a point links to, followed by the place of its row; names never get into a link."""
@@ -84,7 +84,7 @@ def draw_of_one(board: Board, index: int) -> Figure | None:
     so many rows would make the page large: their table has it.
     """
     rung = board.rungs[index]
-    timed = any(entry.latency_batch1 for entry in rung.entries)
+    timed = any(entry.latency_batch1 and entry.representation for entry in rung.entries)
     if board.latency_batch == 1 or not timed or len(rung.entries) > words.MANY_ROWS:
         return None
     entries = [replace(e, latency=e.latency_batch1, pareto=None) for e in rung.entries]

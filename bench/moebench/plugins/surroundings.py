@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping
-from types import CodeType, FunctionType
+from types import CellType, CodeType, FunctionType
 from typing import Any
 
 import torch
@@ -36,7 +36,7 @@ def functions() -> dict[Place, Any]:
 
 
 def put_back(before: Mapping[Place, Any]) -> None:
-    """Undo what :func:`replaced` names."""
+    """Make each as it was before, wrappers of torch's compiler included, which :func:`replaced` does not name."""
     for (owner, name), value in before.items():
         if vars(owner).get(name) is not value:
             setattr(owner, name, value)
@@ -70,7 +70,7 @@ def _wraps(found: Any, before: Any) -> bool:
     """Whether it is a function of torch's compiler that calls nothing but the one that was there before."""
     if not isinstance(found, FunctionType) or found.__code__ not in _codes_of_compiler(found.__globals__):
         return False
-    cells = [cell.cell_contents for cell in found.__closure__ or ()]
+    cells = [cell.cell_contents for cell in found.__closure__ or () if cell != CellType()]
     called = [each for each in cells if callable(each) and not type(each).__module__.startswith("torch.")]
     # One of the wrappers keeps its own there, and calls that.
     kept = vars(before).get("__dynamo_disable")

@@ -70,12 +70,15 @@ class CudaBackend:
 
 
 def capture(body: Callable[[], Value], stream: torch.cuda.Stream | None = None) -> tuple[Callable[[], None], Value]:
-    """(replay, what the body returned); after an error torch draws random numbers outside of graphs again."""
-    graph, device = torch.cuda.CUDAGraph(), torch.cuda.current_device()
+    """(replay, what the body returned); after an error the stream is as before, and torch draws random numbers outside
+    of graphs again.
+    """
+    graph, device, before = torch.cuda.CUDAGraph(), torch.cuda.current_device(), torch.cuda.current_stream()
     try:
         with torch.cuda.graph(graph, stream=stream):
             value = body()
     except BaseException:
+        torch.cuda.set_stream(before)  # older versions of torch leave the stream of the capture
         # A capture that fails leaves the generator waiting for its end; a copy of its state does not wait.
         generator = torch.cuda.default_generators[device]
         generator.graphsafe_set_state(generator.clone_state())
@@ -85,7 +88,10 @@ def capture(body: Callable[[], Value], stream: torch.cuda.Stream | None = None) 
 
 @contextmanager
 def waits() -> Iterator[list[str]]:
-    """Afterwards the list has the lines of Python at which the host waited for the GPU inside."""
+    """Afterwards the list has the lines of Python at which the host waited for the GPU inside.
+
+    What waits in a backward pass is told at the line of torch that began that pass.
+    """
     seen = list[str]()
     mode = torch.cuda.get_sync_debug_mode()
     with warnings.catch_warnings(record=True) as caught:
